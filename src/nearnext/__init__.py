@@ -1,0 +1,1 @@
+"""nearnext: from a click log to a next-item recommender."""

@@ -1,0 +1,1 @@
+"""Events, sessions, vocabulary, filters, splits, statistics and synthetic logs."""

@@ -1,0 +1,103 @@
+"""Filters of sessions and items: length and support, once each as in the paper, or to the fixed point."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+
+__all__ = ["Filter", "FilterReport", "apply_filter", "keep_last_clicks"]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which sessions and items are used.
+
+    Attributes:
+        min_length: shortest session kept, clicks (1 keeps all).
+        min_support: fewest clicks of an item that is kept (1 keeps all).
+        mode: ``paper``: length, support, length, once each (Paper: §5); ``iterated``: repeated until nothing changes.
+        max_length: the last clicks of a session that are kept, or None for all; no session is dropped for its length.
+
+    Raises:
+        ConfigError: a number below 1, or an unknown mode.
+
+    >>> Filter(min_length=2, min_support=5)
+    Filter(min_length=2, min_support=5, mode='paper', max_length=None)
+    """
+
+    min_length: int = 2
+    min_support: int = 1
+    mode: Literal["paper", "iterated"] = "paper"
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("min_length", "min_support", "max_length"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"{name} must be at least 1, found {value}")
+        if self.mode not in ("paper", "iterated"):
+            raise ConfigError(f"unknown filter mode '{self.mode}'; known: paper, iterated")
+
+
+@dataclass(frozen=True)
+class FilterReport:
+    """What a filter took away: sessions dropped as too short, clicks on rare items, sessions cut to their last clicks."""
+
+    short_sessions: int = 0
+    rare_clicks: int = 0
+    cut_sessions: int = 0
+    cut_clicks: int = 0
+
+
+def keep_last_clicks(sessions: Sessions, max_length: int) -> Sessions:
+    """Sessions with at most ``max_length`` clicks, the last ones.
+
+    >>> keep_last_clicks(Sessions.of([["a", "b", "c"]]), 2).raw(0)
+    ['b', 'c']
+    """
+    from_end = np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
+    return sessions.keep_events(from_end <= max_length)
+
+
+def _drop_rare(sessions: Sessions, min_support: int) -> Sessions:
+    counts = sessions.item_counts()
+    return sessions.keep_events(counts[sessions.items] >= min_support)
+
+
+def _drop_short(sessions: Sessions, min_length: int) -> Sessions:
+    return sessions.select(sessions.lengths >= min_length)
+
+
+def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
+    """The sessions that a filter leaves, in their old vocabulary, and what it took away.
+
+    Deviation: the authors' code drops sessions longer than the cap, test sessions included; here the last clicks stay.
+
+    >>> kept, report = apply_filter(Sessions.of([["a", "b"], ["a"], ["a", "b"]]), Filter(min_length=2))
+    >>> kept.n_sessions, report.short_sessions
+    (2, 1)
+    """
+    before = sessions
+    cut = np.zeros(0, np.int64)
+    if chosen.max_length is not None:
+        cut = np.maximum(sessions.lengths - chosen.max_length, 0)
+        sessions = keep_last_clicks(sessions, chosen.max_length)
+    n_cut = sessions.n_events
+    short_clicks = 0
+    while True:
+        size = sessions.n_events
+        long_enough = _drop_short(sessions, chosen.min_length)
+        supported = _drop_rare(long_enough, chosen.min_support)
+        sessions = _drop_short(supported, chosen.min_length)
+        short_clicks += size - long_enough.n_events + supported.n_events - sessions.n_events
+        if chosen.mode == "paper" or sessions.n_events == size:
+            break
+    return sessions, FilterReport(
+        short_sessions=before.n_sessions - sessions.n_sessions,
+        rare_clicks=n_cut - sessions.n_events - short_clicks,
+        cut_sessions=int(np.count_nonzero(cut)),
+        cut_clicks=int(cut.sum()),
+    )

@@ -1,0 +1,62 @@
+"""Prefixes: what is given when a recommendation is asked for, as views into one array of clicks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nearnext.data.sessions import Sessions
+from nearnext.types import IndexArray, Int64Array
+
+__all__ = ["Prefixes"]
+
+
+@dataclass(frozen=True, eq=False)
+class Prefixes:
+    """B beginnings of sessions; prefix b is ``items[starts[b]:ends[b]]``, oldest click first.
+
+    Attributes:
+        items: item index of each click, 0 where unknown: [E], shared, not copied.
+        starts: first click of each prefix: [B].
+        ends: one past the last click of each prefix: [B].
+        times: time of each prefix's last click, microseconds since 1970 UTC: [B].
+
+    >>> sessions = Sessions.of([["a", "b", "c"], ["b", "c"]])
+    >>> prefixes = Prefixes.every(sessions)
+    >>> len(prefixes), prefixes.lengths.tolist()
+    (3, [1, 2, 1])
+    """
+
+    items: IndexArray
+    starts: Int64Array
+    ends: Int64Array
+    times: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Clicks of each prefix, unknown ones included: [B]."""
+        return self.ends - self.starts
+
+    @classmethod
+    def every(cls, sessions: Sessions) -> "Prefixes":
+        """Every proper prefix of every session, in order: no click after ``ends`` is part of a prefix."""
+        lengths = sessions.lengths - 1
+        first = np.repeat(sessions.offsets[:-1], lengths)
+        within = np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        ends = first + within + 1
+        return cls(sessions.items, first, ends, sessions.times[ends - 1])
+
+    @classmethod
+    def of(cls, clicks: Sequence[IndexArray], time: int = 0) -> "Prefixes":
+        """Prefixes from arrays of item indices, all asked for at one time (microseconds)."""
+        lengths = np.fromiter((len(prefix) for prefix in clicks), np.int64, count=len(clicks))
+        ends = np.cumsum(lengths)
+        items = np.concatenate([*clicks, np.zeros(0, np.int32)]).astype(np.int32)
+        return cls(items, ends - lengths, ends, np.full(len(clicks), time, dtype=np.int64))
+
+    def slice(self, begin: int, end: int) -> "Prefixes":
+        """Prefixes begin..end − 1, sharing the clicks."""
+        return Prefixes(self.items, self.starts[begin:end], self.ends[begin:end], self.times[begin:end])

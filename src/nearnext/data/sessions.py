@@ -1,0 +1,184 @@
+"""Sessions as frozen compressed arrays: all clicks in one row, cut by offsets."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import DataError
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
+
+__all__ = ["Sessions"]
+
+MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Sessions:
+    """Click sessions in order of their start; session s is ``items[offsets[s]:offsets[s + 1]]``.
+
+    Attributes:
+        items: item index of each click, 0 for an item outside the vocabulary: [E].
+        offsets: where each session begins, and the end of the last one: [S + 1].
+        times: time of each click, microseconds since 1970 UTC, never falling inside a session: [E].
+        vocabulary: raw ids of items 1..I.
+        session_ids: raw id of each session: [S].
+
+    Raises:
+        DataError: the arrays do not fit one another, or an item index is outside 0..I.
+
+    >>> sessions = Sessions.of([["a", "b", "a"], ["b", "c"]])
+    >>> sessions.n_sessions, sessions.n_events, sessions.n_items
+    (2, 5, 3)
+    >>> sessions.raw(1)
+    ['b', 'c']
+    """
+
+    items: IndexArray
+    offsets: Int64Array
+    times: Int64Array
+    vocabulary: Vocabulary
+    session_ids: pl.Series
+
+    def __post_init__(self) -> None:
+        self._check()
+        for array in (self.items, self.offsets, self.times):
+            array.flags.writeable = False
+
+    def _check(self) -> None:
+        n_events = len(self.items)
+        if len(self.times) != n_events or len(self.session_ids) + 1 != len(self.offsets):
+            raise DataError(
+                f"expected as many times as items and one more offset than session ids, found {n_events} items, "
+                f"{len(self.times)} times, {len(self.offsets)} offsets, {len(self.session_ids)} ids"
+            )
+        if self.offsets[0] != 0 or self.offsets[-1] != n_events or np.any(np.diff(self.offsets) < 1):
+            raise DataError("expected offsets that rise from 0 to the number of clicks; every session needs a click")
+        if n_events and (self.items.min() < 0 or self.items.max() > len(self.vocabulary)):
+            raise DataError(f"expected item indices in 0..{len(self.vocabulary)}, found {self.items.max()}")
+
+    @classmethod
+    def of(cls, clicks: Sequence[Sequence[RawId]], starts: Sequence[float] | None = None) -> "Sessions":
+        """Sessions from lists of raw ids; click j of session s happens j seconds after ``starts[s]`` (seconds).
+
+        Without ``starts``, session s starts at hour s. Items are indexed by falling popularity.
+
+        >>> Sessions.of([["a", "b"], ["b"]]).items.tolist()
+        [2, 1, 1]
+        """
+        lengths = np.fromiter((len(session) for session in clicks), np.int64, count=len(clicks))
+        begin = np.arange(len(clicks)) * 3600.0 if starts is None else np.asarray(starts, dtype=np.float64)
+        within = np.concatenate([np.arange(n) for n in lengths]) if len(clicks) else np.zeros(0)
+        flat = [raw for session in clicks for raw in session]
+        vocabulary = Vocabulary.of(dict.fromkeys(flat))
+        sessions = cls(
+            items=vocabulary.encode(flat),
+            offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            times=((np.repeat(begin, lengths) + within) * MICROSECONDS).astype(np.int64),
+            vocabulary=vocabulary,
+            session_ids=pl.Series("session_id", np.arange(len(clicks), dtype=np.int64)),
+        )
+        return sessions.select(np.argsort(sessions.starts, kind="stable")).reindexed()
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions S."""
+        return len(self.offsets) - 1
+
+    @property
+    def n_events(self) -> int:
+        """Number of clicks E."""
+        return len(self.items)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items I in the vocabulary."""
+        return len(self.vocabulary)
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Clicks of each session: [S]."""
+        return np.diff(self.offsets)
+
+    @property
+    def starts(self) -> Int64Array:
+        """Time of each session's first click, microseconds: [S]."""
+        return self.times[self.offsets[:-1]]
+
+    @property
+    def ends(self) -> Int64Array:
+        """Time of each session's last click, microseconds: [S]."""
+        return self.times[self.offsets[1:] - 1]
+
+    def item_counts(self) -> Int64Array:
+        """Clicks of each item index; position 0 counts unknown items: [I + 1]."""
+        return np.bincount(self.items, minlength=self.n_items + 1).astype(np.int64)
+
+    def session_of_event(self) -> Int64Array:
+        """Index of the session that each click belongs to: [E]."""
+        return np.repeat(np.arange(self.n_sessions), self.lengths)
+
+    def raw(self, session: int) -> list[RawId]:
+        """Raw ids of one session's known clicks, in order."""
+        items = self.items[self.offsets[session] : self.offsets[session + 1]]
+        return self.vocabulary.decode(items[items > 0])
+
+    def select(self, which: BoolArray | Int64Array) -> "Sessions":
+        """The chosen sessions (a mask, or positions in the wanted order), with the same vocabulary."""
+        positions = np.flatnonzero(which) if which.dtype == np.bool_ else which
+        lengths = self.lengths[positions]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        events = np.repeat(self.offsets[positions] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return replace(
+            self,
+            items=self.items[events],
+            offsets=offsets,
+            times=self.times[events],
+            session_ids=self.session_ids.gather(positions),
+        )
+
+    def keep_events(self, kept: BoolArray) -> "Sessions":
+        """The same sessions without the clicks masked out; a session left without clicks goes too: kept [E]."""
+        lengths = np.add.reduceat(kept, self.offsets[:-1], dtype=np.int64) if self.n_sessions else np.zeros(0, np.int64)
+        alive = lengths > 0
+        return replace(
+            self,
+            items=self.items[kept],
+            offsets=np.concatenate([[0], np.cumsum(lengths[alive])]).astype(np.int64),
+            times=self.times[kept],
+            session_ids=self.session_ids.filter(pl.Series(alive)),
+        )
+
+    def with_vocabulary(self, vocabulary: Vocabulary) -> "Sessions":
+        """The same clicks in another vocabulary; items that it lacks become 0."""
+        new_index = np.zeros(self.n_items + 1, dtype=np.int32)
+        new_index[1:] = vocabulary.encode(self.vocabulary.ids)
+        return replace(self, items=new_index[self.items], vocabulary=vocabulary)
+
+    def reindexed(self) -> "Sessions":
+        """The same clicks in the vocabulary of these sessions alone, the most clicked item first.
+
+        Equal counts keep the order of first appearance. Because of this order, "equal scores are ranked by
+        ``item_index``" means "the more popular item first" everywhere in nearnext.
+
+        Raises:
+            DataError: a click has an unknown item, so that it has no raw id to keep.
+        """
+        if self.n_events and self.items.min() == 0:
+            raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
+        present, first, counts = np.unique(self.items, return_index=True, return_counts=True)
+        order = np.lexsort((first, -counts))
+        return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(present[order].astype(np.int64) - 1)))
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
+        digest = hashlib.sha256()
+        for array in (self.items, self.offsets, self.times):
+            digest.update(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes())
+        for ids in (self.vocabulary.ids, self.session_ids):
+            digest.update(str(ids.dtype).encode())
+            digest.update("\x1f".join(map(str, ids.to_list())).encode())
+        return digest.hexdigest()

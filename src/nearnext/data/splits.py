@@ -1,0 +1,205 @@
+"""Splits that follow time: what is learned from ends before what is predicted begins."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nearnext.data.filters import Filter, FilterReport, apply_filter
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.errors import ConfigError, DataError
+from nearnext.types import BoolArray
+
+__all__ = ["Split", "UnknownRule", "split_at", "split_days", "split_last", "split_parts", "split_windows"]
+
+UnknownRule = Literal["miss", "drop"]
+DAY = 86_400 * MICROSECONDS
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A training part and a later test part, in the vocabulary of the training part alone.
+
+    Attributes:
+        train: sessions to learn from; their vocabulary holds the items of this part only.
+        test: sessions to predict, in the same vocabulary; 0 where an item is unknown to training.
+        cut_time: start of the first test session before any filter, microseconds since 1970 UTC.
+        unknown: ``miss``: an unknown item stays, and as a target counts as a miss; ``drop``: such clicks leave the
+            test sessions, then sessions shorter than 2.
+        train_filter: what the filter took from the training part.
+        unknown_clicks: test clicks on items unknown to training.
+        short_test_sessions: test sessions left out because fewer than 2 clicks remain.
+        overlapping_sessions: training sessions whose last click is later than ``cut_time``.
+
+    >>> train, test = split_last(Sessions.of([["a", "b"], ["b", "a"], ["a", "c"]]), fraction=0.3)
+    >>> train.n_sessions, test.n_sessions, test.items.tolist()
+    (2, 1, [1, 0])
+    """
+
+    train: Sessions
+    test: Sessions
+    cut_time: int
+    unknown: UnknownRule
+    train_filter: FilterReport
+    unknown_clicks: int
+    short_test_sessions: int
+    overlapping_sessions: int
+
+    def __iter__(self) -> Iterator[Sessions]:
+        yield self.train
+        yield self.test
+
+    def validation(self, fraction: float = 0.05) -> "Split":
+        """The end of the training part held out in the same way (Paper: §5.2, 5%); the test part is not touched."""
+        return split_last(self.train, fraction, unknown=self.unknown)
+
+
+def split_parts(
+    train: Sessions, test: Sessions, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+) -> Split:
+    """A split from two logs, or two parts of one: filters and vocabulary come from ``train`` alone.
+
+    Raises:
+        DataError: nothing is left to learn from or to predict.
+        ConfigError: unknown rule.
+
+    >>> split = split_parts(Sessions.of([["a", "b"]]), Sessions.of([["b", "x", "a"]], starts=[9999.0]), unknown="drop")
+    >>> split.test.raw(0), split.unknown_clicks
+    (['b', 'a'], 1)
+    """
+    if unknown not in ("miss", "drop"):
+        raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
+    chosen = chosen or Filter()
+    if test.n_sessions == 0:
+        raise DataError("no test sessions; choose a larger test part or give a longer log")
+    cut_time = int(test.starts.min())
+    kept, train_filter = apply_filter(train, chosen)
+    if kept.n_sessions == 0:
+        raise DataError(
+            f"no training sessions left of {train.n_sessions}: {train_filter.short_sessions} were shorter than "
+            f"{chosen.min_length} clicks; lower the filters or give a longer log"
+        )
+    kept = kept.reindexed()
+    future, _ = apply_filter(test, Filter(min_length=1, max_length=chosen.max_length))
+    future = future.with_vocabulary(kept.vocabulary)
+    unknown_clicks = int(np.count_nonzero(future.items == 0))
+    if unknown == "drop" and unknown_clicks:
+        future = future.keep_events(future.items > 0)
+    future = future.select(future.lengths >= max(chosen.min_length, 2))
+    if future.n_sessions == 0:
+        raise DataError(
+            f"no test sessions of 2 or more clicks left of {test.n_sessions} ({unknown_clicks} clicks were on items "
+            "that training lacks); choose a larger test part or give a longer log"
+        )
+    return Split(
+        train=kept,
+        test=future,
+        cut_time=cut_time,
+        unknown=unknown,
+        train_filter=train_filter,
+        unknown_clicks=unknown_clicks,
+        short_test_sessions=test.n_sessions - future.n_sessions,
+        overlapping_sessions=int(np.count_nonzero(kept.ends > cut_time)),
+    )
+
+
+def split_at(
+    sessions: Sessions, n_train: int, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+) -> Split:
+    """The first ``n_train`` sessions by start time (equal starts keep the log's order) against all later ones.
+
+    Raises:
+        DataError: one of the two parts is empty.
+
+    >>> split_at(Sessions.of([["a", "b"], ["b", "a"]]), 1).cut_time
+    3600000000
+    """
+    if not 0 < n_train < sessions.n_sessions:
+        raise DataError(
+            f"cannot split {sessions.n_sessions} session(s) into {n_train} for training and "
+            f"{sessions.n_sessions - n_train} for testing; both need at least one"
+        )
+    order = np.argsort(sessions.starts, kind="stable")
+    return split_parts(sessions.select(order[:n_train]), sessions.select(order[n_train:]), chosen=chosen, unknown=unknown)
+
+
+def split_last(
+    sessions: Sessions, fraction: float = 0.1, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+) -> Split:
+    """The last fraction of the sessions by start time as test part (Paper: §5, 10%); at least one session.
+
+    Raises:
+        ConfigError: fraction outside (0, 1).
+        DataError: one of the two parts is empty.
+
+    >>> train, test = split_last(Sessions.of([["a", "b"]] * 10), fraction=0.25)
+    >>> train.n_sessions, test.n_sessions
+    (7, 3)
+    """
+    return split_at(sessions, _n_train(sessions.n_sessions, fraction), chosen=chosen, unknown=unknown)
+
+
+def _n_train(n_sessions: int, fraction: float) -> int:
+    if not 0 < fraction < 1:
+        raise ConfigError(f"the test fraction must lie between 0 and 1, found {fraction}")
+    return n_sessions - math.ceil(n_sessions * fraction - 1e-9)
+
+
+def split_days(
+    sessions: Sessions, days: float = 1.0, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+) -> Split:
+    """Sessions that start in the last ``days`` before the log's last click, against all earlier ones.
+
+    Raises:
+        ConfigError: days not positive.
+        DataError: the log is not longer than that.
+
+    >>> split_days(Sessions.of([["a", "b"]] * 48), days=1).test.n_sessions
+    24
+    """
+    if not days > 0:
+        raise ConfigError(f"the number of test days must be positive, found {days}")
+    last = int(sessions.times.max()) if sessions.n_events else 0
+    n_train = int(np.count_nonzero(sessions.starts <= last - days * DAY))
+    if n_train == 0:
+        span = (last - int(sessions.starts.min())) / DAY if sessions.n_events else 0.0
+        raise DataError(f"the log spans {span:.2f} days, not more than the {days:g} test days; ask for fewer days")
+    return split_at(sessions, n_train, chosen=chosen, unknown=unknown)
+
+
+def split_windows(
+    sessions: Sessions,
+    windows: int = 5,
+    fraction: float = 0.1,
+    *,
+    chosen: Filter | None = None,
+    unknown: UnknownRule = "miss",
+) -> list[Split]:
+    """Consecutive slices of equal duration, each split by ``fraction`` (Paper: §5, five slices).
+
+    Raises:
+        ConfigError: fewer than one window.
+        DataError: a slice has too few sessions to be split.
+
+    >>> [split.test.n_sessions for split in split_windows(Sessions.of([["a", "b"]] * 50), windows=5)]
+    [1, 1, 1, 1, 1]
+    """
+    if windows < 1:
+        raise ConfigError(f"the number of windows must be at least 1, found {windows}")
+    return [
+        split_last(part, fraction, chosen=chosen, unknown=unknown)
+        for part in (sessions.select(inside) for inside in _window_masks(sessions, windows))
+    ]
+
+
+def _window_masks(sessions: Sessions, windows: int) -> Iterator[BoolArray]:
+    starts = sessions.starts
+    edges = np.linspace(starts.min(), starts.max(), windows + 1)
+    slice_of = np.clip(np.searchsorted(edges, starts, side="right") - 1, 0, windows - 1)
+    for window in range(windows):
+        inside = slice_of == window
+        if np.count_nonzero(inside) < 2:  # noqa: PLR2004 - one session to learn from, one to predict
+            raise DataError(f"window {window + 1} of {windows} has fewer than 2 sessions; ask for fewer windows")
+        yield inside

@@ -1,0 +1,24 @@
+"""One family of errors: each message says what was expected, what was found and what to do."""
+
+__all__ = ["ArtifactError", "ConfigError", "DataError", "NearnextError"]
+
+
+class NearnextError(Exception):
+    """Everything nearnext raises on purpose; the command line prints it as one line and exits with 2.
+
+    >>> raise NearnextError("expected a log, found a folder without files; name a file")
+    Traceback (most recent call last):
+    nearnext.errors.NearnextError: expected a log, found a folder without files; name a file
+    """
+
+
+class DataError(NearnextError, ValueError):
+    """A click log, or what is left of it after filters, cannot be used."""
+
+
+class ConfigError(NearnextError, ValueError):
+    """An option, a name or a parameter is unknown or out of range."""
+
+
+class ArtifactError(NearnextError):
+    """A saved model is missing, damaged, or of a schema this version cannot load."""
