@@ -173,6 +173,25 @@ class Sessions:
         order = np.lexsort((first, -counts))
         return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(present[order].astype(np.int64) - 1)))
 
+    def followed_by(self, later: "Sessions") -> "Sessions":
+        """These sessions and then others, in a vocabulary of both: known items keep their index, new ones come after.
+
+        Raises:
+            DataError: one side has integer ids and the other strings.
+        """
+        for mine, other in ((self.vocabulary.ids, later.vocabulary.ids), (self.session_ids, later.session_ids)):
+            if mine.dtype != other.dtype:
+                raise DataError(f"expected ids of one type to join two logs, found {mine.dtype} and {other.dtype}")
+        new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
+        vocabulary = Vocabulary(pl.concat([self.vocabulary.ids, new]))
+        return Sessions(
+            items=np.concatenate([self.items, later.with_vocabulary(vocabulary).items]),
+            offsets=np.concatenate([self.offsets, later.offsets[1:] + self.n_events]),
+            times=np.concatenate([self.times, later.times]),
+            vocabulary=vocabulary,
+            session_ids=pl.concat([self.session_ids, later.session_ids]),
+        )
+
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
         digest = hashlib.sha256()

@@ -10,9 +10,8 @@ import numpy as np
 from nearnext.data.filters import Filter, FilterReport, apply_filter
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.types import BoolArray
 
-__all__ = ["Split", "UnknownRule", "split_at", "split_days", "split_last", "split_parts", "split_windows"]
+__all__ = ["Split", "UnknownRule", "split_at", "split_days", "split_last", "split_parts", "split_windows", "time_windows"]
 
 UnknownRule = Literal["miss", "drop"]
 DAY = 86_400 * MICROSECONDS
@@ -28,6 +27,7 @@ class Split:
         cut_time: start of the first test session before any filter, microseconds since 1970 UTC.
         unknown: ``miss``: an unknown item stays, and as a target counts as a miss; ``drop``: such clicks leave the
             test sessions, then sessions shorter than 2.
+        raw_train_sessions: sessions of the training part before any filter.
         train_filter: what the filter took from the training part.
         unknown_clicks: test clicks on items unknown to training.
         short_test_sessions: test sessions left out because fewer than 2 clicks remain.
@@ -42,6 +42,7 @@ class Split:
     test: Sessions
     cut_time: int
     unknown: UnknownRule
+    raw_train_sessions: int
     train_filter: FilterReport
     unknown_clicks: int
     short_test_sessions: int
@@ -98,6 +99,7 @@ def split_parts(
         test=future,
         cut_time=cut_time,
         unknown=unknown,
+        raw_train_sessions=train.n_sessions,
         train_filter=train_filter,
         unknown_clicks=unknown_clicks,
         short_test_sessions=test.n_sessions - future.n_sessions,
@@ -186,20 +188,26 @@ def split_windows(
     >>> [split.test.n_sessions for split in split_windows(Sessions.of([["a", "b"]] * 50), windows=5)]
     [1, 1, 1, 1, 1]
     """
+    return [split_last(part, fraction, chosen=chosen, unknown=unknown) for part in time_windows(sessions, windows)]
+
+
+def time_windows(sessions: Sessions, windows: int) -> list[Sessions]:
+    """Consecutive slices of equal duration, by the start of the sessions.
+
+    Raises:
+        ConfigError: fewer than one window.
+        DataError: a slice has fewer than 2 sessions.
+
+    >>> [part.n_sessions for part in time_windows(Sessions.of([["a", "b"]] * 6), 3)]
+    [2, 2, 2]
+    """
     if windows < 1:
         raise ConfigError(f"the number of windows must be at least 1, found {windows}")
-    return [
-        split_last(part, fraction, chosen=chosen, unknown=unknown)
-        for part in (sessions.select(inside) for inside in _window_masks(sessions, windows))
-    ]
-
-
-def _window_masks(sessions: Sessions, windows: int) -> Iterator[BoolArray]:
     starts = sessions.starts
-    edges = np.linspace(starts.min(), starts.max(), windows + 1)
+    edges = np.linspace(starts.min(), starts.max(), windows + 1) if len(starts) else np.zeros(windows + 1)
     slice_of = np.clip(np.searchsorted(edges, starts, side="right") - 1, 0, windows - 1)
-    for window in range(windows):
-        inside = slice_of == window
-        if np.count_nonzero(inside) < 2:  # noqa: PLR2004 - one session to learn from, one to predict
-            raise DataError(f"window {window + 1} of {windows} has fewer than 2 sessions; ask for fewer windows")
-        yield inside
+    parts = [sessions.select(slice_of == window) for window in range(windows)]
+    for number, part in enumerate(parts, start=1):
+        if part.n_sessions < 2:  # noqa: PLR2004 - one session to learn from, one to predict
+            raise DataError(f"window {number} of {windows} has fewer than 2 sessions; ask for fewer windows")
+    return parts

@@ -1,0 +1,155 @@
+"""A fitted recommender as one directory: manifest, arrays, raw ids. Nothing in it is executable."""
+
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import ArtifactError, ConfigError
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.registry import make_recommender
+
+__all__ = ["SCHEMA", "Artifact", "load_artifact", "save_artifact", "versions"]
+
+SCHEMA = 1
+"""Version of the directory's layout; raised when an older nearnext could no longer read it."""
+
+MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A recommender read from a directory, and what its manifest says of it.
+
+    Attributes:
+        recommender: ready to recommend.
+        manifest: schema, method, options, provenance and checksums.
+    """
+
+    recommender: Recommender
+    manifest: Mapping[str, Any]
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on.
+
+    >>> sorted(versions())
+    ['nearnext', 'numba', 'numpy', 'polars', 'pyarrow', 'python', 'scipy']
+    """
+    found = {"python": platform.python_version()}
+    for package in ("nearnext", "numba", "numpy", "polars", "pyarrow", "scipy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_artifact(recommender: Recommender, directory: str | Path, provenance: Mapping[str, Any]) -> Path:
+    """Write a fitted recommender; an artifact that is already there is replaced in one step, anything else is kept.
+
+    Args:
+        recommender: fitted.
+        directory: where to; its parent must exist.
+        provenance: what it was learned from and how long that took (data fingerprint, seed, command, duration).
+
+    Raises:
+        ArtifactError: the directory holds something else, or cannot be written.
+        ConfigError: the recommender is not fitted.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]]))
+    ...     path = save_artifact(fitted, Path(folder) / "model", {})
+    ...     load_artifact(path).recommender.recommend([["a"]], k=1)[0].items
+    ['b']
+    """
+    if not recommender.fitted:
+        raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
+    target = Path(directory)
+    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
+        raise ArtifactError(f"{target} exists and is no nearnext artifact; choose another name")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
+            fresh = Path(scratch) / "new"
+            fresh.mkdir()
+            _write(recommender, fresh, provenance)
+            if target.exists():
+                target.rename(Path(scratch) / "old")
+            fresh.rename(target)
+    except OSError as error:
+        raise ArtifactError(f"cannot write {target}: {error.strerror or error}; nothing was replaced") from error
+    return target
+
+
+def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]) -> None:
+    arrays = {name: np.ascontiguousarray(array) for name, array in recommender.state().items()}
+    save_file(arrays, folder / STATE)
+    pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
+    manifest = {
+        "schema": SCHEMA,
+        "method": recommender.name,
+        "params": recommender.params(),
+        "items": len(recommender.vocabulary),
+        "versions": versions(),
+        **provenance,
+        "sha256": {name: _checksum(folder / name) for name in (STATE, VOCABULARY)},
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def load_artifact(directory: str | Path) -> Artifact:
+    """The recommender of a directory, after its checksums were verified.
+
+    Raises:
+        ArtifactError: no artifact, a damaged or altered file, or a schema that this version cannot read.
+    """
+    folder = Path(directory)
+    manifest = _read_manifest(folder)
+    for name, expected in manifest["sha256"].items():
+        file = folder / Path(name).name
+        if not file.is_file():
+            raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
+        if _checksum(file) != expected:
+            raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
+    try:
+        state = load_file(folder / STATE)
+        ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
+        recommender = make_recommender(manifest["method"], manifest["params"]).restore(Vocabulary(ids), state)
+    except (KeyError, TypeError, OSError, SafetensorError, ConfigError, pl.exceptions.PolarsError) as error:
+        raise ArtifactError(f"{folder} does not hold what its manifest says ({error}); fit the model again") from error
+    return Artifact(recommender, manifest)
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(f"{folder} holds no nearnext model ({MANIFEST} is missing); name a directory made by fit")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); fit the model again") from error
+    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    if schema != SCHEMA:
+        raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
+    if not {"method", "params", "sha256"} <= manifest.keys() or set(manifest["sha256"]) != {STATE, VOCABULARY}:
+        raise ArtifactError(f"{path} lacks a method, its options or checksums; fit the model again")
+    return manifest

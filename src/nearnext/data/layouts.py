@@ -1,0 +1,177 @@
+"""The known layouts of click logs, and how the columns of a log are found by their names."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from nearnext.errors import ConfigError, DataError
+
+__all__ = ["LAYOUTS", "Layout", "Role", "checked_columns", "known_names", "plain", "recognise"]
+
+Role = Literal["session", "user", "item", "time", "event", "date"]
+
+NAMES: dict[Role, tuple[str, ...]] = {
+    "session": ("sessionid", "session", "usersession"),
+    "user": ("userid", "visitorid", "user", "visitor"),
+    "item": ("itemid", "aid", "item", "productid"),
+    "time": ("timestamp", "time", "ts", "datetime", "eventtime", "eventtimestamp", "timeframe", "eventdate"),
+    "event": ("event", "eventtype", "type"),
+}
+"""Column names of each role without case and punctuation, the most telling first."""
+
+SESSION_REC = "session-rec TSV"
+YOOCHOOSE = "yoochoose-clicks"
+RETAILROCKET = "Retailrocket events"
+DIGINETICA = "Diginetica"
+OTTO = "OTTO JSONL"
+BY_NAME = "columns by name"
+LAYOUTS = {
+    "session-rec": SESSION_REC,
+    "yoochoose-clicks": YOOCHOOSE,
+    "retailrocket": RETAILROCKET,
+    "diginetica": DIGINETICA,
+    "otto": OTTO,
+    "columns": BY_NAME,
+}
+"""What each known layout is called: by the ``layout`` option, and in a report."""
+
+MARKS: dict[str, frozenset[str]] = {
+    SESSION_REC: frozenset({"SessionId", "ItemId", "Time"}),
+    RETAILROCKET: frozenset({"timestamp", "visitorid", "event", "itemid", "transactionid"}),
+    DIGINETICA: frozenset({"sessionid", "itemid", "timeframe", "eventdate"}),
+    OTTO: frozenset({"session", "events.aid", "events.ts"}),
+}
+"""The columns that give a layout away; session-rec's and OTTO's by their exact names, the others by plain ones."""
+
+YOOCHOOSE_COLUMNS: dict[Role, str] = {"session": "column 1", "time": "column 2", "item": "column 3"}
+ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a log is laid out.
+
+    Attributes:
+        name: as shown to the user.
+        columns: the column of each role; ``date``, where there is one, is the day that ``time`` counts from (ms).
+    """
+
+    name: str
+    columns: dict[Role, str]
+
+
+def plain(name: str) -> str:
+    """A column name without case, punctuation and the table or list that it belongs to.
+
+    >>> plain("Session_ID"), plain("clicks.item_id")
+    ('sessionid', 'itemid')
+    """
+    return re.sub(r"[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
+
+
+def known_names(names: Sequence[str], mapped: Mapping[Role, str]) -> int:
+    """How many of the names are those of a role or mapped to one; a header has at least one."""
+    known = {alias for aliases in NAMES.values() for alias in aliases}
+    return sum(name in mapped.values() or plain(name) in known for name in names)
+
+
+def checked_columns(columns: Mapping[str, str] | None) -> dict[Role, str]:
+    """The user's mapping of roles to columns.
+
+    Raises:
+        ConfigError: an unknown role.
+
+    >>> checked_columns({"sesion": "sid"})
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: unknown column role 'sesion'; known: session, user, item, time, event
+    """
+    known = {role: role for role in get_args(Role) if role in NAMES}
+    for role in columns or {}:
+        if role not in known:
+            raise ConfigError(f"unknown column role '{role}'; known: {', '.join(known)}")
+    return {known[role]: name for role, name in (columns or {}).items()}
+
+
+def recognise(
+    where: str, names: Sequence[str], first_row: Sequence[str], mapped: Mapping[Role, str], wanted: str | None
+) -> Layout:
+    """The layout of a log with these columns; a headerless log has no names and shows its first row.
+
+    A mapped user column without a mapped session column means: cut sessions per user.
+
+    Raises:
+        DataError: the columns that are needed are not there, or not told apart.
+    """
+    if not names:
+        if (wanted in (None, YOOCHOOSE)) and _is_yoochoose(first_row):
+            return Layout(YOOCHOOSE, dict(YOOCHOOSE_COLUMNS))
+        raise DataError(
+            f"{where}: no column names known in the first line ({_listed(first_row)}); expected a header with session, "
+            "item and time columns, or map them, e.g. item=COLUMN"
+        )
+    columns = {role: column for role in NAMES if (column := _column(where, role, names, mapped))}
+    if "user" in mapped and "session" not in mapped:
+        columns.pop("session", None)
+    name = wanted or _known_layout(names)
+    _check_marks(where, name, names)
+    _check_roles(where, columns, names)
+    if name == DIGINETICA and "time" not in mapped:
+        columns |= {"time": _named(names, "timeframe"), "date": _named(names, "eventdate")}
+    return Layout(name, columns)
+
+
+def _is_yoochoose(first_row: Sequence[str]) -> bool:
+    return len(first_row) >= len(YOOCHOOSE_COLUMNS) and ISO_DAY.match(first_row[1]) is not None
+
+
+def _column(where: str, role: Role, names: Sequence[str], mapped: Mapping[Role, str]) -> str | None:
+    if role in mapped:
+        candidates = [name for name in names if name == mapped[role]]
+        if not candidates:
+            raise DataError(f"{where}: no column '{mapped[role]}' for {role}; found columns {_listed(names)}")
+    else:
+        by_alias = ([name for name in names if plain(name) == alias] for alias in NAMES[role])
+        candidates = next((found for found in by_alias if found), [])
+    if len(candidates) > 1:
+        raise DataError(
+            f"{where}: columns {_listed(candidates)} could each be the {role}; rename one or map it, e.g. {role}=COLUMN"
+        )
+    return candidates[0] if candidates else None
+
+
+def _named(names: Sequence[str], alias: str) -> str:
+    return next(name for name in names if plain(name) == alias)
+
+
+def _known_layout(names: Sequence[str]) -> str:
+    shapes = {SESSION_REC: frozenset(names), OTTO: frozenset(names)}
+    by_plain = frozenset(map(plain, names))
+    return next((name for name, marks in MARKS.items() if marks <= shapes.get(name, by_plain)), BY_NAME)
+
+
+def _check_marks(where: str, name: str, names: Sequence[str]) -> None:
+    if name == YOOCHOOSE:
+        raise DataError(f"{where}: a {name} log has no header, found columns {_listed(names)}; leave the layout out")
+    marks = {plain(mark) for mark in MARKS.get(name, ())}
+    if not marks <= set(map(plain, names)):
+        raise DataError(
+            f"{where}: a {name} log has columns {_listed(sorted(MARKS[name]))}, found {_listed(names)}; "
+            "leave the layout out or name another"
+        )
+
+
+def _check_roles(where: str, columns: Mapping[Role, str], names: Sequence[str]) -> None:
+    missing = [role for role in ("item", "time") if role not in columns]
+    if not {"session", "user"} & set(columns):
+        missing.insert(0, "session or user")
+    if missing:
+        role = missing[0].split()[0]
+        raise DataError(
+            f"{where}: no {' and no '.join(missing)} column; found columns {_listed(names)}; map it, e.g. {role}=COLUMN"
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = [name if len(name) <= 40 else name[:37] + "..." for name in names[:12]]  # noqa: PLR2004 - one line
+    return ", ".join(shown) + (", ..." if len(names) > len(shown) else "")

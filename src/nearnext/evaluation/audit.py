@@ -1,0 +1,256 @@
+"""Leak audit: sessions planted in the future must change nothing, and planted in the past they must change something."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.splits import Split
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import Ranking
+from nearnext.types import IndexArray, Int64Array
+
+__all__ = ["AuditCheck", "Verdict", "audit_split"]
+
+Resplit = Callable[[Sessions], Split]
+Refit = Callable[[Recommender, Sessions], Recommender]
+
+SAMPLE = 200
+"""Test prefixes that are followed through the audit."""
+
+REFIT_SECONDS = 30.0
+"""A method that took longer to fit is not fitted again; its training data are still compared."""
+
+HOUR = 3600 * MICROSECONDS
+LIST_LENGTH = 20
+RUSH_LENGTH = 100
+
+
+@dataclass(frozen=True)
+class AuditCheck:
+    """One thing that was tried, whether it came out as it must, and what was seen."""
+
+    name: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The audit's outcome: it passed when every check did."""
+
+    checks: tuple[AuditCheck, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return all(check.passed for check in self.checks)
+
+
+@dataclass(frozen=True, eq=False)
+class _Probe:
+    """Test prefixes that are ranked again and again, and the sessions in which they end."""
+
+    prefixes: Prefixes
+    sessions: Int64Array
+
+
+def audit_split(
+    split: Split,
+    resplit: Resplit,
+    methods: Sequence[tuple[Recommender, float]],
+    *,
+    refit: Refit,
+    seed: int = 0,
+) -> Verdict:
+    """Prove on this very run that nothing later than the cut reaches vocabulary, statistics, neighbours or lists.
+
+    Decoy sessions begin with real test prefixes and go on to items that exist nowhere else, so that a method which
+    sees them must recommend these; further decoys make the rarest item the most popular one. Planted after the cut
+    they must leave training data and recommendations bit for bit as they were. Clicks behind a prefix are exchanged,
+    and cases are ranked in another order and company, which must not matter either. At last the decoys are planted
+    before the cut: a method that then recommends as before would show that the audit cannot see a leak.
+
+    Args:
+        split: the split of the run.
+        resplit: makes the run's split again, with sessions added to the log behind its end.
+        methods: fitted recommenders of the run, each with the seconds its fit took.
+        refit: fits a fresh recommender with the options of the given one.
+        seed: of the choice of prefixes.
+
+    >>> from nearnext.data.splits import split_last, split_at
+    >>> from nearnext.recommenders.popularity import SessionPop
+    >>> log = Sessions.of([["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]])
+    >>> split = split_last(log, 0.3)
+    >>> verdict = audit_split(
+    ...     split,
+    ...     lambda planted: split_at(log.followed_by(planted), 2),
+    ...     [(SessionPop().fit(split.train), 0.0)],
+    ...     refit=lambda method, train: SessionPop().fit(train),
+    ... )
+    >>> verdict.passed
+    True
+    """
+    probe = _choose(split.test, seed)
+    lists = [method.rank(probe.prefixes, LIST_LENGTH, threads=1) for method, _ in methods]
+    last = max(int(split.test.times.max()), int(split.train.times.max()))
+    planted = resplit(_decoys(split, probe, last + HOUR)).train
+    checks = [_same_training(split.train, planted)]
+    checks += [
+        _same_lists(method, seconds, planted, probe, expected, refit)
+        for (method, seconds), expected in zip(methods, lists, strict=True)
+    ]
+    checks.append(_no_look_ahead(methods, split.test, probe, lists))
+    checks.append(_own_company(methods, split.test, probe, lists))
+    checks.append(_sees_leaks(split, probe, methods, lists, refit))
+    return Verdict(tuple(checks))
+
+
+def _choose(test: Sessions, seed: int) -> _Probe:
+    prefixes = Prefixes.every(test)
+    rng = np.random.default_rng(seed)
+    size = min(SAMPLE, len(prefixes))
+    chosen = np.sort(rng.choice(len(prefixes), size=size, replace=False))
+    session = np.searchsorted(test.offsets, prefixes.starts[chosen], side="right") - 1
+    kept = Prefixes(prefixes.items, prefixes.starts[chosen], prefixes.ends[chosen], prefixes.times[chosen])
+    return _Probe(kept, session.astype(np.int64))
+
+
+def _decoys(split: Split, probe: _Probe, begin: int) -> Sessions:
+    """Sessions that start at ``begin`` or later: each probed prefix and a new item, and a rush on the rarest item."""
+    train = split.train
+    rarest = train.n_items
+    clicks: list[IndexArray] = []
+    for row, (start, end) in enumerate(zip(probe.prefixes.starts, probe.prefixes.ends, strict=True)):
+        prefix = probe.prefixes.items[start:end]
+        known = prefix[prefix > 0][-5:]
+        clicks.append(np.append(known if len(known) else [rarest], train.n_items + 1 + row))
+    n_rush = int(train.item_counts()[1]) // RUSH_LENGTH + 1
+    clicks += [np.full(RUSH_LENGTH, rarest)] * n_rush
+    lengths = np.array([len(session) for session in clicks])
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    start = np.repeat(begin + np.arange(len(clicks)) * MICROSECONDS, lengths)
+    return Sessions(
+        items=np.concatenate(clicks).astype(np.int32),
+        offsets=offsets,
+        times=(start + np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)).astype(np.int64),
+        vocabulary=Vocabulary(pl.concat([train.vocabulary.ids, _new_ids(train.vocabulary.ids, len(probe.prefixes))])),
+        session_ids=_new_ids(train.session_ids, len(clicks)),
+    )
+
+
+def _new_ids(taken: pl.Series, count: int) -> pl.Series:
+    """Ids of the same type that do not occur among the given ones: [count]."""
+    if taken.dtype == pl.Int64:
+        numbers = taken.to_numpy()
+        room_above = int(numbers.max()) < np.iinfo(np.int64).max - count
+        begin = int(numbers.max()) + 1 if room_above else int(numbers.min()) - count
+        return pl.Series(taken.name, np.arange(begin, begin + count))
+    stem = "planted" + "-" * int(taken.str.len_chars().to_numpy().max())  # longer than every id, so none of them
+    return pl.Series(taken.name, [f"{stem}{number}" for number in range(count)], dtype=pl.String)
+
+
+def _same_training(train: Sessions, planted: Sessions) -> AuditCheck:
+    same = train.fingerprint() == planted.fingerprint()
+    seen = "is bit for bit the same" if same else f"changed: {planted.n_sessions} sessions, {planted.n_items} items"
+    return AuditCheck("training data, vocabulary and item counts", same, f"with sessions planted later, it {seen}")
+
+
+def _differing(one: Ranking, other: Ranking) -> int:
+    return int(np.count_nonzero((one.items != other.items).any(1) | (one.scores != other.scores).any(1)))
+
+
+def _same_lists(
+    method: Recommender, seconds: float, planted: Sessions, probe: _Probe, expected: Ranking, refit: Refit
+) -> AuditCheck:
+    name = f"{method.name}: what was learned"
+    if seconds > REFIT_SECONDS:
+        detail = f"not fitted again ({seconds:.0f} s); its training data are the ones compared above"
+        return AuditCheck(name, True, detail)
+    again = refit(method, planted).rank(probe.prefixes, LIST_LENGTH, threads=1)
+    n_differing = _differing(again, expected)
+    detail = f"{n_differing} of {len(probe.prefixes)} lists differ when fitted with sessions planted later"
+    return AuditCheck(name, n_differing == 0, detail)
+
+
+def _no_look_ahead(
+    methods: Sequence[tuple[Recommender, float]], test: Sessions, probe: _Probe, lists: Sequence[Ranking]
+) -> AuditCheck:
+    """Each probed prefix in a log of its own, all other clicks replaced by the most popular item."""
+    items = np.ones_like(test.items)
+    inside = np.zeros(test.n_events, dtype=np.bool_)
+    for start, end in zip(probe.prefixes.starts, probe.prefixes.ends, strict=True):
+        inside[start:end] = True
+    items[inside] = test.items[inside]
+    # A later probe of the same session would keep clicks behind an earlier one: rank the longest probe of each session.
+    longest = np.append(np.diff(probe.sessions) != 0, True)
+    part = Prefixes(items, probe.prefixes.starts[longest], probe.prefixes.ends[longest], probe.prefixes.times[longest])
+    bad = [
+        method.name
+        for (method, _), expected in zip(methods, lists, strict=True)
+        if _differing(method.rank(part, LIST_LENGTH, threads=1), _rows(expected, np.flatnonzero(longest)))
+    ]
+    detail = (
+        f"lists changed for {', '.join(bad)}" if bad else "no list changed when all clicks behind it were exchanged"
+    )
+    return AuditCheck("no look-ahead inside test sessions", not bad, detail)
+
+
+def _own_company(
+    methods: Sequence[tuple[Recommender, float]], test: Sessions, probe: _Probe, lists: Sequence[Ranking]
+) -> AuditCheck:
+    """The probes in reverse order among other cases: a method that learns from test sessions would differ."""
+    order = np.arange(len(probe.prefixes))[::-1]
+    others = Prefixes.every(test).slice(0, 10 * SAMPLE)
+    mixed = Prefixes(
+        probe.prefixes.items,
+        np.concatenate([others.starts, probe.prefixes.starts[order]]),
+        np.concatenate([others.ends, probe.prefixes.ends[order]]),
+        np.concatenate([others.times, probe.prefixes.times[order]]),
+    )
+    bad: list[str] = []
+    for (method, _), expected in zip(methods, lists, strict=True):
+        ranking = _rows(method.rank(mixed, LIST_LENGTH), len(others) + order)
+        if _differing(ranking, expected):
+            bad.append(method.name)
+    detail = f"lists changed for {', '.join(bad)}" if bad else "no list depends on which cases are ranked with it"
+    return AuditCheck("no learning from other test sessions", not bad, detail)
+
+
+def _rows(ranking: Ranking, rows: Int64Array) -> Ranking:
+    return Ranking(ranking.items[rows], ranking.scores[rows], ranking.own[rows])
+
+
+def _sees_leaks(
+    split: Split,
+    probe: _Probe,
+    methods: Sequence[tuple[Recommender, float]],
+    lists: Sequence[Ranking],
+    refit: Refit,
+) -> AuditCheck:
+    decoys = _decoys(split, probe, int(split.train.ends.max()) + 1)
+    leaking = split.train.followed_by(decoys).reindexed()
+    name = "control: the audit notices decoys planted before the cut"
+    if leaking.fingerprint() == split.train.fingerprint():
+        return AuditCheck(name, False, "training data with planted sessions look the same")
+    seen: list[str] = []
+    blind: list[str] = []
+    for (method, seconds), expected in zip(methods, lists, strict=True):
+        if seconds > REFIT_SECONDS:
+            continue
+        refitted = refit(method, leaking)
+        back = split.test.with_vocabulary(leaking.vocabulary)
+        prefixes = replace(probe.prefixes, items=back.items)
+        ranking = refitted.rank(prefixes, LIST_LENGTH, threads=1)
+        renamed = np.zeros(leaking.n_items + 1, dtype=np.int32)
+        renamed[1:] = split.train.vocabulary.encode(leaking.vocabulary.ids)
+        renamed[1:][renamed[1:] == 0] = -1  # a decoy in a list is a difference, not the end of the list
+        changed = np.count_nonzero((renamed[ranking.items] != expected.items).any(1))
+        (seen if changed else blind).append(method.name)
+    changed_names, same_names = ", ".join(seen) or "no method", ", ".join(blind)
+    detail = f"lists of {changed_names} changed" + (f", those of {same_names} did not" if blind else "")
+    return AuditCheck(name, not blind, detail)

@@ -1,0 +1,175 @@
+"""Evaluation cases: every proper prefix of every test session, with the clicks that follow it."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError, DataError
+from nearnext.types import BoolArray, IndexArray, Int64Array
+
+__all__ = ["Cases", "LastClicks"]
+
+
+@dataclass(frozen=True, eq=False)
+class LastClicks:
+    """The last click on each item of each session: an item remains at click e if its last click is not before e.
+
+    One sorted table of all pairs (session, item) answers every case by binary search, so that E clicks and C lists
+    of k items cost O((E + C k) log E) and O(E) memory, however long a session is.
+
+    Attributes:
+        keys: ``session * (n_items + 1) + item`` for each distinct known item of each session, rising: [U].
+        positions: where among the log's clicks the session clicks that item for the last time: [U].
+        n_items: number of known items I.
+
+    >>> last = LastClicks.of(Sessions.of([["a", "b", "a"]]))
+    >>> last.keys.tolist(), last.positions.tolist()
+    ([1, 2], [2, 1])
+    """
+
+    keys: Int64Array
+    positions: Int64Array
+    n_items: int
+
+    @classmethod
+    def of(cls, sessions: Sessions) -> "LastClicks":
+        """The last clicks of every session; unknown items (index 0) have none."""
+        positions = np.flatnonzero(_last_of_item(sessions) & (sessions.items > 0))
+        keys = sessions.session_of_event()[positions] * (sessions.n_items + 1) + sessions.items[positions]
+        order = np.argsort(keys)
+        return cls(keys[order], positions[order], sessions.n_items)
+
+    def remain(self, items: IndexArray, session: Int64Array, first: Int64Array) -> BoolArray:
+        """Whether each item is clicked in its session at or after a position: [B, k].
+
+        Args:
+            items: item indices in 0..I, where 0 never remains: [B, k].
+            session: index of the session of each row: [B].
+            first: position among the log's clicks from which on a click counts: [B], inside the session.
+
+        >>> last = LastClicks.of(Sessions.of([["a", "b", "a"]]))
+        >>> last.remain(np.array([[1, 2, 0]], np.int32), np.array([0]), np.array([2])).tolist()
+        [[True, False, False]]
+        """
+        if len(self.keys) == 0:
+            return np.zeros(items.shape, dtype=np.bool_)
+        wanted = session[:, np.newaxis] * (self.n_items + 1) + items
+        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
+        return (self.keys[found] == wanted) & (self.positions[found] >= first[:, np.newaxis])
+
+
+def _last_of_item(sessions: Sessions) -> BoolArray:
+    """Whether a click is its session's last one on that item; every unknown click is, as its own item: [E]."""
+    session_of_event = sessions.session_of_event()
+    order = np.lexsort((sessions.items, session_of_event))
+    items, owner = sessions.items[order], session_of_event[order]
+    last = np.ones(sessions.n_events, dtype=np.bool_)
+    last[order[:-1]] = (items[1:] != items[:-1]) | (owner[1:] != owner[:-1])
+    return last | (sessions.items == 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Cases:
+    """C cases without look-ahead: a recommender sees the prefix, the metrics see the clicks after it.
+
+    A click on an item unknown to training (index 0) is never hit but stays in every denominator: as target it is a
+    miss, and it is one remaining click. Its raw id is not kept, so each unknown click is also counted as one distinct
+    item of its own, which can only lower AP, and is exact where no unknown item repeats.
+
+    Attributes:
+        prefixes: what the recommender may see, the last ``max_prefix`` clicks where a maximum was given: [C].
+        session: index of the session that each case belongs to: [C], in 0..S − 1, never falling.
+        prefix_lengths: clicks before the target, not cut by ``max_prefix``: [C], from 1.
+        targets: item index of the next click, 0 where unknown: [C].
+        remaining: clicks after the prefix, the target and repeats included: [C], from 1.
+        distinct: distinct items among them: [C], from 1.
+        last_clicks: the last click on each item of each session.
+        n_sessions: number of sessions S, those without a case included.
+
+    >>> cases = Cases.of(Sessions.of([["a", "b", "a"], ["b", "a"]]))
+    >>> len(cases), cases.targets.tolist(), cases.remaining.tolist(), cases.prefix_lengths.tolist()
+    (3, [2, 1, 1], [2, 1, 1], [1, 2, 1])
+    """
+
+    prefixes: Prefixes
+    session: Int64Array
+    prefix_lengths: Int64Array
+    targets: IndexArray
+    remaining: Int64Array
+    distinct: Int64Array
+    last_clicks: LastClicks
+    n_sessions: int
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def n_items(self) -> int:
+        """Number of known items I."""
+        return self.last_clicks.n_items
+
+    def remain(self, items: IndexArray) -> BoolArray:
+        """Whether each item (0..I) of each case's list is among the case's remaining clicks: [C, k] for items [C, k].
+
+        >>> cases = Cases.of(Sessions.of([["a", "b", "a"]]))
+        >>> cases.remain(np.array([[1, 2], [1, 2]], np.int32)).tolist()
+        [[True, True], [True, False]]
+        """
+        return self.last_clicks.remain(items, self.session, self.prefixes.ends)
+
+    @classmethod
+    def of(cls, sessions: Sessions, max_prefix: int | None = None) -> "Cases":
+        """Every proper prefix of every session, session by session, shortest prefix first.
+
+        Args:
+            sessions: test sessions in the vocabulary of the training part.
+            max_prefix: the most clicks of a prefix that the recommender sees, the last ones; None: all. The metrics
+                and the prefix lengths do not depend on it.
+
+        Raises:
+            DataError: no session has 2 clicks, so that there is nothing to predict.
+            ConfigError: max_prefix below 1.
+
+        >>> Cases.of(Sessions.of([["a", "b", "c"]]), max_prefix=1).prefixes.starts.tolist()
+        [0, 1]
+        """
+        if max_prefix is not None and max_prefix < 1:
+            raise ConfigError(f"max_prefix must be at least 1, found {max_prefix}")
+        prefixes = Prefixes.every(sessions)
+        if len(prefixes) == 0:
+            raise DataError(
+                f"expected a test session of 2 or more clicks, found none among {sessions.n_sessions}; "
+                "choose a larger test part"
+            )
+        session = np.repeat(np.arange(sessions.n_sessions), sessions.lengths - 1)
+        first, end = prefixes.ends, sessions.offsets[1:][session]
+        last_until = np.concatenate([[0], np.cumsum(_last_of_item(sessions))]).astype(np.int64)
+        starts = prefixes.starts if max_prefix is None else np.maximum(prefixes.starts, first - max_prefix)
+        return cls(
+            prefixes=replace(prefixes, starts=starts),
+            session=session,
+            prefix_lengths=prefixes.lengths,
+            targets=sessions.items[first],
+            remaining=end - first,
+            distinct=last_until[end] - last_until[first],
+            last_clicks=LastClicks.of(sessions),
+            n_sessions=sessions.n_sessions,
+        )
+
+    def slice(self, begin: int, end: int) -> "Cases":
+        """Cases begin..end − 1, with the same numbering of sessions; the clicks are shared, not copied.
+
+        >>> Cases.of(Sessions.of([["a", "b", "a"]])).slice(1, 2).targets.tolist()
+        [1]
+        """
+        return replace(
+            self,
+            prefixes=self.prefixes.slice(begin, end),
+            session=self.session[begin:end],
+            prefix_lengths=self.prefix_lengths[begin:end],
+            targets=self.targets[begin:end],
+            remaining=self.remaining[begin:end],
+            distinct=self.distinct[begin:end],
+        )

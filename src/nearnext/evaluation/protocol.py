@@ -1,0 +1,115 @@
+"""The evaluation protocol: every prefix of every test session is a case, ranked against the whole catalogue."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nearnext.data.sessions import Sessions
+from nearnext.evaluation.cases import Cases
+from nearnext.evaluation.cost import measured
+from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
+from nearnext.evaluation.significance import bootstrap, interval
+from nearnext.evaluation.sums import MetricAccumulator, MetricSums
+from nearnext.progress import track
+from nearnext.recommenders.base import Recommender
+
+__all__ = ["FALLBACK_RULE", "TIE_RULE", "Evaluation", "evaluate"]
+
+BLOCK = 32_768
+"""Cases whose lists are held at a time."""
+
+TIE_RULE = "equal scores (as 32-bit floats) are ranked by popularity in training, then by first appearance there"
+FALLBACK_RULE = "lists shorter than k are filled with the most popular items of training; figures without it beside"
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """How well one fitted recommender predicts test sessions.
+
+    Attributes:
+        name: the method.
+        params: its options.
+        filled: sums over the lists as a user gets them, filled from popularity.
+        unfilled: sums over the method's own entries alone.
+        seconds: ranking time, fit and metrics not included.
+        peak_rss_mb: the most memory the process held while ranking.
+    """
+
+    name: str
+    params: dict[str, Any]
+    filled: MetricSums
+    unfilled: MetricSums
+    seconds: float
+    peak_rss_mb: float
+
+    @property
+    def cases_per_second(self) -> float:
+        """Cases ranked per second."""
+        return self.filled.n_cases / max(self.seconds, 1e-9)
+
+    def values(self) -> dict[str, float]:
+        """Metrics of the filled lists by name, e.g. ``HitRate@20``."""
+        return self.filled.values()
+
+    def intervals(self, *, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
+        """95% intervals of the metrics that are means over cases, by bootstrap over sessions."""
+        sums = self.filled
+        low, high = interval(bootstrap(sums.session_sums, sums.session_cases, replicates=replicates, seed=seed))
+        return {name: (float(low[at]), float(high[at])) for at, name in enumerate(sums.names)}
+
+    def __str__(self) -> str:
+        intervals = self.intervals()
+        lines = [f"{self.name}: {self.filled.n_cases:,} cases in {np.count_nonzero(self.filled.session_cases):,} sessions"]
+        for name, value in self.values().items():
+            around = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
+            lines.append(f"  {name:<14}{value:.4f}{around}")
+        return "\n".join(lines)
+
+
+def evaluate(
+    recommender: Recommender,
+    test: Sessions,
+    k: int | Iterable[int] = DEFAULT_CUTOFFS,
+    *,
+    max_prefix: int | None = None,
+    threads: int | None = None,
+) -> Evaluation:
+    """Rank all items for every prefix of every test session, and score the lists. Nothing is sampled.
+
+    Args:
+        recommender: fitted on sessions that end before the test begins.
+        test: sessions to predict; items that the recommender does not know count as misses.
+        k: list length, or several.
+        max_prefix: clicks of a prefix that the recommender sees, the last ones; None: all.
+        threads: worker threads, by default one per core.
+
+    Raises:
+        ConfigError: a list length below 1, or a recommender that is not fitted.
+        DataError: no test session has 2 clicks.
+
+    >>> from nearnext.recommenders.rules import Markov
+    >>> markov = Markov().fit(Sessions.of([["a", "b"], ["b", "c"]]))
+    >>> result = evaluate(markov, Sessions.of([["a", "b", "a"]]), k=1)
+    >>> result.values()["HitRate@1"]
+    0.5
+    """
+    ks = cutoffs([k] if isinstance(k, int) else k)
+    if test.vocabulary is not recommender.vocabulary:
+        test = test.with_vocabulary(recommender.vocabulary)
+    cases = Cases.of(test, max_prefix)
+    filled = MetricAccumulator(cases, recommender.popularity, ks)
+    unfilled = MetricAccumulator(cases, recommender.popularity, ks)
+    recommender.rank(cases.prefixes.slice(0, 1), ks[-1], threads=1)  # compiled code is loaded outside the clock
+    seconds, peak = 0.0, 0.0
+    with track(f"{recommender.name}: ranking", len(cases), "cases") as advance:
+        for begin in range(0, len(cases), BLOCK):
+            prefixes = cases.prefixes.slice(begin, begin + BLOCK)
+            with measured() as cost:
+                ranking = recommender.rank(prefixes, ks[-1], threads=threads, advance=advance)
+            seconds += cost.seconds
+            peak = max(peak, cost.peak_rss_mb)
+            filled.add(ranking)
+            unfilled.add(ranking.unfilled())
+    return Evaluation(recommender.name, recommender.params(), filled.sums(), unfilled.sums(), seconds, peak)

@@ -1,0 +1,178 @@
+"""How sure a metric is: intervals and paired differences by bootstrap over sessions, Holm's correction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from nearnext.errors import ConfigError, DataError
+from nearnext.types import FloatArray, Int64Array
+
+__all__ = ["PairedDifference", "average_windows", "bootstrap", "holm", "interval", "paired"]
+
+_CHUNK_CELLS = 4_000_000  # weights held at a time, 32 MB
+
+
+def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, seed: int, window: int = 0) -> FloatArray:
+    """Means over cases of R resamplings of the sessions, with replacement: [R, M].
+
+    Sessions, not cases, are drawn, because the cases of one session depend on one another; each replicate is the
+    ratio of the drawn sessions' sums to their number of cases. The drawing depends on seed, window and the number of
+    sessions alone: methods evaluated on the same sessions get the same drawings, which ``paired`` relies on.
+
+    Args:
+        sums: sum over its cases of each metric, for each session: [S, M].
+        cases: number of cases of each session: [S]; sessions without a case are not drawn.
+        replicates: number of resamplings R.
+        seed: seed of the drawing, at least 0.
+        window: which of several test windows this is, so that each gets drawings of its own.
+
+    Raises:
+        DataError: the arrays do not fit one another, or there is no case.
+        ConfigError: fewer than one replicate, or a negative seed or window.
+
+    >>> bootstrap(np.array([[1.0], [1.0]]), np.array([2, 2]), replicates=3, seed=7).tolist()
+    [[0.5], [0.5], [0.5]]
+    """
+    if replicates < 1 or seed < 0 or window < 0:
+        raise ConfigError(
+            f"expected at least 1 replicate, and seed and window of at least 0, found {replicates}, {seed} and {window}"
+        )
+    if sums.ndim != 2 or cases.shape != sums.shape[:1]:  # noqa: PLR2004
+        raise DataError(f"expected sums [S, M] and cases [S], found {list(sums.shape)} and {list(cases.shape)}")
+    drawn_from = cases > 0
+    if not drawn_from.any():
+        raise DataError("expected sessions with cases, found none; evaluate sessions of 2 or more clicks")
+    columns = np.column_stack([sums, cases])[drawn_from].astype(np.float64)
+    n_sessions = len(columns)
+    rng = np.random.default_rng([seed, window])
+    resampled = np.empty((replicates, columns.shape[1]))
+    chunk = max(1, _CHUNK_CELLS // n_sessions)
+    for begin in range(0, replicates, chunk):
+        size = min(chunk, replicates - begin)
+        resampled[begin : begin + size] = _draw_counts(rng, size, n_sessions) @ columns
+    return resampled[:, :-1] / resampled[:, -1:]
+
+
+def _draw_counts(rng: np.random.Generator, size: int, n_sessions: int) -> FloatArray:
+    """How often each session is drawn in each of ``size`` resamplings: [size, S]."""
+    # Counting S drawn numbers is many times faster than rng.multinomial, and has the same distribution.
+    counts = np.empty((size, n_sessions))
+    for row in counts:
+        row[:] = np.bincount(rng.integers(n_sessions, size=n_sessions), minlength=n_sessions)
+    return counts
+
+
+def interval(replicates: FloatArray, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper end of the percentile interval of each metric: [M] each, for replicates [R, M].
+
+    Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
+
+    Raises:
+        ConfigError: level outside (0, 1).
+
+    >>> low, high = interval(np.arange(101.0)[:, np.newaxis], level=0.5)
+    >>> low.tolist(), high.tolist()
+    ([25.0], [75.0])
+    """
+    if not 0 < level < 1:
+        raise ConfigError(f"the level of an interval must lie between 0 and 1, found {level}")
+    tail = (1 - level) / 2
+    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """How much one method is above another on the same sessions, in one metric.
+
+    Attributes:
+        difference: value of the first method minus value of the second.
+        low: lower end of the interval of the difference.
+        high: upper end of the interval of the difference.
+        p: two-sided p-value of "no difference", in (0, 1].
+
+    >>> PairedDifference(difference=0.02, low=0.01, high=0.03, p=0.002).p
+    0.002
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def paired(
+    replicates_a: FloatArray, replicates_b: FloatArray, value_a: float, value_b: float, level: float = 0.95
+) -> PairedDifference:
+    """Difference a − b of one metric, with interval and p-value from replicates with the same drawings.
+
+    p = min(1, 2 (1 + min(#{a − b ≤ 0}, #{a − b ≥ 0})) / (R + 1)); no p-value is below 2 / (R + 1).
+    Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, §4.2 and §5.4.
+
+    Args:
+        replicates_a: replicates of the first method: [R].
+        replicates_b: replicates of the second method, from the same sessions, seed and window: [R].
+        value_a: value of the first method on all sessions.
+        value_b: value of the second method on all sessions.
+        level: level of the interval.
+
+    Raises:
+        DataError: different numbers of replicates.
+        ConfigError: level outside (0, 1).
+
+    >>> paired(np.array([0.5, 0.75, 1.0]), np.array([0.25, 0.25, 0.25]), 0.75, 0.25, level=0.5)
+    PairedDifference(difference=0.5, low=0.375, high=0.625, p=0.5)
+    """
+    if replicates_a.ndim != 1 or replicates_a.shape != replicates_b.shape:
+        raise DataError(
+            f"expected the same number of replicates of both methods, found {list(replicates_a.shape)} and "
+            f"{list(replicates_b.shape)}; resample both with the same options"
+        )
+    differences = replicates_a - replicates_b
+    low, high = interval(differences[:, np.newaxis], level)
+    extreme = int(min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)))
+    p = min(1.0, 2 * (1 + extreme) / (len(differences) + 1))
+    return PairedDifference(value_a - value_b, float(low[0]), float(high[0]), p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values, in the given order: all claims below α together err with probability of at most α.
+
+    Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
+
+    Raises:
+        DataError: a value outside [0, 1].
+
+    >>> holm([0.01, 0.5, 0.02])
+    [0.03, 0.5, 0.04]
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    if not np.all((values >= 0) & (values <= 1)):
+        raise DataError(f"expected p-values in [0, 1], found {list(p_values)}")
+    order = np.argsort(values, kind="stable")
+    steps = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted.tolist()
+
+
+def average_windows(replicates: Sequence[FloatArray]) -> FloatArray:
+    """Replicates of the mean over test windows, from the replicates of each: [R, M].
+
+    Several splits are reported as the mean of their values, each window counting the same. The windows hold different
+    sessions, so give each its own ``window`` number in ``bootstrap``.
+
+    Raises:
+        DataError: no window, or windows with different numbers of replicates or metrics.
+
+    >>> average_windows([np.array([[0.1], [0.2]]), np.array([[0.3], [0.2]])]).tolist()
+    [[0.2], [0.2]]
+    """
+    shapes = {window.shape for window in replicates}
+    if len(shapes) != 1:
+        raise DataError(
+            f"expected windows with equally many replicates and metrics, found shapes {sorted(shapes)}; resample all "
+            "windows with the same options"
+        )
+    return np.mean(np.stack(list(replicates)), axis=0)

@@ -1,0 +1,309 @@
+"""The comparison: every method on the same cases, timed, with intervals, significance and the leak audit."""
+
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nearnext.artifact import versions
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.errors import ConfigError
+from nearnext.evaluation.audit import Verdict, audit_split
+from nearnext.evaluation.cost import measured
+from nearnext.evaluation.metrics import CASE_METRICS, DEFAULT_CUTOFFS, cutoffs
+from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, Evaluation, evaluate
+from nearnext.evaluation.significance import average_windows, bootstrap, holm, interval, paired
+from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
+from nearnext.experiments.plan import PlannedSplit, SplitPlan
+from nearnext.progress import track
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
+from nearnext.types import FloatArray
+
+__all__ = ["Comparison", "compare", "describe_part", "machine"]
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared, and how.
+
+    Attributes:
+        methods: names of methods, in the order of the report.
+        options: options of a method that differ from its defaults, by method name.
+        plan: how the log is split, filtered, and what happens to unknown items.
+        ks: list lengths.
+        seed: of the bootstrap and of the audit's choice of cases.
+        replicates: resamplings of the bootstrap.
+        threads: worker threads, by default one per core.
+
+    Raises:
+        ConfigError: unknown or repeated method, options of a method that is not compared, or a list length below 1.
+
+    >>> Comparison(methods=("POP", "vsknn"), options={"vsknn": {"k": 500}}).methods
+    ('pop', 'vsknn')
+    """
+
+    methods: Sequence[str] = BASELINES
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    plan: SplitPlan = field(default_factory=SplitPlan)
+    ks: tuple[int, ...] = DEFAULT_CUTOFFS
+    seed: int = 7
+    replicates: int = 1000
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        names = tuple(canonical_name(name) for name in self.methods)
+        if len(set(names)) != len(names) or not names:
+            raise ConfigError(f"expected each method once, found {', '.join(names) or 'none'}")
+        options = {canonical_name(name): dict(values) for name, values in self.options.items()}
+        if extra := sorted(set(options) - set(names)):
+            raise ConfigError(f"options are given for {', '.join(extra)}, which is not among the compared methods")
+        for name in names:
+            make_recommender(name, options.get(name))
+        object.__setattr__(self, "methods", names)
+        object.__setattr__(self, "options", options)
+        object.__setattr__(self, "ks", cutoffs(self.ks))
+
+    def make(self, name: str) -> Recommender:
+        """A fresh recommender with this comparison's options."""
+        return make_recommender(name, self.options.get(name))
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One method on one split."""
+
+    evaluation: Evaluation
+    fit_seconds: float
+    peak_rss_mb: float
+
+
+def compare(
+    log: Sessions,
+    test: Sessions | None = None,
+    comparison: Comparison | None = None,
+    *,
+    reading: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+) -> Result:
+    """Fit and evaluate every method on the same cases; the result is plain data, ready for JSON.
+
+    Args:
+        log: the sessions to split, or to train on where ``test`` is given.
+        test: sessions of a test log of its own.
+        comparison: methods and protocol; the defaults compare all baselines on the last 10% of the sessions.
+        reading: reports of how the logs were read, to be kept in the result.
+        command: how to repeat this.
+
+    Raises:
+        DataError: nothing is left to learn from or to predict.
+
+    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
+    >>> result = compare(log, comparison=Comparison(methods=["pop", "markov-1"], ks=(1,)))
+    >>> [method["name"] for method in result["methods"]], result["audit"]["passed"]
+    (['pop', 'markov-1'], True)
+    """
+    chosen = comparison or Comparison()
+    begin = time.perf_counter()
+    planned = chosen.plan.splits(log, test)
+    runs, verdict = _run_all(planned, chosen)
+    replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
+    methods = [_method_result(chosen.make(name), runs[name], replicates[name]) for name in chosen.methods]
+    return {
+        "protocol": {
+            "split": chosen.plan.describe(test is not None),
+            "filter": asdict(chosen.plan.chosen),
+            "unknown": chosen.plan.unknown,
+            "cases": sum(run.evaluation.filled.n_cases for run in runs[chosen.methods[0]]),
+            "case": "every proper prefix of every test session; all items are ranked, none sampled",
+            "k": list(chosen.ks),
+            "max_length": chosen.plan.chosen.max_length,
+            "ties": TIE_RULE,
+            "fallback": FALLBACK_RULE,
+            "tuning": "none: every method runs once, with the options shown",
+            "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
+            "seed": chosen.seed,
+            "threads": chosen.threads or os.cpu_count(),
+            "command": command,
+            "duration_seconds": time.perf_counter() - begin,
+            "machine": machine(),
+            "versions": versions(),
+        },
+        "data": {
+            **_data_result(planned),
+            "fingerprint": log.fingerprint(),
+            "test_fingerprint": test.fingerprint() if test is not None else None,
+            "reading": [dict(report) for report in reading],
+        },
+        "audit": {"passed": verdict.passed, "checks": [asdict(check) for check in verdict.checks]},
+        "methods": methods,
+        "significance": _significance(methods, replicates, chosen.ks[-1]),
+    }
+
+
+def _run_all(planned: Sequence[PlannedSplit], chosen: Comparison) -> tuple[dict[str, list[_Run]], Verdict]:
+    """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
+    runs: dict[str, list[_Run]] = {name: [] for name in chosen.methods}
+    verdict: Verdict | None = None
+    with track("comparing", len(planned) * len(chosen.methods), "methods") as advance:
+        for one in planned:
+            fitted: list[tuple[Recommender, float]] = []
+            for name in chosen.methods:
+                with measured() as cost:
+                    recommender = chosen.make(name).fit(one.split.train)
+                evaluation = evaluate(
+                    recommender,
+                    one.split.test,
+                    chosen.ks,
+                    max_prefix=chosen.plan.chosen.max_length,
+                    threads=chosen.threads,
+                )
+                peak = max(cost.peak_rss_mb, evaluation.peak_rss_mb)
+                runs[name].append(_Run(evaluation, cost.seconds, peak))
+                fitted.append((recommender, cost.seconds))
+                advance(1)
+            if verdict is None:
+                verdict = _audit(one, fitted, chosen)
+    assert verdict is not None  # noqa: S101 - there is at least one split
+    return runs, verdict
+
+
+def _audit(one: PlannedSplit, fitted: Sequence[tuple[Recommender, float]], chosen: Comparison) -> Verdict:
+    def refit(method: Recommender, train: Sessions) -> Recommender:
+        return chosen.make(method.name).fit(train)
+
+    return audit_split(one.split, one.again, fitted, refit=refit, seed=chosen.seed)
+
+
+def _replicates(runs: Sequence[_Run], chosen: Comparison) -> FloatArray:
+    return average_windows(
+        [
+            bootstrap(
+                run.evaluation.filled.session_sums,
+                run.evaluation.filled.session_cases,
+                replicates=chosen.replicates,
+                seed=chosen.seed,
+                window=window,
+            )
+            for window, run in enumerate(runs)
+        ]
+    )
+
+
+def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
+    values = [one.values() for one in sums]
+    return {name: float(np.mean([window[name] for window in values])) for name in values[0]}
+
+
+def _method_result(method: Recommender, runs: Sequence[_Run], replicates: FloatArray) -> Result:
+    names = runs[0].evaluation.filled.names
+    low, high = interval(replicates)
+    ends = {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}
+    metrics = {
+        name: {"value": value, "low": ends.get(name, (None, None))[0], "high": ends.get(name, (None, None))[1]}
+        for name, value in _mean_values([run.evaluation.filled for run in runs]).items()
+    }
+    unfilled = _mean_values([run.evaluation.unfilled for run in runs])
+    seconds = sum(run.evaluation.seconds for run in runs)
+    return {
+        "name": method.name,
+        "params": method.params(),
+        "metrics": metrics,
+        "unfilled_metrics": {name: {"value": value, "low": None, "high": None} for name, value in unfilled.items()},
+        "fit_seconds": sum(run.fit_seconds for run in runs),
+        "cases_per_second": sum(run.evaluation.filled.n_cases for run in runs) / max(seconds, 1e-9),
+        "peak_rss_mb": max(run.peak_rss_mb for run in runs),
+        "by_prefix_length": _by_prefix_length([run.evaluation.filled for run in runs]),
+        "windows": [run.evaluation.values() for run in runs] if len(runs) > 1 else [],
+    }
+
+
+def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
+    """Means over all cases of a prefix length, windows pooled; lengths without a case are left out."""
+    cases = np.sum([one.bucket_cases for one in sums], axis=0)
+    totals = np.sum([one.bucket_sums for one in sums], axis=0)
+    return [
+        {
+            "prefix_length": label,
+            "cases": int(cases[at]),
+            **dict(zip(sums[0].names, (totals[at] / cases[at]).tolist(), strict=True)),
+        }
+        for at, label in enumerate(PREFIX_BUCKETS)
+        if cases[at]
+    ]
+
+
+def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray], k: int) -> list[Result]:
+    """For each metric, the best method against every other: paired differences, p-values corrected after Holm."""
+    names = [name for name in methods[0]["metrics"] if methods[0]["metrics"][name]["low"] is not None]
+    found: list[Result] = []
+    for name in (f"{metric}@{k}" for metric in CASE_METRICS if metric != "Popularity"):
+        column = names.index(name)
+        best = max(methods, key=lambda method: method["metrics"][name]["value"])
+        others = [method for method in methods if method is not best]
+        differences = [
+            paired(
+                replicates[best["name"]][:, column],
+                replicates[other["name"]][:, column],
+                best["metrics"][name]["value"],
+                other["metrics"][name]["value"],
+            )
+            for other in others
+        ]
+        corrected = holm([difference.p for difference in differences]) if differences else []
+        against = [
+            {"name": other["name"], **asdict(difference), "p": p}
+            for other, difference, p in zip(others, differences, corrected, strict=True)
+        ]
+        found.append({"metric": name, "best": best["name"], "against": against})
+    return found
+
+
+def describe_part(sessions: Sessions) -> Result:
+    """Size and period of a part, for a result: times as ISO text.
+
+    >>> describe_part(Sessions.of([["a", "b"]]))["first"]
+    '1970-01-01T00:00:00Z'
+    """
+    first, last = (
+        np.datetime_as_string(np.datetime64(int(time) // MICROSECONDS, "s"), timezone="UTC")
+        for time in (sessions.times.min(), sessions.times.max())
+    )
+    return {
+        "sessions": sessions.n_sessions,
+        "events": sessions.n_events,
+        "items": int(np.count_nonzero(sessions.item_counts()[1:])),
+        "first": str(first),
+        "last": str(last),
+    }
+
+
+def _data_result(planned: Sequence[PlannedSplit]) -> Result:
+    parts = [
+        {
+            "train": describe_part(one.split.train),
+            "test": describe_part(one.split.test),
+            "raw_train_sessions": one.split.raw_train_sessions,
+            "train_filter": asdict(one.split.train_filter),
+            "unknown_test_clicks": one.split.unknown_clicks,
+            "short_test_sessions": one.split.short_test_sessions,
+            "overlapping_train_sessions": one.split.overlapping_sessions,
+        }
+        for one in planned
+    ]
+    return parts[0] if len(parts) == 1 else {**parts[-1], "windows": parts}
+
+
+def machine() -> str:
+    """The machine in words: system, processor, cores.
+
+    >>> "cores" in machine()
+    True
+    """
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -1,0 +1,97 @@
+"""How a log is split for an experiment, read from one word such as ``last:0.1``, ``days:2`` or ``windows:5``."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from nearnext.data.filters import Filter
+from nearnext.data.sessions import Sessions
+from nearnext.data.splits import Split, UnknownRule, split_at, split_days, split_last, split_parts, time_windows
+from nearnext.errors import ConfigError
+
+__all__ = ["PlannedSplit", "SplitPlan"]
+
+_DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0}
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """A way to split a log by time.
+
+    Attributes:
+        kind: ``last``: the last fraction of sessions; ``days``: the last days; ``windows``: equal slices of time,
+            each split by its last 10%.
+        amount: the fraction, the days, or the number of windows.
+        chosen: filters of the training part.
+        unknown: what happens to test items that training lacks.
+
+    >>> SplitPlan.parse("days:2").describe()
+    'sessions that start in the last 2 days are the test part'
+    """
+
+    kind: Literal["last", "days", "windows"] = "last"
+    amount: float = 0.1
+    chosen: Filter = Filter()
+    unknown: UnknownRule = "miss"
+
+    @classmethod
+    def parse(cls, text: str, *, chosen: Filter | None = None, unknown: UnknownRule = "miss") -> "SplitPlan":
+        """A plan from ``kind`` or ``kind:amount``.
+
+        Raises:
+            ConfigError: unknown kind, or an amount that is no number.
+        """
+        kind, _, amount = text.partition(":")
+        if kind not in _DEFAULTS:
+            raise ConfigError(f"unknown split '{text}'; expected last:FRACTION, days:N or windows:N, e.g. last:0.1")
+        try:
+            number = float(amount) if amount else _DEFAULTS[kind]
+        except ValueError:
+            raise ConfigError(f"split '{text}': expected a number after the colon, e.g. {kind}:2") from None
+        if kind == "windows" and number != int(number):
+            raise ConfigError(f"split '{text}': expected a whole number of windows, e.g. windows:5")
+        return cls(kind, number, chosen or Filter(), unknown)  # type: ignore[arg-type]
+
+    def describe(self, with_test_log: bool = False) -> str:
+        """The plan in words."""
+        if with_test_log:
+            return "a log of its own is the test part"
+        if self.kind == "last":
+            return f"the last {self.amount:.4g} of the sessions by start time is the test part"
+        if self.kind == "days":
+            return f"sessions that start in the last {self.amount:g} days are the test part"
+        return f"{int(self.amount)} slices of equal duration; the last 0.1 of each one's sessions is its test part"
+
+    def splits(self, log: Sessions, test: Sessions | None = None) -> list["PlannedSplit"]:
+        """The splits of a log, one or several; with a log of its own as test part, that one.
+
+        Raises:
+            DataError: a part is empty.
+            ConfigError: an amount out of range.
+        """
+        if test is not None:
+            return [PlannedSplit(split_parts(log, test, chosen=self.chosen, unknown=self.unknown), self, log, test)]
+        if self.kind == "days":
+            return [PlannedSplit(split_days(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
+        if self.kind == "last":
+            return [PlannedSplit(split_last(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
+        return [
+            PlannedSplit(split_last(part, chosen=self.chosen, unknown=self.unknown), self, part)
+            for part in time_windows(log, int(self.amount))
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedSplit:
+    """One split of a plan, with the log that it was cut from, so that it can be cut again."""
+
+    split: Split
+    plan: SplitPlan
+    log: Sessions
+    test: Sessions | None = None
+
+    def again(self, planted: Sessions) -> Split:
+        """The same split of the log with later sessions added behind it: the cut stays where it was."""
+        chosen, unknown = self.plan.chosen, self.plan.unknown
+        if self.test is not None:
+            return split_parts(self.log, self.test.followed_by(planted), chosen=chosen, unknown=unknown)
+        return split_at(self.log.followed_by(planted), self.split.raw_train_sessions, chosen=chosen, unknown=unknown)

@@ -1,0 +1,1 @@
+"""The metric model: session encoders, item encoder, distances and losses."""

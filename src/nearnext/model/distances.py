@@ -1,0 +1,102 @@
+"""Distances between sessions and items in the common metric space, defined here and nowhere else.
+
+Every distance is at least 0; lower is nearer. With u = x / ‖x‖ and v = y / ‖y‖:
+
+- ``cosine``: 1 − u·v, in [0, 2]. A zero vector has no direction and lies at 1 from everything.
+- ``euclidean``: ‖x − y‖.
+- ``squared_euclidean``: ‖x − y‖².
+
+Values are float32 at least, whatever the precision of the embeddings or of autocast: margins are compared with them.
+Gradients are finite everywhere, 0 where two vectors are equal.
+
+Paper: d in §3 and §4; cosine is what the experiments use (§4).
+"""
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from nearnext.model.options import require_known
+
+__all__ = ["DISTANCES", "DistanceName", "all_pairs", "l2_normalised", "pairwise", "to_sets"]
+
+DistanceName = Literal["cosine", "euclidean", "squared_euclidean"]
+"""Name of a distance."""
+
+DISTANCES: tuple[DistanceName, ...] = get_args(DistanceName)
+"""Names of the distances."""
+
+_SHORTEST = 1e-12
+
+
+def l2_normalised(vectors: Tensor) -> Tensor:
+    """Vectors of length 1 in the same directions, float32 at least; zero vectors stay zero: [..., D].
+
+    Gradients are finite everywhere, at the zero vector too.
+
+    >>> l2_normalised(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6..., 0.8...], [0.0, 0.0]]
+    """
+    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    squared = vectors.square().sum(dim=-1, keepdim=True)
+    return vectors * squared.where(squared > _SHORTEST**2, 1.0).rsqrt()
+
+
+def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine") -> Tensor:
+    """Distance of each anchor to its own other vector: [B, D], [B, D] → [B].
+
+    Raises:
+        ConfigError: the distance is unknown.
+
+    >>> pairwise(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]]), "euclidean")
+    tensor([5.])
+    """
+    return to_sets(anchors, others.unsqueeze(1), distance).squeeze(1)
+
+
+def to_sets(anchors: Tensor, sets: Tensor, distance: DistanceName = "cosine") -> Tensor:
+    """Distances of each anchor to its own set of N vectors: [B, D], [B, N, D] → [B, N].
+
+    Raises:
+        ConfigError: the distance is unknown.
+
+    >>> to_sets(torch.tensor([[1.0, 0.0]]), torch.tensor([[[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]]))
+    tensor([[0., 1., 2.]])
+    """
+    return all_pairs(anchors.unsqueeze(1), sets, distance).squeeze(1)
+
+
+def all_pairs(anchors: Tensor, items: Tensor, distance: DistanceName = "cosine") -> Tensor:
+    """Distances of every anchor to every item: [..., B, D], [..., N, D] → [..., B, N].
+
+    Raises:
+        ConfigError: the distance is unknown.
+
+    >>> all_pairs(torch.tensor([[0.0, 0.0], [0.0, 4.0]]), torch.tensor([[3.0, 0.0]]), "squared_euclidean")
+    tensor([[ 9.],
+            [25.]])
+    """
+    require_known("distance", distance, DISTANCES)
+    precision = torch.promote_types(torch.promote_types(anchors.dtype, items.dtype), torch.float32)
+    with torch.autocast(anchors.device.type, enabled=False):
+        if distance == "cosine":
+            return _cosine(anchors.to(precision), items.to(precision))
+        squared = _squared_euclidean(anchors.double(), items.double())
+        return (squared if distance == "squared_euclidean" else _root(squared)).to(precision)
+
+
+def _cosine(anchors: Tensor, items: Tensor) -> Tensor:
+    return (1.0 - l2_normalised(anchors) @ l2_normalised(items).mT).clamp(0.0, 2.0)
+
+
+def _squared_euclidean(anchors: Tensor, items: Tensor) -> Tensor:
+    # One matrix product instead of B × N differences; in double precision, for the terms cancel where vectors are near.
+    lengths = anchors.square().sum(-1).unsqueeze(-1) + items.square().sum(-1).unsqueeze(-2)  # [..., B, N]
+    return (lengths - 2.0 * anchors @ items.mT).clamp_min(0.0)
+
+
+def _root(squared: Tensor) -> Tensor:
+    # The slope of √ is infinite at 0: equal vectors get the subgradient 0 instead.
+    equal = squared == 0.0
+    return squared.masked_fill(equal, 1.0).sqrt().masked_fill(equal, 0.0)

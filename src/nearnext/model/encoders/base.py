@@ -1,0 +1,51 @@
+"""What every session encoder φ is: a frozen config that users write, and the module that it builds.
+
+Paper: §4.4. Shapes: B sessions, T clicks, D_in the dimension of a click's embedding, D that of the metric space.
+"""
+
+from typing import Protocol
+
+from torch import Tensor, nn
+
+__all__ = ["EncoderConfig", "SessionEncoder"]
+
+
+class SessionEncoder(nn.Module):
+    """A session encoder φ: the embedding of a session from the embeddings of its clicks.
+
+    What stands in the padding, and how much padding there is, never changes a result. A session without clicks gives
+    what the encoder's dense layers make of zeros, or zeros where it has none.
+
+    >>> import torch
+    >>> from nearnext.model.encoders import AvgPool
+    >>> encoder = AvgPool(dim=2).build(input_dim=2)
+    >>> encoder(torch.tensor([[[1.0, 0.0], [3.0, 2.0], [9.0, 9.0]]]), torch.tensor([[True, True, False]]))
+    tensor([[2., 1.]])
+    """
+
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Session embeddings, not yet normalised: [B, D].
+
+        Args:
+            clicks: embeddings of the clicks, oldest first, padded at the right; T is at least 1: [B, T, D_in].
+            mask: true at real clicks, which come first in each row: [B, T].
+        """
+        raise NotImplementedError
+
+
+class EncoderConfig(Protocol):
+    """The options of a session encoder: frozen, comparable, and all that is needed to build it.
+
+    >>> from nearnext.model.encoders import GRU
+    >>> GRU(dim=8).build(input_dim=4).__class__.__name__
+    'RecurrentEncoder'
+    """
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of the session embedding."""
+        ...
+
+    def build(self, input_dim: int) -> SessionEncoder:
+        """A new encoder for clicks of dimension ``input_dim``, its weights drawn from torch's global generator."""
+        ...

@@ -1,0 +1,64 @@
+"""Reading right-padded sessions so that padding never reaches a result.
+
+Shapes: B sessions, T clicks, W windows, F features, D dimension of a click. Masks are true at real clicks, which come
+first in each row.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+__all__ = ["CentredConvolution", "last_clicks", "max_over_time", "zero_padding"]
+
+
+def zero_padding(clicks: Tensor, mask: Tensor) -> Tensor:
+    """Clicks with zeros where there is only padding: [B, T, D], [B, T] → [B, T, D].
+
+    >>> zero_padding(torch.tensor([[[1.0], [torch.nan]]]), torch.tensor([[True, False]])).flatten().tolist()
+    [1.0, 0.0]
+    """
+    return clicks.masked_fill(~mask.unsqueeze(-1), 0.0)
+
+
+def max_over_time(features: Tensor, real: Tensor) -> Tensor:
+    """Maximum of each feature over the real windows, 0 where there are none: [B, W, F], [B, W] → [B, F].
+
+    >>> max_over_time(torch.tensor([[[-2.0], [-1.0], [5.0]]]), torch.tensor([[True, True, False]]))
+    tensor([[-1.]])
+    """
+    highest = features.masked_fill(~real.unsqueeze(-1), -torch.inf).amax(dim=1)
+    return highest.where(real.any(dim=1, keepdim=True), 0.0)
+
+
+def last_clicks(clicks: Tensor, mask: Tensor, length: int) -> tuple[Tensor, Tensor]:
+    """The last ``length`` clicks, the newest at the end, zeros before the first, and which are real: [B, L, D], [B, L].
+
+    >>> recent, real = last_clicks(torch.tensor([[[7.0], [8.0], [0.0]]]), torch.tensor([[True, True, False]]), 3)
+    >>> recent.flatten().tolist(), real.tolist()
+    ([0.0, 7.0, 8.0], [[False, True, True]])
+    """
+    positions = mask.sum(dim=1, keepdim=True) + torch.arange(-length, 0, device=mask.device)  # [B, L]
+    real = positions >= 0
+    recent = clicks.take_along_dim(positions.clamp_min(0).unsqueeze(-1), dim=1)
+    return zero_padding(recent, real), real
+
+
+class CentredConvolution(nn.Module):
+    """A convolution over time with one window around each click and zeros beyond the session's ends.
+
+    A window of even width reaches one click farther ahead than back.
+
+    >>> add = CentredConvolution(input_dim=1, filters=1, width=2)
+    >>> _ = nn.init.ones_(add.convolution.weight), nn.init.zeros_(add.convolution.bias)
+    >>> add(torch.tensor([[[1.0], [2.0], [3.0]]])).flatten().tolist()
+    [3.0, 5.0, 3.0]
+    """
+
+    def __init__(self, input_dim: int, filters: int, width: int) -> None:
+        super().__init__()
+        self.beyond = ((width - 1) // 2, width // 2)
+        self.convolution = nn.Conv1d(input_dim, filters, width)
+
+    def forward(self, clicks: Tensor) -> Tensor:
+        """Features of each click's window: [B, T, D] with zeros as padding → [B, T, F]."""
+        return self.convolution(functional.pad(clicks.mT, self.beyond)).mT

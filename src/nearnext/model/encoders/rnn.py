@@ -1,0 +1,119 @@
+"""RNN, GRU and LSTM: the last state of a recurrent network over the clicks, through fully connected layers.
+
+Paper: §4.4 and §5.2 (GRU cells of 400 dimensions). References: Cho et al., 2014 (GRU); Hochreiter and Schmidhuber,
+1997 (LSTM). [B, T, D_in] → [B, D].
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence
+
+from nearnext.errors import ConfigError
+from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.masking import zero_padding
+from nearnext.model.feedforward import feed_forward
+from nearnext.model.options import require_at_least, require_dropout
+
+__all__ = ["GRU", "LSTM", "RNN", "RecurrentEncoder"]
+
+
+@dataclass(frozen=True)
+class _Recurrent:
+    """The options that the recurrent encoders share; `GRU` documents them."""
+
+    dim: int = 400
+    hidden: int = 400
+    layers: int = 1
+    dense_layers: int = 1
+    dropout: float = 0.0
+
+    cell: ClassVar[type[nn.RNN | nn.GRU | nn.LSTM]]
+
+    def __post_init__(self) -> None:
+        require_at_least(1, dim=self.dim, hidden=self.hidden, layers=self.layers)
+        require_at_least(0, dense_layers=self.dense_layers)
+        require_dropout(self.dropout)
+        if self.dense_layers == 0 and self.hidden != self.dim:
+            raise ConfigError(
+                f"{type(self).__name__.lower()}: without dense layers hidden ({self.hidden}) must be dim ({self.dim}); "
+                "make them equal or add a dense layer"
+            )
+
+    def build(self, input_dim: int) -> SessionEncoder:
+        """The encoder, its weights drawn from torch's global generator."""
+        return RecurrentEncoder(self, input_dim)
+
+
+class RNN(_Recurrent):
+    """Session encoder φ: the last state of a plain recurrent network with tanh, through dense layers.
+
+    Options and errors are those of `GRU`.
+
+    >>> RNN(dim=8, hidden=16)
+    RNN(dim=8, hidden=16, layers=1, dense_layers=1, dropout=0.0)
+    """
+
+    cell = nn.RNN
+
+
+class GRU(_Recurrent):
+    """Session encoder φ: the last state of gated recurrent units, through dense layers.
+
+    Attributes:
+        dim: dimension D of the session embedding.
+        hidden: units of a recurrent layer.
+        layers: recurrent layers.
+        dense_layers: fully connected layers of ``dim`` units after the last state, tanh between them; with 0 the
+            embedding is the last state.
+        dropout: share dropped in training between recurrent layers and before each dense layer, in [0, 1).
+
+    Raises:
+        ConfigError: a number is below its least value (0 dense layers, otherwise 1), dropout is out of range, or
+            ``hidden`` is not ``dim`` without dense layers.
+
+    >>> GRU(dim=8, hidden=16, dense_layers=0)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: gru: without dense layers hidden (16) must be dim (8); make them equal or add a ...
+    """
+
+    cell = nn.GRU
+
+
+class LSTM(_Recurrent):
+    """Session encoder φ: the last state of long short-term memory, through dense layers.
+
+    Options and errors are those of `GRU`.
+
+    >>> LSTM(dim=8, layers=2).layers
+    2
+    """
+
+    cell = nn.LSTM
+
+
+class RecurrentEncoder(SessionEncoder):
+    """The last state of the last recurrent layer, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
+
+    >>> import torch
+    >>> encoder = RecurrentEncoder(GRU(dim=8, hidden=4), input_dim=3)
+    >>> encoder(torch.ones(2, 1, 3), torch.ones(2, 1, dtype=torch.bool)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(self, config: _Recurrent, input_dim: int) -> None:
+        super().__init__()
+        between_layers = config.dropout if config.layers > 1 else 0.0
+        self.recurrent = config.cell(
+            input_dim, config.hidden, num_layers=config.layers, batch_first=True, dropout=between_layers
+        )
+        self.dense = feed_forward(config.hidden, [config.dim] * config.dense_layers, config.dropout)
+
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        # Packing needs at least one step: an empty session takes one over zeros, which is then undone.
+        steps = mask.sum(dim=1).clamp_min(1).cpu()
+        packed = pack_padded_sequence(zero_padding(clicks, mask), steps, batch_first=True, enforce_sorted=False)
+        _, state = self.recurrent(packed)
+        hidden: Tensor = state[0] if isinstance(self.recurrent, nn.LSTM) else state  # [layers, B, hidden]
+        return self.dense(hidden[-1].masked_fill(~mask.any(dim=1, keepdim=True), 0.0))

@@ -1,0 +1,73 @@
+"""TextCNN: convolutions of several widths over the clicks, maximum over time, dense layer.
+
+Paper: §4.4 and §5.2 (filters of sizes 1, 3, 5). Reference: Kim, Convolutional Neural Networks for Sentence
+Classification, 2014. [B, T, D_in] → [B, D].
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
+from nearnext.model.feedforward import feed_forward
+from nearnext.model.options import require_at_least, require_dropout, whole_numbers
+
+__all__ = ["TextCNN", "TextCNNEncoder"]
+
+
+@dataclass(frozen=True)
+class TextCNN:
+    """Session encoder φ: the strongest response of each filter anywhere in the session, through a dense layer.
+
+    Sessions are shorter than sentences: there is one window around each click, zeros beyond the session's ends, so that
+    a single click is seen by every filter.
+
+    Attributes:
+        dim: dimension D of the session embedding.
+        filter_sizes: clicks that a filter spans.
+        filters: filters of each size.
+        dropout: share of the filter responses dropped in training, in [0, 1).
+
+    Raises:
+        ConfigError: a number is below 1, there is no filter size, or dropout is out of range.
+
+    >>> TextCNN(dim=8, filters=4).filter_sizes
+    (1, 3, 5)
+    """
+
+    dim: int = 400
+    filter_sizes: tuple[int, ...] = (1, 3, 5)
+    filters: int = 100
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_at_least(1, dim=self.dim, filters=self.filters)
+        require_dropout(self.dropout)
+        object.__setattr__(self, "filter_sizes", whole_numbers("filter_sizes", self.filter_sizes))
+
+    def build(self, input_dim: int) -> SessionEncoder:
+        """The encoder, its weights drawn from torch's global generator."""
+        return TextCNNEncoder(self, input_dim)
+
+
+class TextCNNEncoder(SessionEncoder):
+    """Convolutions, ReLU, maximum over the windows around real clicks, dense layer: [B, T, D_in] → [B, D].
+
+    >>> encoder = TextCNNEncoder(TextCNN(dim=8, filters=4), input_dim=3)
+    >>> encoder(torch.ones(2, 1, 3), torch.ones(2, 1, dtype=torch.bool)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(self, config: TextCNN, input_dim: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(
+            CentredConvolution(input_dim, config.filters, size) for size in config.filter_sizes
+        )
+        self.dense = feed_forward(config.filters * len(config.filter_sizes), [config.dim], config.dropout)
+
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        clicks = zero_padding(clicks, mask)
+        responses = [max_over_time(convolution(clicks), mask) for convolution in self.convolutions]
+        return self.dense(torch.cat(responses, dim=1).relu())

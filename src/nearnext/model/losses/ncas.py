@@ -1,0 +1,105 @@
+"""Neighbourhood component analysis with smoothing: the session's positives against its sampled set."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from nearnext.errors import ConfigError
+from nearnext.model.losses.loss_input import LossInput, MaskedDistances
+from nearnext.model.losses.options import require_choice, require_number
+
+__all__ = ["NCAS"]
+
+
+@dataclass(frozen=True)
+class NCAS:
+    """Divergence between ``p(i|s) = softmax(−d(s, i) / τ)`` over the sampled set Z and the smoothed labels ``p'``.
+
+    Z holds the session's positives and negatives. With the true distribution uniform over the session's positives,
+    ``p'(i) = (1 − ε) [i positive] / P + ε / |Z|``. An item that is repeated in the lists counts once per entry.
+
+    ``direction="paper"`` gives KL(p ‖ p'), as eq. (10) prints it; ``direction="cross_entropy"`` gives KL(p' ‖ p), which
+    is the cross-entropy with smoothed labels less the constant entropy of p'. Both are at least 0, and 0 exactly
+    where p = p'. At ε = 0 KL(p ‖ p') is infinite as soon as a negative has any probability; divided by ln(1/ε) it
+    tends to ``1 − Σ_positives p(i|s)``, the objective of NCA itself, and that limit, in [0, 1], is the loss there.
+
+    Limit of a law: moving a negative farther never raises the loss at ε = 0. With ε > 0 a negative is to keep the
+    probability ε / |Z|; the loss rises when it has less and moves farther still.
+
+    Deviation: the authors' code softmaxes the block labels and computes KL(p' ‖ p); here p' is as the text says and
+    the direction is a choice. N in ``ε / N`` is the size of Z, the set over which p' must sum to 1.
+
+    Attributes:
+        smoothing: ε in [0, 1); 0.3 in the paper (§5.3).
+        temperature: τ, above 0, in units of distance; 1 in the paper.
+        direction: of the divergence, see above.
+
+    Where ``log_proposal`` is given it is subtracted from the logits of the negatives (logQ correction), so that the
+    softmax denominator estimates the sum over all items without bias when Z is sampled by popularity. Positives are
+    given, not sampled, and keep their logits.
+
+    Raises:
+        ConfigError: smoothing outside [0, 1), temperature not above 0, or an unknown direction.
+
+    Paper: eq. (9), (10), §4.3. References: Goldberger et al., Neighbourhood Components Analysis, NIPS 2004;
+    Bengio, Senécal, Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic Language Model,
+    IEEE Transactions on Neural Networks, 2008 (logQ correction).
+
+    >>> batch = LossInput(positive=torch.tensor([[0.5]]), negative=torch.tensor([[0.5]]))
+    >>> NCAS(smoothing=0.0, direction="cross_entropy")(batch)  # −ln(1/2)
+    tensor(0.6931)
+    >>> NCAS(smoothing=0.0, direction="paper")(batch)  # the probability of the negative
+    tensor(0.5000)
+    """
+
+    smoothing: float = 0.3
+    temperature: float = 1.0
+    direction: Literal["paper", "cross_entropy"] = "paper"
+
+    def __post_init__(self) -> None:
+        require_number("smoothing", self.smoothing, at_least=0.0)
+        if self.smoothing >= 1:
+            raise ConfigError(
+                f"smoothing must be below 1, found {self.smoothing}; at 1 every item is as good as another"
+            )
+        require_number("temperature", self.temperature, above=0.0)
+        require_choice("direction", self.direction, ("paper", "cross_entropy"))
+
+    @property
+    def needs_item_distances(self) -> bool:
+        """Whether the loss reads ``positive_negative``: no."""
+        return False
+
+    def __call__(self, batch: LossInput) -> Tensor:
+        """The loss of a batch, a scalar."""
+        masked = batch.masked()
+        log_p = self._log_probabilities(masked)
+        target = self._smoothed_labels(masked).to(log_p.dtype)
+        if self.direction == "cross_entropy":
+            divergence = (torch.xlogy(target, target) - target * log_p).sum(dim=1)
+        elif self.smoothing > 0:
+            log_target = torch.where(target > 0, target, 1.0).log()
+            divergence = (log_p.exp() * (log_p - log_target)).sum(dim=1)
+        else:
+            divergence = log_p[:, masked.positive.shape[1] :].exp().sum(dim=1)
+        return masked.mean_over_sessions(divergence)
+
+    def _log_probabilities(self, masked: MaskedDistances) -> Tensor:
+        """``ln p(i|s)`` over the positives, then the negatives: ``[B, P + N]``; far below any other where masked."""
+        negative = -masked.negative / self.temperature
+        if masked.log_proposal is not None:
+            negative = negative - masked.log_proposal
+        logits = torch.cat([-masked.positive / self.temperature, negative], dim=1)
+        in_set = torch.cat([masked.positive_mask, masked.negative_mask], dim=1)
+        # Finite, so that a session without any entry has a gradient of 0 and not NaN.
+        return torch.where(in_set, logits, torch.finfo(logits.dtype).min / 2).log_softmax(dim=1)
+
+    def _smoothed_labels(self, masked: MaskedDistances) -> Tensor:
+        """``p'(i)`` over the positives, then the negatives: ``[B, P + N]``; 0 where masked."""
+        is_positive = torch.cat([masked.positive_mask, torch.zeros_like(masked.negative_mask)], dim=1)
+        in_set = torch.cat([masked.positive_mask, masked.negative_mask], dim=1)
+        n_positives = is_positive.sum(dim=1, keepdim=True).clamp(min=1)
+        size = in_set.sum(dim=1, keepdim=True).clamp(min=1)
+        return (1 - self.smoothing) * is_positive / n_positives + self.smoothing * in_set / size

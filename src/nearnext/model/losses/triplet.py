@@ -1,0 +1,89 @@
+"""Triplet loss with margin, rank weights and swap: the three variants of the paper's ablation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+
+from nearnext.errors import ConfigError
+from nearnext.model.losses.loss_input import LossInput
+from nearnext.model.losses.options import require_choice, require_number
+from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
+
+__all__ = ["TABLE_3_TRIPLETS", "Triplet"]
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """Weighted triplet loss, ``1/|S| Σ_s Σ_j w_j max(0, d(s, i_p) − d(s, i_n) + m)`` with ``w_j = √(1 / (1 + j))``.
+
+    j is the position of a positive among the session's positives in temporal order, from 0: the next click weighs 1,
+    the second √½, the third √⅓. That is how the paper's "particular position" is read here. The loss is in [0, ∞) and
+    exactly 0 once every negative is farther than its positive by the margin; moving a negative farther never raises it.
+
+    With ``pairing="all"`` each positive meets every negative of its session and the hinges are averaged over the
+    negatives, so that one weight per positive keeps its meaning and the scale does not grow with N.
+
+    Deviation: eq. (8) sums j = 0..L, L + 1 terms for L positives; here j = 0..L − 1.
+
+    Attributes:
+        margin: m, at least 0; 0.3 in the paper (§5.3).
+        swap: the negative counts at ``min(d(s, i_n), d(i_p, i_n))``, as if anchor and positive changed places
+            (Paper: §4.2). Needs the distances between items.
+        rank_weights: whether w_j is as above; otherwise every w_j is 1.
+        pairing: ``matched``: the j-th positive with the j-th negative, as many of one as of the other (eq. 8; the
+            order of the negatives then matters); ``all``: every positive with every negative.
+
+    Raises:
+        ConfigError: a margin below 0, an unknown choice, unequal numbers in ``matched``, or ``swap`` without
+            ``positive_negative``.
+
+    Paper: eq. (4), (7), (8), §4.2. References: Hoffer, Ailon, Deep Metric Learning Using Triplet Network, 2015;
+    Balntas et al., Learning Local Feature Descriptors with Triplets and Shallow CNNs, BMVC 2016 (swap).
+
+    >>> batch = LossInput(positive=torch.tensor([[0.5, 0.25]]), negative=torch.tensor([[0.5, 1.0]]))
+    >>> Triplet(margin=0.25)(batch)  # 1 × max(0, 0.5 − 0.5 + 0.25) + √½ × max(0, 0.25 − 1 + 0.25)
+    tensor(0.2500)
+    """
+
+    margin: float = 0.3
+    swap: bool = False
+    rank_weights: bool = True
+    pairing: Pairing = "matched"
+
+    def __post_init__(self) -> None:
+        require_number("margin", self.margin, at_least=0.0)
+        require_choice("swap", self.swap, (True, False))
+        require_choice("rank_weights", self.rank_weights, (True, False))
+        require_choice("pairing", self.pairing, PAIRINGS)
+
+    @property
+    def needs_item_distances(self) -> bool:
+        """Whether the loss reads ``positive_negative``: with swap."""
+        return self.swap
+
+    def __call__(self, batch: LossInput) -> Tensor:
+        """The loss of a batch, a scalar."""
+        masked = batch.masked()
+        pairs = pairs_of(masked, self.pairing)
+        negative = pairs.negative
+        if self.swap:
+            if pairs.positive_negative is None:
+                raise ConfigError(
+                    "swap needs positive_negative [B, P, N] distances, found none; give them to LossInput"
+                )
+            negative = torch.minimum(negative, pairs.positive_negative)
+        hinge = torch.where(pairs.mask, torch.relu(pairs.positive - negative + self.margin), 0.0)
+        per_positive = hinge.sum(dim=2) / pairs.mask.sum(dim=2).clamp(min=1)  # [B, P]
+        if self.rank_weights:
+            position = masked.positive_mask.cumsum(dim=1).clamp(min=1)  # 1 + j, counted over real positives only
+            per_positive = per_positive * position.rsqrt()
+        return masked.mean_over_sessions(per_positive.sum(dim=1))
+
+
+TABLE_3_TRIPLETS: Mapping[str, Triplet] = MappingProxyType(
+    {"N": Triplet(margin=0.0), "N-M": Triplet(margin=0.3), "N-M-S": Triplet(margin=0.3, swap=True)}
+)
+"""The loss variants of Table 3 by the paper's labels; N, the L2 normalisation, belongs to the encoders."""

@@ -1,0 +1,146 @@
+"""The two-tower network: session encoder φ and item encoder ω into one metric space.
+
+Paper: d(φ(s), ω(i)) in §4; common embedding in §5.6 and Table 3.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from nearnext.errors import ConfigError, DataError
+from nearnext.model.distances import DISTANCES, DistanceName, l2_normalised
+from nearnext.model.encoders.base import EncoderConfig
+from nearnext.model.items import ItemTower
+from nearnext.model.options import require_at_least, require_known
+
+__all__ = ["SessionItemNetwork"]
+
+
+class SessionItemNetwork(nn.Module):
+    """Embeddings of sessions and of items in one metric space.
+
+    For the cosine distance both towers end in an L2 normalisation; for the Euclidean ones the space is unbounded.
+    Embeddings start as normal values of standard deviation 1/√D, so that items are about 1 long whatever D is.
+
+    Args:
+        n_items: number I of known items, indexed 1..I; index 0 is padding or an unknown item.
+        item: the item encoder ω.
+        encoder: the session encoder φ; its ``dim`` must be the item encoder's.
+        common_embedding: φ and ω read one embedding table (Table 3, Comm. Emb.), otherwise one each.
+        distance: the distance between the two towers.
+        max_length: the last clicks of a session that φ sees.
+
+    Raises:
+        ConfigError: no items, a dimension or length below 1, unequal dimensions, or an unknown distance.
+
+    >>> from nearnext.model.encoders import MaxPool
+    >>> network = SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))
+    >>> sessions = network.encode_sessions(torch.tensor([[2, 0, 0], [1, 3, 2]]))
+    >>> sessions.shape, network.encode_items().shape
+    (torch.Size([2, 4]), torch.Size([3, 4]))
+    """
+
+    def __init__(
+        self,
+        n_items: int,
+        item: ItemTower,
+        encoder: EncoderConfig,
+        *,
+        common_embedding: bool = True,
+        distance: DistanceName = "cosine",
+        max_length: int = 15,
+    ) -> None:
+        super().__init__()
+        require_at_least(1, n_items=n_items, max_length=max_length)
+        require_known("distance", distance, DISTANCES)
+        if encoder.dim != item.dim:
+            raise ConfigError(
+                f"the item tower has dimension {item.dim}, the session encoder {encoder.dim}; give both the same dim"
+            )
+        self.n_items = n_items
+        self.distance: DistanceName = distance
+        self.max_length = max_length
+        self.item_embedding = _embedding_table(n_items, item.dim)
+        self.click_embedding = None if common_embedding else _embedding_table(n_items, item.dim)
+        self.item_encoder = item.build()
+        self.session_encoder = encoder.build(item.dim)
+
+    def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of sessions and of their candidate items, in one call as data-parallel training needs it.
+
+        Args:
+            sessions: item indices of clicks, as in `encode_sessions`: [B, T].
+            candidates: item indices, for example positives and negatives: [B, N].
+
+        Returns:
+            Session embeddings [B, D] and candidate embeddings [B, N, D].
+        """
+        return self.encode_sessions(sessions), self.encode_items(candidates)
+
+    def encode_sessions(self, items: Tensor) -> Tensor:
+        """Session embeddings φ(s): [B, T] → [B, D], of length 1 for the cosine distance.
+
+        Clicks of index 0 are dropped wherever they stand, then the last ``max_length`` of the rest are encoded; a
+        session without known clicks gets a finite embedding that says nothing of it.
+
+        Args:
+            items: item indices of the clicks, oldest first, 0 where unknown or padded: [B, T].
+
+        Raises:
+            DataError: not whole numbers of shape [B, T], or (checked on the CPU) outside 0..I.
+        """
+        if items.ndim != 2:  # noqa: PLR2004 - rows are sessions
+            raise DataError(f"expected clicks of shape [B, T], found {list(items.shape)}; pad sessions with 0")
+        self._require_indices(items)
+        clicks = _last_known(items, self.max_length)
+        table = self.item_embedding if self.click_embedding is None else self.click_embedding
+        return self._placed(self.session_encoder(table(clicks), clicks > 0))
+
+    def encode_items(self, indices: Tensor | None = None) -> Tensor:
+        """Item embeddings ω(i): [...] → [..., D], of length 1 for the cosine distance.
+
+        Args:
+            indices: item indices of any shape; None gives items 1..I in order, [I, D]: row j is item j + 1. An index 0
+                gives a finite embedding that stands for no item.
+
+        Raises:
+            DataError: not whole numbers, or (checked on the CPU) outside 0..I.
+        """
+        if indices is None:
+            return self._placed(self.item_encoder(self.item_embedding.weight[1:]))
+        self._require_indices(indices)
+        return self._placed(self.item_encoder(self.item_embedding(indices)))
+
+    def _placed(self, embeddings: Tensor) -> Tensor:
+        return l2_normalised(embeddings) if self.distance == "cosine" else embeddings
+
+    def _require_indices(self, indices: Tensor) -> None:
+        if indices.dtype not in {torch.int64, torch.int32}:
+            raise DataError(f"expected item indices as int64, found {indices.dtype}; encode raw ids by the vocabulary")
+        # On an accelerator the check would wait for the device at every step.
+        if indices.device.type == "cpu" and indices.numel():
+            lowest, highest = (int(bound) for bound in indices.aminmax())
+            if lowest < 0 or highest > self.n_items:
+                raise DataError(
+                    f"expected item indices in 0..{self.n_items}, found {lowest}..{highest}; "
+                    "encode the clicks with the vocabulary that this network was built for"
+                )
+
+
+def _embedding_table(n_items: int, dim: int) -> nn.Embedding:
+    # The padding row gets no gradient, hence stays zero.
+    table = nn.Embedding(n_items + 1, dim, padding_idx=0)
+    with torch.no_grad():
+        table.weight.normal_(std=dim**-0.5)[0] = 0.0
+    return table
+
+
+def _last_known(items: Tensor, max_length: int) -> Tensor:
+    """The last ``max_length`` known clicks of each session, in order, padded at the right: [B, T] → [B, min(T, L)]."""
+    if items.shape[1] == 0:
+        return items.new_zeros(len(items), 1)
+    known = items > 0
+    newer = known.flip(1).cumsum(1).flip(1)  # known clicks from here on: 1 at the last known one
+    kept = known & (newer <= max_length)
+    steps = torch.arange(items.shape[1], device=items.device)
+    front = torch.where(kept, steps, steps + len(steps)).argsort(1)[:, :max_length]  # kept clicks first, in order
+    return items.masked_fill(~kept, 0).gather(1, front)

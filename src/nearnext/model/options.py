@@ -1,0 +1,76 @@
+"""Checks that the options of the model's parts are known and in range."""
+
+from collections.abc import Iterable, Sequence
+
+from nearnext.errors import ConfigError
+
+__all__ = ["require_at_least", "require_dropout", "require_known", "require_same_dim", "whole_numbers"]
+
+
+def require_at_least(minimum: int, **options: int) -> None:
+    """A check that every option is a whole number of at least ``minimum``.
+
+    Raises:
+        ConfigError: an option is smaller, or not a whole number.
+
+    >>> require_at_least(1, dim=0)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: dim must be a whole number of at least 1, found 0
+    """
+    for name, value in options.items():
+        if type(value) is not int or value < minimum:
+            raise ConfigError(f"{name} must be a whole number of at least {minimum}, found {value!r}")
+
+
+def whole_numbers(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    """The values of an option that takes several whole numbers of at least 1, as a tuple: config files have lists.
+
+    Raises:
+        ConfigError: there are none, or one is smaller or not a whole number.
+
+    >>> whole_numbers("filter_sizes", [1, 3])
+    (1, 3)
+    """
+    if not isinstance(values, list | tuple) or not values:
+        raise ConfigError(f"{name} must be a list of whole numbers, found {values!r}; give for example [1, 3, 5]")
+    for value in values:
+        require_at_least(1, **{name: value})
+    return tuple(values)
+
+
+def require_dropout(dropout: float) -> None:
+    """A check that ``dropout`` is a probability in [0, 1).
+
+    Raises:
+        ConfigError: it is not.
+
+    >>> require_dropout(0.5)
+    """
+    if type(dropout) not in {int, float} or not 0.0 <= dropout < 1.0:
+        raise ConfigError(f"dropout must be a number of at least 0 and below 1, found {dropout!r}")
+
+
+def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+    """A check that ``name`` is one of the known names of its kind.
+
+    Raises:
+        ConfigError: it is not; the message lists the known ones.
+
+    >>> require_known("decay", "cubic", ["linear", "log"])
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: unknown decay 'cubic'; known: linear, log
+    """
+    if name not in (names := tuple(known)):
+        raise ConfigError(f"unknown {kind} '{name}'; known: {', '.join(names)}")
+
+
+def require_same_dim(encoder: str, dim: int, input_dim: int) -> None:
+    """A check that an encoder without weights gets clicks of the dimension it gives.
+
+    Raises:
+        ConfigError: it does not.
+
+    >>> require_same_dim("maxpool", 4, 4)
+    """
+    if dim != input_dim:
+        raise ConfigError(f"{encoder} keeps the clicks' dimension: expected {dim}, found {input_dim}; make them equal")

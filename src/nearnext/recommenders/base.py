@@ -1,0 +1,238 @@
+"""The one protocol of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import ConfigError, DataError
+from nearnext.recommenders.ranking import Ranking
+from nearnext.recommenders.selection import fill_from_popularity
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
+
+__all__ = ["Recommendation", "Recommender", "State"]
+
+State = dict[str, NDArray[Any]]
+"""What a fitted recommender has learned, as named arrays: enough to restore it without its training data."""
+
+CHUNK = 1024
+"""Cases ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
+
+
+def _silent(_cases: int) -> None:
+    """No progress."""
+
+
+RankChunk = Callable[[Prefixes, "Request", IndexArray, ScoreArray], IndexArray]
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What is recommended to one session.
+
+    Attributes:
+        items: raw ids, best first, at most k, all different.
+        scores: one per item, falling; 0 where the item was filled in from popularity.
+        own: how many leading items the method itself scored; the rest was filled in from popularity.
+        unknown: ids of the session that training never saw; they were ignored.
+        shortage: why fewer than k items are given, or None.
+    """
+
+    items: list[RawId]
+    scores: list[float]
+    own: int
+    unknown: list[RawId]
+    shortage: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a list must respect: its length, the admissible item indices [I + 1], and whether seen items may return."""
+
+    k: int
+    admissible: BoolArray
+    exclude_seen: bool = False
+
+
+@dataclass(eq=False)
+class Recommender(ABC):
+    """A method that recommends the next item of a session; subclasses say how lists are scored.
+
+    A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
+    are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
+    most popular admissible items.
+    """
+
+    name: ClassVar[str]
+
+    vocabulary: Vocabulary = field(init=False, repr=False)
+    popularity: Int64Array = field(init=False, repr=False)
+
+    def fit(self, sessions: Sessions) -> Self:
+        """Learn from sessions; their vocabulary becomes the catalogue.
+
+        Raises:
+            DataError: there is nothing to learn from, or the vocabulary is not in order of popularity.
+        """
+        if sessions.n_sessions == 0 or sessions.n_items == 0:
+            raise DataError("expected training sessions, found none; lower the filters or give a longer log")
+        popularity = sessions.item_counts()
+        if popularity[0] or np.any(np.diff(popularity[1:]) > 0):
+            sessions = sessions.keep_events(sessions.items > 0).reindexed()
+            popularity = sessions.item_counts()
+        self.vocabulary = sessions.vocabulary
+        self.popularity = popularity
+        self._learn(sessions)
+        return self
+
+    @property
+    def fitted(self) -> bool:
+        """Whether ``fit`` or ``restore`` has been called."""
+        return hasattr(self, "vocabulary")
+
+    def params(self) -> dict[str, Any]:
+        """Hyper-parameters by name."""
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+
+    def state(self) -> State:
+        """Learned arrays by name, for an artifact."""
+        return {"popularity": self.popularity, **self._state()}
+
+    def restore(self, vocabulary: Vocabulary, state: State) -> Self:
+        """The recommender as it was when ``state`` was taken."""
+        self.vocabulary = vocabulary
+        self.popularity = state["popularity"]
+        self._restore({name: array for name, array in state.items() if name != "popularity"})
+        return self
+
+    def rank(
+        self,
+        prefixes: Prefixes,
+        k: int,
+        *,
+        admissible: BoolArray | None = None,
+        exclude_seen: bool = False,
+        threads: int | None = None,
+        advance: Callable[[int], None] = _silent,
+    ) -> Ranking:
+        """The batch path: a list of k item indices for each of B prefixes in this recommender's vocabulary.
+
+        The list of a prefix depends on nothing but that prefix.
+
+        Args:
+            prefixes: what is given, in this vocabulary: [B].
+            k: length of the lists.
+            admissible: which item indices may be recommended, by default all known ones: [I + 1].
+            exclude_seen: leave out what a prefix contains.
+            threads: worker threads, by default one per core; they change nothing but the time.
+            advance: called with the number of cases just ranked, from any thread.
+
+        Raises:
+            ConfigError: k below 1, or not fitted yet.
+        """
+        self._check(k)
+        request = Request(k, self._mask() if admissible is None else admissible, exclude_seen)
+        items = np.zeros((len(prefixes), k), dtype=np.int32)
+        scores = np.zeros((len(prefixes), k), dtype=np.float32)
+        own = np.zeros(len(prefixes), dtype=np.int32)
+
+        def work(begins: Sequence[int]) -> None:
+            rank_chunk = self._ranker()
+            for begin in begins:
+                rows = slice(begin, begin + CHUNK)
+                part = prefixes.slice(begin, begin + CHUNK)
+                own[rows] = rank_chunk(part, request, items[rows], scores[rows])
+                fill_from_popularity(
+                    items[rows], own[rows], request.admissible, part.items, part.starts, part.ends, exclude_seen
+                )
+                advance(len(part))
+
+        workers = max(1, min(threads or os.cpu_count() or 1, -(-len(prefixes) // CHUNK)))
+        begins = range(0, len(prefixes), CHUNK)
+        if workers == 1:
+            work(begins)
+        else:
+            with ThreadPoolExecutor(workers) as pool:
+                for done in [pool.submit(work, begins[worker::workers]) for worker in range(workers)]:
+                    done.result()
+        return Ranking(items, scores, own)
+
+    def recommend(
+        self,
+        sessions: Sequence[Sequence[RawId]],
+        k: int = 20,
+        *,
+        exclude: Iterable[RawId] = (),
+        allow: Iterable[RawId] | None = None,
+        exclude_seen: bool = False,
+        time: float | None = None,
+    ) -> list[Recommendation]:
+        """Next items for sessions of raw ids, oldest click first.
+
+        Args:
+            sessions: raw ids of each session; ids that training never saw are ignored and reported.
+            k: how many items, at least 1.
+            exclude: raw ids never to recommend, e.g. out of stock.
+            allow: when given, only these raw ids may be recommended.
+            exclude_seen: never recommend what the session already contains.
+            time: when the recommendation is asked for, seconds since 1970 UTC; by default the end of training.
+
+        Raises:
+            ConfigError: k below 1, or not fitted yet.
+        """
+        self._check(k)
+        mask = self._mask()
+        if allow is not None:
+            mask = np.zeros_like(mask)
+            mask[self.vocabulary.encode(list(allow))] = True
+        mask[self.vocabulary.encode(list(exclude))] = False
+        mask[0] = False
+        encoded = [self.vocabulary.encode(session) for session in sessions]
+        now = self._end_of_training() if time is None else int(time * MICROSECONDS)
+        ranking = self.rank(Prefixes.of(encoded, now), k, admissible=mask, exclude_seen=exclude_seen, threads=1)
+        return [
+            self._present(ranking, row, k, [raw for raw, index in zip(session, known, strict=True) if index == 0])
+            for row, (session, known) in enumerate(zip(sessions, encoded, strict=True))
+        ]
+
+    def _present(self, ranking: Ranking, row: int, k: int, unknown: list[RawId]) -> Recommendation:
+        items = ranking.items[row]
+        items = items[items > 0]
+        shortage = None if len(items) == k else f"{len(items)} of {k}: no further item may be recommended"
+        scores = [float(score) for score in ranking.scores[row, : len(items)]]
+        return Recommendation(self.vocabulary.decode(items), scores, int(ranking.own[row]), unknown, shortage)
+
+    def _check(self, k: int) -> None:
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, found {k}")
+        if not self.fitted:
+            raise ConfigError(f"{self.name} is not fitted; call fit(sessions) first")
+
+    def _mask(self) -> BoolArray:
+        mask = np.ones(len(self.vocabulary) + 1, dtype=np.bool_)
+        mask[0] = False
+        return mask
+
+    def _end_of_training(self) -> int:
+        return 0
+
+    @abstractmethod
+    def _learn(self, sessions: Sessions) -> None: ...
+
+    @abstractmethod
+    def _state(self) -> State: ...
+
+    @abstractmethod
+    def _restore(self, state: State) -> None: ...
+
+    @abstractmethod
+    def _ranker(self) -> RankChunk:
+        """A function with scratch memory of its own, used by one thread; it returns each list's own length: [B]."""

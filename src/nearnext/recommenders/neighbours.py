@@ -1,0 +1,282 @@
+"""SKNN, VSKNN and VSTAN: the sessions nearest to the current one vote for the next item."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.errors import ConfigError
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
+from nearnext.recommenders.knn_kernel import SAMPLINGS, SIMILARITIES, SessionIndex, Votes, rank_by_neighbours
+from nearnext.types import IndexArray, ScoreArray
+
+__all__ = ["SKNN", "VSKNN", "VSTAN"]
+
+Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
+Sampling = Literal["recent", "random", "common"]
+Decay = Literal["same", "div", "linear", "quadratic", "log"]
+
+
+def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
+    """Training sessions numbered by recency of their last click, with the sessions of each item.
+
+    idf is log(sessions / clicks), which session-rec counts in clicks rather than sessions; 0 where the item is unknown.
+    """
+    n_sessions, n_items = sessions.n_sessions, sessions.n_items
+    newest_first = np.lexsort((-np.arange(n_sessions), -sessions.ends))
+    number = np.empty(n_sessions, dtype=np.int64)
+    number[newest_first] = np.arange(n_sessions)
+    session_of = number[sessions.session_of_event()]
+    place = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths) + 1
+    # The last click of each (session, item) pair: sorted by pair and place, it closes its run.
+    order = np.lexsort((place, sessions.items, session_of))
+    pair_session, pair_item = session_of[order], sessions.items[order]
+    closes = np.ones(len(order), dtype=np.bool_)
+    closes[:-1] = (np.diff(pair_session) != 0) | (np.diff(pair_item) != 0)
+    pair_session, pair_item, pair_place = pair_session[closes], pair_item[closes], place[order][closes]
+    by_item = np.argsort(pair_item, kind="stable")
+    counts = sessions.item_counts()
+    idf = np.zeros(n_items + 1)
+    idf[1:] = np.log(n_sessions / counts[1:])
+    return SessionIndex(
+        item_offsets=np.searchsorted(pair_item[by_item], np.arange(n_items + 2)).astype(np.int64),
+        item_sessions=pair_session[by_item].astype(np.int32),
+        session_offsets=np.searchsorted(pair_session, np.arange(n_sessions + 1)).astype(np.int64),
+        session_items=pair_item.astype(np.int32),
+        last_positions=pair_place.astype(np.int32),
+        ends=sessions.ends[newest_first],
+        item_weights=1.0 + idf_factor * idf,
+        idf=idf,
+    )
+
+
+@dataclass(eq=False)
+class _SessionNeighbours(Recommender):
+    """Shared part: the index of training sessions and the kernel that ranks with it."""
+
+    k: int = 1000
+    sample_size: int = 5000
+    sampling: Sampling = "recent"
+    similarity: Similarity = "cosine"
+
+    index: SessionIndex = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(f"{self.name}: k must be at least 1 neighbour, found {self.k}")
+        if self.sample_size < 0:
+            raise ConfigError(f"{self.name}: sample_size must be 0 (all) or positive, found {self.sample_size}")
+        _known(self.name, "sampling", self.sampling, SAMPLINGS)
+        _known(self.name, "similarity", self.similarity, SIMILARITIES)
+
+    @abstractmethod
+    def _votes(self) -> Votes: ...
+
+    def _idf_factor(self) -> float:
+        return 0.0
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.index = build_index(sessions, self._idf_factor())
+
+    def _state(self) -> State:
+        return dict(self.index._asdict())
+
+    def _restore(self, state: State) -> None:
+        self.index = SessionIndex(**state)
+
+    def _end_of_training(self) -> int:
+        return int(self.index.ends[0])
+
+    def _ranker(self) -> RankChunk:
+        index, votes = self.index, self._votes()
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            own = np.zeros(len(prefixes), dtype=np.int32)
+            rank_by_neighbours(
+                index,
+                votes,
+                prefixes.items,
+                prefixes.starts,
+                prefixes.ends,
+                prefixes.times,
+                request.admissible,
+                request.exclude_seen,
+                items,
+                scores,
+                own,
+            )
+            return own
+
+        return rank_chunk
+
+
+def _known(method: str, option: str, value: str, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ConfigError(f"{method}: unknown {option} '{value}'; known: {', '.join(names)}")
+
+
+def _plain_votes(method: _SessionNeighbours) -> Votes:
+    return Votes(
+        k=method.k,
+        sample_size=method.sample_size,
+        sampling=SAMPLINGS.index(method.sampling),
+        similarity=SIMILARITIES.index(method.similarity),
+        decay=DECAYS.index("same"),
+        decay_scale=1.0,
+        score_decay=DECAYS.index("same"),
+        score_scale=0.0,
+        time_scale=0.0,
+        gap_scale=0.0,
+        weigh_by_idf=False,
+        remind=True,
+        last_n_clicks=0,
+        seed=0,
+    )
+
+
+@dataclass(eq=False)
+class SKNN(_SessionNeighbours):
+    """SKNN: items of the k sessions nearest to the current one, each voting with its similarity.
+
+    Attributes:
+        k: neighbours that vote.
+        sample_size: sessions sharing an item that are compared at all, 0 for every one.
+        sampling: which of them: the most ``recent``, a ``random`` choice (fixed by the session itself), or those with
+            the most items in ``common``.
+        similarity: of the two sets of items: cosine, jaccard (tanimoto), dice, vec (share of the current session's
+            items), or binary, as session-rec defines it: 2c / (2c + a + b).
+
+    Equal similarities: the more recent session is nearer. Paper: §5.1. Reference: Jannach & Ludewig 2017; session-rec
+    ``ContextKNN`` (its cosine multiplies by the current session's length, which changes no ranking).
+
+    >>> sknn = SKNN(k=2).fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
+    >>> sknn.recommend([["d"]], k=2)[0].items
+    ['c', 'd']
+    """
+
+    name: ClassVar[str] = "sknn"
+
+    def _votes(self) -> Votes:
+        return _plain_votes(self)
+
+
+@dataclass(eq=False)
+class VSKNN(_SessionNeighbours):
+    """VSKNN: SKNN in which recent clicks weigh more, in the similarity and in the votes.
+
+    Attributes:
+        k: neighbours that vote.
+        sample_size: sessions sharing an item that are compared at all, 0 for every one.
+        sampling: recent, random or common, as in SKNN.
+        similarity: vec (session-rec's default: weight of the shared clicks per click), cosine, jaccard, dice or binary,
+            of the weighted current session and a set of items.
+        weighting: decay of a click's weight towards the beginning of the current session.
+        weighting_score: decay of a neighbour's vote with the distance of the most recent shared click (1: the last).
+        idf_weighting: λ in the factor 1 + λ · idf of every vote; 0 switches it off.
+        idf_weighting_session: weigh the current session's clicks by idf instead of by position.
+        last_n_clicks: use only the last clicks of the current session, 0 for all.
+        remind: whether items of the current session may be recommended again.
+        seed: of the random sampling.
+
+    The defaults are the options published for RSC15/64. Reference: Ludewig & Jannach 2018, §3; session-rec
+    ``VMContextKNN``, whose idf is log(sessions / clicks).
+
+    >>> vsknn = VSKNN(k=2).fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
+    >>> vsknn.recommend([["a", "d"]], k=1, exclude_seen=True)[0].items
+    ['c']
+    """
+
+    name: ClassVar[str] = "vsknn"
+
+    k: int = 1000
+    sample_size: int = 5000
+    similarity: Similarity = "vec"
+    weighting: Decay = "log"
+    weighting_score: Decay = "quadratic"
+    idf_weighting: float = 2.0
+    idf_weighting_session: bool = False
+    last_n_clicks: int = 0
+    remind: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _known(self.name, "weighting", self.weighting, DECAYS)
+        _known(self.name, "weighting_score", self.weighting_score, DECAYS)
+        if self.last_n_clicks < 0:
+            raise ConfigError(f"vsknn: last_n_clicks must be 0 (all) or positive, found {self.last_n_clicks}")
+
+    def _idf_factor(self) -> float:
+        return float(self.idf_weighting)
+
+    def _votes(self) -> Votes:
+        return _plain_votes(self)._replace(
+            decay=DECAYS.index(self.weighting),
+            score_decay=DECAYS.index(self.weighting_score),
+            weigh_by_idf=self.idf_weighting_session,
+            remind=self.remind,
+            last_n_clicks=self.last_n_clicks,
+            seed=self.seed,
+        )
+
+
+@dataclass(eq=False)
+class VSTAN(_SessionNeighbours):
+    """VSTAN: VSKNN with the exponential decays of STAN, over click positions, session age and places in neighbours.
+
+    Attributes:
+        k: neighbours that vote.
+        sample_size: sessions sharing an item that are compared at all, 0 for every one.
+        sampling: recent, random or common, as in SKNN.
+        similarity: cosine, jaccard, dice, vec or binary.
+        lambda_spw: λ of the click's weight exp(−(distance from the last click) / λ), clicks; 0 switches it off.
+        lambda_snh: λ of the neighbour's weight exp(−age / λ), days; 0 switches it off.
+        lambda_inh: λ of the item's weight exp(−|its place − the last shared place in the neighbour| / λ), clicks;
+            0 switches it off.
+        lambda_ipw: λ of the vote's weight exp(−(distance of the most recent shared click) / λ), clicks; 0 switches it
+            off.
+        lambda_idf: λ in the factor 1 + λ · idf of every vote; 0 switches it off.
+        remind: whether items of the current session may be recommended again.
+
+    The defaults are the options published for Retailrocket (highest MRR). Reference: Garg et al., STAN, SIGIR 2019, and
+    Ludewig et al. 2021 for VSTAN; session-rec ``VSKNN_STAN``, which uses cosine whatever it is told.
+
+    >>> vstan = VSTAN(k=2).fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
+    >>> vstan.recommend([["a", "d"]], k=1, exclude_seen=True)[0].items
+    ['c']
+    """
+
+    name: ClassVar[str] = "vstan"
+
+    k: int = 1000
+    sample_size: int = 2500
+    lambda_spw: float = 3.62
+    lambda_snh: float = 100.0
+    lambda_inh: float = 0.4525
+    lambda_ipw: float = 3.62
+    lambda_idf: float = 1.0
+    remind: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for option in ("lambda_spw", "lambda_snh", "lambda_inh", "lambda_ipw", "lambda_idf"):
+            if getattr(self, option) < 0:
+                raise ConfigError(f"vstan: {option} must be 0 (off) or positive, found {getattr(self, option)}")
+
+    def _idf_factor(self) -> float:
+        return float(self.lambda_idf)
+
+    def _votes(self) -> Votes:
+        decay = EXPONENTIAL if self.lambda_spw else DECAYS.index("same")
+        return _plain_votes(self)._replace(
+            decay=decay,
+            decay_scale=float(self.lambda_spw or 1.0),
+            score_scale=float(self.lambda_ipw),
+            time_scale=float(self.lambda_snh) * 86_400 * MICROSECONDS,
+            gap_scale=float(self.lambda_inh),
+            remind=self.remind,
+        )

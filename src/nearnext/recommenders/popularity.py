@@ -1,0 +1,151 @@
+"""POP and SPOP: the most popular items, of the log and of the session."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numba import njit
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.selection import fill_from_popularity, keep_best
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["Pop", "SessionPop"]
+
+
+@dataclass(eq=False)
+class Pop(Recommender):
+    """POP: the most clicked items of the training log for everybody, score supp / (1 + supp).
+
+    Paper: §5.1. Reference: session-rec ``Pop``.
+
+    >>> pop = Pop().fit(Sessions.of([["a", "b"], ["b", "c", "b"]]))
+    >>> pop.recommend([["c"]], k=2)[0].items
+    ['b', 'a']
+    """
+
+    name: ClassVar[str] = "pop"
+
+    def _learn(self, sessions: Sessions) -> None:
+        pass
+
+    def _state(self) -> State:
+        return {}
+
+    def _restore(self, state: State) -> None:
+        pass
+
+    def _ranker(self) -> RankChunk:
+        score = np.asarray(self.popularity / (1.0 + self.popularity), dtype=np.float32)
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            if not request.exclude_seen:
+                best = np.flatnonzero(request.admissible)[: request.k]
+                items[:, : len(best)] = best
+                scores[:, : len(best)] = score[best]
+                return np.full(len(prefixes), len(best), dtype=np.int32)
+            return _rank_unseen(
+                prefixes.items, prefixes.starts, prefixes.ends, request.admissible, score, items, scores
+            )
+
+        return rank_chunk
+
+
+@njit(cache=True, nogil=True)
+def _rank_unseen(
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    admissible: BoolArray,
+    score: ScoreArray,
+    items: IndexArray,
+    scores: ScoreArray,
+) -> IndexArray:
+    own = np.zeros(len(starts), dtype=np.int32)
+    seen = np.zeros(len(admissible), dtype=np.int64)
+    for row in range(len(starts)):
+        for position in range(starts[row], ends[row]):
+            seen[clicks[position]] = row + 1
+        for item in range(1, len(admissible)):
+            if own[row] == items.shape[1]:
+                break
+            if admissible[item] and seen[item] != row + 1:
+                items[row, own[row]] = item
+                scores[row, own[row]] = score[item]
+                own[row] += 1
+    return own
+
+
+@dataclass(eq=False)
+class SessionPop(Recommender):
+    """SPOP: items of the session by number of clicks, then the popular ones; score = clicks + supp / (1 + supp).
+
+    Paper: §5.1. Reference: session-rec ``SessionPop``; there only the 100 most popular items break ties, here all do.
+
+    >>> spop = SessionPop().fit(Sessions.of([["a", "b"], ["b", "c"]]))
+    >>> spop.recommend([["c", "a", "c"]], k=3)[0].items
+    ['c', 'a', 'b']
+    """
+
+    name: ClassVar[str] = "spop"
+
+    def _learn(self, sessions: Sessions) -> None:
+        pass
+
+    def _state(self) -> State:
+        return {}
+
+    def _restore(self, state: State) -> None:
+        pass
+
+    def _ranker(self) -> RankChunk:
+        prior = self.popularity / (1.0 + self.popularity)
+        counts = np.zeros(len(prior))
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            own = np.zeros(len(prefixes), dtype=np.int32)
+            if request.exclude_seen:
+                return own  # nothing of the session may return: what is left is popularity, which the caller fills in
+            clicks, starts, ends = prefixes.items, prefixes.starts, prefixes.ends
+            _rank_seen(clicks, starts, ends, request.admissible, prior, counts, items, scores, own)
+            # The popular items behind the session's own are part of this method, so they count as its own.
+            fill_from_popularity(items, own, request.admissible, clicks, starts, ends, False)
+            filled = np.arange(request.k) >= own[:, None]
+            scores[filled] = prior[items[filled]]
+            return np.count_nonzero(items, axis=1).astype(np.int32)
+
+        return rank_chunk
+
+
+@njit(cache=True, nogil=True)
+def _rank_seen(
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    admissible: BoolArray,
+    prior: FloatArray,
+    counts: FloatArray,
+    items: IndexArray,
+    scores: ScoreArray,
+    own: IndexArray,
+) -> None:
+    longest = 0
+    for row in range(len(starts)):
+        longest = max(longest, ends[row] - starts[row])
+    candidates = np.zeros(longest, dtype=np.int32)
+    for row in range(len(starts)):
+        n_candidates = 0
+        for position in range(starts[row], ends[row]):
+            item = clicks[position]
+            if not admissible[item]:
+                continue
+            if counts[item] == 0:
+                candidates[n_candidates] = item
+                n_candidates += 1
+                counts[item] = prior[item]
+            counts[item] += 1
+        own[row] = keep_best(candidates, n_candidates, counts, items[row], scores[row])
+        for position in range(n_candidates):
+            counts[candidates[position]] = 0

@@ -1,0 +1,74 @@
+"""Recommenders by name, built from options that are checked against their types."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from nearnext.errors import ConfigError
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
+from nearnext.recommenders.popularity import Pop, SessionPop
+from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+
+__all__ = ["BASELINES", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
+
+BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
+"""Names of the classical methods, the simplest first."""
+
+RECOMMENDERS: dict[str, type[Recommender]] = {
+    method.name: method for method in (Pop, SessionPop, Markov, AssociationRules, SequentialRules, SKNN, VSKNN, VSTAN)
+}
+"""Every recommender by the name it has on the command line and in results."""
+
+_ALIASES = {"markov": "markov-1", "popularity": "pop", "session-pop": "spop"}
+
+
+def canonical_name(name: str) -> str:
+    """The registered name of a method, whatever its case.
+
+    Raises:
+        ConfigError: no such method.
+
+    >>> canonical_name("MARKOV")
+    'markov-1'
+    """
+    key = name.strip().lower()
+    key = _ALIASES.get(key, key)
+    if key not in RECOMMENDERS:
+        raise ConfigError(f"unknown method '{name}'; known: {', '.join(RECOMMENDERS)}")
+    return key
+
+
+def option_names(name: str) -> list[str]:
+    """Names of a method's options.
+
+    >>> option_names("sr")
+    ['pruning', 'steps', 'weighting']
+    """
+    return [entry.name for entry in fields(RECOMMENDERS[canonical_name(name)]) if entry.init]
+
+
+def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Recommender:
+    """An unfitted recommender; option values may be text, which is read by the option's type.
+
+    Raises:
+        ConfigError: unknown method or option, or a value that the option cannot take.
+
+    >>> make_recommender("vsknn", {"k": "500"}).params()["k"]
+    500
+    """
+    method = RECOMMENDERS[canonical_name(name)]
+    types = get_type_hints(method)
+    known = option_names(name)
+    checked: dict[str, Any] = {}
+    for option, value in (options or {}).items():
+        if option not in known:
+            raise ConfigError(f"{method.name} has no option '{option}'; known: {', '.join(known) or 'none'}")
+        try:
+            checked[option] = TypeAdapter(types[option]).validate_python(value)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise ConfigError(f"{method.name}: {option} cannot be {value!r}: {reason}") from error
+    return method(**checked)

@@ -1,0 +1,215 @@
+"""MARKOV-1, SR and AR: rules "who clicked this then clicks that", counted over sessions."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+from numba import njit
+from scipy import sparse
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.decay import DECAYS, step_weights
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["AssociationRules", "Markov", "SequentialRules"]
+
+
+@dataclass(frozen=True, eq=False)
+class RuleTable:
+    """Weighted rules from each item, strongest first, equal ones in the order of the index.
+
+    Attributes:
+        offsets: rules of item i are at offsets[i]..offsets[i + 1]: [I + 2].
+        items: item that is recommended: [R].
+        weights: weight of each rule, positive: [R].
+    """
+
+    offsets: Int64Array
+    items: IndexArray
+    weights: FloatArray
+
+    @classmethod
+    def of(cls, matrix: sparse.csr_array, pruning: int) -> "RuleTable":
+        """Rules from a matrix of weights [I + 1, I + 1], at most ``pruning`` per item (0: all)."""
+        matrix.sum_duplicates()
+        row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        weights = np.asarray(matrix.data, dtype=np.float64)
+        order = np.lexsort((matrix.indices, -weights.astype(np.float32), row))
+        kept = order[weights[order] > 0]
+        row = row[kept]
+        if pruning:
+            first = np.searchsorted(row, np.arange(matrix.shape[0]))
+            strong = np.arange(len(row)) - first[row] < pruning
+            kept, row = kept[strong], row[strong]
+        offsets = np.searchsorted(row, np.arange(matrix.shape[0] + 1)).astype(np.int64)
+        return cls(offsets, matrix.indices[kept].astype(np.int32), weights[kept])
+
+
+@dataclass(eq=False)
+class _Rules(Recommender):
+    """Shared part: the rules of the last click are the recommendation."""
+
+    pruning: int = 0
+
+    table: RuleTable = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.pruning < 0:
+            raise ConfigError(f"pruning must be 0 (keep all) or the rules kept per item, found {self.pruning}")
+
+    def _state(self) -> State:
+        return {"offsets": self.table.offsets, "items": self.table.items, "weights": self.table.weights}
+
+    def _restore(self, state: State) -> None:
+        self.table = RuleTable(state["offsets"], state["items"], state["weights"])
+
+    def _ranker(self) -> RankChunk:
+        table = self.table
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            return _follow(
+                table.offsets,
+                table.items,
+                table.weights,
+                prefixes.items,
+                prefixes.starts,
+                prefixes.ends,
+                request.admissible,
+                request.exclude_seen,
+                items,
+                scores,
+            )
+
+        return rank_chunk
+
+
+@njit(cache=True, nogil=True)
+def _follow(
+    rule_offsets: Int64Array,
+    rule_items: IndexArray,
+    rule_weights: FloatArray,
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    admissible: BoolArray,
+    exclude_seen: bool,
+    items: IndexArray,
+    scores: ScoreArray,
+) -> IndexArray:
+    own = np.zeros(len(starts), dtype=np.int32)
+    seen = np.zeros(len(admissible), dtype=np.int64)
+    for row in range(len(starts)):
+        if ends[row] == starts[row]:
+            continue
+        if exclude_seen:
+            for position in range(starts[row], ends[row]):
+                seen[clicks[position]] = row + 1
+        last = clicks[ends[row] - 1]
+        for rule in range(rule_offsets[last], rule_offsets[last + 1]):
+            if own[row] == items.shape[1]:
+                break
+            item = rule_items[rule]
+            if admissible[item] and seen[item] != row + 1:
+                items[row, own[row]] = item
+                scores[row, own[row]] = rule_weights[rule]
+                own[row] += 1
+    return own
+
+
+def _sequential(sessions: Sessions, weights: FloatArray) -> sparse.csr_array:
+    """Weight of "b after a": sum over all pairs at distance i of weights[i − 1]: [I + 1, I + 1]."""
+    session_of = sessions.session_of_event()
+    size = sessions.n_items + 1
+    total = sparse.csr_array((size, size), dtype=np.float64)
+    for step, weight in enumerate(weights, start=1):
+        together = session_of[:-step] == session_of[step:]
+        if weight == 0 or not together.any():
+            continue
+        earlier, later = sessions.items[:-step][together], sessions.items[step:][together]
+        total = total + sparse.csr_array((np.full(len(earlier), weight), (earlier, later)), shape=(size, size))
+    return sparse.csr_array(total)
+
+
+@dataclass(eq=False)
+class Markov(_Rules):
+    """MARKOV-1: how often an item directly followed the last click.
+
+    Attributes:
+        pruning: rules kept per item, 0 for all (session-rec: 20).
+
+    Paper: §5.1. Reference: session-rec ``MarkovModel``.
+
+    >>> markov = Markov().fit(Sessions.of([["a", "b"], ["a", "c"], ["a", "c"]]))
+    >>> markov.recommend([["b", "a"]], k=2)[0].items
+    ['c', 'b']
+    """
+
+    name: ClassVar[str] = "markov-1"
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.table = RuleTable.of(_sequential(sessions, np.ones(1)), self.pruning)
+
+
+@dataclass(eq=False)
+class SequentialRules(_Rules):
+    """SR: items that followed the last click within some steps, nearer ones weighing more.
+
+    Attributes:
+        steps: how many clicks after an item count, at least 1.
+        weighting: weight of a follower at distance i: same 1, div 1/i, linear 1 − i/10, quadratic 1/i²,
+            log 1/log10(i + 1.7).
+        pruning: rules kept per item, 0 for all (session-rec: 20).
+
+    The defaults are the options published for RSC15/64. Reference: Ludewig & Jannach, Evaluation of session-based recommendation algorithms, 2018, §3; session-rec
+    ``SequentialRules``.
+
+    >>> sr = SequentialRules(steps=2, weighting="div").fit(Sessions.of([["a", "b", "c"], ["a", "c"]]))
+    >>> sr.recommend([["a"]], k=2)[0]
+    Recommendation(items=['c', 'b'], scores=[1.5, 1.0], own=2, unknown=[], shortage=None)
+    """
+
+    name: ClassVar[str] = "sr"
+
+    steps: int = 4
+    weighting: Literal["same", "div", "linear", "quadratic", "log"] = "quadratic"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, found {self.steps}")
+        if self.weighting not in DECAYS:
+            raise ConfigError(f"unknown weighting '{self.weighting}'; known: {', '.join(DECAYS)}")
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.table = RuleTable.of(_sequential(sessions, step_weights(self.weighting, self.steps)), self.pruning)
+
+
+@dataclass(eq=False)
+class AssociationRules(_Rules):
+    """AR: how often two items were clicked in one session, in any order.
+
+    With c clicks of item a and d of item b in a session, the rule a → b gains c · d, and a → a gains c · (c − 1).
+
+    Attributes:
+        pruning: rules kept per item, 0 for all (session-rec: 20).
+
+    Reference: Ludewig & Jannach 2018, §3; session-rec ``AssociationRules``.
+
+    >>> ar = AssociationRules().fit(Sessions.of([["a", "b", "b"], ["a", "c"]]))
+    >>> ar.recommend([["a"]], k=2)[0].items
+    ['b', 'c']
+    """
+
+    name: ClassVar[str] = "ar"
+
+    def _learn(self, sessions: Sessions) -> None:
+        clicks = sparse.csr_array(
+            (np.ones(sessions.n_events), sessions.items.copy(), sessions.offsets.copy()),
+            shape=(sessions.n_sessions, sessions.n_items + 1),
+        )
+        clicks.sum_duplicates()
+        pairs = clicks.T @ clicks - sparse.diags_array(sessions.item_counts().astype(np.float64))
+        self.table = RuleTable.of(sparse.csr_array(pairs), self.pruning)

@@ -1,0 +1,306 @@
+"""Figures as SVG text: the same numbers give the same bytes, and no global state of matplotlib is touched."""
+
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from io import StringIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearnext.data.statistics import RECURRING_BINS
+from nearnext.errors import ConfigError
+from nearnext.types import FloatArray, Int64Array
+
+__all__ = [
+    "daily_figure",
+    "interval_figure",
+    "length_figure",
+    "popularity_figure",
+    "prefix_figure",
+    "recurring_figure",
+    "speed_figure",
+]
+
+Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
+
+# Okabe and Ito's palette, told apart with every kind of colour vision; markers repeat the difference for print.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK, GREY, PALE = "#1f2933", "#9aa5b1", "#dbe7f3"
+STYLE: dict[str, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": GREY,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.labelsize": 9,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlesize": 10,
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": "#e4e7eb",
+    "grid.linewidth": 0.7,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text: small, searchable, and set in the page's font
+    "svg.hashsalt": "nearnext",
+    "text.color": INK,
+    "text.parse_math": False,  # a "$" in a name is a "$"
+    "xtick.color": INK,
+    "xtick.labelsize": 8.5,
+    "ytick.color": INK,
+    "ytick.labelsize": 8.5,
+}
+WIDTH, HEIGHT = 4.8, 3.1  # inches; narrow, so that text stays readable on a phone
+LONGEST_NAME = 26
+
+
+def length_figure(shares: Mapping[str, FloatArray], longest: int = 15) -> str:
+    """Session lengths as bars, one colour per log; ``longest`` and more clicks share the last bar. Paper: Figure 1.
+
+    Args:
+        shares: per name, the share of sessions with 0, 1, 2, ... clicks, as ``length_distribution`` gives it.
+        longest: first length of the last bar.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> length_figure({"clicks": np.array([0, 0.25, 0.75])})[:4]
+    '<svg'
+    """
+    reached = max((len(each) - 1 for each in shares.values()), default=1)
+    last = max(1, min(longest, reached))
+    labels = [str(length) for length in range(1, last)] + [f"{last}+" if reached > last else str(last)]
+    bars = {name: np.append(_padded(each, last)[1:last], each[last:].sum()) for name, each in shares.items()}
+    return _draw(lambda axes: _bars(axes, labels, bars, "clicks per session"))
+
+
+def recurring_figure(shares: Mapping[str, FloatArray]) -> str:
+    """Recurring items as bars: the share of sessions per class of ``RECURRING_BINS``. Paper: Figure 1, right.
+
+    Args:
+        shares: per name, what ``recurring_distribution`` gives: [11].
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> recurring_figure({"clicks": np.full(11, 1 / 11)})[:4]
+    '<svg'
+    """
+
+    def paint(axes: Axes) -> None:
+        _bars(axes, RECURRING_BINS, shares, "share of a session's clicks that return to an item")
+        axes.tick_params("x", labelrotation=45)
+
+    return _draw(paint)
+
+
+def daily_figure(days: NDArray[np.datetime64], clicks: Int64Array) -> str:
+    """Clicks per day: days [n], clicks [n].
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> daily_figure(np.array(["2025-01-01"], "datetime64[D]"), np.array([3]))[:4]
+    '<svg'
+    """
+
+    def paint(axes: Axes) -> None:
+        dates: Any = import_module("matplotlib.dates")
+        axes.fill_between(days, clicks, step="mid", color=PALE)
+        axes.step(days, clicks, where="mid", color=COLOURS[0], linewidth=1.4)
+        locator = dates.AutoDateLocator(minticks=2, maxticks=7)
+        axes.xaxis.set_major_locator(locator)
+        axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+        axes.yaxis.set_major_formatter("{x:,.0f}")
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("clicks per day")
+
+    return _draw(paint)
+
+
+def popularity_figure(counts: Int64Array) -> str:
+    """The share of all clicks on the most clicked items, by share of items: counts [I], items without clicks left out.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> popularity_figure(np.array([7, 2, 1]))[:4]
+    '<svg'
+    """
+    clicked = np.sort(counts[counts > 0])[::-1]
+    reached = np.cumsum(clicked) / max(clicked.sum(), 1)
+    # Points at equal steps of the logarithmic axis: a large catalogue draws no more than a small one.
+    tops = np.unique(np.round(np.geomspace(1, max(len(clicked), 1), 150)).astype(np.int64))
+
+    def paint(axes: Axes) -> None:
+        if len(clicked):
+            axes.plot(100 * tops / len(clicked), 100 * reached[tops - 1], color=COLOURS[0], linewidth=2)
+        for percent in (1, 10):
+            top = round(percent / 100 * len(clicked))
+            if top >= 1:
+                share = 100 * reached[top - 1]
+                axes.plot([percent], [share], marker="o", color=COLOURS[1])
+                text = f"top {percent}%: {share:.0f}% of clicks"
+                axes.annotate(text, (percent, share), xytext=(-7, 5), textcoords="offset points", ha="right")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}%")
+        axes.yaxis.set_major_formatter("{x:g}%")
+        axes.set_ylim(0, 105)
+        axes.set_xlabel("most clicked items, share of the catalogue")
+        axes.set_ylabel("share of clicks")
+
+    return _draw(paint)
+
+
+def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None, float | None]]) -> str:
+    """Methods on one metric, the best on top: a dot and its interval; the best one's interval runs down as a band.
+
+    Args:
+        metric: name of the axis, such as ``HitRate@20``.
+        values: per method, the value and its lower and upper bound (None: no interval).
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> interval_figure("MRR@20", {"pop": (0.02, 0.01, 0.03), "vsknn": (0.3, None, None)})[:4]
+    '<svg'
+    """
+    order = sorted((name for name in values if np.isfinite(values[name][0])), key=lambda name: -values[name][0])
+
+    def paint(axes: Axes) -> None:
+        for row, name in enumerate(order):
+            value, low, high = values[name]
+            colour = COLOURS[1] if row == 0 else COLOURS[0]
+            if low is not None and high is not None:
+                if row == 0:
+                    axes.axvspan(low, high, color="#fbe6d8", linewidth=0)
+                axes.plot([low, high], [row, row], color=colour, linewidth=2.2)
+            axes.plot([value], [row], marker="o", markersize=6, color=colour)
+        axes.set_yticks(range(len(order)), [_short(name) for name in order])
+        axes.set_ylim(len(order) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+        axes.set_xlabel(f"{metric}, 95% interval")
+
+    return _draw(paint, height=1.0 + 0.27 * len(order))
+
+
+def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str:
+    """Methods on one metric by prefix length, a line each; after the first six the lines are grey.
+
+    Args:
+        metric: name of the axis.
+        values: per method, in order of importance, the value at each prefix length (text such as ``"1"``, ``"10+"``).
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> prefix_figure("MRR@20", {"pop": {"1": 0.02, "2": 0.03}})[:4]
+    '<svg'
+    """
+    lengths = list(dict.fromkeys(length for line in values.values() for length in line))
+
+    def paint(axes: Axes) -> None:
+        for number, (name, line) in enumerate(values.items()):
+            heights = [line.get(length, float("nan")) for length in lengths]
+            axes.plot(range(len(lengths)), heights, label=_label(number, name), linewidth=1.5, **_look(number))
+        axes.set_xticks(range(len(lengths)), lengths)
+        axes.set_xlabel("clicks given (prefix length)")
+        axes.set_ylabel(metric)
+        axes.set_ylim(bottom=0)
+        _legend_below(axes)
+
+    return _draw(paint, height=HEIGHT + 0.6)
+
+
+def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
+    """Accuracy against speed, a mark per method; fast and accurate is top right.
+
+    Args:
+        metric: name of the vertical axis.
+        values: per method, in order of importance, cases per second (above 0) and the metric's value.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> speed_figure("MRR@20", {"pop": (90_000.0, 0.02), "vsknn": (4_000.0, 0.3)})[:4]
+    '<svg'
+    """
+
+    def paint(axes: Axes) -> None:
+        for number, (name, (speed, value)) in enumerate(values.items()):
+            axes.plot([speed], [value], label=_label(number, name), linestyle="", **_look(number))
+        axes.set_xscale("log")
+        axes.margins(0.12)
+        axes.set_xlabel("cases per second (logarithmic)")
+        axes.set_ylabel(metric)
+        _legend_below(axes)
+
+    return _draw(paint, height=HEIGHT + 0.6)
+
+
+def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT) -> str:
+    try:
+        mpl: Any = import_module("matplotlib")
+        figure: Any = import_module("matplotlib.figure").Figure
+    except ImportError as error:
+        raise ConfigError("figures need matplotlib; install it with: pip install 'nearnext[report]'") from error
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts draw the text, not ours
+        mpl.rcdefaults()
+        mpl.rcParams.update(STYLE)
+        drawn = figure(figsize=(WIDTH, height), layout="constrained")
+        paint(drawn.add_subplot())
+        text = StringIO()
+        drawn.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    return _inline(text.getvalue())
+
+
+def _inline(svg: str) -> str:
+    """The ``<svg>`` element alone, without ids of groups: nothing refers to them, and two figures repeat them."""
+    svg = svg[svg.index("<svg") :].rstrip()
+    return re.sub(r'<g id="[^"]*"', "<g", svg)
+
+
+def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], what: str) -> None:
+    width = 0.8 / max(len(shares), 1)
+    for number, (name, each) in enumerate(shares.items()):
+        places = np.arange(len(labels)) + (number - (len(shares) - 1) / 2) * width
+        axes.bar(places, 100 * each, width, label=_short(name), color=COLOURS[number % len(COLOURS)])
+    axes.set_xticks(range(len(labels)), labels)
+    axes.yaxis.set_major_formatter("{x:g}%")
+    axes.grid(axis="x", visible=False)
+    axes.set_xlabel(what)
+    axes.set_ylabel("share of sessions")
+    if len(shares) > 1:
+        axes.legend()
+
+
+def _padded(values: FloatArray, last: int) -> FloatArray:
+    return np.pad(values, (0, max(0, last + 1 - len(values))))
+
+
+def _look(number: int) -> dict[str, Any]:
+    if number >= len(COLOURS):
+        return {"color": GREY, "marker": ".", "zorder": 1}
+    return {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 5, "zorder": 3}
+
+
+def _label(number: int, name: str) -> str:
+    """The name for the legend; the grey ones share one entry, and matplotlib hides a label that starts with ``_``."""
+    if number > len(COLOURS):
+        return "_others"
+    return "others" if number == len(COLOURS) else _short(name).replace("_", "\u200b_", 1)
+
+
+def _legend_below(axes: Axes) -> None:
+    if axes.get_legend_handles_labels()[1]:
+        axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
