@@ -3,18 +3,20 @@
 import hashlib
 import json
 import platform
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import (
+    load_file,  # pyright: ignore[reportUnknownVariableType] - arrays of any type
+    save_file,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError
@@ -144,10 +146,11 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ArtifactError(f"{folder} holds no nearnext model ({MANIFEST} is missing); name a directory made by fit")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        loaded: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); fit the model again") from error
-    schema = manifest.get("schema") if isinstance(manifest, dict) else None
+    manifest = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    schema = manifest.get("schema")
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
     if not {"method", "params", "sha256"} <= manifest.keys() or set(manifest["sha256"]) != {STATE, VOCABULARY}:

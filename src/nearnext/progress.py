@@ -1,6 +1,6 @@
 """Progress of long work: one bar with rate and remaining time, shown on stderr only when asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -46,7 +46,7 @@ def show_progress(enabled: bool = True) -> None:
 
 
 @contextmanager
-def track(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+def track(description: str, total: int | None, unit: str) -> Generator[Advance]:
     """A bar over ``total`` units of work (None: unknown); the value given is called with units done.
 
     Bars nest: an inner one is drawn below the outer one.

@@ -2,16 +2,14 @@
 
 from typing import Any
 
-import pyarrow
-import pyarrow.compute
-import pyarrow.csv
-import pyarrow.ipc
-import pyarrow.parquet
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv, ipc, parquet
 
 __all__ = ["arrow", "arrow_compute", "arrow_csv", "arrow_ipc", "arrow_parquet"]
 
-arrow: Any = pyarrow
-arrow_compute: Any = pyarrow.compute
-arrow_csv: Any = pyarrow.csv
-arrow_ipc: Any = pyarrow.ipc
-arrow_parquet: Any = pyarrow.parquet
+arrow: Any = pa
+arrow_compute: Any = pc
+arrow_csv: Any = csv
+arrow_ipc: Any = ipc
+arrow_parquet: Any = parquet

@@ -1,6 +1,6 @@
 """Which files a log consists of, what each is by its content, and its bytes, decompressed on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from nearnext.data.arrow import arrow
-from nearnext.errors import DataError
+from nearnext.errors import DataError, NearnextError
 
 __all__ = ["ByteSource", "Format", "LogFile", "data_errors", "identify", "log_files"]
 
@@ -157,11 +157,11 @@ class ByteSource:
 
 
 @contextmanager
-def data_errors(path: Path) -> Iterator[None]:
+def data_errors(path: Path) -> Generator[None]:
     """Turns what the system and the file libraries raise while a file is read into one line about that file."""
     try:
         yield
-    except DataError:
+    except NearnextError:
         raise
     except PermissionError as error:
         raise DataError(f"cannot read {path}: permission denied; allow reading it or name another file") from error

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from nearnext.errors import ConfigError, DataError
 
@@ -86,7 +86,7 @@ def checked_columns(columns: Mapping[str, str] | None) -> dict[Role, str]:
     Traceback (most recent call last):
     nearnext.errors.ConfigError: unknown column role 'sesion'; known: session, user, item, time, event
     """
-    known = {role: role for role in get_args(Role) if role in NAMES}
+    known: dict[str, Role] = {str(role): role for role in NAMES}
     for role in columns or {}:
         if role not in known:
             raise ConfigError(f"unknown column role '{role}'; known: {', '.join(known)}")
@@ -110,7 +110,7 @@ def recognise(
             f"{where}: no column names known in the first line ({_listed(first_row)}); expected a header with session, "
             "item and time columns, or map them, e.g. item=COLUMN"
         )
-    columns = {role: column for role in NAMES if (column := _column(where, role, names, mapped))}
+    columns: dict[Role, str] = {role: column for role in NAMES if (column := _column(where, role, names, mapped))}
     if "user" in mapped and "session" not in mapped:
         columns.pop("session", None)
     name = wanted or _known_layout(names)
@@ -131,8 +131,8 @@ def _column(where: str, role: Role, names: Sequence[str], mapped: Mapping[Role, 
         if not candidates:
             raise DataError(f"{where}: no column '{mapped[role]}' for {role}; found columns {_listed(names)}")
     else:
-        by_alias = ([name for name in names if plain(name) == alias] for alias in NAMES[role])
-        candidates = next((found for found in by_alias if found), [])
+        by_alias = [[name for name in names if plain(name) == alias] for alias in NAMES[role]]
+        candidates = max(by_alias, key=bool)
     if len(candidates) > 1:
         raise DataError(
             f"{where}: columns {_listed(candidates)} could each be the {role}; rename one or map it, e.g. {role}=COLUMN"

@@ -71,7 +71,7 @@ class Sessions:
         """
         lengths = np.fromiter((len(session) for session in clicks), np.int64, count=len(clicks))
         begin = np.arange(len(clicks)) * 3600.0 if starts is None else np.asarray(starts, dtype=np.float64)
-        within = np.concatenate([np.arange(n) for n in lengths]) if len(clicks) else np.zeros(0)
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         flat = [raw for session in clicks for raw in session]
         vocabulary = Vocabulary.of(dict.fromkeys(flat))
         sessions = cls(
@@ -131,7 +131,7 @@ class Sessions:
         positions = np.flatnonzero(which) if which.dtype == np.bool_ else which
         lengths = self.lengths[positions]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        events = np.repeat(self.offsets[positions] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        events = np.repeat(self.offsets[positions] - offsets[:-1], lengths) + np.arange(int(offsets[-1]))
         return replace(
             self,
             items=self.items[events],

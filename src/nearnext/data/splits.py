@@ -204,7 +204,8 @@ def time_windows(sessions: Sessions, windows: int) -> list[Sessions]:
     if windows < 1:
         raise ConfigError(f"the number of windows must be at least 1, found {windows}")
     starts = sessions.starts
-    edges = np.linspace(starts.min(), starts.max(), windows + 1) if len(starts) else np.zeros(windows + 1)
+    first, last = (float(starts.min()), float(starts.max())) if len(starts) else (0.0, 0.0)
+    edges = np.linspace(first, last, windows + 1)
     slice_of = np.clip(np.searchsorted(edges, starts, side="right") - 1, 0, windows - 1)
     parts = [sessions.select(slice_of == window) for window in range(windows)]
     for number, part in enumerate(parts, start=1):

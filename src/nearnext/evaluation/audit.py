@@ -1,4 +1,4 @@
-"""Leak audit: sessions planted in the future must change nothing, and planted in the past they must change something."""
+"""Leak audit: sessions planted in the future must change nothing; planted in the past they must change something."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -137,7 +137,7 @@ def _decoys(split: Split, probe: _Probe, begin: int) -> Sessions:
     return Sessions(
         items=np.concatenate(clicks).astype(np.int32),
         offsets=offsets,
-        times=(start + np.arange(offsets[-1]) - np.repeat(offsets[:-1], lengths)).astype(np.int64),
+        times=(start + np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], lengths)).astype(np.int64),
         vocabulary=Vocabulary(pl.concat([train.vocabulary.ids, _new_ids(train.vocabulary.ids, len(probe.prefixes))])),
         session_ids=_new_ids(train.session_ids, len(clicks)),
     )

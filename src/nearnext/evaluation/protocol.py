@@ -61,7 +61,9 @@ class Evaluation:
 
     def __str__(self) -> str:
         intervals = self.intervals()
-        lines = [f"{self.name}: {self.filled.n_cases:,} cases in {np.count_nonzero(self.filled.session_cases):,} sessions"]
+        lines = [
+            f"{self.name}: {self.filled.n_cases:,} cases in {np.count_nonzero(self.filled.session_cases):,} sessions"
+        ]
         for name, value in self.values().items():
             around = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
             lines.append(f"  {name:<14}{value:.4f}{around}")

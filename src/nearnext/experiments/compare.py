@@ -1,32 +1,27 @@
 """The comparison: every method on the same cases, timed, with intervals, significance and the leak audit."""
 
 import os
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import numpy as np
-
 from nearnext.artifact import versions
-from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.audit import Verdict, audit_split
 from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import CASE_METRICS, DEFAULT_CUTOFFS, cutoffs
-from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, Evaluation, evaluate
-from nearnext.evaluation.significance import average_windows, bootstrap, holm, interval, paired
-from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
+from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
+from nearnext.evaluation.significance import average_windows, bootstrap, holm, paired
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
+from nearnext.experiments.result import Result, Run, describe_part, machine, method_result
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
 from nearnext.types import FloatArray
 
-__all__ = ["Comparison", "compare", "describe_part", "machine"]
-
-Result = dict[str, Any]
+__all__ = ["Comparison", "compare"]
 
 
 @dataclass(frozen=True)
@@ -75,15 +70,6 @@ class Comparison:
         return make_recommender(name, self.options.get(name))
 
 
-@dataclass(frozen=True, eq=False)
-class _Run:
-    """One method on one split."""
-
-    evaluation: Evaluation
-    fit_seconds: float
-    peak_rss_mb: float
-
-
 def compare(
     log: Sessions,
     test: Sessions | None = None,
@@ -114,7 +100,7 @@ def compare(
     planned = chosen.plan.splits(log, test)
     runs, verdict = _run_all(planned, chosen)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
-    methods = [_method_result(chosen.make(name), runs[name], replicates[name]) for name in chosen.methods]
+    methods = [method_result(runs[name], replicates[name]) for name in chosen.methods]
     return {
         "protocol": {
             "split": chosen.plan.describe(test is not None),
@@ -147,9 +133,9 @@ def compare(
     }
 
 
-def _run_all(planned: Sequence[PlannedSplit], chosen: Comparison) -> tuple[dict[str, list[_Run]], Verdict]:
+def _run_all(planned: Sequence[PlannedSplit], chosen: Comparison) -> tuple[dict[str, list[Run]], Verdict]:
     """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
-    runs: dict[str, list[_Run]] = {name: [] for name in chosen.methods}
+    runs: dict[str, list[Run]] = {name: [] for name in chosen.methods}
     verdict: Verdict | None = None
     with track("comparing", len(planned) * len(chosen.methods), "methods") as advance:
         for one in planned:
@@ -165,7 +151,7 @@ def _run_all(planned: Sequence[PlannedSplit], chosen: Comparison) -> tuple[dict[
                     threads=chosen.threads,
                 )
                 peak = max(cost.peak_rss_mb, evaluation.peak_rss_mb)
-                runs[name].append(_Run(evaluation, cost.seconds, peak))
+                runs[name].append(Run(evaluation, cost.seconds, peak))
                 fitted.append((recommender, cost.seconds))
                 advance(1)
             if verdict is None:
@@ -181,7 +167,7 @@ def _audit(one: PlannedSplit, fitted: Sequence[tuple[Recommender, float]], chose
     return audit_split(one.split, one.again, fitted, refit=refit, seed=chosen.seed)
 
 
-def _replicates(runs: Sequence[_Run], chosen: Comparison) -> FloatArray:
+def _replicates(runs: Sequence[Run], chosen: Comparison) -> FloatArray:
     return average_windows(
         [
             bootstrap(
@@ -194,49 +180,6 @@ def _replicates(runs: Sequence[_Run], chosen: Comparison) -> FloatArray:
             for window, run in enumerate(runs)
         ]
     )
-
-
-def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
-    values = [one.values() for one in sums]
-    return {name: float(np.mean([window[name] for window in values])) for name in values[0]}
-
-
-def _method_result(method: Recommender, runs: Sequence[_Run], replicates: FloatArray) -> Result:
-    names = runs[0].evaluation.filled.names
-    low, high = interval(replicates)
-    ends = {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}
-    metrics = {
-        name: {"value": value, "low": ends.get(name, (None, None))[0], "high": ends.get(name, (None, None))[1]}
-        for name, value in _mean_values([run.evaluation.filled for run in runs]).items()
-    }
-    unfilled = _mean_values([run.evaluation.unfilled for run in runs])
-    seconds = sum(run.evaluation.seconds for run in runs)
-    return {
-        "name": method.name,
-        "params": method.params(),
-        "metrics": metrics,
-        "unfilled_metrics": {name: {"value": value, "low": None, "high": None} for name, value in unfilled.items()},
-        "fit_seconds": sum(run.fit_seconds for run in runs),
-        "cases_per_second": sum(run.evaluation.filled.n_cases for run in runs) / max(seconds, 1e-9),
-        "peak_rss_mb": max(run.peak_rss_mb for run in runs),
-        "by_prefix_length": _by_prefix_length([run.evaluation.filled for run in runs]),
-        "windows": [run.evaluation.values() for run in runs] if len(runs) > 1 else [],
-    }
-
-
-def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
-    """Means over all cases of a prefix length, windows pooled; lengths without a case are left out."""
-    cases = np.sum([one.bucket_cases for one in sums], axis=0)
-    totals = np.sum([one.bucket_sums for one in sums], axis=0)
-    return [
-        {
-            "prefix_length": label,
-            "cases": int(cases[at]),
-            **dict(zip(sums[0].names, (totals[at] / cases[at]).tolist(), strict=True)),
-        }
-        for at, label in enumerate(PREFIX_BUCKETS)
-        if cases[at]
-    ]
 
 
 def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray], k: int) -> list[Result]:
@@ -265,25 +208,6 @@ def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray
     return found
 
 
-def describe_part(sessions: Sessions) -> Result:
-    """Size and period of a part, for a result: times as ISO text.
-
-    >>> describe_part(Sessions.of([["a", "b"]]))["first"]
-    '1970-01-01T00:00:00Z'
-    """
-    first, last = (
-        np.datetime_as_string(np.datetime64(int(time) // MICROSECONDS, "s"), timezone="UTC")
-        for time in (sessions.times.min(), sessions.times.max())
-    )
-    return {
-        "sessions": sessions.n_sessions,
-        "events": sessions.n_events,
-        "items": int(np.count_nonzero(sessions.item_counts()[1:])),
-        "first": str(first),
-        "last": str(last),
-    }
-
-
 def _data_result(planned: Sequence[PlannedSplit]) -> Result:
     parts = [
         {
@@ -298,12 +222,3 @@ def _data_result(planned: Sequence[PlannedSplit]) -> Result:
         for one in planned
     ]
     return parts[0] if len(parts) == 1 else {**parts[-1], "windows": parts}
-
-
-def machine() -> str:
-    """The machine in words: system, processor, cores.
-
-    >>> "cores" in machine()
-    True
-    """
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

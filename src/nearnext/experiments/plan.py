@@ -1,6 +1,6 @@
 """How a log is split for an experiment, read from one word such as ``last:0.1``, ``days:2`` or ``windows:5``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nearnext.data.filters import Filter
@@ -30,7 +30,7 @@ class SplitPlan:
 
     kind: Literal["last", "days", "windows"] = "last"
     amount: float = 0.1
-    chosen: Filter = Filter()
+    chosen: Filter = field(default_factory=Filter)
     unknown: UnknownRule = "miss"
 
     @classmethod

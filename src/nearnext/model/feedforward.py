@@ -13,7 +13,8 @@ __all__ = ["feed_forward"]
 def feed_forward(input_dim: int, widths: Sequence[int], dropout: float = 0.0) -> nn.Sequential:
     """Linear layers of the given widths, tanh between them: [..., input_dim] → [..., widths[-1]].
 
-    Dropout, a share in [0, 1) of the input, comes before each. The last layer is linear, so that an embedding is not confined to a cube; no widths give the identity.
+    Dropout, a share in [0, 1), comes before each. The last layer is linear, so that an embedding is not confined to a
+    cube; no widths give the identity.
 
     >>> feed_forward(3, [5, 2])
     Sequential(

@@ -14,7 +14,7 @@ from nearnext.recommenders.decay import position_weight, step_weight
 from nearnext.recommenders.selection import keep_best
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SAMPLINGS", "SIMILARITIES", "SessionIndex", "Votes", "rank_by_neighbours"]
+__all__ = ["SAMPLINGS", "SIMILARITIES", "SessionIndex", "Votes", "make_scratch", "rank_by_neighbours"]
 
 SIMILARITIES = ("cosine", "jaccard", "dice", "vec", "binary")
 """Names of the similarities, in the order of their codes; session-rec's ``tanimoto`` is jaccard."""
@@ -73,6 +73,74 @@ class Votes(NamedTuple):
     seed: int
 
 
+class Scratch(NamedTuple):
+    """Memory of one thread, all zero between two prefixes except marks: by session [S], or by item [I + 1].
+
+    Attributes:
+        similarities: sum of the weights of shared clicks, then similarity: [S].
+        overlap: distinct items shared: [S].
+        nearest_step: distance of the most recent shared click, 1 the last: [S].
+        touched: candidate sessions: [S].
+        met: all sessions met, to be cleared: [S].
+        keys: order in which candidates are sampled: [S].
+        values: similarities of candidates in order: [S].
+        seen: number of the prefix that last contained the item: [I + 1].
+        scores: votes for each item: [I + 1].
+        candidates: items with votes: [I + 1].
+        listed: number of the prefix whose candidates last contained the item: [I + 1].
+    """
+
+    similarities: FloatArray
+    overlap: IndexArray
+    nearest_step: IndexArray
+    touched: IndexArray
+    met: IndexArray
+    keys: Int64Array
+    values: ScoreArray
+    seen: Int64Array
+    scores: FloatArray
+    candidates: IndexArray
+    listed: Int64Array
+
+
+def make_scratch(index: SessionIndex) -> Scratch:
+    """Scratch memory for one thread that ranks with this index."""
+    n_sessions, n_indices = len(index.ends), len(index.item_offsets) - 1
+    return Scratch(
+        similarities=np.zeros(n_sessions),
+        overlap=np.zeros(n_sessions, dtype=np.int32),
+        nearest_step=np.zeros(n_sessions, dtype=np.int32),
+        touched=np.zeros(n_sessions, dtype=np.int32),
+        met=np.zeros(n_sessions, dtype=np.int32),
+        keys=np.zeros(n_sessions, dtype=np.int64),
+        values=np.zeros(n_sessions, dtype=np.float32),
+        seen=np.zeros(n_indices, dtype=np.int64),
+        scores=np.zeros(n_indices),
+        candidates=np.zeros(n_indices, dtype=np.int32),
+        listed=np.zeros(n_indices, dtype=np.int64),
+    )
+
+
+class Current(NamedTuple):
+    """What the kernel knows of the prefix at hand.
+
+    Attributes:
+        mark: number of the prefix, from 1, never used before with the same scratch memory.
+        squares: sum of the squared weights of its items.
+        total: sum of the weights of its items.
+        size: its distinct items, each unknown click as one.
+        time: time of its last click, microseconds.
+        salt: a number that depends on its clicks alone, for random sampling.
+    """
+
+    mark: int
+    squares: float
+    total: float
+    size: int
+    time: int
+    salt: np.uint64
+
+
 @njit(cache=True, nogil=True)
 def _mix(value: np.uint64) -> np.uint64:
     """Splitmix64's finaliser: equal inputs give equal, well spread outputs, so that sampling needs no state."""
@@ -82,22 +150,61 @@ def _mix(value: np.uint64) -> np.uint64:
 
 
 @njit(cache=True, nogil=True)
-def _sample(
-    touched: IndexArray, n_touched: int, overlap: IndexArray, keys: Int64Array, votes: Votes, salt: np.uint64
-) -> int:
-    """Keep ``sample_size`` candidates at the front of ``touched``: the smallest keys, and keys are distinct."""
+def _collect(
+    index: SessionIndex, votes: Votes, clicks: IndexArray, begin: int, end: int, mark: int, time: int, scratch: Scratch
+) -> tuple[int, Current]:
+    """All sessions that share an item with the clicks begin..end − 1; gives how many, and what is known of the prefix.
+
+    A repeated item weighs as its most recent click does.
+    """
+    squares, total, size, n_met = 0.0, 0.0, 0, 0
+    salt = np.uint64(votes.seed)
+    for click in range(end - 1, begin - 1, -1):
+        item = clicks[click]
+        salt = _mix(salt + np.uint64(item) + np.uint64(0x9E3779B97F4A7C15))
+        if item and scratch.seen[item] == mark:
+            continue
+        scratch.seen[item] = mark
+        weight = position_weight(votes.decay, click - begin + 1, end - begin, votes.decay_scale)
+        if votes.weigh_by_idf:
+            weight = float(index.idf[item])
+        squares += weight * weight
+        total += weight
+        size += 1
+        if item == 0:
+            continue
+        first, last = index.item_offsets[item], index.item_offsets[item + 1]
+        if votes.sampling == _RECENT and votes.sample_size:
+            # A session among the most recent of all candidates is among the most recent of each of its items.
+            last = min(last, first + votes.sample_size)
+        for place in range(first, last):
+            session = index.item_sessions[place]
+            if scratch.overlap[session] == 0:
+                scratch.touched[n_met] = session
+                scratch.met[n_met] = session
+                n_met += 1
+                scratch.nearest_step[session] = end - click
+            scratch.overlap[session] += 1
+            scratch.similarities[session] += weight
+    return n_met, Current(mark, squares, total, size, time, salt)
+
+
+@njit(cache=True, nogil=True)
+def _sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
+    """Keep ``sample_size`` candidates at the front of ``touched``: those with the smallest keys, which are distinct."""
     size = votes.sample_size
     if size == 0 or n_touched <= size:
         return n_touched
+    keys, touched = scratch.keys, scratch.touched
     for position in range(n_touched):
         session = np.int64(touched[position])
         if votes.sampling == _RECENT:
             keys[position] = session
         elif votes.sampling == _RANDOM:
-            spread = np.int64(_mix(np.uint64(session) + salt) >> np.uint64(33))
+            spread = np.int64(_mix(np.uint64(session) + current.salt) >> np.uint64(33))
             keys[position] = (spread << np.int64(32)) | session
         else:
-            keys[position] = (np.int64(0x7FFFFFFF - overlap[session]) << np.int64(32)) | session
+            keys[position] = (np.int64(0x7FFFFFFF - scratch.overlap[session]) << np.int64(32)) | session
     threshold = np.partition(keys[:n_touched], size - 1)[size - 1]
     kept = 0
     for position in range(n_touched):
@@ -108,43 +215,50 @@ def _sample(
 
 
 @njit(cache=True, nogil=True)
-def _similarity(kind: int, shared: float, n_shared: int, squares: float, total: float, size: int, n_items: int) -> float:
-    """Similarity of a prefix to a session, from the weights of the shared clicks.
-
-    Args:
-        kind: code of the similarity.
-        shared: sum of the weights of shared items.
-        n_shared: number of shared items.
-        squares: sum of the squared weights of the prefix's items.
-        total: sum of the weights of the prefix's items.
-        size: distinct items of the prefix.
-        n_items: distinct items of the session.
-    """
+def _similarity(kind: int, current: Current, shared: float, n_shared: int, n_items: int) -> float:
+    """Similarity of the prefix to a session of ``n_items`` items, from the summed weights and number of shared ones."""
     if kind == _COSINE:
-        return shared / (math.sqrt(squares) * math.sqrt(n_items))
+        return shared / (math.sqrt(current.squares) * math.sqrt(n_items))
     if kind == _JACCARD:
-        return shared / (total + n_items - shared)
+        return shared / (current.total + n_items - shared)
     if kind == _DICE:
-        return 2.0 * shared / (total + n_items)
+        return 2.0 * shared / (current.total + n_items)
     if kind == _VEC:
-        return shared / size
-    return 2.0 * n_shared / (2.0 * n_shared + size + n_items)
+        return shared / current.size
+    return 2.0 * n_shared / (2.0 * n_shared + current.size + n_items)
 
 
 @njit(cache=True, nogil=True)
-def _nearest(touched: IndexArray, n_touched: int, similarities: FloatArray, values: ScoreArray, k: int) -> int:
+def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
+    """Similarities of the candidates, with the decay of age; those above 0 stay at the front of ``touched``."""
+    kept = 0
+    for position in range(n_touched):
+        session = int(scratch.touched[position])
+        n_items = int(index.session_offsets[session + 1] - index.session_offsets[session])
+        shared, n_shared = float(scratch.similarities[session]), int(scratch.overlap[session])
+        value = _similarity(votes.similarity, current, shared, n_shared, n_items)
+        if votes.time_scale > 0:
+            value *= math.exp(-(current.time - index.ends[session]) / votes.time_scale)
+        scratch.similarities[session] = value
+        if value > 0:
+            scratch.touched[kept] = session
+            kept += 1
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
     """Keep the k nearest candidates at the front of ``touched``; of equal ones the more recent stay."""
+    k, values, touched = votes.k, scratch.values, scratch.touched
     if n_touched <= k:
         return n_touched
     for position in range(n_touched):
-        values[position] = similarities[touched[position]]
+        values[position] = scratch.similarities[touched[position]]
     threshold = np.partition(values[:n_touched], n_touched - k)[n_touched - k]
-    above = 0
+    above, n_ties = 0, 0
+    ties = np.empty(n_touched, dtype=np.int32)
     for position in range(n_touched):
         above += values[position] > threshold
-    ties = np.empty(n_touched, dtype=np.int32)
-    n_ties = 0
-    for position in range(n_touched):
         if values[position] == threshold:
             ties[n_ties] = touched[position]
             n_ties += 1
@@ -159,6 +273,52 @@ def _nearest(touched: IndexArray, n_touched: int, similarities: FloatArray, valu
 
 
 @njit(cache=True, nogil=True)
+def _anchor(index: SessionIndex, session: int, mark: int, scratch: Scratch) -> int:
+    """Place of the last click of a training session on an item of the prefix, from 1."""
+    anchor = 0
+    for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
+        if scratch.seen[index.session_items[place]] == mark:
+            anchor = max(anchor, index.last_positions[place])
+    return anchor
+
+
+@njit(cache=True, nogil=True)
+def _vote(
+    index: SessionIndex,
+    votes: Votes,
+    current: Current,
+    n_neighbours: int,
+    admissible: BoolArray,
+    skip_seen: bool,
+    scratch: Scratch,
+) -> int:
+    """Votes of the neighbours at the front of ``touched`` for their items; returns how many items have votes."""
+    n_candidates = 0
+    for position in range(n_neighbours):
+        session = int(scratch.touched[position])
+        step = int(scratch.nearest_step[session])
+        vote = scratch.similarities[session]
+        vote *= (
+            math.exp((1 - step) / votes.score_scale) if votes.score_scale > 0 else step_weight(votes.score_decay, step)
+        )
+        anchor = _anchor(index, session, current.mark, scratch) if votes.gap_scale > 0 else 0
+        for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
+            item = index.session_items[place]
+            if not admissible[item] or (skip_seen and scratch.seen[item] == current.mark):
+                continue
+            score = vote * index.item_weights[item]
+            if votes.gap_scale > 0:
+                score *= math.exp(-abs(index.last_positions[place] - anchor) / votes.gap_scale)
+            if scratch.listed[item] != current.mark:
+                scratch.listed[item] = current.mark
+                scratch.scores[item] = 0.0
+                scratch.candidates[n_candidates] = item
+                n_candidates += 1
+            scratch.scores[item] += score
+    return n_candidates
+
+
+@njit(cache=True, nogil=True)
 def rank_by_neighbours(
     index: SessionIndex,
     votes: Votes,
@@ -168,6 +328,8 @@ def rank_by_neighbours(
     times: Int64Array,
     admissible: BoolArray,
     exclude_seen: bool,
+    scratch: Scratch,
+    first_mark: int,
     items: IndexArray,
     scores: ScoreArray,
     own: IndexArray,
@@ -183,100 +345,24 @@ def rank_by_neighbours(
         times: time of each prefix's last click, microseconds: [B].
         admissible: which items may be recommended: [I + 1].
         exclude_seen: leave out what the prefix contains.
+        scratch: this thread's memory.
+        first_mark: prefixes that this memory has served before.
         items: receives item indices, best first: [B, k].
         scores: receives scores: [B, k].
         own: receives the number of items in each list: [B].
     """
-    n_sessions = len(index.ends)
-    n_items = len(index.item_offsets) - 1
-    similarities = np.zeros(n_sessions)
-    overlap = np.zeros(n_sessions, dtype=np.int32)
-    nearest_step = np.zeros(n_sessions, dtype=np.int32)
-    touched = np.zeros(n_sessions, dtype=np.int32)
-    keys = np.zeros(n_sessions, dtype=np.int64)
-    values = np.zeros(n_sessions, dtype=np.float32)
-    seen = np.zeros(n_items, dtype=np.int64)
-    item_scores = np.zeros(n_items)
-    candidates = np.zeros(n_items, dtype=np.int32)
-    listed = np.zeros(n_items, dtype=np.int64)
     for row in range(len(starts)):
-        mark = row + 1
         begin = starts[row]
         if votes.last_n_clicks:
             begin = max(begin, ends[row] - votes.last_n_clicks)
-        length = ends[row] - begin
-        squares, total, size, n_touched = 0.0, 0.0, 0, 0
-        salt = np.uint64(votes.seed)
-        for click in range(ends[row] - 1, begin - 1, -1):
-            item = clicks[click]
-            salt = _mix(salt + np.uint64(item) + np.uint64(0x9E3779B97F4A7C15))
-            if item and seen[item] == mark:
-                continue
-            seen[item] = mark
-            weight = position_weight(votes.decay, click - begin + 1, length, votes.decay_scale)
-            if votes.weigh_by_idf:
-                weight = index.idf[item]
-            squares += weight * weight
-            total += weight
-            size += 1
-            if item == 0:
-                continue
-            first, last = index.item_offsets[item], index.item_offsets[item + 1]
-            if votes.sampling == _RECENT and votes.sample_size:
-                # A session among the most recent of all candidates is among the most recent of each of its items.
-                last = min(last, first + votes.sample_size)
-            for place in range(first, last):
-                session = index.item_sessions[place]
-                if overlap[session] == 0:
-                    touched[n_touched] = session
-                    n_touched += 1
-                    nearest_step[session] = ends[row] - click
-                overlap[session] += 1
-                similarities[session] += weight
-        n_all = n_touched
-        everything = touched[:n_all].copy()
-        n_touched = _sample(touched, n_touched, overlap, keys, votes, salt)
-        n_kept = 0
-        for position in range(n_touched):
-            session = touched[position]
-            n_own = index.session_offsets[session + 1] - index.session_offsets[session]
-            value = _similarity(votes.similarity, similarities[session], overlap[session], squares, total, size, n_own)
-            if votes.time_scale > 0:
-                value *= math.exp(-(times[row] - index.ends[session]) / votes.time_scale)
-            similarities[session] = value
-            if value > 0:
-                touched[n_kept] = session
-                n_kept += 1
-        n_kept = _nearest(touched, n_kept, similarities, values, votes.k)
-        n_candidates = 0
-        for position in range(n_kept):
-            session = touched[position]
-            first, last = index.session_offsets[session], index.session_offsets[session + 1]
-            step = nearest_step[session]
-            if votes.score_scale > 0:
-                vote = similarities[session] * math.exp((1 - step) / votes.score_scale)
-            else:
-                vote = similarities[session] * step_weight(votes.score_decay, step)
-            anchor = 0
-            if votes.gap_scale > 0:
-                for place in range(first, last):
-                    if seen[index.session_items[place]] == mark:
-                        anchor = max(anchor, index.last_positions[place])
-            for place in range(first, last):
-                item = index.session_items[place]
-                if not admissible[item] or (seen[item] == mark and (exclude_seen or not votes.remind)):
-                    continue
-                score = vote * index.item_weights[item]
-                if votes.gap_scale > 0:
-                    score *= math.exp(-abs(index.last_positions[place] - anchor) / votes.gap_scale)
-                if listed[item] != mark:
-                    listed[item] = mark
-                    candidates[n_candidates] = item
-                    n_candidates += 1
-                item_scores[item] += score
-        own[row] = keep_best(candidates, n_candidates, item_scores, items[row], scores[row])
-        for position in range(n_candidates):
-            item_scores[candidates[position]] = 0
-        for position in range(n_all):
-            similarities[everything[position]] = 0
-            overlap[everything[position]] = 0
+        mark = first_mark + row + 1
+        n_met, current = _collect(index, votes, clicks, begin, ends[row], mark, times[row], scratch)
+        kept = _sample(votes, current, n_met, scratch)
+        kept = _weigh(index, votes, current, kept, scratch)
+        kept = _nearest(votes, kept, scratch)
+        skip_seen = exclude_seen or not votes.remind
+        n_candidates = _vote(index, votes, current, kept, admissible, skip_seen, scratch)
+        own[row] = keep_best(scratch.candidates, n_candidates, scratch.scores, items[row], scores[row])
+        for position in range(n_met):
+            scratch.similarities[scratch.met[position]] = 0
+            scratch.overlap[scratch.met[position]] = 0

@@ -11,7 +11,14 @@ from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
-from nearnext.recommenders.knn_kernel import SAMPLINGS, SIMILARITIES, SessionIndex, Votes, rank_by_neighbours
+from nearnext.recommenders.knn_kernel import (
+    SAMPLINGS,
+    SIMILARITIES,
+    SessionIndex,
+    Votes,
+    make_scratch,
+    rank_by_neighbours,
+)
 from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["SKNN", "VSKNN", "VSTAN"]
@@ -92,9 +99,11 @@ class _SessionNeighbours(Recommender):
         return int(self.index.ends[0])
 
     def _ranker(self) -> RankChunk:
-        index, votes = self.index, self._votes()
+        index, votes, scratch = self.index, self._votes(), make_scratch(self.index)
+        served = 0
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            nonlocal served
             own = np.zeros(len(prefixes), dtype=np.int32)
             rank_by_neighbours(
                 index,
@@ -105,10 +114,13 @@ class _SessionNeighbours(Recommender):
                 prefixes.times,
                 request.admissible,
                 request.exclude_seen,
+                scratch,
+                served,
                 items,
                 scores,
                 own,
             )
+            served += len(prefixes)
             return own
 
         return rank_chunk

@@ -1,7 +1,7 @@
 """MARKOV-1, SR and AR: rules "who clicked this then clicks that", counted over sessions."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numba import njit
@@ -32,20 +32,21 @@ class RuleTable:
     weights: FloatArray
 
     @classmethod
-    def of(cls, matrix: sparse.csr_array, pruning: int) -> "RuleTable":
-        """Rules from a matrix of weights [I + 1, I + 1], at most ``pruning`` per item (0: all)."""
+    def of(cls, matrix: Any, pruning: int) -> "RuleTable":
+        """Rules from a sparse matrix of weights [I + 1, I + 1], at most ``pruning`` per item (0: all)."""
         matrix.sum_duplicates()
-        row = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+        indptr = np.asarray(matrix.indptr, dtype=np.int64)
+        items = np.asarray(matrix.indices, dtype=np.int32)
         weights = np.asarray(matrix.data, dtype=np.float64)
-        order = np.lexsort((matrix.indices, -weights.astype(np.float32), row))
+        n_rows = len(indptr) - 1
+        source = np.repeat(np.arange(n_rows), np.diff(indptr))
+        order = np.lexsort((items, -weights.astype(np.float32), source))
         kept = order[weights[order] > 0]
-        row = row[kept]
         if pruning:
-            first = np.searchsorted(row, np.arange(matrix.shape[0]))
-            strong = np.arange(len(row)) - first[row] < pruning
-            kept, row = kept[strong], row[strong]
-        offsets = np.searchsorted(row, np.arange(matrix.shape[0] + 1)).astype(np.int64)
-        return cls(offsets, matrix.indices[kept].astype(np.int32), weights[kept])
+            first = np.searchsorted(source[kept], np.arange(n_rows))
+            kept = kept[np.arange(len(kept)) - first[source[kept]] < pruning]
+        offsets = np.searchsorted(source[kept], np.arange(n_rows + 1)).astype(np.int64)
+        return cls(offsets, items[kept], weights[kept])
 
 
 @dataclass(eq=False)
@@ -119,18 +120,18 @@ def _follow(
     return own
 
 
-def _sequential(sessions: Sessions, weights: FloatArray) -> sparse.csr_array:
+def _sequential(sessions: Sessions, weights: FloatArray) -> Any:
     """Weight of "b after a": sum over all pairs at distance i of weights[i − 1]: [I + 1, I + 1]."""
     session_of = sessions.session_of_event()
     size = sessions.n_items + 1
-    total = sparse.csr_array((size, size), dtype=np.float64)
+    total: Any = sparse.csr_array((size, size), dtype=np.float64)
     for step, weight in enumerate(weights, start=1):
         together = session_of[:-step] == session_of[step:]
         if weight == 0 or not together.any():
             continue
         earlier, later = sessions.items[:-step][together], sessions.items[step:][together]
         total = total + sparse.csr_array((np.full(len(earlier), weight), (earlier, later)), shape=(size, size))
-    return sparse.csr_array(total)
+    return total
 
 
 @dataclass(eq=False)
@@ -163,8 +164,8 @@ class SequentialRules(_Rules):
             log 1/log10(i + 1.7).
         pruning: rules kept per item, 0 for all (session-rec: 20).
 
-    The defaults are the options published for RSC15/64. Reference: Ludewig & Jannach, Evaluation of session-based recommendation algorithms, 2018, §3; session-rec
-    ``SequentialRules``.
+    The defaults are the options published for RSC15/64. Reference: Ludewig & Jannach, Evaluation of session-based
+    recommendation algorithms, 2018, §3; session-rec ``SequentialRules``.
 
     >>> sr = SequentialRules(steps=2, weighting="div").fit(Sessions.of([["a", "b", "c"], ["a", "c"]]))
     >>> sr.recommend([["a"]], k=2)[0]
@@ -206,10 +207,11 @@ class AssociationRules(_Rules):
     name: ClassVar[str] = "ar"
 
     def _learn(self, sessions: Sessions) -> None:
-        clicks = sparse.csr_array(
+        clicks: Any = sparse.csr_array(
             (np.ones(sessions.n_events), sessions.items.copy(), sessions.offsets.copy()),
             shape=(sessions.n_sessions, sessions.n_items + 1),
         )
         clicks.sum_duplicates()
-        pairs = clicks.T @ clicks - sparse.diags_array(sessions.item_counts().astype(np.float64))
-        self.table = RuleTable.of(sparse.csr_array(pairs), self.pruning)
+        pairs = clicks.T @ clicks
+        pairs.setdiag(pairs.diagonal() - sessions.item_counts())
+        self.table = RuleTable.of(pairs.tocsr(), self.pruning)

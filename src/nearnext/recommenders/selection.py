@@ -1,4 +1,4 @@
-"""Choosing the best of many scored items, with one rule for equal scores: the smaller index, so the more popular item."""
+"""Choosing the best of many scored items; of equal scores the smaller index wins, which is the more popular item."""
 
 import numpy as np
 from numba import njit

@@ -27,33 +27,32 @@ __all__ = [
 Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
 
 # Okabe and Ito's palette, told apart with every kind of colour vision; markers repeat the difference for print.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1f2933", "#8c564b")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, GREY, PALE = "#1f2933", "#9aa5b1", "#dbe7f3"
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
     "axes.grid": True,
     "axes.labelcolor": INK,
-    "axes.labelsize": 9,
+    "axes.labelsize": 10,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "axes.titlesize": 10,
     "figure.facecolor": "white",
     "font.family": "DejaVu Sans",
-    "font.size": 9,
+    "font.size": 10,
     "grid.color": "#e4e7eb",
     "grid.linewidth": 0.7,
-    "legend.fontsize": 8.5,
+    "legend.fontsize": 9.5,
     "legend.frameon": False,
     "svg.fonttype": "none",  # text stays text: small, searchable, and set in the page's font
     "svg.hashsalt": "nearnext",
     "text.color": INK,
     "text.parse_math": False,  # a "$" in a name is a "$"
     "xtick.color": INK,
-    "xtick.labelsize": 8.5,
+    "xtick.labelsize": 9.5,
     "ytick.color": INK,
-    "ytick.labelsize": 8.5,
+    "ytick.labelsize": 9.5,
 }
 WIDTH, HEIGHT = 4.8, 3.1  # inches; narrow, so that text stays readable on a phone
 LONGEST_NAME = 26
@@ -147,8 +146,7 @@ def popularity_figure(counts: Int64Array) -> str:
                 axes.plot([percent], [share], marker="o", color=COLOURS[1])
                 text = f"top {percent}%: {share:.0f}% of clicks"
                 axes.annotate(text, (percent, share), xytext=(-7, 5), textcoords="offset points", ha="right")
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:g}%")
+        _logarithmic(axes, "{x:g}%", steps=(1,))
         axes.yaxis.set_major_formatter("{x:g}%")
         axes.set_ylim(0, 105)
         axes.set_xlabel("most clicked items, share of the catalogue")
@@ -190,7 +188,7 @@ def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None,
 
 
 def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str:
-    """Methods on one metric by prefix length, a line each; after the first six the lines are grey.
+    """Methods on one metric by prefix length, a line each; after the first eight the lines are grey.
 
     Args:
         metric: name of the axis.
@@ -234,7 +232,7 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
     def paint(axes: Axes) -> None:
         for number, (name, (speed, value)) in enumerate(values.items()):
             axes.plot([speed], [value], label=_label(number, name), linestyle="", **_look(number))
-        axes.set_xscale("log")
+        _logarithmic(axes, "{x:,.0f}", steps=(1, 2, 5))
         axes.margins(0.12)
         axes.set_xlabel("cases per second (logarithmic)")
         axes.set_ylabel(metric)
@@ -278,6 +276,14 @@ def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], w
     axes.set_ylabel("share of sessions")
     if len(shares) > 1:
         axes.legend()
+
+
+def _logarithmic(axes: Axes, labels: str, steps: Sequence[int]) -> None:
+    ticker: Any = import_module("matplotlib.ticker")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps, numticks=7))
+    axes.xaxis.set_major_formatter(labels)
+    axes.xaxis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _padded(values: FloatArray, last: int) -> FloatArray:

@@ -111,6 +111,8 @@ class RecurrentEncoder(SessionEncoder):
         self.dense = feed_forward(config.hidden, [config.dim] * config.dense_layers, config.dropout)
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        if not len(clicks):
+            return self.dense(clicks.new_zeros(0, self.recurrent.hidden_size))
         # Packing needs at least one step: an empty session takes one over zeros, which is then undone.
         steps = mask.sum(dim=1).clamp_min(1).cpu()
         packed = pack_padded_sequence(zero_padding(clicks, mask), steps, batch_first=True, enforce_sorted=False)

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.model.losses.options import require_choice
 from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
+from nearnext.model.options import require_known
 
 __all__ = ["BPR"]
 
@@ -36,7 +36,7 @@ class BPR:
     pairing: Pairing = "all"
 
     def __post_init__(self) -> None:
-        require_choice("pairing", self.pairing, PAIRINGS)
+        require_known("pairing", self.pairing, PAIRINGS)
 
     @property
     def needs_item_distances(self) -> bool:

@@ -22,8 +22,8 @@ class Contrastive:
     is meant, as in the reference.
 
     Attributes:
-        margin: distance beyond which a negative is left alone, at least 0. The paper prints none for this loss; at
-            cosine distance 1, the default, session and negative are orthogonal.
+        margin: distance beyond which a negative is left alone, at least 0. The paper prints none for this loss; the
+            default is that of its triplet loss.
 
     Raises:
         ConfigError: a margin that is negative or no finite number.
@@ -36,7 +36,7 @@ class Contrastive:
     tensor(0.5000)
     """
 
-    margin: float = 1.0
+    margin: float = 0.3
 
     def __post_init__(self) -> None:
         require_number("margin", self.margin, at_least=0.0)

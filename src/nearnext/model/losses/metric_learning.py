@@ -9,14 +9,37 @@ from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.metric_learning_names import construct, find_class, requires
-from nearnext.model.losses.options import require_number
+from nearnext.model.options import require_at_least
 
 __all__ = ["EmbeddingLoss", "MetricLearning", "MetricLearningLoss"]
 
 Indices = tuple[Tensor, ...]
 """Pairs (anchor, positive, anchor, negative) or triplets (anchor, positive, negative), row numbers each."""
 
-WITHOUT_PAIRS = frozenset({"RankedListLoss", "InstanceLoss", "PNPLoss", "P2SGradLoss"})
+Reading = Literal["references", "one set", "labels", "item classes"]
+"""How a loss sees the batch: items as references of the sessions, all rows in one set, that set with its labels alone,
+or rows under one class per item."""
+
+REFERENCES = frozenset(
+    {
+        "AngularLoss",
+        "CircleLoss",
+        "ContrastiveLoss",
+        "GeneralizedLiftedStructureLoss",
+        "IntraPairVarianceLoss",
+        "MarginLoss",
+        "MultiSimilarityLoss",
+        "NCALoss",
+        "NTXentLoss",
+        "SignalToNoiseRatioContrastiveLoss",
+        "SupConLoss",
+        "TripletMarginLoss",
+        "TupletMarginLoss",
+    }
+)
+"""Losses that keep row numbers of sessions and of references apart; in 2.9 others, and any swap, mix them up."""
+
+LABELS = frozenset({"RankedListLoss", "InstanceLoss", "PNPLoss", "P2SGradLoss"})
 """Losses that build their relations from the labels and refuse chosen pairs."""
 
 
@@ -55,6 +78,7 @@ class _Items:
     """``[n_positives]`` row of the session that each positive belongs to."""
     indices: Tensor | None
     """``[M]`` item indices, where the batch gives them."""
+    n_sessions: int
 
     @property
     def n_positives(self) -> int:
@@ -80,25 +104,26 @@ class _Items:
             embeddings=_at_least_float32(torch.cat([positives[positive_mask], negatives[negative_mask]])),
             owners=torch.where(positive_mask)[0],
             indices=indices,
+            n_sessions=len(positives),
         )
 
-    def after_sessions(self, pairs: Indices, n_sessions: int) -> Indices:
-        """The pairs or triplets as row numbers of the whole set, in which the sessions come before the items.
+    def numbered(self, pairs: Indices, first: int) -> Indices:
+        """The pairs or triplets with the items' row numbers counted from ``first``.
 
         A pair that would make a negative of an item that is, by its index, one of the session's positives is left out.
         """
         if len(pairs) == 3:  # noqa: PLR2004
             anchor, positive, negative = pairs
-            kept = self._foreign(anchor, negative, n_sessions)
-            return anchor[kept], positive[kept] + n_sessions, negative[kept] + n_sessions
+            kept = self._foreign(anchor, negative)
+            return anchor[kept], positive[kept] + first, negative[kept] + first
         anchor, positive, other_anchor, negative = pairs
-        kept = self._foreign(other_anchor, negative, n_sessions)
-        return anchor, positive + n_sessions, other_anchor[kept], negative[kept] + n_sessions
+        kept = self._foreign(other_anchor, negative)
+        return anchor, positive + first, other_anchor[kept], negative[kept] + first
 
-    def _foreign(self, sessions: Tensor, items: Tensor, n_sessions: int) -> Tensor:
+    def _foreign(self, sessions: Tensor, items: Tensor) -> Tensor:
         if self.indices is None:
             return torch.ones_like(items, dtype=torch.bool)
-        own = torch.zeros(n_sessions, len(self.indices), dtype=torch.bool, device=self.indices.device)
+        own = torch.zeros(self.n_sessions, len(self.indices), dtype=torch.bool, device=self.indices.device)
         positive, item = torch.where(self.indices[: self.n_positives, None] == self.indices)
         own[self.owners[positive], item] = True
         return ~own[sessions, items]
@@ -117,21 +142,17 @@ class MetricLearningLoss(nn.Module):
     Losses that learn a weight per class (proxy-NCA, proxy-anchor, ArcFace, ...) have one class per item: each
     session is given once with the class of each of its positives, each item with its own. They need item indices.
 
-    The library's sets of references (``ref_emb``) are used in mining only: some of its losses (2.9: swap, lifted
-    structure) mix up row numbers of the two sets.
-
     >>> loss = MetricLearning("triplet-margin").build(dim=2, n_items=9)
     >>> sessions, positives = torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0]]])
     >>> bool(loss(sessions, positives, negatives=torch.tensor([[[0.0, 1.0]]])) == 0)
     True
     """
 
-    def __init__(self, loss: nn.Module, miner: nn.Module | None, *, item_classes: bool, takes_pairs: bool) -> None:
+    def __init__(self, loss: nn.Module, miner: nn.Module | None, reading: Reading) -> None:
         super().__init__()
         self.loss = loss
         self.miner = miner
-        self.item_classes = item_classes
-        self.takes_pairs = takes_pairs
+        self.reading: Reading = reading
 
     def forward(
         self,
@@ -145,6 +166,7 @@ class MetricLearningLoss(nn.Module):
         negative_indices: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch, a scalar; 0 where no session has a positive, or none a negative."""
+        _require_embeddings(sessions, positives, negatives)
         items = _Items.of(
             positives,
             negatives,
@@ -157,23 +179,26 @@ class MetricLearningLoss(nn.Module):
             return (sessions.sum() + items.embeddings.sum()).float() * 0.0
         # The library's margins and exponentials are written for float32; mixed precision stops at its door.
         with torch.autocast(sessions.device.type, enabled=False):
-            return self._by_item(sessions, items) if self.item_classes else self._by_session(sessions, items)
+            if self.reading == "item classes":
+                return self._by_item(_at_least_float32(sessions), items)
+            return self._by_session(_at_least_float32(sessions), items)
 
     def _by_session(self, sessions: Tensor, items: _Items) -> Tensor:
-        session_labels = torch.arange(len(sessions), device=sessions.device)
-        new_labels = len(sessions) + torch.arange(len(items.embeddings) - items.n_positives, device=sessions.device)
-        item_labels = torch.cat([items.owners, new_labels])
-        sessions = _at_least_float32(sessions)
-        pairs: Indices | None = None
-        if self.miner is not None:
-            pairs = self.miner(sessions, session_labels, items.embeddings, item_labels)
-        elif self.takes_pairs:
-            same = session_labels[:, None] == item_labels
-            pairs = (*torch.where(same), *torch.where(~same))
-        if pairs is not None:
-            pairs = items.after_sessions(pairs, len(sessions))
-        rows = torch.cat([sessions, items.embeddings])
-        return self.loss(rows, torch.cat([session_labels, item_labels]), pairs)
+        labels = torch.arange(items.n_sessions, device=sessions.device)
+        n_negatives = len(items.embeddings) - items.n_positives
+        own_labels = items.n_sessions + torch.arange(n_negatives, device=sessions.device)
+        item_labels = torch.cat([items.owners, own_labels])
+        one_set = torch.cat([sessions, items.embeddings]), torch.cat([labels, item_labels])
+        if self.reading == "labels":
+            return self.loss(*one_set, None)
+        if self.miner is None:
+            same = labels[:, None] == item_labels
+            pairs: Indices = (*torch.where(same), *torch.where(~same))
+        else:
+            pairs = self.miner(sessions, labels, items.embeddings, item_labels)
+        if self.reading == "references":
+            return self.loss(sessions, labels, items.numbered(pairs, 0), items.embeddings, item_labels)
+        return self.loss(*one_set, items.numbered(pairs, items.n_sessions))
 
     def _by_item(self, sessions: Tensor, items: _Items) -> Tensor:
         if items.indices is None:
@@ -181,7 +206,7 @@ class MetricLearningLoss(nn.Module):
                 f"{type(self.loss).__name__} learns a weight per item and needs item indices, found none; "
                 "give positive_indices and negative_indices"
             )
-        rows = torch.cat([_at_least_float32(sessions)[items.owners], items.embeddings])
+        rows = torch.cat([sessions[items.owners], items.embeddings])
         labels = torch.cat([items.indices[: items.n_positives], items.indices])
         return self.loss(rows, labels, None if self.miner is None else self.miner(rows, labels))
 
@@ -227,26 +252,38 @@ class MetricLearning:
         Raises:
             ConfigError: the library is missing, a name is unknown, or options do not fit.
         """
-        require_number("dim", dim, at_least=1)
-        require_number("n_items", n_items, at_least=1)
+        require_at_least(1, dim=dim, n_items=n_items)
         loss_class = find_class("loss", self.loss)
         options = dict(self.loss_options)
-        item_classes = requires(loss_class, "num_classes")
-        if item_classes:
+        reading = _reading(loss_class, options)
+        if reading == "item classes":
             size = "descriptors_dim" if requires(loss_class, "descriptors_dim") else "embedding_size"
             options = {"num_classes": n_items + 1, size: dim, **options}
-        if self.miner is not None and loss_class.__name__ in WITHOUT_PAIRS:
+        if self.miner is not None and loss_class.__name__ in LABELS:
             raise ConfigError(
                 f"loss '{self.loss}' takes no chosen pairs, found miner '{self.miner}'; leave the miner out"
             )
         loss = construct(loss_class, options, self.distance)
-        miner = (
-            None
-            if self.miner is None
-            else construct(find_class("miner", self.miner), self.miner_options, self.distance)
-        )
-        return MetricLearningLoss(
-            loss, miner, item_classes=item_classes, takes_pairs=loss_class.__name__ not in WITHOUT_PAIRS
+        miner: nn.Module | None = None
+        if self.miner is not None:
+            miner = construct(find_class("miner", self.miner), self.miner_options, self.distance)
+        return MetricLearningLoss(loss, miner, reading)
+
+
+def _reading(loss: type[nn.Module], options: Mapping[str, Any]) -> Reading:
+    if requires(loss, "num_classes"):
+        return "item classes"
+    if loss.__name__ in LABELS:
+        return "labels"
+    return "references" if loss.__name__ in REFERENCES and not options.get("swap") else "one set"
+
+
+def _require_embeddings(sessions: Tensor, positives: Tensor, negatives: Tensor) -> None:
+    expected = (len(sessions), sessions.shape[-1])
+    if sessions.ndim != 2 or any(t.ndim != 3 or (len(t), t.shape[-1]) != expected for t in (positives, negatives)):  # noqa: PLR2004
+        found = ", ".join(str(list(tensor.shape)) for tensor in (sessions, positives, negatives))
+        raise ConfigError(
+            f"embeddings must be [B, D] sessions, [B, P, D] positives and [B, N, D] negatives, found {found}"
         )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.losses.options import require_choice
+from nearnext.model.options import require_known
 
 __all__ = ["construct", "find_class", "metric_learning_names", "requires"]
 
@@ -47,7 +47,7 @@ def metric_learning_names(kind: Kind = "loss") -> list[str]:
 
 
 def _classes(kind: str) -> dict[str, type[nn.Module]]:
-    require_choice("kind", kind, tuple(FAMILIES))
+    require_known("kind", kind, FAMILIES)
     package_name, base_name = FAMILIES[kind]
     try:
         package = import_module(f"pytorch_metric_learning.{package_name}")

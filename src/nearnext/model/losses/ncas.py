@@ -1,5 +1,6 @@
 """Neighbourhood component analysis with smoothing: the session's positives against its sampled set."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,8 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput, MaskedDistances
-from nearnext.model.losses.options import require_choice, require_number
+from nearnext.model.losses.options import require_number
+from nearnext.model.options import require_known
 
 __all__ = ["NCAS"]
 
@@ -25,8 +27,9 @@ class NCAS:
     where p = p'. At ε = 0 KL(p ‖ p') is infinite as soon as a negative has any probability; divided by ln(1/ε) it
     tends to ``1 − Σ_positives p(i|s)``, the objective of NCA itself, and that limit, in [0, 1], is the loss there.
 
-    Limit of a law: moving a negative farther never raises the loss at ε = 0. With ε > 0 a negative is to keep the
-    probability ε / |Z|; the loss rises when it has less and moves farther still.
+    Limit of a law: moving a negative farther never raises the loss at ε = 0. With ε > 0 each negative is meant to keep
+    the probability ε / |Z|, and one that already has less is drawn nearer again: in KL(p' ‖ p) once p(i|s) < ε / |Z|,
+    in KL(p ‖ p') once ln(p(i|s) |Z| / ε) is below the divergence itself.
 
     Deviation: the authors' code softmaxes the block labels and computes KL(p' ‖ p); here p' is as the text says and
     the direction is a choice. N in ``ε / N`` is the size of Z, the set over which p' must sum to 1.
@@ -34,7 +37,8 @@ class NCAS:
     Attributes:
         smoothing: ε in [0, 1); 0.3 in the paper (§5.3).
         temperature: τ, above 0, in units of distance; 1 in the paper.
-        direction: of the divergence, see above.
+        direction: of the divergence, see above. Both train alike at the paper's τ; far below it ``paper`` loses its
+            gradient, which is weighted by p(i|s), while ``cross_entropy`` keeps it.
 
     Where ``log_proposal`` is given it is subtracted from the logits of the negatives (logQ correction), so that the
     softmax denominator estimates the sum over all items without bias when Z is sampled by popularity. Positives are
@@ -65,7 +69,7 @@ class NCAS:
                 f"smoothing must be below 1, found {self.smoothing}; at 1 every item is as good as another"
             )
         require_number("temperature", self.temperature, above=0.0)
-        require_choice("direction", self.direction, ("paper", "cross_entropy"))
+        require_known("direction", self.direction, ("paper", "cross_entropy"))
 
     @property
     def needs_item_distances(self) -> bool:
@@ -76,12 +80,11 @@ class NCAS:
         """The loss of a batch, a scalar."""
         masked = batch.masked()
         log_p = self._log_probabilities(masked)
-        target = self._smoothed_labels(masked).to(log_p.dtype)
         if self.direction == "cross_entropy":
+            target = self._smoothed_labels(masked, log_p.dtype)
             divergence = (torch.xlogy(target, target) - target * log_p).sum(dim=1)
         elif self.smoothing > 0:
-            log_target = torch.where(target > 0, target, 1.0).log()
-            divergence = (log_p.exp() * (log_p - log_target)).sum(dim=1)
+            divergence = (log_p.exp() * (log_p - self._log_smoothed_labels(masked, log_p.dtype))).sum(dim=1)
         else:
             divergence = log_p[:, masked.positive.shape[1] :].exp().sum(dim=1)
         return masked.mean_over_sessions(divergence)
@@ -96,10 +99,18 @@ class NCAS:
         # Finite, so that a session without any entry has a gradient of 0 and not NaN.
         return torch.where(in_set, logits, torch.finfo(logits.dtype).min / 2).log_softmax(dim=1)
 
-    def _smoothed_labels(self, masked: MaskedDistances) -> Tensor:
+    def _smoothed_labels(self, masked: MaskedDistances, dtype: torch.dtype) -> Tensor:
         """``p'(i)`` over the positives, then the negatives: ``[B, P + N]``; 0 where masked."""
         is_positive = torch.cat([masked.positive_mask, torch.zeros_like(masked.negative_mask)], dim=1)
         in_set = torch.cat([masked.positive_mask, masked.negative_mask], dim=1)
-        n_positives = is_positive.sum(dim=1, keepdim=True).clamp(min=1)
-        size = in_set.sum(dim=1, keepdim=True).clamp(min=1)
+        n_positives = is_positive.sum(dim=1, keepdim=True).clamp(min=1).to(dtype)
+        size = in_set.sum(dim=1, keepdim=True).clamp(min=1).to(dtype)
         return (1 - self.smoothing) * is_positive / n_positives + self.smoothing * in_set / size
+
+    def _log_smoothed_labels(self, masked: MaskedDistances, dtype: torch.dtype) -> Tensor:
+        """``ln p'(i)`` likewise; a finite number where masked, where p(i|s) is 0."""
+        positive = self._smoothed_labels(masked, dtype)[:, : masked.positive.shape[1]]
+        size = (masked.positive_mask.sum(dim=1) + masked.negative_mask.sum(dim=1)).clamp(min=1).to(dtype)
+        # Not as the logarithm of the quotient, which is 0 in float32 for the smallest ε.
+        negative = (math.log(self.smoothing) - size.log())[:, None].expand_as(masked.negative)
+        return torch.cat([positive.where(masked.positive_mask, 1.0).log(), negative], dim=1)

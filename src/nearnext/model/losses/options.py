@@ -1,14 +1,17 @@
-"""Checks that every loss shares: an option outside its range is one clear line."""
+"""Checks that the options of a loss are in range."""
 
 import math
 
 from nearnext.errors import ConfigError
 
-__all__ = ["require_choice", "require_number"]
+__all__ = ["require_number", "require_switch"]
 
 
 def require_number(name: str, value: object, *, at_least: float = -math.inf, above: float = -math.inf) -> None:
-    """A finite number in range, or a ``ConfigError`` that names the option, the range and what was found.
+    """A check that an option is a finite number in range.
+
+    Raises:
+        ConfigError: it is not.
 
     >>> require_number("margin", -1.0, at_least=0.0)
     Traceback (most recent call last):
@@ -21,12 +24,15 @@ def require_number(name: str, value: object, *, at_least: float = -math.inf, abo
         raise ConfigError(f"{name} must be a finite number{bound}, found {value!r}")
 
 
-def require_choice(name: str, value: object, known: tuple[object, ...]) -> None:
-    """One of the known values, or a ``ConfigError`` that lists them.
+def require_switch(name: str, value: object) -> None:
+    """A check that an option is True or False, not a word that Python would take for True.
 
-    >>> require_choice("swap", "maybe", (True, False))
+    Raises:
+        ConfigError: it is neither.
+
+    >>> require_switch("swap", "no")
     Traceback (most recent call last):
-    nearnext.errors.ConfigError: unknown swap 'maybe'; known: True, False
+    nearnext.errors.ConfigError: swap must be true or false, found 'no'
     """
-    if not any(value is choice or (isinstance(choice, str) and value == choice) for choice in known):
-        raise ConfigError(f"unknown {name} {value!r}; known: {', '.join(str(choice) for choice in known)}")
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, found {value!r}")

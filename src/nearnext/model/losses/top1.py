@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.model.losses.options import require_choice
 from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
+from nearnext.model.options import require_known
 
 __all__ = ["TOP1"]
 
@@ -39,7 +39,7 @@ class TOP1:
     pairing: Pairing = "all"
 
     def __post_init__(self) -> None:
-        require_choice("pairing", self.pairing, PAIRINGS)
+        require_known("pairing", self.pairing, PAIRINGS)
 
     @property
     def needs_item_distances(self) -> bool:

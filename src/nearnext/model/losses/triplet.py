@@ -9,8 +9,9 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput
-from nearnext.model.losses.options import require_choice, require_number
+from nearnext.model.losses.options import require_number, require_switch
 from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
+from nearnext.model.options import require_known
 
 __all__ = ["TABLE_3_TRIPLETS", "Triplet"]
 
@@ -55,9 +56,9 @@ class Triplet:
 
     def __post_init__(self) -> None:
         require_number("margin", self.margin, at_least=0.0)
-        require_choice("swap", self.swap, (True, False))
-        require_choice("rank_weights", self.rank_weights, (True, False))
-        require_choice("pairing", self.pairing, PAIRINGS)
+        require_switch("swap", self.swap)
+        require_switch("rank_weights", self.rank_weights)
+        require_known("pairing", self.pairing, PAIRINGS)
 
     @property
     def needs_item_distances(self) -> bool:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
 from nearnext.model.losses.options import require_number
+from nearnext.model.options import require_at_least
 
 __all__ = ["WARP"]
 
@@ -50,7 +51,7 @@ class WARP:
     def __post_init__(self) -> None:
         require_number("margin", self.margin, at_least=0.0)
         if self.n_items is not None:
-            require_number("n_items", self.n_items, at_least=2)
+            require_at_least(2, n_items=self.n_items)
 
     @property
     def needs_item_distances(self) -> bool:

@@ -1,0 +1,195 @@
+"""The application object, its console, and the options that commands share."""
+
+import inspect
+import json
+import math
+import shlex
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from nearnext.data.events import EventLog, read_events
+from nearnext.data.filters import Filter
+from nearnext.data.sessionise import sessionise
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.progress import show_progress
+from nearnext.report.tables import reading_table
+
+__all__ = [
+    "FilterMode",
+    "LogArgument",
+    "MaxLength",
+    "MinLength",
+    "MinSupport",
+    "Reading",
+    "app",
+    "command_line",
+    "console",
+    "make_filter",
+    "pairs",
+    "read_log",
+    "reads_logs",
+    "write_json",
+]
+
+app = typer.Typer(
+    name="nearnext",
+    help="From a click log to a next-item recommender, measured honestly.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+console = Console()
+
+LogArgument = Annotated[str, typer.Argument(help="Click log: a file, folder or glob (CSV, TSV, JSONL, Parquet).")]
+MinLength = Annotated[int, typer.Option(help="Shortest session kept, clicks.")]
+MinSupport = Annotated[int, typer.Option(help="Fewest clicks of an item that is kept.")]
+FilterMode = Annotated[str, typer.Option("--filter", help="paper: length, support, length once each; iterated.")]
+MaxLength = Annotated[int, typer.Option(help="Keep only the last clicks of longer sessions; 0: keep all.")]
+
+
+@app.callback()
+def start(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+) -> None:
+    """From a click log to a next-item recommender, measured honestly."""
+    show_progress(not quiet)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How logs are read and cut into sessions: the options that every command with a LOG has."""
+
+    columns: dict[str, str]
+    layout: str | None
+    time_unit: str | None
+    events: list[str] | None
+    strict: bool
+    rejects: Path | None
+    gap: float
+    collapse_repeats: bool
+
+
+def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
+    """``NAME=VALUE`` texts as a mapping.
+
+    Raises:
+        ConfigError: a text without ``=`` or name.
+
+    >>> pairs(["session=sid"], "--column")
+    {'session': 'sid'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{what} {text}: expected NAME=VALUE")
+        found[name.strip()] = value
+    return found
+
+
+def _reading_options(
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=NAME of a column, ROLE one of session, item, time, user, event. Repeatable."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Known layout of the log, where it is not recognised.")] = None,
+    time_unit: Annotated[str | None, typer.Option(help="Unit of numeric times (s, ms, us, ns); default: told.")] = None,
+    events: Annotated[str | None, typer.Option(help="Event types to use, e.g. view,click; default: all.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A row that cannot be used is an error.")] = False,
+    rejects: Annotated[Path | None, typer.Option(help="Write rows that cannot be used to this CSV file.")] = None,
+    gap: Annotated[float, typer.Option(help="Minutes of pause that end a session, where the log has none.")] = 30.0,
+    collapse_repeats: Annotated[
+        bool, typer.Option("--collapse-repeats", help="Count consecutive clicks on one item as one.")
+    ] = False,
+) -> Reading:
+    return Reading(
+        columns=pairs(column or [], "--column"),
+        layout=layout,
+        time_unit=time_unit,
+        events=[name.strip() for name in events.split(",")] if events else None,
+        strict=strict,
+        rejects=rejects,
+        gap=gap * 60.0,
+        collapse_repeats=collapse_repeats,
+    )
+
+
+def reads_logs(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command with a ``reading`` parameter the reading options instead of it."""
+    options = inspect.signature(_reading_options, eval_str=True).parameters
+    own = inspect.signature(command, eval_str=True).parameters
+
+    @wraps(command)
+    def with_options(**arguments: Any) -> None:
+        reading = _reading_options(**{name: arguments.pop(name) for name in options})
+        command(**arguments, reading=reading)
+
+    kept = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, value in own.items() if name != "reading"]
+    added = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in options.values()]
+    with_options.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
+    with_options.__annotations__ = {value.name: value.annotation for value in [*kept, *added]}
+    return with_options
+
+
+def read_log(source: str, reading: Reading) -> tuple[Sessions, EventLog]:
+    """The sessions of a log; how it was read is printed.
+
+    Raises:
+        DataError: the log cannot be used.
+    """
+    log = read_events(
+        source,
+        columns=reading.columns or None,
+        layout=reading.layout,
+        time_unit=reading.time_unit,
+        events=reading.events,
+        strict=reading.strict,
+        rejects=reading.rejects,
+    )
+    console.print(reading_table(asdict(log.report)))
+    if log.report.rejected and reading.rejects:
+        console.print(f"rows that cannot be used are in {reading.rejects}", style="dim")
+    return sessionise(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats), log
+
+
+def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -> Filter:
+    """The filter that the options ask for.
+
+    Raises:
+        ConfigError: a number or mode out of range.
+    """
+    if max_length < 0:
+        raise ConfigError(f"--max-length must be 0 (keep all) or positive, found {max_length}")
+    return Filter(min_length, min_support, mode, max_length or None)  # type: ignore[arg-type]
+
+
+def command_line() -> str:
+    """The command as it was typed, for a result to say how to repeat it."""
+    return shlex.join(["nearnext", *sys.argv[1:]])
+
+
+def write_json(path: Path, result: Mapping[str, Any]) -> None:
+    """Write a result in one step; what is no number is written as null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_text(json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    partial.replace(path)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)

@@ -1,0 +1,112 @@
+"""Commands about logs: stats, prepare, synth."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearnext.cli.app import (
+    FilterMode,
+    LogArgument,
+    MaxLength,
+    MinLength,
+    MinSupport,
+    Reading,
+    app,
+    command_line,
+    console,
+    make_filter,
+    read_log,
+    reads_logs,
+    write_json,
+)
+from nearnext.data.prepare import prepare as prepare_log
+from nearnext.data.shop import SyntheticShop
+from nearnext.data.synthetic import best_hit_rate, write_log
+from nearnext.experiments.statistics import statistics_result
+from nearnext.report.html import write_statistics_report
+from nearnext.report.tables import statistics_table
+
+__all__ = ["prepare", "stats", "synth"]
+
+
+@app.command()
+@reads_logs
+def stats(
+    log: LogArgument,
+    *,
+    min_length: MinLength = 2,
+    min_support: MinSupport = 5,
+    filter_mode: FilterMode = "paper",
+    max_length: MaxLength = 0,
+    json: Annotated[Path | None, typer.Option(help="Write the statistics to this JSON file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write an HTML page with figures.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Write the figures as SVG files into this folder.")] = None,
+    reading: Reading,
+) -> None:
+    """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
+    sessions, event_log = read_log(log, reading)
+    chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    result = statistics_result(sessions, chosen, reading=asdict(event_log.report), command=command_line())
+    console.print(statistics_table(result))
+    if json:
+        write_json(json, result)
+        console.print(f"statistics: {json}")
+    if report:
+        write_statistics_report(report, result)
+        console.print(f"report: {report}")
+    if figures:
+        from nearnext.report.figures import write_figures
+
+        for path in write_figures(figures, result):
+            console.print(f"figure: {path}")
+
+
+@app.command()
+@reads_logs
+def prepare(
+    log: LogArgument,
+    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    *,
+    min_length: MinLength = 2,
+    min_support: MinSupport = 1,
+    filter_mode: FilterMode = "paper",
+    max_length: MaxLength = 0,
+    partitions: Annotated[int, typer.Option(help="Parts that are held in memory one by one; 0: by size.")] = 0,
+    reading: Reading,
+) -> None:
+    """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
+    done = prepare_log(
+        log,
+        out,
+        columns=reading.columns or None,
+        layout=reading.layout,
+        time_unit=reading.time_unit,
+        events=reading.events,
+        strict=reading.strict,
+        rejects=reading.rejects,
+        gap=reading.gap,
+        collapse_repeats=reading.collapse_repeats,
+        chosen=make_filter(filter_mode, min_length, min_support, max_length),
+        partitions=partitions or None,
+    )
+    console.print(done)
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="File to write: .parquet, .csv or .tsv.")],
+    *,
+    sessions: Annotated[int, typer.Option(help="Number of sessions, 2 clicks or more each.")] = 20_000,
+    items: Annotated[int, typer.Option(help="Number of items.")] = 2_000,
+    days: Annotated[int, typer.Option(help="Days that the log covers.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same log.")] = 7,
+) -> None:
+    """A synthetic shop's click log, with the best hit rate that anyone can reach on its Markov part."""
+    shop = SyntheticShop(sessions=sessions, items=items, days=days, seed=seed)
+    written = write_log(shop, out)
+    console.print(f"{written:,} clicks in {sessions:,} sessions: {out}")
+    console.print(
+        f"best possible HitRate@20 on the clicks drawn from item-to-item rules: {best_hit_rate(shop, 20):.4f}"
+    )

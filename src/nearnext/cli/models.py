@@ -1,0 +1,252 @@
+"""Commands about methods: compare, fit, evaluate, recommend."""
+
+import csv
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from nearnext.artifact import load_artifact, save_artifact
+from nearnext.cli.app import (
+    FilterMode,
+    LogArgument,
+    MaxLength,
+    MinLength,
+    MinSupport,
+    Reading,
+    app,
+    command_line,
+    console,
+    make_filter,
+    pairs,
+    read_log,
+    reads_logs,
+    write_json,
+)
+from nearnext.errors import ConfigError
+from nearnext.experiments.compare import Comparison
+from nearnext.experiments.compare import compare as run_comparison
+from nearnext.experiments.plan import SplitPlan
+from nearnext.experiments.single import evaluate_model, fit_model
+from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
+from nearnext.report.html import write_comparison_report
+from nearnext.report.tables import comparison_table
+
+__all__ = ["compare", "evaluate", "fit", "recommend"]
+
+Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500. Repeatable.")]
+Config = Annotated[Path | None, typer.Option(help="TOML file with a table of options for each method.")]
+Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file.")]
+ReportFile = Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")]
+Threads = Annotated[int, typer.Option(help="Worker threads; 0: one per core.")]
+
+
+@app.command()
+@reads_logs
+def compare(
+    log: LogArgument,
+    *,
+    test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
+    methods: Annotated[str, typer.Option(help="Methods to compare.")] = ",".join(BASELINES),
+    split: Annotated[str, typer.Option(help="last:FRACTION, days:N or windows:N.")] = "last:0.1",
+    unknown: Unknown = "miss",
+    k: Cutoffs = "5,10,20",
+    settings: Settings = None,
+    config: Config = None,
+    min_length: MinLength = 2,
+    min_support: MinSupport = 1,
+    filter_mode: FilterMode = "paper",
+    max_length: MaxLength = 1000,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 7,
+    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 1000,
+    threads: Threads = 0,
+    json: JsonFile = None,
+    report: ReportFile = None,
+    reading: Reading,
+) -> None:
+    """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
+    chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    comparison = Comparison(
+        methods=_names(methods),
+        options=_options(config, settings),
+        plan=SplitPlan.parse(split, chosen=chosen, unknown=unknown),  # type: ignore[arg-type]
+        ks=_cutoffs(k),
+        seed=seed,
+        replicates=replicates,
+        threads=threads or None,
+    )
+    sessions, event_log = read_log(log, reading)
+    readings = [asdict(event_log.report)]
+    test_sessions = None
+    if test is not None:
+        test_sessions, test_log = read_log(test, reading)
+        readings.append(asdict(test_log.report))
+    result = run_comparison(sessions, test_sessions, comparison, reading=readings, command=command_line())
+    _print_comparison(result, comparison.ks[-1])
+    if json:
+        write_json(json, result)
+        console.print(f"result: {json}")
+    if report:
+        write_comparison_report(report, result)
+        console.print(f"report: {report}")
+
+
+def _print_comparison(result: Mapping[str, Any], k: int) -> None:
+    protocol, data, audit = result["protocol"], result["data"], result["audit"]
+    console.print(
+        f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
+        f"{data['test']['first']}, {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
+        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})"
+    )
+    console.print(comparison_table(result, k))
+    if audit["passed"]:
+        console.print(f"[green]leak audit passed[/green]: {len(audit['checks'])} checks with planted sessions")
+    else:
+        for check in audit["checks"]:
+            if not check["passed"]:
+                console.print(f"[red]leak audit FAILED[/red]: {check['name']}: {check['detail']}")
+    console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.replace(" ", ",").split(",") if name.strip())
+
+
+def _cutoffs(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--k {text}: expected whole numbers, e.g. 5,10,20") from None
+
+
+def _options(config: Path | None, settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Options by method: those of the file, overruled by those of the command line."""
+    options: dict[str, dict[str, Any]] = {}
+    if config is not None:
+        try:
+            loaded = tomllib.loads(config.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{config} is not TOML: {error}") from None
+        for name, values in loaded.items():
+            if not isinstance(values, dict):
+                raise ConfigError(f"{config}: expected a table for each method, e.g. [vsknn], found '{name}'")
+            options[canonical_name(name)] = values
+    for key, value in pairs(settings or [], "--set").items():
+        method, dot, option = key.rpartition(".")
+        if not dot:
+            raise ConfigError(f"--set {key}={value}: expected METHOD.OPTION=VALUE, e.g. vsknn.k=500")
+        options.setdefault(canonical_name(method), {})[option] = value
+    return options
+
+
+@app.command()
+@reads_logs
+def fit(
+    log: LogArgument,
+    *,
+    out: Annotated[Path, typer.Option(help="Directory to write the model to.")],
+    method: Annotated[str, typer.Option(help="Method to fit.")] = "vsknn",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE, e.g. k=500. Repeatable.")] = None,
+    min_length: MinLength = 2,
+    min_support: MinSupport = 1,
+    filter_mode: FilterMode = "paper",
+    max_length: MaxLength = 1000,
+    reading: Reading,
+) -> None:
+    """Fit one method on a whole log and save it as a model directory."""
+    recommender = make_recommender(method, pairs(settings or [], "--set"))
+    chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    sessions, event_log = read_log(log, reading)
+    provenance = fit_model(recommender, sessions, chosen, reading=asdict(event_log.report), command=command_line())
+    save_artifact(recommender, out, provenance)
+    console.print(
+        f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
+        f"{provenance['fit_seconds']:.2f} s: {out}"
+    )
+
+
+@app.command()
+@reads_logs
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    log: LogArgument,
+    *,
+    unknown: Unknown = "miss",
+    k: Cutoffs = "5,10,20",
+    max_length: MaxLength = 1000,
+    threads: Threads = 0,
+    json: JsonFile = None,
+    reading: Reading,
+) -> None:
+    """Evaluate a saved model on all sessions of a later log."""
+    artifact = load_artifact(model)
+    sessions, event_log = read_log(log, reading)
+    result = evaluate_model(
+        artifact,
+        sessions,
+        ks=_cutoffs(k),
+        unknown=unknown,
+        max_length=max_length or None,
+        threads=threads or None,
+        reading=asdict(event_log.report),
+        command=command_line(),
+    )
+    console.print(comparison_table(result, result["protocol"]["k"][-1]))
+    if overlap := result["data"]["earlier_test_sessions"]:
+        console.print(
+            f"[yellow]{overlap:,} test sessions start before the model's training ended[/yellow]: "
+            "these figures are not those of a prediction"
+        )
+    if json:
+        write_json(json, result)
+        console.print(f"result: {json}")
+
+
+@app.command()
+def recommend(
+    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    *,
+    session: Annotated[list[str], typer.Option(help="Item ids, oldest first: a,b,c. Repeatable.")],
+    k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,
+    exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
+    allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
+    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Next items for sessions of item ids."""
+    recommender = load_artifact(model).recommender
+    sessions = [_ids(text) for text in session]
+    answers = recommender.recommend(
+        sessions,
+        k,
+        exclude=_ids(exclude),
+        allow=_ids(allow) if allow is not None else None,
+        exclude_seen=exclude_seen,
+    )
+    if json:
+        import json as json_format
+
+        print(json_format.dumps([asdict(answer) for answer in answers], ensure_ascii=False))  # noqa: T201 - the output
+        return
+    for text, answer in zip(session, answers, strict=True):
+        table = Table("rank", "item", "score", "from", title=f"after {text or 'nothing'}", title_justify="left")
+        for rank, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
+            table.add_row(
+                str(rank), str(item), f"{score:.6g}", recommender.name if rank <= answer.own else "popularity"
+            )
+        console.print(table)
+        if answer.unknown:
+            console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
+        if answer.shortage:
+            console.print(answer.shortage)
+
+
+def _ids(text: str) -> list[str]:
+    """Ids separated by commas; an id with a comma stands in double quotes."""
+    return [value for value in next(csv.reader([text], skipinitialspace=True), []) if value]

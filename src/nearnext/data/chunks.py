@@ -1,0 +1,187 @@
+"""Chunks of raw rows, and the readers of Parquet files and of frames in memory."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import narwhals as nw
+import numpy as np
+import orjson
+import polars as pl
+
+from nearnext.data.arrow import arrow, arrow_parquet
+from nearnext.data.files import LogFile, data_errors
+from nearnext.data.ids import series_of
+from nearnext.data.layouts import Role
+from nearnext.errors import DataError
+from nearnext.types import BoolArray, Int64Array
+
+__all__ = ["ID_ROLES", "Chunk", "FrameReader", "LogReader", "ParquetReader", "Rejected", "not_an_id"]
+
+ROWS = 500_000
+"""Rows of a chunk of a Parquet file or a frame."""
+ID_ROLES: tuple[Role, ...] = ("session", "user", "item")
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A part of a log that cannot be used: its first line (from 1), why, its text, and how many rows are lost."""
+
+    line: int
+    reason: str
+    text: str
+    rows: int = 1
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive rows of a log as they were written.
+
+    Attributes:
+        frame: one raw column per role.
+        lines: line, or row where the source has no lines, of each row, from 1: [n].
+        rejected: what could not even be cut into columns.
+        faults: reasons why rows of ``frame`` cannot be used, each with a mask: [n].
+        text: a row of ``frame`` as the log has it.
+        work: bytes of the file, or rows, that this chunk took.
+    """
+
+    frame: pl.DataFrame
+    lines: Int64Array
+    text: Callable[[int], str]
+    work: int
+    rejected: Sequence[Rejected] = ()
+    faults: Sequence[tuple[str, BoolArray]] = field(default_factory=tuple[tuple[str, BoolArray], ...])
+
+
+class LogReader(Protocol):
+    """One source of rows.
+
+    Attributes:
+        where: what the source is called in messages.
+        names: its column names, none if it has no header.
+        first_row: the first row where there are no names.
+        work: bytes of the file, or rows, in all.
+        unit: what ``work`` counts: bytes or rows.
+        untyped: whether the source cannot tell integers from strings.
+        tells_lines: whether positions in it are lines rather than rows.
+    """
+
+    where: str
+    names: list[str]
+    first_row: list[str]
+    work: int
+    unit: str
+    untyped: bool
+
+    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+        """The rows, chunk by chunk, with the columns of these roles."""
+        ...
+
+
+class ParquetReader:
+    """A Parquet file, read in batches of rows."""
+
+    unit = "rows"
+    untyped = False
+
+    def __init__(self, file: LogFile) -> None:
+        self.path = file.path
+        self.where = str(file.path)
+        with data_errors(self.path):
+            self._file: Any = arrow_parquet.ParquetFile(str(self.path))
+            self.names: list[str] = list(self._file.schema_arrow.names)
+            self.work: int = self._file.metadata.num_rows
+        self.first_row: list[str] = []
+
+    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+        """The rows, by batch; positions are row numbers from 1."""
+        done = 0
+        with data_errors(self.path), self._file:
+            wanted = sorted(set(columns.values()))
+            for batch in self._file.iter_batches(batch_size=ROWS, columns=wanted, use_threads=False):
+                found = cast("pl.DataFrame", pl.from_arrow(arrow.Table.from_batches([batch])))
+                yield _typed_chunk({role: found[name] for role, name in columns.items()}, done)
+                done += batch.num_rows
+
+
+class FrameReader:
+    """A pandas, polars or pyarrow frame, read in slices of rows.
+
+    Raises:
+        DataError: something else than a frame.
+
+    >>> FrameReader(pl.DataFrame({"session": [1], "item": [2], "ts": [3]})).names
+    ['session', 'item', 'ts']
+    """
+
+    unit = "rows"
+    untyped = False
+
+    def __init__(self, source: object) -> None:
+        try:
+            found: Any = nw.from_native(cast("Any", source))
+        except TypeError as error:
+            raise DataError(
+                f"expected a path or a pandas, polars or pyarrow frame, found {type(source).__name__}"
+            ) from error
+        self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
+        self.where = f"{self._frame.implementation.name.lower()} frame"
+        self.names: list[str] = [str(name) for name in self._frame.columns]
+        self.work = len(self._frame)
+        self.first_row: list[str] = []
+
+    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+        """The rows, by slice; positions are row numbers from 1."""
+        for begin in range(0, self.work, ROWS):
+            rows = self._frame[begin : begin + ROWS]
+            faults: list[tuple[str, BoolArray]] = []
+            values: dict[Role, pl.Series] = {}
+            for role, name in columns.items():
+                values[role], foreign = _polars(rows[:, self.names.index(name)])
+                if role in ID_ROLES and foreign.any():
+                    faults.append((not_an_id(role), foreign))
+            yield _typed_chunk(values, begin, faults)
+
+
+def not_an_id(role: Role) -> str:
+    """The reason of rows whose id is of another kind of value."""
+    return f"{role} id is neither integer nor string"
+
+
+def _polars(column: "nw.Series[Any]") -> tuple[pl.Series, BoolArray]:
+    """A column of any frame in polars; columns of mixed Python values go value by value."""
+    try:
+        found = column.to_polars()
+    except (TypeError, ValueError, arrow.ArrowException):
+        return series_of(column.to_list())
+    return series_of(found.to_list()) if found.dtype == pl.Object else (found, np.zeros(len(found), np.bool_))
+
+
+def _typed_chunk(
+    values: Mapping[Role, pl.Series], done: int, faults: Sequence[tuple[str, BoolArray]] = ()
+) -> Chunk:
+    columns: dict[Role, pl.Series] = {}
+    for role, column in values.items():
+        columns[role], undecodable = _decoded(column)
+        if undecodable.any():
+            faults = [*faults, ("not valid UTF-8", undecodable)]
+    frame = pl.DataFrame([column.alias(role) for role, column in columns.items()])
+    lines = np.arange(done + 1, done + 1 + frame.height)
+    return Chunk(frame, lines, lambda row: _json(frame.row(row, named=True)), frame.height, faults=faults)
+
+
+def _decoded(column: pl.Series) -> tuple[pl.Series, BoolArray]:
+    """Bytes as the text that they encode, and where they encode none."""
+    if column.dtype != pl.Binary:
+        return column, np.zeros(len(column), np.bool_)
+    try:
+        return column.cast(pl.String), np.zeros(len(column), np.bool_)
+    except pl.exceptions.ComputeError:
+        texts = [None if value is None else value.decode(errors="backslashreplace") for value in column]
+        valid = [value is None or text is None or text.encode() == value for value, text in zip(column, texts, strict=True)]
+        return pl.Series(texts, dtype=pl.String), ~np.asarray(valid, np.bool_)
+
+
+def _json(row: Mapping[str, object]) -> str:
+    return orjson.dumps(row, default=str).decode(errors="backslashreplace")

@@ -1,0 +1,257 @@
+"""Times of clicks: units told by magnitude row by row, ISO 8601 text, dates; all become microseconds UTC."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.arrow import arrow, arrow_compute
+from nearnext.errors import ConfigError
+from nearnext.types import BoolArray, FloatArray, Int64Array
+
+__all__ = ["Clock", "Times"]
+
+MICROSECONDS = 1_000_000
+PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+DAY_SECONDS = 86_400
+
+CALENDAR_START = 100_000_000
+"""Seconds: March 1973. From here to the end, no time in one unit can be read as a time in another."""
+CALENDAR_END = 4_100_000_000
+"""Seconds: December 2099."""
+
+ISO_8601 = (
+    r"^(?P<year>\d{4})[-/](?P<month>\d\d)[-/](?P<day>\d\d)"
+    r"(?:[Tt ](?P<hour>\d\d)(?::?(?P<minute>\d\d)(?::?(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?"
+    r"\s?(?P<zone>[Zz]|UTC|GMT|[+-]\d\d(?::?\d\d)?)?)?$"
+)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Times of one chunk of rows.
+
+    Attributes:
+        micros: microseconds since 1970 UTC, 0 where unusable: [n].
+        missing: rows without a time: [n].
+        unparsable: rows whose time is neither a number nor ISO 8601: [n].
+        out_of_range: rows whose time is before 1973 (before 0 for relative counters) or after 2099: [n].
+    """
+
+    micros: Int64Array
+    missing: BoolArray
+    unparsable: BoolArray
+    out_of_range: BoolArray
+
+
+class _Reading:
+    """Times of one chunk while they are worked out: what is settled so far."""
+
+    def __init__(self, size: int) -> None:
+        self.micros: Int64Array = np.zeros(size, np.int64)
+        self.missing: BoolArray = np.zeros(size, np.bool_)
+        self.parsed: BoolArray = np.zeros(size, np.bool_)
+        self.in_range: BoolArray = np.zeros(size, np.bool_)
+        self.numbers: list[tuple[Int64Array, Int64Array | FloatArray]] = []
+        self.fixed: list[tuple[Int64Array, Int64Array, str, float]] = []
+
+    def finish(self) -> Times:
+        return Times(self.micros, self.missing, ~self.missing & ~self.parsed, self.parsed & ~self.in_range)
+
+
+class Clock:
+    """A reader of the raw times of one log, chunk by chunk, that remembers what it detected.
+
+    Numbers: when the median of the log's first chunk lies after 1973 in any unit, the log has calendar times, and
+    each row's unit is told by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of
+    seconds. A given ``unit`` (s, ms, us, ns) holds for every number instead.
+
+    Raises:
+        ConfigError: unknown unit.
+
+    >>> clock = Clock()
+    >>> clock.read(pl.Series([1400000000, 1400000000500, 0])).micros.tolist()
+    [1400000000000000, 1400000000500000, 0]
+    >>> clock.detected
+    'seconds (50%), milliseconds (50%)'
+    """
+
+    def __init__(self, unit: str | None = None) -> None:
+        if unit is not None and unit not in PER_SECOND:
+            raise ConfigError(f"unknown time unit '{unit}'; known: {', '.join(PER_SECOND)}")
+        self.unit = unit
+        self.calendar: bool | None = None
+        self.kinds: Counter[str] = Counter()
+
+    @property
+    def detected(self) -> str:
+        """How the usable times were written, in words, with shares where there are several ways."""
+        total = self.kinds.total()
+        if len(self.kinds) < 2:  # noqa: PLR2004 - one way needs no shares
+            return next(iter(self.kinds), "none")
+        shares = ((kind, 100 * count / total) for kind, count in self.kinds.most_common())
+        return ", ".join(f"{kind} ({share:.0f}%)" if share >= 1 else f"{kind} (<1%)" for kind, share in shares)
+
+    def read(self, raw: pl.Series, day: pl.Series | None = None) -> Times:
+        """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date."""
+        reading = _Reading(len(raw))
+        _parse(raw, reading)
+        if day is not None:
+            return self._since_day(reading, day)
+        if self.calendar is None:
+            self.calendar = self._looks_like_calendar(reading)
+        for rows, values, kind, per_second in reading.fixed:
+            self._settle(reading, rows, values, per_second, kind)
+        for rows, numbers in reading.numbers:
+            for unit in self._units():
+                name = UNIT_NAMES[unit] if self.calendar else f"{UNIT_NAMES[unit]} of a relative counter"
+                self._settle(reading, rows, numbers, PER_SECOND[unit], name)
+        return reading.finish()
+
+    def _units(self) -> list[str]:
+        if self.unit:
+            return [self.unit]
+        return list(PER_SECOND) if self.calendar else ["s"]
+
+    def _looks_like_calendar(self, reading: _Reading) -> bool | None:
+        scale = PER_SECOND[self.unit] if self.unit else 1
+        numbers = [values / scale for _, values in reading.numbers]
+        seconds = [values / per_second for _, values, _, per_second in reading.fixed]
+        seen = np.concatenate([*numbers, *seconds, np.zeros(0)])
+        return bool(np.median(seen) >= CALENDAR_START) if len(seen) else None
+
+    def _settle(
+        self,
+        reading: _Reading,
+        rows: Int64Array,
+        values: Int64Array | FloatArray,
+        per_second: float,
+        kind: str,
+    ) -> None:
+        begin = CALENDAR_START if self.calendar else 0
+        usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
+        count = int(np.count_nonzero(usable))
+        if count == 0:
+            return
+        self.kinds[kind] += count
+        if count < len(rows):
+            rows, values = rows[usable], values[usable]
+        reading.micros[rows] = _micros(values, per_second)
+        reading.in_range[rows] = True
+
+    def _since_day(self, reading: _Reading, day: pl.Series) -> Times:
+        dates = Clock().read(day)
+        for rows, values in reading.numbers:
+            usable = (values >= 0) & (values < CALENDAR_END * PER_SECOND["ms"])
+            reading.micros[rows[usable]] = _micros(values[usable], PER_SECOND["ms"])
+            reading.in_range[rows[usable]] = True
+        for rows, *_ in reading.fixed:
+            reading.parsed[rows] = False
+        reading.missing |= dates.missing
+        reading.parsed &= ~dates.unparsable
+        reading.in_range &= ~dates.out_of_range
+        times = reading.finish()
+        usable = ~(times.missing | times.unparsable | times.out_of_range)
+        times.micros[:] = np.where(usable, times.micros + dates.micros, 0)
+        self.kinds["dates plus milliseconds"] += int(np.count_nonzero(usable))
+        return times
+
+
+def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
+    """Microseconds of values in range: exact for integers, rounded to the nearest for fractions."""
+    if values.dtype == np.float64:
+        return np.rint(values * (MICROSECONDS / per_second)).astype(np.int64)
+    if per_second > MICROSECONDS:
+        return values.astype(np.int64) // round(per_second / MICROSECONDS)
+    return values.astype(np.int64) * round(MICROSECONDS / per_second)
+
+
+def _parse(raw: pl.Series, reading: _Reading) -> None:
+    """What each raw value says, before its unit is known."""
+    everything = np.arange(len(raw))
+    if isinstance(raw.dtype, pl.Datetime):
+        unit = raw.dtype.time_unit
+        _fix(reading, everything, raw.to_physical(), f"timestamps in {UNIT_NAMES[unit]}", PER_SECOND[unit])
+        reading.missing = raw.is_null().to_numpy()
+    elif raw.dtype == pl.Date:
+        _fix(reading, everything, raw.to_physical().cast(pl.Int64), "dates", 1 / DAY_SECONDS)
+        reading.missing = raw.is_null().to_numpy()
+    elif raw.dtype.is_integer():
+        reading.missing = raw.is_null().to_numpy()
+        _number(reading, everything, raw.cast(pl.Float64 if raw.dtype == pl.UInt64 else pl.Int64))
+    elif raw.dtype.is_float():
+        raw = raw.cast(pl.Float64).fill_nan(None)
+        reading.missing = raw.is_null().to_numpy()
+        _number(reading, everything, raw)
+    else:
+        _parse_text(raw.cast(pl.String), reading)
+
+
+def _parse_text(raw: pl.Series, reading: _Reading) -> None:
+    integers = raw.cast(pl.Int64, strict=False)
+    _number(reading, np.arange(len(raw)), integers)
+    if integers.null_count() == 0:
+        return
+    left = np.flatnonzero(integers.is_null().to_numpy())
+    text = raw.gather(left).str.strip_chars()
+    missing = text.is_null() | (text == "")
+    reading.missing[left] = missing.fill_null(True).to_numpy()
+    integers = text.cast(pl.Int64, strict=False)
+    _number(reading, left, integers)
+    fractions = text.cast(pl.Float64, strict=False).set(integers.is_not_null(), None).fill_nan(None)
+    _number(reading, left, fractions)
+    words = (integers.is_null() & fractions.is_null() & ~missing.fill_null(True)).to_numpy()
+    if words.any():
+        _fix(reading, left[words], _parse_iso(text.filter(pl.Series(words))), "ISO 8601 text", MICROSECONDS)
+
+
+def _number(reading: _Reading, rows: Int64Array, values: pl.Series) -> None:
+    if values.dtype == pl.Float64:
+        values = values.set(values.is_infinite(), None)
+    if values.null_count():
+        rows = rows[values.is_not_null().to_numpy()]
+        values = values.drop_nulls()
+    if len(values):
+        reading.parsed[rows] = True
+        reading.numbers.append((rows, values.to_numpy()))
+
+
+def _fix(reading: _Reading, rows: Int64Array, values: pl.Series, kind: str, per_second: float) -> None:
+    present = values.is_not_null().to_numpy()
+    rows = rows[present]
+    if len(rows):
+        reading.parsed[rows] = True
+        reading.fixed.append((rows, values.drop_nulls().to_numpy(), kind, per_second))
+
+
+def _parse_iso(text: pl.Series) -> pl.Series:
+    """Microseconds since 1970 UTC of ISO 8601 text, null where it is none."""
+    frame = cast("Any", text.to_frame())
+    values = frame.to_arrow(compat_level=pl.CompatLevel.oldest())[0]
+    for target in (arrow.timestamp("us", "UTC"), arrow.timestamp("us")):
+        try:
+            micros: Any = arrow_compute.cast(values, target)
+        except arrow.ArrowInvalid:
+            continue
+        return pl.Series(micros).to_physical()
+    return _parse_mixed_iso(text)
+
+
+def _parse_mixed_iso(text: pl.Series) -> pl.Series:
+    part = pl.col("parts").struct.field
+    clock = pl.concat_str(
+        part("year"),
+        part("month"),
+        part("day"),
+        *(part(name).fill_null("00") for name in ("hour", "minute", "second")),
+    )
+    zone = pl.when(part("zone").str.contains("^[+-]")).then(part("zone").str.replace(":", "", literal=True))
+    minutes = zone.str.slice(1, 2).cast(pl.Int64) * 60 + zone.str.slice(3, 2).str.pad_start(2, "0").cast(pl.Int64)
+    offset = pl.when(zone.str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
+    fraction = part("fraction").str.head(6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
+    start = clock.str.to_datetime("%Y%m%d%H%M%S", strict=False, time_unit="us").to_physical()
+    parts = text.to_frame("text").select(pl.col("text").str.extract_groups(ISO_8601).alias("parts"))
+    return parts.select((start + fraction - offset * (60 * MICROSECONDS)).alias("micros"))["micros"]

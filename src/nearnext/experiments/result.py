@@ -1,0 +1,106 @@
+"""The shape of results: plain data that JSON, tables and pages are made of."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.evaluation.protocol import Evaluation
+from nearnext.evaluation.significance import interval
+from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
+from nearnext.types import FloatArray
+
+__all__ = ["Result", "Run", "describe_part", "machine", "method_result"]
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One method on one split: its evaluation, the seconds its fit took, the most memory of both in MB."""
+
+    evaluation: Evaluation
+    fit_seconds: float
+    peak_rss_mb: float
+
+
+def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
+    values = [one.values() for one in sums]
+    return {name: float(np.mean([window[name] for window in values])) for name in values[0]}
+
+
+def method_result(runs: Sequence["Run"], replicates: FloatArray) -> Result:
+    """One method's part of a result: metrics with intervals, cost, figures per prefix length.
+
+    Args:
+        runs: one per test window; metrics are the mean over windows.
+        replicates: bootstrap replicates of the metrics that are means over cases: [R, M].
+    """
+    evaluation = runs[0].evaluation
+    names = evaluation.filled.names
+    low, high = interval(replicates)
+    ends = {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}
+    metrics = {
+        name: {"value": value, "low": ends.get(name, (None, None))[0], "high": ends.get(name, (None, None))[1]}
+        for name, value in _mean_values([run.evaluation.filled for run in runs]).items()
+    }
+    unfilled = _mean_values([run.evaluation.unfilled for run in runs])
+    seconds = sum(run.evaluation.seconds for run in runs)
+    return {
+        "name": evaluation.name,
+        "params": evaluation.params,
+        "metrics": metrics,
+        "unfilled_metrics": {name: {"value": value, "low": None, "high": None} for name, value in unfilled.items()},
+        "fit_seconds": sum(run.fit_seconds for run in runs),
+        "cases_per_second": sum(run.evaluation.filled.n_cases for run in runs) / max(seconds, 1e-9),
+        "peak_rss_mb": max(run.peak_rss_mb for run in runs),
+        "by_prefix_length": _by_prefix_length([run.evaluation.filled for run in runs]),
+        "windows": [run.evaluation.values() for run in runs] if len(runs) > 1 else [],
+    }
+
+
+def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
+    """Means over all cases of a prefix length, windows pooled; lengths without a case are left out."""
+    cases = np.sum([one.bucket_cases for one in sums], axis=0)
+    totals = np.sum([one.bucket_sums for one in sums], axis=0)
+    return [
+        {
+            "prefix_length": label,
+            "cases": int(cases[at]),
+            **dict(zip(sums[0].names, (totals[at] / cases[at]).tolist(), strict=True)),
+        }
+        for at, label in enumerate(PREFIX_BUCKETS)
+        if cases[at]
+    ]
+
+
+def describe_part(sessions: Sessions) -> Result:
+    """Size and period of a part, for a result: times as ISO text.
+
+    >>> describe_part(Sessions.of([["a", "b"]]))["first"]
+    '1970-01-01T00:00:00Z'
+    """
+    first, last = (
+        np.datetime_as_string(np.datetime64(int(time) // MICROSECONDS, "s"), timezone="UTC")
+        for time in (sessions.times.min(), sessions.times.max())
+    )
+    return {
+        "sessions": sessions.n_sessions,
+        "events": sessions.n_events,
+        "items": int(np.count_nonzero(sessions.item_counts()[1:])),
+        "first": str(first),
+        "last": str(last),
+    }
+
+
+def machine() -> str:
+    """The machine in words: system, processor, cores.
+
+    >>> "cores" in machine()
+    True
+    """
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -1,0 +1,114 @@
+"""One method on one log: fitting it for use, and evaluating it later on another log."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nearnext.artifact import Artifact, versions
+from nearnext.data.filters import Filter, apply_filter, keep_last_clicks
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError, DataError
+from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
+from nearnext.evaluation.significance import bootstrap
+from nearnext.experiments.result import Result, Run, describe_part, machine, method_result
+from nearnext.recommenders.base import Recommender
+
+__all__ = ["evaluate_model", "fit_model"]
+
+
+def fit_model(
+    recommender: Recommender,
+    sessions: Sessions,
+    chosen: Filter,
+    *,
+    reading: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> Result:
+    """Fit on a whole log after its filters; what is given back is the provenance that an artifact keeps.
+
+    Raises:
+        DataError: the filters leave nothing.
+
+    >>> from nearnext.recommenders.rules import Markov
+    >>> fit_model(Markov(), Sessions.of([["a", "b"]]), Filter())["data"]["sessions"]
+    1
+    """
+    kept, _ = apply_filter(sessions, chosen)
+    if kept.n_sessions == 0:
+        raise DataError(
+            f"no sessions of {chosen.min_length} or more clicks left of {sessions.n_sessions}; lower the filters"
+        )
+    kept = kept.reindexed()
+    begin = time.perf_counter()
+    recommender.fit(kept)
+    return {
+        "data": {**describe_part(kept), "fingerprint": kept.fingerprint(), "last_time": int(kept.times.max())},
+        "reading": dict(reading or {}),
+        "fit_seconds": time.perf_counter() - begin,
+        "machine": machine(),
+        "command": command,
+    }
+
+
+def evaluate_model(
+    artifact: Artifact,
+    sessions: Sessions,
+    *,
+    ks: Sequence[int],
+    unknown: str = "miss",
+    max_length: int | None = None,
+    threads: int | None = None,
+    seed: int = 7,
+    reading: Mapping[str, Any] | None = None,
+    command: str = "",
+) -> Result:
+    """A saved model on all sessions of a log, in the shape of a comparison of one method.
+
+    Raises:
+        ConfigError: unknown rule for unknown items.
+        DataError: no session of 2 clicks.
+    """
+    if unknown not in ("miss", "drop"):
+        raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
+    begin = time.perf_counter()
+    test = sessions.with_vocabulary(artifact.recommender.vocabulary)
+    if max_length:
+        test = keep_last_clicks(test, max_length)
+    unknown_clicks = int(np.count_nonzero(test.items == 0))
+    if unknown == "drop":
+        test = test.keep_events(test.items > 0)
+    test = test.select(test.lengths > 1)
+    if test.n_sessions == 0:
+        raise DataError("no session of 2 or more clicks to predict; evaluate on a later log of the same shop")
+    evaluation = evaluate(artifact.recommender, test, ks, max_prefix=max_length, threads=threads)
+    run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
+    sums = evaluation.filled
+    replicates = bootstrap(sums.session_sums, sums.session_cases, seed=seed)
+    trained_until = int(artifact.manifest.get("data", {}).get("last_time", 0))
+    return {
+        "protocol": {
+            "split": "a saved model on a log of its own",
+            "unknown": unknown,
+            "cases": evaluation.filled.n_cases,
+            "k": list(evaluation.filled.ks),
+            "max_length": max_length,
+            "ties": TIE_RULE,
+            "fallback": FALLBACK_RULE,
+            "tuning": "none",
+            "command": command,
+            "duration_seconds": time.perf_counter() - begin,
+            "machine": machine(),
+            "versions": versions(),
+        },
+        "data": {
+            "train": dict(artifact.manifest.get("data", {})),
+            "test": describe_part(test),
+            "fingerprint": sessions.fingerprint(),
+            "reading": [dict(reading or {})],
+            "unknown_test_clicks": unknown_clicks,
+            "earlier_test_sessions": int(np.count_nonzero(test.starts <= trained_until)),
+        },
+        "methods": [method_result([run], replicates)],
+    }

@@ -1,0 +1,218 @@
+"""The result of a comparison as a table of texts and marks, and its finding in words: for terminal and page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from nearnext.errors import ConfigError
+from nearnext.report.numbers import Mark, compact, fixed, marks
+
+__all__ = [
+    "Cell",
+    "Comparison",
+    "Row",
+    "compare_table",
+    "cutoffs",
+    "finding",
+    "main_cutoff",
+    "metric_value",
+    "ordered_methods",
+]
+
+HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
+"""Metrics whose best and second value are marked, in the order of the columns; others follow, unmarked."""
+
+UNRANKED = ("Popularity", "Gini")
+
+SIGNIFICANT = 0.05
+
+Lists = Literal["metrics", "unfilled_metrics"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One value of a table: its text, half the width of its interval (or nothing), and its place in the column."""
+
+    text: str
+    half_width: str = ""
+    mark: Mark = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: a cell per metric, then what it costs."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    fit_seconds: str
+    cases_per_second: str
+    peak_rss_mb: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison at one k, the best method by the first metric on top: ``metrics`` are names without ``@k``."""
+
+    k: int
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found on one metric, and how far the first method is ahead (nothing where it shares its place)."""
+
+    claim: str
+    lead: str = ""
+
+
+def cutoffs(result: Mapping[str, Any]) -> list[int]:
+    """The list lengths k of a result, rising.
+
+    >>> cutoffs({"methods": [{"name": "pop", "metrics": {"MRR@20": {"value": 0.2}, "MRR@5": {"value": 0.1}}}]})
+    [5, 20]
+    """
+    names = {name for method in result["methods"] for name in _values(method, "metrics")}
+    return sorted({int(name.rpartition("@")[2]) for name in names})
+
+
+def main_cutoff(result: Mapping[str, Any], k: int | None = None) -> int:
+    """The list length to show: the one asked for, or the longest of the result.
+
+    Raises:
+        ConfigError: the result has no metric at that k, or no metric at all.
+
+    >>> main_cutoff({"methods": [{"name": "pop", "metrics": {"MRR@5": {"value": 0.1}, "MRR@20": {"value": 0.2}}}]})
+    20
+    """
+    known = cutoffs(result)
+    if not known:
+        raise ConfigError(
+            "expected a result with at least one method and one metric, found none; compare methods first"
+        )
+    if k is not None and k not in known:
+        raise ConfigError(f"the result has no metrics at k = {k}; known: {', '.join(map(str, known))}")
+    return k or known[-1]
+
+
+def metric_value(method: Mapping[str, Any], metric: str, lists: Lists = "metrics") -> float | None:
+    """One metric (with ``@k``) of one method, or None where the result lacks it.
+
+    >>> metric_value({"metrics": {"MRR@5": {"value": 0.1}}}, "MRR@5")
+    0.1
+    """
+    found = _values(method, lists).get(metric)
+    return None if found is None else found["value"]
+
+
+def ordered_methods(result: Mapping[str, Any], metric: str, lists: Lists = "metrics") -> list[Mapping[str, Any]]:
+    """The methods by falling value of a metric (with ``@k``); equal ones keep their order, those without it are last.
+
+    >>> methods = [{"name": "a", "metrics": {}}, {"name": "b", "metrics": {"MRR@5": {"value": 0.1}}}]
+    >>> [method["name"] for method in ordered_methods({"methods": methods}, "MRR@5")]
+    ['b', 'a']
+    """
+
+    def place(method: Mapping[str, Any]) -> float:
+        value = metric_value(method, metric, lists)
+        return float("inf") if value is None else -value
+
+    return sorted(result["methods"], key=place)
+
+
+def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -> Comparison:
+    """The comparison at one k, ready to be set in any medium.
+
+    Args:
+        result: what ``nearnext compare --json`` writes.
+        k: list length.
+        lists: ``metrics`` of the lists as recommended, or ``unfilled_metrics`` before short ones are filled.
+
+    >>> result = {"methods": [{"name": "pop", "metrics": {"MRR@20": {"value": 0.25, "low": 0.24, "high": 0.26}}}]}
+    >>> compare_table(result, 20).rows[0].cells
+    (Cell(text='0.2500', half_width='0.0100', mark='best'),)
+    """
+    methods = result["methods"]
+    present = {name.rpartition("@")[0] for each in methods for name in _values(each, lists) if name.endswith(f"@{k}")}
+    known = (*HIGHER_IS_BETTER, *UNRANKED)
+    metrics = tuple(name for name in known if name in present) + tuple(sorted(present.difference(known)))
+    methods = ordered_methods(result, f"{metrics[0]}@{k}", lists) if metrics else list(methods)
+    columns = [_column(methods, metric, k, lists) for metric in metrics]
+    rows = [
+        Row(
+            name=str(method["name"]),
+            cells=tuple(column[number] for column in columns),
+            fit_seconds=compact(method.get("fit_seconds")),
+            cases_per_second=compact(method.get("cases_per_second")),
+            peak_rss_mb=compact(method.get("peak_rss_mb")),
+        )
+        for number, method in enumerate(methods)
+    ]
+    return Comparison(k, metrics, tuple(rows))
+
+
+def _column(methods: Sequence[Mapping[str, Any]], metric: str, k: int, lists: Lists) -> list[Cell]:
+    values = [metric_value(method, f"{metric}@{k}", lists) for method in methods]
+    places = marks(values if metric in HIGHER_IS_BETTER else [None] * len(values))
+    halves = [_half_width(_values(method, lists).get(f"{metric}@{k}")) for method in methods]
+    return [Cell(fixed(value), half, mark) for value, half, mark in zip(values, halves, places, strict=True)]
+
+
+def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str, Any]]:
+    return method.get(lists) or {}
+
+
+def _half_width(found: Mapping[str, Any] | None) -> str:
+    if found is None or found.get("low") is None or found.get("high") is None:
+        return ""
+    return fixed((found["high"] - found["low"]) / 2)
+
+
+def finding(result: Mapping[str, Any], k: int) -> list[Finding]:
+    """The comparison in words: who is first on HitRate and on MRR, with which interval, by how much.
+
+    >>> value = {"HitRate@20": {"value": 0.25, "low": 0.24, "high": 0.26}}
+    >>> finding({"methods": [{"name": "pop", "metrics": value}]}, 20)[0].claim
+    'pop reaches HitRate@20 0.2500 (95% interval 0.2400 to 0.2600).'
+    """
+    names = (f"{metric}@{k}" for metric in ("HitRate", "MRR"))
+    ranked = {name: [each for each in ordered_methods(result, name) if name in each["metrics"]] for name in names}
+    return [_standing(methods, name, result.get("significance") or []) for name, methods in ranked.items() if methods]
+
+
+def _standing(methods: Sequence[Mapping[str, Any]], metric: str, tests: Sequence[Mapping[str, Any]]) -> Finding:
+    first = methods[0]
+    value = first["metrics"][metric]
+    reached = f"{metric} {fixed(value['value'])}{_interval(value)}"
+    if len(methods) == 1:
+        return Finding(f"{first['name']} reaches {reached}.")
+    tied = [str(each["name"]) for each in methods if metric_value(each, metric) == value["value"]]
+    if len(tied) > 1:
+        return Finding(f"{' and '.join(tied)} share the first place with {reached}.")
+    return Finding(f"{first['name']} is first with {reached}.", _lead(methods, metric, tests))
+
+
+def _lead(methods: Sequence[Mapping[str, Any]], metric: str, tests: Sequence[Mapping[str, Any]]) -> str:
+    first, second = methods[0], methods[1]
+    lead = (metric_value(first, metric) or 0.0) - (metric_value(second, metric) or 0.0)
+    text = f"It is {fixed(lead)} ahead of {second['name']}"
+    found = [test for test in tests if test["metric"] == metric and test["best"] == first["name"]]
+    against = [each for test in found for each in test["against"] if each["name"] == second["name"]]
+    if not against:
+        return f"{text}."
+    text += _interval(against[0], f", p {_p(against[0].get('p'))}")
+    low = against[0].get("low")
+    if low is None:
+        return f"{text}."
+    clear = low > 0 and (against[0].get("p") or 0.0) < SIGNIFICANT
+    return f"{text}: {'more than chance explains' if clear else 'these test sessions cannot tell the two apart'}."
+
+
+def _interval(value: Mapping[str, Any], further: str = "") -> str:
+    low, high = value.get("low"), value.get("high")
+    return "" if low is None or high is None else f" (95% interval {fixed(low)} to {fixed(high)}{further})"
+
+
+def _p(value: float | None) -> str:
+    least = 0.001
+    return "unknown" if value is None else f"< {least}" if value < least else f"= {value:.3f}"

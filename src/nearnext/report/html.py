@@ -1,0 +1,225 @@
+"""Reports as one self-contained HTML page: no script, no outside resource, everything from the data escaped."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+from nearnext.data.filters import Filter, apply_filter
+from nearnext.data.sessions import Sessions
+from nearnext.data.statistics import (
+    clicks_per_day,
+    describe,
+    length_distribution,
+    recurring_distribution,
+)
+from nearnext.errors import ConfigError, DataError
+from nearnext.report import figures
+from nearnext.report.comparison import compare_table, cutoffs, finding, main_cutoff, metric_value, ordered_methods
+from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
+from nearnext.report.tables import reading_rows, statistics_rows
+
+__all__ = ["comparison_page", "statistics_page", "write_report"]
+
+SHOWN_METRICS = ("HitRate", "MRR")
+UNGROUPED = ("seed",)
+"""Numbers that name something, so that their thousands stay together."""
+
+
+class Figure(NamedTuple):
+    """A figure of a page: the SVG element, what it shows in a line, and the same at length for who cannot see it."""
+
+    svg: str
+    caption: str
+    description: str
+
+
+def comparison_page(
+    result: Mapping[str, Any], definitions: Mapping[str, str] | None = None, *, k: int | None = None
+) -> str:
+    """The HTML page of a comparison: finding, table, figures, data, leak audit, and what is needed to repeat it.
+
+    Args:
+        result: what ``nearnext compare --json`` writes; parts that it lacks are left out of the page.
+        definitions: metric name without ``@k`` to what it means.
+        k: list length of tables and figures; the longest of the result if None.
+
+    Raises:
+        ConfigError: jinja2 or matplotlib is missing, or the result has no metric at that k.
+
+    >>> value = {"HitRate@20": {"value": 0.25, "low": 0.24, "high": 0.26}}
+    >>> page = comparison_page({"methods": [{"name": "<pop>", "metrics": value}]})
+    >>> "&lt;pop&gt; reaches HitRate@20 0.2500" in page, "<pop>" in page
+    (True, False)
+    """
+    k = main_cutoff(result, k)
+    data: Mapping[str, Any] = result.get("data") or {}
+    unfilled = any(method.get("unfilled_metrics") for method in result["methods"])
+    return _render(
+        "comparison.html",
+        k=k,
+        methods=ordered_methods(result, f"HitRate@{k}"),
+        findings=finding(result, k),
+        table=compare_table(result, k),
+        unfilled=compare_table(result, k, "unfilled_metrics") if unfilled else None,
+        others=[compare_table(result, other) for other in cutoffs(result) if other != k],
+        figures=list(_comparison_figures(result, k)),
+        significance=result.get("significance") or [],
+        data=data,
+        reading=[reading_rows(report) for report in _listed(data, "reading")],
+        further=_rows({key: data[key] for key in data if key not in ("train", "test", "reading")}),
+        audit=result.get("audit"),
+        protocol=result.get("protocol") or {},
+        protocol_rows=_rows(result.get("protocol") or {}),
+        definitions=definitions or {},
+    )
+
+
+def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The HTML page of a log: the paper's Table 1 and Figure 1, clicks per day, popularity, what was read.
+
+    Args:
+        title: what the log is called.
+        log: the sessions as read.
+        chosen: the filter of the paper's preprocessing, or another.
+        reading: a read report per source, as dictionaries.
+
+    Raises:
+        ConfigError: jinja2 or matplotlib is missing.
+
+    >>> log = Sessions.of([["a", "b", "a"], ["b"]])
+    >>> "<h1>Clicks &amp; more</h1>" in statistics_page("Clicks & more", log, Filter(min_length=2))
+    True
+    """
+    kept, taken = apply_filter(log, chosen)
+    return _render(
+        "statistics.html",
+        title=title,
+        rows=statistics_rows(describe(log), describe(kept)),
+        chosen=chosen,
+        taken=taken,
+        figures=list(_statistics_figures(log, kept)),
+        reading=[reading_rows(report) for report in reading],
+    )
+
+
+def write_report(path: str | Path, page: str) -> None:
+    """A page written to a file, whole or not at all.
+
+    Raises:
+        DataError: the path cannot be written.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(f"{folder}/report.html", "<!doctype html>")
+    ...     Path(f"{folder}/report.html").read_text()
+    '<!doctype html>'
+    """
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_bytes(page.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
+        unfinished.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; choose a writable folder with space"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _render(template: str, **context: Any) -> str:
+    try:
+        jinja2: Any = import_module("jinja2")
+    except ImportError as error:
+        raise ConfigError("the HTML report needs jinja2; install it with: pip install 'nearnext[report]'") from error
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("nearnext.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    formats = (compact, count, duration, fixed, moment, percent, plain)
+    environment.filters.update({form.__name__: form for form in formats})
+    # The figures are our own SVG, in which matplotlib has escaped every name.
+    environment.filters["svg"] = import_module("markupsafe").Markup
+    return environment.get_template(template).render(**context)
+
+
+def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and texts of any further facts, nested ones a row each."""
+    rows: list[tuple[str, str]] = []
+    for key, value in values.items():
+        name = key.replace("_", " ")
+        if key.endswith("_seconds"):
+            rows.append((name.removesuffix(" seconds"), duration(value)))
+        elif isinstance(value, Mapping):
+            nested = cast("Mapping[str, Any]", value)
+            rows += [(f"{name}: {inner}", text) for inner, text in _rows(nested)]
+        elif isinstance(value, int) and not isinstance(value, bool) and key not in UNGROUPED:
+            rows.append((name, count(value)))
+        else:
+            rows.append((name, plain(value)))
+    return rows
+
+
+def _listed(values: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
+    return values.get(key) or ()
+
+
+def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
+    for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
+        methods = [each for each in ordered_methods(result, metric) if metric_value(each, metric) is not None]
+        if methods:
+            yield _interval_figure(methods, metric)
+    for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
+        by_length = _by_prefix_length(ordered_methods(result, metric), metric)
+        if by_length:
+            caption = f"{metric} by the number of clicks given"
+            yield Figure(figures.prefix_figure(metric, by_length), caption, f"{caption}, one line per method")
+    metric = f"{SHOWN_METRICS[0]}@{k}"
+    speeds = {
+        str(each["name"]): (float(each["cases_per_second"]), value)
+        for each in ordered_methods(result, metric)
+        if (value := metric_value(each, metric)) is not None and (each.get("cases_per_second") or 0) > 0
+    }
+    if speeds:
+        caption = f"{metric} against speed: up is more accurate, right is faster"
+        points = "; ".join(f"{name} {fixed(value)} at {count(speed)}" for name, (speed, value) in speeds.items())
+        yield Figure(figures.speed_figure(metric, speeds), caption, f"{caption} in cases per second. {points}")
+
+
+def _interval_figure(methods: Sequence[Mapping[str, Any]], metric: str) -> Figure:
+    found = {str(each["name"]): each["metrics"][metric] for each in methods}
+    values = {name: (each["value"], each.get("low"), each.get("high")) for name, each in found.items()}
+    described = "; ".join(f"{name} {fixed(value)}" for name, (value, _, _) in values.items())
+    caption = f"{metric} of each method with its 95% interval; the band is the interval of the first"
+    return Figure(figures.interval_figure(metric, values), caption, f"{caption}. {described}")
+
+
+def _by_prefix_length(methods: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
+    lines: dict[str, dict[str, float]] = {}
+    for method in methods:
+        rows = [row for row in _listed(method, "by_prefix_length") if row.get(metric) is not None]
+        if rows:
+            lines[str(method["name"])] = {str(row["prefix_length"]): row[metric] for row in rows}
+    return lines
+
+
+def _statistics_figures(log: Sessions, kept: Sessions) -> Iterator[Figure]:
+    both = {"before the filter": log, "after the filter": kept}
+    if log.n_events == kept.n_events:
+        both = {"all sessions": log}
+    lengths = figures.length_figure({name: length_distribution(each) for name, each in both.items()})
+    yield Figure(lengths, "Session lengths", "Share of sessions by number of clicks")
+    recurring = {name: recurring_distribution(each) for name, each in both.items()}
+    described = "; ".join(f"{name}: {percent(1 - each[0])} of sessions" for name, each in recurring.items())
+    caption = "Recurring items: how much of a session returns to items already clicked in it"
+    yield Figure(figures.recurring_figure(recurring), caption, f"{caption}. Any return, {described}")
+    days, clicks = clicks_per_day(log)
+    if len(days):
+        described = f"Clicks per day (UTC) before the filter, {count(int(clicks.min()))} to {count(int(clicks.max()))}"
+        yield Figure(figures.daily_figure(days, clicks), "Clicks per day (UTC), before the filter", described)
+        caption = "Clicks on the most popular items, before the filter"
+        yield Figure(figures.popularity_figure(log.item_counts()[1:]), caption, f"{caption}, as a cumulative curve")
