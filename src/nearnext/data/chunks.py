@@ -100,8 +100,8 @@ class ParquetReader:
         with data_errors(self.path), self._file:
             wanted = sorted(set(columns.values()))
             for batch in self._file.iter_batches(batch_size=ROWS, columns=wanted, use_threads=False):
-                found = cast("pl.DataFrame", pl.from_arrow(arrow.Table.from_batches([batch])))
-                yield _typed_chunk({role: found[name] for role, name in columns.items()}, done)
+                found = {role: pl.Series(batch.column(name)) for role, name in columns.items()}
+                yield _typed_chunk(found, done)
                 done += batch.num_rows
 
 
@@ -158,9 +158,7 @@ def _polars(column: "nw.Series[Any]") -> tuple[pl.Series, BoolArray]:
     return series_of(found.to_list()) if found.dtype == pl.Object else (found, np.zeros(len(found), np.bool_))
 
 
-def _typed_chunk(
-    values: Mapping[Role, pl.Series], done: int, faults: Sequence[tuple[str, BoolArray]] = ()
-) -> Chunk:
+def _typed_chunk(values: Mapping[Role, pl.Series], done: int, faults: Sequence[tuple[str, BoolArray]] = ()) -> Chunk:
     columns: dict[Role, pl.Series] = {}
     for role, column in values.items():
         columns[role], undecodable = _decoded(column)
@@ -179,7 +177,9 @@ def _decoded(column: pl.Series) -> tuple[pl.Series, BoolArray]:
         return column.cast(pl.String), np.zeros(len(column), np.bool_)
     except pl.exceptions.ComputeError:
         texts = [None if value is None else value.decode(errors="backslashreplace") for value in column]
-        valid = [value is None or text is None or text.encode() == value for value, text in zip(column, texts, strict=True)]
+        valid = [
+            value is None or text is None or text.encode() == value for value, text in zip(column, texts, strict=True)
+        ]
         return pl.Series(texts, dtype=pl.String), ~np.asarray(valid, np.bool_)
 
 

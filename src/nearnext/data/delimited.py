@@ -4,7 +4,7 @@ import csv
 import io
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -68,7 +68,7 @@ class DelimitedReader:
         """The rows, by block; positions are lines from 1."""
         rows = _Rows(self._log, self._delimiter, len(self._keys), self._skipped_bytes)
         place = _Place(self._skipped_lines + 1)
-        indices = {role: self._keys.index(column) for role, column in columns.items()}
+        indices: dict[Role, int] = {role: self._keys.index(column) for role, column in columns.items()}
         done = 0
         for batch, last in _with_last(rows.batches(self._block, place)):
             lines, rejected = place.advance(batch, rows.quoted)
@@ -89,8 +89,7 @@ class DelimitedReader:
         rows: "_Rows",
         work: int,
     ) -> Chunk:
-        columns = {role: cast("pl.Series", pl.from_arrow(batch.column(index))) for role, index in indices.items()}
-        frame = pl.DataFrame([column.alias(role) for role, column in columns.items()])
+        frame = pl.DataFrame([pl.Series(role, batch.column(index)) for role, index in indices.items()])
         positions = np.flatnonzero(kept)
         if len(positions) < batch.num_rows:
             frame, lines = frame[positions], lines[positions]
@@ -164,7 +163,9 @@ class _Rows:
         with ByteSource(self._log.path, self._log.compression) as source, data_errors(self._log.path):
             self._stream = Utf8Stream(source, self._skipped_bytes)
             try:
-                for batch in arrow_csv.open_csv(arrow.PythonFile(self._stream, mode="r"), **self._options(block, place)):
+                for batch in arrow_csv.open_csv(
+                    arrow.PythonFile(self._stream, mode="r"), **self._options(block, place)
+                ):
                     self.position = max(self.position, source.position)
                     yield batch
             except arrow.ArrowInvalid as error:
@@ -206,7 +207,7 @@ class _Place:
 
     def advance(self, batch: Any, quoted: bool) -> tuple[Int64Array, list[Rejected]]:
         """Lines on which the rows of a batch begin, and the rows of a wrong length among them: [n]."""
-        size = batch.num_rows
+        size: int = batch.num_rows
         before: list[int] = []
         texts: list[str] = []
         while self._invalid and self._invalid[0][0] - self._row - len(texts) <= size:
@@ -231,8 +232,11 @@ def _wrong_length(line: int, text: str) -> Rejected:
 
 
 def _line_ends(batch: Any) -> Int64Array:
-    counts = [arrow_compute.count_substring(column, "\n") for column in batch.columns]
-    return np.sum([count.to_numpy(zero_copy_only=False) for count in counts], axis=0, dtype=np.int64)
+    """Line ends inside the fields of each row: [n]."""
+    inner = np.zeros(batch.num_rows, np.int64)
+    for column in batch.columns:
+        inner += arrow_compute.count_substring(column, "\n").to_numpy(zero_copy_only=False)
+    return inner
 
 
 def _blank(batch: Any) -> BoolArray:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -137,7 +138,7 @@ class _Foreign(str):
 def _plain(value: object) -> int | str | None:
     """A value as an id; a float or a missing value of whatever library as what it stands for."""
     if isinstance(value, np.generic):
-        value = value.item()
+        value = cast("object", value.item())
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
@@ -147,4 +148,4 @@ def _plain(value: object) -> int | str | None:
             return None
         if value.is_integer() and abs(value) < EXACT_FLOAT:
             return int(value)
-    return _Foreign(value)
+    return _Foreign(str(value))

@@ -12,7 +12,7 @@ from nearnext.data.files import ByteSource, LogFile
 from nearnext.data.ids import series_of
 from nearnext.data.layouts import Role
 from nearnext.errors import DataError
-from nearnext.types import BoolArray
+from nearnext.types import BoolArray, Int64Array
 
 __all__ = ["JsonLinesReader"]
 
@@ -101,13 +101,13 @@ class JsonLinesReader:
         return Chunk(
             frame=pl.DataFrame([column.alias(role) for role, column in values.items()]),
             lines=np.asarray(numbers, np.int64)[owner],
-            text=lambda row: orjson.dumps(self._whole(objects[owner[row]], rows[row])).decode(),
+            text=lambda row: orjson.dumps(self._whole(objects[int(owner[row])], rows[row])).decode(),
             work=work,
             rejected=rejected,
             faults=faults,
         )
 
-    def _spread(self, objects: list[JsonObject]) -> tuple[list[JsonObject], Any]:
+    def _spread(self, objects: list[JsonObject]) -> tuple[list[JsonObject], Int64Array]:
         """The events, and the position of the object that each is part of."""
         if self._nested is None:
             return objects, np.arange(len(objects))
@@ -115,7 +115,7 @@ class JsonLinesReader:
         return [event for events in lists for event in events], np.repeat(np.arange(len(lists)), list(map(len, lists)))
 
     def _column(
-        self, name: str, objects: list[JsonObject], rows: list[JsonObject], owner: Any
+        self, name: str, objects: list[JsonObject], rows: list[JsonObject], owner: Int64Array
     ) -> tuple[pl.Series, BoolArray]:
         if self._nested is None:
             return series_of([row.get(name) for row in rows])

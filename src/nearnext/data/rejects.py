@@ -2,13 +2,16 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from nearnext.data.chunks import Rejected
+import numpy as np
+from numpy.typing import NDArray
+
+from nearnext.data.chunks import Chunk, Rejected
 from nearnext.errors import DataError
 
 __all__ = ["Rejects"]
@@ -24,10 +27,13 @@ class Rejects:
     Raises:
         DataError: the file to write them to cannot be written.
 
+    >>> import polars as pl
+    >>> frame = pl.DataFrame()
     >>> with Rejects(None) as rejects:
-    ...     rejects.add("clicks.csv line", [Rejected(7, "missing time", "1,2,")])
-    >>> dict(rejects.counts), rejects.first
-    ({'missing time': 1}, 'clicks.csv line 7: missing time')
+    ...     chunk = Chunk(frame, np.zeros(0), str, 8, [Rejected(7, "wrong column count", "1,2,")])
+    ...     rejects.add("clicks.csv", "line", chunk, np.zeros(0, np.uint8), [])
+    >>> rejects.described(), rejects.first
+    ('wrong column count 1', 'clicks.csv line 7: wrong column count')
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -54,29 +60,30 @@ class Rejects:
     ) -> None:
         self._open.close()
 
-    @property
-    def wanted(self) -> bool:
-        """Whether the rows are written aside, so that their text is needed."""
-        return self.path is not None
+    def add(self, source: str, place: str, chunk: Chunk, codes: NDArray[np.uint8], reasons: Sequence[str]) -> None:
+        """Counts the rejected rows of a chunk, and writes them in order of their lines.
 
-    def count(self, reason: str, rows: int) -> None:
-        """Counts rows that need not be written."""
-        if rows:
-            self.counts[reason] += rows
-
-    def note_first(self, where: str, line: int, reason: str) -> None:
-        """Remembers the first rejected row; ``where`` is the source and what its positions are."""
-        self.first = self.first or f"{where} {line}: {reason}"
-
-    def add(self, where: str, rejected: Iterable[Rejected]) -> None:
-        """Counts and writes rejected rows, in order of their lines."""
-        for row in rejected:
-            self.count(row.reason, row.rows)
-            self.note_first(where, row.line, row.reason)
-            if self._writer is not None:
-                file = where.rsplit(" ", 1)[0]
-                self._writer.writerow([file, row.line, row.reason, row.text])
+        Args:
+            source: the file or frame.
+            place: what positions in it are: ``line`` or ``row``.
+            chunk: the rows.
+            codes: for each row of its frame, 0 or the number of a reason: [n].
+            reasons: reasons 1, 2, ...
+        """
+        for rejected in chunk.rejected:
+            self.counts[rejected.reason] += rejected.rows
+        for code, count in enumerate(np.bincount(codes, minlength=len(reasons) + 1)[1:].tolist()):
+            self.counts[reasons[code]] += count
+        if self._writer is None and self.first is not None:
+            return
+        found = np.flatnonzero(codes) if self._writer is not None else np.flatnonzero(codes)[:1]
+        rows = [Rejected(int(chunk.lines[row]), reasons[int(codes[row]) - 1], chunk.text(int(row))) for row in found]
+        rows = sorted([*chunk.rejected, *rows], key=lambda row: row.line)
+        if rows and self.first is None:
+            self.first = f"{source} {place} {rows[0].line}: {rows[0].reason}"
+        if self._writer is not None:
+            self._writer.writerows((source, row.line, row.reason, row.text) for row in rows)
 
     def described(self) -> str:
         """The counts in words, the most frequent reason first."""
-        return ", ".join(f"{reason} {count:,}" for reason, count in self.counts.most_common())
+        return ", ".join(f"{reason} {count:,}" for reason, count in self.counts.most_common() if count)

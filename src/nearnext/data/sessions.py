@@ -70,9 +70,9 @@ class Sessions:
         [2, 1, 1]
         """
         lengths = np.fromiter((len(session) for session in clicks), np.int64, count=len(clicks))
-        begin = np.arange(len(clicks)) * 3600.0 if starts is None else np.asarray(starts, dtype=np.float64)
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         flat = [raw for session in clicks for raw in session]
+        begin = np.arange(len(clicks)) * 3600.0 if starts is None else np.asarray(starts, dtype=np.float64)
+        within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         vocabulary = Vocabulary.of(dict.fromkeys(flat))
         sessions = cls(
             items=vocabulary.encode(flat),

@@ -58,7 +58,7 @@ WIDTH, HEIGHT = 4.8, 3.1  # inches; narrow, so that text stays readable on a pho
 LONGEST_NAME = 26
 
 
-def length_figure(shares: Mapping[str, FloatArray], longest: int = 15) -> str:
+def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
     """Session lengths as bars, one colour per log; ``longest`` and more clicks share the last bar. Paper: Figure 1.
 
     Args:
@@ -232,7 +232,10 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
     def paint(axes: Axes) -> None:
         for number, (name, (speed, value)) in enumerate(values.items()):
             axes.plot([speed], [value], label=_label(number, name), linestyle="", **_look(number))
-        _logarithmic(axes, "{x:,.0f}", steps=(1, 2, 5))
+        speeds = [speed for speed, _ in values.values()]
+        few = max(speeds, default=1) < 100 * min(speeds, default=1)  # fewer than two powers of ten
+        ticker: Any = import_module("matplotlib.ticker")
+        _logarithmic(axes, ticker.EngFormatter(sep=""), steps=(1, 2, 5) if few else (1,))
         axes.margins(0.12)
         axes.set_xlabel("cases per second (logarithmic)")
         axes.set_ylabel(metric)
@@ -278,7 +281,7 @@ def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], w
         axes.legend()
 
 
-def _logarithmic(axes: Axes, labels: str, steps: Sequence[int]) -> None:
+def _logarithmic(axes: Axes, labels: Any, steps: Sequence[int]) -> None:
     ticker: Any = import_module("matplotlib.ticker")
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps, numticks=7))

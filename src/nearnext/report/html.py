@@ -173,15 +173,16 @@ def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
         methods = [each for each in ordered_methods(result, metric) if metric_value(each, metric) is not None]
         if methods:
             yield _interval_figure(methods, metric)
+    in_order = ordered_methods(result, f"{SHOWN_METRICS[0]}@{k}")  # one order, one colour per method
     for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
-        by_length = _by_prefix_length(ordered_methods(result, metric), metric)
+        by_length = _by_prefix_length(in_order, metric)
         if by_length:
             caption = f"{metric} by the number of clicks given"
             yield Figure(figures.prefix_figure(metric, by_length), caption, f"{caption}, one line per method")
     metric = f"{SHOWN_METRICS[0]}@{k}"
     speeds = {
         str(each["name"]): (float(each["cases_per_second"]), value)
-        for each in ordered_methods(result, metric)
+        for each in in_order
         if (value := metric_value(each, metric)) is not None and (each.get("cases_per_second") or 0) > 0
     }
     if speeds:

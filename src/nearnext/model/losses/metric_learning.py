@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -132,12 +132,12 @@ class _Items:
 class MetricLearningLoss(nn.Module):
     """The built loss: ``[B, D]`` sessions, ``[B, P, D]`` positives and ``[B, N, D]`` negatives to a scalar.
 
-    The batch becomes one labelled set. Each session is a class that its positives share; every negative is a class of
-    its own. Pairs and triplets lead from a session to items, those of other sessions included (positives of another
-    session are negatives here), so that neither sessions nor items repel each other; item indices, where given, take
-    out the pairs that would make a negative of one of the session's own positives. Losses that refuse chosen pairs see
-    the labels alone, and a few (angular, NCA, fast-AP) consult the labels besides. The reduction is the library's;
-    miners that draw at random draw from torch's global generator.
+    Each session is a class that its positives share; every negative is a class of its own. Pairs and triplets lead
+    from a session to items, those of other sessions included (positives of another session are negatives here), so
+    that neither sessions nor items repel each other; item indices, where given, take out the pairs that would make a
+    negative of one of the session's own positives. Losses that refuse chosen pairs see the labels of sessions and
+    items alone, and a few (angular, NCA, fast-AP) consult the labels besides. The reduction is the library's; miners
+    that draw at random draw from torch's global generator.
 
     Losses that learn a weight per class (proxy-NCA, proxy-anchor, ArcFace, ...) have one class per item: each
     session is given once with the class of each of its positives, each item with its own. They need item indices.

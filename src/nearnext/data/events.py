@@ -1,0 +1,200 @@
+"""Click logs as events: who clicked which item when, in the order of the log."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypedDict, Unpack
+
+import polars as pl
+
+from nearnext.data.chunks import FrameReader, LogReader, ParquetReader
+from nearnext.data.delimited import DelimitedReader
+from nearnext.data.files import identify, log_files
+from nearnext.data.jsonlines import JsonLinesReader
+from nearnext.data.layouts import LAYOUTS, checked_columns, plain, recognise
+from nearnext.data.reading import Reading, ReadReport
+from nearnext.data.rejects import Rejects
+from nearnext.data.times import Clock
+from nearnext.errors import ConfigError, DataError
+from nearnext.progress import track
+
+__all__ = ["EventLog", "EventScan", "ReadOptions", "ReadReport", "read_events", "same_types", "scan_events"]
+
+
+class ReadOptions(TypedDict, total=False):
+    """How a log is read; each may be left out.
+
+    Attributes:
+        columns: column of each role (session, user, item, time, event) that its name does not tell. A mapped user
+            without a mapped session means: cut sessions per user.
+        layout: a known layout, where it must not be guessed: session-rec, yoochoose-clicks, retailrocket, diginetica,
+            otto, columns.
+        time_unit: s, ms, us or ns for all numeric times, instead of telling each by its magnitude.
+        events: event types to use; all without it.
+        strict: whether a rejected row is an error.
+        rejects: CSV file to write rejected rows to (file, line, reason, text).
+    """
+
+    columns: Mapping[str, str] | None
+    layout: str | None
+    time_unit: str | None
+    events: Sequence[str] | None
+    strict: bool
+    rejects: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class EventLog:
+    """The usable events of a log, in its order.
+
+    Attributes:
+        frame: columns ``session_id`` or ``user_id`` and ``item_id`` (Int64 or String), ``time`` (Int64, microseconds
+            since 1970 UTC).
+        report: what was read.
+    """
+
+    frame: pl.DataFrame
+    report: ReadReport
+
+
+class EventScan:
+    """The events of a log, one chunk after another, in bounded memory.
+
+    Each chunk is a frame as in `EventLog`. Ids of text files may begin as Int64 and go on as String, once one is seen
+    that is no integer; ``report`` is known when the last chunk has been given.
+
+    >>> log = pl.DataFrame({"session_id": ["a", "a"], "item_id": [7, 8], "timestamp": [1400000000, 1400000001]})
+    >>> scan = scan_events(log)
+    >>> [chunk.height for chunk in scan], scan.report.time_unit
+    ([2], 'seconds')
+    """
+
+    def __init__(self, source: object, options: ReadOptions) -> None:
+        self._options = options
+        self._mapped = checked_columns(options.get("columns"))
+        self._wanted = _layout_name(options.get("layout"))
+        self._clock = Clock(options.get("time_unit"))
+        self._events = _event_types(options.get("events"))
+        self._source = source
+        self._report: ReadReport | None = None
+        rejects = options.get("rejects")
+        self.files = log_files(source, rejects) if isinstance(source, str | Path) else []
+        self.name = str(source) if isinstance(source, str | Path) else FrameReader(source).where
+
+    @property
+    def report(self) -> ReadReport:
+        """What was read.
+
+        Raises:
+            DataError: the log has not been read to its end yet.
+        """
+        if self._report is None:
+            raise DataError("the log is not read to its end yet; take all chunks before asking for the report")
+        return self._report
+
+    def readers(self) -> Iterator[LogReader]:
+        """The readers of the log's files, opened one after another; empty files have none."""
+        if not self.files:
+            yield FrameReader(self._source)
+        for path in self.files:
+            file = identify(path)
+            if file.format == "parquet":
+                yield ParquetReader(file)
+            elif file.format == "jsonl":
+                yield JsonLinesReader(file)
+            elif file.format == "text":
+                yield DelimitedReader(file, self._mapped)
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        self._clock = Clock(self._options.get("time_unit"))
+        rejects = self._options.get("rejects")
+        with Rejects(Path(rejects) if rejects is not None else None) as found:
+            reading = Reading(self._clock, self._events, found)
+            for reader in self.readers():
+                yield from self._read(reader, reading)
+        self._report = reading.report(self.name)
+        self._check(self._report, found)
+
+    def _read(self, reader: LogReader, state: "Reading") -> Iterator[pl.DataFrame]:
+        layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._wanted)
+        state.enter(reader, layout)
+        with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
+            for chunk in reader.chunks(layout.columns):
+                usable = state.usable(chunk)
+                advance(chunk.work)
+                if usable.height:
+                    yield usable
+
+    def _check(self, report: ReadReport, rejects: Rejects) -> None:
+        if report.rows == 0:
+            raise DataError(f"{self.name} has no events: it is empty or has a header only; give a log with clicks")
+        if self._options.get("strict") and rejects.first is not None:
+            raise DataError(
+                f"{self.name}: {rejects.counts.total():,} of {report.rows:,} rows cannot be used "
+                f"({rejects.described()}), first {rejects.first}; correct them or read without strict"
+            )
+        if report.used == 0 and self._events is not None and not rejects.counts.total():
+            raise DataError(
+                f"{self.name}: no event is of type {', '.join(sorted(self._events))}; found types "
+                f"{', '.join(list(report.event_types)[:12])}"
+            )
+        if report.used == 0:
+            raise DataError(
+                f"{self.name}: none of {report.rows:,} rows can be used ({rejects.described()}), "
+                f"first {rejects.first}; check the columns and the time unit"
+            )
+
+
+def _layout_name(layout: str | None) -> str | None:
+    names = {plain(name): shown for name, shown in LAYOUTS.items()}
+    if layout is not None and plain(layout) not in names:
+        raise ConfigError(f"unknown layout '{layout}'; known: {', '.join(LAYOUTS)}")
+    return names[plain(layout)] if layout is not None else None
+
+
+def _event_types(events: Sequence[str] | None) -> frozenset[str] | None:
+    if events is None:
+        return None
+    if isinstance(events, str) or not events:
+        raise ConfigError(f"expected a list of event types, found {events!r}; leave it out to use all")
+    return frozenset(events)
+
+
+def scan_events(source: object, **options: Unpack[ReadOptions]) -> EventScan:
+    """The events of a log, chunk by chunk, in bounded memory; ``source`` and options as in `read_events`.
+
+    >>> scan_events(pl.DataFrame({"user": ["u"], "item": ["i"], "ts": ["2014-04-07"]})).name
+    'polars frame'
+    """
+    return EventScan(source, options)
+
+
+def read_events(source: object, **options: Unpack[ReadOptions]) -> EventLog:
+    """The events of a click log.
+
+    Args:
+        source: path of a file (CSV, TSV, JSONL, Parquet; gzip, bz2 or zstd), of a folder of such files or a glob, or
+            a pandas, polars or pyarrow frame.
+        **options: see `ReadOptions`.
+
+    Raises:
+        DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
+        ConfigError: an unknown option value.
+
+    >>> log = read_events(pl.DataFrame({"user": ["u"], "item": ["007"], "ts": ["2014-04-07T10:51:09Z"]}))
+    >>> log.frame.rows()
+    [('u', '007', 1396867869000000)]
+    """
+    scan = EventScan(source, options)
+    chunks = list(scan)
+    return EventLog(pl.concat(same_types(chunks)), scan.report)
+
+
+def same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Chunks of one log with ids as strings throughout where any chunk has them as strings.
+
+    >>> [chunk["item_id"].to_list() for chunk in same_types([pl.DataFrame({"item_id": i}) for i in ([7], ["007"])])]
+    [['7'], ['007']]
+    """
+    text = [name for name in chunks[0].columns if any(chunk.schema[name] == pl.String for chunk in chunks)]
+    return [chunk.with_columns(pl.col(text).cast(pl.String)) for chunk in chunks]

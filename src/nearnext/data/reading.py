@@ -1,0 +1,143 @@
+"""One pass over a log: which rows of each chunk are usable events, and what is told about the others."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.chunks import Chunk, FrameReader, LogReader
+from nearnext.data.ids import IdColumn, missing_ids
+from nearnext.data.layouts import BY_NAME, Layout, Role
+from nearnext.data.rejects import Rejects
+from nearnext.data.times import Clock
+from nearnext.errors import DataError
+from nearnext.types import BoolArray
+
+__all__ = ["ReadReport", "Reading"]
+
+
+@dataclass(frozen=True)
+class ReadReport:
+    """What was read, and how it was understood.
+
+    Attributes:
+        source: the log as it was named.
+        layout: the recognised layout.
+        columns: the column of each role.
+        time_unit: how times were written, with shares where there are several ways.
+        rows: rows of the log, blank lines not counted.
+        used: rows that became events.
+        rejected: rows that could not be used, by reason.
+        event_types: rows of each event type, selected or not; empty without such a column.
+    """
+
+    source: str
+    layout: str
+    columns: dict[str, str]
+    time_unit: str
+    rows: int
+    used: int
+    rejected: dict[str, int]
+    event_types: dict[str, int]
+
+
+class Reading:
+    """One pass over a log, chunk by chunk: what has been detected and counted so far.
+
+    Attributes:
+        rejects: the rows that could not be used.
+    """
+
+    def __init__(self, clock: Clock, events: frozenset[str] | None, rejects: Rejects) -> None:
+        self._clock = clock
+        self._events = events
+        self.rejects = rejects
+        self._reader: LogReader | None = None
+        self._layouts: dict[str, None] = {}
+        self._columns: dict[Role, str] = {}
+        self._key: Role = "session"
+        self._ids = {role: IdColumn(role) for role in ("session", "user", "item")}
+        self._rows = 0
+        self._used = 0
+        self._event_types: Counter[str] = Counter()
+
+    def enter(self, reader: LogReader, layout: Layout) -> None:
+        """Turns to the next file of the log.
+
+        Raises:
+            DataError: this file has sessions and an earlier one users, or the other way round.
+        """
+        key: Role = "session" if "session" in layout.columns else "user"
+        if self._columns and key != self._key:
+            raise DataError(
+                f"{reader.where} tells events by {key}, the files before it by {self._key}; read them apart, or map "
+                "the columns"
+            )
+        if self._events is not None and "event" not in layout.columns:
+            raise DataError(
+                f"{reader.where}: no event column to select types from; map it, e.g. event=COLUMN, or select none"
+            )
+        frame = layout.name == BY_NAME and isinstance(reader, FrameReader)
+        self._reader, self._key = reader, key
+        self._layouts["frame" if frame else layout.name] = None
+        self._columns = self._columns or layout.columns
+
+    def usable(self, chunk: Chunk) -> pl.DataFrame:
+        """The events of a chunk; the rows that are none are counted."""
+        reader = self._reader
+        assert reader is not None  # noqa: S101 - enter comes first
+        frame = chunk.frame
+        selected = self._selected(frame)
+        times = self._clock.read(frame["time"], frame["date"] if "date" in frame.columns else None)
+        checks = [
+            *chunk.faults,
+            (f"missing {self._key} id", missing_ids(frame[self._key])),
+            ("missing item id", missing_ids(frame["item"])),
+            ("missing time", times.missing),
+            ("unparsable time", times.unparsable),
+            ("time out of range", times.out_of_range),
+        ]
+        codes = np.zeros(frame.height, np.uint8)
+        for code, (_, wrong) in enumerate(checks, 1):
+            codes[wrong & selected & (codes == 0)] = code
+        self.rejects.add(
+            reader.where, "line" if reader.unit == "bytes" else "row", chunk, codes, [reason for reason, _ in checks]
+        )
+        kept = selected & (codes == 0)
+        self._rows += frame.height + sum(rejected.rows for rejected in chunk.rejected)
+        self._used += int(np.count_nonzero(kept))
+        columns = [
+            self._ids[role].read(_kept(frame[role], kept), untyped=reader.untyped) for role in (self._key, "item")
+        ]
+        times_kept = times.micros if kept.all() else times.micros[kept]
+        return pl.DataFrame(
+            [columns[0].alias(f"{self._key}_id"), columns[1].alias("item_id"), pl.Series("time", times_kept)]
+        )
+
+    def _selected(self, frame: pl.DataFrame) -> BoolArray:
+        """Rows of the event types that are wanted: [n]."""
+        selected = np.ones(frame.height, np.bool_)
+        if "event" not in frame.columns:
+            return selected
+        types = frame["event"].cast(pl.String).fill_null("(none)")
+        counts = types.value_counts(name="count")
+        self._event_types.update(dict(zip(counts["event"].to_list(), counts["count"].to_list(), strict=True)))
+        return selected if self._events is None else types.is_in(list(self._events)).to_numpy()
+
+    def report(self, source: str) -> ReadReport:
+        """What was read so far."""
+        return ReadReport(
+            source=source,
+            layout=" and ".join(self._layouts) or "none",
+            columns={str(role): name for role, name in self._columns.items()},
+            time_unit=self._clock.detected,
+            rows=self._rows,
+            used=self._used,
+            rejected={reason: count for reason, count in self.rejects.counts.most_common() if count},
+            event_types=dict(self._event_types.most_common()),
+        )
+
+
+def _kept(column: pl.Series, kept: BoolArray) -> pl.Series:
+    return column if kept.all() else column.filter(pl.Series(kept))

@@ -1,0 +1,65 @@
+"""MARKOV-1, SR and AR on sessions small enough to count by hand."""
+
+import math
+
+import pytest
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+
+TRAIN = Sessions.of([["a", "b", "c"], ["a", "b"], ["b", "a", "d"], ["a", "a"]])
+
+
+def rules(method: Markov | SequentialRules | AssociationRules, after: str) -> dict[str, float]:
+    answer = method.recommend([[after]], k=10)[0]
+    return dict(zip(map(str, answer.items[: answer.own]), answer.scores[: answer.own], strict=True))
+
+
+def test_markov_counts_direct_followers():
+    assert rules(Markov().fit(TRAIN), "a") == {"b": 2.0, "a": 1.0, "d": 1.0}
+
+
+def test_markov_keeps_the_strongest_rules_when_pruned():
+    assert rules(Markov(pruning=1).fit(TRAIN), "a") == {"b": 2.0}
+
+
+def test_sequential_rules_weigh_followers_by_distance():
+    assert rules(SequentialRules(steps=2, weighting="div").fit(TRAIN), "b") == {"c": 1.0, "a": 1.0, "d": 0.5}
+
+
+def test_sequential_rules_stop_after_their_steps():
+    assert "c" not in rules(SequentialRules(steps=1, weighting="same").fit(TRAIN), "a")
+
+
+def test_quadratic_sequential_rules():
+    assert rules(SequentialRules(steps=2, weighting="quadratic").fit(TRAIN), "a")["c"] == pytest.approx(1 / 4)
+
+
+def test_log_sequential_rules():
+    found = rules(SequentialRules(steps=2, weighting="log").fit(TRAIN), "a")
+    assert found["c"] == pytest.approx(1 / math.log10(2 + 1.7))
+
+
+def test_association_rules_count_pairs_in_any_order():
+    assert rules(AssociationRules().fit(TRAIN), "a") == {"b": 3.0, "a": 2.0, "c": 1.0, "d": 1.0}
+
+
+def test_association_rules_multiply_repeated_clicks():
+    twice = Sessions.of([["x", "y", "x", "y", "y"]])
+    assert rules(AssociationRules().fit(twice), "x") == {"y": 2.0 * 3.0, "x": 2.0 * 1.0}
+
+
+def test_only_the_last_click_has_rules():
+    assert Markov().fit(TRAIN).recommend([["c", "a"]], k=1)[0].items == ["b"]
+
+
+def test_an_unknown_last_click_gets_popular_items():
+    answer = Markov().fit(TRAIN).recommend([["a", "zzz"]], k=2)[0]
+    assert (answer.items, answer.own, answer.unknown) == (["a", "b"], 0, ["zzz"])
+
+
+@pytest.mark.parametrize(("options", "reason"), [({"steps": 0}, "steps"), ({"weighting": "cubic"}, "known: same")])
+def test_options_out_of_range_are_refused(options: dict[str, object], reason: str):
+    with pytest.raises(ConfigError, match=reason):
+        SequentialRules(**options)  # pyright: ignore[reportArgumentType]
