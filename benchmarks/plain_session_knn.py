@@ -1,8 +1,8 @@
 """VSKNN and VSTAN as published, run plainly: sets, dictionaries and loops over candidate sessions.
 
-This is the reference that the compiled kernel is compared with, in results (tests) and in speed (benchmarks). It follows
-the descriptions in Ludewig & Jannach 2018 and Garg et al. 2019, one step a function, and shares no code with nearnext's
-kernel except the choices that the publications leave open: equal similarities go to the more recent session.
+This is what the compiled kernel is compared with, in results (tests) and in speed (benchmarks). It follows the
+descriptions in Ludewig & Jannach 2018 and Garg et al. 2019, one step a function, and shares no code with nearnext's
+kernel, only a choice that the publications leave open: of equally similar sessions the more recent one is nearer.
 """
 
 import math
@@ -18,24 +18,26 @@ DAY = 86_400.0
 
 def position_weights(name: str) -> Weight:
     """Weight of position i (from 1) in a session of n clicks."""
-    return {
+    weights: dict[str, Weight] = {
         "same": lambda _i, _n: 1.0,
         "div": lambda i, n: i / n,
         "linear": lambda i, n: 1 - 0.1 * (n - i) if i <= 10 else 0.0,
         "quadratic": lambda i, n: (i / n) ** 2,
         "log": lambda i, n: 1 / math.log10(n - i + 1.7),
-    }[name]
+    }
+    return weights[name]
 
 
 def score_weights(name: str) -> Callable[[int], float]:
     """Weight of a vote whose most recent shared click is i clicks back (1: the last)."""
-    return {
+    weights: dict[str, Callable[[int], float]] = {
         "same": lambda _i: 1.0,
         "div": lambda i: 1 / i,
         "linear": lambda i: 1 - 0.1 * i if i <= 100 else 0.0,
         "quadratic": lambda i: 1 / (i * i),
         "log": lambda i: 1 / math.log10(i + 1.7),
-    }[name]
+    }
+    return weights[name]
 
 
 @dataclass

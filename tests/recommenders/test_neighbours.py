@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_session_knn import PlainIndex, plain_vsknn, plain_vstan
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
+from plain_session_knn import PlainIndex, plain_vsknn, plain_vstan
 
 DECAYS = ["same", "div", "linear", "quadratic", "log"]
 SIMILARITIES = ["cosine", "jaccard", "dice", "vec", "binary"]

@@ -21,14 +21,17 @@ from nearnext.cli.app import (
     reads_logs,
     write_json,
 )
-from nearnext.data.prepare import prepare as prepare_log
 from nearnext.data.shop import SyntheticShop
+from nearnext.data.statistics import table1
 from nearnext.data.synthetic import best_hit_rate, write_log
 from nearnext.experiments.statistics import statistics_result
-from nearnext.report.html import write_statistics_report
+from nearnext.report.html import statistics_page, write_report
 from nearnext.report.tables import statistics_table
 
 __all__ = ["prepare", "stats", "synth"]
+
+MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
+"""A synthetic shop has 20 categories, fewer where they would hold less than 60 items."""
 
 
 @app.command()
@@ -42,25 +45,20 @@ def stats(
     max_length: MaxLength = 0,
     json: Annotated[Path | None, typer.Option(help="Write the statistics to this JSON file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write an HTML page with figures.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Write the figures as SVG files into this folder.")] = None,
     reading: Reading,
 ) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
-    sessions, event_log = read_log(log, reading)
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
-    result = statistics_result(sessions, chosen, reading=asdict(event_log.report), command=command_line())
-    console.print(statistics_table(result))
+    sessions, event_log = read_log(log, reading)
+    read = asdict(event_log.report)
+    result = statistics_result(sessions, chosen, reading=read, command=command_line())
+    console.print(statistics_table(*table1(sessions, chosen)))
     if json:
         write_json(json, result)
         console.print(f"statistics: {json}")
     if report:
-        write_statistics_report(report, result)
+        write_report(report, statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
         console.print(f"report: {report}")
-    if figures:
-        from nearnext.report.figures import write_figures
-
-        for path in write_figures(figures, result):
-            console.print(f"figure: {path}")
 
 
 @app.command()
@@ -77,6 +75,8 @@ def prepare(
     reading: Reading,
 ) -> None:
     """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
+    from nearnext.data.prepare import prepare as prepare_log
+
     done = prepare_log(
         log,
         out,
@@ -104,7 +104,8 @@ def synth(
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same log.")] = 7,
 ) -> None:
     """A synthetic shop's click log, with the best hit rate that anyone can reach on its Markov part."""
-    shop = SyntheticShop(sessions=sessions, items=items, days=days, seed=seed)
+    categories = max(1, min(MOST_CATEGORIES, items // ITEMS_PER_CATEGORY))
+    shop = SyntheticShop(sessions=sessions, items=items, categories=categories, days=days, seed=seed)
     written = write_log(shop, out)
     console.print(f"{written:,} clicks in {sessions:,} sessions: {out}")
     console.print(

@@ -28,12 +28,13 @@ from nearnext.cli.app import (
     write_json,
 )
 from nearnext.errors import ConfigError
+from nearnext.evaluation.metrics import METRIC_DEFINITIONS
 from nearnext.experiments.compare import Comparison
 from nearnext.experiments.compare import compare as run_comparison
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.single import evaluate_model, fit_model
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
-from nearnext.report.html import write_comparison_report
+from nearnext.report.html import comparison_page, write_report
 from nearnext.report.tables import comparison_table
 
 __all__ = ["compare", "evaluate", "fit", "recommend"]
@@ -93,7 +94,7 @@ def compare(
         write_json(json, result)
         console.print(f"result: {json}")
     if report:
-        write_comparison_report(report, result)
+        write_report(report, comparison_page(result, METRIC_DEFINITIONS))
         console.print(f"report: {report}")
 
 
@@ -101,16 +102,20 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
     protocol, data, audit = result["protocol"], result["data"], result["audit"]
     console.print(
         f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
-        f"{data['test']['first']}, {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
-        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})"
+        f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
+        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
+        soft_wrap=True,
     )
-    console.print(comparison_table(result, k))
+    console.print(comparison_table(result, k, width=console.width))
+    console.print(
+        "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
+    )
+    console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
     if audit["passed"]:
         console.print(f"[green]leak audit passed[/green]: {len(audit['checks'])} checks with planted sessions")
-    else:
-        for check in audit["checks"]:
-            if not check["passed"]:
-                console.print(f"[red]leak audit FAILED[/red]: {check['name']}: {check['detail']}")
+    for check in audit["checks"]:
+        if not check["passed"]:
+            console.print(f"[red]leak audit FAILED[/red]: {check['name']}: {check['detail']}", soft_wrap=True)
     console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
 
 
@@ -197,7 +202,7 @@ def evaluate(
         reading=asdict(event_log.report),
         command=command_line(),
     )
-    console.print(comparison_table(result, result["protocol"]["k"][-1]))
+    console.print(comparison_table(result, result["protocol"]["k"][-1], width=console.width))
     if overlap := result["data"]["earlier_test_sessions"]:
         console.print(
             f"[yellow]{overlap:,} test sessions start before the model's training ended[/yellow]: "
@@ -249,4 +254,5 @@ def recommend(
 
 def _ids(text: str) -> list[str]:
     """Ids separated by commas; an id with a comma stands in double quotes."""
-    return [value for value in next(csv.reader([text], skipinitialspace=True), []) if value]
+    rows: list[list[str]] = list(csv.reader([text], skipinitialspace=True))
+    return [value for row in rows for value in row if value]

@@ -100,7 +100,7 @@ class ParquetReader:
         with data_errors(self.path), self._file:
             wanted = sorted(set(columns.values()))
             for batch in self._file.iter_batches(batch_size=ROWS, columns=wanted, use_threads=False):
-                found = {role: pl.Series(batch.column(name)) for role, name in columns.items()}
+                found: dict[Role, pl.Series] = {role: pl.Series(batch.column(name)) for role, name in columns.items()}
                 yield _typed_chunk(found, done)
                 done += batch.num_rows
 

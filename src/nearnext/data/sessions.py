@@ -169,9 +169,12 @@ class Sessions:
         """
         if self.n_events and self.items.min() == 0:
             raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
-        present, first, counts = np.unique(self.items, return_index=True, return_counts=True)
-        order = np.lexsort((first, -counts))
-        return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(present[order].astype(np.int64) - 1)))
+        counts = self.item_counts()
+        first = np.zeros_like(counts)
+        first[self.items[::-1]] = np.arange(self.n_events)[::-1]  # of equal indices the last assignment stays
+        present = np.flatnonzero(counts)
+        order = np.lexsort((first[present], -counts[present]))
+        return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(present[order] - 1)))
 
     def followed_by(self, later: "Sessions") -> "Sessions":
         """These sessions and then others, in a vocabulary of both: known items keep their index, new ones come after.

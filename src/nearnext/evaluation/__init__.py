@@ -1,1 +1,1 @@
-"""."""
+"""The protocol, the metrics, their significance, and the leak audit."""

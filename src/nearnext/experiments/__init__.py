@@ -1,1 +1,1 @@
-"""."""
+"""What is run: comparisons, statistics, and single models, as plain results."""

@@ -1,1 +1,1 @@
-"""."""
+"""Results for people: terminal tables, figures, and one self-contained HTML page."""

@@ -2,7 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from io import StringIO
 from typing import Any
@@ -55,7 +55,9 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 9.5,
 }
 WIDTH, HEIGHT = 4.8, 3.1  # inches; narrow, so that text stays readable on a phone
-LONGEST_NAME = 26
+LONGEST_NAME, LONGEST_TICK = 26, 6  # characters
+LEGEND_CHARACTERS, LEGEND_MARK_CHARACTERS = 58, 6  # that fit side by side; as wide as a mark and its space
+LEGEND_ROW = 0.2  # inches
 
 
 def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
@@ -200,19 +202,20 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
     >>> prefix_figure("MRR@20", {"pop": {"1": 0.02, "2": 0.03}})[:4]
     '<svg'
     """
+    columns, rows = _legend_shape(values)
     lengths = list(dict.fromkeys(length for line in values.values() for length in line))
 
     def paint(axes: Axes) -> None:
         for number, (name, line) in enumerate(values.items()):
             heights = [line.get(length, float("nan")) for length in lengths]
             axes.plot(range(len(lengths)), heights, label=_label(number, name), linewidth=1.5, **_look(number))
-        axes.set_xticks(range(len(lengths)), lengths)
+        axes.set_xticks(range(len(lengths)), [_short(length, LONGEST_TICK) for length in lengths])
         axes.set_xlabel("clicks given (prefix length)")
         axes.set_ylabel(metric)
         axes.set_ylim(bottom=0)
-        _legend_below(axes)
+        _legend_below(axes, columns)
 
-    return _draw(paint, height=HEIGHT + 0.6)
+    return _draw(paint, height=HEIGHT + LEGEND_ROW * rows)
 
 
 def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
@@ -228,6 +231,7 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
     >>> speed_figure("MRR@20", {"pop": (90_000.0, 0.02), "vsknn": (4_000.0, 0.3)})[:4]
     '<svg'
     """
+    columns, rows = _legend_shape(values)
 
     def paint(axes: Axes) -> None:
         for number, (name, (speed, value)) in enumerate(values.items()):
@@ -239,9 +243,9 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
         axes.margins(0.12)
         axes.set_xlabel("cases per second (logarithmic)")
         axes.set_ylabel(metric)
-        _legend_below(axes)
+        _legend_below(axes, columns)
 
-    return _draw(paint, height=HEIGHT + 0.6)
+    return _draw(paint, height=HEIGHT + LEGEND_ROW * rows)
 
 
 def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT) -> str:
@@ -306,10 +310,18 @@ def _label(number: int, name: str) -> str:
     return "others" if number == len(COLOURS) else _short(name).replace("_", "\u200b_", 1)
 
 
-def _legend_below(axes: Axes) -> None:
+def _legend_shape(names: Collection[str]) -> tuple[int, int]:
+    """Columns and rows of a legend that is no wider than the figure."""
+    entries = min(len(names), len(COLOURS) + 1)
+    widest = max((len(_short(name)) for name in names), default=0)
+    columns = max(1, min(3, LEGEND_CHARACTERS // (widest + LEGEND_MARK_CHARACTERS)))
+    return columns, -(-entries // columns)
+
+
+def _legend_below(axes: Axes, columns: int) -> None:
     if axes.get_legend_handles_labels()[1]:
-        axes.figure.legend(loc="outside lower center", ncols=3, handletextpad=0.4, columnspacing=1.2)
+        axes.figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.4, columnspacing=1.2)
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+def _short(name: str, longest: int = LONGEST_NAME) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

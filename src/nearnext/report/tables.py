@@ -168,7 +168,7 @@ def reading_table(report: Mapping[str, Any]) -> Table:
     table.add_column(style="dim")
     table.add_column(overflow="fold")
     for name, text in reading_rows(report):
-        table.add_row(name, Text(text, style="yellow" if name.startswith("rejected") else ""))
+        table.add_row(Text(name), Text(text, style="yellow" if name.startswith("rejected:") else ""))
     return table
 
 

@@ -1,0 +1,43 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Everything else they install by themselves.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    := out/demo
+LOG    ?=
+
+.PHONY: demo test check bench docs clean
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %d.%d; set PYTHON=python3.x" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
+	touch $(READY)
+
+demo: $(READY)
+	@mkdir -p $(OUT)
+	@if [ -z "$(LOG)" ]; then $(BIN)/nearnext synth $(OUT)/shop.parquet; fi
+	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --json $(OUT)/result.json --report $(OUT)/report.html
+	$(BIN)/nearnext fit "$(or $(LOG),$(OUT)/shop.parquet)" --method vsknn --out $(OUT)/model
+	@echo "The report lies in $(OUT)/report.html. Try the model: $(BIN)/nearnext recommend $(OUT)/model --session ITEM,ITEM"
+
+test: $(READY)
+	$(BIN)/python -m pytest -q
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python benchmarks/session_knn.py
+	$(BIN)/python benchmarks/comparison.py
+	$(BIN)/python benchmarks/reading.py --events 5000000
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) out site .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,118 @@
+"""Events of a log spread over temporary files so that each session or user lies in one of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.arrow import arrow, arrow_ipc
+from nearnext.data.ids import canonical_integers
+from nearnext.data.sessionise import group
+from nearnext.data.sessions import Sessions
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.types import Int64Array
+
+__all__ = ["Partitions", "load_sessions", "save_sessions"]
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Partitions:
+    """A folder of ``n`` partitions of events, each in the order of the log.
+
+    Ids that begin as integers and go on as strings stay in one partition: text that spells an integer is spread like
+    that integer.
+    """
+
+    def __init__(self, folder: Path, n: int) -> None:
+        self._folder = folder
+        self.n = n
+        self._writers: dict[tuple[int, str], Any] = {}
+        self._text: set[str] = set()
+
+    def add(self, chunk: pl.DataFrame) -> None:
+        """Spreads a chunk of events by its first column."""
+        self._text |= {name for name, dtype in chunk.schema.items() if dtype == pl.String}
+        order, offsets = group(_partition_of(chunk.to_series(0), self.n), self.n)
+        spread: pl.DataFrame = chunk[order]
+        for partition in np.flatnonzero(np.diff(offsets)).tolist():
+            begin, end = int(offsets[partition]), int(offsets[partition + 1])
+            self._write(partition, spread[begin:end])
+
+    def _write(self, partition: int, events: pl.DataFrame) -> None:
+        table = cast("Any", events).to_arrow(compat_level=pl.CompatLevel.oldest())
+        kinds = "-".join(str(dtype) for dtype in events.dtypes)
+        key = (partition, kinds)
+        if key not in self._writers:
+            path = self._folder / f"events-{partition}-{kinds}.arrow"
+            self._writers[key] = arrow_ipc.new_stream(str(path), table.schema)
+        self._writers[key].write_table(table)
+
+    def close(self) -> None:
+        """Ends writing."""
+        for writer in self._writers.values():
+            writer.close()
+
+    def __iter__(self) -> Iterator[pl.DataFrame | None]:
+        """Each partition's events, None where it has none; its files are gone afterwards."""
+        for partition in range(self.n):
+            parts: list[pl.DataFrame] = []
+            for number, kinds in self._writers:
+                if number == partition:
+                    path = self._folder / f"events-{partition}-{kinds}.arrow"
+                    parts.append(_load(path))
+                    path.unlink()
+            text = pl.col(sorted(self._text)).cast(pl.String)
+            yield pl.concat([part.with_columns(text) for part in parts]) if parts else None
+
+
+def _load(path: Path) -> pl.DataFrame:
+    with arrow.OSFile(str(path)) as file, arrow_ipc.open_stream(file) as reader:
+        return pl.DataFrame(reader.read_all())
+
+
+def _partition_of(keys: pl.Series, n: int) -> Any:
+    """A partition for each key, the same for an integer and for the text that spells it: [n]."""
+    if keys.dtype == pl.String:
+        numbers = canonical_integers(keys)
+        hashed = keys.hash(seed=0).to_numpy() % np.uint64(n)
+        known = numbers.is_not_null().to_numpy()
+        return np.where(known, _spread(numbers.fill_null(0).to_numpy(), n), hashed).astype(np.int32)
+    return _spread(keys.to_numpy(), n).astype(np.int32)
+
+
+def _spread(keys: Int64Array, n: int) -> Any:
+    return ((keys.view(np.uint64) * GOLDEN) >> np.uint64(32)) % np.uint64(n)
+
+
+def save_sessions(sessions: Sessions, path: Path) -> None:
+    """Writes sessions without their vocabulary: one row per session, its clicks as lists."""
+    offsets = arrow.array(sessions.offsets)
+    ids = cast("Any", sessions.session_ids.to_frame()).to_arrow(compat_level=pl.CompatLevel.oldest())[0]
+    table = arrow.table(
+        {
+            "session_id": ids,
+            "items": arrow.LargeListArray.from_arrays(offsets, arrow.array(sessions.items)),
+            "times": arrow.LargeListArray.from_arrays(offsets, arrow.array(sessions.times)),
+        }
+    ).combine_chunks()
+    with arrow_ipc.new_file(str(path), table.schema) as writer:
+        writer.write_table(table)
+
+
+def load_sessions(path: Path, vocabulary: Vocabulary) -> Sessions:
+    """The sessions written there, in that vocabulary."""
+    with arrow.OSFile(str(path)) as file, arrow_ipc.open_file(file) as reader:
+        table = reader.read_all().combine_chunks()
+    items, times = (table[name].chunk(0) if table.num_rows else None for name in ("items", "times"))
+    if items is None or times is None:
+        return Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64), vocabulary, pl.Series([]))
+    return Sessions(
+        items=items.values.to_numpy(),
+        offsets=items.offsets.to_numpy(),
+        times=times.values.to_numpy(),
+        vocabulary=vocabulary,
+        session_ids=pl.Series("session_id", table["session_id"]),
+    )

@@ -1,0 +1,264 @@
+"""Logs larger than memory: read, cut into sessions, filtered and written as Parquet, a part at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Unpack
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.arrow import arrow_parquet
+from nearnext.data.events import EventLog, EventScan, ReadOptions
+from nearnext.data.filters import Filter, FilterReport, keep_last_clicks
+from nearnext.data.partitions import Partitions, load_sessions, save_sessions
+from nearnext.data.reading import ReadReport
+from nearnext.data.sessionise import GAP, sessionise
+from nearnext.data.sessions import Sessions
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import ConfigError, DataError
+from nearnext.progress import track
+from nearnext.types import Int64Array
+
+__all__ = ["PrepareReport", "prepare"]
+
+PARTITION_EVENTS = 3_000_000
+"""Events of a partition: about half a GiB of memory while it is cut into sessions."""
+EVENT_BYTES = {"bytes": 25, "rows": 1}
+COMPRESSION = 5
+MOST_PARTITIONS = 256
+ROW_GROUP = 1_000_000
+
+
+@dataclass(frozen=True)
+class PrepareReport:
+    """What was written.
+
+    Attributes:
+        out: the Parquet file: columns session_id, item_id, timestamp (microseconds, UTC).
+        read: what was read.
+        filtered: what the filter took away.
+        sessions: sessions written.
+        events: clicks written.
+        items: distinct items written.
+        partitions: parts in which the log was worked on.
+    """
+
+    out: Path
+    read: ReadReport
+    filtered: FilterReport
+    sessions: int
+    events: int
+    items: int
+    partitions: int
+
+
+def prepare(
+    source: object,
+    out: str | Path,
+    *,
+    chosen: Filter | None = None,
+    gap: float = GAP,
+    collapse_repeats: bool = False,
+    partitions: int | None = None,
+    **options: Unpack[ReadOptions],
+) -> PrepareReport:
+    """A sessionised, filtered Parquet file of a log of any size; memory holds one partition and the items.
+
+    Reading the file gives the sessions that filtering the whole log in memory would give. The file appears when it is
+    complete; nothing is left beside it when the work is broken off.
+
+    Args:
+        source: the log; it and the options as in `read_events`.
+        out: the Parquet file to write.
+        chosen: sessions and items to use; by default sessions of 2 or more clicks.
+        gap: as in `sessionise`.
+        collapse_repeats: as in `sessionise`.
+        partitions: parts to work on one after another; by default chosen from the size of the log.
+        **options: see `ReadOptions`.
+
+    Raises:
+        DataError: nothing usable is read or left, or the file cannot be written.
+        ConfigError: an option has an impossible value.
+
+    >>> from tempfile import mkdtemp
+    >>> log = pl.DataFrame({"session_id": [1, 1, 2], "item_id": [7, 8, 7], "timestamp": [100, 101, 102]})
+    >>> report = prepare(log, Path(mkdtemp()) / "clicks.parquet")
+    >>> report.sessions, report.filtered.short_sessions
+    (1, 1)
+    """
+    if partitions is not None and partitions < 1:
+        raise ConfigError(f"the number of partitions must be at least 1, found {partitions}")
+    scan = EventScan(source, options)
+    target = _checked_target(Path(out), scan)
+    try:
+        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
+            parts = Partitions(Path(folder), partitions or _n_partitions(scan))
+            return _prepared(scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {target}: {error.strerror or error}; free some space or name another folder"
+        ) from error
+
+
+def _checked_target(out: Path, scan: EventScan) -> Path:
+    if out.is_dir():
+        raise DataError(f"cannot write {out}: it is a folder; name a file")
+    if not out.parent.is_dir():
+        raise DataError(f"cannot write {out}: there is no folder {out.parent}; create it first")
+    if any(file.resolve() == out.resolve() for file in scan.files):
+        raise DataError(f"{out} is the log itself; name another file to write")
+    return out
+
+
+def _n_partitions(scan: EventScan) -> int:
+    """Partitions of about 3 million events, guessed from the size of the log."""
+    events = 0.0
+    for reader in scan.readers():
+        packed = any(reader.where.lower().endswith(suffix) for suffix in (".gz", ".bz2", ".zst", ".zstd"))
+        events += reader.work / EVENT_BYTES[reader.unit] * (COMPRESSION if packed else 1)
+    return int(np.clip(np.ceil(events / PARTITION_EVENTS), 1, MOST_PARTITIONS))
+
+
+def _prepared(
+    scan: EventScan,
+    parts: Partitions,
+    folder: Path,
+    target: Path,
+    chosen: Filter,
+    gap: float,
+    collapse_repeats: bool,
+) -> PrepareReport:
+    for chunk in scan:
+        parts.add(chunk)
+    parts.close()
+    work = _Filtering(folder, chosen)
+    with track("cutting sessions", parts.n, "parts") as advance:
+        for events in parts:
+            if events is not None:
+                work.take(sessionise(EventLog(events, scan.report), gap=gap, collapse_repeats=collapse_repeats))
+            advance(1)
+    work.finish()
+    if work.counts.sum() == 0:
+        raise DataError(
+            f"no sessions are left of {scan.name} after the filter (length {chosen.min_length}, support "
+            f"{chosen.min_support}); lower the filters or give a longer log"
+        )
+    n_sessions = _write(work, folder / target.name)
+    (folder / target.name).replace(target)
+    return PrepareReport(
+        out=target,
+        read=scan.report,
+        filtered=work.report,
+        sessions=n_sessions,
+        events=int(work.counts.sum()),
+        items=int(np.count_nonzero(work.counts)),
+        partitions=parts.n,
+    )
+
+
+class _Filtering:
+    """A filter over partitions of sessions: what is counted over all of them, while they lie on disk.
+
+    Attributes:
+        vocabulary: every item so far; its order never changes, it only grows.
+        counts: clicks that are left of each item index: [I + 1].
+        report: what the filter took away so far.
+    """
+
+    def __init__(self, folder: Path, chosen: Filter) -> None:
+        self._folder = folder
+        self._chosen = chosen
+        self._files: list[Path] = []
+        self.vocabulary = Vocabulary.of([])
+        self.counts: Int64Array = np.zeros(1, np.int64)
+        self.report = FilterReport()
+
+    def __iter__(self) -> Iterator[Sessions]:
+        for file in self._files:
+            yield load_sessions(file, self.vocabulary)
+
+    def take(self, sessions: Sessions) -> None:
+        """Cuts a partition's sessions to their last clicks, drops short ones and counts the clicks that are left."""
+        lengths = sessions.lengths
+        if self._chosen.max_length is not None:
+            sessions = keep_last_clicks(sessions, self._chosen.max_length)
+        cut = lengths - sessions.lengths
+        kept = sessions.select(sessions.lengths >= self._chosen.min_length)
+        self.report = replace(
+            self.report,
+            short_sessions=self.report.short_sessions + sessions.n_sessions - kept.n_sessions,
+            cut_sessions=self.report.cut_sessions + int(np.count_nonzero(cut)),
+            cut_clicks=self.report.cut_clicks + int(cut.sum()),
+        )
+        self._learn(kept.vocabulary.ids)
+        kept = kept.with_vocabulary(self.vocabulary)
+        self.counts += kept.item_counts()
+        file = self._folder / f"sessions-{len(self._files)}.arrow"
+        save_sessions(kept, file)
+        self._files.append(file)
+
+    def _learn(self, ids: pl.Series) -> None:
+        known = self.vocabulary.ids if len(self.vocabulary) else ids.clear()
+        new = ids.filter(~ids.is_in(known.implode()))
+        self.vocabulary = Vocabulary(pl.concat([known, new]))
+        self.counts = np.append(self.counts, np.zeros(len(new), np.int64))
+
+    def finish(self) -> None:
+        """Applies the support filter, once or until nothing changes, as `apply_filter` does."""
+        while self._chosen.min_support > 1 and self._sweep() and self._chosen.mode == "iterated":
+            pass
+
+    def _sweep(self) -> int:
+        """Drops clicks on rare items, then short sessions; the clicks that went."""
+        before = int(self.counts.sum())
+        supported = self.counts >= self._chosen.min_support
+        self.counts = np.zeros_like(self.counts)
+        rare = short = 0
+        with track("filtering", len(self._files), "parts") as advance:
+            for file, sessions in zip(self._files, self, strict=True):
+                frequent = sessions.keep_events(supported[sessions.items])
+                kept = frequent.select(frequent.lengths >= self._chosen.min_length)
+                rare += sessions.n_events - frequent.n_events
+                short += sessions.n_sessions - kept.n_sessions
+                self.counts += kept.item_counts()
+                if kept.n_events < sessions.n_events:
+                    save_sessions(kept, file)
+                advance(1)
+        self.report = replace(
+            self.report,
+            rare_clicks=self.report.rare_clicks + rare,
+            short_sessions=self.report.short_sessions + short,
+        )
+        return before - int(self.counts.sum())
+
+
+def _write(work: _Filtering, path: Path) -> int:
+    """Writes what is left as Parquet; the number of sessions."""
+    n_sessions = 0
+    writer: Any = None
+    try:
+        for sessions in work:
+            n_sessions += sessions.n_sessions
+            for begin in range(0, sessions.n_events, ROW_GROUP):
+                table = _table(sessions, begin, begin + ROW_GROUP)
+                writer = writer or arrow_parquet.ParquetWriter(str(path), table.schema, compression="zstd")
+                writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+    return n_sessions
+
+
+def _table(sessions: Sessions, begin: int, end: int) -> Any:
+    """Clicks begin..end − 1 as rows."""
+    owner = np.searchsorted(sessions.offsets, np.arange(begin, min(end, sessions.n_events)), side="right") - 1
+    frame: Any = pl.DataFrame(
+        {
+            "session_id": sessions.session_ids.gather(owner),
+            "item_id": sessions.vocabulary.ids.gather(sessions.items[begin:end].astype(np.int64) - 1),
+            "timestamp": pl.Series(sessions.times[begin:end]).cast(pl.Datetime("us", "UTC")),
+        }
+    )
+    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

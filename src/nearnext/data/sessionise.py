@@ -1,0 +1,170 @@
+"""Events into sessions: by session id, or cut per user by inactivity, over the whole log."""
+
+from dataclasses import replace
+from typing import Any, Unpack, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from nearnext.data.arrow import arrow
+from nearnext.data.events import EventLog, ReadOptions, read_events
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import ConfigError, DataError
+from nearnext.progress import track
+from nearnext.types import Int64Array
+
+__all__ = ["GAP", "group", "read_sessions", "sessionise"]
+
+GAP = 1800.0
+"""Seconds: a longer pause of a user begins a new session."""
+
+Codes = NDArray[np.int32]
+Positions = NDArray[np.signedinteger[Any]]
+"""int32 where that is enough."""
+
+
+def group(codes: Codes, n_groups: int) -> tuple[Positions, Int64Array]:
+    """Positions sorted by group, in their old order within each, and where each group begins: [n], [n_groups + 1].
+
+    Counting sort, linear in n.
+
+    >>> order, offsets = group(np.array([1, 0, 1], dtype=np.int32), 2)
+    >>> order.tolist(), offsets.tolist()
+    ([1, 0, 2], [0, 1, 3])
+    """
+    size = len(codes)
+    positions = _smallest(np.arange(size))
+    entries: Any = sparse.coo_array((np.ones(size, np.int8), (codes, positions)), shape=(n_groups, max(size, 1)))
+    rows: Any = entries.tocsr()
+    return rows.indices, rows.indptr.astype(np.int64)
+
+
+def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool = False) -> Sessions:
+    """The sessions of a log, in order of their start; equal starts keep the order of first appearance.
+
+    With session ids, events of one id are one session. Otherwise a session of a user ends where the pause until the
+    next event is longer than ``gap``; the n-th session of user u is called ``u:n``. Inside a session events are in
+    order of time; equal times keep the log's order.
+
+    Args:
+        log: the events.
+        gap: seconds, used where the log has no session ids.
+        collapse_repeats: whether consecutive clicks of a session on one item become its first.
+
+    Raises:
+        DataError: the log has no events.
+        ConfigError: the gap is negative.
+
+    >>> events = {"user": ["u", "u", "u"], "item": ["a", "b", "c"], "ts": [1.4e9, 1.4e9 + 1800, 1.4e9 + 3601]}
+    >>> sessions = sessionise(read_events(pl.DataFrame(events)))
+    >>> sessions.session_ids.to_list(), sessions.raw(0)
+    (['u:1', 'u:2'], ['a', 'b'])
+    """
+    if not gap >= 0:
+        raise ConfigError(f"the session gap must not be negative, found {gap}; give it in seconds")
+    if log.frame.height == 0:
+        raise DataError("the log has no events, so there are no sessions; give a log with clicks")
+    with track("cutting sessions", log.frame.height, "events") as advance:
+        sessions = _grouped(log.frame, gap)
+        if collapse_repeats:
+            sessions = collapsed(sessions)
+        sessions = sessions.reindexed()
+        advance(log.frame.height)
+    return sessions
+
+
+def _grouped(frame: pl.DataFrame, gap: float) -> Sessions:
+    """Sessions in a vocabulary ordered by first appearance; large arrays live only as long as they are needed."""
+    key = frame.columns[0]
+    times = frame["time"].to_numpy()
+    order, offsets, ids = _by_owner_and_time(frame[key], times)
+    times = times[order]
+    if key == "user_id":
+        ids, offsets = _cut(ids, offsets, times, gap)
+    arrangement = np.lexsort((np.minimum.reduceat(order, offsets[:-1]), times[offsets[:-1]]))
+    if np.any(arrangement[1:] < arrangement[:-1]):
+        moved, offsets = _moved(offsets, arrangement, order.dtype)
+        order, times, ids = order[moved], times[moved], ids.gather(arrangement)
+        del moved
+    codes, vocabulary = _encode(frame["item_id"])
+    items = codes[order]
+    del codes, order
+    items += 1
+    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id"))
+
+
+def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
+    """Codes from 0 in order of first appearance, and the id of each."""
+    column = cast("Any", ids.to_frame()).to_arrow(compat_level=pl.CompatLevel.oldest())[0]
+    encoded = column.combine_chunks().dictionary_encode()
+    arrow.default_memory_pool().release_unused()  # the hash table is as large as everything else here
+    return encoded.indices.to_numpy(zero_copy_only=True), pl.Series(ids.name, encoded.dictionary)
+
+
+def _by_owner_and_time(owners: pl.Series, times: Int64Array) -> tuple[Positions, Int64Array, pl.Series]:
+    """Positions sorted by owner, then time, then the log's order; where each owner begins; the owners."""
+    codes, names = _encode(owners)
+    if np.all(times[1:] >= times[:-1]):
+        return *group(codes, len(names)), names
+    by_time = _smallest(np.argsort(times, kind="stable"))
+    order, offsets = group(codes[by_time], len(names))
+    return by_time[order], offsets, names
+
+
+def _moved(offsets: Int64Array, arrangement: Int64Array, dtype: np.dtype[Any]) -> tuple[Positions, Int64Array]:
+    """The old position of each event once sessions are rearranged, and the new offsets."""
+    lengths = np.diff(offsets)[arrangement]
+    new_offsets = np.concatenate([[0], np.cumsum(lengths)])
+    moved = np.repeat((offsets[arrangement] - new_offsets[:-1]).astype(dtype), lengths)
+    moved += np.arange(len(moved), dtype=dtype)
+    return moved, new_offsets
+
+
+def _smallest(positions: Int64Array) -> Positions:
+    return positions.astype(np.int32) if len(positions) < np.iinfo(np.int32).max else positions
+
+
+def _cut(users: pl.Series, offsets: Int64Array, times: Int64Array, gap: float) -> tuple[pl.Series, Int64Array]:
+    """Session ids, and where sessions begin: at each user and after each pause longer than the gap."""
+    begins = np.zeros(len(times), np.bool_)
+    begins[1:] = np.diff(times) > gap * MICROSECONDS
+    begins[offsets[:-1]] = True
+    starts = np.flatnonzero(begins)
+    owner = np.searchsorted(offsets, starts, side="right") - 1
+    first = np.searchsorted(starts, offsets[:-1])
+    number = np.arange(len(starts)) - first[owner] + 1
+    ids = pl.select(
+        pl.concat_str(users.gather(owner).cast(pl.String), pl.lit(":"), pl.Series(number).cast(pl.String)).alias("id")
+    )["id"]
+    return ids.alias("session_id"), np.append(starts, len(times))
+
+
+def collapsed(sessions: Sessions) -> Sessions:
+    """Sessions in which consecutive clicks on one item are one click, the first.
+
+    >>> collapsed(Sessions.of([["a", "a", "b", "a"]])).raw(0)
+    ['a', 'b', 'a']
+    """
+    kept = np.ones(sessions.n_events, np.bool_)
+    kept[1:] = sessions.items[1:] != sessions.items[:-1]
+    kept[sessions.offsets[:-1]] = True
+    return replace(sessions) if kept.all() else sessions.keep_events(kept)
+
+
+def read_sessions(
+    source: object, *, gap: float = GAP, collapse_repeats: bool = False, **options: Unpack[ReadOptions]
+) -> Sessions:
+    """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
+
+    Raises:
+        DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
+        ConfigError: an unknown option value.
+
+    >>> frame = pl.DataFrame({"SessionId": [1, 1, 2], "ItemId": [7, 8, 7], "Time": [1.4e9, 1.4e9, 1.5e9]})
+    >>> read_sessions(frame).raw(0)
+    [7, 8]
+    """
+    return sessionise(read_events(source, **options), gap=gap, collapse_repeats=collapse_repeats)

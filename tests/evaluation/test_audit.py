@@ -1,0 +1,145 @@
+"""The leak audit passes honest methods, and catches each kind of leak that it is there for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+import numpy as np
+import pytest
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.data.splits import Split, split_at
+from nearnext.evaluation.audit import Verdict, audit_split
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.popularity import Pop
+from nearnext.recommenders.registry import BASELINES, make_recommender
+from nearnext.recommenders.rules import Markov
+from nearnext.types import IndexArray, ScoreArray
+
+LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(120)])
+N_TRAIN = 90
+
+
+def resplit(planted: Sessions) -> Split:
+    return split_at(LOG.followed_by(planted), N_TRAIN)
+
+
+def verdict_on(
+    method: Recommender, make: Callable[[], Recommender], again: Callable[[Sessions], Split] = resplit
+) -> Verdict:
+    split = split_at(LOG, N_TRAIN)
+    return audit_split(split, again, [(method.fit(split.train), 0.0)], refit=lambda _, train: make().fit(train))
+
+
+def failed(verdict: Verdict) -> list[str]:
+    return [check.name for check in verdict.checks if not check.passed]
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_honest_methods_pass(name: str):
+    verdict = verdict_on(make_recommender(name), lambda: make_recommender(name))
+    assert verdict.passed, verdict.checks
+    assert len(verdict.checks) == 5
+
+
+def test_a_vocabulary_of_the_whole_log_is_caught():
+    def leaky(planted: Sessions) -> Split:
+        grown = LOG.followed_by(planted)
+        split = split_at(grown, N_TRAIN)
+        return replace(split, train=split.train.with_vocabulary(grown.reindexed().vocabulary))
+
+    assert "training data, vocabulary and item counts" in failed(verdict_on(Pop(), Pop, leaky))
+
+
+def test_a_split_that_moves_with_later_data_is_caught():
+    def leaky(planted: Sessions) -> Split:
+        grown = LOG.followed_by(planted)
+        return split_at(grown, grown.n_sessions * 3 // 4)
+
+    names = failed(verdict_on(Markov(), Markov, leaky))
+    assert "training data, vocabulary and item counts" in names
+    assert "markov-1: what was learned" in names
+
+
+@dataclass(eq=False)
+class Peeking(Recommender):
+    """Recommends the click that follows the prefix in memory: the answer."""
+
+    name: ClassVar[str] = "peeking"
+
+    def _learn(self, sessions: Sessions) -> None: ...
+
+    def _state(self) -> State:
+        return {}
+
+    def _restore(self, state: State) -> None: ...
+
+    def _ranker(self) -> RankChunk:
+        def rank_chunk(prefixes: Prefixes, _request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            items[:, 0] = prefixes.items[np.minimum(prefixes.ends, len(prefixes.items) - 1)]
+            scores[:, 0] = 1.0
+            return (items[:, 0] > 0).astype(np.int32)
+
+        return rank_chunk
+
+
+def test_a_method_that_peeks_behind_the_prefix_is_caught():
+    assert "no look-ahead inside test sessions" in failed(verdict_on(Peeking(), Peeking))
+
+
+@dataclass(eq=False)
+class Learning(Peeking):
+    """Recommends the item that it has met most often while ranking: it learns from the test sessions."""
+
+    name: ClassVar[str] = "learning"
+    met: IndexArray = field(init=False, repr=False)
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.met = np.zeros(sessions.n_items + 1, dtype=np.int32)
+
+    def _ranker(self) -> RankChunk:
+        def rank_chunk(prefixes: Prefixes, _request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            np.add.at(self.met, prefixes.items[prefixes.starts], 1)
+            items[:, 0] = 1 + np.argmax(self.met[1:])
+            scores[:, 0] = self.met.max()
+            return np.ones(len(prefixes), dtype=np.int32)
+
+        return rank_chunk
+
+
+def test_a_method_that_learns_from_other_test_sessions_is_caught():
+    assert "no learning from other test sessions" in failed(verdict_on(Learning(), Learning))
+
+
+@dataclass(eq=False)
+class Deaf(Peeking):
+    """Always the same list, whatever it is fitted on: an audit could not see a leak through it."""
+
+    name: ClassVar[str] = "deaf"
+
+    def _ranker(self) -> RankChunk:
+        def rank_chunk(prefixes: Prefixes, _request: Request, items: IndexArray, _scores: ScoreArray) -> IndexArray:
+            items[:, 0] = self.vocabulary.encode(["i0"])[0]
+            return np.ones(len(prefixes), dtype=np.int32)
+
+        return rank_chunk
+
+
+def test_the_control_runs_on_what_was_refitted():
+    checks = {check.name: check for check in verdict_on(Deaf(), Deaf).checks}
+    control = checks["control: the audit notices decoys planted before the cut"]
+    assert "deaf" in control.detail
+
+
+def test_integer_ids_at_the_end_of_their_range_leave_room_for_decoys():
+    top = np.iinfo(np.int64).max
+    log = Sessions.of([[top, 1], [1, top]] * 10)
+    split = split_at(log, 15)
+    verdict = audit_split(
+        split,
+        lambda planted: split_at(log.followed_by(planted), 15),
+        [(Pop().fit(split.train), 0.0)],
+        refit=lambda _, train: Pop().fit(train),
+    )
+    assert verdict.passed, verdict.checks

@@ -1,0 +1,119 @@
+import sys
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from nearnext.errors import ConfigError
+from nearnext.report.figures import (
+    daily_figure,
+    interval_figure,
+    length_figure,
+    popularity_figure,
+    prefix_figure,
+    recurring_figure,
+    speed_figure,
+)
+
+DAYS = np.array(["2025-01-30", "2025-01-31", "2025-02-01"], dtype="datetime64[D]")
+FIGURES: dict[str, Callable[[], str]] = {
+    "lengths": lambda: length_figure({"before": np.array([0, 0.5, 0.5]), "after": np.array([0, 0, 1.0])}),
+    "recurring": lambda: recurring_figure({"log": np.full(11, 1 / 11)}),
+    "daily": lambda: daily_figure(DAYS, np.array([3, 0, 12_000])),
+    "popularity": lambda: popularity_figure(np.arange(1_000)),
+    "interval": lambda: interval_figure("MRR@20", {"pop": (0.1, 0.05, 0.15), "sknn": (0.3, None, None)}),
+    "prefix": lambda: prefix_figure("MRR@20", {"pop": {"1": 0.1, "2+": 0.2}, "sknn": {"1": 0.3}}),
+    "speed": lambda: speed_figure("MRR@20", {"pop": (1e6, 0.1), "sknn": (900.0, 0.3)}),
+}
+
+
+def words(svg: str) -> list[str]:
+    """The texts of a figure; parsing proves that it is well-formed on its own."""
+    return [text for text in ET.fromstring(svg).itertext() if text.strip()]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_figures_are_deterministic_self_contained_elements(name: str) -> None:
+    first, second = FIGURES[name](), FIGURES[name]()
+    assert first == second
+    assert first.startswith("<svg")
+    assert first.endswith("</svg>")
+    assert "viewBox" in first
+    assert "<image" not in first
+    assert '<g id="' not in first
+    assert "<metadata" not in first
+    assert words(first)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_global_settings_of_matplotlib_are_neither_used_nor_changed(name: str) -> None:
+    with mpl.rc_context({"font.size": 33.0, "axes.facecolor": "red"}):
+        theirs = dict(mpl.rcParams)
+        figure = FIGURES[name]()
+        assert dict(mpl.rcParams) == theirs
+    assert figure == FIGURES[name]()
+
+
+def test_names_are_shown_as_they_are_whatever_they_hold() -> None:
+    name = "<script>$x^2$ & _é商"
+    for svg in (
+        interval_figure("MRR@20", {name: (0.1, None, None)}),
+        prefix_figure("MRR@20", {name: {"1": 0.1}, "_hidden": {"1": 0.2}}),
+        speed_figure("MRR@20", {name: (10.0, 0.1)}),
+        length_figure({name: np.array([0, 1.0]), "other": np.array([0, 1.0])}),
+    ):
+        assert "<script" not in svg
+        assert any("<script>$x^2$ &" in text for text in words(svg))
+    assert any("hidden" in text for text in words(prefix_figure("MRR@20", {"_hidden": {"1": 0.2}})))
+
+
+def test_long_sessions_share_the_last_bar() -> None:
+    shares = np.zeros(101)
+    shares[[1, 3, 100]] = 0.25, 0.5, 0.25
+    assert "3+" in words(length_figure({"log": shares}, longest=3))
+    short = words(length_figure({"log": np.array([0, 0.5, 0.5])}, longest=3))
+    assert "2" in short
+    assert not any("+" in text for text in short)
+
+
+def test_methods_are_ranked_from_the_top() -> None:
+    svg = interval_figure(
+        "MRR@20", {"low": (0.1, 0.0, 0.2), "high": (0.3, 0.2, 0.4), "unknown": (float("nan"), None, None)}
+    )
+    rows = [text for text in words(svg) if text in ("low", "high", "unknown")]
+    assert rows == ["high", "low"]
+
+
+def test_many_methods_share_one_grey_entry_of_the_legend() -> None:
+    values = {f"method {number}": {"1": 0.1, "2": 0.2} for number in range(12)}
+    found = words(prefix_figure("MRR@20", values))
+    assert [text for text in found if text.startswith("method")] == [f"method {number}" for number in range(8)]
+    assert found.count("others") == 1
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: length_figure({"log": np.array([], dtype=np.float64)}),
+        lambda: recurring_figure({"log": np.zeros(11)}),
+        lambda: popularity_figure(np.array([], dtype=np.int64)),
+        lambda: popularity_figure(np.array([5])),
+        lambda: daily_figure(DAYS[:1], np.array([0])),
+        lambda: interval_figure("MRR@20", {}),
+        lambda: prefix_figure("MRR@20", {}),
+        lambda: speed_figure("MRR@20", {}),
+        lambda: speed_figure("MRR@20", {"pop": (5.0, 0.0)}),
+    ],
+)
+def test_little_or_nothing_to_draw_is_still_a_figure(draw: Callable[[], str]) -> None:
+    assert draw().startswith("<svg")
+
+
+def test_missing_matplotlib_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(
+        ConfigError, match=r"figures need matplotlib; install it with: pip install 'nearnext\[report\]'"
+    ):
+        FIGURES["prefix"]()
