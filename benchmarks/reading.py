@@ -28,8 +28,8 @@ begin = time.perf_counter()
 report = prepare(sys.argv[1], sys.argv[2], chosen=Filter(min_length=2, min_support=5))
 seconds = time.perf_counter() - begin
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
-print(json.dumps({"rows": report.read.rows, "seconds": seconds, "peak_rss_mib": peak / 1024, "sessions": report.sessions,
-                  "events": report.events, "items": report.items, "partitions": report.partitions}))
+found = {name: getattr(report, name) for name in ("sessions", "events", "items", "partitions")}
+print(json.dumps({"rows": report.read.rows, "seconds": seconds, "peak_rss_mib": peak / 1024} | found))
 """
 
 

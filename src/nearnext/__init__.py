@@ -4,8 +4,8 @@
 >>> log = nearnext.Sessions.of([["sku-1", "sku-9"], ["sku-9", "sku-4"], ["sku-1", "sku-9", "sku-4"]] * 10)
 >>> train, test = nearnext.split_last(log, fraction=0.1)
 >>> recommender = nearnext.VSKNN().fit(train)
->>> recommender.recommend([["sku-1", "sku-9"]], k=1)[0].items
-['sku-9']
+>>> recommender.recommend([["sku-1", "sku-9"]], k=1, exclude_seen=True)[0].items
+['sku-4']
 >>> round(nearnext.evaluate(recommender, test, k=2).values()["HitRate@2"], 2)
 1.0
 """

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 
@@ -17,7 +19,15 @@ def test_hidden_units_are_linear_tanh_linear() -> None:
     torch.testing.assert_close(encoder(embeddings), hidden @ weights["4.weight"].mT + weights["4.bias"])
 
 
-@pytest.mark.parametrize("options", [{"dim": 0}, {"hidden": -1}])
-def test_numbers_out_of_range_are_refused(options: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match="must be a whole number of at least"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
+        ({"hidden": -1}, "hidden must be a whole number of at least 0, found -1"),
+        ({"initial_std": 0.0}, "initial_std must be above 0 and finite, found 0.0"),
+        ({"initial_std": float("nan")}, "initial_std must be above 0 and finite, found nan"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         ItemTower(**options)

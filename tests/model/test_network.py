@@ -6,7 +6,7 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DISTANCES, DistanceName, all_pairs
-from nearnext.model.encoders import ENCODERS, GRU, MaxPool, encoder_named
+from nearnext.model.encoders import ENCODERS, GRU, EncoderConfig, MaxPool, encoder_named
 from nearnext.model.items import ItemTower
 from nearnext.model.network import SessionItemNetwork
 
@@ -140,9 +140,18 @@ def test_inputs_are_unmodified() -> None:
     assert torch.equal(clicks, before)
 
 
-def test_items_start_about_one_long() -> None:
-    towers = SessionItemNetwork(500, ItemTower(100), MaxPool(100), distance="euclidean")
-    assert towers.encode_items().square().sum(1).mean().item() == pytest.approx(1.0, abs=0.05)
+@pytest.mark.parametrize(
+    ("encoder", "initial_std", "expected"),
+    [(MaxPool(100), None, 0.1), (GRU(100, hidden=4), None, 1.0), (MaxPool(100), 0.5, 0.5), (GRU(100), 0.5, 0.5)],
+)
+def test_embeddings_start_at_the_scale_that_suits_the_encoder(
+    encoder: EncoderConfig, initial_std: float | None, expected: float
+) -> None:
+    torch.manual_seed(1)
+    towers = SessionItemNetwork(500, ItemTower(100, initial_std=initial_std), encoder, common_embedding=False)
+    assert towers.click_embedding is not None
+    for table in (towers.item_embedding, towers.click_embedding):
+        assert table.weight[1:].std().item() == pytest.approx(expected, rel=0.02)
 
 
 def test_weights_are_stored_once_and_come_back() -> None:

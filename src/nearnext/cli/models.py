@@ -65,7 +65,7 @@ def compare(
     filter_mode: FilterMode = "paper",
     max_length: MaxLength = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 7,
-    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 1000,
+    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
     threads: Threads = 0,
     json: JsonFile = None,
     report: ReportFile = None,

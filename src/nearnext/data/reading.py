@@ -84,9 +84,19 @@ class Reading:
         self._columns = self._columns or layout.columns
 
     def usable(self, chunk: Chunk) -> pl.DataFrame:
-        """The events of a chunk; the rows that are none are counted."""
+        """The events of a chunk; the rows that are none are counted.
+
+        Raises:
+            DataError: a column holds values of a wrong type.
+        """
         reader = self._reader
         assert reader is not None  # noqa: S101 - enter comes first
+        try:
+            return self._usable(chunk, reader)
+        except DataError as error:
+            raise DataError(f"{reader.where}: {error}") from error
+
+    def _usable(self, chunk: Chunk, reader: LogReader) -> pl.DataFrame:
         frame = chunk.frame
         selected = self._selected(frame)
         times = self._clock.read(frame["time"], frame["date"] if "date" in frame.columns else None)
@@ -120,6 +130,8 @@ class Reading:
         selected = np.ones(frame.height, np.bool_)
         if "event" not in frame.columns:
             return selected
+        if frame["event"].dtype.is_nested():
+            raise DataError(f"expected words as event types, found values of type {frame['event'].dtype}")
         types = frame["event"].cast(pl.String).fill_null("(none)")
         counts = types.value_counts(name="count")
         self._event_types.update(dict(zip(counts["event"].to_list(), counts["count"].to_list(), strict=True)))

@@ -11,7 +11,16 @@ from nearnext.data.filters import Filter, FilterReport, apply_filter
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError, DataError
 
-__all__ = ["Split", "UnknownRule", "split_at", "split_days", "split_last", "split_parts", "split_windows", "time_windows"]
+__all__ = [
+    "Split",
+    "UnknownRule",
+    "split_at",
+    "split_days",
+    "split_last",
+    "split_parts",
+    "split_windows",
+    "time_windows",
+]
 
 UnknownRule = Literal["miss", "drop"]
 DAY = 86_400 * MICROSECONDS
@@ -107,9 +116,7 @@ def split_parts(
     )
 
 
-def split_at(
-    sessions: Sessions, n_train: int, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
-) -> Split:
+def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, unknown: UnknownRule = "miss") -> Split:
     """The first ``n_train`` sessions by start time (equal starts keep the log's order) against all later ones.
 
     Raises:
@@ -124,7 +131,9 @@ def split_at(
             f"{sessions.n_sessions - n_train} for testing; both need at least one"
         )
     order = np.argsort(sessions.starts, kind="stable")
-    return split_parts(sessions.select(order[:n_train]), sessions.select(order[n_train:]), chosen=chosen, unknown=unknown)
+    return split_parts(
+        sessions.select(order[:n_train]), sessions.select(order[n_train:]), chosen=chosen, unknown=unknown
+    )
 
 
 def split_last(

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.arrow import arrow, arrow_compute
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
 __all__ = ["Clock", "Times"]
@@ -96,7 +96,11 @@ class Clock:
         return ", ".join(f"{kind} ({share:.0f}%)" if share >= 1 else f"{kind} (<1%)" for kind, share in shares)
 
     def read(self, raw: pl.Series, day: pl.Series | None = None) -> Times:
-        """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date."""
+        """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date.
+
+        Raises:
+            DataError: values that are no times, such as lists.
+        """
         reading = _Reading(len(raw))
         _parse(raw, reading)
         if day is not None:
@@ -186,8 +190,10 @@ def _parse(raw: pl.Series, reading: _Reading) -> None:
         raw = raw.cast(pl.Float64).fill_nan(None)
         reading.missing = raw.is_null().to_numpy()
         _number(reading, everything, raw)
-    else:
+    elif raw.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Decimal, pl.Null):
         _parse_text(raw.cast(pl.String), reading)
+    else:
+        raise DataError(f"expected numbers, ISO 8601 text or timestamps as times, found values of type {raw.dtype}")
 
 
 def _parse_text(raw: pl.Series, reading: _Reading) -> None:

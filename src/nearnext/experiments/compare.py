@@ -49,7 +49,7 @@ class Comparison:
     plan: SplitPlan = field(default_factory=SplitPlan)
     ks: tuple[int, ...] = DEFAULT_CUTOFFS
     seed: int = 7
-    replicates: int = 1000
+    replicates: int = 2000
     threads: int | None = None
 
     def __post_init__(self) -> None:

@@ -19,7 +19,9 @@ class SessionItemNetwork(nn.Module):
     """Embeddings of sessions and of items in one metric space.
 
     For the cosine distance both towers end in an L2 normalisation; for the Euclidean ones the space is unbounded.
-    Embeddings start as normal values of standard deviation 1/√D, so that items are about 1 long whatever D is.
+    Embeddings start as normal values, of standard deviation 1 where the session encoder has weights of its own, which
+    are initialised for such inputs, and 1/√D where it has none: Adam turns short embeddings faster, and the table is
+    then all there is to learn. ``item.initial_std`` overrides it.
 
     Args:
         n_items: number I of known items, indexed 1..I; index 0 is padding or an unknown item.
@@ -59,10 +61,12 @@ class SessionItemNetwork(nn.Module):
         self.n_items = n_items
         self.distance: DistanceName = distance
         self.max_length = max_length
-        self.item_embedding = _embedding_table(n_items, item.dim)
-        self.click_embedding = None if common_embedding else _embedding_table(n_items, item.dim)
-        self.item_encoder = item.build()
         self.session_encoder = encoder.build(item.dim)
+        self.item_encoder = item.build()
+        weighted = any(True for _ in self.session_encoder.parameters())
+        std = item.initial_std or (1.0 if weighted else item.dim**-0.5)
+        self.item_embedding = _embedding_table(n_items, item.dim, std)
+        self.click_embedding = None if common_embedding else _embedding_table(n_items, item.dim, std)
 
     def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of sessions and of their candidate items, in one call as data-parallel training needs it.
@@ -126,11 +130,11 @@ class SessionItemNetwork(nn.Module):
                 )
 
 
-def _embedding_table(n_items: int, dim: int) -> nn.Embedding:
+def _embedding_table(n_items: int, dim: int, std: float) -> nn.Embedding:
     # The padding row gets no gradient, hence stays zero.
     table = nn.Embedding(n_items + 1, dim, padding_idx=0)
     with torch.no_grad():
-        table.weight.normal_(std=dim**-0.5)[0] = 0.0
+        table.weight.normal_(std=std)[0] = 0.0
     return table
 
 

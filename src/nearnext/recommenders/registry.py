@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
 from nearnext.recommenders.popularity import Pop, SessionPop
 from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
@@ -18,7 +19,8 @@ BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vs
 """Names of the classical methods, the simplest first."""
 
 RECOMMENDERS: dict[str, type[Recommender]] = {
-    method.name: method for method in (Pop, SessionPop, Markov, AssociationRules, SequentialRules, SKNN, VSKNN, VSTAN)
+    method.name: method
+    for method in (Pop, SessionPop, Markov, AssociationRules, SequentialRules, SKNN, VSKNN, VSTAN, GRU4Rec)
 }
 """Every recommender by the name it has on the command line and in results."""
 

@@ -55,6 +55,7 @@ STYLE: dict[str, Any] = {
     "ytick.labelsize": 9.5,
 }
 WIDTH, HEIGHT = 4.8, 3.1  # inches; narrow, so that text stays readable on a phone
+CROWDED_TICKS = 10  # more labels than that need a smaller type
 LONGEST_NAME, LONGEST_TICK = 26, 6  # characters
 LEGEND_CHARACTERS, LEGEND_MARK_CHARACTERS = 58, 6  # that fit side by side; as wide as a mark and its space
 LEGEND_ROW = 0.2  # inches
@@ -210,6 +211,7 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
             heights = [line.get(length, float("nan")) for length in lengths]
             axes.plot(range(len(lengths)), heights, label=_label(number, name), linewidth=1.5, **_look(number))
         axes.set_xticks(range(len(lengths)), [_short(length, LONGEST_TICK) for length in lengths])
+        axes.tick_params(axis="x", labelsize="small" if len(lengths) <= CROWDED_TICKS else "xx-small")
         axes.set_xlabel("clicks given (prefix length)")
         axes.set_ylabel(metric)
         axes.set_ylim(bottom=0)

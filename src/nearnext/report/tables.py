@@ -48,7 +48,12 @@ def comparison_table(
     intervals = width >= WIDE
     columns = _columns(comparison, intervals)
     shown, left_out = _fitting(columns, comparison, width)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption_justify="left", caption=_caption(left_out, intervals))
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        caption_justify="left",
+        caption=_caption(left_out, intervals and lists == "metrics"),
+    )
     table.add_column("method", overflow="fold")
     for name in shown:
         heading = name if name in COSTS else f"{name}\n@{comparison.k}"

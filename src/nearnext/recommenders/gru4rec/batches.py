@@ -1,0 +1,200 @@
+"""Session-parallel mini-batches, extra negatives by popularity, and the distinct items of a step."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from nearnext.data.sessions import Sessions
+from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["Columns", "ColumnFinder", "PopularitySampler", "Step", "n_pairs", "session_parallel"]
+
+
+class Step(NamedTuple):
+    """One click of each of B sessions and the click that follows it.
+
+    Attributes:
+        slots: which slot of the mini-batch each session occupies, rising: [B].
+        begun: positions in ``slots`` of the sessions that begin with this click.
+        inputs: item index of the click: [B].
+        targets: item index of the next click: [B].
+    """
+
+    slots: Int64Array
+    begun: Int64Array
+    inputs: IndexArray
+    targets: IndexArray
+
+
+def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Iterator[Step]:
+    """Steps through all sessions: each occupies a slot until it ends, then the next one by start takes over.
+
+    Sessions of one click have nothing to predict and are left out. Reference: Hidasi et al. 2016, §3.1.1.
+
+    Args:
+        sessions: in order of their start, items known.
+        batch_size: number of slots.
+        least: stop when fewer slots than this are still occupied.
+
+    >>> sessions = Sessions.of([["a", "b", "c"], ["c", "b"], ["b", "a"]])
+    >>> [(step.slots.tolist(), step.begun.tolist()) for step in session_parallel(sessions, batch_size=2)]
+    [([0, 1], [0, 1]), ([0, 1], [1])]
+    """
+    long_enough = np.flatnonzero(sessions.lengths > 1)
+    firsts, lasts = sessions.offsets[long_enough], sessions.offsets[long_enough + 1] - 1
+    entered = min(batch_size, len(long_enough))
+    slots = begun = np.arange(entered)
+    click, last = firsts[:entered].copy(), lasts[:entered].copy()
+    while len(slots) >= max(least, 1):
+        yield Step(slots, begun, sessions.items[click], sessions.items[click + 1])
+        click += 1
+        ended = np.flatnonzero(click == last)
+        begun = ended[: len(long_enough) - entered]
+        if len(ended):
+            arriving = slice(entered, entered + len(begun))
+            click[begun], last[begun] = firsts[arriving], lasts[arriving]
+            entered += len(begun)
+            left = ended[len(begun) :]
+            slots, click, last = np.delete(slots, left), np.delete(click, left), np.delete(last, left)
+
+
+def n_pairs(sessions: Sessions) -> int:
+    """Number of clicks that another one follows, which is what an epoch learns from.
+
+    >>> n_pairs(Sessions.of([["a", "b", "c"], ["c"]]))
+    2
+    """
+    return sessions.n_events - sessions.n_sessions
+
+
+@dataclass(frozen=True, eq=False)
+class PopularitySampler:
+    """Items drawn with probability proportional to clicks^alpha, in constant time each (Walker 1977).
+
+    Attributes:
+        keep: probability that column j of the table gives item j + 1 itself: [I].
+        alias: the item that it gives otherwise: [I].
+
+    Reference: Hidasi & Karatzoglou 2018, §3.1.
+
+    >>> sampler = PopularitySampler.of(np.array([0, 9, 0, 1]), alpha=1.0)
+    >>> drawn = np.bincount(sampler.draw(np.random.default_rng(0), 10_000), minlength=4) / 10_000
+    >>> drawn.round(1).tolist()
+    [0.0, 0.9, 0.0, 0.1]
+    """
+
+    keep: FloatArray
+    alias: Int64Array
+
+    @classmethod
+    def of(cls, popularity: Int64Array, alpha: float) -> "PopularitySampler":
+        """A sampler from the clicks of each item, position 0 left out: [I + 1]."""
+        # 0 ** 0 is 1, but an item without clicks is never drawn.
+        weight = np.where(popularity[1:] > 0, popularity[1:].astype(np.float64) ** alpha, 0.0)
+        return cls(*_alias_table(weight * (len(weight) / weight.sum())))
+
+    def draw(self, rng: np.random.Generator, n: int) -> IndexArray:
+        """Item indices, drawn with replacement: [n]."""
+        return _draw(self.keep, self.alias, rng.random(n))
+
+
+@njit(cache=True)
+def _alias_table(share: FloatArray) -> tuple[FloatArray, Int64Array]:
+    """Columns of height 1, each filled by its own item and at most one other; ``share`` has mean 1: [I]."""
+    n_items = len(share)
+    keep, alias = share.copy(), np.arange(1, n_items + 1)
+    small, large = np.flatnonzero(share < 1), np.flatnonzero(share >= 1)
+    n_small, n_large = len(small), len(large)
+    stack = np.empty(n_items, dtype=np.int64)
+    stack[:n_small] = small
+    while n_small and n_large:
+        short, rich = stack[n_small - 1], large[n_large - 1]
+        alias[short] = rich + 1
+        keep[rich] -= 1 - keep[short]
+        n_small -= 1
+        if keep[rich] < 1:
+            n_large -= 1
+            stack[n_small] = rich
+            n_small += 1
+    # What is left differs from 1 by rounding only.
+    keep[large[:n_large]] = 1.0
+    keep[stack[:n_small]] = 1.0
+    return keep, alias
+
+
+@njit(cache=True)
+def _draw(keep: FloatArray, alias: Int64Array, uniform: FloatArray) -> IndexArray:
+    items = np.empty(len(uniform), dtype=np.int32)
+    for at in range(len(uniform)):
+        place = uniform[at] * len(keep)
+        column = min(int(place), len(keep) - 1)
+        items[at] = column + 1 if place - column < keep[column] else alias[column]
+    return items
+
+
+class Columns(NamedTuple):
+    """The U distinct items that a step scores, each a column however often it occurs.
+
+    Attributes:
+        items: item index of each column: [U].
+        input_at: column of each input: [B]; empty where inputs have a table of their own.
+        target_at: column of each target: [B].
+        as_target: how often each column is a target of the step: [U].
+        as_sample: how often each column is an extra negative: [U].
+    """
+
+    items: Int64Array
+    input_at: Int64Array
+    target_at: Int64Array
+    as_target: ScoreArray
+    as_sample: ScoreArray
+
+
+class ColumnFinder:
+    """Distinct items of one step after another, with scratch memory [I + 1] used by one thread.
+
+    >>> columns = ColumnFinder(9).columns(np.array([7, 8], np.int32), np.array([8, 8], np.int32), np.array([3], np.int32))
+    >>> columns.items.tolist(), columns.input_at.tolist(), columns.target_at.tolist()
+    ([8, 3, 7], [2, 0], [0, 0])
+    >>> columns.as_target.tolist(), columns.as_sample.tolist()
+    ([2.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    """
+
+    def __init__(self, n_items: int) -> None:
+        self._column_of = np.full(n_items + 1, -1, dtype=np.int64)
+
+    def distinct(self, items: IndexArray) -> tuple[Int64Array, Int64Array]:
+        """Distinct items by first appearance [U], and the place of each item among them [n]."""
+        return _distinct(items, self._column_of)
+
+    def columns(self, inputs: IndexArray, targets: IndexArray, samples: IndexArray) -> Columns:
+        """The columns shared by inputs [B], targets [B] and extra negatives [N] of a step."""
+        items, at = self.distinct(np.concatenate([targets, samples, inputs]))
+        n_targets, n_scored = len(targets), len(targets) + len(samples)
+        return Columns(
+            items=items,
+            input_at=at[n_scored:],
+            target_at=at[:n_targets],
+            as_target=np.bincount(at[:n_targets], minlength=len(items)).astype(np.float32),
+            as_sample=np.bincount(at[n_targets:n_scored], minlength=len(items)).astype(np.float32),
+        )
+
+
+@njit(cache=True)
+def _distinct(items: IndexArray, column_of: Int64Array) -> tuple[Int64Array, Int64Array]:
+    distinct = np.empty(len(items), dtype=np.int64)
+    at = np.empty(len(items), dtype=np.int64)
+    n_distinct = 0
+    for position in range(len(items)):
+        item = items[position]
+        if column_of[item] < 0:
+            column_of[item] = n_distinct
+            distinct[n_distinct] = item
+            n_distinct += 1
+        at[position] = column_of[item]
+    for column in range(n_distinct):
+        column_of[distinct[column]] = -1
+    return distinct[:n_distinct].copy(), at

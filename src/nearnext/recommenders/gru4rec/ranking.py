@@ -1,0 +1,228 @@
+"""Lists from a trained network: one pass over each session, then a search over all items.
+
+A list must not depend on the company in which it is computed, to the last bit. Matrix products give no such promise,
+so they only propose: whatever could be among the best k, given the rounding of 32-bit sums, is scored again one by one.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.recommenders.base import RankChunk, Request
+from nearnext.recommenders.gru4rec.weights import Layer, Weights
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["RankingTables", "hidden_states", "ranker"]
+
+BLOCK_BYTES = 32 * 2**20
+"""Memory of one block of scores."""
+
+
+class RankingTables(NamedTuple):
+    """What ranking reads: the weights, and the length of the longest output row."""
+
+    weights: Weights
+    longest: float
+
+    @classmethod
+    def of(cls, weights: Weights) -> "RankingTables":
+        """The tables of trained weights."""
+        return cls(weights, float(np.linalg.norm(weights.outputs, axis=1).max()))
+
+
+def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
+    """Hidden state after each prefix, with a last column of 1 for the item bias, and its known clicks: [B, D + 1], [B].
+
+    Unknown clicks are skipped. Prefixes of one session that follow one another, each longer than the last, share one
+    pass over it.
+
+    >>> weights = Weights.draw(np.random.default_rng(0), n_items=3, widths=[4], embedding=None)
+    >>> states, known = hidden_states(weights, Prefixes.of([np.array([1, 0, 2], np.int32), np.array([1, 2], np.int32)]))
+    >>> states.shape, bool(np.array_equal(states[0], states[1])), known.tolist()
+    ((2, 5), True, [2, 2])
+    """
+    states = np.ones((len(prefixes), weights.outputs.shape[1]), dtype=np.float32)
+    known = np.zeros(len(prefixes), dtype=np.int32)
+    _read(prefixes.items, prefixes.starts, prefixes.ends, weights.embedding, weights.layers, states, known)
+    return states, known
+
+
+def ranker(tables: RankingTables) -> RankChunk:
+    """A function that ranks the prefixes of a chunk; what it holds is used by one thread."""
+    outputs = tables.weights.outputs
+    n_rows = max(1, BLOCK_BYTES // (4 * len(outputs)))
+    block = np.empty((0, len(outputs)), dtype=np.float32)
+    seen = np.zeros(len(outputs), dtype=np.int64)
+    rounding = np.float32((outputs.shape[1] + 4) * 2.0**-23 * tables.longest)
+
+    def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+        nonlocal block
+        states, known = hidden_states(tables.weights, prefixes)
+        own = np.zeros(len(prefixes), dtype=np.int32)
+        if len(block) < min(n_rows, len(prefixes)):
+            block = np.empty((min(n_rows, len(prefixes)), len(outputs)), dtype=np.float32)
+        for begin in range(0, len(prefixes), n_rows):
+            rows = slice(begin, min(begin + n_rows, len(prefixes)))
+            proposed = np.matmul(states[rows], outputs.T, out=block[: rows.stop - begin])
+            seen.fill(0)
+            _select(
+                proposed,
+                states[rows],
+                known[rows],
+                outputs,
+                rounding,
+                request.admissible,
+                request.exclude_seen,
+                prefixes.items,
+                prefixes.starts[rows],
+                prefixes.ends[rows],
+                seen,
+                items[rows],
+                scores[rows],
+                own[rows],
+            )
+        return own
+
+    return rank_chunk
+
+
+@njit(cache=True, nogil=True)
+def _read(
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    embedding: ScoreArray,
+    layers: tuple[Layer, ...],
+    states: ScoreArray,
+    known: IndexArray,
+) -> None:
+    widest = 0
+    for layer in layers:
+        widest = max(widest, layer.candidate.shape[0])
+    hidden = np.zeros((len(layers), widest), dtype=np.float32)
+    gates = np.empty(3 * widest, dtype=np.float32)
+    scratch = np.empty(widest, dtype=np.float32)
+    width = layers[-1].candidate.shape[0]
+    position, count = 0, 0
+    for row in range(len(starts)):
+        if row == 0 or starts[row] != starts[row - 1] or ends[row] < ends[row - 1]:
+            hidden[:] = 0
+            position, count = starts[row], 0
+        for at in range(position, ends[row]):
+            if clicks[at] > 0:
+                count += 1
+                entered = embedding[clicks[at]]
+                for depth in range(len(layers)):
+                    _step(entered, hidden[depth], layers[depth], gates, scratch)
+                    entered = hidden[depth]
+        position = ends[row]
+        known[row] = count
+        states[row, :width] = hidden[len(layers) - 1, :width]
+
+
+@njit(cache=True, nogil=True)
+def _add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> None:
+    """``total += vector @ matrix``, summed in the order of the rows of ``matrix``: [n], [n, m], at least [m]."""
+    for row in range(matrix.shape[0]):
+        factor = vector[row]
+        for column in range(matrix.shape[1]):
+            total[column] += factor * matrix[row, column]
+
+
+@njit(cache=True, nogil=True)
+def _step(entered: ScoreArray, hidden: ScoreArray, layer: Layer, gates: ScoreArray, scratch: ScoreArray) -> None:
+    """The next state of one layer, written into ``hidden``; Hidasi et al. 2016, eqs. (2)-(5)."""
+    width = layer.candidate.shape[0]
+    gates[: 3 * width] = layer.bias[0]
+    _add_product(entered, layer.inputs, gates)
+    _add_product(hidden, layer.gates, gates)
+    for unit in range(width):
+        scratch[unit] = hidden[unit] * _sigmoid(gates[unit])
+    _add_product(scratch, layer.candidate, gates[2 * width :])
+    for unit in range(width):
+        update = _sigmoid(gates[width + unit])
+        hidden[unit] += update * (np.float32(math.tanh(gates[2 * width + unit])) - hidden[unit])
+
+
+@njit(cache=True, nogil=True)
+def _sigmoid(value: np.float32) -> np.float32:
+    return np.float32(0.5 + 0.5 * math.tanh(0.5 * value))
+
+
+@njit(cache=True, nogil=True)
+def _select(
+    proposed: ScoreArray,
+    states: ScoreArray,
+    known: IndexArray,
+    outputs: ScoreArray,
+    rounding: np.float32,
+    admissible: BoolArray,
+    exclude_seen: bool,
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    seen: Int64Array,
+    items: IndexArray,
+    scores: ScoreArray,
+    own: IndexArray,
+) -> None:
+    """The best k of each row by exact score, equal ones by item index, written into ``items``, ``scores``, ``own``."""
+    for row in range(len(states)):
+        if known[row] == 0:
+            continue
+        if exclude_seen:
+            for position in range(starts[row], ends[row]):
+                seen[clicks[position]] = row + 1
+        length = np.float32(0)
+        for column in range(states.shape[1]):
+            length += states[row, column] * states[row, column]
+        least = _kth_best(proposed[row], admissible, seen, row + 1, items.shape[1])
+        least -= np.float32(2) * rounding * np.sqrt(length)
+        for item in range(1, len(admissible)):
+            if proposed[row, item] >= least and admissible[item] and seen[item] != row + 1:
+                score = np.float32(_dot(states[row], outputs[item]))
+                own[row] = _insert(item, score, own[row], items[row], scores[row])
+
+
+@njit(cache=True, nogil=True)
+def _dot(one: ScoreArray, other: ScoreArray) -> float:
+    total = 0.0
+    for column in range(len(one)):
+        total += float(one[column]) * float(other[column])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _kth_best(values: ScoreArray, admissible: BoolArray, seen: Int64Array, mark: int, k: int) -> np.float32:
+    """The k-th largest value of the items that may be listed, −∞ if there are fewer."""
+    best = np.full(k, -np.inf, dtype=np.float32)
+    least = best[k - 1]
+    for item in range(1, len(values)):
+        if values[item] > least and admissible[item] and seen[item] != mark:
+            slot = k - 1
+            while slot > 0 and best[slot - 1] < values[item]:
+                best[slot] = best[slot - 1]
+                slot -= 1
+            best[slot] = values[item]
+            least = best[k - 1]
+    return least
+
+
+@njit(cache=True, nogil=True)
+def _insert(item: int, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
+    """One item, of a higher index than all listed ones, put in its place; gives how many are listed then."""
+    slot = n_listed
+    if n_listed == len(items):
+        if score <= scores[n_listed - 1]:
+            return n_listed
+        slot -= 1
+    while slot > 0 and scores[slot - 1] < score:
+        items[slot] = items[slot - 1]
+        scores[slot] = scores[slot - 1]
+        slot -= 1
+    items[slot] = item
+    scores[slot] = score
+    return min(n_listed + 1, len(items))

@@ -1,0 +1,142 @@
+"""GRU4Rec with its options, behind the protocol of every recommender."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.recommenders.base import RankChunk, Recommender, State
+from nearnext.recommenders.gru4rec.batches import n_pairs
+from nearnext.recommenders.gru4rec.optimisers import OPTIMISERS, OptimiserName
+from nearnext.recommenders.gru4rec.ranking import RankingTables, ranker
+from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.types import FloatArray
+
+__all__ = ["LOSSES", "GRU4Rec"]
+
+LOSSES = ("cross-entropy", "bpr-max")
+"""Names of the losses."""
+
+
+@dataclass(eq=False)
+class GRU4Rec(Recommender):
+    """GRU4Rec+: a GRU reads the session click by click; the product of its state with an item's row is the score.
+
+    Attributes:
+        loss: ``cross-entropy`` (softmax over sampled items) or ``bpr-max``.
+        layers: width of each GRU layer, the first one first.
+        epochs: passes over the training sessions, in order of their start.
+        batch_size: sessions read side by side.
+        optimiser: ``adagrad`` or ``adam``.
+        learning_rate: of the optimiser; Adam wants about a hundredth of Adagrad's.
+        momentum: of Adagrad, in [0, 1).
+        dropout_embedding: share of the input embedding set to 0 in training, in [0, 1).
+        dropout_hidden: share of the hidden state set to 0 in training, and carried so to the next click, in [0, 1).
+        n_sample: extra negatives of each step, beside the other sessions' targets.
+        sample_alpha: they are drawn with probability proportional to clicks^sample_alpha; 0: uniform, 1: popularity.
+        logq: power of the logQ correction of cross-entropy for that draw; 1: full, 0: none.
+        bpreg: weight of the score regularisation of BPR-max.
+        elu: α of the activation elu(score) before BPR-max; 0: linear.
+        constrained_embedding: whether an item's output row is its input embedding too.
+        embedding: width of the separate input embedding otherwise; 0: that of the first layer.
+        seed: of the weights, the dropout and the extra negatives.
+        losses: mean loss of each epoch of the fit: [epochs].
+
+    The defaults are the options that the authors published for RSC15. Gradients end at the state before the click, as in
+    the authors' implementation. Reference: Hidasi et al., Session-based recommendations with recurrent neural networks,
+    2016; Hidasi & Karatzoglou, Recurrent neural networks with top-k gains, 2018.
+
+    >>> log = Sessions.of([["a", "b", "c"]] * 20 + [["c", "a"]] * 20)
+    >>> gru4rec = GRU4Rec(layers=(8,), dropout_hidden=0.0, n_sample=8).fit(log)
+    >>> gru4rec.recommend([["a"], ["a", "b"]], k=1, exclude_seen=True)[1].items
+    ['c']
+    """
+
+    name: ClassVar[str] = "gru4rec"
+
+    loss: Literal["cross-entropy", "bpr-max"] = "cross-entropy"
+    layers: tuple[int, ...] = (100,)
+    epochs: int = 10
+    batch_size: int = 32
+    optimiser: OptimiserName = "adagrad"
+    learning_rate: float = 0.2
+    momentum: float = 0.2
+    dropout_embedding: float = 0.0
+    dropout_hidden: float = 0.4
+    n_sample: int = 2048
+    sample_alpha: float = 0.5
+    logq: float = 1.0
+    bpreg: float = 0.0
+    elu: float = 0.0
+    constrained_embedding: bool = True
+    embedding: int = 0
+    seed: int = 0
+
+    losses: FloatArray = field(init=False, repr=False)
+    tables: RankingTables = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        if not self.layers or min(self.layers) < 1:
+            raise ConfigError(f"gru4rec: layers must be one width or several, each at least 1, found {self.layers}")
+        for option, least in (("epochs", 1), ("batch_size", 1), ("n_sample", 0), ("embedding", 0), ("seed", 0)):
+            if getattr(self, option) < least:
+                raise ConfigError(f"gru4rec: {option} must be at least {least}, found {getattr(self, option)}")
+        for option in ("dropout_embedding", "dropout_hidden", "momentum"):
+            if not 0 <= getattr(self, option) < 1:
+                raise ConfigError(f"gru4rec: {option} must be at least 0 and below 1, found {getattr(self, option)}")
+        for option in ("sample_alpha", "logq", "bpreg", "elu"):
+            if not 0 <= getattr(self, option) < np.inf:
+                raise ConfigError(f"gru4rec: {option} must be 0 or positive, found {getattr(self, option)}")
+        if not 0 < self.learning_rate < np.inf:
+            raise ConfigError(f"gru4rec: learning_rate must be positive, found {self.learning_rate}")
+        self._check_together()
+
+    def _check_names(self) -> None:
+        for option, known in (("loss", LOSSES), ("optimiser", OPTIMISERS)):
+            if getattr(self, option) not in known:
+                raise ConfigError(f"gru4rec: unknown {option} '{getattr(self, option)}'; known: {', '.join(known)}")
+
+    def _check_together(self) -> None:
+        if self.optimiser == "adam" and self.momentum:
+            raise ConfigError(f"gru4rec: adam has its own momentum, found momentum {self.momentum}; set momentum to 0")
+        if self.constrained_embedding and self.embedding:
+            raise ConfigError(
+                f"gru4rec: a constrained embedding is as wide as the last layer, found embedding {self.embedding}; "
+                "set embedding to 0 or constrained_embedding to false"
+            )
+        if self.batch_size == 1 and self.n_sample == 0:
+            raise ConfigError("gru4rec: one session side by side and no extra negatives leave nothing to compare with")
+
+    def _learn(self, sessions: Sessions) -> None:
+        # torch takes over a second to import: only a fit pays for it.
+        from nearnext.recommenders.gru4rec.training import Objective, Trainer, TrainingOptions
+
+        rng = np.random.default_rng(self.seed)
+        embedding = None if self.constrained_embedding else self.embedding or self.layers[0]
+        weights = Weights.draw(rng, sessions.n_items, self.layers, embedding)
+        options = TrainingOptions(
+            objective=Objective(self.loss, self.bpreg, self.elu, self.logq, self.sample_alpha),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            optimiser=self.optimiser,
+            learning_rate=self.learning_rate,
+            momentum=self.momentum,
+            dropout_embedding=self.dropout_embedding,
+            dropout_hidden=self.dropout_hidden,
+            n_sample=self.n_sample,
+        )
+        self.losses = Trainer(weights, options, rng).train(sessions)
+        self.tables = RankingTables.of(weights if n_pairs(sessions) else weights.silenced())
+
+    def _state(self) -> State:
+        return {"losses": self.losses, **self.tables.weights.to_state()}
+
+    def _restore(self, state: State) -> None:
+        self.losses = state["losses"]
+        self.tables = RankingTables.of(Weights.from_state(state, len(self.layers)))
+
+    def _ranker(self) -> RankChunk:
+        return ranker(self.tables)

@@ -1,0 +1,28 @@
+"""Samplers: what becomes a training example, its positives and its negatives; numpy arrays, no tensors."""
+
+from nearnext.sampling.batch import Batch
+from nearnext.sampling.every_prefix import EveryPrefix
+from nearnext.sampling.negatives import InBatch, InversePopularity, Negatives, Popularity, Uniform
+from nearnext.sampling.neighbour_positives import NeighbourPositives
+from nearnext.sampling.positive_negative import PositiveNegative
+from nearnext.sampling.registry import NEGATIVES, SAMPLERS, negatives_named, sampler_named
+from nearnext.sampling.sampler import Sampler
+from nearnext.sampling.sliding_window import SlidingWindow
+
+__all__ = [
+    "NEGATIVES",
+    "SAMPLERS",
+    "Batch",
+    "EveryPrefix",
+    "InBatch",
+    "InversePopularity",
+    "Negatives",
+    "NeighbourPositives",
+    "Popularity",
+    "PositiveNegative",
+    "Sampler",
+    "SlidingWindow",
+    "Uniform",
+    "negatives_named",
+    "sampler_named",
+]

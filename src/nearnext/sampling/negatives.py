@@ -1,0 +1,271 @@
+"""Negatives: items drawn uniformly, by popularity or by rarity for each example, or shared in the batch."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.sampling.examples import Examples
+from nearnext.sampling.options import require_at_least, require_exponent, require_known
+from nearnext.sampling.proposal import Exclusion, Proposal, log_counts
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["InBatch", "InversePopularity", "Negatives", "Popularity", "Uniform"]
+
+Exclude = Literal["positives", "session"]
+
+
+class Block(NamedTuple):
+    """Consecutive batches that are drawn together.
+
+    Attributes:
+        examples: their examples: [R].
+        positives: positives of the examples, 0 where masked: [R, P].
+        cuts: where each batch begins among the rows, and the end of the last one: [batches + 1].
+        others: of all examples but one, the share that each batch holds beside one of its own: [batches].
+    """
+
+    examples: Examples
+    positives: IndexArray
+    cuts: Int64Array
+    others: FloatArray
+
+
+class Drawn(NamedTuple):
+    """Negatives of one batch, their mask and log expected counts, shaped as in `Batch`."""
+
+    items: IndexArray
+    mask: BoolArray
+    log_proposal: ScoreArray
+
+
+Drawer = Callable[[Block, np.random.Generator], Iterator[Drawn]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Negatives(ABC):
+    """What is common to all kinds of negatives: which items are none.
+
+    Items outside the vocabulary never are. ``exclude="positives"`` leaves out the example's positives, filled up ones
+    included, and every later click of its session, even past the first P: a click that came after the prefix is no
+    negative of it (Paper: §4, "sampled from the rest of the items"). ``exclude="session"`` leaves out the prefix too.
+
+    >>> isinstance(Uniform(), Negatives)
+    True
+    """
+
+    exclude: Exclude = "positives"
+
+    def __post_init__(self) -> None:
+        require_known("exclude", self.exclude, ("positives", "session"))
+
+    @abstractmethod
+    def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
+        """A function that draws the negatives of consecutive batches, with memory of its own.
+
+        Args:
+            sessions: the log; popularity is counted in it.
+            expected_positives: how often each item is expected as a positive in an epoch: [I + 1].
+        """
+
+    def check_batch_size(self, batch_size: int) -> None:  # noqa: B027 - most kinds draw for batches of any size
+        """A check that batches of this size can have negatives.
+
+        Raises:
+            ConfigError: they cannot.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn(Negatives, ABC):
+    """Negatives drawn for each example on its own, with replacement, from one distribution over the items."""
+
+    n_negatives: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(1, n_negatives=self.n_negatives)
+
+    @abstractmethod
+    def weights(self, counts: Int64Array) -> FloatArray:
+        """Weight of each item from its clicks; 0 at index 0: [I + 1] → [I + 1]."""
+
+    def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:  # noqa: ARG002
+        """A function that draws the negatives of consecutive batches: [B, N] each."""
+        proposal = Proposal.of(self.weights(sessions.item_counts()))
+        marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+
+        def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
+            excluded = Exclusion.of(
+                sessions.items,
+                block.examples,
+                block.positives,
+                whole_session=self.exclude == "session",
+                marked=marked,
+            )
+            drawn = Drawn(*excluded.draw(proposal, self.n_negatives, rng))
+            for begin, end in pairwise(block.cuts.tolist()):
+                yield Drawn(*(array[begin:end] for array in drawn))
+
+        return draw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uniform(_Drawn):
+    """Negatives drawn uniformly from all items of the vocabulary (Paper: §4.5).
+
+    Attributes:
+        exclude: ``positives`` or ``session``, see `Negatives`.
+        n_negatives: N, negatives of each example, with replacement.
+
+    Raises:
+        ConfigError: an option out of range.
+
+    >>> Uniform(n_negatives=4)
+    Uniform(exclude='positives', n_negatives=4)
+    """
+
+    def weights(self, counts: Int64Array) -> FloatArray:
+        """1 for every item."""
+        return _known_items(np.ones(len(counts)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Popularity(_Drawn):
+    """Negatives drawn in proportion to clicks to the power of alpha; an item without clicks is never drawn.
+
+    Attributes:
+        exclude: ``positives`` or ``session``, see `Negatives`.
+        n_negatives: N, negatives of each example, with replacement.
+        alpha: at least 0; 1: as clicked, 0: uniform over the clicked items.
+
+    Raises:
+        ConfigError: an option out of range.
+
+    Reference: Hidasi & Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM 2018, §4.
+
+    >>> Popularity(alpha=0.5).weights(np.array([0, 9, 4]))[1:] / 3
+    array([0.333..., 0.222...])
+    """
+
+    alpha: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_exponent("alpha", self.alpha)
+
+    def weights(self, counts: Int64Array) -> FloatArray:
+        """Clicks to the power of alpha, as a part of the most popular item's."""
+        return _power(counts, self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversePopularity(_Drawn):
+    """Negatives drawn in proportion to 1 / clicks to the power of alpha: rare items most; one without clicks never.
+
+    Attributes:
+        exclude: ``positives`` or ``session``, see `Negatives`.
+        n_negatives: N, negatives of each example, with replacement.
+        alpha: at least 0; 0: uniform over the clicked items.
+
+    Raises:
+        ConfigError: an option out of range.
+
+    >>> InversePopularity().weights(np.array([0, 4, 1])).tolist()
+    [0.0, 0.25, 1.0]
+    """
+
+    alpha: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_exponent("alpha", self.alpha)
+
+    def weights(self, counts: Int64Array) -> FloatArray:
+        """1 / clicks to the power of alpha, as a part of the rarest item's."""
+        return _power(counts, -self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InBatch(Negatives):
+    """Negatives shared in the batch: the positives of its other examples, and extra draws by popularity.
+
+    N is the number of positives in the batch, masked ones included, and ``extra``. An item that several examples have
+    as a positive occurs as often. The expected count of an item is that for an example of a session without it, over
+    all orders of the epoch: the item's expected count among the positives of an epoch, times the share of all other
+    examples that the batch holds, and ``extra`` times its probability.
+
+    Attributes:
+        exclude: ``positives`` or ``session``, see `Negatives`.
+        extra: items drawn for the whole batch beside its positives, with replacement.
+        alpha: exponent of the clicks in the extra draws, at least 0.
+
+    Raises:
+        ConfigError: an option out of range.
+
+    Reference: Hidasi & Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM 2018, §3 and §4. Paper: §4.5.
+
+    >>> InBatch(extra=2048, alpha=0.5)
+    InBatch(exclude='positives', extra=2048, alpha=0.5)
+    """
+
+    extra: int = 0
+    alpha: float = 0.75
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(0, extra=self.extra)
+        require_exponent("alpha", self.alpha)
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """A check that there is another example, or an extra draw.
+
+        Raises:
+            ConfigError: there is neither.
+        """
+        if batch_size == 1 and self.extra == 0:
+            raise ConfigError(
+                "a batch of one has no other example's positives; raise batch_size or ask for extra draws"
+            )
+
+    def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
+        """A function that gives the negatives of consecutive batches: [N] each, with masks [B, N]."""
+        proposal = Proposal.of(_power(sessions.item_counts(), self.alpha))
+        expected = expected_positives()
+        marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+
+        def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
+            for (begin, end), others in zip(pairwise(block.cuts.tolist()), block.others, strict=True):
+                positives = block.positives[begin:end]
+                shared = np.concatenate([positives.ravel(), proposal.draw(rng, self.extra)])
+                excluded, _ = Exclusion.of(
+                    sessions.items,
+                    block.examples.slice(begin, end),
+                    positives,
+                    whole_session=self.exclude == "session",
+                    marked=marked,
+                ).of_candidates(np.broadcast_to(shared, (end - begin, len(shared))), proposal.shares)
+                counts = others * expected[shared] + self.extra * proposal.shares[shared]
+                yield Drawn(shared, ~excluded, log_counts(counts, (shared > 0) & (counts > 0)))
+
+        return draw
+
+
+def _known_items(weights: FloatArray) -> FloatArray:
+    weights[0] = 0.0
+    return weights
+
+
+def _power(counts: Int64Array, exponent: float) -> FloatArray:
+    """Counts to a power, relative to the largest result, so that no exponent overflows; 0 stays 0."""
+    clicked = counts > 0
+    clicked[0] = False
+    weights = np.zeros(len(counts))
+    reference = counts[clicked].max() if exponent >= 0 else counts[clicked].min()
+    weights[clicked] = (counts[clicked] / reference) ** exponent
+    return weights

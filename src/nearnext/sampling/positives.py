@@ -1,0 +1,151 @@
+"""Positives of an example: the clicks that follow the prefix, and what fills up a short list."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.sampling.examples import Examples, clicks_between
+from nearnext.sampling.neighbour_positives import NeighbourPositives
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
+
+__all__ = ["FILLS", "Fill", "Positives"]
+
+Fill = Literal["knn", "repeat", "mask"]
+
+FILLS: tuple[Fill, ...] = ("knn", "repeat", "mask")
+"""What completes a list of fewer than P positives: items of neighbouring sessions, the same clicks again, or nothing."""
+
+NONE = NeighbourPositives.of([])
+
+
+@dataclass(frozen=True, eq=False)
+class Positives:
+    """The rule that gives each example P positives: the first P clicks after the prefix, in temporal order.
+
+    Attributes:
+        sessions: the log.
+        n_positives: P.
+        fill: ``knn``: a short list is completed with distinct candidates of the session, chosen at random, and masked
+            where those do not suffice; ``repeat``: with its own clicks again, in order; ``mask``: not at all.
+        neighbours: candidates of each session; only ``knn`` has any.
+
+    Paper: §4.5.
+
+    >>> log = Sessions.of([["a", "b", "c"]])
+    >>> rule = Positives(log, n_positives=3, fill="repeat")
+    >>> rule.draw(Examples.at(log, np.array([1])), np.random.default_rng(0))[0].tolist()
+    [[2, 3, 2]]
+    """
+
+    sessions: Sessions
+    n_positives: int
+    fill: Fill = "mask"
+    neighbours: NeighbourPositives = NONE
+
+    def draw(self, examples: Examples, rng: np.random.Generator) -> tuple[IndexArray, BoolArray]:
+        """Positives of the examples, 0 where masked, and their mask: [R, P] each."""
+        items, width = self.sessions.items, self.n_positives
+        if self.fill == "repeat":
+            following = np.minimum(examples.end - examples.next_click, width)
+            positives = items[examples.next_click[:, None] + np.arange(width) % following[:, None]]
+        else:
+            positives = clicks_between(items, examples.next_click, examples.end, width)
+        if self.fill == "knn":
+            _choose(
+                self.neighbours.offsets,
+                self.neighbours.items,
+                examples.sessions,
+                np.minimum(examples.end - examples.next_click, width),
+                rng.random(positives.shape),
+                positives,
+            )
+        return positives, positives > 0
+
+    def expected_counts(self, chances: FloatArray) -> FloatArray:
+        """How often each item is expected among the positives of an epoch: [I + 1].
+
+        Args:
+            chances: how often each click is expected as the click after a prefix in an epoch: [E].
+        """
+        expected = np.zeros(self.sessions.n_items + 1)
+        _expect(
+            self.sessions.items,
+            self.sessions.offsets,
+            chances,
+            self.n_positives,
+            self.fill == "repeat",
+            self.neighbours.offsets if self.fill == "knn" else np.zeros(self.sessions.n_sessions + 1, np.int64),
+            self.neighbours.items,
+            expected,
+        )
+        return expected
+
+
+def require_neighbours(fill: Fill, neighbours: NeighbourPositives | None, sessions: Sessions) -> NeighbourPositives:
+    """The candidates that a fill needs, checked against the sessions; none where it needs none.
+
+    Raises:
+        ConfigError: ``knn`` without candidates.
+        DataError: candidates of other sessions.
+
+    >>> require_neighbours("mask", None, Sessions.of([["a", "b"]])).n_sessions
+    0
+    """
+    if fill != "knn":
+        return NONE
+    if neighbours is None:
+        raise ConfigError("fill 'knn' needs neighbour positives, found none; prepare them or choose 'repeat' or 'mask'")
+    neighbours.check(sessions.n_sessions, sessions.n_items)
+    return neighbours
+
+
+@njit(cache=True, nogil=True)
+def _choose(
+    offsets: Int64Array,
+    candidates: IndexArray,
+    sessions: Int64Array,
+    following: Int64Array,
+    uniforms: FloatArray,
+    positives: IndexArray,
+) -> None:
+    """Short lists completed in place by distinct candidates, each subset as likely as any other (Fisher–Yates)."""
+    n_rows, width = positives.shape
+    for row in range(n_rows):
+        if following[row] == width:
+            continue
+        pool = candidates[offsets[sessions[row]] : offsets[sessions[row] + 1]].copy()
+        for step in range(min(width - following[row], len(pool))):
+            chosen = step + int(uniforms[row, step] * (len(pool) - step))
+            positives[row, following[row] + step] = pool[chosen]
+            pool[chosen] = pool[step]
+
+
+@njit(cache=True, nogil=True)
+def _expect(
+    items: IndexArray,
+    offsets: Int64Array,
+    chances: FloatArray,
+    width: int,
+    repeat: bool,
+    candidate_offsets: Int64Array,
+    candidates: IndexArray,
+    expected: FloatArray,
+) -> None:
+    """Expected number of times each item is a positive, added to ``expected``: [I + 1]."""
+    for session in range(len(offsets) - 1):
+        begin, end = candidate_offsets[session], candidate_offsets[session + 1]
+        chosen = 0.0
+        for click in range(offsets[session], offsets[session + 1]):
+            if chances[click] == 0:
+                continue
+            following = min(width, offsets[session + 1] - click)
+            for step in range(following):
+                times = (width - 1 - step) // following + 1 if repeat else 1
+                expected[items[click + step]] += chances[click] * times
+            chosen += chances[click] * min(width - following, end - begin)
+        for place in range(begin, end):
+            expected[candidates[place]] += chosen / (end - begin)

@@ -1,0 +1,49 @@
+"""What all tests share: where the real logs are, and a way to call the command line in this process."""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from nearnext.cli import main
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit status and output of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def nearnext(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line as a function of its arguments."""
+
+    def call(*arguments: object) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["nearnext", "--quiet", *map(str, arguments)])
+        code = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code if isinstance(stop.code, int) else 1
+        captured = capsys.readouterr()
+        return Outcome(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def real_logs() -> Path:
+    """Folder of real click logs; the test is skipped without it."""
+    folder = os.environ.get("NEARNEXT_DATA")
+    if not folder:
+        pytest.skip("needs real click logs: set NEARNEXT_DATA to their folder")
+    return Path(folder)

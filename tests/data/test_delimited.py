@@ -1,0 +1,153 @@
+"""CSV and its kin: every field survives, every line is accounted for."""
+
+import csv
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nearnext.data.chunks import Chunk
+from nearnext.data.delimited import DelimitedReader
+from nearnext.data.events import read_events
+from nearnext.data.files import identify
+from nearnext.data.layouts import Role
+from nearnext.errors import DataError
+
+COLUMNS: dict[Role, str] = {"session": "session_id", "item": "item_id", "time": "timestamp"}
+HEADER = b"session_id,item_id,timestamp\n"
+LETTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\r")
+TEXT = st.text(
+    alphabet=st.one_of(LETTERS, st.sampled_from(['"', ",", "\n", ";", "\t", " ", "\0", "0", "é"])), min_size=1
+)
+
+
+def chunks_of(path: Path, data: bytes, block: int = 1 << 20) -> list[Chunk]:
+    path.write_bytes(data)
+    return list(DelimitedReader(identify(path), {}, block).chunks(COLUMNS))
+
+
+def rows_of(chunks: list[Chunk]) -> list[tuple[object, ...]]:
+    return [row for chunk in chunks for row in chunk.frame.rows()]
+
+
+def lines_of(chunks: list[Chunk]) -> list[int]:
+    return [line for chunk in chunks for line in chunk.lines.tolist()]
+
+
+def rejected_of(chunks: list[Chunk]) -> list[tuple[int, str, int]]:
+    return [(row.line, row.reason, row.rows) for chunk in chunks for row in chunk.rejected]
+
+
+@given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=20), delimiter=st.sampled_from("\t;,|"))
+def test_any_text_id_survives(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]], delimiter: str
+) -> None:
+    file = io.StringIO()
+    writer = csv.writer(file, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    lines: list[int] = []
+    writer.writerow(COLUMNS.values())
+    for session, item in rows:
+        lines.append(file.getvalue().count("\n") + 1)
+        writer.writerow([session, item, 1_400_000_000])
+    found = chunks_of(tmp_path_factory.mktemp("csv") / "log", file.getvalue().encode(), block=64)
+    assert rows_of(found) == [(*row, "1400000000") for row in rows]
+    assert lines_of(found) == lines
+    assert rejected_of(found) == []
+
+
+@pytest.mark.parametrize("block", [40, 64, 1 << 20])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_are_true_beside_blank_wrong_and_multi_line_rows(tmp_path: Path, block: int, end: str) -> None:
+    text = ["session_id,item_id,timestamp", "a,1,1", "", "b,2", 'c,"x' + end + 'y",3', "d,4,4,4", "  ", "e,5,5", "f"]
+    chunks = chunks_of(tmp_path / "log.csv", end.join(text).encode(), block)
+    assert rows_of(chunks) == [("a", "1", "1"), ("c", f"x{end}y", "3"), ("e", "5", "5")]
+    assert lines_of(chunks) == [2, 5, 9]
+    assert rejected_of(chunks) == [
+        (4, "wrong column count", 1),
+        (7, "wrong column count", 1),
+        (10, "wrong column count", 1),
+    ]
+
+
+def test_a_row_longer_than_a_block_is_read(tmp_path: Path) -> None:
+    long = "x" * 1000
+    body = "".join(f"s{row},{row},{row}\n" for row in range(50)) + "a,b\n" + f"z,{long},1\n" + "q,1\n" + "y,2,2\n"
+    chunks = chunks_of(tmp_path / "log.csv", HEADER + body.encode(), block=128)
+    assert rows_of(chunks)[-2:] == [("z", long, "1"), ("y", "2", "2")]
+    assert lines_of(chunks) == [*range(2, 52), 53, 55]
+    assert rejected_of(chunks) == [(52, "wrong column count", 1), (54, "wrong column count", 1)]
+
+
+@pytest.mark.parametrize("tail", [b'b,2,"3\nc,3,3\nd,4,4\n', b'b,"2,3\nc,3,3\nd,4,4\n', b'b,"2,3\nc,3,3\nd,4,4'])
+def test_lines_swallowed_by_an_open_quote_are_counted(tmp_path: Path, tail: bytes) -> None:
+    chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1,1\n" + tail)
+    assert rows_of(chunks) == [("a", "1", "1")]
+    assert rejected_of(chunks) == [(3, "quote never closed", 3)]
+
+
+def test_a_closed_quote_at_the_end_is_no_open_one(tmp_path: Path) -> None:
+    data = b'session_id,timestamp,item_id\na,1,"x\ny\n"\n'
+    assert rows_of(chunks_of(tmp_path / "log.csv", data)) == [("a", "x\ny\n", "1")]
+
+
+def test_only_wrong_rows_are_all_told(tmp_path: Path) -> None:
+    chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1\nb\n")
+    assert rows_of(chunks) == []
+    assert rejected_of(chunks) == [(2, "wrong column count", 1), (3, "wrong column count", 1)]
+
+
+def test_bytes_that_are_no_utf8_reject_their_rows_alone(tmp_path: Path) -> None:
+    body = b"a,caf\xe9,1\nb,caf\xc3\xa9,2\n\xff,2\nc,3,3\n"
+    chunks = chunks_of(tmp_path / "log.csv", HEADER + body)
+    assert rows_of(chunks)[1:] == [("b", "café", "2"), ("c", "3", "3")]
+    assert [mask.tolist() for chunk in chunks for _, mask in chunk.faults if mask.any()] == [[True, False, False]]
+    assert {reason for chunk in chunks for reason, _ in chunk.faults} == {"not valid UTF-8"}
+    assert chunks[0].text(0) == "a,caf\\xe9,1"
+    assert [(row.line, row.text) for chunk in chunks for row in chunk.rejected] == [(4, "\\xff,2")]
+
+
+@given(cut=st.integers(1, 64))
+def test_letters_cut_by_a_block_stay_whole(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    body = "".join(f"é€{row},😀,{row}\n" for row in range(20))
+    chunks = chunks_of(tmp_path_factory.mktemp("csv") / "log", HEADER + body.encode(), block=64 + cut)
+    assert rows_of(chunks) == [(f"é€{row}", "😀", str(row)) for row in range(20)]
+    assert not any(chunk.faults for chunk in chunks)
+
+
+@pytest.mark.parametrize("prefix", [b"\xef\xbb\xbf", b"\n\r\n", b"\xef\xbb\xbf\n"])
+def test_a_byte_order_mark_and_blank_lines_before_the_header_are_skipped(tmp_path: Path, prefix: bytes) -> None:
+    chunks = chunks_of(tmp_path / "log.csv", prefix + HEADER + b"a,1,1\n")
+    assert rows_of(chunks) == [("a", "1", "1")]
+    assert lines_of(chunks) == [prefix.count(b"\n") + 2]
+
+
+def test_a_quoted_header_over_two_lines_is_one_header(tmp_path: Path) -> None:
+    chunks = chunks_of(tmp_path / "log.csv", b'"session_id",item_id,timestamp,"a\nnote"\na,1,1,\n')
+    assert rows_of(chunks) == [("a", "1", "1")]
+    assert lines_of(chunks) == [3]
+
+
+def test_a_line_of_delimiters_alone_counts_as_blank(tmp_path: Path) -> None:
+    assert rows_of(chunks_of(tmp_path / "log.csv", HEADER + b",,\na,1,1\n")) == [("a", "1", "1")]
+
+
+def test_a_quote_open_for_too_long_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnext.data.delimited.LONGEST_ROW", 4096)
+    with pytest.raises(DataError, match="a row after line 1 is longer"):
+        chunks_of(tmp_path / "log.csv", HEADER + b'a,1,1\nb,"2,2\n' + b"c,3,3\n" * 2000, block=1024)
+
+
+def test_a_first_line_without_end_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="first"):
+        chunks_of(tmp_path / "log.csv", b"a," * (1 << 20))
+
+
+def test_quotes_and_blanks_of_ids_come_back_from_a_whole_log(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text('session_id,item_id,timestamp\n" a ","say ""hi"", x",1400000000\nb,007,1400000001\n')
+    assert read_events(path).frame.rows() == [
+        (" a ", 'say "hi", x', 1_400_000_000_000_000),
+        ("b", "007", 1_400_000_001_000_000),
+    ]

@@ -1,0 +1,150 @@
+"""The way for logs larger than memory gives what the way in memory gives."""
+
+import random
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nearnext.data import prepare as prepare_module
+from nearnext.data.filters import Filter, apply_filter
+from nearnext.data.prepare import prepare
+from nearnext.data.sessionise import read_sessions
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError, DataError
+
+FILTERS = st.builds(
+    Filter,
+    min_length=st.integers(1, 3),
+    min_support=st.integers(1, 4),
+    mode=st.sampled_from(["paper", "iterated"]),
+    max_length=st.none() | st.integers(2, 4),
+)
+EVENTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 6), st.integers(0, 50)), min_size=1, max_size=80)
+
+
+def bag(sessions: Sessions) -> Counter[tuple[tuple[object, int], ...]]:
+    """The sessions as raw items with times, without their order and ids."""
+    raw = sessions.vocabulary.decode(sessions.items)
+    clicks = list(zip(raw, sessions.times.tolist(), strict=True))
+    bounds = zip(sessions.offsets[:-1].tolist(), sessions.offsets[1:].tolist(), strict=True)
+    return Counter(tuple(clicks[begin:end]) for begin, end in bounds)
+
+
+@given(
+    events=EVENTS, chosen=FILTERS, key=st.sampled_from(["session", "user"]), collapse=st.booleans(), text=st.booleans()
+)
+def test_prepared_logs_equal_filtered_logs(
+    tmp_path_factory: pytest.TempPathFactory,
+    events: list[tuple[int, int, int]],
+    chosen: Filter,
+    key: str,
+    collapse: bool,
+    text: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("prepare")
+    frame = pl.DataFrame(events, schema=[key, "item", "ts"], orient="row")
+    frame = frame.with_columns(pl.col("item").cast(pl.String) + "é") if text else frame
+    whole = read_sessions(frame, gap=10, collapse_repeats=collapse)
+    expected, report = apply_filter(whole, chosen)
+    if expected.n_sessions == 0:
+        with pytest.raises(DataError, match="no sessions are left"):
+            prepare(frame, folder / "out.parquet", chosen=chosen, gap=10, collapse_repeats=collapse, partitions=3)
+    else:
+        done = prepare(frame, folder / "out.parquet", chosen=chosen, gap=10, collapse_repeats=collapse, partitions=3)
+        found = read_sessions(done.out)
+        assert bag(found) == bag(expected)
+        assert set(found.session_ids) == set(expected.session_ids)
+        assert done.filtered == report
+        assert (done.sessions, done.events, done.items) == (found.n_sessions, found.n_events, found.n_items)
+    assert [path.name for path in folder.iterdir()] in ([], ["out.parquet"])
+
+
+def test_ids_that_turn_out_to_be_text_stay_in_one_partition(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("session_id,item_id,time\n" + "".join(f"{n},{n},{n}\n" for n in range(50)))
+    (tmp_path / "b.csv").write_text("session_id,item_id,time\n" + "".join(f"{n},0{n},{n + 50}\n" for n in range(50)))
+    (tmp_path / "c.csv").write_text(
+        "session_id,item_id,time\n" + "".join(f"{n},{n},{n + 99}\n" for n in ["x", *range(50)][1:]) + "x,1,1\n"
+    )
+    expected = read_sessions(tmp_path)
+    done = prepare(tmp_path, tmp_path / "out.pq.tmp", chosen=Filter(min_length=1), partitions=4)
+    found = read_sessions(done.out)
+    assert bag(found) == bag(expected)
+    assert found.session_ids.dtype == pl.String
+    assert sorted(found.session_ids) == sorted([*(str(n) for n in range(50)), "x"])
+
+
+def test_many_chunks_and_partitions_of_a_shuffled_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnext.data.delimited.BLOCK", 4096)
+    monkeypatch.setattr(prepare_module, "ROW_GROUP", 100)
+    draw = random.Random(7)
+    rows = [
+        f"u{draw.randrange(200)},i{int(draw.paretovariate(0.7)) % 300},{draw.randrange(10**6)}" for _ in range(5000)
+    ]
+    (tmp_path / "log.csv").write_text("user_id,item_id,time\n" + "\n".join(rows))
+    chosen = Filter(min_length=2, min_support=5, mode="iterated", max_length=20)
+    done = prepare(tmp_path / "log.csv", tmp_path / "out.parquet", chosen=chosen, gap=20_000, partitions=7)
+    expected, report = apply_filter(read_sessions(tmp_path / "log.csv", gap=20_000), chosen)
+    assert bag(read_sessions(done.out)) == bag(expected)
+    assert (done.filtered, done.partitions, done.read.rows) == (report, 7, 5000)
+
+
+def test_the_file_holds_whole_sessions_in_order_of_time(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"session": [1, 2, 1, 2], "item": ["b", "c", "a", "d"], "ts": [20, 1, 10, 5]})
+    prepare(frame, tmp_path / "out.parquet", partitions=1)
+    written = pl.read_parquet(tmp_path / "out.parquet")
+    assert written.schema == {"session_id": pl.Int64, "item_id": pl.String, "timestamp": pl.Datetime("us", "UTC")}
+    assert written["session_id"].to_list() == [2, 2, 1, 1]
+    assert written["item_id"].to_list() == ["c", "d", "a", "b"]
+
+
+def test_an_interrupted_run_leaves_nothing_and_keeps_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.parquet"
+    out.write_text("old")
+
+    def interrupt(*_args: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(prepare_module, "_write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(pl.DataFrame({"session": [1, 1], "item": [1, 2], "ts": [1, 2]}), out)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.parquet", "old")]
+
+
+def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_args: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(prepare_module, "save_sessions", full)
+    with pytest.raises(DataError, match="cannot write .*out.parquet: No space left on device; free some space"):
+        prepare(pl.DataFrame({"session": [1, 1], "item": [1, 2], "ts": [1, 2]}), tmp_path / "out.parquet")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_impossible_targets_and_options_are_refused(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("session_id,item_id,time\n1,1,1\n1,2,2\n")
+    with pytest.raises(DataError, match="is the log itself"):
+        prepare(log, log)
+    with pytest.raises(DataError, match="it is a folder"):
+        prepare(log, tmp_path)
+    with pytest.raises(DataError, match="there is no folder"):
+        prepare(log, tmp_path / "none" / "out.parquet")
+    with pytest.raises(ConfigError, match="partitions must be at least 1, found 0"):
+        prepare(log, tmp_path / "out.parquet", partitions=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+@pytest.mark.parametrize(("events", "expected"), [(10, 1), (3_000_001, 2)])
+def test_partitions_follow_the_size_of_the_log(tmp_path: Path, events: int, expected: int) -> None:
+    path = tmp_path / "log.parquet"
+    pl.DataFrame({"session_id": pl.zeros(events, pl.Int64, eager=True)}).with_columns(
+        item_id=pl.lit(1), time=pl.lit(2)
+    ).write_parquet(path)
+    scan = prepare_module.EventScan(path, {})
+    assert prepare_module._n_partitions(scan) == expected  # pyright: ignore[reportPrivateUsage]
