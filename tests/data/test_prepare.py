@@ -67,7 +67,7 @@ def test_ids_that_turn_out_to_be_text_stay_in_one_partition(tmp_path: Path) -> N
     (tmp_path / "a.csv").write_text("session_id,item_id,time\n" + "".join(f"{n},{n},{n}\n" for n in range(50)))
     (tmp_path / "b.csv").write_text("session_id,item_id,time\n" + "".join(f"{n},0{n},{n + 50}\n" for n in range(50)))
     (tmp_path / "c.csv").write_text(
-        "session_id,item_id,time\n" + "".join(f"{n},{n},{n + 99}\n" for n in ["x", *range(50)][1:]) + "x,1,1\n"
+        "session_id,item_id,time\nx,1,1\n" + "".join(f"{n},{n},{n + 99}\n" for n in range(50))
     )
     expected = read_sessions(tmp_path)
     done = prepare(tmp_path, tmp_path / "out.pq.tmp", chosen=Filter(min_length=1), partitions=4)
@@ -121,7 +121,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(prepare_module, "save_sessions", full)
-    with pytest.raises(DataError, match="cannot write .*out.parquet: No space left on device; free some space"):
+    with pytest.raises(DataError, match=r"cannot write .*out.parquet: No space left on device; free some space"):
         prepare(pl.DataFrame({"session": [1, 1], "item": [1, 2], "ts": [1, 2]}), tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == []
 

@@ -21,6 +21,7 @@ MICROS = SECONDS * 1_000_000
 CSV = f"session_id,item_id,timestamp\ns,a,{SECONDS}\ns,b,{SECONDS + 1}\n"
 ROWS = [("s", "a", MICROS), ("s", "b", MICROS + 1_000_000)]
 FRAME = pl.DataFrame({"session_id": ["s", "s"], "item_id": ["a", "b"], "timestamp": [SECONDS, SECONDS + 1]})
+PANDAS = pd.DataFrame(FRAME.to_dict(as_series=False))
 JSONL = "".join(json.dumps(row) + "\n" for row in FRAME.to_dicts())
 
 
@@ -67,11 +68,9 @@ def test_a_folder_is_its_log_files_by_name_and_a_glob_what_it_matches(tmp_path: 
         FRAME,
         FRAME.lazy(),
         FRAME.to_arrow(),
-        pd.DataFrame(FRAME.to_dict(as_series=False)),
-        pd.DataFrame(FRAME.to_dict(as_series=False), dtype=object),
-        pd.DataFrame(FRAME.to_dict(as_series=False)).assign(
-            timestamp=lambda frame: pd.to_datetime(frame.timestamp, unit="s")
-        ),
+        PANDAS,
+        PANDAS.astype(object),
+        PANDAS.assign(timestamp=pd.to_datetime(PANDAS["timestamp"], unit="s")),
     ],
     ids=["polars", "lazy", "arrow", "pandas", "objects", "timestamps"],
 )

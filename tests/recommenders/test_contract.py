@@ -11,6 +11,7 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import RECOMMENDERS, make_recommender, option_names
 
 TRAIN = Sessions.of(
@@ -18,7 +19,14 @@ TRAIN = Sessions.of(
 )
 TEST = Sessions.of([[f"i{(s * 5 + j * 3) % 23}" for j in range(2 + s % 6)] for s in range(40)])
 
+SMALL = {"gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16}}
+"""Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
+
 every_method = pytest.mark.parametrize("name", sorted(RECOMMENDERS))
+
+
+def make(name: str) -> Recommender:
+    return make_recommender(name, SMALL.get(name))
 
 
 def prefixes() -> Prefixes:
@@ -27,14 +35,14 @@ def prefixes() -> Prefixes:
 
 @every_method
 def test_lists_hold_k_distinct_known_items(name: str):
-    ranking = make_recommender(name).fit(TRAIN).rank(prefixes(), k=10)
+    ranking = make(name).fit(TRAIN).rank(prefixes(), k=10)
     assert np.all((ranking.items >= 1) & (ranking.items <= TRAIN.n_items))
     assert all(len(set(row)) == 10 for row in ranking.items.tolist())
 
 
 @every_method
 def test_scores_fall_and_equal_ones_are_in_order_of_popularity(name: str):
-    ranking = make_recommender(name).fit(TRAIN).rank(prefixes(), k=10)
+    ranking = make(name).fit(TRAIN).rank(prefixes(), k=10)
     for row, own in enumerate(ranking.own):
         scores, items = ranking.scores[row, :own], ranking.items[row, :own]
         assert np.all(np.diff(scores) <= 0)
@@ -43,14 +51,14 @@ def test_scores_fall_and_equal_ones_are_in_order_of_popularity(name: str):
 
 @every_method
 def test_fitting_twice_gives_the_same_lists(name: str):
-    one, other = (make_recommender(name).fit(TRAIN).rank(prefixes(), k=10) for _ in range(2))
+    one, other = (make(name).fit(TRAIN).rank(prefixes(), k=10) for _ in range(2))
     assert np.array_equal(one.items, other.items)
     assert np.array_equal(one.scores, other.scores)
 
 
 @every_method
 def test_company_and_threads_change_no_list(name: str):
-    method = make_recommender(name).fit(TRAIN)
+    method = make(name).fit(TRAIN)
     whole = method.rank(prefixes(), k=7, threads=2)
     for begin in range(0, len(prefixes()), 17):
         part = method.rank(prefixes().slice(begin, begin + 17), k=7, threads=1)
@@ -60,7 +68,7 @@ def test_company_and_threads_change_no_list(name: str):
 
 @every_method
 def test_a_saved_model_answers_bit_for_bit_alike(name: str, tmp_path: Path):
-    method = make_recommender(name).fit(TRAIN)
+    method = make(name).fit(TRAIN)
     loaded = load_artifact(save_artifact(method, tmp_path / "model", {})).recommender
     assert loaded.params() == method.params()
     one, other = method.rank(prefixes(), k=10), loaded.rank(prefixes(), k=10)
@@ -70,7 +78,7 @@ def test_a_saved_model_answers_bit_for_bit_alike(name: str, tmp_path: Path):
 
 @every_method
 def test_excluded_items_never_come_back_and_lists_stay_full(name: str):
-    method = make_recommender(name).fit(TRAIN)
+    method = make(name).fit(TRAIN)
     answer = method.recommend([["i1", "i2"]], k=10, exclude=["i1", "i3", "unheard-of"])[0]
     assert len(answer.items) == 10
     assert not {"i1", "i3"} & set(answer.items)
@@ -78,14 +86,14 @@ def test_excluded_items_never_come_back_and_lists_stay_full(name: str):
 
 @every_method
 def test_only_allowed_items_come_and_a_shortage_is_explained(name: str):
-    answer = make_recommender(name).fit(TRAIN).recommend([["i1"]], k=5, allow=["i4", "i5"])[0]
+    answer = make(name).fit(TRAIN).recommend([["i1"]], k=5, allow=["i4", "i5"])[0]
     assert set(answer.items) == {"i4", "i5"}
     assert answer.shortage == "2 of 5: no further item may be recommended"
 
 
 @every_method
 def test_seen_items_can_be_left_out(name: str):
-    answer = make_recommender(name).fit(TRAIN).recommend([["i1", "i2", "i3"]], k=15, exclude_seen=True)[0]
+    answer = make(name).fit(TRAIN).recommend([["i1", "i2", "i3"]], k=15, exclude_seen=True)[0]
     assert len(answer.items) == 15
     assert not {"i1", "i2", "i3"} & set(answer.items)
 
@@ -93,14 +101,14 @@ def test_seen_items_can_be_left_out(name: str):
 @every_method
 @pytest.mark.parametrize("session", [[], ["never-seen"], ["never-seen", "nor-this"]])
 def test_a_session_without_known_items_gets_the_popular_ones(name: str, session: list[str]):
-    answer = make_recommender(name).fit(TRAIN).recommend([session], k=3)[0]
+    answer = make(name).fit(TRAIN).recommend([session], k=3)[0]
     assert answer.items == TRAIN.vocabulary.decode([1, 2, 3])
     assert answer.unknown == session
 
 
 @every_method
 def test_k_beyond_the_catalogue_gives_every_item_once(name: str):
-    answer = make_recommender(name).fit(TRAIN).recommend([["i1"]], k=500)[0]
+    answer = make(name).fit(TRAIN).recommend([["i1"]], k=500)[0]
     assert sorted(map(str, answer.items)) == sorted(map(str, TRAIN.vocabulary.ids.to_list()))
     assert answer.shortage is not None
 
@@ -110,14 +118,14 @@ def test_inputs_stay_as_they_were(name: str):
     before = TRAIN.fingerprint()
     given_prefixes = prefixes()
     items = given_prefixes.items.copy()
-    make_recommender(name).fit(TRAIN).rank(given_prefixes, k=5)
+    make(name).fit(TRAIN).rank(given_prefixes, k=5)
     assert TRAIN.fingerprint() == before
     assert np.array_equal(given_prefixes.items, items)
 
 
 @every_method
 def test_one_item_and_one_session_are_enough(name: str):
-    answer = make_recommender(name).fit(Sessions.of([["only", "only"]])).recommend([["only"]], k=2)[0]
+    answer = make(name).fit(Sessions.of([["only", "only"]])).recommend([["only"]], k=2)[0]
     assert answer.items == ["only"]
 
 
@@ -128,7 +136,7 @@ def test_one_item_and_one_session_are_enough(name: str):
 )
 def test_any_small_log_gives_full_distinct_lists(name: str, sessions: list[list[int]], k: int):
     log = Sessions.of(sessions)
-    ranking = make_recommender(name).fit(log).rank(Prefixes.of([log.items[:1]]), k)
+    ranking = make(name).fit(log).rank(Prefixes.of([log.items[:1]]), k)
     listed = ranking.items[0][ranking.items[0] > 0].tolist()
     assert len(set(listed)) == len(listed) == min(k, log.n_items)
 
@@ -136,11 +144,11 @@ def test_any_small_log_gives_full_distinct_lists(name: str, sessions: list[list[
 @every_method
 def test_unfitted_and_badly_called_recommenders_say_so(name: str):
     with pytest.raises(ConfigError, match="not fitted"):
-        make_recommender(name).recommend([["a"]])
+        make(name).recommend([["a"]])
     with pytest.raises(ConfigError, match="k must be at least 1"):
-        make_recommender(name).fit(TRAIN).recommend([["i1"]], k=0)
+        make(name).fit(TRAIN).recommend([["i1"]], k=0)
     with pytest.raises(DataError, match="found none"):
-        make_recommender(name).fit(TRAIN.select(np.zeros(TRAIN.n_sessions, dtype=np.bool_)))
+        make(name).fit(TRAIN.select(np.zeros(TRAIN.n_sessions, dtype=np.bool_)))
 
 
 @every_method

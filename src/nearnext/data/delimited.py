@@ -36,9 +36,9 @@ class DelimitedReader:
     unit = "bytes"
     untyped = True
 
-    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = BLOCK) -> None:
+    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int | None = None) -> None:
         self._log = file
-        self._block = block
+        self._block = block or BLOCK
         self.where = str(file.path)
         self.work = file.size
         lines = file.sample.removeprefix(BOM).splitlines(keepends=True)

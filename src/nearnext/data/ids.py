@@ -13,7 +13,7 @@ from nearnext.types import BoolArray
 __all__ = ["IdColumn", "canonical_integers", "missing_ids", "series_of"]
 
 EXACT_FLOAT = 2**53
-MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+MAX_INTEGER = 2**63 - 1
 
 
 def canonical_integers(text: pl.Series) -> pl.Series:
@@ -122,8 +122,11 @@ def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
         values = [_plain(value) for value in values]
         foreign[:] = [isinstance(value, _Foreign) for value in values]
         kinds = set(map(type, values)) - {type(None)}
-    if kinds == {int} and all(MIN_INTEGER <= value <= MAX_INTEGER for value in values if isinstance(value, int)):
-        return pl.Series(values, dtype=pl.Int64), foreign
+    if kinds == {int}:
+        try:
+            return pl.Series(values, dtype=pl.Int64), foreign
+        except TypeError:  # some integer has more than 64 bits
+            kinds = {int, str}
     if kinds <= {str}:
         return pl.Series(values, dtype=pl.String), foreign
     return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String), foreign

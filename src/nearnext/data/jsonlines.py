@@ -1,6 +1,7 @@
 """The reader of JSONL: one object per line, an event, or a session with a list of its events."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, cast
 
 import numpy as np
@@ -51,11 +52,9 @@ class JsonLinesReader:
         self.names = [*beside, *inside]
 
     def _head(self) -> list[JsonObject]:
-        head: list[JsonObject] = []
         for lines, _ in self._lines():
-            head += [row for line in lines if (row := _loads(line)) is not None][:HEAD]
-            if head:
-                return head[:HEAD]
+            if head := list(islice((row for line in lines if (row := _loads(line)) is not None), HEAD)):
+                return head
         raise DataError(f"{self.where} looks like JSONL, but no line of it is a JSON object; write one object per line")
 
     def _lines(self) -> Iterator[tuple[list[bytes], int]]:

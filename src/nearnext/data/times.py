@@ -190,7 +190,7 @@ def _parse(raw: pl.Series, reading: _Reading) -> None:
         raw = raw.cast(pl.Float64).fill_nan(None)
         reading.missing = raw.is_null().to_numpy()
         _number(reading, everything, raw)
-    elif raw.dtype in (pl.String, pl.Categorical, pl.Enum, pl.Decimal, pl.Null):
+    elif isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Decimal | pl.Null):
         _parse_text(raw.cast(pl.String), reading)
     else:
         raise DataError(f"expected numbers, ISO 8601 text or timestamps as times, found values of type {raw.dtype}")

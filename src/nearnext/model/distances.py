@@ -10,6 +10,7 @@ Values are float32 at least, whatever the precision of the embeddings or of auto
 Gradients are finite everywhere, 0 where two vectors are equal.
 
 Paper: d in §3 and §4; cosine is what the experiments use (§4).
+Deviation: ŷ is 1 − d in §3 and d in §4; here a distance is always d, and whoever needs a score turns it round.
 """
 
 from typing import Literal, get_args

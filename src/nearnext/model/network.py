@@ -1,6 +1,8 @@
 """The two-tower network: session encoder φ and item encoder ω into one metric space.
 
 Paper: d(φ(s), ω(i)) in §4; common embedding in §5.6 and Table 3.
+Deviation: a long session is its last clicks in training and prediction alike, where the authors' code predicts from the
+first ones; and the item tower is trained, whose weights never reach the optimiser there.
 """
 
 import torch

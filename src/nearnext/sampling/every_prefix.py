@@ -56,10 +56,12 @@ class EveryPrefix(Sampler):
         self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
     ) -> tuple[Int64Array, Int64Array]:
         if self.unit == "prefix":
-            return units, np.arange(len(units) + 1)
+            return super()._examples(sessions, units, rng)
         n_prefixes = sessions.lengths[units] - 1
-        offsets = np.concatenate([[0], np.cumsum(n_prefixes)])
-        return np.repeat(sessions.offsets[units] + 1 - offsets[:-1], n_prefixes) + np.arange(offsets[-1]), offsets
+        offsets = np.concatenate([[0], np.cumsum(n_prefixes)]).astype(np.int64)
+        # Row r of the unit that begins at row o is the click r − o + 1 places after its session's first.
+        shift: Int64Array = np.repeat(sessions.offsets[units] + 1 - offsets[:-1], n_prefixes)
+        return shift + np.arange(len(shift)), offsets
 
     def _chances(self, sessions: Sessions) -> FloatArray:
         chances = np.ones(sessions.n_events)

@@ -12,7 +12,7 @@ __all__ = ["Examples", "clicks_between"]
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """R examples; the prefix of example r is ``items[first[r]:next_click[r]]``, its future ``items[next_click[r]:end[r]]``.
+    """R examples; prefix r is ``items[first[r]:next_click[r]]``, and ``items[next_click[r]:end[r]]`` follows it.
 
     Attributes:
         sessions: session of each example: [R].

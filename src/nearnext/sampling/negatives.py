@@ -110,7 +110,7 @@ class _Drawn(Negatives, ABC):
             )
             drawn = Drawn(*excluded.draw(proposal, self.n_negatives, rng))
             for begin, end in pairwise(block.cuts.tolist()):
-                yield Drawn(*(array[begin:end] for array in drawn))
+                yield Drawn(drawn.items[begin:end], drawn.mask[begin:end], drawn.log_proposal[begin:end])
 
         return draw
 

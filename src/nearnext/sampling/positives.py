@@ -17,7 +17,7 @@ __all__ = ["FILLS", "Fill", "Positives"]
 Fill = Literal["knn", "repeat", "mask"]
 
 FILLS: tuple[Fill, ...] = ("knn", "repeat", "mask")
-"""What completes a list of fewer than P positives: items of neighbouring sessions, the same clicks again, or nothing."""
+"""What completes a list of fewer than P positives: neighbours' items, the same clicks again, or nothing."""
 
 NONE = NeighbourPositives.of([])
 

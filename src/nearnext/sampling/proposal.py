@@ -171,11 +171,11 @@ def _mark(
     for click in range(begin, end):
         if marked[items[click]] != value:
             marked[items[click]] = value
-            mass += shares[items[click]]
+            mass += float(shares[items[click]])
     for item in positives:
         if marked[item] != value:
             marked[item] = value
-            mass += shares[item]
+            mass += float(shares[item])
     return mass
 
 
@@ -229,5 +229,5 @@ def _draw_exactly(
         if n_allowed == 0:
             continue
         for column in range(negatives.shape[1]):
-            place = np.searchsorted(cumulated[:n_allowed], uniforms[row, column] * total, side="right")
+            place = int(np.searchsorted(cumulated[:n_allowed], float(uniforms[row, column]) * total, side="right"))
             negatives[row, column] = allowed[min(place, n_allowed - 1)]

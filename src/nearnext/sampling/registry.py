@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from nearnext.errors import ConfigError
 from nearnext.sampling.every_prefix import EveryPrefix
@@ -48,11 +48,12 @@ def sampler_named(name: str, **options: Any) -> Sampler:
     nearnext.errors.ConfigError: unknown sampler 'random-walk'; known: positive-negative, sliding-window, every-prefix
     """
     require_known("sampler", name, SAMPLERS)
-    negatives: Any = options.get("negatives")
+    negatives = options.get("negatives")
     if isinstance(negatives, str):
         options["negatives"] = negatives_named(negatives)
     elif isinstance(negatives, Mapping):
-        options["negatives"] = negatives_named(**{"name": "none", **negatives})
+        named = dict(cast("Mapping[str, Any]", negatives))
+        options["negatives"] = negatives_named(named.pop("name", "(no name)"), **named)
     return SAMPLERS[name](**_known_options(name, SAMPLERS[name], options))
 
 

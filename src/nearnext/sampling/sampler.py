@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -39,11 +39,11 @@ class Sampler(ABC):
     >>> sampler.n_batches(log, batch_size=2)
     2
     >>> [batch.prefixes[:, 0].tolist() for batch in sampler.epoch(log, 0, 7, batch_size=3)]
-    [[2, 3, 3]]
+    [[3, 1, 3]]
     """
 
     n_positives: int = 8
-    negatives: Negatives = Uniform()
+    negatives: Negatives = field(default_factory=Uniform)
 
     def __post_init__(self) -> None:
         require_at_least(1, n_positives=self.n_positives)
@@ -126,11 +126,17 @@ class Sampler(ABC):
     def _units(self, sessions: Sessions) -> Int64Array:
         """What is shuffled: sessions, or places of next clicks: [U]."""
 
-    @abstractmethod
     def _examples(
-        self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
+        self,
+        sessions: Sessions,  # noqa: ARG002
+        units: Int64Array,
+        rng: np.random.Generator,  # noqa: ARG002
     ) -> tuple[Int64Array, Int64Array]:
-        """Places of next clicks for shuffled units [R], and where each unit's begin, and the end: [U + 1]."""
+        """Places of next clicks for shuffled units [R], and where each unit's begin, and the end: [U + 1].
+
+        As it stands, units are those places.
+        """
+        return units, np.arange(len(units) + 1)
 
     @abstractmethod
     def _chances(self, sessions: Sessions) -> FloatArray:

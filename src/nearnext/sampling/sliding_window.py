@@ -50,11 +50,6 @@ class SlidingWindow(Sampler):
         shortest = np.repeat(np.minimum(self.window, sessions.lengths - 1), sessions.lengths)
         return np.flatnonzero((place > 0) & (place >= shortest))
 
-    def _examples(
-        self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
-    ) -> tuple[Int64Array, Int64Array]:
-        return units, np.arange(len(units) + 1)
-
     def _chances(self, sessions: Sessions) -> FloatArray:
         chances = np.zeros(sessions.n_events)
         chances[self._units(sessions)] = 1.0

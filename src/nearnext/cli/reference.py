@@ -1,0 +1,32 @@
+"""The reference page of the command line, made from the commands themselves."""
+
+from typing import Any
+
+import typer.main
+
+from nearnext.cli.app import app
+
+__all__ = ["command_reference"]
+
+
+def command_reference() -> str:
+    """Every command with its arguments, options and defaults, as Markdown.
+
+    >>> "## nearnext compare" in command_reference()
+    True
+    """
+    group: Any = typer.main.get_command(app)
+    lines = ["# Command line", "", "Made from the commands by `make docs`.", ""]
+    for name, command in group.commands.items():
+        lines += [f"## nearnext {name}", "", " ".join(str(command.help).split()), "", "| option | default | what |"]
+        lines += ["|---|---|---|", *(_row(parameter) for parameter in command.params if parameter.name != "help"), ""]
+    return "\n".join(lines)
+
+
+def _row(parameter: Any) -> str:
+    is_option = bool(parameter.opts) and parameter.opts[0].startswith("-")
+    name = ", ".join(parameter.opts) if is_option else str(parameter.name).upper()
+    default = parameter.default
+    shown = "required" if parameter.required else "" if default in (None, "", False) or callable(default) else default
+    text = " ".join(str(parameter.help or "").split()).replace("|", "\\|")
+    return f"| `{name}` | {shown} | {text} |"

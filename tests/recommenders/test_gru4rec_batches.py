@@ -1,0 +1,86 @@
+"""Session-parallel mini-batches, the alias table, and distinct items of a step."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.gru4rec.batches import ColumnFinder, PopularitySampler, n_pairs, session_parallel
+
+clicks = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=12)
+
+
+def test_a_session_takes_the_slot_of_the_one_that_ended():
+    sessions = Sessions.of([["a", "b"], ["c", "d", "e"], ["f", "g"], ["h"], ["i", "j"]])
+    steps = [
+        (
+            step.slots.tolist(),
+            step.begun.tolist(),
+            sessions.vocabulary.decode(step.inputs),
+            sessions.vocabulary.decode(step.targets),
+        )
+        for step in session_parallel(sessions, batch_size=2)
+    ]
+    assert steps == [
+        ([0, 1], [0, 1], ["a", "c"], ["b", "d"]),
+        ([0, 1], [0], ["f", "d"], ["g", "e"]),
+        ([0], [0], ["i"], ["j"]),
+    ]
+
+
+@settings(deadline=None)
+@given(clicks=clicks, batch_size=st.integers(1, 5))
+def test_every_slot_reads_whole_sessions_in_their_order(clicks: list[list[int]], batch_size: int):
+    sessions = Sessions.of(clicks)
+    read: dict[int, list[list[int]]] = {slot: [] for slot in range(batch_size)}
+    for step in session_parallel(sessions, batch_size):
+        for position, (slot, given_item, target) in enumerate(zip(step.slots, step.inputs, step.targets, strict=True)):
+            if position in step.begun:
+                read[int(slot)].append([int(given_item)])
+            assert read[int(slot)][-1][-1] == given_item
+            read[int(slot)][-1].append(int(target))
+    expected = [sessions.items[a:b].tolist() for a, b in zip(sessions.offsets, sessions.offsets[1:], strict=False)]
+    assert sorted(session for slot in read.values() for session in slot) == sorted(s for s in expected if len(s) > 1)
+
+
+@settings(deadline=None)
+@given(clicks=clicks, batch_size=st.integers(1, 5))
+def test_an_epoch_reads_every_pair_once(clicks: list[list[int]], batch_size: int):
+    sessions = Sessions.of(clicks)
+    assert sum(len(step.slots) for step in session_parallel(sessions, batch_size)) == n_pairs(sessions)
+
+
+def test_steps_end_when_too_few_slots_are_left():
+    sessions = Sessions.of([["a", "b", "c", "a"], ["b", "c"]])
+    assert [len(step.slots) for step in session_parallel(sessions, batch_size=2, least=2)] == [2]
+
+
+@settings(deadline=None)
+@given(
+    popularity=st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any), alpha=st.sampled_from([0.0, 0.5, 1.0])
+)
+def test_the_table_gives_each_item_its_probability(popularity: list[int], alpha: float):
+    sampler = PopularitySampler.of(np.array([7, *popularity]), alpha)
+    n_items = len(popularity)
+    given_away = np.bincount(sampler.alias - 1, weights=1 - sampler.keep, minlength=n_items)
+    weight = np.array([float(count) ** alpha if count else 0.0 for count in popularity])
+    assert (sampler.keep + given_away) / n_items == pytest.approx(weight / weight.sum(), abs=1e-12)
+
+
+def test_draws_follow_the_table_and_the_seed():
+    sampler = PopularitySampler.of(np.array([0, 16, 4, 0, 1]), alpha=0.5)
+    drawn = sampler.draw(np.random.default_rng(3), 70_000)
+    assert np.bincount(drawn, minlength=5) / 10_000 == pytest.approx([0, 4, 2, 0, 1], abs=0.06)
+    assert np.array_equal(drawn, sampler.draw(np.random.default_rng(3), 70_000))
+
+
+def test_columns_count_how_often_an_item_occurs():
+    finder = ColumnFinder(9)
+    for _ in range(2):
+        columns = finder.columns(np.array([4, 9], np.int32), np.array([5, 4], np.int32), np.array([5, 5, 7], np.int32))
+        assert columns.items.tolist() == [5, 4, 7, 9]
+        assert columns.target_at.tolist() == [0, 1]
+        assert columns.input_at.tolist() == [1, 3]
+        assert columns.as_target.tolist() == [1, 1, 0, 0]
+        assert columns.as_sample.tolist() == [2, 0, 1, 0]

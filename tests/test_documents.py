@@ -1,0 +1,39 @@
+"""The documents and the code are one product."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import nearnext
+from nearnext.cli.reference import command_reference
+from nearnext.evaluation.metrics import CASE_METRICS, LIST_METRICS
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def test_the_command_reference_is_up_to_date():
+    assert (ROOT / "docs" / "commands.md").read_text("utf-8") == command_reference(), "run 'make docs'"
+
+
+@pytest.mark.parametrize("metric", [*CASE_METRICS, *LIST_METRICS])
+def test_every_metric_is_documented(metric: str):
+    assert f"| {metric}@k |" in (ROOT / "docs" / "metrics.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_between_pages_lead_somewhere(page: Path):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
+        assert target.startswith("http") or (page.parent / target).exists(), target
+
+
+def test_the_readme_names_every_command():
+    readme = (ROOT / "README.md").read_text("utf-8")
+    for command in re.findall(r"^## nearnext (\w+)", command_reference(), re.MULTILINE):
+        assert f"`nearnext {command} " in readme, command
+
+
+def test_public_names_exist_and_say_what_they_are():
+    for name in nearnext.__all__:
+        assert (getattr(nearnext, name).__doc__ or "").strip(), name
