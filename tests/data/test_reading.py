@@ -296,6 +296,15 @@ def test_what_is_no_log_is_one_clear_error(source: object) -> None:
         read_events(source)
 
 
+def test_frames_that_cannot_be_used_are_one_clear_error() -> None:
+    doubled = pd.DataFrame([[1, 2, 3, 4]], columns=["session", "item", "ts", "item"])
+    for frame in (doubled, pl.scan_csv("/no/such/file.csv")):
+        with pytest.raises(DataError, match=r"cannot read the frame: .*; correct it first"):
+            read_events(frame)
+    with pytest.raises(DataError, match="no column names known"):
+        read_events(pd.DataFrame())
+
+
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
@@ -316,6 +325,9 @@ def test_rejects_that_cannot_be_written_are_one_clear_error(tmp_path: Path) -> N
     (tmp_path / "log.csv").write_text(CSV)
     with pytest.raises(DataError, match="cannot write rejected rows"):
         read_events(tmp_path / "log.csv", rejects=tmp_path / "none" / "rejects.csv")
+    with pytest.raises(DataError, match="it is the log itself"):
+        read_events(tmp_path / "log.csv", rejects=tmp_path / "log.csv")
+    assert (tmp_path / "log.csv").read_text() == CSV
 
 
 def test_a_scan_gives_its_report_at_the_end_and_can_be_read_again(tmp_path: Path) -> None:

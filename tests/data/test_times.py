@@ -53,7 +53,7 @@ def test_each_shape_is_read_alone_and_among_others(text: str, micros: int) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "2014-02-30", "2014-04-07T25:00:00", "07.04.2014", "nan", "inf", "0x10", "2014-04"]
+    "text", ["x", "2014-02-30", "2014-04-07T25:00:00", "07.04.2014", "nan", "inf", "0x10", "2014-04", "２０１４-04-07"]
 )
 def test_what_is_no_time_is_unparsable(text: str) -> None:
     times = Clock().read(pl.Series([text, "2014-04-07"]))

@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {"layers": (16,), "batch_size": 6, "n_sample": 8, "epoch
 VARIANTS: dict[str, dict[str, Any]] = {
     "cross-entropy": {},
     "without logq": {"logq": 0.0},
-    "dropout": {"dropout_hidden": 0.2, "dropout_embedding": 0.1},
+    "dropout": {"dropout_hidden": 0.1, "dropout_embedding": 0.1, "layers": (64,)},
     "batch negatives only": {"n_sample": 0, "logq": 0.0},
     "bpr-max": {"loss": "bpr-max", "bpreg": 0.5},
     "bpr-max, elu": {"loss": "bpr-max", "elu": 0.5, "bpreg": 0.2},
@@ -35,24 +35,30 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "adam": {"optimiser": "adam", "momentum": 0.0, "learning_rate": 0.01},
 }
 
+
+def small(**options: Any) -> GRU4Rec:
+    return GRU4Rec(**{**SMALL, **options})
+
+
 every_variant = pytest.mark.parametrize("variant", VARIANTS)
 
 
 @every_variant
 def test_it_remembers_more_than_the_last_click(variant: str):
-    gru4rec = GRU4Rec(**(SMALL | VARIANTS[variant])).fit(MEMORY)
+    gru4rec = small(**VARIANTS[variant]).fit(MEMORY)
     answers = gru4rec.recommend([["a", "go"], ["b", "go"], ["c", "go"]], k=1)
     assert [answer.items for answer in answers] == [["x"], ["y"], ["z"]]
     assert gru4rec.losses[-1] < gru4rec.losses[0]
-    assert len(gru4rec.losses) == 12
+    assert len(gru4rec.losses) == gru4rec.epochs
 
 
 @every_variant
 def test_every_parameter_moves(variant: str):
-    method = GRU4Rec(**(SMALL | VARIANTS[variant]))
+    log = Sessions.of([[f"i{(s * 7 + j * j) % 11}" for j in range(2 + s % 4)] for s in range(90)])
+    method = small(**VARIANTS[variant])
     rng = np.random.default_rng(0)
     embedding = None if method.constrained_embedding else method.embedding
-    weights = Weights.draw(rng, MEMORY.n_items, method.layers, embedding)
+    weights = Weights.draw(rng, log.n_items, method.layers, embedding)
     before = {name: array.copy() for name, array in weights.to_state().items()}
     options = TrainingOptions(
         Objective(method.loss, method.bpreg, method.elu, method.logq, method.sample_alpha),
@@ -65,16 +71,14 @@ def test_every_parameter_moves(variant: str):
         dropout_hidden=method.dropout_hidden,
         n_sample=method.n_sample,
     )
-    Trainer(weights, options, rng).train(MEMORY)
+    Trainer(weights, options, rng).train(log)
     for name, array in weights.to_state().items():
         read = slice(1, None) if name in ("outputs", "inputs") else slice(None)
-        if name == "inputs" and len(array):
-            read = np.unique(MEMORY.items[np.setdiff1d(np.arange(MEMORY.n_events), MEMORY.offsets[1:] - 1)])
         assert not np.any(array[read] == before[name][read]), name
 
 
 def test_the_seed_decides_and_nothing_else():
-    one, same, other = (GRU4Rec(**(SMALL | {"seed": seed, "dropout_hidden": 0.3})).fit(MEMORY) for seed in (1, 1, 2))
+    one, same, other = (small(seed=seed, dropout_hidden=0.3).fit(MEMORY) for seed in (1, 1, 2))
     for name, array in one.state().items():
         assert np.array_equal(array, same.state()[name])
     assert not np.array_equal(one.state()["outputs"], other.state()["outputs"])
@@ -83,21 +87,23 @@ def test_the_seed_decides_and_nothing_else():
 def test_a_fit_leaves_torch_as_it_was():
     torch.manual_seed(5)
     random, threads = torch.get_rng_state(), torch.get_num_threads()
-    GRU4Rec(**SMALL).fit(MEMORY)
+    small().fit(MEMORY)
     assert torch.equal(torch.get_rng_state(), random)
     assert torch.get_num_threads() == threads
 
 
 def test_sessions_of_one_click_give_the_popular_items():
-    gru4rec = GRU4Rec(**SMALL).fit(Sessions.of([["a"], ["b"], ["b"], ["c"], ["c"], ["c"]]))
+    gru4rec = small().fit(Sessions.of([["a"], ["b"], ["b"], ["c"], ["c"], ["c"]]))
     answer = gru4rec.recommend([["a"]], k=3)[0]
     assert answer.items == ["c", "b", "a"]
     assert answer.scores == [0, 0, 0]
 
 
 def test_a_loss_that_explodes_stops_the_fit():
-    with pytest.raises(ConfigError, match=r"expected a finite loss, found .* in epoch 1 .*lower learning_rate \(1e\+30\)"):
-        GRU4Rec(**(SMALL | {"learning_rate": 1e30, "loss": "bpr-max", "bpreg": 1.0})).fit(MEMORY)
+    with pytest.raises(
+        ConfigError, match=r"expected a finite loss, found .* in epoch 1 .*lower learning_rate \(1e\+30\)"
+    ):
+        small(learning_rate=1e30, loss="bpr-max", bpreg=1.0).fit(MEMORY)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +145,13 @@ def test_classical_methods_start_without_torch():
 
 @pytest.mark.real_logs
 @pytest.mark.skipif("NEARNEXT_DATA" not in os.environ, reason="NEARNEXT_DATA does not name the real click logs")
-def test_two_epochs_on_a_real_log_reach_a_floor():
+def test_one_epoch_on_a_real_log_reaches_a_floor():
     folder = Path(os.environ["NEARNEXT_DATA"]) / "rsc15_100k"
     train, test = (_read(folder / f"{part}.parquet") for part in ("train", "test"))
     split = split_parts(train, test)
-    values = evaluate(GRU4Rec(epochs=2).fit(split.train), split.test, k=20).values()
-    assert values["HitRate@20"] > 0.60
-    assert values["MRR@20"] > 0.30
+    values = evaluate(GRU4Rec(epochs=1).fit(split.train), split.test, k=20).values()
+    assert values["HitRate@20"] > 0.52
+    assert values["MRR@20"] > 0.25
 
 
 def _read(path: Path) -> Sessions:

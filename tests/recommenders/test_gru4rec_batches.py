@@ -58,7 +58,8 @@ def test_steps_end_when_too_few_slots_are_left():
 
 @settings(deadline=None)
 @given(
-    popularity=st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any), alpha=st.sampled_from([0.0, 0.5, 1.0])
+    popularity=st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any),
+    alpha=st.sampled_from([0.0, 0.5, 1.0]),
 )
 def test_the_table_gives_each_item_its_probability(popularity: list[int], alpha: float):
     sampler = PopularitySampler.of(np.array([7, *popularity]), alpha)

@@ -21,9 +21,7 @@ def sigmoid(x: float) -> float:
 
 def objective_of(loss: str, **options: float) -> list[float]:
     defaults = {"bpreg": 0.0, "elu": 0.0, "logq": 0.0, "sample_alpha": 0.5}
-    columns = ColumnFinder(4).columns(
-        np.zeros(0, np.int32), np.array(TARGETS, np.int32), np.array(SAMPLES, np.int32)
-    )
+    columns = ColumnFinder(4).columns(np.zeros(0, np.int32), np.array(TARGETS, np.int32), np.array(SAMPLES, np.int32))
     scores = torch.tensor([[SCORE[item][row] for item in columns.items.tolist()] for row in range(3)])
     return Objective(loss, **(defaults | options))(scores, columns, POPULARITY).tolist()
 

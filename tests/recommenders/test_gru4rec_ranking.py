@@ -22,7 +22,7 @@ def network(widths: tuple[int, ...] = (6,), embedding: int | None = None, seed: 
     rng = np.random.default_rng(seed)
     weights = Weights.draw(rng, N_ITEMS, widths, embedding)
     for array in (weights.outputs, *(layer.bias for layer in weights.layers)):
-        array += rng.normal(size=array.shape).astype(np.float32)
+        np.add(array, rng.normal(size=array.shape), out=array, casting="same_kind")
     return weights
 
 

@@ -37,6 +37,7 @@ __all__ = [
     "pairs",
     "read_log",
     "reads_logs",
+    "writable",
     "write_json",
 ]
 
@@ -179,6 +180,23 @@ def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -
 def command_line() -> str:
     """The command as it was typed, for a result to say how to repeat it."""
     return shlex.join(["nearnext", *sys.argv[1:]])
+
+
+def writable(*paths: Path | None) -> None:
+    """Make sure, before any work is done, that results can be written to these files.
+
+    Raises:
+        ConfigError: a folder cannot be made or written, or the file is a folder.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another place")
 
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:

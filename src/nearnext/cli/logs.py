@@ -19,6 +19,7 @@ from nearnext.cli.app import (
     make_filter,
     read_log,
     reads_logs,
+    writable,
     write_json,
 )
 from nearnext.data.shop import SyntheticShop
@@ -49,6 +50,7 @@ def stats(
 ) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    writable(json, report)
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())

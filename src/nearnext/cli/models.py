@@ -25,6 +25,7 @@ from nearnext.cli.app import (
     pairs,
     read_log,
     reads_logs,
+    writable,
     write_json,
 )
 from nearnext.errors import ConfigError
@@ -73,9 +74,11 @@ def compare(
 ) -> None:
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    writable(json, report)
+    names = _names(methods)
     comparison = Comparison(
-        methods=_names(methods),
-        options=_options(config, settings),
+        methods=names,
+        options=_options(config, settings, names),
         plan=SplitPlan.parse(split, chosen=chosen, unknown=unknown),  # type: ignore[arg-type]
         ks=_cutoffs(k),
         seed=seed,
@@ -130,8 +133,9 @@ def _cutoffs(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--k {text}: expected whole numbers, e.g. 5,10,20") from None
 
 
-def _options(config: Path | None, settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """Options by method: those of the file, overruled by those of the command line."""
+def _options(config: Path | None, settings: Sequence[str] | None, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options by method: those of the file for the compared methods, overruled by those of the command line."""
+    compared = {canonical_name(name) for name in names}
     options: dict[str, dict[str, Any]] = {}
     if config is not None:
         try:
@@ -141,7 +145,8 @@ def _options(config: Path | None, settings: Sequence[str] | None) -> dict[str, d
         for name, values in loaded.items():
             if not isinstance(values, dict):
                 raise ConfigError(f"{config}: expected a table for each method, e.g. [vsknn], found '{name}'")
-            options[canonical_name(name)] = values
+            if canonical_name(name) in compared:
+                options[canonical_name(name)] = values
     for key, value in pairs(settings or [], "--set").items():
         method, dot, option = key.rpartition(".")
         if not dot:
@@ -190,6 +195,7 @@ def evaluate(
     reading: Reading,
 ) -> None:
     """Evaluate a saved model on all sessions of a later log."""
+    writable(json)
     artifact = load_artifact(model)
     sessions, event_log = read_log(log, reading)
     result = evaluate_model(

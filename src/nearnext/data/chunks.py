@@ -8,6 +8,7 @@ import narwhals as nw
 import numpy as np
 import orjson
 import polars as pl
+from polars.exceptions import PolarsError
 
 from nearnext.data.arrow import arrow, arrow_parquet
 from nearnext.data.files import LogFile, data_errors
@@ -109,7 +110,7 @@ class FrameReader:
     """A pandas, polars or pyarrow frame, read in slices of rows.
 
     Raises:
-        DataError: something else than a frame.
+        DataError: something else than a frame, or a frame that cannot be collected.
 
     >>> FrameReader(pl.DataFrame({"session": [1], "item": [2], "ts": [3]})).names
     ['session', 'item', 'ts']
@@ -121,13 +122,14 @@ class FrameReader:
     def __init__(self, source: object) -> None:
         try:
             found: Any = nw.from_native(cast("Any", source))
+            self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
+            self.names: list[str] = [str(name) for name in self._frame.columns]
         except TypeError as error:
-            raise DataError(
-                f"expected a path or a pandas, polars or pyarrow frame, found {type(source).__name__}"
-            ) from error
-        self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
+            kind = type(source).__name__
+            raise DataError(f"expected a path or a pandas, polars or pyarrow frame, found {kind}") from error
+        except (OSError, ValueError, PolarsError) as error:
+            raise DataError(f"cannot read the frame: {str(error).splitlines()[0]}; correct it first") from error
         self.where = f"{self._frame.implementation.name.lower()} frame"
-        self.names: list[str] = [str(name) for name in self._frame.columns]
         self.work = len(self._frame)
         self.first_row: list[str] = []
 

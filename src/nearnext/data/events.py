@@ -32,7 +32,7 @@ class ReadOptions(TypedDict, total=False):
         time_unit: s, ms, us or ns for all numeric times, instead of telling each by its magnitude.
         events: event types to use; all without it.
         strict: whether a rejected row is an error.
-        rejects: CSV file to write rejected rows to (file, line, reason, text).
+        rejects: CSV file to write rejected rows to (file, line, reason, text); it is no part of the log in a folder.
     """
 
     columns: Mapping[str, str] | None
@@ -78,7 +78,10 @@ class EventScan:
         self._source = source
         self._report: ReadReport | None = None
         rejects = options.get("rejects")
-        self.files = log_files(source, rejects) if isinstance(source, str | Path) else []
+        self._rejects = Path(rejects) if rejects is not None else None
+        self.files = log_files(source, self._rejects) if isinstance(source, str | Path) else []
+        if self._rejects is not None and self._rejects.resolve() in [file.resolve() for file in self.files]:
+            raise DataError(f"cannot write rejected rows to {self._rejects}: it is the log itself; name another file")
         self.name = str(source) if isinstance(source, str | Path) else FrameReader(source).where
 
     @property
@@ -107,8 +110,7 @@ class EventScan:
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         self._clock = Clock(self._options.get("time_unit"))
-        rejects = self._options.get("rejects")
-        with Rejects(Path(rejects) if rejects is not None else None) as found:
+        with Rejects(self._rejects) as found:
             reading = Reading(self._clock, self._events, found)
             for reader in self.readers():
                 yield from self._read(reader, reading)

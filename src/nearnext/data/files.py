@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from polars.exceptions import PolarsError
+
 from nearnext.data.arrow import arrow
 from nearnext.errors import DataError, NearnextError
 
@@ -53,9 +55,10 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> list[Path]:
     nearnext.errors.DataError: no log at no-such-file.csv; name a file, a folder or a glob that exists
     """
     path = Path(source)
+    skipped = leave_out.resolve() if leave_out else None
     with data_errors(path):
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if _is_log(file) and file != leave_out)
+            found = sorted(file for file in path.iterdir() if _is_log(file) and file.resolve() != skipped)
             if not found:
                 raise DataError(
                     f"no log files directly in folder {path}; expected names that end in "
@@ -165,6 +168,6 @@ def data_errors(path: Path) -> Generator[None]:
         raise
     except PermissionError as error:
         raise DataError(f"cannot read {path}: permission denied; allow reading it or name another file") from error
-    except (OSError, ValueError, arrow.ArrowException) as error:
+    except (OSError, ValueError, arrow.ArrowException, PolarsError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DataError(f"cannot read {path}: {reason}; check that the file is complete") from error

@@ -29,6 +29,7 @@ def prepare_neighbour_positives(
 
     Raises:
         ConfigError: n_items or k below 1.
+        DataError: there are no sessions.
 
     Paper: §4.5.
 
@@ -43,9 +44,12 @@ def prepare_neighbour_positives(
         raise ConfigError(f"k must be at least 1 neighbour, found {k}")
     # The session itself is its own nearest neighbour and adds no item: one more makes up for it.
     method = SKNN(k=k + 1, sample_size=sample_size + 1 if sample_size else 0).fit(sessions)
-    whole = Prefixes(sessions.items, sessions.offsets[:-1], sessions.offsets[1:], sessions.ends)
+    clicks = sessions.with_vocabulary(method.vocabulary).items
+    whole = Prefixes(clicks, sessions.offsets[:-1], sessions.offsets[1:], sessions.ends)
     with track("neighbour positives", total=sessions.n_sessions, unit="sessions") as advance:
         ranking = method.rank(whole, n_items, exclude_seen=True, threads=threads, advance=advance)
     from_neighbours = np.arange(n_items) < ranking.own[:, None]
     offsets = np.concatenate([[0], np.cumsum(ranking.own)]).astype(np.int64)
-    return NeighbourPositives(offsets, ranking.items[from_neighbours])
+    # A method may number items in its own way.
+    known = sessions.vocabulary.encode(method.vocabulary.ids)
+    return NeighbourPositives(offsets, known[ranking.items[from_neighbours] - 1])

@@ -10,7 +10,7 @@ from numba import njit
 from nearnext.data.sessions import Sessions
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Columns", "ColumnFinder", "PopularitySampler", "Step", "n_pairs", "session_parallel"]
+__all__ = ["ColumnFinder", "Columns", "PopularitySampler", "Step", "n_pairs", "session_parallel"]
 
 
 class Step(NamedTuple):
@@ -156,7 +156,8 @@ class Columns(NamedTuple):
 class ColumnFinder:
     """Distinct items of one step after another, with scratch memory [I + 1] used by one thread.
 
-    >>> columns = ColumnFinder(9).columns(np.array([7, 8], np.int32), np.array([8, 8], np.int32), np.array([3], np.int32))
+    >>> inputs, targets, samples = (np.array(items, np.int32) for items in ([7, 8], [8, 8], [3]))
+    >>> columns = ColumnFinder(9).columns(inputs, targets, samples)
     >>> columns.items.tolist(), columns.input_at.tolist(), columns.target_at.tolist()
     ([8, 3, 7], [2, 0], [0, 0])
     >>> columns.as_target.tolist(), columns.as_sample.tolist()

@@ -13,7 +13,7 @@ from numba import njit
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import RankChunk, Request
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
-from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["RankingTables", "hidden_states", "ranker"]
 

@@ -44,9 +44,9 @@ class GRU4Rec(Recommender):
         seed: of the weights, the dropout and the extra negatives.
         losses: mean loss of each epoch of the fit: [epochs].
 
-    The defaults are the options that the authors published for RSC15. Gradients end at the state before the click, as in
-    the authors' implementation. Reference: Hidasi et al., Session-based recommendations with recurrent neural networks,
-    2016; Hidasi & Karatzoglou, Recurrent neural networks with top-k gains, 2018.
+    The defaults are the options that the authors published for RSC15. Gradients end at the state before the click, as
+    in the authors' implementation. Reference: Hidasi et al., Session-based recommendations with recurrent neural
+    networks, 2016; Hidasi & Karatzoglou, Recurrent neural networks with top-k gains, 2018.
 
     >>> log = Sessions.of([["a", "b", "c"]] * 20 + [["c", "a"]] * 20)
     >>> gru4rec = GRU4Rec(layers=(8,), dropout_hidden=0.0, n_sample=8).fit(log)

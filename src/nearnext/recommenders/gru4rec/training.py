@@ -100,7 +100,7 @@ def gru_step(inputs: Tensor, hidden: Tensor, layer: tuple[Tensor, ...]) -> Tenso
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """torch computing on one thread: faster for matrices this small, and the same result on any number of cores."""
+    """One thread for torch: faster for matrices this small, and the same result on any number of cores."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
