@@ -13,6 +13,7 @@
 from nearnext.artifact import Artifact, load_artifact, save_artifact
 from nearnext.data.events import EventLog, read_events, scan_events
 from nearnext.data.filters import Filter, apply_filter
+from nearnext.data.prepare import PrepareReport, prepare
 from nearnext.data.sessionise import read_sessions, sessionise
 from nearnext.data.sessions import Sessions
 from nearnext.data.shop import SyntheticShop
@@ -46,6 +47,7 @@ __all__ = [
     "Markov",
     "NearnextError",
     "Pop",
+    "PrepareReport",
     "Recommendation",
     "Recommender",
     "SequentialRules",
@@ -62,6 +64,7 @@ __all__ = [
     "generate",
     "load_artifact",
     "make_recommender",
+    "prepare",
     "read_events",
     "read_sessions",
     "save_artifact",

@@ -22,12 +22,13 @@ from nearnext.cli.app import (
     writable,
     write_json,
 )
+from nearnext.data.prepare import prepare as prepare_log
 from nearnext.data.shop import SyntheticShop
 from nearnext.data.statistics import table1
 from nearnext.data.synthetic import best_hit_rate, write_log
 from nearnext.experiments.statistics import statistics_result
 from nearnext.report.html import statistics_page, write_report
-from nearnext.report.tables import statistics_table
+from nearnext.report.tables import reading_table, statistics_table
 
 __all__ = ["prepare", "stats", "synth"]
 
@@ -77,8 +78,6 @@ def prepare(
     reading: Reading,
 ) -> None:
     """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
-    from nearnext.data.prepare import prepare as prepare_log
-
     done = prepare_log(
         log,
         out,
@@ -93,7 +92,14 @@ def prepare(
         chosen=make_filter(filter_mode, min_length, min_support, max_length),
         partitions=partitions or None,
     )
-    console.print(done)
+    console.print(reading_table(asdict(done.read)))
+    taken = done.filtered
+    console.print(
+        f"the filter took {taken.short_sessions:,} short sessions and {taken.rare_clicks:,} clicks on rare items, and cut "
+        f"{taken.cut_clicks:,} clicks from {taken.cut_sessions:,} long sessions",
+        soft_wrap=True,
+    )
+    console.print(f"{done.events:,} clicks in {done.sessions:,} sessions on {done.items:,} items: {done.out}")
 
 
 @app.command()

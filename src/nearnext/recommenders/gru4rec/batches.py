@@ -47,7 +47,8 @@ def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Ite
     firsts, lasts = sessions.offsets[long_enough], sessions.offsets[long_enough + 1] - 1
     entered = min(batch_size, len(long_enough))
     slots = begun = np.arange(entered)
-    click, last = firsts[:entered].copy(), lasts[:entered].copy()
+    click: Int64Array = firsts[:entered].copy()
+    last: Int64Array = lasts[:entered].copy()
     while len(slots) >= max(least, 1):
         yield Step(slots, begun, sessions.items[click], sessions.items[click + 1])
         click += 1

@@ -148,7 +148,7 @@ def _step(entered: ScoreArray, hidden: ScoreArray, layer: Layer, gates: ScoreArr
 
 
 @njit(cache=True, nogil=True)
-def _sigmoid(value: np.float32) -> np.float32:
+def _sigmoid(value: float) -> np.float32:
     return np.float32(0.5 + 0.5 * math.tanh(0.5 * value))
 
 

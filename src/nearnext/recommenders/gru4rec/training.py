@@ -1,12 +1,15 @@
 """The training loop of GRU4Rec: one step of the network per click, one step of the optimisers per mini-batch."""
 
 import math
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,9 +25,9 @@ from nearnext.recommenders.gru4rec.batches import (
     session_parallel,
 )
 from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
-from nearnext.recommenders.gru4rec.optimisers import Optimiser, OptimiserName, make_optimiser
-from nearnext.recommenders.gru4rec.weights import Layer, Weights
-from nearnext.types import FloatArray, Int64Array, ScoreArray
+from nearnext.recommenders.gru4rec.optimisers import OptimiserName, make_optimiser
+from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["Objective", "Trainer", "TrainingOptions", "gru_step"]
 
@@ -49,16 +52,16 @@ class Objective:
 
     def __call__(self, scores: Tensor, columns: Columns, popularity: Int64Array) -> Tensor:
         """The loss of each session of a step: [B]; ``scores``: [B, U], ``popularity``: clicks of each item [I + 1]."""
-        target_at = torch.from_numpy(columns.target_at)
+        target_at = tensor(columns.target_at)
         if self.loss == "bpr-max":
-            occurrences = torch.from_numpy(columns.as_target + columns.as_sample)
+            occurrences = tensor(columns.as_target + columns.as_sample)
             return bpr_max(scores, target_at, occurrences, regularisation=self.bpreg, elu=self.elu)
         if not self.logq:
-            return cross_entropy(scores, target_at, torch.from_numpy(columns.as_target + columns.as_sample))
+            return cross_entropy(scores, target_at, tensor(columns.as_target + columns.as_sample))
         clicks = popularity[columns.items].astype(np.float32)
         places = columns.as_target * clicks**-self.logq + columns.as_sample * clicks ** (-self.logq * self.sample_alpha)
-        correction = torch.from_numpy(self.logq * np.log(clicks[columns.target_at]))
-        return cross_entropy(scores, target_at, torch.from_numpy(places)) + correction
+        correction = tensor(self.logq * np.log(clicks[columns.target_at]))
+        return cross_entropy(scores, target_at, tensor(places)) + correction
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,16 @@ class TrainingOptions:
     n_sample: int
 
 
-def gru_step(inputs: Tensor, hidden: Tensor, layer: tuple[Tensor, ...]) -> Tensor:
+def tensor(array: NDArray[Any]) -> Tensor:
+    """A tensor in the memory of an array.
+
+    >>> tensor(np.ones(2, dtype=np.float32)).tolist()
+    [1.0, 1.0]
+    """
+    return torch.from_numpy(array)  # pyright: ignore[reportUnknownMemberType] - torch leaves its argument untyped
+
+
+def gru_step(inputs: Tensor, hidden: Tensor, layer: Sequence[Tensor]) -> Tensor:
     """The next hidden state of one layer: [B, H].
 
     Args:
@@ -87,7 +99,7 @@ def gru_step(inputs: Tensor, hidden: Tensor, layer: tuple[Tensor, ...]) -> Tenso
     Reference: Hidasi et al. 2016, eqs. (2)-(5).
 
     >>> layer = [torch.zeros(2, 3), torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(1, 3)]
-    >>> gru_step(torch.ones(1, 2), torch.ones(1, 1), tuple(layer)).item()
+    >>> gru_step(torch.ones(1, 2), torch.ones(1, 1), layer).item()
     0.5
     """
     from_inputs, gates, candidate, bias = layer
@@ -109,11 +121,27 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(before)
 
 
+class _Table:
+    """One matrix of the network and its optimiser."""
+
+    def __init__(self, weights: ScoreArray, options: TrainingOptions) -> None:
+        self.tensor = tensor(weights)
+        self._optimiser = make_optimiser(options.optimiser, weights, options.learning_rate, options.momentum)
+
+    def rows(self, items: Int64Array) -> Tensor:
+        """A copy of some rows, to take gradients of: [n, width]."""
+        return self.tensor.index_select(0, tensor(items)).requires_grad_()
+
+    def step(self, gradient: Tensor, rows: Int64Array | None = None) -> None:
+        """Change distinct rows (None: all) by their gradient: [n, width]."""
+        self._optimiser.step(gradient.numpy(), rows)
+
+
 class Trainer:
     """Weights in training, their optimisers, and the hidden state of every slot.
 
-    The gradient of a step ends at the hidden state that the step began with, as in the reference implementation:
-    the network learns to keep what helps the very next click.
+    The gradient of a step ends at the hidden state that the step began with, as in the authors' implementation: the
+    network learns to keep what helps the very next click.
 
     >>> sessions = Sessions.of([["a", "b"], ["a", "b"], ["c", "b"]])
     >>> objective = Objective("cross-entropy", bpreg=0.0, elu=0.0, logq=0.0, sample_alpha=0.5)
@@ -125,16 +153,15 @@ class Trainer:
     """
 
     def __init__(self, weights: Weights, options: TrainingOptions, rng: np.random.Generator) -> None:
-        self._weights, self._options, self._rng = weights, options, rng
-        self._outputs, self._outputs_optimiser = torch.from_numpy(weights.outputs), self._optimiser(weights.outputs)
-        self._inputs, self._inputs_optimiser = torch.from_numpy(weights.inputs), self._optimiser(weights.inputs)
-        self._layers = [_tensors(layer) for layer in weights.layers]
-        self._layer_optimisers = [self._optimiser(array) for layer in weights.layers for array in layer]
+        self._options, self._rng = options, rng
+        self._outputs = _Table(weights.outputs, options)
+        self._inputs = _Table(weights.inputs, options) if len(weights.inputs) else None
+        self._layers = [[_Table(array, options) for array in layer] for layer in weights.layers]
+        for table in chain.from_iterable(self._layers):
+            table.tensor.requires_grad_()
+        self._widths = [len(layer.candidate) for layer in weights.layers]
+        self._entered = len(weights.layers[0].inputs)
         self._columns = ColumnFinder(len(weights.outputs) - 1)
-
-    def _optimiser(self, array: ScoreArray) -> Optimiser:
-        options = self._options
-        return make_optimiser(options.optimiser, array, options.learning_rate, options.momentum)
 
     def train(self, sessions: Sessions) -> FloatArray:
         """Change the weights in place; mean loss of each epoch: [epochs], 0 where nothing could be learned.
@@ -161,11 +188,11 @@ class Trainer:
     ) -> float:
         options = self._options
         total, seen = 0.0, 0
-        states = [torch.zeros(options.batch_size, len(layer.candidate)) for layer in self._weights.layers]
+        states = [torch.zeros(options.batch_size, width) for width in self._widths]
         for step in session_parallel(sessions, options.batch_size, least=1 if options.n_sample else 2):
-            slots = torch.from_numpy(step.slots)
+            slots = tensor(step.slots)
             for state in states:
-                state[slots[torch.from_numpy(step.begun)]] = 0.0
+                state[slots[tensor(step.begun)]] = 0.0
             samples = sampler.draw(self._rng, options.n_sample)
             loss, after = self._learn(step, samples, [state[slots] for state in states], popularity)
             if not math.isfinite(loss):
@@ -181,44 +208,42 @@ class Trainer:
         return total / max(seen, 1)
 
     def _learn(
-        self, step: Step, samples: Int64Array, states: list[Tensor], popularity: Int64Array
+        self, step: Step, samples: IndexArray, states: list[Tensor], popularity: Int64Array
     ) -> tuple[float, list[Tensor]]:
         """One step of network and optimisers; gives the summed loss and the states after it, each [B, H]."""
-        shared = not len(self._inputs)
-        columns = self._columns.columns(step.inputs[: len(step.inputs) * shared], step.targets, samples)
-        rows = self._outputs.index_select(0, torch.from_numpy(columns.items)).requires_grad_()
-        if shared:
-            distinct, at, embedding = columns.items, columns.input_at, rows
-        else:
-            distinct, at = self._columns.distinct(step.inputs)
-            embedding = self._inputs.index_select(0, torch.from_numpy(distinct)).requires_grad_()
-        embedded = functional.embedding(torch.from_numpy(at), embedding)[:, : len(self._weights.layers[0].inputs)]
-        states = self._forward(self._drop(embedded, self._options.dropout_embedding), states)
-        with_bias = functional.pad(states[-1], (0, 1), value=1.0)
-        scores = with_bias @ rows.T
+        nothing = step.inputs[:0]
+        columns = self._columns.columns(nothing if self._inputs else step.inputs, step.targets, samples)
+        rows = self._outputs.rows(columns.items)
+        leaves = [rows]
+        entered_items, input_at = columns.items, columns.input_at
+        if self._inputs:
+            entered_items, input_at = self._columns.distinct(step.inputs)
+            leaves.append(self._inputs.rows(entered_items))
+        embedded = functional.embedding(tensor(input_at), leaves[-1])[:, : self._entered]
+        after = self._forward(self._drop(embedded, self._options.dropout_embedding), states)
+        scores = functional.pad(after[-1], (0, 1), value=1.0) @ rows.T  # [B, U], the last column of a row is its bias
         loss = self._options.objective(scores, columns, popularity).sum()
-        leaves = [rows, *([] if shared else [embedding]), *(tensor for layer in self._layers for tensor in layer)]
-        gradients = [g.numpy() for g in torch.autograd.grad(loss / self._options.batch_size, leaves)]
-        self._outputs_optimiser.step(gradients[0], columns.items)
-        if not shared:
-            self._inputs_optimiser.step(gradients[1], distinct)
-        for optimiser, gradient in zip(self._layer_optimisers, gradients[-len(self._layer_optimisers) :], strict=True):
-            optimiser.step(gradient)
-        return loss.item(), [state.detach() for state in states]
+        tables = list(chain.from_iterable(self._layers))
+        leaves += [table.tensor for table in tables]
+        gradients = list(torch.autograd.grad(loss / self._options.batch_size, leaves))
+        self._outputs.step(gradients.pop(0), columns.items)
+        if self._inputs:
+            self._inputs.step(gradients.pop(0), entered_items)
+        for table, gradient in zip(tables, gradients, strict=True):
+            table.step(gradient)
+        return loss.item(), [state.detach() for state in after]
 
-    def _forward(self, inputs: Tensor, states: list[Tensor]) -> list[Tensor]:
+    def _forward(self, entered: Tensor, states: list[Tensor]) -> list[Tensor]:
+        """State of each layer after the click, dropped out as it is carried on: each [B, H]."""
         after: list[Tensor] = []
         for layer, state in zip(self._layers, states, strict=True):
-            inputs = self._drop(gru_step(inputs, state, layer), self._options.dropout_hidden)
-            after.append(inputs)
+            stepped = gru_step(entered, state, [table.tensor for table in layer])
+            entered = self._drop(stepped, self._options.dropout_hidden)
+            after.append(entered)
         return after
 
     def _drop(self, values: Tensor, rate: float) -> Tensor:
         if not rate:
             return values
         kept = self._rng.random(tuple(values.shape), dtype=np.float32) >= np.float32(rate)
-        return values * torch.from_numpy(kept * np.float32(1 / (1 - rate)))
-
-
-def _tensors(layer: Layer) -> tuple[Tensor, ...]:
-    return tuple(torch.from_numpy(array).requires_grad_() for array in layer)
+        return values * tensor(kept * np.float32(1 / (1 - rate)))
