@@ -73,9 +73,9 @@ def main() -> None:
     print(f"plain positive-negative: {plain:.1f} s an epoch, from {len(timed):,} sessions")
 
     prepare_neighbour_positives(sessions.select(np.arange(100)), threads=1)  # compiles
-    begin = time.perf_counter()
+    begin = time.process_time()
     neighbours = prepare_neighbour_positives(sessions, threads=1)
-    print(f"neighbour positives, once before training: {time.perf_counter() - begin:.1f} s on one core")
+    print(f"neighbour positives, once before training: {time.process_time() - begin:.1f} s on one core")
 
     for name, sampler in SAMPLERS.items():
         epochs = [

@@ -1,4 +1,4 @@
-"""The command line on good and bad input: results that are right, or one line that says what to do, with exit status 2."""
+"""The command line on good and bad input: right results, or one line that says what to do and exit status 2."""
 
 import json
 import subprocess

@@ -165,7 +165,7 @@ def test_event_types_are_all_counted_and_selected_ones_used(tmp_path: Path) -> N
     report = read_events(path, events=["view"]).report
     assert (report.rows, report.used, report.rejected) == (4, 1, {"missing item id": 1})
     assert report.event_types == {"view": 2, "buy": 2}
-    with pytest.raises(DataError, match="no event is of type like; found types view, buy"):
+    with pytest.raises(DataError, match="no event is of type like; found types buy, view"):
         read_events(path, events=["like"])
     with pytest.raises(ConfigError, match="expected a list of event types, found 'view'"):
         read_events(path, events="view")

@@ -95,8 +95,8 @@ def prepare(
     console.print(reading_table(asdict(done.read)))
     taken = done.filtered
     console.print(
-        f"the filter took {taken.short_sessions:,} short sessions and {taken.rare_clicks:,} clicks on rare items, and cut "
-        f"{taken.cut_clicks:,} clicks from {taken.cut_sessions:,} long sessions",
+        f"the filter took {taken.short_sessions:,} short sessions and {taken.rare_clicks:,} clicks on rare items, "
+        f"and cut {taken.cut_clicks:,} clicks from {taken.cut_sessions:,} long sessions",
         soft_wrap=True,
     )
     console.print(f"{done.events:,} clicks in {done.sessions:,} sessions on {done.items:,} items: {done.out}")

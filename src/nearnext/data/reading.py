@@ -147,7 +147,7 @@ class Reading:
             rows=self._rows,
             used=self._used,
             rejected={reason: count for reason, count in self.rejects.counts.most_common() if count},
-            event_types=dict(self._event_types.most_common()),
+            event_types=dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0]))),
         )
 
 

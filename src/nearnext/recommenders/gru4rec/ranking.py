@@ -143,7 +143,7 @@ def _step(entered: ScoreArray, hidden: ScoreArray, layer: Layer, gates: ScoreArr
         scratch[unit] = hidden[unit] * _sigmoid(gates[unit])
     _add_product(scratch, layer.candidate, gates[2 * width :])
     for unit in range(width):
-        update = _sigmoid(gates[width + unit])
+        update = _sigmoid(float(gates[width + unit]))
         hidden[unit] += update * (np.float32(math.tanh(gates[2 * width + unit])) - hidden[unit])
 
 

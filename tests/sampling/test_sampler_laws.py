@@ -1,0 +1,267 @@
+"""The laws that every sampler keeps, with every kind of negatives."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from nearnext.data.sessions import Sessions
+from nearnext.sampling import (
+    Batch,
+    EveryPrefix,
+    InBatch,
+    InversePopularity,
+    Negatives,
+    NeighbourPositives,
+    Popularity,
+    PositiveNegative,
+    Sampler,
+    SlidingWindow,
+    Uniform,
+)
+
+SAMPLERS: dict[str, Sampler] = {
+    "positive-negative-mask": PositiveNegative(n_positives=3, max_length=4, fill="mask"),
+    "positive-negative-repeat": PositiveNegative(n_positives=3, max_length=4, fill="repeat"),
+    "positive-negative-knn": PositiveNegative(n_positives=3, max_length=4, fill="knn"),
+    "sliding-window": SlidingWindow(n_positives=3, window=4),
+    "every-prefix": EveryPrefix(n_positives=3, max_length=4),
+    "every-prefix-by-session": EveryPrefix(n_positives=3, max_length=4, unit="session"),
+}
+NEGATIVES: dict[str, Negatives] = {
+    "uniform": Uniform(n_negatives=5),
+    "uniform-session": Uniform(n_negatives=5, exclude="session"),
+    "popularity": Popularity(n_negatives=5),
+    "inverse-popularity": InversePopularity(n_negatives=5),
+    "in-batch": InBatch(),
+    "in-batch-session": InBatch(exclude="session"),
+    "in-batch-extra": InBatch(extra=6),
+}
+B, P, T = 7, 3, 4
+
+every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
+every_combination = pytest.mark.parametrize(
+    "sampler",
+    [replace(sampler, negatives=negatives) for sampler in SAMPLERS.values() for negatives in NEGATIVES.values()],
+    ids=[f"{sampler}-{negatives}" for sampler in SAMPLERS for negatives in NEGATIVES],
+)
+
+
+def batches(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives, epoch: int = 0, **options: int):
+    chosen = {"seed": 7, "batch_size": B} | options
+    return list(sampler.epoch(log, epoch, neighbours=neighbours, **chosen))
+
+
+def arrays(batch: Batch) -> list[np.ndarray]:
+    return list(vars(batch).values())
+
+
+def equal(one: list[Batch], other: list[Batch]) -> bool:
+    return len(one) == len(other) and all(
+        np.array_equal(a, b) for x, y in zip(one, other, strict=True) for a, b in zip(arrays(x), arrays(y), strict=True)
+    )
+
+
+def clicks_of(log: Sessions, session: int) -> list[int]:
+    return log.items[log.offsets[session] : log.offsets[session + 1]].tolist()
+
+
+def known(row: np.ndarray) -> list[int]:
+    return row[row > 0].tolist()
+
+
+def possible_splits(log: Sessions, batch: Batch, row: int) -> list[int]:
+    """Points of the session at which the given prefix ends and the given positives begin."""
+    clicks, prefix, positives = clicks_of(log, int(batch.sessions[row])), batch.prefixes[row], batch.positives[row]
+    return [
+        split
+        for split in range(1, len(clicks))
+        if clicks[max(0, split - T) : split] == known(prefix)
+        and clicks[split : split + P] == positives.tolist()[: min(P, len(clicks) - split)]
+    ]
+
+
+@every_combination
+def test_shapes_and_types_are_those_of_the_batch(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
+    for batch in batches(sampler, log, neighbours):
+        rows = len(batch)
+        n_negatives = rows * P + sampler.negatives.extra if isinstance(sampler.negatives, InBatch) else 5
+        assert batch.shared == isinstance(sampler.negatives, InBatch)
+        assert batch.prefixes.shape == (rows, T)
+        assert batch.positives.shape == batch.positive_mask.shape == (rows, P)
+        assert batch.negative_mask.shape == (rows, n_negatives)
+        assert batch.negatives.shape == batch.log_proposal.shape == batch.negative_mask.shape[batch.shared :]
+        assert [array.dtype for array in arrays(batch)] == [
+            np.int64,
+            np.int32,
+            np.int32,
+            np.bool_,
+            np.int32,
+            np.bool_,
+            np.float32,
+        ]
+
+
+@every_sampler
+def test_padding_is_at_the_right_and_masked(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
+    for batch in batches(sampler, log, neighbours):
+        for padded in (batch.prefixes, batch.positives):
+            assert np.all((padded[:, :-1] > 0) >= (padded[:, 1:] > 0))
+        assert np.all(batch.prefixes[:, 0] > 0)
+        assert np.array_equal(batch.positive_mask, batch.positives > 0)
+        assert np.all(batch.positive_mask[:, 0])
+
+
+@every_sampler
+def test_the_last_clicks_before_a_point_are_given_and_the_next_ones_are_positives(
+    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
+):
+    for epoch in range(3):
+        for batch in batches(sampler, log, neighbours, epoch):
+            assert all(possible_splits(log, batch, row) for row in range(len(batch)))
+
+
+@every_combination
+def test_no_negative_is_a_positive_or_a_later_click_or_excluded_by_its_session(
+    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
+):
+    whole = sampler.negatives.exclude == "session"
+    for batch in batches(sampler, log, neighbours):
+        for row, session in enumerate(batch.sessions.tolist()):
+            listed = batch.negatives if batch.shared else batch.negatives[row]
+            negatives = set(listed[batch.negative_mask[row]].tolist())
+            clicks = clicks_of(log, session)
+            future = min((set(clicks[split:]) for split in possible_splits(log, batch, row)), key=len)
+            assert not negatives & set(known(batch.positives[row]))
+            assert not negatives & (set(clicks) if whole else future)
+
+
+@every_combination
+def test_negatives_are_known_items_and_index_0_is_masked(
+    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
+):
+    for batch in batches(sampler, log, neighbours):
+        listed = np.broadcast_to(batch.negatives, batch.negative_mask.shape)
+        assert listed.min() >= 0
+        assert listed.max() <= log.n_items
+        assert not batch.negative_mask[listed == 0].any()
+        assert np.all(np.isfinite(batch.log_proposal))
+        assert batch.shared or batch.negative_mask.all()
+
+
+@every_combination
+def test_an_epoch_depends_on_seed_and_number_alone(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
+    assert equal(batches(sampler, log, neighbours, 3), batches(sampler, log, neighbours, 3))
+
+
+@every_combination
+def test_another_epoch_or_seed_has_another_order_and_other_negatives(
+    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
+):
+    first = batches(sampler, log, neighbours, 0)
+    for other in (batches(sampler, log, neighbours, 1), batches(sampler, log, neighbours, 0, seed=8)):
+        assert not np.array_equal(
+            np.concatenate([batch.sessions for batch in first]), np.concatenate([batch.sessions for batch in other])
+        )
+        assert not equal([replace(first[0], sessions=other[0].sessions)], other[:1])
+
+
+def test_splits_are_drawn_anew_for_each_epoch(log: Sessions, neighbours: NeighbourPositives):
+    sampler = PositiveNegative(max_length=20)
+    lengths = set()
+    for epoch in range(40):
+        for batch in batches(sampler, log, neighbours, epoch):
+            lengths |= set(np.count_nonzero(batch.prefixes[batch.sessions == 3], axis=1).tolist())
+    assert clicks_of(log, 3) == clicks_of(log, 3)[:10]
+    assert lengths == set(range(1, 10))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+@every_combination
+def test_resuming_at_any_batch_gives_the_tail(
+    sampler: Sampler, batch_size: int, log: Sessions, neighbours: NeighbourPositives
+):
+    if batch_size == 1 and isinstance(sampler.negatives, InBatch):
+        sampler = replace(sampler, negatives=InBatch(extra=4))
+    whole = batches(sampler, log, neighbours, batch_size=batch_size)
+    for start in {0, 1, 3 % len(whole), len(whole) - 1, len(whole)}:
+        tail = batches(sampler, log, neighbours, batch_size=batch_size, start_batch=start)
+        assert equal(whole[start:], tail)
+
+
+def test_resuming_past_several_blocks_gives_the_tail():
+    log = Sessions.of([["a", "b", "c"], ["c", "d"]] * 4500)
+    for negatives in (Uniform(), InBatch(extra=3)):
+        sampler = PositiveNegative(negatives=negatives)
+        whole = list(sampler.epoch(log, 0, 7, 600))
+        assert sum(len(batch) for batch in whole) == 9000
+        for start in (5, 6, 7, 14):
+            assert equal(whole[start:], list(sampler.epoch(log, 0, 7, 600, start_batch=start)))
+
+
+@every_sampler
+def test_batches_hold_as_many_units_as_asked_and_the_last_what_is_left(
+    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
+):
+    whole = batches(sampler, log, neighbours)
+    assert len(whole) == sampler.n_batches(log, B)
+    by_session = isinstance(sampler, EveryPrefix) and sampler.unit == "session"
+    units = [len(set(batch.sessions.tolist())) if by_session else len(batch) for batch in whole]
+    assert units[:-1] == [B] * (len(whole) - 1)
+    assert 1 <= units[-1] <= B
+
+
+@pytest.mark.parametrize("fill", ["mask", "repeat", "knn"])
+def test_positive_negative_takes_every_session_of_two_clicks_once(
+    fill: str, log: Sessions, neighbours: NeighbourPositives
+):
+    sampler = replace(SAMPLERS[f"positive-negative-{fill}"])
+    seen = np.concatenate([batch.sessions for batch in batches(sampler, log, neighbours)])
+    assert sorted(seen.tolist()) == np.flatnonzero(log.lengths >= 2).tolist()
+
+
+@pytest.mark.parametrize("unit", ["prefix", "session"])
+def test_every_prefix_takes_every_proper_prefix_once(unit: str, log: Sessions, neighbours: NeighbourPositives):
+    sampler = replace(SAMPLERS["every-prefix"], unit=unit, max_length=20)
+    given = [
+        (session, tuple(known(prefix)))
+        for batch in batches(sampler, log, neighbours)
+        for session, prefix in zip(batch.sessions.tolist(), batch.prefixes, strict=True)
+    ]
+    expected = [
+        (session, tuple(clicks_of(log, session)[:end]))
+        for session in range(log.n_sessions)
+        for end in range(1, int(log.lengths[session]))
+    ]
+    assert sorted(given) == sorted(expected)
+
+
+def test_whole_sessions_keep_their_prefixes_together_and_in_order(log: Sessions, neighbours: NeighbourPositives):
+    sampler = replace(SAMPLERS["every-prefix-by-session"], max_length=20)
+    for batch in batches(sampler, log, neighbours):
+        lengths = np.count_nonzero(batch.prefixes, axis=1)
+        begins = [0, *(np.flatnonzero(np.diff(batch.sessions)) + 1).tolist(), len(batch)]
+        for begin, end in pairwise(begins):
+            assert lengths[begin:end].tolist() == list(range(1, int(log.lengths[batch.sessions[begin]])))
+
+
+@every_combination
+def test_the_log_is_not_modified(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
+    before, candidates = log.fingerprint(), neighbours.items.copy()
+    for batch in batches(sampler, log, neighbours):
+        for array in arrays(batch):
+            array.fill(0)
+    assert log.fingerprint() == before
+    assert np.array_equal(neighbours.items, candidates)
+
+
+@every_combination
+def test_writing_into_a_batch_does_not_change_the_others(
+    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
+):
+    undisturbed = batches(sampler, log, neighbours)
+    for batch, expected in zip(sampler.epoch(log, 0, 7, B, neighbours=neighbours), undisturbed, strict=True):
+        assert equal([batch], [expected])
+        for array in arrays(batch):
+            array.fill(0)
