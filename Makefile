@@ -6,6 +6,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    := out/demo
 LOG    ?=
+comma  := ,
 
 .PHONY: demo test check bench docs clean
 
@@ -18,9 +19,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@mkdir -p $(OUT)
 	@if [ -z "$(LOG)" ]; then $(BIN)/nearnext synth $(OUT)/shop.parquet; fi
-	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --json $(OUT)/result.json --report $(OUT)/report.html
 	$(BIN)/nearnext fit "$(or $(LOG),$(OUT)/shop.parquet)" --method vsknn --out $(OUT)/model
-	@echo "The report lies in $(OUT)/report.html. Try the model: $(BIN)/nearnext recommend $(OUT)/model --session ITEM,ITEM"
+	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --json $(OUT)/result.json --report $(OUT)/report.html
+	@echo
+	@echo "The report lies in $(OUT)/report.html: open it in a browser."
+	@echo "Ask the model:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00001$(comma)sku-00007) --k 5"
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

@@ -132,6 +132,9 @@ def test_options_out_of_range_are_refused(options: dict[str, Any], message: str)
 def test_options_may_come_as_lists_and_text():
     gru4rec = make_recommender("gru4rec", {"layers": [32, 16], "epochs": "3", "constrained_embedding": "false"})
     assert gru4rec.params() | {"layers": (32, 16), "epochs": 3, "constrained_embedding": False} == gru4rec.params()
+    assert make_recommender("gru4rec", {"layers": "32, 16"}).params()["layers"] == (32, 16)
+    with pytest.raises(ConfigError, match="layers cannot be 'wide'"):
+        make_recommender("gru4rec", {"layers": "wide"})
 
 
 def test_classical_methods_start_without_torch():

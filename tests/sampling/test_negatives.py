@@ -1,5 +1,8 @@
 """Where negatives come from: their distributions, expected counts, and catalogues that leave little or nothing."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,7 +23,7 @@ from nearnext.sampling import (
     SlidingWindow,
     Uniform,
 )
-from nearnext.sampling.negatives import _Drawn
+from nearnext.sampling.negatives import Exclude, PerExample
 from nearnext.sampling.proposal import Proposal
 
 # One session to sample from; single clicks make items 1, 2, 3, 4, 5, 6 clicked 32, 16, 8, 4, 2, 2 times.
@@ -32,7 +35,7 @@ def counted_log(*session: str) -> Sessions:
     return Sessions.of([list(session), *singles])
 
 
-LAWS: dict[str, tuple[type[_Drawn], dict[str, float], list[float]]] = {
+LAWS: dict[str, tuple[type[PerExample], dict[str, Any], list[float]]] = {
     "uniform": (Uniform, {}, [1, 1, 1, 1, 1, 1]),
     "popularity": (Popularity, {"alpha": 1.0}, [32, 16, 8, 4, 2, 2]),
     "popularity-0.5": (Popularity, {"alpha": 0.5}, [32**0.5, 4, 8**0.5, 2, 2**0.5, 2**0.5]),
@@ -46,7 +49,7 @@ every_law = pytest.mark.parametrize(("law", "options", "weights"), LAWS.values()
 @every_law
 @pytest.mark.parametrize("positive", ["f", "a"], ids=["rare-positive", "popular-positive"])
 def test_negatives_follow_their_law_over_what_is_not_excluded(
-    law: type[_Drawn], options: dict[str, float], weights: list[float], positive: str
+    law: type[PerExample], options: dict[str, Any], weights: list[float], positive: str
 ):
     """With the most popular item excluded, more than half of some laws is: their draws are exact, not redrawn."""
     log = counted_log("e", positive)
@@ -74,7 +77,8 @@ def test_a_repeated_click_is_excluded_once():
 def test_excluding_the_session_leaves_out_the_prefix_and_excluding_positives_does_not():
     log = counted_log("a", "b", "c")
     prefix, positives = {1}, {2, 3}
-    for exclude, allowed in (("positives", {1, 4, 5, 6}), ("session", {4, 5, 6})):
+    cases: list[tuple[Exclude, set[int]]] = [("positives", {1, 4, 5, 6}), ("session", {4, 5, 6})]
+    for exclude, allowed in cases:
         sampler = SlidingWindow(window=1, n_positives=1, negatives=Uniform(exclude=exclude, n_negatives=500))
         batch = next(sampler.epoch(log, 0, 7, 8))
         row = batch.prefixes[:, 0].tolist().index(1)
@@ -179,7 +183,7 @@ def test_shared_negatives_occur_as_often_as_they_are_expected(sampler: Sampler, 
     """Mean count of each item in the batches of a session that lacks it, over many epochs."""
     log = Sessions.of([["a", "b"], *[["b", "c", "d", "c"], ["d", "e"], ["f", "d", "b"], ["e", "c"], ["c", "f"]]])
     neighbours = NeighbourPositives.of([[], [5, 6], [1, 2], [], [4], [1, 4, 5]])
-    sampler = type(sampler)(**{**vars(sampler), "negatives": InBatch(extra=extra)})
+    sampler = replace(sampler, negatives=InBatch(extra=extra))
     watched = next(s for s in range(6) if log.raw(s) == ["a", "b"])
     batch_size = 3 if not isinstance(sampler, SlidingWindow) else 2
     counts, stated = [], {}
@@ -199,7 +203,7 @@ def test_shared_negatives_occur_as_often_as_they_are_expected(sampler: Sampler, 
 
 @pytest.mark.parametrize("law", [Uniform, Popularity, InversePopularity])
 @pytest.mark.parametrize("exclude", ["positives", "session"])
-def test_drawn_negatives_occur_as_often_as_they_are_expected(law: type[_Drawn], exclude: str):
+def test_drawn_negatives_occur_as_often_as_they_are_expected(law: type[PerExample], exclude: Exclude):
     log = Sessions.of([["a", "b", "c", "d"], ["e", "d", "f"], ["g", "a"], ["b", "b", "g"], ["e", "b"]])
     sampler = EveryPrefix(n_positives=2, negatives=law(exclude=exclude, n_negatives=3))
     seen = np.zeros((log.n_events, 8))
@@ -254,7 +258,7 @@ class TestExtremeCatalogues:
     @pytest.mark.parametrize("negatives", [Uniform, Popularity, InversePopularity, InBatch])
     def test_an_epoch_without_any_negative_says_so(self, negatives: type[Negatives]):
         log = Sessions.of([["a", "b"]] * 3)
-        with pytest.raises(DataError, match="none of 3 examples has a negative.*more items or exclude less"):
+        with pytest.raises(DataError, match=r"none of 3 examples has a negative.*more items or exclude less"):
             next(PositiveNegative(negatives=negatives(exclude="session")).epoch(log, 0, 7, 3))
 
 
@@ -266,7 +270,7 @@ class TestExtremeCatalogues:
 )
 @settings(max_examples=80, deadline=None)
 def test_any_log_gives_permitted_negatives_or_a_clear_error(
-    clicks: list[list[int]], negatives: type[_Drawn], exclude: str, seed: int
+    clicks: list[list[int]], negatives: type[PerExample], exclude: Exclude, seed: int
 ):
     log = Sessions.of(clicks)
     sampler = EveryPrefix(n_positives=2, negatives=negatives(exclude=exclude))

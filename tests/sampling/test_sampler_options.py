@@ -58,15 +58,18 @@ def test_a_nested_description_equals_the_objects_written_out():
         (lambda: sampler_named("every-prefix", negatives=3), "negatives must be a config such as Uniform"),
         (lambda: sampler_named("every-prefix", window=3), "every-prefix has no option 'window'; known: n_positives"),
         (lambda: negatives_named("uniform", alpha=1), "uniform has no option 'alpha'; known: exclude, n_negatives"),
-        (lambda: PositiveNegative(fill="zero"), "unknown fill 'zero'; known: knn, repeat, mask"),
+        (lambda: sampler_named("positive-negative", fill="zero"), "unknown fill 'zero'; known: knn, repeat, mask"),
         (lambda: PositiveNegative(n_positives=0), "n_positives must be a whole number of at least 1, found 0"),
         (lambda: PositiveNegative(max_length=0), "max_length must be a whole number of at least 1"),
-        (lambda: PositiveNegative(max_length="15"), "max_length must be a whole number of at least 1, found '15'"),
+        (
+            lambda: sampler_named("positive-negative", max_length="15"),
+            "max_length must be a whole number of at least 1, found '15'",
+        ),
         (lambda: EveryPrefix(max_length=-1), "max_length must be a whole number of at least 1"),
-        (lambda: EveryPrefix(unit="click"), "unknown unit 'click'; known: prefix, session"),
+        (lambda: sampler_named("every-prefix", unit="click"), "unknown unit 'click'; known: prefix, session"),
         (lambda: SlidingWindow(window=0), "window must be a whole number of at least 1"),
         (lambda: Uniform(n_negatives=0), "n_negatives must be a whole number of at least 1"),
-        (lambda: Uniform(exclude="none"), "unknown exclude 'none'; known: positives, session"),
+        (lambda: negatives_named("uniform", exclude="none"), "unknown exclude 'none'; known: positives, session"),
         (lambda: Popularity(alpha=-0.5), "alpha must be a finite number of at least 0, found -0.5"),
         (lambda: InversePopularity(alpha=float("nan")), "alpha must be a finite number of at least 0, found nan"),
         (lambda: InBatch(extra=-1), "extra must be a whole number of at least 0"),
@@ -89,9 +92,10 @@ def test_an_option_out_of_range_is_one_clear_line(build: Callable[[], Any], mess
         ({"start_batch": 3}, "start_batch must be at most 2, the batches of an epoch, found 3"),
     ],
 )
-def test_a_bad_epoch_is_refused_before_the_first_batch(options: dict[str, int], message: str):
+def test_a_bad_epoch_is_refused_before_the_first_batch(options: dict[str, Any], message: str):
+    arguments: dict[str, Any] = {"epoch": 0, "seed": 7, "batch_size": 1} | options
     with pytest.raises(ConfigError, match=message):
-        PositiveNegative().epoch(LOG, **({"epoch": 0, "seed": 7, "batch_size": 1} | options))
+        PositiveNegative().epoch(LOG, **arguments)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)

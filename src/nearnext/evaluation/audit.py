@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
@@ -14,9 +15,10 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import IndexArray, Int64Array
 
-__all__ = ["AuditCheck", "Verdict", "audit_split"]
+__all__ = ["Audit", "AuditCheck", "MethodAudit", "Verdict", "audit_split"]
 
 Resplit = Callable[[Sessions], Split]
+Fit = Callable[[Sessions], Recommender]
 Refit = Callable[[Recommender, Sessions], Recommender]
 
 SAMPLE = 200
@@ -51,6 +53,25 @@ class Verdict:
         return all(check.passed for check in self.checks)
 
 
+@dataclass(frozen=True)
+class MethodAudit:
+    """What the audit saw of one method: plain values, so that they can be kept with its results.
+
+    Attributes:
+        name: what the method is called.
+        learned: whether it recommends the same when sessions are planted after the cut.
+        looked_ahead: its lists changed with the clicks behind a prefix.
+        learned_from_tests: its lists changed with the cases that are ranked with them.
+        noticed: it noticed decoys planted before the cut; None where it was not fitted again.
+    """
+
+    name: str
+    learned: AuditCheck
+    looked_ahead: bool
+    learned_from_tests: bool
+    noticed: bool | None
+
+
 @dataclass(frozen=True, eq=False)
 class _Probe:
     """Test prefixes that are ranked again and again, and the sessions in which they end."""
@@ -59,15 +80,8 @@ class _Probe:
     sessions: Int64Array
 
 
-def audit_split(
-    split: Split,
-    resplit: Resplit,
-    methods: Sequence[tuple[Recommender, float]],
-    *,
-    refit: Refit,
-    seed: int = 0,
-) -> Verdict:
-    """Prove on this very run that nothing later than the cut reaches vocabulary, statistics, neighbours or lists.
+class Audit:
+    """Proof on this very run that nothing later than the cut reaches vocabulary, statistics, neighbours or lists.
 
     Decoy sessions begin with real test prefixes and go on to items that exist nowhere else, so that a method which
     sees them must recommend these; further decoys make the rarest item the most popular one. Planted after the cut
@@ -78,36 +92,115 @@ def audit_split(
     Args:
         split: the split of the run.
         resplit: makes the run's split again, with sessions added to the log behind its end.
-        methods: fitted recommenders of the run, each with the seconds its fit took.
-        refit: fits a fresh recommender with the options of the given one.
         seed: of the choice of prefixes.
 
-    >>> from nearnext.data.splits import split_last, split_at
+    >>> from nearnext.data.splits import split_at
     >>> from nearnext.recommenders.popularity import SessionPop
     >>> log = Sessions.of([["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]])
-    >>> split = split_last(log, 0.3)
-    >>> verdict = audit_split(
-    ...     split,
-    ...     lambda planted: split_at(log.followed_by(planted), 2),
-    ...     [(SessionPop().fit(split.train), 0.0)],
-    ...     refit=lambda method, train: SessionPop().fit(train),
-    ... )
-    >>> verdict.passed
+    >>> audit = Audit(split_at(log, 2), lambda planted: split_at(log.followed_by(planted), 2))
+    >>> fit = lambda train: SessionPop().fit(train)
+    >>> audit.verdict([audit.of(fit(split_at(log, 2).train), 0.0, fit)]).passed
     True
     """
-    probe = _choose(split.test, seed)
-    lists = [method.rank(probe.prefixes, LIST_LENGTH, threads=1) for method, _ in methods]
-    last = max(int(split.test.times.max()), int(split.train.times.max()))
-    planted = resplit(_decoys(split, probe, last + HOUR)).train
-    checks = [_same_training(split.train, planted)]
-    checks += [
-        _same_lists(method, seconds, planted, probe, expected, refit)
-        for (method, seconds), expected in zip(methods, lists, strict=True)
-    ]
-    checks.append(_no_look_ahead(methods, split.test, probe, lists))
-    checks.append(_own_company(methods, split.test, probe, lists))
-    checks.append(_sees_leaks(split, probe, methods, lists, refit))
-    return Verdict(tuple(checks))
+
+    def __init__(self, split: Split, resplit: Resplit, *, seed: int = 0) -> None:
+        self._split = split
+        self._probe = _choose(split.test, seed)
+        last = max(int(split.test.times.max()), int(split.train.times.max()))
+        self._planted = resplit(_decoys(split, self._probe, last + HOUR)).train
+
+    def of(self, method: Recommender, seconds: float, fit: Fit, *, name: str = "") -> MethodAudit:
+        """One method, while it is at hand.
+
+        Args:
+            method: fitted on the run's training part.
+            seconds: how long that took.
+            fit: fits a fresh recommender with the same options.
+            name: what to call it, by default its own name.
+        """
+        name = name or method.name
+        expected = method.rank(self._probe.prefixes, LIST_LENGTH, threads=1)
+        refitted = seconds <= REFIT_SECONDS
+        if refitted:
+            n_differing = _differing(fit(self._planted).rank(self._probe.prefixes, LIST_LENGTH, threads=1), expected)
+            detail = f"{n_differing} of {len(expected)} lists differ when fitted with sessions planted later"
+        else:
+            n_differing = 0
+            detail = f"not fitted again ({seconds:.0f} s); its training data are the ones compared above"
+        return MethodAudit(
+            name=name,
+            learned=AuditCheck(f"{name}: what was learned", n_differing == 0, detail),
+            looked_ahead=_looks_ahead(method, self._split.test, self._probe, expected),
+            learned_from_tests=_heeds_company(method, self._split.test, self._probe, expected),
+            noticed=self._notices(fit, expected) if refitted else None,
+        )
+
+    def verdict(self, methods: Sequence[MethodAudit]) -> Verdict:
+        """All checks: of the split itself, of each method, and of the methods together."""
+        return Verdict(
+            (
+                _same_training(self._split.train, self._planted),
+                *(method.learned for method in methods),
+                _together(
+                    "no look-ahead inside test sessions",
+                    [method.name for method in methods if method.looked_ahead],
+                    "no list changed when all clicks behind it were exchanged",
+                ),
+                _together(
+                    "no learning from other test sessions",
+                    [method.name for method in methods if method.learned_from_tests],
+                    "no list depends on which cases are ranked with it",
+                ),
+                self._control(methods),
+            )
+        )
+
+    @cached_property
+    def _leaking(self) -> Sessions:
+        """The training part with decoys planted before the cut."""
+        train = self._split.train
+        return train.followed_by(_decoys(self._split, self._probe, int(train.ends.max()) + 1)).reindexed()
+
+    def _notices(self, fit: Fit, expected: Ranking) -> bool:
+        leaking = self._leaking
+        back = self._split.test.with_vocabulary(leaking.vocabulary)
+        ranking = fit(leaking).rank(replace(self._probe.prefixes, items=back.items), LIST_LENGTH, threads=1)
+        renamed = np.zeros(leaking.n_items + 1, dtype=np.int32)
+        renamed[1:] = self._split.train.vocabulary.encode(leaking.vocabulary.ids)
+        renamed[1:][renamed[1:] == 0] = -1  # a decoy in a list is a difference, not the end of the list
+        return bool((renamed[ranking.items] != expected.items).any())
+
+    def _control(self, methods: Sequence[MethodAudit]) -> AuditCheck:
+        name = "control: the audit notices decoys planted before the cut"
+        if self._leaking.fingerprint() == self._split.train.fingerprint():
+            return AuditCheck(name, False, "training data with planted sessions look the same")
+        seen = ", ".join(method.name for method in methods if method.noticed) or "no method"
+        blind = ", ".join(method.name for method in methods if method.noticed is False)
+        detail = f"lists of {seen} changed" + (f", those of {blind} did not" if blind else "")
+        return AuditCheck(name, not blind, detail)
+
+
+def audit_split(
+    split: Split,
+    resplit: Resplit,
+    methods: Sequence[tuple[Recommender, float]],
+    *,
+    refit: Refit,
+    seed: int = 0,
+) -> Verdict:
+    """The audit of several fitted methods, each with the seconds its fit took; see ``Audit``.
+
+    >>> from nearnext.data.splits import split_at
+    >>> from nearnext.recommenders.popularity import SessionPop
+    >>> log = Sessions.of([["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]])
+    >>> split = split_at(log, 2)
+    >>> again = lambda planted: split_at(log.followed_by(planted), 2)
+    >>> refit = lambda method, train: SessionPop().fit(train)
+    >>> audit_split(split, again, [(SessionPop().fit(split.train), 0.0)], refit=refit).passed
+    True
+    """
+    audit = Audit(split, resplit, seed=seed)
+    return audit.verdict([audit.of(method, seconds, partial(refit, method)) for method, seconds in methods])
 
 
 def _choose(test: Sessions, seed: int) -> _Probe:
@@ -164,22 +257,11 @@ def _differing(one: Ranking, other: Ranking) -> int:
     return int(np.count_nonzero((one.items != other.items).any(1) | (one.scores != other.scores).any(1)))
 
 
-def _same_lists(
-    method: Recommender, seconds: float, planted: Sessions, probe: _Probe, expected: Ranking, refit: Refit
-) -> AuditCheck:
-    name = f"{method.name}: what was learned"
-    if seconds > REFIT_SECONDS:
-        detail = f"not fitted again ({seconds:.0f} s); its training data are the ones compared above"
-        return AuditCheck(name, True, detail)
-    again = refit(method, planted).rank(probe.prefixes, LIST_LENGTH, threads=1)
-    n_differing = _differing(again, expected)
-    detail = f"{n_differing} of {len(probe.prefixes)} lists differ when fitted with sessions planted later"
-    return AuditCheck(name, n_differing == 0, detail)
+def _together(name: str, bad: Sequence[str], good: str) -> AuditCheck:
+    return AuditCheck(name, not bad, f"lists changed for {', '.join(bad)}" if bad else good)
 
 
-def _no_look_ahead(
-    methods: Sequence[tuple[Recommender, float]], test: Sessions, probe: _Probe, lists: Sequence[Ranking]
-) -> AuditCheck:
+def _looks_ahead(method: Recommender, test: Sessions, probe: _Probe, expected: Ranking) -> bool:
     """Each probed prefix in a log of its own, all other clicks replaced by the most popular item."""
     items = np.ones_like(test.items)
     inside = np.zeros(test.n_events, dtype=np.bool_)
@@ -189,20 +271,11 @@ def _no_look_ahead(
     # A later probe of the same session would keep clicks behind an earlier one: rank the longest probe of each session.
     longest = np.append(np.diff(probe.sessions) != 0, True)
     part = Prefixes(items, probe.prefixes.starts[longest], probe.prefixes.ends[longest], probe.prefixes.times[longest])
-    bad = [
-        method.name
-        for (method, _), expected in zip(methods, lists, strict=True)
-        if _differing(method.rank(part, LIST_LENGTH, threads=1), _rows(expected, np.flatnonzero(longest)))
-    ]
-    detail = (
-        f"lists changed for {', '.join(bad)}" if bad else "no list changed when all clicks behind it were exchanged"
-    )
-    return AuditCheck("no look-ahead inside test sessions", not bad, detail)
+    again = method.rank(part, LIST_LENGTH, threads=1)
+    return _differing(again, _rows(expected, np.flatnonzero(longest))) > 0
 
 
-def _own_company(
-    methods: Sequence[tuple[Recommender, float]], test: Sessions, probe: _Probe, lists: Sequence[Ranking]
-) -> AuditCheck:
+def _heeds_company(method: Recommender, test: Sessions, probe: _Probe, expected: Ranking) -> bool:
     """The probes in reverse order among other cases: a method that learns from test sessions would differ."""
     order = np.arange(len(probe.prefixes))[::-1]
     others = Prefixes.every(test).slice(0, 10 * SAMPLE)
@@ -212,45 +285,8 @@ def _own_company(
         np.concatenate([others.ends, probe.prefixes.ends[order]]),
         np.concatenate([others.times, probe.prefixes.times[order]]),
     )
-    bad: list[str] = []
-    for (method, _), expected in zip(methods, lists, strict=True):
-        ranking = _rows(method.rank(mixed, LIST_LENGTH), len(others) + order)
-        if _differing(ranking, expected):
-            bad.append(method.name)
-    detail = f"lists changed for {', '.join(bad)}" if bad else "no list depends on which cases are ranked with it"
-    return AuditCheck("no learning from other test sessions", not bad, detail)
+    return _differing(_rows(method.rank(mixed, LIST_LENGTH), len(others) + order), expected) > 0
 
 
 def _rows(ranking: Ranking, rows: Int64Array) -> Ranking:
     return Ranking(ranking.items[rows], ranking.scores[rows], ranking.own[rows])
-
-
-def _sees_leaks(
-    split: Split,
-    probe: _Probe,
-    methods: Sequence[tuple[Recommender, float]],
-    lists: Sequence[Ranking],
-    refit: Refit,
-) -> AuditCheck:
-    decoys = _decoys(split, probe, int(split.train.ends.max()) + 1)
-    leaking = split.train.followed_by(decoys).reindexed()
-    name = "control: the audit notices decoys planted before the cut"
-    if leaking.fingerprint() == split.train.fingerprint():
-        return AuditCheck(name, False, "training data with planted sessions look the same")
-    seen: list[str] = []
-    blind: list[str] = []
-    for (method, seconds), expected in zip(methods, lists, strict=True):
-        if seconds > REFIT_SECONDS:
-            continue
-        refitted = refit(method, leaking)
-        back = split.test.with_vocabulary(leaking.vocabulary)
-        prefixes = replace(probe.prefixes, items=back.items)
-        ranking = refitted.rank(prefixes, LIST_LENGTH, threads=1)
-        renamed = np.zeros(leaking.n_items + 1, dtype=np.int32)
-        renamed[1:] = split.train.vocabulary.encode(leaking.vocabulary.ids)
-        renamed[1:][renamed[1:] == 0] = -1  # a decoy in a list is a difference, not the end of the list
-        changed = np.count_nonzero((renamed[ranking.items] != expected.items).any(1))
-        (seen if changed else blind).append(method.name)
-    changed_names, same_names = ", ".join(seen) or "no method", ", ".join(blind)
-    detail = f"lists of {changed_names} changed" + (f", those of {same_names} did not" if blind else "")
-    return AuditCheck(name, not blind, detail)

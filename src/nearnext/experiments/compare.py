@@ -9,13 +9,14 @@ from typing import Any
 from nearnext.artifact import versions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.evaluation.audit import Verdict, audit_split
+from nearnext.evaluation.audit import Audit, Verdict
 from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import CASE_METRICS, DEFAULT_CUTOFFS, cutoffs
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import average_windows, bootstrap, holm, paired
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
-from nearnext.experiments.result import Result, Run, describe_part, machine, method_result
+from nearnext.experiments.result import Result, Run, called, describe_part, machine, method_result
+from nearnext.experiments.store import RunStore
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
@@ -29,8 +30,9 @@ class Comparison:
     """What is compared, and how.
 
     Attributes:
-        methods: names of methods, in the order of the report.
-        options: options of a method that differ from its defaults, by method name.
+        methods: names of methods, or labels, in the order of the report.
+        options: options of a method that differ from its defaults, by method name or label.
+        labels: the method that a label stands for: one method can be compared with itself under other options.
         plan: how the log is split, filtered, and what happens to unknown items.
         ks: list lengths.
         seed: of the bootstrap and of the audit's choice of cases.
@@ -42,10 +44,14 @@ class Comparison:
 
     >>> Comparison(methods=("POP", "vsknn"), options={"vsknn": {"k": 500}}).methods
     ('pop', 'vsknn')
+    >>> wide = Comparison(("vsknn", "wide"), labels={"wide": "vsknn"}, options={"wide": {"k": 500}})
+    >>> wide.make("wide").params()["k"]
+    500
     """
 
     methods: Sequence[str] = BASELINES
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
     plan: SplitPlan = field(default_factory=SplitPlan)
     ks: tuple[int, ...] = DEFAULT_CUTOFFS
     seed: int = 7
@@ -53,21 +59,26 @@ class Comparison:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        names = tuple(canonical_name(name) for name in self.methods)
+        labels = {label: canonical_name(method) for label, method in self.labels.items()}
+        object.__setattr__(self, "labels", labels)
+        names = tuple(self._name(name) for name in self.methods)
         if len(set(names)) != len(names) or not names:
             raise ConfigError(f"expected each method once, found {', '.join(names) or 'none'}")
-        options = {canonical_name(name): dict(values) for name, values in self.options.items()}
+        options = {self._name(name): dict(values) for name, values in self.options.items()}
         if extra := sorted(set(options) - set(names)):
             raise ConfigError(f"options are given for {', '.join(extra)}, which is not among the compared methods")
-        for name in names:
-            make_recommender(name, options.get(name))
         object.__setattr__(self, "methods", names)
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "ks", cutoffs(self.ks))
+        for name in names:
+            self.make(name)
 
     def make(self, name: str) -> Recommender:
-        """A fresh recommender with this comparison's options."""
-        return make_recommender(name, self.options.get(name))
+        """A fresh recommender of that name or label, with this comparison's options."""
+        return make_recommender(self.labels.get(name, name), self.options.get(name))
+
+    def _name(self, name: str) -> str:
+        return name if name in self.labels else canonical_name(name)
 
 
 def compare(
@@ -77,6 +88,7 @@ def compare(
     *,
     reading: Sequence[Mapping[str, Any]] = (),
     command: str = "",
+    store: RunStore | None = None,
 ) -> Result:
     """Fit and evaluate every method on the same cases; the result is plain data, ready for JSON.
 
@@ -86,9 +98,11 @@ def compare(
         comparison: methods and protocol; the defaults compare all baselines on the last 10% of the sessions.
         reading: reports of how the logs were read, to be kept in the result.
         command: how to repeat this.
+        store: where finished runs are kept, and taken from instead of fitting a method again.
 
     Raises:
         DataError: nothing is left to learn from or to predict.
+        ArtifactError: a kept run is damaged.
 
     >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
     >>> result = compare(log, comparison=Comparison(methods=["pop", "markov-1"], ks=(1,)))
@@ -98,9 +112,11 @@ def compare(
     chosen = comparison or Comparison()
     begin = time.perf_counter()
     planned = chosen.plan.splits(log, test)
-    runs, verdict = _run_all(planned, chosen)
+    runs, verdict = _run_all(planned, chosen, store)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
-    methods = [method_result(runs[name], replicates[name]) for name in chosen.methods]
+    methods = [
+        method_result(runs[name], replicates[name], name if name in chosen.labels else "") for name in chosen.methods
+    ]
     return {
         "protocol": {
             "split": chosen.plan.describe(test is not None),
@@ -133,38 +149,43 @@ def compare(
     }
 
 
-def _run_all(planned: Sequence[PlannedSplit], chosen: Comparison) -> tuple[dict[str, list[Run]], Verdict]:
+def _run_all(
+    planned: Sequence[PlannedSplit], chosen: Comparison, store: RunStore | None
+) -> tuple[dict[str, list[Run]], Verdict]:
     """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
     runs: dict[str, list[Run]] = {name: [] for name in chosen.methods}
-    verdict: Verdict | None = None
+    audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed)
     with track("comparing", len(planned) * len(chosen.methods), "methods") as advance:
-        for one in planned:
-            fitted: list[tuple[Recommender, float]] = []
+        for window, one in enumerate(planned):
+            data = one.fingerprint() if store is not None else ""
             for name in chosen.methods:
-                with measured() as cost:
-                    recommender = chosen.make(name).fit(one.split.train)
-                evaluation = evaluate(
-                    recommender,
-                    one.split.test,
-                    chosen.ks,
-                    max_prefix=chosen.plan.chosen.max_length,
-                    threads=chosen.threads,
-                )
-                peak = max(cost.peak_rss_mb, evaluation.peak_rss_mb)
-                runs[name].append(Run(evaluation, cost.seconds, peak))
-                fitted.append((recommender, cost.seconds))
+                key = {"data": data, "method": name, "ks": chosen.ks, "seed": chosen.seed, **_identity(chosen, name)}
+                run = store.load(key) if store is not None else None
+                if run is None:
+                    run = _run(one, chosen, name, None if window else audit)
+                    if store is not None:
+                        store.save(key, run)
+                runs[name].append(run)
                 advance(1)
-            if verdict is None:
-                verdict = _audit(one, fitted, chosen)
-    assert verdict is not None  # noqa: S101 - there is at least one split
-    return runs, verdict
+    return runs, audit.verdict([first.audit for first, *_ in runs.values() if first.audit is not None])
 
 
-def _audit(one: PlannedSplit, fitted: Sequence[tuple[Recommender, float]], chosen: Comparison) -> Verdict:
-    def refit(method: Recommender, train: Sessions) -> Recommender:
-        return chosen.make(method.name).fit(train)
+def _identity(chosen: Comparison, name: str) -> Result:
+    recommender = chosen.make(name)
+    return {"name": recommender.name, "params": recommender.params()}
 
-    return audit_split(one.split, one.again, fitted, refit=refit, seed=chosen.seed)
+
+def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None) -> Run:
+    with measured() as cost:
+        recommender = chosen.make(name).fit(one.split.train)
+    longest = chosen.plan.chosen.max_length
+    evaluation = evaluate(recommender, one.split.test, chosen.ks, max_prefix=longest, threads=chosen.threads)
+    return Run(
+        evaluation,
+        cost.seconds,
+        max(cost.peak_rss_mb, evaluation.peak_rss_mb),
+        audit.of(recommender, cost.seconds, lambda train: chosen.make(name).fit(train), name=name) if audit else None,
+    )
 
 
 def _replicates(runs: Sequence[Run], chosen: Comparison) -> FloatArray:
@@ -189,11 +210,12 @@ def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray
     for name in (f"{metric}@{k}" for metric in CASE_METRICS if metric != "Popularity"):
         column = names.index(name)
         best = max(methods, key=lambda method: method["metrics"][name]["value"])
+        first = replicates[called(best)][:, column]
         others = [method for method in methods if method is not best]
         differences = [
             paired(
-                replicates[best["name"]][:, column],
-                replicates[other["name"]][:, column],
+                first,
+                replicates[called(other)][:, column],
                 best["metrics"][name]["value"],
                 other["metrics"][name]["value"],
             )
@@ -201,10 +223,10 @@ def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray
         ]
         corrected = holm([difference.p for difference in differences]) if differences else []
         against = [
-            {"name": other["name"], **asdict(difference), "p": p}
+            {"name": called(other), **asdict(difference), "p": p}
             for other, difference, p in zip(others, differences, corrected, strict=True)
         ]
-        found.append({"metric": name, "best": best["name"], "against": against})
+        found.append({"metric": name, "best": called(best), "against": against})
     return found
 
 

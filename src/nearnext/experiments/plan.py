@@ -1,5 +1,6 @@
 """How a log is split for an experiment, read from one word such as ``last:0.1``, ``days:2`` or ``windows:5``."""
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -88,6 +89,11 @@ class PlannedSplit:
     plan: SplitPlan
     log: Sessions
     test: Sessions | None = None
+
+    def fingerprint(self) -> str:
+        """SHA-256 of both parts and of the plan: equal ones are equal experiments."""
+        parts = (self.split.train.fingerprint(), self.split.test.fingerprint(), repr(self.plan))
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def again(self, planted: Sessions) -> Split:
         """The same split of the log with later sessions added behind it: the cut stays where it was."""

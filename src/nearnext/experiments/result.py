@@ -2,30 +2,50 @@
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.significance import interval
 from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.types import FloatArray
 
-__all__ = ["Result", "Run", "describe_part", "machine", "method_result"]
+__all__ = ["Result", "Run", "called", "describe_part", "machine", "method_result"]
 
 Result = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One method on one split: its evaluation, the seconds its fit took, the most memory of both in MB."""
+    """One method on one split.
+
+    Attributes:
+        evaluation: how well it predicts.
+        fit_seconds: how long its fit took.
+        peak_rss_mb: the most memory that fit and evaluation held, MB.
+        audit: what the leak audit saw of it, where it was audited.
+        kept: the run was made earlier, and taken from a store.
+    """
 
     evaluation: Evaluation
     fit_seconds: float
     peak_rss_mb: float
+    audit: MethodAudit | None = None
+    kept: bool = False
+
+
+def called(method: Mapping[str, Any]) -> str:
+    """What a method of a result is called: its label, where it has one, or the name of the method.
+
+    >>> called({"name": "vsknn", "label": "many neighbours"})
+    'many neighbours'
+    """
+    return method.get("label") or method["name"]
 
 
 def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
@@ -33,12 +53,13 @@ def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
     return {name: float(np.mean([window[name] for window in values])) for name in values[0]}
 
 
-def method_result(runs: Sequence["Run"], replicates: FloatArray) -> Result:
+def method_result(runs: Sequence["Run"], replicates: FloatArray, label: str = "") -> Result:
     """One method's part of a result: metrics with intervals, cost, figures per prefix length.
 
     Args:
         runs: one per test window; metrics are the mean over windows.
         replicates: bootstrap replicates of the metrics that are means over cases: [R, M].
+        label: what it is called in the comparison, where that is not its name.
     """
     evaluation = runs[0].evaluation
     names = evaluation.filled.names
@@ -52,6 +73,7 @@ def method_result(runs: Sequence["Run"], replicates: FloatArray) -> Result:
     seconds = sum(run.evaluation.seconds for run in runs)
     return {
         "name": evaluation.name,
+        **({"label": label} if label else {}),
         "params": evaluation.params,
         "metrics": metrics,
         "unfilled_metrics": {name: {"value": value, "low": None, "high": None} for name, value in unfilled.items()},
@@ -60,6 +82,7 @@ def method_result(runs: Sequence["Run"], replicates: FloatArray) -> Result:
         "peak_rss_mb": max(run.peak_rss_mb for run in runs),
         "by_prefix_length": _by_prefix_length([run.evaluation.filled for run in runs]),
         "windows": [run.evaluation.values() for run in runs] if len(runs) > 1 else [],
+        **({"kept": True} if any(run.kept for run in runs) else {}),
     }
 
 

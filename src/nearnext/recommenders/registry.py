@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, get_type_hints
+from typing import Any, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -53,7 +53,7 @@ def option_names(name: str) -> list[str]:
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Recommender:
-    """An unfitted recommender; option values may be text, which is read by the option's type.
+    """An unfitted recommender; option values may be text, which is read by the option's type (several: 32,16).
 
     Raises:
         ConfigError: unknown method or option, or a value that the option cannot take.
@@ -68,8 +68,9 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Rec
     for option, value in (options or {}).items():
         if option not in known:
             raise ConfigError(f"{method.name} has no option '{option}'; known: {', '.join(known) or 'none'}")
+        several = isinstance(value, str) and get_origin(types[option]) is tuple
         try:
-            checked[option] = TypeAdapter(types[option]).validate_python(value)
+            checked[option] = TypeAdapter(types[option]).validate_python(value.split(",") if several else value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise ConfigError(f"{method.name}: {option} cannot be {value!r}: {reason}") from error

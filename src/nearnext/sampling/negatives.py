@@ -15,9 +15,10 @@ from nearnext.sampling.options import require_at_least, require_exponent, requir
 from nearnext.sampling.proposal import Exclusion, Proposal, log_counts
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["InBatch", "InversePopularity", "Negatives", "Popularity", "Uniform"]
+__all__ = ["Exclude", "InBatch", "InversePopularity", "Negatives", "PerExample", "Popularity", "Uniform"]
 
 Exclude = Literal["positives", "session"]
+"""Which clicks of its session are no negatives of an example: those from its positives on, or all."""
 
 
 class Block(NamedTuple):
@@ -82,8 +83,12 @@ class Negatives(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Drawn(Negatives, ABC):
-    """Negatives drawn for each example on its own, with replacement, from one distribution over the items."""
+class PerExample(Negatives, ABC):
+    """Negatives drawn for each example on its own, with replacement, from one distribution over the items.
+
+    >>> isinstance(Popularity(), PerExample), isinstance(InBatch(), PerExample)
+    (True, False)
+    """
 
     n_negatives: int = 8
 
@@ -116,7 +121,7 @@ class _Drawn(Negatives, ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uniform(_Drawn):
+class Uniform(PerExample):
     """Negatives drawn uniformly from all items of the vocabulary (Paper: §4.5).
 
     Attributes:
@@ -136,7 +141,7 @@ class Uniform(_Drawn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Popularity(_Drawn):
+class Popularity(PerExample):
     """Negatives drawn in proportion to clicks to the power of alpha; an item without clicks is never drawn.
 
     Attributes:
@@ -165,7 +170,7 @@ class Popularity(_Drawn):
 
 
 @dataclass(frozen=True, kw_only=True)
-class InversePopularity(_Drawn):
+class InversePopularity(PerExample):
     """Negatives drawn in proportion to 1 / clicks to the power of alpha: rare items most; one without clicks never.
 
     Attributes:

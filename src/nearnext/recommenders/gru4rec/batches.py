@@ -79,7 +79,7 @@ class PopularitySampler:
         keep: probability that column j of the table gives item j + 1 itself: [I].
         alias: the item that it gives otherwise: [I].
 
-    Reference: Hidasi & Karatzoglou 2018, §3.1.
+    Reference: Hidasi & Karatzoglou 2018, on additional samples.
 
     >>> sampler = PopularitySampler.of(np.array([0, 9, 0, 1]), alpha=1.0)
     >>> drawn = np.bincount(sampler.draw(np.random.default_rng(0), 10_000), minlength=4) / 10_000

@@ -21,7 +21,7 @@ def cross_entropy(scores: Tensor, target_at: Tensor, occurrences: Tensor) -> Ten
         target_at: column of each target: [B].
         occurrences: places of each column in the softmax, corrected or not; 0 leaves a column out: [U].
 
-    Reference: Hidasi & Karatzoglou 2018, §3; Bengio & Senécal 2008 for logQ.
+    Reference: Hidasi & Karatzoglou 2018, on cross-entropy; Bengio & Senécal 2008 for logQ.
 
     >>> cross_entropy(torch.zeros(1, 2), torch.tensor([0]), torch.tensor([1.0, 3.0])).exp().tolist()
     [4.0]
@@ -44,7 +44,7 @@ def bpr_max(
         regularisation: λ, at least 0.
         elu: α of the activation elu(score) before the loss; 0: linear.
 
-    Reference: Hidasi & Karatzoglou 2018, §3.3, eqs. for BPR-max and its score regularisation.
+    Reference: Hidasi & Karatzoglou 2018, BPR-max with score regularisation.
 
     >>> loss = bpr_max(torch.zeros(1, 2), torch.tensor([0]), torch.ones(2), regularisation=1.0)
     >>> round(loss.exp().item(), 6)

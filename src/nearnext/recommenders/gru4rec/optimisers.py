@@ -15,7 +15,7 @@ OPTIMISERS: tuple[OptimiserName, ...] = ("adagrad", "adam")
 """Names of the optimisers."""
 
 EPSILON = 1e-6
-"""Added to Adagrad's sum of squares before its root, as in the reference implementation."""
+"""Added to Adagrad's sum of squares before its root, as in the authors' implementation."""
 
 
 class Optimiser(Protocol):
@@ -29,7 +29,7 @@ class Optimiser(Protocol):
 class Adagrad:
     """Adagrad with momentum: v ← μ v − η g / √(Σ g² + 1e-6), w ← w + v; the momentum of a row waits while it rests.
 
-    Reference: Duchi et al. 2011; Hidasi & Karatzoglou 2018, §4.
+    Reference: Duchi et al. 2011; the momentum and the place of 1e-6 are those of the authors of GRU4Rec.
 
     >>> weights = np.zeros((2, 1), dtype=np.float32)
     >>> Adagrad(weights, learning_rate=0.5).step(np.array([[4.0]], np.float32), np.array([1]))

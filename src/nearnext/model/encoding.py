@@ -1,0 +1,89 @@
+"""Embeddings for ranking, as arrays: all items once, and prefixes in blocks of one shape.
+
+An embedding must not depend on the company in which it is computed, to the last bit. Matrix products and convolutions
+give that only for inputs of one shape: prefixes of one length are therefore encoded together, in blocks of a fixed
+number of rows, on one thread.
+"""
+
+import numpy as np
+import torch
+from numba import njit
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.model.network import SessionItemNetwork
+from nearnext.model.threads import one_thread
+from nearnext.types import IndexArray, Int64Array, ScoreArray
+
+__all__ = ["item_vectors", "session_vectors"]
+
+BLOCK_ROWS = 32
+"""Sessions encoded together: many enough for matrix products, few enough for the answer to a single session."""
+
+BLOCK_ITEMS = 4096
+"""Items encoded together."""
+
+
+def item_vectors(network: SessionItemNetwork) -> ScoreArray:
+    """Item embeddings ω(i) of items 1..I in order: [I, D].
+
+    >>> from nearnext.model.encoders import MaxPool
+    >>> from nearnext.model.items import ItemTower
+    >>> item_vectors(SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))).shape
+    (3, 4)
+    """
+    device = network.item_embedding.weight.device
+    indices = torch.arange(1, network.n_items + 1)
+    training = network.training
+    network.eval()
+    with torch.inference_mode(), one_thread():
+        blocks = [network.encode_items(part.to(device)).cpu() for part in indices.split(BLOCK_ITEMS)]
+    network.train(training)
+    return torch.cat(blocks).numpy()
+
+
+def session_vectors(network: SessionItemNetwork, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
+    """Session embeddings φ(s) and the known clicks of each prefix that were encoded: [B, D], [B].
+
+    A prefix without known clicks has a zero vector. The network should be in evaluation mode.
+
+    >>> from nearnext.model.encoders import MaxPool
+    >>> from nearnext.model.items import ItemTower
+    >>> network = SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))
+    >>> clicks = [np.array([2, 0, 3], np.int32), np.array([0], np.int32)]
+    >>> vectors, known = session_vectors(network, Prefixes.of(clicks))
+    >>> vectors.shape, known.tolist()
+    ((2, 4), [2, 0])
+    """
+    device = network.item_embedding.weight.device
+    clicks = np.zeros((len(prefixes), network.max_length), dtype=np.int32)
+    known = np.zeros(len(prefixes), dtype=np.int32)
+    _last_known(prefixes.items, prefixes.starts, prefixes.ends, clicks, known)
+    vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
+    by_length = np.argsort(known, kind="stable")
+    first = np.searchsorted(known[by_length], np.arange(1, network.max_length + 2))
+    with torch.inference_mode(), one_thread():
+        for length, (begin, end) in enumerate(zip(first[:-1], first[1:], strict=True), start=1):
+            for at in range(begin, end, BLOCK_ROWS):
+                rows = by_length[at : min(at + BLOCK_ROWS, end)]
+                block = np.resize(clicks[rows, :length], (BLOCK_ROWS, length))
+                encoded = network.encode_sessions(torch.from_numpy(block).to(device, torch.int64))
+                vectors[rows] = encoded.cpu().numpy()[: len(rows)]
+    return vectors, known
+
+
+@njit(cache=True, nogil=True)
+def _last_known(
+    items: IndexArray, starts: Int64Array, ends: Int64Array, clicks: IndexArray, known: IndexArray
+) -> None:
+    """The last known clicks of each prefix, in order from the left, written into ``clicks``, and how many."""
+    width = clicks.shape[1]
+    for row in range(len(starts)):
+        position = ends[row]
+        while position > starts[row] and known[row] < width:
+            position -= 1
+            known[row] += items[position] > 0
+        place = 0
+        for click in range(position, ends[row]):
+            if items[click] > 0:
+                clicks[row, place] = items[click]
+                place += 1

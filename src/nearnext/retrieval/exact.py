@@ -1,0 +1,225 @@
+"""Exact nearest items: every item is compared with every query, in blocks of bounded memory.
+
+A list must not depend on the company in which it is computed, to the last bit. Matrix products give no such promise,
+so they only propose: whatever could be among the k nearest, given the rounding of 32-bit sums, is scored again in
+64 bits, term by term.
+"""
+
+from typing import Literal
+
+import numpy as np
+from numba import njit
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.errors import ConfigError
+from nearnext.retrieval.index import Neighbours
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["DistanceName", "ExactIndex"]
+
+DistanceName = Literal["cosine", "euclidean", "squared_euclidean"]
+
+COSINE, EUCLIDEAN, SQUARED = range(3)
+KINDS = {"cosine": COSINE, "euclidean": EUCLIDEAN, "squared_euclidean": SQUARED}
+
+BLOCK_BYTES = 32 * 2**20
+"""Memory of one block of proposed scores."""
+
+BLOCK_ROWS = 256
+"""Queries in a block at most: more make the matrix product no faster, and its result leaves the processor's cache."""
+
+CHUNK = 64
+"""Proposals that are looked at together: most chunks hold nothing near, and that is seen in a few instructions."""
+
+
+class ExactIndex:
+    """Item embeddings searched without approximation.
+
+    Scores are 32-bit floats, higher is nearer: 2 − d in [0, 2] for the cosine distance d, −d for the Euclidean ones.
+
+    Args:
+        vectors: embedding of item j + 1 in row j: [I, D]; of length 1 or 0 for the cosine distance.
+        distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
+
+    Raises:
+        ConfigError: an unknown distance, no items, or values that are not finite.
+
+    >>> index = ExactIndex(np.array([[1, 0], [0, 1], [-1, 0]], np.float32))
+    >>> nearest = index.search(np.array([[0.8, 0.6]], np.float32), k=2)
+    >>> nearest.items.tolist(), [round(float(score), 6) for score in nearest.scores[0]]
+    ([[1, 2]], [1.8, 1.6])
+    """
+
+    def __init__(self, vectors: ScoreArray, distance: DistanceName = "cosine") -> None:
+        if distance not in KINDS:
+            raise ConfigError(f"unknown distance '{distance}'; known: {', '.join(KINDS)}")
+        if vectors.ndim != 2 or 0 in vectors.shape or not np.isfinite(vectors).all():  # noqa: PLR2004
+            raise ConfigError(f"expected finite item embeddings [I, D], found {list(vectors.shape)}; train again")
+        self._kind = KINDS[distance]
+        self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._squares = np.einsum("id,id->i", self._vectors, self._vectors, dtype=np.float64)
+        self._longest = float(np.sqrt(self._squares.max()))
+
+    @property
+    def n_items(self) -> int:
+        """Number of items I, indexed 1..I."""
+        return self._vectors.shape[0]
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of the embeddings."""
+        return self._vectors.shape[1]
+
+    def search(
+        self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
+    ) -> Neighbours:
+        """The k nearest items of each query, see `Index.search`.
+
+        Raises:
+            ConfigError: k below 1, or shapes that do not fit the index.
+        """
+        self._check(queries, k, admissible, seen)
+        listed = np.ones(self.n_items + 1, dtype=np.bool_) if admissible is None else admissible
+        clicks = Prefixes.of([np.zeros(0, np.int32)] * len(queries)) if seen is None else seen
+        found = Neighbours(
+            np.zeros((len(queries), k), dtype=np.int32),
+            np.zeros((len(queries), k), dtype=np.float32),
+            np.zeros(len(queries), dtype=np.int32),
+        )
+        n_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES // (4 * self.n_items)))
+        block = np.empty((min(n_rows, len(queries)), self.n_items), dtype=np.float32)
+        # Half the squared length turns the order of inner products into that of Euclidean distances.
+        lengths = np.zeros(0, np.float32) if self._kind == COSINE else (self._squares / 2).astype(np.float32)
+        marked = np.zeros(self.n_items + 1, dtype=np.int64)
+        for begin in range(0, len(queries), n_rows):
+            rows = slice(begin, min(begin + n_rows, len(queries)))
+            proposed = block[: rows.stop - begin]
+            np.matmul(queries[rows], self._vectors.T, out=proposed)
+            if len(lengths):
+                proposed -= lengths
+            _select(
+                proposed,
+                queries[rows],
+                self._vectors,
+                self._kind,
+                self._rounding(queries[rows]),
+                listed,
+                marked,
+                begin,
+                clicks.items,
+                clicks.starts[rows],
+                clicks.ends[rows],
+                found.items[rows],
+                found.scores[rows],
+                found.found[rows],
+            )
+        return found
+
+    def _rounding(self, queries: ScoreArray) -> FloatArray:
+        """The most by which a proposal or a 32-bit score can be wrong: [B]; a sum of n terms errs by n ε |x| |y|."""
+        longest = np.linalg.norm(queries.astype(np.float64), axis=1) + self._longest
+        return (self.dim + 8) * 2.0**-24 * longest**2
+
+    def _check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
+        if k < 1:
+            raise ConfigError(f"k must be at least 1, found {k}")
+        if queries.ndim != 2 or queries.shape[1] != self.dim:  # noqa: PLR2004
+            raise ConfigError(
+                f"index has dimension {self.dim}, queries have shape {list(queries.shape)}; "
+                "rebuild the index with this encoder"
+            )
+        if admissible is not None and admissible.shape != (self.n_items + 1,):
+            raise ConfigError(f"expected a mask of {self.n_items} items after position 0, found {admissible.shape[0]}")
+        if seen is not None and len(seen) != len(queries):
+            raise ConfigError(f"expected the clicks of {len(queries)} queries, found {len(seen)} prefixes")
+
+
+@njit(cache=True, nogil=True)
+def _select(
+    proposed: ScoreArray,
+    queries: ScoreArray,
+    vectors: ScoreArray,
+    kind: int,
+    rounding: FloatArray,
+    admissible: BoolArray,
+    marked: Int64Array,
+    first_row: int,
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    items: IndexArray,
+    scores: ScoreArray,
+    found: IndexArray,
+) -> None:
+    """The best k of each row by exact score, equal ones by item index, written into ``items``, ``scores``, ``found``."""
+    for row in range(len(proposed)):
+        mark = first_row + row + 1
+        for position in range(starts[row], ends[row]):
+            marked[clicks[position]] = mark
+        values = proposed[row]
+        least = np.float32(_kth_best(values, admissible, marked, mark, items.shape[1]) - 2.0 * rounding[row])
+        for begin in range(0, len(values), CHUNK):
+            end = min(begin + CHUNK, len(values))
+            if _count_from(values, begin, end, least) == 0:
+                continue
+            for place in range(begin, end):
+                if values[place] >= least and admissible[place + 1] and marked[place + 1] != mark:
+                    score = _score(queries[row], vectors[place], kind)
+                    found[row] = _insert(place + 1, score, found[row], items[row], scores[row])
+
+
+@njit(cache=True, nogil=True)
+def _count_from(values: ScoreArray, begin: int, end: int, least: np.float32) -> int:
+    count = 0
+    for place in range(begin, end):
+        count += values[place] >= least
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _kth_best(values: ScoreArray, admissible: BoolArray, marked: Int64Array, mark: int, k: int) -> np.float32:
+    """The k-th largest value of the items that may be listed, −∞ if there are fewer."""
+    best = np.full(k, -np.inf, dtype=np.float32)
+    for begin in range(0, len(values), CHUNK):
+        end = min(begin + CHUNK, len(values))
+        if _count_from(values, begin, end, best[k - 1]) == 0:
+            continue
+        for place in range(begin, end):
+            if values[place] > best[k - 1] and admissible[place + 1] and marked[place + 1] != mark:
+                slot = k - 1
+                while slot > 0 and best[slot - 1] < values[place]:
+                    best[slot] = best[slot - 1]
+                    slot -= 1
+                best[slot] = values[place]
+    return best[k - 1]
+
+
+@njit(cache=True, nogil=True)
+def _score(query: ScoreArray, vector: ScoreArray, kind: int) -> np.float32:
+    """The score in 64 bits, term by term in the order of the dimensions, rounded once."""
+    total = 0.0
+    if kind == COSINE:
+        for place in range(len(query)):
+            total += float(query[place]) * float(vector[place])
+        return np.float32(min(max(1.0 + total, 0.0), 2.0))
+    for place in range(len(query)):
+        difference = float(query[place]) - float(vector[place])
+        total += difference * difference
+    return np.float32(-total) if kind == SQUARED else np.float32(-np.sqrt(total))
+
+
+@njit(cache=True, nogil=True)
+def _insert(item: int, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
+    """One item, of a higher index than all listed ones, put in its place; gives how many are listed then."""
+    slot = n_listed
+    if n_listed == len(items):
+        if score <= scores[n_listed - 1]:
+            return n_listed
+        slot -= 1
+    while slot > 0 and scores[slot - 1] < score:
+        items[slot] = items[slot - 1]
+        scores[slot] = scores[slot - 1]
+        slot -= 1
+    items[slot] = item
+    scores[slot] = score
+    return min(n_listed + 1, len(items))

@@ -1,0 +1,59 @@
+"""What every index of item embeddings answers: the nearest items of each session embedding."""
+
+from typing import NamedTuple, Protocol
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.types import BoolArray, IndexArray, ScoreArray
+
+__all__ = ["Index", "Neighbours"]
+
+
+class Neighbours(NamedTuple):
+    """The nearest items of B queries, nearest first.
+
+    Attributes:
+        items: distinct item indices, 0 after the end of a list: [B, k].
+        scores: score of each item, higher is nearer, 0 after the end of a list: [B, k].
+        found: length of each list; below k only where fewer items may be listed: [B].
+    """
+
+    items: IndexArray
+    scores: ScoreArray
+    found: IndexArray
+
+
+class Index(Protocol):
+    """Item embeddings that can be searched; the list of a query depends on nothing but that query.
+
+    >>> import numpy as np
+    >>> from nearnext.retrieval import ExactIndex
+    >>> index: Index = ExactIndex(np.eye(2, dtype=np.float32))
+    >>> index.n_items, index.dim
+    (2, 2)
+    """
+
+    @property
+    def n_items(self) -> int:
+        """Number of items I, indexed 1..I."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of the embeddings."""
+        ...
+
+    def search(
+        self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
+    ) -> Neighbours:
+        """The k nearest items of each query; of equal scores the smaller item index comes first.
+
+        Args:
+            queries: session embeddings: [B, D].
+            k: length of the lists, at least 1; no list is shorter while an item that may be listed is left.
+            admissible: which item indices may be listed, by default all from 1 on: [I + 1].
+            seen: clicks of each query whose items may not be listed: B prefixes.
+
+        Raises:
+            ConfigError: k below 1, or shapes that do not fit the index.
+        """
+        ...
