@@ -244,6 +244,15 @@ class TestExtremeCatalogues:
         assert set(batch.negatives[row].tolist()) == {log.vocabulary.index["first"]}
         assert batch.log_proposal[row] == pytest.approx(np.log(8), rel=1e-5)
 
+    def test_what_is_left_may_be_less_than_rounding_errors(self):
+        # Of three items clicked 2, 1 and 1 times, the last two are left: 2 ** -60 of the popular one's weight each.
+        log = Sessions.of([["b", "a"], ["a"], ["c"]])
+        batch = next(
+            PositiveNegative(n_positives=1, negatives=Popularity(alpha=60, n_negatives=50)).epoch(log, 0, 7, 1)
+        )
+        assert set(batch.negatives[0].tolist()) == {2, 3}
+        assert batch.log_proposal == pytest.approx(np.log(50 / 2), rel=1e-5)
+
     @drawn
     def test_a_session_of_the_whole_catalogue_is_masked_beside_others(self, negatives: Negatives):
         whole = type(negatives)(exclude="session")

@@ -200,6 +200,15 @@ def test_resuming_past_several_blocks_gives_the_tail():
             assert equal(whole[start:], list(sampler.epoch(log, 0, 7, 600, start_batch=start)))
 
 
+def test_no_two_stretches_of_an_epoch_share_their_draws():
+    log = Sessions.of([[f"i{(7 * s + j) % 97}" for j in range(3)] for s in range(9000)])
+    negatives = [batch.negatives for batch in PositiveNegative().epoch(log, 0, 7, 64)]
+    assert len({rows.tobytes() for rows in negatives}) == len(negatives) == 141
+    # Of 512 draws from 97 items, two batches that have nothing in common share about 5 in their places.
+    first = negatives[0]
+    assert max(np.count_nonzero(first == other) for other in negatives[1:-1]) < 30
+
+
 @every_sampler
 def test_batches_hold_as_many_units_as_asked_and_the_last_what_is_left(
     sampler: Sampler, log: Sessions, neighbours: NeighbourPositives

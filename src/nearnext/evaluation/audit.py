@@ -59,14 +59,16 @@ class MethodAudit:
 
     Attributes:
         name: what the method is called.
-        learned: whether it recommends the same when sessions are planted after the cut.
+        unchanged: it recommends the same when sessions are planted after the cut.
+        detail: how that was seen.
         looked_ahead: its lists changed with the clicks behind a prefix.
         learned_from_tests: its lists changed with the cases that are ranked with them.
         noticed: it noticed decoys planted before the cut; None where it was not fitted again.
     """
 
     name: str
-    learned: AuditCheck
+    unchanged: bool
+    detail: str
     looked_ahead: bool
     learned_from_tests: bool
     noticed: bool | None
@@ -109,16 +111,14 @@ class Audit:
         last = max(int(split.test.times.max()), int(split.train.times.max()))
         self._planted = resplit(_decoys(split, self._probe, last + HOUR)).train
 
-    def of(self, method: Recommender, seconds: float, fit: Fit, *, name: str = "") -> MethodAudit:
+    def of(self, method: Recommender, seconds: float, fit: Fit) -> MethodAudit:
         """One method, while it is at hand.
 
         Args:
             method: fitted on the run's training part.
             seconds: how long that took.
             fit: fits a fresh recommender with the same options.
-            name: what to call it, by default its own name.
         """
-        name = name or method.name
         expected = method.rank(self._probe.prefixes, LIST_LENGTH, threads=1)
         refitted = seconds <= REFIT_SECONDS
         if refitted:
@@ -128,8 +128,9 @@ class Audit:
             n_differing = 0
             detail = f"not fitted again ({seconds:.0f} s); its training data are the ones compared above"
         return MethodAudit(
-            name=name,
-            learned=AuditCheck(f"{name}: what was learned", n_differing == 0, detail),
+            name=method.name,
+            unchanged=n_differing == 0,
+            detail=detail,
             looked_ahead=_looks_ahead(method, self._split.test, self._probe, expected),
             learned_from_tests=_heeds_company(method, self._split.test, self._probe, expected),
             noticed=self._notices(fit, expected) if refitted else None,
@@ -140,7 +141,7 @@ class Audit:
         return Verdict(
             (
                 _same_training(self._split.train, self._planted),
-                *(method.learned for method in methods),
+                *(AuditCheck(f"{each.name}: what was learned", each.unchanged, each.detail) for each in methods),
                 _together(
                     "no look-ahead inside test sessions",
                     [method.name for method in methods if method.looked_ahead],

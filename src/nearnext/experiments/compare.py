@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from nearnext.artifact import versions
@@ -16,7 +16,7 @@ from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import average_windows, bootstrap, holm, paired
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
 from nearnext.experiments.result import Result, Run, called, describe_part, machine, method_result
-from nearnext.experiments.store import RunStore
+from nearnext.experiments.store import RunKey, RunStore
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
@@ -159,7 +159,8 @@ def _run_all(
         for window, one in enumerate(planned):
             data = one.fingerprint() if store is not None else ""
             for name in chosen.methods:
-                key = {"data": data, "method": name, "ks": chosen.ks, "seed": chosen.seed, **_identity(chosen, name)}
+                method = chosen.make(name)
+                key = RunKey(data, method.name, method.params(), chosen.ks, chosen.seed)
                 run = store.load(key) if store is not None else None
                 if run is None:
                     run = _run(one, chosen, name, None if window else audit)
@@ -167,12 +168,8 @@ def _run_all(
                         store.save(key, run)
                 runs[name].append(run)
                 advance(1)
-    return runs, audit.verdict([first.audit for first, *_ in runs.values() if first.audit is not None])
-
-
-def _identity(chosen: Comparison, name: str) -> Result:
-    recommender = chosen.make(name)
-    return {"name": recommender.name, "params": recommender.params()}
+    seen = [replace(first.audit, name=name) for name, (first, *_) in runs.items() if first.audit is not None]
+    return runs, audit.verdict(seen)
 
 
 def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None) -> Run:
@@ -184,7 +181,7 @@ def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None) 
         evaluation,
         cost.seconds,
         max(cost.peak_rss_mb, evaluation.peak_rss_mb),
-        audit.of(recommender, cost.seconds, lambda train: chosen.make(name).fit(train), name=name) if audit else None,
+        audit.of(recommender, cost.seconds, lambda train: chosen.make(name).fit(train)) if audit else None,
     )
 
 

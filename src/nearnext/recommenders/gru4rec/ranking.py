@@ -20,6 +20,9 @@ __all__ = ["RankingTables", "hidden_states", "ranker"]
 BLOCK_BYTES = 32 * 2**20
 """Memory of one block of scores."""
 
+STRIDE = 64
+"""Scores looked at together: most strides hold none that could be listed."""
+
 
 class RankingTables(NamedTuple):
     """What ranking reads: the weights, and the length of the longest output row."""
@@ -181,10 +184,15 @@ def _select(
             length += states[row, column] * states[row, column]
         least = _kth_best(proposed[row], admissible, seen, row + 1, items.shape[1])
         least -= np.float32(2) * rounding * np.sqrt(length)
-        for item in range(1, len(admissible)):
-            if proposed[row, item] >= least and admissible[item] and seen[item] != row + 1:
-                score = np.float32(_dot(states[row], outputs[item]))
-                own[row] = _insert(item, score, own[row], items[row], scores[row])
+        values = proposed[row]
+        for begin in range(0, len(values), STRIDE):
+            end = min(begin + STRIDE, len(values))
+            if _none_reaches(values, begin, end, least):
+                continue
+            for item in range(max(begin, 1), end):
+                if values[item] >= least and admissible[item] and seen[item] != row + 1:
+                    score = np.float32(_dot(states[row], outputs[item]))
+                    own[row] = _insert(item, score, own[row], items[row], scores[row])
 
 
 @njit(cache=True, nogil=True)
@@ -200,15 +208,28 @@ def _kth_best(values: ScoreArray, admissible: BoolArray, seen: Int64Array, mark:
     """The k-th largest value of the items that may be listed, −∞ if there are fewer."""
     best = np.full(k, -np.inf, dtype=np.float32)
     least = best[k - 1]
-    for item in range(1, len(values)):
-        if values[item] > least and admissible[item] and seen[item] != mark:
-            slot = k - 1
-            while slot > 0 and best[slot - 1] < values[item]:
-                best[slot] = best[slot - 1]
-                slot -= 1
-            best[slot] = values[item]
-            least = best[k - 1]
+    for begin in range(0, len(values), STRIDE):
+        end = min(begin + STRIDE, len(values))
+        if _none_reaches(values, begin, end, least):
+            continue
+        for item in range(max(begin, 1), end):
+            if values[item] > least and admissible[item] and seen[item] != mark:
+                slot = k - 1
+                while slot > 0 and best[slot - 1] < values[item]:
+                    best[slot] = best[slot - 1]
+                    slot -= 1
+                best[slot] = values[item]
+                least = best[k - 1]
     return least
+
+
+@njit(cache=True, nogil=True)
+def _none_reaches(values: ScoreArray, begin: int, end: int, least: np.float32) -> bool:
+    """Whether all values begin..end − 1 are below ``least``; counting them compiles to vector instructions."""
+    count = 0
+    for position in range(begin, end):
+        count += values[position] >= least
+    return count == 0
 
 
 @njit(cache=True, nogil=True)
