@@ -15,7 +15,8 @@ from typing import Annotated, Any, cast
 import typer
 from rich.console import Console
 
-from nearnext.data.events import EventLog, read_events
+from nearnext.atomic import whole_file
+from nearnext.data.events import EventLog, ReadOptions, read_events
 from nearnext.data.filters import Filter
 from nearnext.data.sessionise import sessionise
 from nearnext.data.sessions import Sessions
@@ -81,6 +82,17 @@ class Reading:
     rejects: Path | None
     gap: float
     collapse_repeats: bool
+
+    def options(self) -> ReadOptions:
+        """What reading itself takes."""
+        return ReadOptions(
+            columns=self.columns or None,
+            layout=self.layout,
+            time_unit=self.time_unit,
+            events=self.events,
+            strict=self.strict,
+            rejects=self.rejects,
+        )
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
@@ -151,15 +163,7 @@ def read_log(source: str, reading: Reading) -> tuple[Sessions, EventLog]:
     Raises:
         DataError: the log cannot be used.
     """
-    log = read_events(
-        source,
-        columns=reading.columns or None,
-        layout=reading.layout,
-        time_unit=reading.time_unit,
-        events=reading.events,
-        strict=reading.strict,
-        rejects=reading.rejects,
-    )
+    log = read_events(source, **reading.options())
     console.print(reading_table(asdict(log.report)))
     if log.report.rejected and reading.rejects:
         console.print(f"rows that cannot be used are in {reading.rejects}", style="dim")
@@ -201,10 +205,9 @@ def writable(*paths: Path | None) -> None:
 
 def write_json(path: Path, result: Mapping[str, Any]) -> None:
     """Write a result in one step; what is no number is written as null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
-    partial.replace(path)
+    text = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
 
 
 def _plain(value: Any) -> Any:

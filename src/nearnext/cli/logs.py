@@ -81,12 +81,7 @@ def prepare(
     done = prepare_log(
         log,
         out,
-        columns=reading.columns or None,
-        layout=reading.layout,
-        time_unit=reading.time_unit,
-        events=reading.events,
-        strict=reading.strict,
-        rejects=reading.rejects,
+        **reading.options(),
         gap=reading.gap,
         collapse_repeats=reading.collapse_repeats,
         chosen=make_filter(filter_mode, min_length, min_support, max_length),

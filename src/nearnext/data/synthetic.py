@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
+from nearnext.atomic import whole_file
 from nearnext.data.shop import Catalogue, SyntheticShop
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import ConfigError
 from nearnext.progress import track
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
@@ -164,18 +165,8 @@ def write_log(config: SyntheticShop, path: str | Path) -> int:
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"expected a path that ends in {', '.join(_WRITERS)}, found '{path.name}'; rename it")
-    unfinished = path.with_name(path.name + ".part")
-    try:
-        with unfinished.open("wb") as file:
-            n_clicks = write(_tracked(config), file)
-        unfinished.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; choose a writable folder with space"
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return n_clicks
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        return write(_tracked(config), file)
 
 
 def _tracked(config: SyntheticShop) -> Iterator[pl.DataFrame]:

@@ -224,14 +224,15 @@ class Recommender(ABC):
     def _end_of_training(self) -> int:
         return 0
 
-    @abstractmethod
-    def _learn(self, sessions: Sessions) -> None: ...
+    def _learn(self, sessions: Sessions) -> None:  # noqa: B027 - a hook that many methods have no use for
+        """Learn what the method needs beyond vocabulary and popularity; by default nothing."""
 
-    @abstractmethod
-    def _state(self) -> State: ...
+    def _state(self) -> State:
+        """What ``_learn`` learned."""
+        return {}
 
-    @abstractmethod
-    def _restore(self, state: State) -> None: ...
+    def _restore(self, state: State) -> None:  # noqa: B027
+        """Take back what ``_state`` gave."""
 
     @abstractmethod
     def _ranker(self) -> RankChunk:

@@ -12,9 +12,10 @@ from numba import njit
 
 from nearnext.recommenders.decay import position_weight, step_weight
 from nearnext.recommenders.selection import keep_best
+from nearnext.recommenders.session_index import SessionIndex
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SAMPLINGS", "SIMILARITIES", "SessionIndex", "Votes", "make_scratch", "rank_by_neighbours"]
+__all__ = ["SAMPLINGS", "SIMILARITIES", "Votes", "make_scratch", "rank_by_neighbours"]
 
 SIMILARITIES = ("cosine", "jaccard", "dice", "vec", "binary")
 """Names of the similarities, in the order of their codes; session-rec's ``tanimoto`` is jaccard."""
@@ -24,30 +25,6 @@ SAMPLINGS = ("recent", "random", "common")
 
 _COSINE, _JACCARD, _DICE, _VEC = range(4)
 _RECENT, _RANDOM = range(2)
-
-
-class SessionIndex(NamedTuple):
-    """Training sessions by recency, and the sessions of each item.
-
-    Attributes:
-        item_offsets: sessions of item i are at item_offsets[i]..item_offsets[i + 1]: [I + 2].
-        item_sessions: session numbers, most recent first: [P].
-        session_offsets: items of session s are at session_offsets[s]..session_offsets[s + 1]: [S + 1].
-        session_items: distinct items of each session: [P].
-        last_positions: place of the last click on that item in its session, from 1: [P].
-        ends: time of each session's last click, microseconds: [S].
-        item_weights: factor of a vote for each item, 1 + λ · idf: [I + 1].
-        idf: log(sessions / clicks on the item): [I + 1].
-    """
-
-    item_offsets: Int64Array
-    item_sessions: IndexArray
-    session_offsets: Int64Array
-    session_items: IndexArray
-    last_positions: IndexArray
-    ends: Int64Array
-    item_weights: FloatArray
-    idf: FloatArray
 
 
 class Votes(NamedTuple):

@@ -14,11 +14,11 @@ from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
 from nearnext.recommenders.knn_kernel import (
     SAMPLINGS,
     SIMILARITIES,
-    SessionIndex,
     Votes,
     make_scratch,
     rank_by_neighbours,
 )
+from nearnext.recommenders.session_index import SessionIndex, build_index
 from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["SKNN", "VSKNN", "VSTAN"]
@@ -26,39 +26,6 @@ __all__ = ["SKNN", "VSKNN", "VSTAN"]
 Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
 Sampling = Literal["recent", "random", "common"]
 Decay = Literal["same", "div", "linear", "quadratic", "log"]
-
-
-def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
-    """Training sessions numbered by recency of their last click, with the sessions of each item.
-
-    idf is log(sessions / clicks), which session-rec counts in clicks rather than sessions; 0 where the item is unknown.
-    """
-    n_sessions, n_items = sessions.n_sessions, sessions.n_items
-    newest_first = np.lexsort((-np.arange(n_sessions), -sessions.ends))
-    number = np.empty(n_sessions, dtype=np.int64)
-    number[newest_first] = np.arange(n_sessions)
-    session_of = number[sessions.session_of_event()]
-    place = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths) + 1
-    # The last click of each (session, item) pair: sorted by pair and place, it closes its run.
-    order = np.lexsort((place, sessions.items, session_of))
-    pair_session, pair_item = session_of[order], sessions.items[order]
-    closes = np.ones(len(order), dtype=np.bool_)
-    closes[:-1] = (np.diff(pair_session) != 0) | (np.diff(pair_item) != 0)
-    pair_session, pair_item, pair_place = pair_session[closes], pair_item[closes], place[order][closes]
-    by_item = np.argsort(pair_item, kind="stable")
-    counts = sessions.item_counts()
-    idf = np.zeros(n_items + 1)
-    idf[1:] = np.log(n_sessions / counts[1:])
-    return SessionIndex(
-        item_offsets=np.searchsorted(pair_item[by_item], np.arange(n_items + 2)).astype(np.int64),
-        item_sessions=pair_session[by_item].astype(np.int32),
-        session_offsets=np.searchsorted(pair_session, np.arange(n_sessions + 1)).astype(np.int64),
-        session_items=pair_item.astype(np.int32),
-        last_positions=pair_place.astype(np.int32),
-        ends=sessions.ends[newest_first],
-        item_weights=1.0 + idf_factor * idf,
-        idf=idf,
-    )
 
 
 @dataclass(eq=False)

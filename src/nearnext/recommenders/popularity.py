@@ -7,8 +7,7 @@ import numpy as np
 from numba import njit
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.data.sessions import Sessions
-from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.base import RankChunk, Recommender, Request
 from nearnext.recommenders.selection import fill_from_popularity, keep_best
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -21,21 +20,13 @@ class Pop(Recommender):
 
     Paper: §5.1. Reference: session-rec ``Pop``.
 
+    >>> from nearnext.data.sessions import Sessions
     >>> pop = Pop().fit(Sessions.of([["a", "b"], ["b", "c", "b"]]))
     >>> pop.recommend([["c"]], k=2)[0].items
     ['b', 'a']
     """
 
     name: ClassVar[str] = "pop"
-
-    def _learn(self, sessions: Sessions) -> None:
-        pass
-
-    def _state(self) -> State:
-        return {}
-
-    def _restore(self, state: State) -> None:
-        pass
 
     def _ranker(self) -> RankChunk:
         score = np.asarray(self.popularity / (1.0 + self.popularity), dtype=np.float32)
@@ -84,21 +75,13 @@ class SessionPop(Recommender):
 
     Paper: §5.1. Reference: session-rec ``SessionPop``; there only the 100 most popular items break ties, here all do.
 
+    >>> from nearnext.data.sessions import Sessions
     >>> spop = SessionPop().fit(Sessions.of([["a", "b"], ["b", "c"]]))
     >>> spop.recommend([["c", "a", "c"]], k=3)[0].items
     ['c', 'a', 'b']
     """
 
     name: ClassVar[str] = "spop"
-
-    def _learn(self, sessions: Sessions) -> None:
-        pass
-
-    def _state(self) -> State:
-        return {}
-
-    def _restore(self, state: State) -> None:
-        pass
 
     def _ranker(self) -> RankChunk:
         prior = self.popularity / (1.0 + self.popularity)

@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from nearnext.atomic import whole_file
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import (
@@ -13,7 +14,7 @@ from nearnext.data.statistics import (
     length_distribution,
     recurring_distribution,
 )
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import ConfigError
 from nearnext.report import figures
 from nearnext.report.comparison import compare_table, cutoffs, finding, main_cutoff, metric_value, ordered_methods
 from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
@@ -115,17 +116,8 @@ def write_report(path: str | Path, page: str) -> None:
     ...     Path(f"{folder}/report.html").read_text()
     '<!doctype html>'
     """
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
-    try:
+    with whole_file(path) as unfinished:
         unfinished.write_bytes(page.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
-        unfinished.replace(path)
-    except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}; choose a writable folder with space"
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _render(template: str, **context: Any) -> str:
