@@ -152,6 +152,13 @@ def test_unfitted_and_badly_called_recommenders_say_so(name: str):
 
 
 @every_method
+def test_clicks_of_another_vocabulary_are_refused(name: str):
+    larger = Sessions.of([[f"x{j}", f"y{j}"] for j in range(40)])
+    with pytest.raises(DataError, match="with_vocabulary"):
+        make_recommender(name).fit(TRAIN).rank(Prefixes.every(larger), k=3)
+
+
+@every_method
 def test_unknown_options_list_the_known_ones(name: str):
     with pytest.raises(ConfigError, match=f"known: {', '.join(option_names(name)) or 'none'}"):
         make_recommender(name, {"no_such_option": 1})

@@ -29,5 +29,5 @@ def test_an_epoch_of_a_real_log_keeps_the_laws():
     assert not (negatives[:, :, None] == positives[:, None, :]).any()
     clicked = log.session_of_event() * (log.n_items + 1) + log.items
     assert not np.isin(sessions[:, None] * (log.n_items + 1) + negatives, clicked).any()
-    # Neighbours complete most of the lists, which have 2.5 own clicks on average.
+    # Neighbours complete most of the lists, which are short on their own.
     assert np.count_nonzero(positives) > 0.8 * positives.size

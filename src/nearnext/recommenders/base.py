@@ -137,8 +137,16 @@ class Recommender(ABC):
 
         Raises:
             ConfigError: k below 1, or not fitted yet.
+            DataError: clicks or a mask of another vocabulary.
         """
         self._check(k)
+        highest = int(prefixes.items.max(initial=0))
+        size = highest + 1 if admissible is None else max(highest + 1, len(admissible))
+        if size > len(self.vocabulary) + 1:
+            raise DataError(
+                f"expected item indices in 0..{len(self.vocabulary)}, found {size - 1}; bring the sessions into "
+                "this recommender's vocabulary first: sessions.with_vocabulary(recommender.vocabulary)"
+            )
         request = Request(k, self._mask() if admissible is None else admissible, exclude_seen)
         items = np.zeros((len(prefixes), k), dtype=np.int32)
         scores = np.zeros((len(prefixes), k), dtype=np.float32)
