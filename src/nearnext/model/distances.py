@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from nearnext.model.options import require_known
+from nearnext.options import require_known
 
 __all__ = ["DISTANCES", "DistanceName", "all_pairs", "l2_normalised", "pairwise", "to_sets"]
 

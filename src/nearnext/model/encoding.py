@@ -72,9 +72,7 @@ def session_vectors(network: SessionItemNetwork, prefixes: Prefixes) -> tuple[Sc
 
 
 @njit(cache=True, nogil=True)
-def _last_known(
-    items: IndexArray, starts: Int64Array, ends: Int64Array, clicks: IndexArray, known: IndexArray
-) -> None:
+def _last_known(items: IndexArray, starts: Int64Array, ends: Int64Array, clicks: IndexArray, known: IndexArray) -> None:
     """The last known clicks of each prefix, in order from the left, written into ``clicks``, and how many."""
     width = clicks.shape[1]
     for row in range(len(starts)):

@@ -11,7 +11,7 @@ from torch import nn
 
 from nearnext.errors import ConfigError
 from nearnext.model.feedforward import feed_forward
-from nearnext.model.options import require_at_least
+from nearnext.options import require_at_least
 
 __all__ = ["ItemTower"]
 

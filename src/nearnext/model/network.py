@@ -12,7 +12,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DISTANCES, DistanceName, l2_normalised
 from nearnext.model.encoders.base import EncoderConfig
 from nearnext.model.items import ItemTower
-from nearnext.model.options import require_at_least, require_known
+from nearnext.options import require_at_least, require_known
 
 __all__ = ["SessionItemNetwork"]
 

@@ -10,7 +10,7 @@ __all__ = ["one_thread"]
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """torch computing on one thread: faster for small matrices, and the same result on any number of cores.
+    """Torch computing on one thread: faster for small matrices, and the same result on any number of cores.
 
     It concerns the calling thread alone.
 

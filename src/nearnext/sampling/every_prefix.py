@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.sampling.options import require_at_least, require_known
+from nearnext.options import require_at_least, require_known
 from nearnext.sampling.sampler import Sampler
 from nearnext.types import FloatArray, Int64Array
 

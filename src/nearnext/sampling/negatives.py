@@ -10,8 +10,8 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.options import require_at_least, require_known, require_number
 from nearnext.sampling.examples import Examples
-from nearnext.sampling.options import require_at_least, require_exponent, require_known
 from nearnext.sampling.proposal import Exclusion, Proposal, log_counts
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -162,7 +162,7 @@ class Popularity(PerExample):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_exponent("alpha", self.alpha)
+        require_number("alpha", self.alpha, at_least=0.0)
 
     def weights(self, counts: Int64Array) -> FloatArray:
         """Clicks to the power of alpha, as a part of the most popular item's."""
@@ -189,7 +189,7 @@ class InversePopularity(PerExample):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_exponent("alpha", self.alpha)
+        require_number("alpha", self.alpha, at_least=0.0)
 
     def weights(self, counts: Int64Array) -> FloatArray:
         """1 / clicks to the power of alpha, as a part of the rarest item's."""
@@ -225,7 +225,7 @@ class InBatch(Negatives):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(0, extra=self.extra)
-        require_exponent("alpha", self.alpha)
+        require_number("alpha", self.alpha, at_least=0.0)
 
     def check_batch_size(self, batch_size: int) -> None:
         """A check that there is another example, or an extra draw.

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Any, cast
 
 from nearnext.errors import ConfigError
+from nearnext.options import require_known
 from nearnext.sampling.every_prefix import EveryPrefix
 from nearnext.sampling.negatives import InBatch, InversePopularity, Negatives, Popularity, Uniform
-from nearnext.sampling.options import require_known
 from nearnext.sampling.positive_negative import PositiveNegative
 from nearnext.sampling.sampler import Sampler
 from nearnext.sampling.sliding_window import SlidingWindow

@@ -8,10 +8,10 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.options import require_at_least
 from nearnext.sampling.batch import Batch
 from nearnext.sampling.negatives import Negatives, Uniform
 from nearnext.sampling.neighbour_positives import NeighbourPositives
-from nearnext.sampling.options import require_at_least
 from nearnext.sampling.plan import EpochPlan, epoch_order
 from nearnext.sampling.positives import Fill, Positives, require_neighbours
 from nearnext.types import FloatArray, Int64Array

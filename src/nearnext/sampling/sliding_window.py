@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.sampling.options import require_at_least
+from nearnext.options import require_at_least
 from nearnext.sampling.sampler import Sampler
 from nearnext.types import FloatArray, Int64Array
 

@@ -16,7 +16,7 @@ from nearnext.model.encoders.rnn import GRU, LSTM, RNN
 from nearnext.model.encoders.tagspace import TagSpace
 from nearnext.model.encoders.textcnn import TextCNN
 from nearnext.model.encoders.weightedpool import WeightedPool
-from nearnext.model.options import require_known
+from nearnext.options import require_known
 
 __all__ = [
     "ENCODERS",

@@ -13,7 +13,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import last_clicks, max_over_time
 from nearnext.model.feedforward import feed_forward
-from nearnext.model.options import require_at_least, require_dropout, whole_numbers
+from nearnext.options import require_at_least, require_dropout, whole_numbers
 
 __all__ = ["Caser", "CaserEncoder"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import last_clicks
-from nearnext.model.options import require_at_least, require_same_dim
+from nearnext.options import require_at_least, require_same_dim
 
 __all__ = ["LastItem", "LastItemEncoder"]
 

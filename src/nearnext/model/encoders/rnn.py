@@ -14,7 +14,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.model.options import require_at_least, require_dropout
+from nearnext.options import require_at_least, require_dropout
 
 __all__ = ["GRU", "LSTM", "RNN", "RecurrentEncoder"]
 

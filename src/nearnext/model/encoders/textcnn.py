@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.model.options import require_at_least, require_dropout, whole_numbers
+from nearnext.options import require_at_least, require_dropout, whole_numbers
 
 __all__ = ["TextCNN", "TextCNNEncoder"]
 

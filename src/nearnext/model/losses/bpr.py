@@ -7,7 +7,7 @@ from torch.nn.functional import softplus
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
 from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
-from nearnext.model.options import require_known
+from nearnext.options import require_known
 
 __all__ = ["BPR"]
 

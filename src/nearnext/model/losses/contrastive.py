@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.model.losses.options import require_number
+from nearnext.options import require_number
 
 __all__ = ["Contrastive"]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.metric_learning_names import construct, find_class, requires
-from nearnext.model.options import require_at_least
+from nearnext.options import require_at_least
 
 __all__ = ["EmbeddingLoss", "MetricLearning", "MetricLearningLoss"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.options import require_known
+from nearnext.options import require_known
 
 __all__ = ["construct", "find_class", "metric_learning_names", "requires"]
 

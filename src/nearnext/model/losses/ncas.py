@@ -9,8 +9,7 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput, MaskedDistances
-from nearnext.model.losses.options import require_number
-from nearnext.model.options import require_known
+from nearnext.options import require_known, require_number
 
 __all__ = ["NCAS"]
 

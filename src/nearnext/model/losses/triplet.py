@@ -9,9 +9,8 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput
-from nearnext.model.losses.options import require_number, require_switch
 from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
-from nearnext.model.options import require_known
+from nearnext.options import require_known, require_number, require_switch
 
 __all__ = ["TABLE_3_TRIPLETS", "Triplet"]
 

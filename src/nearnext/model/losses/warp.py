@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.model.losses.options import require_number
-from nearnext.model.options import require_at_least
+from nearnext.options import require_at_least, require_number
 
 __all__ = ["WARP"]
 

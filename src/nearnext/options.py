@@ -1,10 +1,19 @@
-"""Checks that the options of the model's parts are known and in range."""
+"""Checks that options are known and in range, with one wording everywhere."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 from nearnext.errors import ConfigError
 
-__all__ = ["require_at_least", "require_dropout", "require_known", "require_same_dim", "whole_numbers"]
+__all__ = [
+    "require_at_least",
+    "require_dropout",
+    "require_known",
+    "require_number",
+    "require_same_dim",
+    "require_switch",
+    "whole_numbers",
+]
 
 
 def require_at_least(minimum: int, **options: int) -> None:
@@ -50,7 +59,7 @@ def require_dropout(dropout: float) -> None:
         raise ConfigError(f"dropout must be a number of at least 0 and below 1, found {dropout!r}")
 
 
-def require_known(kind: str, name: str, known: Iterable[str]) -> None:
+def require_known(kind: str, name: object, known: Iterable[str]) -> None:
     """A check that ``name`` is one of the known names of its kind.
 
     Raises:
@@ -60,7 +69,8 @@ def require_known(kind: str, name: str, known: Iterable[str]) -> None:
     Traceback (most recent call last):
     nearnext.errors.ConfigError: unknown decay 'cubic'; known: linear, log
     """
-    if name not in (names := tuple(known)):
+    names = tuple(known)
+    if name not in names:
         raise ConfigError(f"unknown {kind} '{name}'; known: {', '.join(names)}")
 
 
@@ -74,3 +84,34 @@ def require_same_dim(encoder: str, dim: int, input_dim: int) -> None:
     """
     if dim != input_dim:
         raise ConfigError(f"{encoder} keeps the clicks' dimension: expected {dim}, found {input_dim}; make them equal")
+
+
+def require_number(name: str, value: object, *, at_least: float = -math.inf, above: float = -math.inf) -> None:
+    """A check that an option is a finite number in range.
+
+    Raises:
+        ConfigError: it is not.
+
+    >>> require_number("margin", -1.0, at_least=0.0)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: margin must be a finite number of at least 0, found -1.0
+    """
+    # YAML gives True and strings where a number was meant: both are refused here rather than in the first batch.
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    if not math.isfinite(number) or number < at_least or number <= above:
+        bound = f" above {above:g}" if above > -math.inf else f" of at least {at_least:g}"
+        raise ConfigError(f"{name} must be a finite number{bound}, found {value!r}")
+
+
+def require_switch(name: str, value: object) -> None:
+    """A check that an option is True or False, not a word that Python would take for True.
+
+    Raises:
+        ConfigError: it is neither.
+
+    >>> require_switch("swap", "no")
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: swap must be true or false, found 'no'
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} must be true or false, found {value!r}")
