@@ -48,10 +48,10 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that results depend on.
 
     >>> sorted(versions())
-    ['nearnext', 'numba', 'numpy', 'polars', 'pyarrow', 'python', 'scipy']
+    ['nearnext', 'numba', 'numpy', 'polars', 'pyarrow', 'python', 'scipy', 'torch']
     """
     found = {"python": platform.python_version()}
-    for package in ("nearnext", "numba", "numpy", "polars", "pyarrow", "scipy"):
+    for package in ("nearnext", "numba", "numpy", "polars", "pyarrow", "scipy", "torch"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,6 +1,6 @@
 """Progress of long work: one bar with rate and remaining time, shown on stderr only when asked for."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -11,15 +11,36 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
-__all__ = ["show_progress", "track"]
+__all__ = ["Advance", "show_progress", "track"]
 
-Advance = Callable[[int], None]
+
+class Advance:
+    """What moves a bar on: called with units just done; ``describe`` changes its text.
+
+    >>> with track("epoch 1", total=3, unit="sessions") as advance:
+    ...     advance(2)
+    ...     advance.describe("epoch 1, loss 0.25")
+    """
+
+    def __init__(self, progress: Progress | None = None, task: TaskID | None = None) -> None:
+        self._progress, self._task = progress, task
+
+    def __call__(self, units: int) -> None:
+        """Units of work just done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task, units)
+
+    def describe(self, description: str) -> None:
+        """Another text before the bar."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=description)
 
 
 class _Rate(ProgressColumn):
@@ -55,7 +76,7 @@ def track(description: str, total: int | None, unit: str) -> Generator[Advance]:
     ...     advance(3)
     """
     if not _Display.enabled:
-        yield lambda _units: None
+        yield Advance()
         return
     outer = _Display.active
     progress = outer or Progress(
@@ -74,7 +95,7 @@ def track(description: str, total: int | None, unit: str) -> Generator[Advance]:
         progress.start()
     task = progress.add_task(description, total=total, unit=unit)
     try:
-        yield lambda units: progress.advance(task, units)
+        yield Advance(progress, task)
     finally:
         progress.remove_task(task)
         if outer is None:

@@ -22,17 +22,18 @@ from nearnext.recommenders.registry import BASELINES, make_recommender
 
 # The item after "go" depends on the click before it: only a method that remembers more than the last click can tell.
 MEMORY = Sessions.of([[first, "go", then] for first, then in (("a", "x"), ("b", "y"), ("c", "z"))] * 60)
-SMALL: dict[str, Any] = {"layers": (16,), "batch_size": 6, "n_sample": 8, "epochs": 12, "dropout_hidden": 0.0}
+SMALL: dict[str, Any] = {"layers": (64,), "batch_size": 6, "n_sample": 8, "epochs": 12, "dropout_embedding": 0.0}
 VARIANTS: dict[str, dict[str, Any]] = {
     "cross-entropy": {},
     "without logq": {"logq": 0.0},
-    "dropout": {"dropout_hidden": 0.1, "dropout_embedding": 0.1, "layers": (64,)},
+    "dropout": {"dropout_hidden": 0.1, "dropout_embedding": 0.1},
     "batch negatives only": {"n_sample": 0, "logq": 0.0},
     "bpr-max": {"loss": "bpr-max", "bpreg": 0.5},
     "bpr-max, elu": {"loss": "bpr-max", "elu": 0.5, "bpreg": 0.2},
-    "separate embedding": {"constrained_embedding": False, "embedding": 5},
-    "two layers": {"layers": (12, 16)},
-    "adam": {"optimiser": "adam", "momentum": 0.0, "learning_rate": 0.01},
+    "separate embedding": {"constrained_embedding": False, "embedding": 24},
+    "two layers": {"layers": (48, 64)},
+    "momentum": {"momentum": 0.3},
+    "adam": {"optimiser": "adam", "learning_rate": 0.01},
 }
 
 
@@ -119,7 +120,7 @@ def test_a_loss_that_explodes_stops_the_fit():
         ({"bpreg": -0.5}, "bpreg must be 0 or positive, found -0.5"),
         ({"sample_alpha": float("nan")}, "sample_alpha must be 0 or positive, found nan"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, found 0.0"),
-        ({"optimiser": "adam"}, "adam has its own momentum, found momentum 0.2"),
+        ({"optimiser": "adam", "momentum": 0.2}, "adam has its own momentum, found momentum 0.2"),
         ({"embedding": 8}, "as wide as the last layer, found embedding 8"),
         ({"batch_size": 1, "n_sample": 0}, "nothing to compare with"),
     ],

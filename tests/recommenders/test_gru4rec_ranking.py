@@ -39,7 +39,7 @@ def lists(weights: Weights, prefixes: Prefixes, k: int, admissible: BoolArray | 
 
 def by_definition(weights: Weights, prefix: IndexArray) -> ScoreArray:
     """Scores of items 1..I in double precision, with the network as it is trained."""
-    states = [torch.zeros(1, len(layer.candidate), dtype=torch.float64) for layer in weights.layers]
+    states = [torch.zeros(1, len(layer.hidden), dtype=torch.float64) for layer in weights.layers]
     layers = [[torch.from_numpy(array).double() for array in layer] for layer in weights.layers]
     for item in prefix[prefix > 0]:
         entered = torch.from_numpy(weights.embedding[item : item + 1, : len(weights.layers[0].inputs)]).double()
@@ -48,15 +48,15 @@ def by_definition(weights: Weights, prefix: IndexArray) -> ScoreArray:
     return states[-1].numpy()[0] @ weights.outputs[1:, :-1].astype(np.float64).T + weights.outputs[1:, -1]
 
 
-def test_a_step_is_the_gru_of_the_paper():
+def test_a_step_is_a_gru_with_its_reset_gate_behind_the_product():
     weights = network()
     layer, x, h = weights.layers[0], np.linspace(-1, 1, 6), np.linspace(0.5, -0.9, 6)
     w_reset, w_update, w_candidate = np.split(layer.inputs, 3, axis=1)
     b_reset, b_update, b_candidate = np.split(layer.bias[0], 3)
-    u_reset, u_update = np.split(layer.gates, 2, axis=1)
+    u_reset, u_update, u_candidate = np.split(layer.hidden, 3, axis=1)
     reset = 1 / (1 + np.exp(-(x @ w_reset + h @ u_reset + b_reset)))
     update = 1 / (1 + np.exp(-(x @ w_update + h @ u_update + b_update)))
-    candidate = np.tanh(x @ w_candidate + (reset * h) @ layer.candidate + b_candidate)
+    candidate = np.tanh(x @ w_candidate + reset * (h @ u_candidate) + b_candidate)
     after = gru_step(
         torch.from_numpy(x)[None], torch.from_numpy(h)[None], tuple(torch.from_numpy(a).double() for a in layer)
     )
@@ -116,13 +116,23 @@ def test_equal_scores_are_in_order_of_the_index():
     assert items[0].tolist() == list(range(10, 22))
 
 
-def test_scores_that_differ_by_less_than_rounding_are_told_apart_exactly():
-    """Item 30 is better than items 1..29 by one unit in the last place, which a 32-bit product may not show."""
-    weights = network(widths=(1,))
-    weights.outputs[1:] = [0.0, 1.0]
-    weights.outputs[30, 1] = np.nextafter(np.float32(1), np.float32(2))
-    items, _, _ = lists(weights, Prefixes.of([clicks(1)]), k=2)
-    assert items[0].tolist() == [30, 1]
+def test_a_product_that_is_off_by_rounding_changes_no_list(monkeypatch: pytest.MonkeyPatch):
+    """Items 10..30 are one unit in the last place apart, the higher index better."""
+    weights = network()
+    weights.outputs[:, -1] = -50
+    weights.outputs[10:31] = 0
+    weights.outputs[10:31, -1] = 0.5 + np.arange(21, dtype=np.float32) * np.float32(2**-24)
+    rng, product = np.random.default_rng(0), np.matmul
+
+    def rounded(left: ScoreArray, right: ScoreArray, out: ScoreArray) -> ScoreArray:
+        product(left, right, out=out)
+        out += rng.uniform(-1e-6, 1e-6, out.shape).astype(np.float32)
+        return out
+
+    monkeypatch.setattr(np, "matmul", rounded)
+    items, scores, _ = lists(weights, Prefixes.of([clicks(3)]), k=5)
+    assert items[0].tolist() == [30, 29, 28, 27, 26]
+    assert scores[0].tolist() == [0.5 + step * 2**-24 for step in (20, 19, 18, 17, 16)]
 
 
 def test_only_admissible_items_are_listed():

@@ -2,11 +2,11 @@
 
 import sys
 
-from nearnext.cli import logs, models
+from nearnext.cli import logs, models, paper
 from nearnext.cli.app import app
 from nearnext.errors import NearnextError
 
-__all__ = ["app", "logs", "main", "models"]
+__all__ = ["app", "logs", "main", "models", "paper"]
 
 INTERRUPTED = 130
 """Exit status of a program stopped with Ctrl-C, as shells have it."""

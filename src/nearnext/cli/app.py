@@ -38,6 +38,7 @@ __all__ = [
     "pairs",
     "read_log",
     "reads_logs",
+    "takes",
     "writable",
     "write_json",
 ]
@@ -140,21 +141,29 @@ def _reading_options(
     )
 
 
-def reads_logs(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command with a ``reading`` parameter the reading options instead of it."""
-    options = inspect.signature(_reading_options, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True).parameters
+def takes(parameter: str, options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that gives a command with this parameter the options of a function, whose value it then is."""
+    added = inspect.signature(options, eval_str=True).parameters
 
-    @wraps(command)
-    def with_options(**arguments: Any) -> None:
-        reading = _reading_options(**{name: arguments.pop(name) for name in options})
-        command(**arguments, reading=reading)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True).parameters
 
-    kept = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for name, value in own.items() if name != "reading"]
-    added = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in options.values()]
-    with_options.__signature__ = inspect.Signature([*kept, *added])  # type: ignore[attr-defined]
-    with_options.__annotations__ = {value.name: value.annotation for value in [*kept, *added]}
-    return with_options
+        @wraps(command)
+        def with_options(**arguments: Any) -> None:
+            value = options(**{name: arguments.pop(name) for name in added})
+            command(**arguments, **{parameter: value})
+
+        kept = [value for name, value in own.items() if name != parameter]
+        parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in (*kept, *added.values())]
+        with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        with_options.__annotations__ = {value.name: value.annotation for value in parameters}
+        return with_options
+
+    return decorate
+
+
+reads_logs = takes("reading", _reading_options)
+"""Give a command with a ``reading`` parameter the reading options instead of it."""
 
 
 def read_log(source: str, reading: Reading) -> tuple[Sessions, EventLog]:

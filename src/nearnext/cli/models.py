@@ -38,7 +38,21 @@ from nearnext.recommenders.registry import BASELINES, canonical_name, make_recom
 from nearnext.report.html import comparison_page, write_report
 from nearnext.report.tables import comparison_table
 
-__all__ = ["compare", "evaluate", "fit", "recommend"]
+__all__ = [
+    "Config",
+    "JsonFile",
+    "ReportFile",
+    "Settings",
+    "Threads",
+    "Unknown",
+    "compare",
+    "evaluate",
+    "fit",
+    "method_names",
+    "method_options",
+    "print_audit",
+    "recommend",
+]
 
 Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500. Repeatable.")]
@@ -75,10 +89,10 @@ def compare(
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
     writable(json, report)
-    names = _names(methods)
+    names = method_names(methods)
     comparison = Comparison(
         methods=names,
-        options=_options(config, settings, names),
+        options=method_options(config, settings, names),
         plan=SplitPlan.parse(split, chosen=chosen, unknown=unknown),  # type: ignore[arg-type]
         ks=_cutoffs(k),
         seed=seed,
@@ -114,15 +128,21 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
     console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
+    print_audit(audit)
+    console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
+
+
+def print_audit(audit: Mapping[str, Any]) -> None:
+    """The verdict of a leak audit, and each check that failed."""
     if audit["passed"]:
         console.print(f"[green]leak audit passed[/green]: {len(audit['checks'])} checks with planted sessions")
     for check in audit["checks"]:
         if not check["passed"]:
             console.print(f"[red]leak audit FAILED[/red]: {check['name']}: {check['detail']}", soft_wrap=True)
-    console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
 
 
-def _names(text: str) -> tuple[str, ...]:
+def method_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas or blanks."""
     return tuple(name.strip() for name in text.replace(" ", ",").split(",") if name.strip())
 
 
@@ -133,7 +153,9 @@ def _cutoffs(text: str) -> tuple[int, ...]:
         raise ConfigError(f"--k {text}: expected whole numbers, e.g. 5,10,20") from None
 
 
-def _options(config: Path | None, settings: Sequence[str] | None, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+def method_options(
+    config: Path | None, settings: Sequence[str] | None, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
     """Options by method: those of the file for the compared methods, overruled by those of the command line."""
     compared = {canonical_name(name) for name in names}
     options: dict[str, dict[str, Any]] = {}

@@ -1,5 +1,6 @@
 """The reference page of the command line, made from the commands themselves."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import typer.main
@@ -12,15 +13,23 @@ __all__ = ["command_reference"]
 def command_reference() -> str:
     """Every command with its arguments, options and defaults, as Markdown.
 
-    >>> "## nearnext compare" in command_reference()
-    True
+    >>> "## nearnext compare" in command_reference(), "## nearnext paper table1" in command_reference()
+    (True, True)
     """
-    group: Any = typer.main.get_command(app)
     lines = ["# Command line", "", "Made from the commands by `make docs`.", ""]
-    for name, command in group.commands.items():
-        lines += [f"## nearnext {name}", "", " ".join(str(command.help).split()), "", "| option | default | what |"]
+    for name, command in _commands("nearnext", typer.main.get_command(app)):
+        lines += [f"## {name}", "", " ".join(str(command.help).split()), "", "| option | default | what |"]
         lines += ["|---|---|---|", *(_row(parameter) for parameter in command.params if parameter.name != "help"), ""]
     return "\n".join(lines)
+
+
+def _commands(name: str, group: Any) -> Iterator[tuple[str, Any]]:
+    """Every command under a group, with the words that call it; a group of commands is none itself."""
+    for word, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from _commands(f"{name} {word}", command)
+        else:
+            yield f"{name} {word}", command
 
 
 def _row(parameter: Any) -> str:

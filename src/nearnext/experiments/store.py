@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,12 +16,12 @@ from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariable
 
 from nearnext.artifact import versions
 from nearnext.errors import ArtifactError, ConfigError
-from nearnext.evaluation.audit import AuditCheck, MethodAudit
+from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.sums import MetricSums
 from nearnext.experiments.result import Run
 
-__all__ = ["RunStore"]
+__all__ = ["RunKey", "RunStore"]
 
 SCHEMA = 1
 """Version of what a file holds; raised when older files would be misread."""
@@ -29,8 +30,38 @@ SUMS = ("session_sums", "session_cases", "bucket_sums", "bucket_cases", "recomme
 LISTS = ("filled", "unfilled")
 
 
+@dataclass(frozen=True)
+class RunKey:
+    """Everything that a run depends on; the versions of the libraries count as well.
+
+    Attributes:
+        data: fingerprint of both parts of the split, and of the plan that made them.
+        name: the method.
+        params: all of its options, its seed among them.
+        ks: list lengths.
+        seed: of the audit's choice of cases.
+
+    >>> RunKey("data", "pop", {}, (20,), 7).digest() == RunKey("data", "pop", {}, (20,), 8).digest()
+    False
+    """
+
+    data: str
+    name: str
+    params: Mapping[str, Any]
+    ks: tuple[int, ...]
+    seed: int
+
+    def facts(self) -> dict[str, Any]:
+        """The key as plain data."""
+        return {"schema": SCHEMA, "versions": versions(), **asdict(self)}
+
+    def digest(self) -> str:
+        """SHA-256 of the key."""
+        return hashlib.sha256(json.dumps(self.facts(), sort_keys=True, default=str).encode()).hexdigest()
+
+
 class RunStore:
-    """Runs in a folder, one file each, by everything that they depend on: data, method, options, seed, version.
+    """Runs in a folder, one file each, found by everything that they depend on.
 
     Args:
         folder: made where it does not exist.
@@ -39,7 +70,7 @@ class RunStore:
         ConfigError: the folder cannot be made.
 
     >>> with TemporaryDirectory() as folder:
-    ...     print(RunStore(folder).load({"method": "pop"}))
+    ...     print(RunStore(folder).load(RunKey("data", "pop", {}, (20,), 7)))
     None
     """
 
@@ -48,16 +79,14 @@ class RunStore:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(
-                f"cannot use {self.folder} for finished runs: {error.strerror}; choose another"
-            ) from error
+            reason = error.strerror or error
+            raise ConfigError(f"cannot keep runs in {self.folder}: {reason}; choose another folder") from error
 
-    def path(self, key: Mapping[str, Any]) -> Path:
+    def path(self, key: RunKey) -> Path:
         """The file of the run with this key."""
-        text = json.dumps(_identity(key), sort_keys=True, default=str)
-        return self.folder / f"{key['method']}-{hashlib.sha256(text.encode()).hexdigest()[:24]}.safetensors"
+        return self.folder / f"{re.sub(r'[^a-z0-9-]', '-', key.name)}-{key.digest()[:24]}.safetensors"
 
-    def load(self, key: Mapping[str, Any]) -> Run | None:
+    def load(self, key: RunKey) -> Run | None:
         """The run with this key, or None where there is none yet.
 
         Raises:
@@ -67,17 +96,18 @@ class RunStore:
         if not path.is_file():
             return None
         try:
-            with safe_open(path, "numpy") as file:
-                facts = json.loads(file.metadata()["run"])
-                checksum = file.metadata()["sha256"]
+            opened: Any = safe_open(path, "numpy")
+            with opened as file:
+                metadata: dict[str, str] = file.metadata()
                 arrays: dict[str, NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            facts, checksum = json.loads(metadata["run"]), metadata["sha256"]
             if _checksum(facts, arrays) != checksum:
                 raise ArtifactError(f"{path} was altered: its checksum differs; delete it and run again")
             return _run(facts, arrays)
         except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
             raise ArtifactError(f"{path} is damaged ({error}); delete it and run again") from error
 
-    def save(self, key: Mapping[str, Any], run: Run) -> Path:
+    def save(self, key: RunKey, run: Run) -> Path:
         """Keep a run, whole or not at all.
 
         Raises:
@@ -89,7 +119,7 @@ class RunStore:
             for name in SUMS
         }
         facts: dict[str, Any] = {
-            "key": _identity(key),
+            "key": key.facts(),
             "name": run.evaluation.name,
             "params": run.evaluation.params,
             "ks": list(run.evaluation.filled.ks),
@@ -112,10 +142,6 @@ class RunStore:
         return path
 
 
-def _identity(key: Mapping[str, Any]) -> dict[str, Any]:
-    return {"schema": SCHEMA, "version": versions()["nearnext"], **key}
-
-
 def _checksum(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
     for name in sorted(arrays):
@@ -131,7 +157,5 @@ def _run(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Run:
     evaluation = Evaluation(
         facts["name"], facts["params"], filled, unfilled, facts["seconds"], facts["evaluation_peak_rss_mb"]
     )
-    audit = facts["audit"]
-    if audit is not None:
-        audit = MethodAudit(**{**audit, "learned": AuditCheck(**audit["learned"])})
+    audit = MethodAudit(**facts["audit"]) if facts["audit"] is not None else None
     return Run(evaluation, facts["fit_seconds"], facts["peak_rss_mb"], audit, kept=True)

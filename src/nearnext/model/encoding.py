@@ -5,6 +5,8 @@ give that only for inputs of one shape: prefixes of one length are therefore enc
 number of rows, on one thread.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from numba import njit
@@ -12,7 +14,7 @@ from numba import njit
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.threads import one_thread
-from nearnext.types import IndexArray, Int64Array, ScoreArray
+from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["item_vectors", "session_vectors"]
 
@@ -41,10 +43,17 @@ def item_vectors(network: SessionItemNetwork) -> ScoreArray:
     return torch.cat(blocks).numpy()
 
 
-def session_vectors(network: SessionItemNetwork, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
-    """Session embeddings φ(s) and the known clicks of each prefix that were encoded: [B, D], [B].
+def session_vectors(
+    network: SessionItemNetwork, prefixes: Prefixes, trained: BoolArray | None = None
+) -> tuple[ScoreArray, IndexArray]:
+    """Session embeddings φ(s) and how many clicks of each prefix were encoded: [B, D], [B].
 
     A prefix without known clicks has a zero vector. The network should be in evaluation mode.
+
+    Args:
+        network: the network.
+        prefixes: item indices of its vocabulary: [B].
+        trained: which item indices to know, by default all from 1 on: [I + 1].
 
     >>> from nearnext.model.encoders import MaxPool
     >>> from nearnext.model.items import ItemTower
@@ -57,12 +66,13 @@ def session_vectors(network: SessionItemNetwork, prefixes: Prefixes) -> tuple[Sc
     device = network.item_embedding.weight.device
     clicks = np.zeros((len(prefixes), network.max_length), dtype=np.int32)
     known = np.zeros(len(prefixes), dtype=np.int32)
-    _last_known(prefixes.items, prefixes.starts, prefixes.ends, clicks, known)
+    listed = np.arange(network.n_items + 1) > 0 if trained is None else trained
+    _last_known(prefixes.items, prefixes.starts, prefixes.ends, listed, clicks, known)
     vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
     by_length = np.argsort(known, kind="stable")
     first = np.searchsorted(known[by_length], np.arange(1, network.max_length + 2))
     with torch.inference_mode(), one_thread():
-        for length, (begin, end) in enumerate(zip(first[:-1], first[1:], strict=True), start=1):
+        for length, (begin, end) in enumerate(pairwise(first.tolist()), start=1):
             for at in range(begin, end, BLOCK_ROWS):
                 rows = by_length[at : min(at + BLOCK_ROWS, end)]
                 block = np.resize(clicks[rows, :length], (BLOCK_ROWS, length))
@@ -72,16 +82,18 @@ def session_vectors(network: SessionItemNetwork, prefixes: Prefixes) -> tuple[Sc
 
 
 @njit(cache=True, nogil=True)
-def _last_known(items: IndexArray, starts: Int64Array, ends: Int64Array, clicks: IndexArray, known: IndexArray) -> None:
+def _last_known(
+    items: IndexArray, starts: Int64Array, ends: Int64Array, listed: BoolArray, clicks: IndexArray, known: IndexArray
+) -> None:
     """The last known clicks of each prefix, in order from the left, written into ``clicks``, and how many."""
     width = clicks.shape[1]
     for row in range(len(starts)):
         position = ends[row]
         while position > starts[row] and known[row] < width:
             position -= 1
-            known[row] += items[position] > 0
+            known[row] += listed[items[position]]
         place = 0
         for click in range(position, ends[row]):
-            if items[click] > 0:
+            if listed[items[click]]:
                 clicks[row, place] = items[click]
                 place += 1

@@ -1,1 +1,1 @@
-"""Recommenders behind one protocol: popularity, rules, session neighbours."""
+"""Recommenders behind one protocol: popularity, rules, session neighbours, GRU4Rec."""

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
+from nearnext.recommenders.metric.names import METRIC_NAMES, is_metric_name, parts_of_name
 from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
 from nearnext.recommenders.popularity import Pop, SessionPop
 from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
@@ -38,8 +39,10 @@ def canonical_name(name: str) -> str:
     """
     key = name.strip().lower()
     key = _ALIASES.get(key, key)
-    if key not in RECOMMENDERS:
-        raise ConfigError(f"unknown method '{name}'; known: {', '.join(RECOMMENDERS)}")
+    if is_metric_name(key):
+        parts_of_name(key)
+    elif key not in RECOMMENDERS:
+        raise ConfigError(f"unknown method '{name}'; known: {', '.join(RECOMMENDERS)}, {METRIC_NAMES}")
     return key
 
 
@@ -49,7 +52,13 @@ def option_names(name: str) -> list[str]:
     >>> option_names("sr")
     ['pruning', 'steps', 'weighting']
     """
-    return [entry.name for entry in fields(RECOMMENDERS[canonical_name(name)]) if entry.init]
+    key = canonical_name(name)
+    if is_metric_name(key):
+        # torch takes over a second to import: only the methods that need it pay for it.
+        from nearnext.recommenders.metric.options import metric_option_names
+
+        return metric_option_names(key)
+    return [entry.name for entry in fields(RECOMMENDERS[key]) if entry.init]
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Recommender:
@@ -61,7 +70,13 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Rec
     >>> make_recommender("vsknn", {"k": "500"}).params()["k"]
     500
     """
-    method = RECOMMENDERS[canonical_name(name)]
+    key = canonical_name(name)
+    if is_metric_name(key):
+        from nearnext.recommenders.metric.options import parts_from_options
+        from nearnext.recommenders.metric.recommender import MetricRecommender
+
+        return MetricRecommender(**parts_from_options(key, options or {}))
+    method = RECOMMENDERS[key]
     types = get_type_hints(method)
     known = option_names(name)
     checked: dict[str, Any] = {}

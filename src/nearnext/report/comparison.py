@@ -15,6 +15,7 @@ __all__ = [
     "cutoffs",
     "finding",
     "main_cutoff",
+    "method_name",
     "metric_value",
     "ordered_methods",
 ]
@@ -95,6 +96,15 @@ def main_cutoff(result: Mapping[str, Any], k: int | None = None) -> int:
     return k or known[-1]
 
 
+def method_name(method: Mapping[str, Any]) -> str:
+    """What a method of a result is called: its label, where one was given, or its name.
+
+    >>> method_name({"name": "vsknn"}), method_name({"name": "vsknn", "label": "many neighbours"})
+    ('vsknn', 'many neighbours')
+    """
+    return str(method.get("label") or method["name"])
+
+
 def metric_value(method: Mapping[str, Any], metric: str, lists: Lists = "metrics") -> float | None:
     """One metric (with ``@k``) of one method, or None where the result lacks it.
 
@@ -140,7 +150,7 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
     columns = [_column(methods, metric, k, lists) for metric in metrics]
     rows = [
         Row(
-            name=str(method["name"]),
+            name=method_name(method),
             cells=tuple(column[number] for column in columns),
             fit_seconds=compact(method.get("fit_seconds")),
             cases_per_second=compact(method.get("cases_per_second")),
@@ -168,14 +178,14 @@ def _half_width(found: Mapping[str, Any] | None) -> str:
     return fixed((found["high"] - found["low"]) / 2)
 
 
-def finding(result: Mapping[str, Any], k: int) -> list[Finding]:
-    """The comparison in words: who is first on HitRate and on MRR, with which interval, by how much.
+def finding(result: Mapping[str, Any], k: int, metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
+    """The comparison in words: who is first on each of the metrics, with which interval, by how much.
 
     >>> value = {"HitRate@20": {"value": 0.25, "low": 0.24, "high": 0.26}}
     >>> finding({"methods": [{"name": "pop", "metrics": value}]}, 20)[0].claim
     'pop reaches HitRate@20 0.2500 (95% interval 0.2400 to 0.2600).'
     """
-    names = (f"{metric}@{k}" for metric in ("HitRate", "MRR"))
+    names = (f"{metric}@{k}" for metric in metrics)
     ranked = {name: [each for each in ordered_methods(result, name) if name in each["metrics"]] for name in names}
     return [_standing(methods, name, result.get("significance") or []) for name, methods in ranked.items() if methods]
 
@@ -185,19 +195,19 @@ def _standing(methods: Sequence[Mapping[str, Any]], metric: str, tests: Sequence
     value = first["metrics"][metric]
     reached = f"{metric} {fixed(value['value'])}{_interval(value)}"
     if len(methods) == 1:
-        return Finding(f"{first['name']} reaches {reached}.")
-    tied = [str(each["name"]) for each in methods if metric_value(each, metric) == value["value"]]
+        return Finding(f"{method_name(first)} reaches {reached}.")
+    tied = [method_name(each) for each in methods if metric_value(each, metric) == value["value"]]
     if len(tied) > 1:
         return Finding(f"{' and '.join(tied)} share the first place with {reached}.")
-    return Finding(f"{first['name']} is first with {reached}.", _lead(methods, metric, tests))
+    return Finding(f"{method_name(first)} is first with {reached}.", _lead(methods, metric, tests))
 
 
 def _lead(methods: Sequence[Mapping[str, Any]], metric: str, tests: Sequence[Mapping[str, Any]]) -> str:
     first, second = methods[0], methods[1]
     lead = (metric_value(first, metric) or 0.0) - (metric_value(second, metric) or 0.0)
-    text = f"It is {fixed(lead)} ahead of {second['name']}"
-    found = [test for test in tests if test["metric"] == metric and test["best"] == first["name"]]
-    against = [each for test in found for each in test["against"] if each["name"] == second["name"]]
+    text = f"It is {fixed(lead)} ahead of {method_name(second)}"
+    found = [test for test in tests if test["metric"] == metric and test["best"] == method_name(first)]
+    against = [each for test in found for each in test["against"] if each["name"] == method_name(second)]
     if not against:
         return f"{text}."
     text += _interval(against[0], f", p {_p(against[0].get('p'))}")

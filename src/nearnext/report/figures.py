@@ -56,7 +56,7 @@ STYLE: dict[str, Any] = {
 }
 WIDTH, HEIGHT = 4.8, 3.1  # inches; narrow, so that text stays readable on a phone
 CROWDED_TICKS = 10  # more labels than that need a smaller type
-LONGEST_NAME, LONGEST_TICK = 26, 6  # characters
+LONGEST_NAME, LONGEST_TICK = 27, 6  # characters
 LEGEND_CHARACTERS, LEGEND_MARK_CHARACTERS = 58, 6  # that fit side by side; as wide as a mark and its space
 LEGEND_ROW = 0.2  # inches
 

@@ -1,9 +1,8 @@
 """Reports as one self-contained HTML page: no script, no outside resource, everything from the data escaped."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any
 
 from nearnext.atomic import whole_file
 from nearnext.data.filters import Filter, apply_filter
@@ -14,25 +13,23 @@ from nearnext.data.statistics import (
     length_distribution,
     recurring_distribution,
 )
-from nearnext.errors import ConfigError
 from nearnext.report import figures
-from nearnext.report.comparison import compare_table, cutoffs, finding, main_cutoff, metric_value, ordered_methods
-from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
+from nearnext.report.comparison import (
+    compare_table,
+    cutoffs,
+    finding,
+    main_cutoff,
+    method_name,
+    metric_value,
+    ordered_methods,
+)
+from nearnext.report.numbers import count, fixed, percent
+from nearnext.report.page import Figure, fact_rows, listed, render_page
 from nearnext.report.tables import reading_rows, statistics_rows
 
-__all__ = ["comparison_page", "statistics_page", "write_report"]
+__all__ = ["comparison_page", "metric_figure", "statistics_page", "write_report"]
 
 SHOWN_METRICS = ("HitRate", "MRR")
-UNGROUPED = ("seed",)
-"""Numbers that name something, so that their thousands stay together."""
-
-
-class Figure(NamedTuple):
-    """A figure of a page: the SVG element, what it shows in a line, and the same at length for who cannot see it."""
-
-    svg: str
-    caption: str
-    description: str
 
 
 def comparison_page(
@@ -56,7 +53,7 @@ def comparison_page(
     k = main_cutoff(result, k)
     data: Mapping[str, Any] = result.get("data") or {}
     unfilled = any(method.get("unfilled_metrics") for method in result["methods"])
-    return _render(
+    return render_page(
         "comparison.html",
         k=k,
         methods=ordered_methods(result, f"HitRate@{k}"),
@@ -67,11 +64,11 @@ def comparison_page(
         figures=list(_comparison_figures(result, k)),
         significance=result.get("significance") or [],
         data=data,
-        reading=[reading_rows(report) for report in _listed(data, "reading")],
-        further=_rows({key: data[key] for key in data if key not in ("train", "test", "reading")}),
+        reading=[reading_rows(report) for report in listed(data, "reading")],
+        further=fact_rows({key: data[key] for key in data if key not in ("train", "test", "reading")}),
         audit=result.get("audit"),
         protocol=result.get("protocol") or {},
-        protocol_rows=_rows(result.get("protocol") or {}),
+        protocol_rows=fact_rows(result.get("protocol") or {}),
         definitions=definitions or {},
     )
 
@@ -93,7 +90,7 @@ def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Seque
     True
     """
     kept, taken = apply_filter(log, chosen)
-    return _render(
+    return render_page(
         "statistics.html",
         title=title,
         rows=statistics_rows(describe(log), describe(kept)),
@@ -120,51 +117,11 @@ def write_report(path: str | Path, page: str) -> None:
         unfinished.write_bytes(page.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
 
 
-def _render(template: str, **context: Any) -> str:
-    try:
-        jinja2: Any = import_module("jinja2")
-    except ImportError as error:
-        raise ConfigError("the HTML report needs jinja2; install it with: pip install 'nearnext[report]'") from error
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("nearnext.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    formats = (compact, count, duration, fixed, moment, percent, plain)
-    environment.filters.update({form.__name__: form for form in formats})
-    # The figures are our own SVG, in which matplotlib has escaped every name.
-    environment.filters["svg"] = import_module("markupsafe").Markup
-    return environment.get_template(template).render(**context)
-
-
-def _rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts of any further facts, nested ones a row each."""
-    rows: list[tuple[str, str]] = []
-    for key, value in values.items():
-        name = key.replace("_", " ")
-        if key.endswith("_seconds"):
-            rows.append((name.removesuffix(" seconds"), duration(value)))
-        elif isinstance(value, Mapping):
-            nested = cast("Mapping[str, Any]", value)
-            rows += [(f"{name}: {inner}", text) for inner, text in _rows(nested)]
-        elif isinstance(value, int) and not isinstance(value, bool) and key not in UNGROUPED:
-            rows.append((name, count(value)))
-        else:
-            rows.append((name, plain(value)))
-    return rows
-
-
-def _listed(values: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    return values.get(key) or ()
-
-
 def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
     for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
         methods = [each for each in ordered_methods(result, metric) if metric_value(each, metric) is not None]
         if methods:
-            yield _interval_figure(methods, metric)
+            yield metric_figure(methods, metric)
     in_order = ordered_methods(result, f"{SHOWN_METRICS[0]}@{k}")  # one order, one colour per method
     for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
         by_length = _by_prefix_length(in_order, metric)
@@ -173,7 +130,7 @@ def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
             yield Figure(figures.prefix_figure(metric, by_length), caption, f"{caption}, one line per method")
     metric = f"{SHOWN_METRICS[0]}@{k}"
     speeds = {
-        str(each["name"]): (float(each["cases_per_second"]), value)
+        method_name(each): (float(each["cases_per_second"]), value)
         for each in in_order
         if (value := metric_value(each, metric)) is not None and (each.get("cases_per_second") or 0) > 0
     }
@@ -183,8 +140,16 @@ def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
         yield Figure(figures.speed_figure(metric, speeds), caption, f"{caption} in cases per second. {points}")
 
 
-def _interval_figure(methods: Sequence[Mapping[str, Any]], metric: str) -> Figure:
-    found = {str(each["name"]): each["metrics"][metric] for each in methods}
+def metric_figure(methods: Sequence[Mapping[str, Any]], metric: str) -> Figure:
+    """Methods on one metric (with ``@k``), each with its interval, and the same in words.
+
+    Raises:
+        ConfigError: matplotlib is missing.
+
+    >>> metric_figure([{"name": "pop", "metrics": {"MRR@5": {"value": 0.5}}}], "MRR@5").description[-10:]
+    'pop 0.5000'
+    """
+    found = {method_name(each): each["metrics"][metric] for each in methods}
     values = {name: (each["value"], each.get("low"), each.get("high")) for name, each in found.items()}
     described = "; ".join(f"{name} {fixed(value)}" for name, (value, _, _) in values.items())
     caption = f"{metric} of each method with its 95% interval; the band is the interval of the first"
@@ -194,9 +159,9 @@ def _interval_figure(methods: Sequence[Mapping[str, Any]], metric: str) -> Figur
 def _by_prefix_length(methods: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
     lines: dict[str, dict[str, float]] = {}
     for method in methods:
-        rows = [row for row in _listed(method, "by_prefix_length") if row.get(metric) is not None]
+        rows = [row for row in listed(method, "by_prefix_length") if row.get(metric) is not None]
         if rows:
-            lines[str(method["name"])] = {str(row["prefix_length"]): row[metric] for row in rows}
+            lines[method_name(method)] = {str(row["prefix_length"]): row[metric] for row in rows}
     return lines
 
 

@@ -151,7 +151,7 @@ def _select(
     scores: ScoreArray,
     found: IndexArray,
 ) -> None:
-    """The best k of each row by exact score, equal ones by item index, written into ``items``, ``scores``, ``found``."""
+    """The best k of each row by exact score, equal ones by item index, written into the last three arrays."""
     for row in range(len(proposed)):
         mark = first_row + row + 1
         for position in range(starts[row], ends[row]):

@@ -17,7 +17,7 @@ from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["RankingTables", "hidden_states", "ranker"]
 
-BLOCK_BYTES = 32 * 2**20
+BLOCK_BYTES = 64 * 2**20
 """Memory of one block of scores."""
 
 STRIDE = 64
@@ -104,11 +104,11 @@ def _read(
 ) -> None:
     widest = 0
     for layer in layers:
-        widest = max(widest, layer.candidate.shape[0])
+        widest = max(widest, layer.hidden.shape[0])
     hidden = np.zeros((len(layers), widest), dtype=np.float32)
-    gates = np.empty(3 * widest, dtype=np.float32)
-    scratch = np.empty(widest, dtype=np.float32)
-    width = layers[-1].candidate.shape[0]
+    entered_gates = np.empty(3 * widest, dtype=np.float32)
+    hidden_gates = np.empty(3 * widest, dtype=np.float32)
+    width = layers[-1].hidden.shape[0]
     position, count = 0, 0
     for row in range(len(starts)):
         if row == 0 or starts[row] != starts[row - 1] or ends[row] < ends[row - 1]:
@@ -119,7 +119,7 @@ def _read(
                 count += 1
                 entered = embedding[clicks[at]]
                 for depth in range(len(layers)):
-                    _step(entered, hidden[depth], layers[depth], gates, scratch)
+                    _step(entered, hidden[depth], layers[depth], entered_gates, hidden_gates)
                     entered = hidden[depth]
         position = ends[row]
         known[row] = count
@@ -136,18 +136,20 @@ def _add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> N
 
 
 @njit(cache=True, nogil=True)
-def _step(entered: ScoreArray, hidden: ScoreArray, layer: Layer, gates: ScoreArray, scratch: ScoreArray) -> None:
-    """The next state of one layer, written into ``hidden``; Hidasi et al. 2016, eqs. (2)-(5)."""
-    width = layer.candidate.shape[0]
-    gates[: 3 * width] = layer.bias[0]
-    _add_product(entered, layer.inputs, gates)
-    _add_product(hidden, layer.gates, gates)
+def _step(
+    entered: ScoreArray, hidden: ScoreArray, layer: Layer, entered_gates: ScoreArray, hidden_gates: ScoreArray
+) -> None:
+    """The next state of one layer, written into ``hidden``; the same as ``gru_step`` in training."""
+    width = layer.hidden.shape[0]
+    entered_gates[: 3 * width] = layer.bias[0]
+    hidden_gates[: 3 * width] = 0
+    _add_product(entered, layer.inputs, entered_gates)
+    _add_product(hidden, layer.hidden, hidden_gates)
     for unit in range(width):
-        scratch[unit] = hidden[unit] * _sigmoid(gates[unit])
-    _add_product(scratch, layer.candidate, gates[2 * width :])
-    for unit in range(width):
-        update = _sigmoid(float(gates[width + unit]))
-        hidden[unit] += update * (np.float32(math.tanh(gates[2 * width + unit])) - hidden[unit])
+        reset = _sigmoid(float(entered_gates[unit] + hidden_gates[unit]))
+        update = _sigmoid(float(entered_gates[width + unit] + hidden_gates[width + unit]))
+        candidate = math.tanh(entered_gates[2 * width + unit] + reset * hidden_gates[2 * width + unit])
+        hidden[unit] += update * (np.float32(candidate) - hidden[unit])
 
 
 @njit(cache=True, nogil=True)

@@ -30,7 +30,7 @@ class GRU4Rec(Recommender):
         epochs: passes over the training sessions, in order of their start.
         batch_size: sessions read side by side.
         optimiser: ``adagrad`` or ``adam``.
-        learning_rate: of the optimiser; Adam wants about a hundredth of Adagrad's.
+        learning_rate: of the optimiser; usual are 0.05 to 0.2 for adagrad, 0.001 for adam.
         momentum: of Adagrad, in [0, 1).
         dropout_embedding: share of the input embedding set to 0 in training, in [0, 1).
         dropout_hidden: share of the hidden state set to 0 in training, and carried so to the next click, in [0, 1).
@@ -44,12 +44,13 @@ class GRU4Rec(Recommender):
         seed: of the weights, the dropout and the extra negatives.
         losses: mean loss of each epoch of the fit: [epochs].
 
-    The defaults are the options that the authors published for RSC15. Gradients end at the state before the click, as
-    in the authors' implementation. Reference: Hidasi et al., Session-based recommendations with recurrent neural
-    networks, 2016; Hidasi & Karatzoglou, Recurrent neural networks with top-k gains, 2018.
+    The defaults are the options that the authors list as the best for RSC15 with a constrained embedding. Gradients end
+    at the state before the click, as in the authors' implementation. Reference: Hidasi et al., Session-based
+    recommendations with recurrent neural networks, 2016; Hidasi & Karatzoglou, Recurrent neural networks with top-k
+    gains, 2018.
 
     >>> log = Sessions.of([["a", "b", "c"]] * 20 + [["c", "a"]] * 20)
-    >>> gru4rec = GRU4Rec(layers=(8,), dropout_hidden=0.0, n_sample=8).fit(log)
+    >>> gru4rec = GRU4Rec(layers=(8,), n_sample=8).fit(log)
     >>> gru4rec.recommend([["a"], ["a", "b"]], k=1, exclude_seen=True)[1].items
     ['c']
     """
@@ -61,12 +62,12 @@ class GRU4Rec(Recommender):
     epochs: int = 10
     batch_size: int = 32
     optimiser: OptimiserName = "adagrad"
-    learning_rate: float = 0.2
-    momentum: float = 0.2
-    dropout_embedding: float = 0.0
-    dropout_hidden: float = 0.4
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    dropout_embedding: float = 0.1
+    dropout_hidden: float = 0.0
     n_sample: int = 2048
-    sample_alpha: float = 0.5
+    sample_alpha: float = 0.75
     logq: float = 1.0
     bpreg: float = 0.0
     elu: float = 0.0

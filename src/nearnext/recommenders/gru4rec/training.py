@@ -96,18 +96,19 @@ def gru_step(inputs: Tensor, hidden: Tensor, layer: Sequence[Tensor]) -> Tensor:
         hidden: state before the click: [B, H].
         layer: the arrays of a ``Layer`` as tensors.
 
-    Reference: Hidasi et al. 2016, eqs. (2)-(5).
+    Reference: Hidasi et al. 2016, eqs. (2)-(5). Deviation: the candidate takes r ∘ (U h) as cuDNN and the authors'
+    later implementation do, where eq. (4) has U (r ∘ h); one product gives all three gates then.
 
-    >>> layer = [torch.zeros(2, 3), torch.zeros(1, 2), torch.zeros(1, 1), torch.zeros(1, 3)]
+    >>> layer = [torch.zeros(2, 3), torch.zeros(1, 3), torch.zeros(1, 3)]
     >>> gru_step(torch.ones(1, 2), torch.ones(1, 1), layer).item()
     0.5
     """
-    from_inputs, gates, candidate, bias = layer
+    from_inputs, from_hidden, bias = layer
     width = hidden.shape[1]
-    entered = torch.addmm(bias, inputs, from_inputs)
-    reset, update = torch.sigmoid(torch.addmm(entered[:, : 2 * width], hidden, gates)).chunk(2, dim=1)
-    proposed = torch.tanh(torch.addmm(entered[:, 2 * width :], reset * hidden, candidate))
-    return torch.lerp(hidden, proposed, update)
+    entered, remembered = torch.addmm(bias, inputs, from_inputs), hidden @ from_hidden  # [B, 3H]
+    reset, update = torch.sigmoid(entered[:, : 2 * width] + remembered[:, : 2 * width]).chunk(2, dim=1)
+    candidate = torch.tanh(torch.addcmul(entered[:, 2 * width :], reset, remembered[:, 2 * width :]))
+    return torch.lerp(hidden, candidate, update)
 
 
 @contextmanager
@@ -159,7 +160,7 @@ class Trainer:
         self._layers = [[_Table(array, options) for array in layer] for layer in weights.layers]
         for table in chain.from_iterable(self._layers):
             table.tensor.requires_grad_()
-        self._widths = [len(layer.candidate) for layer in weights.layers]
+        self._widths = [len(layer.hidden) for layer in weights.layers]
         self._entered = len(weights.layers[0].inputs)
         self._columns = ColumnFinder(len(weights.outputs) - 1)
 

@@ -13,18 +13,16 @@ __all__ = ["Layer", "Weights"]
 
 
 class Layer(NamedTuple):
-    """One GRU layer of width H over inputs of width E; gates in the order reset, update.
+    """One GRU layer of width H over inputs of width E: reset gate, update gate and candidate side by side.
 
     Attributes:
-        inputs: W of reset, update and candidate side by side: [E, 3H].
-        gates: U of reset and update side by side: [H, 2H].
-        candidate: U of the candidate: [H, H].
-        bias: of reset, update and candidate: [1, 3H].
+        inputs: W of the three: [E, 3H].
+        hidden: U of the three: [H, 3H].
+        bias: of the three: [1, 3H].
     """
 
     inputs: ScoreArray
-    gates: ScoreArray
-    candidate: ScoreArray
+    hidden: ScoreArray
     bias: ScoreArray
 
 
@@ -74,7 +72,7 @@ class Weights(NamedTuple):
         """The arrays by name.
 
         >>> sorted(Weights.draw(np.random.default_rng(0), 3, [4], 2).to_state())
-        ['inputs', 'layer0.bias', 'layer0.candidate', 'layer0.gates', 'layer0.inputs', 'outputs']
+        ['inputs', 'layer0.bias', 'layer0.hidden', 'layer0.inputs', 'outputs']
         """
         state: dict[str, NDArray[Any]] = {"outputs": self.outputs, "inputs": self.inputs}
         for number, layer in enumerate(self.layers):
@@ -101,7 +99,6 @@ def _layer(rng: np.random.Generator, entered: int, width: int) -> Layer:
     """Each of the six matrices is drawn for its own shape, as if it stood alone."""
     return Layer(
         inputs=np.hstack([_glorot(rng, entered, width) for _ in range(3)]),
-        gates=np.hstack([_glorot(rng, width, width) for _ in range(2)]),
-        candidate=_glorot(rng, width, width),
+        hidden=np.hstack([_glorot(rng, width, width) for _ in range(3)]),
         bias=np.zeros((1, 3 * width), dtype=np.float32),
     )

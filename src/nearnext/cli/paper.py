@@ -1,0 +1,239 @@
+"""Commands about the paper's tables: paper table1, fig1, table2, table3, coverage."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nearnext.cli.app import (
+    FilterMode,
+    LogArgument,
+    MaxLength,
+    MinLength,
+    MinSupport,
+    Reading,
+    app,
+    command_line,
+    console,
+    make_filter,
+    read_log,
+    reads_logs,
+    takes,
+    writable,
+    write_json,
+)
+from nearnext.cli.models import (
+    Config,
+    JsonFile,
+    ReportFile,
+    Settings,
+    Threads,
+    Unknown,
+    method_names,
+    method_options,
+    print_audit,
+)
+from nearnext.data.filters import Filter
+from nearnext.errors import ConfigError
+from nearnext.experiments.paper.coverage import coverage_result
+from nearnext.experiments.paper.figure1 import figure1_result
+from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Setting, chosen_entries
+from nearnext.experiments.paper.table1 import table1_result
+from nearnext.experiments.paper.table2 import table2_result
+from nearnext.experiments.paper.table3 import ENCODERS, table3_result
+from nearnext.experiments.plan import SplitPlan
+from nearnext.experiments.store import RunStore
+from nearnext.report.html import write_report
+from nearnext.report.numbers import duration
+from nearnext.report.paper import paper_tables
+from nearnext.report.paper_page import paper_page
+
+__all__ = ["coverage", "fig1", "paper", "table1", "table2", "table3"]
+
+paper = typer.Typer(
+    name="paper",
+    help="The paper's tables and figure, made from any log (arXiv:2101.02655).",
+    no_args_is_help=True,
+)
+app.add_typer(paper)
+
+Methods = Annotated[str, typer.Option(help="Only these rows, by the paper's names or ours; default: all.")]
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The options of the tables that only describe a log."""
+
+    chosen: Filter
+    json: Path | None
+    report: Path | None
+
+
+def _statistics_options(
+    min_length: MinLength = 2,
+    min_support: MinSupport = 5,
+    filter_mode: FilterMode = "paper",
+    max_length: MaxLength = 0,
+    json: JsonFile = None,
+    report: ReportFile = None,
+) -> Statistics:
+    return Statistics(make_filter(filter_mode, min_length, min_support, max_length), json, report)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The options of the tables that train and evaluate methods."""
+
+    test: str | None
+    setting: Setting
+    config: Path | None
+    settings: list[str]
+    work: Path | None
+    json: Path | None
+    report: Path | None
+
+
+def _experiment_options(
+    test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
+    split: Annotated[str, typer.Option(help="last:FRACTION, days:N or windows:N.")] = "last:0.1",
+    unknown: Unknown = "miss",
+    min_length: MinLength = 2,
+    min_support: Annotated[
+        int, typer.Option(help="Fewest clicks in training of an item that is kept; 1 for a log filtered by its source.")
+    ] = 5,
+    filter_mode: FilterMode = "paper",
+    max_length: MaxLength = 1000,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller models, fewer epochs: minutes, not a night.")] = False,
+    config: Config = None,
+    settings: Settings = None,
+    seed: Annotated[int, typer.Option(help="Seed of training and bootstrap.")] = 7,
+    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
+    threads: Threads = 0,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder for finished rows: an interrupted table goes on where it stopped.")
+    ] = None,
+    json: JsonFile = None,
+    report: ReportFile = None,
+) -> Experiment:
+    plan = SplitPlan.parse(
+        split,
+        chosen=make_filter(filter_mode, min_length, min_support, max_length),
+        unknown=unknown,  # type: ignore[arg-type]
+    )
+    setting = Setting(plan, quick, seed, replicates, threads or None)
+    return Experiment(test, setting, config, settings or [], work, json, report)
+
+
+@paper.command()
+@reads_logs
+@takes("statistics", _statistics_options)
+def table1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
+    """Table 1: items, sessions and events of a log, after and (before) preprocessing."""
+    _describe(table1_result, log, statistics, reading)
+
+
+@paper.command()
+@reads_logs
+@takes("statistics", _statistics_options)
+def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
+    """Figure 1: session lengths and recurring items of a log; drawn with --report."""
+    _describe(figure1_result, log, statistics, reading)
+
+
+@paper.command()
+@reads_logs
+@takes("experiment", _experiment_options)
+def table2(log: LogArgument, *, methods: Methods = "", experiment: Experiment, reading: Reading) -> None:
+    """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
+    entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
+    _compare(table2_result, log, experiment, reading, entries, {"entries": entries})
+
+
+@paper.command()
+@reads_logs
+@takes("experiment", _experiment_options)
+def table3(
+    log: LogArgument,
+    *,
+    encoders: Annotated[str, typer.Option(help="Session encoders, as in the paper.")] = ",".join(ENCODERS),
+    experiment: Experiment,
+    reading: Reading,
+) -> None:
+    """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
+    known = {name.lower(): name for name in ENCODERS}
+    names = [name.lower() for name in method_names(encoders)]
+    if unknown := [name for name in names if name not in known]:
+        raise ConfigError(f"'{unknown[0]}' is not an encoder of this table; known: {', '.join(ENCODERS)}")
+    chosen = {known[name]: ENCODERS[known[name]] for name in names} or dict(ENCODERS)
+    entries = [Entry(label, name) for label, name in chosen.items()]
+    _compare(table3_result, log, experiment, reading, entries, {"encoders": chosen})
+
+
+@paper.command()
+@reads_logs
+@takes("experiment", _experiment_options)
+def coverage(log: LogArgument, *, methods: Methods = "", experiment: Experiment, reading: Reading) -> None:
+    """Section 5.5: how many different items each method recommends, of how many there are."""
+    entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
+    _compare(coverage_result, log, experiment, reading, entries, {"entries": entries})
+
+
+def _describe(make: Callable[..., dict[str, Any]], log: str, statistics: Statistics, reading: Reading) -> None:
+    writable(statistics.json, statistics.report)
+    sessions, event_log = read_log(log, reading)
+    read = asdict(event_log.report)
+    result = make(sessions, statistics.chosen, name=_name(log), reading=read, command=command_line())
+    _show(result, statistics.json, statistics.report)
+
+
+def _compare(
+    make: Callable[..., dict[str, Any]],
+    log: str,
+    experiment: Experiment,
+    reading: Reading,
+    entries: Sequence[Entry],
+    rows: Mapping[str, Any],
+) -> None:
+    writable(experiment.json, experiment.report)
+    store = RunStore(experiment.work) if experiment.work is not None else None
+    options = method_options(experiment.config, experiment.settings, [entry.name for entry in entries])
+    setting = replace(experiment.setting, options=options)
+    sessions, event_log = read_log(log, reading)
+    readings = [asdict(event_log.report)]
+    test_sessions = None
+    if experiment.test is not None:
+        test_sessions, test_log = read_log(experiment.test, reading)
+        readings.append(asdict(test_log.report))
+    result = make(
+        sessions,
+        test_sessions,
+        setting=setting,
+        name=_name(log) if experiment.test is None else f"{_name(log)}, tested on {_name(experiment.test)}",
+        reading=readings,
+        command=command_line(),
+        store=store,
+        **rows,
+    )
+    _show(result, experiment.json, experiment.report)
+
+
+def _name(log: str) -> str:
+    return Path(log).name or log
+
+
+def _show(result: Mapping[str, Any], json: Path | None, report: Path | None) -> None:
+    for table in paper_tables(result, width=console.width):
+        console.print(table)
+    if kept := [method.get("label") or method["name"] for method in result.get("methods", []) if method.get("kept")]:
+        console.print(f"taken from finished runs: {', '.join(kept)}", style="dim")
+    if "audit" in result:
+        print_audit(result["audit"])
+    console.print(duration(result["protocol"]["duration_seconds"]), style="dim")
+    if json:
+        write_json(json, result)
+        console.print(f"result: {json}")
+    if report:
+        write_report(report, paper_page(result))
+        console.print(f"report: {report}")

@@ -1,0 +1,88 @@
+"""How many different items each method recommends, and how mainstream they are. Paper: §5.5."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nearnext.data.sessions import Sessions
+from nearnext.experiments.paper.layout import Cell, Column, Line, PaperTable, Printed, metric_cell, with_tables
+from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, K, Setting, compare_entries, size_notes
+from nearnext.experiments.paper.printed import COVERAGE
+from nearnext.experiments.result import Result, called
+from nearnext.experiments.store import RunStore
+
+__all__ = ["coverage_result", "unique_items"]
+
+
+def coverage_result(
+    log: Sessions,
+    test: Sessions | None = None,
+    *,
+    entries: Sequence[Entry] = TABLE_2_LINEUP,
+    setting: Setting | None = None,
+    name: str = "log",
+    reading: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+    store: RunStore | None = None,
+) -> Result:
+    """A comparison with the counts of the paper's §5.5: unique items recommended by each method, most first.
+
+    Raises:
+        DataError: nothing is left to learn from or to predict.
+        ConfigError: an unknown method or option.
+        ArtifactError: a kept run is damaged.
+
+    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
+    >>> table = coverage_result(log, entries=TABLE_2_LINEUP[:1])["paper"]["tables"][0]
+    >>> table["lines"][0]["cells"][0]["value"]
+    3
+    """
+    result = compare_entries(entries, log, test, setting or Setting(), reading=reading, command=command, store=store)
+    items = result["data"]["train"]["items"]
+    lines = [
+        Line(
+            (called(method),),
+            (
+                Cell(unique_items(method, items)),
+                metric_cell(method, f"Coverage@{K}"),
+                metric_cell(method, f"Gini@{K}"),
+                metric_cell(method, f"Popularity@{K}"),
+                metric_cell(method, f"Recall@{K}"),
+            ),
+        )
+        for method in result["methods"]
+    ]
+    lines.sort(key=lambda line: -(line.cells[0].value or 0))
+    table = PaperTable(
+        title=f"Unique items recommended in lists of {K} (§5.5), of {items:,} items of {name}",
+        headings=("Method",),
+        columns=(
+            Column("unique items", "count"),
+            Column("of catalogue", "share", metric=f"Coverage@{K}"),
+            Column("Gini", "metric", metric=f"Gini@{K}"),
+            Column("popularity", "metric", metric=f"Popularity@{K}"),
+            Column("REC", "metric", metric=f"Recall@{K}", best=True),
+        ),
+        lines=tuple(lines),
+        notes=(
+            *size_notes(result),
+            "unique items, their share and the Gini index are counts over all lists: they have no interval",
+        ),
+    )
+    printed = Printed(
+        source="§5.5",
+        data="the paper's data sets, a sample run",
+        headings=("Dataset",),
+        columns=(("", "VSKNN"), ("", "SML"), ("", "items (Table 1)")),
+        lines=tuple(((dataset,), texts) for dataset, texts in COVERAGE.items()),
+        notes=("the paper does not say which SML method was counted",),
+    )
+    return with_tables(result, "§5.5", name, [table], [printed])
+
+
+def unique_items(method: Mapping[str, Any], items: int) -> int:
+    """The number of different items in a method's lists of 20, from its coverage of a catalogue of ``items``.
+
+    >>> unique_items({"metrics": {"Coverage@20": {"value": 0.25}}}, 400)
+    100
+    """
+    return round(method["metrics"][f"Coverage@{K}"]["value"] * items)

@@ -1,0 +1,162 @@
+"""The methods of a table under the paper's names, with the options that the quick and the full preset give them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.experiments.compare import Comparison, compare
+from nearnext.experiments.plan import SplitPlan
+from nearnext.experiments.result import Result, called
+from nearnext.experiments.store import RunStore
+from nearnext.recommenders.registry import option_names
+
+__all__ = ["TABLE_2_LINEUP", "Entry", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
+
+K = 20
+"""List length of every table of the paper."""
+
+QUICK: Mapping[str, Mapping[str, Any]] = {"sml": {"preset": "quick"}, "gru4rec": {"epochs": 3}}
+FULL: Mapping[str, Mapping[str, Any]] = {"sml": {"preset": "paper"}, "gru4rec": {}}
+
+SIZES: Mapping[str, str] = {
+    "dim": "dimension",
+    "layers": "layers of",
+    "epochs": "epochs at most",
+    "batch_size": "batches of",
+    "n_sample": "extra negatives",
+}
+"""Options that tell how large a trained method is, and how long it trains."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of a table.
+
+    Attributes:
+        label: the method's name in the paper.
+        name: its name here.
+        options: those that make the row what it is.
+    """
+
+    label: str
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def family(self) -> str:
+        """The first word of the name: ``sml`` of ``sml-gru-ncas``."""
+        return self.name.partition("-")[0]
+
+
+TABLE_2_LINEUP: tuple[Entry, ...] = (
+    Entry("POP", "pop"),
+    Entry("SPOP", "spop"),
+    Entry("MARKOV-1", "markov-1"),
+    Entry("SKNN", "sknn"),
+    Entry("VSKNN", "vsknn"),
+    Entry("GRU4Rec+", "gru4rec"),
+    *(
+        # Paper: §5.2, "for the RNN encoder a GRU cells are used"
+        Entry(f"SML-{encoder}-{loss}", f"sml-{'gru' if encoder == 'RNN' else encoder.lower()}-{loss.lower()}")
+        for encoder in ("MaxPool", "RNN", "TextCNN", "TagSpace")
+        for loss in ("Triplet", "NCAS")
+    ),
+)
+"""The methods of Table 2, the simplest first."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all methods of a table share.
+
+    Attributes:
+        plan: split, filter, and what happens to unknown items.
+        quick: smaller trained models, fewer epochs.
+        seed: of training, bootstrap and audit.
+        replicates: resamplings of the bootstrap.
+        threads: worker threads of the evaluation, by default one per core.
+        options: options by method name, over those of the preset.
+    """
+
+    plan: SplitPlan = field(default_factory=SplitPlan)
+    quick: bool = False
+    seed: int = 7
+    replicates: int = 2000
+    threads: int | None = None
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    def options_of(self, entry: Entry) -> dict[str, Any]:
+        """All options of a row: seed, then preset, then the row's own, then those that were asked for.
+
+        >>> Setting(seed=3, options={"vsknn": {"k": "500"}}).options_of(Entry("VSKNN", "vsknn"))
+        {'seed': 3, 'k': '500'}
+        """
+        seed = {"seed": self.seed} if "seed" in option_names(entry.name) else {}
+        preset = (QUICK if self.quick else FULL).get(entry.family, {})
+        return {**seed, **preset, **entry.options, **self.options.get(entry.name, {})}
+
+
+def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entry, ...]:
+    """The rows named, by the paper's name or ours, in the order of the table; all of them where none is named.
+
+    Raises:
+        ConfigError: a name that no row has.
+
+    >>> [entry.name for entry in chosen_entries(TABLE_2_LINEUP, ["sml-rnn-ncas", "POP"])]
+    ['pop', 'sml-gru-ncas']
+    """
+    wanted = {name.strip().lower() for name in names}
+    known = {name.lower() for entry in entries for name in (entry.label, entry.name)}
+    if unknown := sorted(wanted - known):
+        labels = dict.fromkeys(entry.label for entry in entries)
+        raise ConfigError(f"'{unknown[0]}' is not a method of this table; known: {', '.join(labels)}")
+    return tuple(entry for entry in entries if not wanted or {entry.label.lower(), entry.name} & wanted)
+
+
+def compare_entries(
+    entries: Sequence[Entry],
+    log: Sessions,
+    test: Sessions | None,
+    setting: Setting,
+    *,
+    reading: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+    store: RunStore | None = None,
+) -> Result:
+    """The comparison behind a table: every row on the same cases, lists of 20, labelled as in the table."""
+    comparison = Comparison(
+        methods=[entry.label for entry in entries],
+        labels={entry.label: entry.name for entry in entries},
+        options={entry.label: setting.options_of(entry) for entry in entries},
+        plan=setting.plan,
+        ks=(K,),
+        seed=setting.seed,
+        replicates=setting.replicates,
+        threads=setting.threads,
+    )
+    result = compare(log, test, comparison, reading=reading, command=command, store=store)
+    result["protocol"]["preset"] = "quick" if setting.quick else "paper"
+    return result
+
+
+def size_notes(result: Result) -> list[str]:
+    """Which preset was run, and how large the trained methods are in it.
+
+    >>> size_notes({"protocol": {"preset": "paper"}, "methods": [{"name": "pop", "params": {}}]})
+    ['full preset']
+    """
+    by_size: dict[str, list[str]] = {}
+    for method in result["methods"]:
+        sizes = [f"{what} {_plain(method['params'][name])}" for name, what in SIZES.items() if name in method["params"]]
+        if sizes:
+            by_size.setdefault(", ".join(sizes), []).append(called(method))
+    quick = result["protocol"]["preset"] == "quick"
+    told = [f"{', '.join(labels)}: {sizes}" for sizes, labels in by_size.items()]
+    head = "QUICK preset, smaller and trained for less long than in the paper" if quick else "full preset"
+    return ["; ".join([head, *told])]
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, cast("Sequence[Any]", value))) if isinstance(value, (tuple, list)) else str(value)

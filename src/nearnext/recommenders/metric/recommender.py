@@ -1,0 +1,243 @@
+"""The metric model behind the protocol of every recommender: the next item is the one nearest to the session."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.data.splits import split_last
+from nearnext.errors import ConfigError, DataError
+from nearnext.model.distances import DistanceName
+from nearnext.model.encoders import EncoderConfig, MaxPool
+from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.items import ItemTower
+from nearnext.model.losses import NCAS, Loss, MetricLearning
+from nearnext.model.network import SessionItemNetwork
+from nearnext.options import require_at_least
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.metric.options import name_of_parts, options_of_parts
+from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.retrieval import ExactIndex, Index
+from nearnext.sampling import PositiveNegative, Sampler
+from nearnext.training.checkpoint import RunDirectory
+from nearnext.training.config import TrainingConfig
+from nearnext.training.loop import Epoch, Examples, train
+from nearnext.training.objective import objective_of
+from nearnext.training.trainer import TABLES
+from nearnext.training.validation import Validation
+from nearnext.types import BoolArray, IndexArray, ScoreArray
+
+__all__ = ["MetricRecommender"]
+
+FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
+"""Figures of an epoch that an artifact keeps."""
+
+
+@dataclass(eq=False)
+class MetricRecommender(Recommender):
+    """Session-based metric learning: sessions and items in one metric space, the nearest items are recommended.
+
+    Scores are 2 − d for the cosine distance d, −d for the Euclidean ones, as 32-bit floats. The last part of the given
+    sessions is held out to choose the best epoch; items that occur only there have no embedding, and are listed after
+    all others, by popularity. Without two clicks in a session and two items there is nothing to learn: then all lists
+    are those of popularity, and ``note`` says so.
+
+    Attributes:
+        encoder: session encoder φ.
+        loss: what is minimised.
+        sampler: what becomes a training example.
+        training: optimiser, schedule, validation, device.
+        item_hidden: units of the hidden layer of the item encoder ω, 0: none.
+        initial_std: of the embeddings before training, see `SessionItemNetwork`.
+        common_embedding: φ and ω read one embedding table.
+        distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
+        max_length: the last clicks of a session that are seen.
+        logq: whether the loss corrects for how often a negative is drawn (only NCAS does).
+        seed: of weights, order and draws, at least 0.
+        directory: where checkpoints and logs of the fit go, "": nowhere.
+        resume: go on from the checkpoint there.
+        history: figures of each epoch of the fit.
+        note: what was out of the ordinary in the fit, or "".
+
+    Raises:
+        ConfigError: parts that do not fit one another.
+
+    Paper: §4.
+
+    >>> from nearnext.model.encoders import GRU
+    >>> log = Sessions.of([["a", "b", "c"]] * 40 + [["c", "a", "b"]] * 40)
+    >>> training = TrainingConfig(epochs=5, batch_size=8, learning_rate=0.02, device="cpu")
+    >>> model = MetricRecommender(encoder=GRU(dim=8, hidden=8), loss=NCAS(smoothing=0.3), training=training)
+    >>> model.fit(log, seed=7).recommend([["c", "a"]], k=1, exclude_seen=True)[0].items
+    ['b']
+    """
+
+    encoder: EncoderConfig = field(default_factory=MaxPool)
+    loss: Loss | MetricLearning = field(default_factory=NCAS)
+    sampler: Sampler = field(default_factory=PositiveNegative)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    item_hidden: int = 0
+    initial_std: float | None = None
+    common_embedding: bool = True
+    distance: DistanceName = "cosine"
+    max_length: int = 15
+    logq: bool = False
+    seed: int = 7
+    directory: str = ""
+    resume: bool = False
+
+    history: list[Epoch] = field(init=False, repr=False, default_factory=list[Epoch])
+    note: str = field(init=False, repr=False, default="")
+    network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
+    trained: BoolArray = field(init=False, repr=False)
+    index: Index | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        require_at_least(0, seed=self.seed)
+        given = getattr(self.sampler, "max_length", self.max_length)
+        if given < self.max_length:
+            raise ConfigError(
+                f"the sampler gives the last {given} clicks, the network would see {self.max_length}; make them equal"
+            )
+        if self.resume and not self.directory:
+            raise ConfigError("resume needs the directory of the run to go on with, found none")
+        self._tower()
+
+    @property
+    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - it follows from the parts
+        """``sml-<encoder>-<loss>``."""
+        return name_of_parts(self.encoder, self.loss)
+
+    def fit(self, sessions: Sessions, *, seed: int | None = None) -> Self:
+        """Learn from sessions; their vocabulary becomes the catalogue.
+
+        Args:
+            sessions: to learn from; the last part of them, by start time, is held out for validation.
+            seed: instead of the one that the model was made with.
+
+        Raises:
+            DataError: there are no sessions.
+            ConfigError: training gave no finite loss, or a checkpoint is of other options.
+            ArtifactError: the directory of the run cannot be used.
+        """
+        if seed is not None:
+            require_at_least(0, seed=seed)
+            self.seed = seed
+        return super().fit(sessions)
+
+    def params(self) -> dict[str, Any]:
+        """All options by name, as a config file has them."""
+        return options_of_parts(**super().params())
+
+    def _tower(self) -> ItemTower:
+        return ItemTower(dim=self.encoder.dim, hidden=self.item_hidden, initial_std=self.initial_std)
+
+    def _network(self, n_items: int) -> SessionItemNetwork:
+        return SessionItemNetwork(
+            n_items,
+            self._tower(),
+            self.encoder,
+            common_embedding=self.common_embedding,
+            distance=self.distance,
+            max_length=self.max_length,
+        )
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.note, self.history, self.network = "", [], None
+        self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        learned, validation = self._held_out(sessions)
+        if learned.n_items < 2 or not np.any(learned.lengths > 1):  # noqa: PLR2004 - a positive and a negative
+            self.note = (
+                "nothing to learn from: it takes a session of 2 clicks and 2 items; lists are those of popularity"
+            )
+            return
+        neighbours = prepare_neighbour_positives(learned) if self.sampler.needs_neighbours else None
+        examples = Examples(learned, self.sampler, neighbours, validation, self.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            network = self._network(learned.n_items)
+            objective = objective_of(
+                self.loss, self.distance, logq=self.logq, dim=self.encoder.dim, n_items=learned.n_items
+            )
+        run = None
+        if self.directory:
+            run = RunDirectory(
+                Path(self.directory), {**self.params(), "method": self.name, "data": sessions.fingerprint()}
+            )
+        self.history = train(network, objective, examples, self.training, run=run, resume=self.resume)
+        self._adopt(network.cpu(), sessions.vocabulary.encode(learned.vocabulary.ids))
+
+    def _held_out(self, sessions: Sessions) -> tuple[Sessions, Validation | None]:
+        """What is learned from, in a vocabulary of its own, and the validation part after it."""
+        if self.training.validation_fraction > 0:
+            try:
+                split = split_last(sessions, self.training.validation_fraction)
+                return split.train, Validation.of(split.test)
+            except DataError as error:
+                self.note = f"no validation part, the last epoch counts as the best: {error}"
+        return sessions.reindexed(), None
+
+    def _adopt(self, network: SessionItemNetwork, indices: IndexArray) -> None:
+        """The trained network with its items under the catalogue's indices: [I_learned]."""
+        whole = self._network(len(self.vocabulary))
+        weights = network.state_dict()
+        for name in TABLES:
+            if name in weights:
+                rows = torch.zeros(len(self.vocabulary) + 1, self.encoder.dim)
+                rows[torch.from_numpy(indices.astype(np.int64))] = weights[name][1:]
+                weights[name] = rows
+        whole.load_state_dict(weights)
+        self.trained[indices] = True
+        self._serve(whole)
+
+    def _serve(self, network: SessionItemNetwork) -> None:
+        self.network = network.eval()
+        self.index = ExactIndex(item_vectors(network), self.distance)
+
+    def _state(self) -> State:
+        weights = {} if self.network is None else self.network.state_dict()
+        figures = [[epoch.get(name, np.nan) for name in FIGURES] for epoch in self.history]
+        return {
+            "trained": self.trained,
+            "history": np.array(figures, dtype=np.float64).reshape(-1, len(FIGURES)),
+            **{f"network.{name}": tensor.numpy() for name, tensor in weights.items()},
+        }
+
+    def _restore(self, state: State) -> None:
+        self.trained = state["trained"]
+        self.history = [
+            {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
+            for row in state["history"]
+        ]
+        weights = {
+            name.removeprefix("network."): torch.from_numpy(array.copy())
+            for name, array in state.items()
+            if name.startswith("network.")
+        }
+        self.network = None
+        if weights:
+            network = self._network(len(self.vocabulary))
+            network.load_state_dict(weights)
+            self._serve(network)
+
+    def _ranker(self) -> RankChunk:
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            if self.network is None or self.index is None:
+                return np.zeros(len(prefixes), dtype=np.int32)
+            vectors, known = session_vectors(self.network, prefixes, self.trained)
+            found = self.index.search(
+                vectors,
+                items.shape[1],
+                admissible=request.admissible & self.trained,
+                seen=prefixes if request.exclude_seen else None,
+            )
+            # A session without known clicks is nowhere: its list is that of popularity.
+            somewhere = known > 0
+            items[somewhere], scores[somewhere] = found.items[somewhere], found.scores[somewhere]
+            return np.where(somewhere, found.found, 0).astype(np.int32)
+
+        return rank_chunk

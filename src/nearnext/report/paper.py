@@ -1,0 +1,173 @@
+"""The paper's tables for one log, for the terminal: ours first, then, apart from it, what the paper prints."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from nearnext.report.numbers import Mark, count, fixed, marks, percent
+
+__all__ = ["cell_text", "column_marks", "half_width", "paper_tables", "printed_heading"]
+
+STYLES: Mapping[Mark, str] = {"best": "bold", "second": "underline", "": ""}
+BAR = 30
+"""Characters of the longest bar beside shares."""
+
+GAP = 3  # columns of the terminal between two columns of a table
+
+
+def paper_tables(result: Mapping[str, Any], *, width: int = 120) -> list[Table]:
+    """The tables of a result of ``nearnext paper``: ours, and then the paper's, marked as such.
+
+    In a column of a metric the best value is bold and the second underlined; half of its 95% interval follows where
+    it fits. The paper's columns are set in several tables where they do not fit side by side.
+
+    Args:
+        result: what ``nearnext paper ... --json`` writes.
+        width: columns of the terminal.
+
+    >>> column = {"heading": "REC", "kind": "metric", "group": "", "best": True}
+    >>> line = {"labels": ("POP",), "cells": ({"value": 0.25, "low": 0.2, "high": 0.3, "before": None},)}
+    >>> table = {"title": "T", "headings": ("Method",), "columns": (column,), "lines": (line,), "notes": ()}
+    >>> [each.row_count for each in paper_tables({"paper": {"source": "", "tables": [table], "printed": []}})]
+    [1]
+    """
+    paper = result["paper"]
+    ours = [_ours(table, width) for table in paper["tables"]]
+    return ours + [part for table in paper["printed"] for part in _printed(table, paper["source"], width)]
+
+
+def cell_text(cell: Mapping[str, Any], kind: str) -> str:
+    """The value of a cell, without its interval; before preprocessing in brackets where that is known.
+
+    >>> cell_text({"value": 1200, "before": 3000}, "count"), cell_text({"value": 0.25, "before": None}, "share")
+    ('1,200 (3,000)', '25.0%')
+    """
+    form = {"count": count, "share": percent}.get(kind, fixed)
+    text = form(cell["value"])
+    return text if cell["before"] is None else f"{text} ({form(cell['before'])})"
+
+
+def half_width(cell: Mapping[str, Any]) -> str:
+    """Half of the 95% interval of a cell, or nothing.
+
+    >>> half_width({"low": 0.2, "high": 0.3})
+    '0.0500'
+    """
+    low, high = cell["low"], cell["high"]
+    return "" if low is None or high is None else fixed((high - low) / 2)
+
+
+def column_marks(table: Mapping[str, Any]) -> list[list[Mark]]:
+    """For each row of a table, the mark of each of its cells: the best and the second of columns that have a best one.
+
+    >>> lines = [{"cells": [{"value": 0.5}]}, {"cells": [{"value": 0.6}]}]
+    >>> column_marks({"columns": [{"best": True}], "lines": lines})
+    [['second'], ['best']]
+    """
+    lines = table["lines"]
+    columns = [
+        marks([line["cells"][at]["value"] if column["best"] else None for line in lines])
+        for at, column in enumerate(table["columns"])
+    ]
+    return [[column[row] for column in columns] for row in range(len(lines))]
+
+
+def printed_heading(table: Mapping[str, Any], source: str) -> str:
+    """What stands over figures of the paper, so that nobody takes them for ours.
+
+    >>> printed_heading({"source": "Table 2", "data": "the paper's RR/5"}, "arXiv:2101.02655")
+    "As the paper prints it (Table 2), on the paper's RR/5, not on this log. Source: arXiv:2101.02655"
+    """
+    return f"As the paper prints it ({table['source']}), on {table['data']}, not on this log. Source: {source}"
+
+
+def _ours(table: Mapping[str, Any], width: int) -> Table:
+    with_intervals = _rows(table, intervals=True)
+    fits = _width([_heading(column) for column in table["columns"]], with_intervals) <= width
+    rows = with_intervals if fits else _rows(table, intervals=False)
+    notes = list(table["notes"])
+    if fits and any(half_width(cell) for line in table["lines"] for cell in line["cells"]):
+        notes.append("±: half of the 95% interval")
+    drawn = _empty(table["title"], notes)
+    for heading in table["headings"]:
+        drawn.add_column(heading, overflow="fold")
+    for column in table["columns"]:
+        drawn.add_column(_heading(column), justify="right", no_wrap=True)
+    if [column["kind"] for column in table["columns"]] == ["share"]:
+        drawn.add_column("", no_wrap=True)
+        rows = [[*row, bar] for row, bar in zip(rows, _bars(table), strict=True)]
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def _bars(table: Mapping[str, Any]) -> list[Text]:
+    shares = [float(line["cells"][0]["value"]) for line in table["lines"]]
+    longest = max(shares, default=0.0) or 1.0
+    return [Text("█" * round(BAR * share / longest), "cyan") for share in shares]
+
+
+def _rows(table: Mapping[str, Any], *, intervals: bool) -> list[list[Text]]:
+    kinds = [column["kind"] for column in table["columns"]]
+    rows: list[list[Text]] = []
+    for line, styles in zip(table["lines"], column_marks(table), strict=True):
+        cells = [
+            _cell(cell, kind, mark, intervals) for cell, kind, mark in zip(line["cells"], kinds, styles, strict=True)
+        ]
+        rows.append([*(Text(label) for label in line["labels"]), *cells])
+    return rows
+
+
+def _cell(cell: Mapping[str, Any], kind: str, mark: Mark, intervals: bool) -> Text:
+    text = Text.assemble((cell_text(cell, kind), STYLES[mark]))
+    if intervals and half_width(cell):
+        text.append(f" ±{half_width(cell).removeprefix('0')}", "dim")
+    return text
+
+
+def _heading(column: Mapping[str, Any]) -> str:
+    return f"{column['group']}\n{column['heading']}" if column["group"] else str(column["heading"])
+
+
+def _width(headings: Sequence[str], rows: Sequence[Sequence[Text]]) -> int:
+    columns = list(zip(*rows, strict=True))
+    widths = [max((cell.cell_len for cell in column), default=0) for column in columns]
+    least = [0] * (len(columns) - len(headings)) + [max(map(len, each.split("\n"))) for each in headings]
+    return sum(max(pair) + GAP for pair in zip(widths, least, strict=True))
+
+
+def _printed(table: Mapping[str, Any], source: str, width: int) -> list[Table]:
+    columns: list[tuple[str, str]] = list(table["columns"])
+    headings = ["\n".join(part for part in column if part) for column in columns]
+    rows = [[Text(text) for text in (*labels, *texts)] for labels, texts in table["lines"]]
+    groups = dict.fromkeys(group for group, _ in columns)
+    whole = _width(headings, rows) <= width
+    parts = (
+        [range(len(columns))] if whole else [[at for at, each in enumerate(columns) if each[0] == g] for g in groups]
+    )
+    n_labels = len(table["headings"])
+    drawn: list[Table] = []
+    for part in parts:
+        one = _empty(printed_heading(table, source), table["notes"])
+        for heading in table["headings"]:
+            one.add_column(heading, overflow="fold", style="dim")
+        for at in part:
+            one.add_column(headings[at], justify="right", no_wrap=True, style="dim")
+        for row in rows:
+            one.add_row(*row[:n_labels], *(row[n_labels + at] for at in part))
+        drawn.append(one)
+    return drawn
+
+
+def _empty(title: str, notes: Sequence[str]) -> Table:
+    return Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(title),
+        title_justify="left",
+        caption=Text("\n".join(notes)) if notes else None,
+        caption_justify="left",
+    )

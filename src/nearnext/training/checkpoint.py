@@ -1,0 +1,135 @@
+"""A run's directory: the last checkpoint as one file that is replaced in one step, and a lock against a second run."""
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open  # pyright: ignore[reportUnknownVariableType]
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nearnext.errors import ArtifactError, ConfigError
+
+__all__ = ["Checkpoint", "RunDirectory"]
+
+FILE, LOCK, CONFIG = "checkpoint.safetensors", ".lock", "config.json"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """All that training needs to go on as if it had not stopped.
+
+    Attributes:
+        tensors: weights, moments and best weights by name.
+        progress: where training stands, as plain data.
+    """
+
+    tensors: Mapping[str, Tensor]
+    progress: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """The directory of one run: its configuration, its last checkpoint, its log.
+
+    Attributes:
+        path: made where it is missing; its parent too.
+        identity: what a checkpoint must agree with: the configuration and the fingerprint of the data.
+
+    Raises:
+        ArtifactError: on ``locked``, ``save`` and ``load``: see there.
+
+    >>> import tempfile, torch
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = RunDirectory(Path(folder) / "run", {"epochs": 3})
+    ...     with run.locked(resume=False):
+    ...         run.save(Checkpoint({"weight": torch.ones(1)}, {"epoch": 2}))
+    ...     run.load().progress["epoch"]
+    2
+    """
+
+    path: Path
+    identity: Mapping[str, Any]
+
+    @contextmanager
+    def locked(self, *, resume: bool) -> Generator[None]:
+        """The directory, ready, for this run alone.
+
+        Raises:
+            ArtifactError: another run uses it, it holds a checkpoint that ``resume`` does not ask for, or it cannot be
+                written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with (self.path / LOCK).open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not resume and (self.path / FILE).exists():
+                    raise ArtifactError(
+                        f"{self.path} holds the checkpoint of a run; resume it or choose another directory"
+                    )
+                yield
+        except BlockingIOError as error:
+            raise ArtifactError(
+                f"another run is training in {self.path}; wait for it or choose another directory"
+            ) from error
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the last checkpoint, in one step.
+
+        Raises:
+            ArtifactError: it cannot be written; the last one is still there.
+        """
+        target, fresh = self.path / FILE, self.path / f".{FILE}.new"
+        header = {"schema": SCHEMA, "identity": self.identity, "progress": checkpoint.progress}
+        try:
+            (self.path / CONFIG).write_text(json.dumps(self.identity, indent=2) + "\n", encoding="utf-8")
+            tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+            save_file(tensors, fresh, metadata={"nearnext": json.dumps(header)})
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            fresh.replace(target)
+        except (OSError, SafetensorError) as error:
+            fresh.unlink(missing_ok=True)
+            kept = "the one before it is kept" if target.exists() else "there is none yet"
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            if isinstance(error, SafetensorError) and f"os error {errno.ENOSPC}" in reason:
+                reason = os.strerror(errno.ENOSPC)
+            raise ArtifactError(f"cannot write a checkpoint to {self.path}: {reason}; {kept}") from error
+
+    def load(self) -> Checkpoint:
+        """The last checkpoint.
+
+        Raises:
+            ArtifactError: there is none, it is damaged, or it is of other data or options.
+        """
+        file = self.path / FILE
+        if not file.is_file():
+            raise ArtifactError(f"{self.path} holds no checkpoint to resume from; train without resume")
+        try:
+            with safe_open(file, framework="pt") as opened:
+                header: Any = json.loads(opened.metadata()["nearnext"])
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+            schema, identity, progress = header["schema"], header["identity"], header["progress"]
+        except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            raise ArtifactError(f"{file} is damaged ({error}); remove it and train again") from error
+        if schema != SCHEMA:
+            raise ArtifactError(f"{file} has schema {schema}, this nearnext reads {SCHEMA}; train again")
+        self._require_same(identity)
+        return Checkpoint(tensors, progress)
+
+    def _require_same(self, found: Mapping[str, Any]) -> None:
+        expected = json.loads(json.dumps(self.identity))
+        for name in sorted({*expected, *found}):
+            if expected.get(name) != found.get(name):
+                what = "other data" if name == "data" else f"another {name}"
+                raise ConfigError(
+                    f"the checkpoint in {self.path} is of {what}: expected {expected.get(name)}, found "
+                    f"{found.get(name)}; resume with what it began with, or choose another directory"
+                )

@@ -1,0 +1,68 @@
+"""Where training computes: the CPU or an accelerator, in one process or in several, in 32 bits or with bf16."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nearnext.errors import ConfigError
+from nearnext.training.config import DeviceName, Precision
+
+__all__ = ["Devices"]
+
+
+@dataclass(frozen=True)
+class Devices:
+    """The device of this process, and its place among the processes that train together.
+
+    Several processes are started by ``accelerate launch`` (or ``torchrun``); each draws the same batches, computes its
+    share of the examples, and all take the same step.
+
+    Attributes:
+        device: where this process computes.
+        precision: ``fp32`` or ``bf16``.
+        process: number of this process, from 0.
+        n_processes: how many there are.
+
+    >>> Devices(torch.device("cpu")).main
+    True
+    """
+
+    device: torch.device
+    precision: Precision = "fp32"
+    process: int = 0
+    n_processes: int = 1
+
+    @classmethod
+    def find(cls, device: DeviceName, precision: Precision) -> "Devices":
+        """The devices that there are.
+
+        Raises:
+            ConfigError: ``cuda`` where there is none.
+        """
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("expected a CUDA device, found none; choose device=auto or device=cpu")
+        # accelerate takes a second to import and is needed here alone.
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device == "cpu")
+        place = torch.device("cpu") if device == "cpu" else state.device
+        return cls(place, precision, state.process_index, state.num_processes)
+
+    @property
+    def main(self) -> bool:
+        """Whether this process is the one that logs and writes."""
+        return self.process == 0
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Layers computed with bf16 inside, where that is the precision."""
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
+
+    def mean(self, tensor: Tensor) -> Tensor:
+        """The mean of a tensor over the processes."""
+        if self.n_processes == 1:
+            return tensor
+        from accelerate.utils import reduce
+
+        return reduce(tensor, reduction="mean")  # pyright: ignore[reportReturnType] - a tensor gives a tensor

@@ -1,0 +1,128 @@
+"""A batch as tensors whose item numbers are places in the short list of rows that the batch reads."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from nearnext.sampling import Batch
+from nearnext.types import IndexArray, Int64Array
+
+__all__ = ["BatchReader", "Minibatch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatch:
+    """B training examples on a device; places are positions in ``rows``, place 0 is padding.
+
+    Attributes:
+        rows: distinct item indices that the batch reads, 0 first: [U].
+        prefixes: places of the clicks, no wider than the longest prefix: [B, T].
+        positives: places of the positives: [B, P].
+        negatives: places of the negatives: [B, N], or [N] where shared.
+        positive_mask: [B, P].
+        negative_mask: [B, N].
+        positive_indices: item indices of the positives: [B, P].
+        negative_indices: item indices of the negatives: [B, N], or [N] where shared.
+        log_proposal: as in `Batch`.
+    """
+
+    rows: Tensor
+    prefixes: Tensor
+    positives: Tensor
+    negatives: Tensor
+    positive_mask: Tensor
+    negative_mask: Tensor
+    positive_indices: Tensor
+    negative_indices: Tensor
+    log_proposal: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    @property
+    def n_counted(self) -> int:
+        """Examples with a positive and a negative: the ones that a loss is the mean over."""
+        return int((self.positive_mask.any(dim=1) & self.negative_mask.any(dim=1)).sum())
+
+    def share(self, process: int, n_processes: int) -> "Minibatch":
+        """The examples of one of several processes; all read the same rows."""
+        mine = slice(process, None, n_processes)
+        own = self.negatives.ndim > 1
+        return Minibatch(
+            rows=self.rows,
+            prefixes=self.prefixes[mine],
+            positives=self.positives[mine],
+            negatives=self.negatives[mine] if own else self.negatives,
+            positive_mask=self.positive_mask[mine],
+            negative_mask=self.negative_mask[mine],
+            positive_indices=self.positive_indices[mine],
+            negative_indices=self.negative_indices[mine] if own else self.negative_indices,
+            log_proposal=self.log_proposal[mine] if own else self.log_proposal,
+        )
+
+
+class BatchReader:
+    """A function from batches to minibatches, with memory of its own.
+
+    Args:
+        n_items: number of items I.
+        device: where the tensors go; ``rows`` too.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.sampling import EveryPrefix
+    >>> batch = next(EveryPrefix(max_length=2).epoch(Sessions.of([["a", "b"]]), epoch=0, seed=7, batch_size=1))
+    >>> batch.prefixes.tolist(), BatchReader(2, torch.device("cpu"))(batch).prefixes.tolist()
+    ([[1, 0]], [[1]])
+    """
+
+    def __init__(self, n_items: int, device: torch.device) -> None:
+        self._place = np.zeros(n_items + 1, dtype=np.int64)
+        self._device = device
+
+    def __call__(self, batch: Batch) -> Minibatch:
+        """The batch on the device."""
+        # Most prefixes are shorter than the longest that a sampler gives.
+        longest = int((batch.prefixes > 0).any(axis=0).sum())
+        parts = (batch.prefixes[:, : max(longest, 1)], batch.positives, batch.negatives)
+        flat = np.concatenate([part.ravel() for part in parts])
+        places = np.empty(len(flat), dtype=np.int64)
+        rows = np.empty(min(len(flat), len(self._place)) + 1, dtype=np.int64)
+        rows = rows[: _distinct(flat, self._place, rows, places)]
+        cuts = np.cumsum([part.size for part in parts])[:-1]
+        prefixes, positives, negatives = (
+            cut.reshape(part.shape) for cut, part in zip(np.split(places, cuts), parts, strict=True)
+        )
+        return Minibatch(
+            rows=self._tensor(rows),
+            prefixes=self._tensor(prefixes),
+            positives=self._tensor(positives),
+            negatives=self._tensor(negatives),
+            positive_mask=self._tensor(batch.positive_mask),
+            negative_mask=self._tensor(batch.negative_mask),
+            positive_indices=self._tensor(batch.positives.astype(np.int64)),
+            negative_indices=self._tensor(batch.negatives.astype(np.int64)),
+            log_proposal=self._tensor(batch.log_proposal),
+        )
+
+    def _tensor(self, array: "np.typing.NDArray[np.generic]") -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+
+
+@njit(cache=True, nogil=True)
+def _distinct(items: IndexArray, place: Int64Array, rows: Int64Array, places: Int64Array) -> int:
+    """Place of each item among the distinct ones, 0 first, then as they come; ``place`` is left as all zeros."""
+    rows[0] = 0
+    n_rows = 1
+    for position in range(len(items)):
+        item = items[position]
+        if item > 0 and place[item] == 0:
+            place[item] = n_rows
+            rows[n_rows] = item
+            n_rows += 1
+        places[position] = place[item]
+    for row in range(n_rows):
+        place[rows[row]] = 0
+    return n_rows

@@ -1,0 +1,91 @@
+"""The loss of a minibatch from the embeddings of its sessions and items, whatever kind of loss it is."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from nearnext.model.distances import DistanceName, all_pairs, to_sets
+from nearnext.model.losses import Loss, LossInput, MetricLearning
+from nearnext.model.losses.metric_learning import MetricLearningLoss
+from nearnext.training.minibatch import Minibatch
+
+__all__ = ["Objective", "objective_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A loss on distances, or one on embeddings, applied to a minibatch.
+
+    Attributes:
+        loss: the loss.
+        distance: the distance between sessions and items.
+        logq: whether the loss is told how often each negative is drawn, and corrects for it.
+
+    >>> from nearnext.model.losses import NCAS
+    >>> Objective(NCAS()).parameters
+    []
+    """
+
+    loss: Loss | MetricLearningLoss
+    distance: DistanceName = "cosine"
+    logq: bool = False
+
+    @property
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """What the loss itself learns, by name; only some losses of pytorch-metric-learning do."""
+        return list(self.loss.named_parameters()) if isinstance(self.loss, nn.Module) else []
+
+    def __call__(self, sessions: Tensor, items: Tensor, batch: Minibatch) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            sessions: session embeddings: [B, D].
+            items: embeddings of the positives, row by row, then of the negatives: [B P + B N, D] or [B P + N, D].
+            batch: the examples.
+        """
+        n_positives = batch.positives.numel()
+        positives = items[:n_positives].view(*batch.positives.shape, -1)  # [B, P, D]
+        negatives = items[n_positives:].view(*batch.negatives.shape, -1)  # [B, N, D] or [N, D]
+        if isinstance(self.loss, MetricLearningLoss):
+            each = (len(batch), -1, -1)
+            return self.loss(
+                sessions,
+                positives,
+                negatives.expand(each) if negatives.ndim == 2 else negatives,  # noqa: PLR2004 - shared
+                positive_mask=batch.positive_mask,
+                negative_mask=batch.negative_mask,
+                positive_indices=batch.positive_indices,
+                negative_indices=batch.negative_indices.expand(batch.negative_mask.shape),
+            )
+        shared = negatives.ndim == 2  # noqa: PLR2004
+        # The network's towers end in an L2 normalisation where the distance is the cosine.
+        to_negatives = all_pairs if shared else to_sets
+        between = None
+        if self.loss.needs_item_distances:
+            between = all_pairs(positives, negatives, self.distance, normalised=True)
+        return self.loss(
+            LossInput(
+                positive=to_sets(sessions, positives, self.distance, normalised=True),
+                negative=to_negatives(sessions, negatives, self.distance, normalised=True),
+                positive_negative=between,
+                positive_mask=batch.positive_mask,
+                negative_mask=batch.negative_mask,
+                log_proposal=batch.log_proposal if self.logq else None,
+            )
+        )
+
+
+def objective_of(
+    loss: Loss | MetricLearning, distance: DistanceName, *, logq: bool, dim: int, n_items: int
+) -> Objective:
+    """The objective of a loss config; losses of pytorch-metric-learning are built for ``dim`` and ``n_items``.
+
+    Raises:
+        ConfigError: such a loss cannot be built.
+
+    >>> from nearnext.model.losses import Triplet
+    >>> objective_of(Triplet(), "cosine", logq=False, dim=4, n_items=9).loss
+    Triplet(margin=0.3, swap=False, rank_weights=True, pairing='matched')
+    """
+    built = loss.build(dim, n_items) if isinstance(loss, MetricLearning) else loss
+    return Objective(built, distance, logq)

@@ -1,0 +1,53 @@
+"""What is compared between epochs: how well the network predicts the next item of sessions that were held out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.network import SessionItemNetwork
+from nearnext.retrieval import ExactIndex
+from nearnext.types import IndexArray
+
+__all__ = ["Validation"]
+
+K = 20
+CHUNK = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Every proper prefix of the sessions held out, and the item that comes next, 0 where training does not know it.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> held_out = Validation.of(Sessions.of([["a", "b", "a"]]))
+    >>> len(held_out.prefixes), held_out.targets.tolist()
+    (2, [2, 1])
+    """
+
+    prefixes: Prefixes
+    targets: IndexArray
+
+    @classmethod
+    def of(cls, sessions: Sessions) -> "Validation":
+        """The cases of sessions in the vocabulary of what is learned from."""
+        prefixes = Prefixes.every(sessions)
+        return cls(prefixes, sessions.items[prefixes.ends])
+
+    def measure(self, network: SessionItemNetwork) -> dict[str, float]:
+        """``HitRate@20`` and ``MRR@20`` over all items, none sampled; an unknown next item is a miss."""
+        index = ExactIndex(item_vectors(network), network.distance)
+        training = network.training
+        network.eval()
+        ranks = np.zeros(len(self.targets))
+        for begin in range(0, len(self.targets), CHUNK):
+            rows = slice(begin, begin + CHUNK)
+            vectors, _ = session_vectors(network, self.prefixes.slice(begin, begin + CHUNK))
+            hit = index.search(vectors, K).items == self.targets[rows, np.newaxis]
+            hit &= self.targets[rows, np.newaxis] > 0
+            ranks[rows] = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+        network.train(training)
+        found = ranks > 0
+        return {f"HitRate@{K}": float(found.mean()), f"MRR@{K}": float((found / np.maximum(ranks, 1)).mean())}
