@@ -26,7 +26,7 @@ SMALL: dict[str, Any] = {"layers": (64,), "batch_size": 6, "n_sample": 8, "epoch
 VARIANTS: dict[str, dict[str, Any]] = {
     "cross-entropy": {},
     "without logq": {"logq": 0.0},
-    "dropout": {"dropout_hidden": 0.1, "dropout_embedding": 0.1},
+    "dropout": {"dropout_hidden": 0.1, "dropout_embedding": 0.1, "layers": (128,)},
     "batch negatives only": {"n_sample": 0, "logq": 0.0},
     "bpr-max": {"loss": "bpr-max", "bpreg": 0.5},
     "bpr-max, elu": {"loss": "bpr-max", "elu": 0.5, "bpreg": 0.2},
