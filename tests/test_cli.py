@@ -226,6 +226,26 @@ def test_fit_never_overwrites_what_is_no_model(nearnext: Command, log: Path, tmp
     assert (keep / "cat.jpg").read_bytes() == b"cat"
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("o.toml", "[sknn]\nk = 9\n[vsknn]\nk = 3\n"), ("o.toml", "k = 9\n"), ("o.yaml", "k: 9\n")],
+)
+def test_fit_takes_options_from_a_file(nearnext: Command, log: Path, tmp_path: Path, name: str, text: str):
+    config = tmp_path / name
+    config.write_text(text, "utf-8")
+    done = nearnext("fit", log, "--method", "sknn", "--config", config, "--out", tmp_path / "m")
+    assert done.code == 0, done.err
+    assert json.loads((tmp_path / "m" / "manifest.json").read_text("utf-8"))["params"]["k"] == 9
+
+
+@pytest.mark.parametrize(("name", "text"), [("o.toml", "k = \n"), ("o.yaml", "[1, 2"), ("o.yaml", "- 1\n")])
+def test_files_that_are_no_options_give_one_line(nearnext: Command, log: Path, tmp_path: Path, name: str, text: str):
+    config = tmp_path / name
+    config.write_text(text, "utf-8")
+    done = nearnext("fit", log, "--method", "sknn", "--config", config, "--out", tmp_path / "m")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+
+
 def test_fitting_again_replaces_the_model(nearnext: Command, log: Path, tmp_path: Path):
     for method in ("pop", "markov"):
         assert nearnext("fit", log, "--method", method, "--out", tmp_path / "m").code == 0

@@ -105,6 +105,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
 def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in recommender.state().items()}
     save_file(arrays, folder / STATE)
+    (folder / STATE).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as somebody else
     pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
     manifest = {
         "schema": SCHEMA,

@@ -143,3 +143,13 @@ def test_integer_ids_at_the_end_of_their_range_leave_room_for_decoys():
         refit=lambda _, train: Pop().fit(train),
     )
     assert verdict.passed, verdict.checks
+
+
+def test_a_control_without_any_method_fitted_again_says_so():
+    split = split_at(LOG, N_TRAIN)
+    methods = [(Pop().fit(split.train), 60.0)]
+    verdict = audit_split(split, resplit, methods, refit=lambda _, train: Pop().fit(train))
+    control = verdict.checks[-1]
+    assert control.passed
+    assert "no method was fitted on them" in control.detail
+    assert "not fitted again (60 s)" in verdict.checks[1].detail

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ArtifactError, ConfigError
+from nearnext.errors import ArtifactError, ConfigError, DataError
 from nearnext.experiments import compare as compare_module
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
@@ -131,12 +132,17 @@ def test_damaged_runs_are_refused(tmp_path: Path, damage: str):
         compare(LOG, comparison=COMPARISON, store=store)
 
 
-def test_a_run_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    "failure", [OSError(28, "No space left on device"), SafetensorError("No space left on device")], ids=["os", "file"]
+)
+def test_a_run_that_cannot_be_written_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
+):
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise failure
 
     monkeypatch.setattr("nearnext.experiments.store.save_file", full)
-    with pytest.raises(ArtifactError, match="No space left on device"):
+    with pytest.raises(DataError, match="No space left on device"):
         compare(LOG, comparison=COMPARISON, store=RunStore(tmp_path / "runs"))
     assert list((tmp_path / "runs").iterdir()) == []
 

@@ -1,6 +1,7 @@
 """The laws that every recommender keeps, run over every name in the registry."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,14 +20,14 @@ TRAIN = Sessions.of(
 )
 TEST = Sessions.of([[f"i{(s * 5 + j * 3) % 23}" for j in range(2 + s % 6)] for s in range(40)])
 
-SMALL = {"gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16}}
-"""Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
-
 METRIC_MODELS = ("sml-gru-ncas", "sml-maxpool-triplet", "sml-tagspace-bpr", "sml-weightedpool-pml:multi-similarity")
 """Some of the metric models, of every kind of encoder and loss; the laws of each part have tests of their own."""
 
-TINY = {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu"}
-SMALL |= {name: TINY for name in METRIC_MODELS}
+SMALL: dict[str, dict[str, Any]] = {
+    "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
+    **{name: {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu"} for name in METRIC_MODELS},
+}
+"""Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
 
 every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *METRIC_MODELS]))
 

@@ -5,9 +5,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
+import yaml
 from rich.table import Table
 
 from nearnext.artifact import load_artifact, save_artifact
@@ -56,7 +57,7 @@ __all__ = [
 
 Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500. Repeatable.")]
-Config = Annotated[Path | None, typer.Option(help="TOML file with a table of options for each method.")]
+Config = Annotated[Path | None, typer.Option(help="TOML or YAML file with a table of options for each method.")]
 Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file.")]
 ReportFile = Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")]
@@ -160,11 +161,7 @@ def method_options(
     compared = {canonical_name(name) for name in names}
     options: dict[str, dict[str, Any]] = {}
     if config is not None:
-        try:
-            loaded = tomllib.loads(config.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{config} is not TOML: {error}") from None
-        for name, values in loaded.items():
+        for name, values in _load(config).items():
             if not isinstance(values, dict):
                 raise ConfigError(f"{config}: expected a table for each method, e.g. [vsknn], found '{name}'")
             if canonical_name(name) in compared:
@@ -177,6 +174,32 @@ def method_options(
     return options
 
 
+def _own_options(config: Path | None, method: str) -> dict[str, Any]:
+    """One method's options from a file: its own table where there is one, else the whole file."""
+    if config is None:
+        return {}
+    loaded = _load(config)
+    own = next((values for name, values in loaded.items() if name.lower() == canonical_name(method)), None)
+    if own is None and all(isinstance(values, dict) for values in loaded.values()):
+        return {}
+    return dict(loaded if own is None else own)
+
+
+def _load(config: Path) -> dict[str, Any]:
+    """The content of a TOML or YAML file."""
+    text = config.read_bytes()
+    try:
+        if config.suffix.lower() in (".yaml", ".yml"):
+            loaded: Any = yaml.safe_load(text)
+        else:
+            loaded = tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{config} cannot be read as TOML or YAML: {error}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{config}: expected options by name, found {type(loaded).__name__}")
+    return {str(name): value for name, value in cast("dict[Any, Any]", loaded).items()}
+
+
 @app.command()
 @reads_logs
 def fit(
@@ -185,6 +208,11 @@ def fit(
     out: Annotated[Path, typer.Option(help="Directory to write the model to.")],
     method: Annotated[str, typer.Option(help="Method to fit.")] = "vsknn",
     settings: Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE, e.g. k=500. Repeatable.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Options of a metric model by name: paper or quick.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Directory for a metric model's checkpoints and logs.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
     min_length: MinLength = 2,
     min_support: MinSupport = 1,
     filter_mode: FilterMode = "paper",
@@ -192,7 +220,9 @@ def fit(
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
-    recommender = make_recommender(method, pairs(settings or [], "--set"))
+    given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
+    options = _own_options(config, method) | {name: value for name, value in given.items() if value is not None}
+    recommender = make_recommender(method, options | pairs(settings or [], "--set"))
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
     sessions, event_log = read_log(log, reading)
     provenance = fit_model(recommender, sessions, chosen, reading=asdict(event_log.report), command=command_line())

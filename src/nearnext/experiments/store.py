@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType] - arrays of any type
 
 from nearnext.artifact import versions
+from nearnext.atomic import whole_file
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
@@ -69,7 +69,8 @@ class RunStore:
     Raises:
         ConfigError: the folder cannot be made.
 
-    >>> with TemporaryDirectory() as folder:
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
     ...     print(RunStore(folder).load(RunKey("data", "pop", {}, (20,), 7)))
     None
     """
@@ -111,7 +112,7 @@ class RunStore:
         """Keep a run, whole or not at all.
 
         Raises:
-            ArtifactError: it cannot be written.
+            DataError: it cannot be written.
         """
         arrays = {
             f"{lists}.{name}": np.ascontiguousarray(getattr(getattr(run.evaluation, lists), name))
@@ -132,13 +133,11 @@ class RunStore:
         text = json.dumps(facts, default=str)
         metadata = {"run": text, "sha256": _checksum(json.loads(text), arrays)}
         path = self.path(key)
-        try:
-            with TemporaryDirectory(dir=self.folder, prefix=".unfinished-") as scratch:
-                unfinished = Path(scratch) / path.name
+        with whole_file(path) as unfinished:
+            try:
                 save_file(arrays, unfinished, metadata)
-                unfinished.replace(path)
-        except (OSError, SafetensorError) as error:
-            raise ArtifactError(f"cannot write {path}: {error}; free some space or choose another folder") from error
+            except SafetensorError as error:  # how safetensors says that the disk is full
+                raise OSError(str(error)) from error
         return path
 
 

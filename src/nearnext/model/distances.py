@@ -13,7 +13,7 @@ Paper: d in §3 and §4; cosine is what the experiments use (§4).
 Deviation: ŷ is 1 − d in §3 and d in §4; here a distance is always d, and whoever needs a score turns it round.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
@@ -31,6 +31,25 @@ DISTANCES: tuple[DistanceName, ...] = get_args(DistanceName)
 _SHORTEST = 1e-12
 
 
+class _Normalise(torch.autograd.Function):
+    """x / ‖x‖ with its gradient (g − u (u·g)) / ‖x‖, in half the operations that autograd would take."""
+
+    @staticmethod
+    def forward(ctx: Any, vectors: Tensor) -> Tensor:
+        squared = vectors.square().sum(dim=-1, keepdim=True)
+        long = squared > _SHORTEST**2
+        scale = squared.where(long, 1.0).rsqrt()
+        unit = vectors * scale
+        ctx.save_for_backward(unit, scale, scale.where(long, 0.0))
+        return unit
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        unit, scale, radial_scale = ctx.saved_tensors
+        radial = (unit * gradients[0]).sum(dim=-1, keepdim=True) * radial_scale
+        return torch.addcmul(gradients[0] * scale, unit, radial, value=-1)
+
+
 def l2_normalised(vectors: Tensor) -> Tensor:
     """Vectors of length 1 in the same directions, float32 at least; zero vectors stay zero: [..., D].
 
@@ -39,9 +58,8 @@ def l2_normalised(vectors: Tensor) -> Tensor:
     >>> l2_normalised(torch.tensor([[3.0, 4.0], [0.0, 0.0]])).tolist()
     [[0.6..., 0.8...], [0.0, 0.0]]
     """
-    vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    squared = vectors.square().sum(dim=-1, keepdim=True)
-    return vectors * squared.where(squared > _SHORTEST**2, 1.0).rsqrt()
+    wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
+    return cast("Tensor", _Normalise.apply(wide))
 
 
 def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine") -> Tensor:

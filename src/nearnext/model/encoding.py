@@ -13,6 +13,7 @@ from numba import njit
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.network import SessionItemNetwork
+from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
@@ -34,11 +35,12 @@ def item_vectors(network: SessionItemNetwork) -> ScoreArray:
     (3, 4)
     """
     device = network.item_embedding.weight.device
-    indices = torch.arange(1, network.n_items + 1)
-    training = network.training
+    training, blocks = network.training, list[torch.Tensor]()
     network.eval()
     with torch.inference_mode(), one_thread():
-        blocks = [network.encode_items(part.to(device)).cpu() for part in indices.split(BLOCK_ITEMS)]
+        for begin in range(1, network.n_items + 1, BLOCK_ITEMS):
+            indices = torch.arange(begin, min(begin + BLOCK_ITEMS, network.n_items + 1), device=device)
+            blocks.append(network.encode_items(indices).cpu())
     network.train(training)
     return torch.cat(blocks).numpy()
 
@@ -76,7 +78,7 @@ def session_vectors(
             for at in range(begin, end, BLOCK_ROWS):
                 rows = by_length[at : min(at + BLOCK_ROWS, end)]
                 block = np.resize(clicks[rows, :length], (BLOCK_ROWS, length))
-                encoded = network.encode_sessions(torch.from_numpy(block).to(device, torch.int64))
+                encoded = network.encode_sessions(as_tensor(block).to(device, torch.int64))
                 vectors[rows] = encoded.cpu().numpy()[: len(rows)]
     return vectors, known
 

@@ -8,10 +8,10 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO, cast
 
 from safetensors import SafetensorError, safe_open  # pyright: ignore[reportUnknownVariableType]
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - paths of any type
 from torch import Tensor
 
 from nearnext.errors import ArtifactError, ConfigError
@@ -66,19 +66,26 @@ class RunDirectory:
             ArtifactError: another run uses it, it holds a checkpoint that ``resume`` does not ask for, or it cannot be
                 written.
         """
+        with self._lock():
+            if not resume and (self.path / FILE).exists():
+                raise ArtifactError(f"{self.path} holds the checkpoint of a run; resume it or choose another directory")
+            yield
+
+    def _lock(self) -> TextIO:
+        """The open file whose lock is this run's; closing it, or the end of the process, gives it back."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            with (self.path / LOCK).open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not resume and (self.path / FILE).exists():
-                    raise ArtifactError(
-                        f"{self.path} holds the checkpoint of a run; resume it or choose another directory"
-                    )
-                yield
-        except BlockingIOError as error:
+            lock = (self.path / LOCK).open("w")
+        except OSError as error:
+            raise ArtifactError(f"cannot use {self.path}: {error.strerror}; choose a directory to write to") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
             raise ArtifactError(
                 f"another run is training in {self.path}; wait for it or choose another directory"
             ) from error
+        return lock
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the last checkpoint, in one step.
@@ -97,7 +104,7 @@ class RunDirectory:
             fresh.replace(target)
         except (OSError, SafetensorError) as error:
             fresh.unlink(missing_ok=True)
-            kept = "the one before it is kept" if target.exists() else "there is none yet"
+            kept = "the one before it is kept" if target.exists() else "there is none before it"
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             if isinstance(error, SafetensorError) and f"os error {errno.ENOSPC}" in reason:
                 reason = os.strerror(errno.ENOSPC)
@@ -113,9 +120,9 @@ class RunDirectory:
         if not file.is_file():
             raise ArtifactError(f"{self.path} holds no checkpoint to resume from; train without resume")
         try:
-            with safe_open(file, framework="pt") as opened:
+            with cast("Any", safe_open)(file, framework="pt") as opened:
                 header: Any = json.loads(opened.metadata()["nearnext"])
-                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+                tensors: dict[str, Tensor] = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             schema, identity, progress = header["schema"], header["identity"], header["progress"]
         except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise ArtifactError(f"{file} is damaged ({error}); remove it and train again") from error

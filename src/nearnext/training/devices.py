@@ -1,7 +1,9 @@
 """Where training computes: the CPU or an accelerator, in one process or in several, in 32 bits or with bf16."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +48,7 @@ class Devices:
         # accelerate takes a second to import and is needed here alone.
         from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu")
+        state: Any = PartialState(cpu=device == "cpu")
         place = torch.device("cpu") if device == "cpu" else state.device
         return cls(place, precision, state.process_index, state.num_processes)
 
@@ -59,10 +61,16 @@ class Devices:
         """Layers computed with bf16 inside, where that is the precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
+    def mean_figures(self, figures: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each figure over the processes."""
+        values = torch.tensor(list(figures.values()), dtype=torch.float64, device=self.device)
+        return {name: float(value) for name, value in zip(figures, self.mean(values), strict=True)}
+
     def mean(self, tensor: Tensor) -> Tensor:
         """The mean of a tensor over the processes."""
         if self.n_processes == 1:
             return tensor
-        from accelerate.utils import reduce
+        from accelerate import utils
 
-        return reduce(tensor, reduction="mean")  # pyright: ignore[reportReturnType] - a tensor gives a tensor
+        untyped: Any = utils
+        return untyped.reduce(tensor, reduction="mean")

@@ -1,10 +1,9 @@
 """The training loop: epochs of batches, validation, schedule, checkpoints; the best weights are what remains."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +11,7 @@ from torch import Tensor
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.model.network import SessionItemNetwork
+from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.model.threads import one_thread
 from nearnext.progress import Advance, track
 from nearnext.sampling import Batch, NeighbourPositives, Sampler
@@ -115,26 +115,19 @@ def train(
     [1, 2, 3]
     """
     devices = Devices.find(config.device, config.precision)
-    with _locked(run, resume), one_thread(), _own_randomness(devices):
+    with _locked(run if devices.main else None, resume), one_thread(), own_randomness(devices.device):
         loop = _Loop(network.to(devices.device), objective, examples, config, devices, run)
         with open_log(run.path if run and devices.main else None) as log, deferred_interrupt(run is not None) as stop:
             return loop.run(loop.resumed() if resume and run else None, log, stop)
 
 
 @contextmanager
-def _locked(run: RunDirectory | None, resume: bool) -> Iterator[None]:
+def _locked(run: RunDirectory | None, resume: bool) -> Generator[None]:
     if run is None:
         yield
     else:
         with run.locked(resume=resume):
             yield
-
-
-@contextmanager
-def _own_randomness(devices: Devices) -> Iterator[None]:
-    """Draws inside leave torch's generators outside as they were."""
-    with torch.random.fork_rng([devices.device] if devices.device.type == "cuda" else []):
-        yield
 
 
 class _Loop:
@@ -183,7 +176,7 @@ class _Loop:
             advance(n_done * config.batch_size)
             for batch in batches:
                 # Seeded step by step, a run that resumes anywhere draws what it would have drawn.
-                torch.manual_seed((self._examples.seed * SEED_STEP + schedule.epoch * self._n_batches + n_done) % 2**63)
+                seed_draws(self._examples.seed * SEED_STEP + schedule.epoch * self._n_batches + n_done)
                 total += self._trainer.step(self._read(batch), schedule.learning_rate)
                 n_done += 1
                 advance(config.batch_size)
@@ -206,8 +199,9 @@ class _Loop:
         advance.describe(f"epoch {schedule.epoch + 1}, loss {loss:.4f}")
 
     def _validated(self, progress: _Progress, loss: float, begin: float) -> _Progress:
-        metrics = {} if self._examples.validation is None else self._examples.validation.measure(self._network)
-        metrics = {name: float(self._devices.mean(torch.tensor(value))) for name, value in metrics.items()}
+        held_out = self._examples.validation
+        # The processes agree on each figure, so that they agree on what comes next.
+        metrics = {} if held_out is None else self._devices.mean_figures(held_out.measure(self._network))
         before = progress.schedule
         after = before.step(metrics.get(f"{self._config.validation_metric}@{K}"), self._config)
         if after.best_epoch == after.epoch:
@@ -245,8 +239,8 @@ class _Loop:
             for name, tensor in checkpoint.tensors.items()
             if name.startswith("best.")
         }
-        found: Mapping[str, Any] = checkpoint.progress
-        return _Progress(**{**found, "schedule": Schedule(**found["schedule"])})
+        found = dict(checkpoint.progress)
+        return _Progress(Schedule(**found.pop("schedule")), **found)
 
 
 def _summary(figures: Epoch) -> str:

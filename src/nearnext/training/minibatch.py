@@ -7,6 +7,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from nearnext.model.tensors import as_tensor
 from nearnext.sampling import Batch
 from nearnext.types import IndexArray, Int64Array
 
@@ -108,7 +109,7 @@ class BatchReader:
         )
 
     def _tensor(self, array: "np.typing.NDArray[np.generic]") -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)
+        return as_tensor(array).to(self._device)
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ import torch
 from numba import njit
 from torch import Tensor
 
+from nearnext.model.tensors import as_tensor
 from nearnext.types import FloatArray, Int64Array, ScoreArray
 
 __all__ = ["BETAS", "EPSILON", "RowAdam", "TableOptimiser", "WholeAdam"]
@@ -77,7 +78,7 @@ class WholeAdam:
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:  # noqa: D102
         self._adam.param_groups[0]["lr"] = learning_rate
         self._table.grad = torch.zeros_like(self._table).index_copy_(0, rows, gradient)
-        self._adam.step()
+        self._adam.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
         self._table.grad = None
 
     def settle(self, learning_rate: float) -> None:
@@ -120,7 +121,7 @@ class RowAdam:
         values = np.empty((len(rows), self._table.shape[1]), dtype=self._table.dtype)
         arrays = (self._table, self._mean, self._square, self._moved)
         _catch_up(*arrays, rows.numpy(), self._steps, learning_rate, self._ahead, values)
-        return torch.from_numpy(values)
+        return as_tensor(values)
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:  # noqa: D102
         self._steps += 1
@@ -130,11 +131,11 @@ class RowAdam:
     def settle(self, learning_rate: float) -> None:  # noqa: D102
         waiting = np.flatnonzero(self._moved < self._steps)
         for begin in range(0, len(waiting), 4096):
-            self.read(torch.from_numpy(waiting[begin : begin + 4096]), learning_rate)
+            self.read(as_tensor(waiting[begin : begin + 4096]), learning_rate)
 
     def state(self) -> dict[str, Tensor]:  # noqa: D102
         arrays = {"mean": self._mean, "square": self._square, "moved": self._moved, "steps": np.array(self._steps)}
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return {name: as_tensor(array) for name, array in arrays.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:  # noqa: D102
         self._mean[:], self._square[:] = state["mean"].numpy(), state["square"].numpy()

@@ -1,6 +1,7 @@
 """One step of training: rows of the embedding tables, network, distances, loss, gradients, Adam."""
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -55,9 +56,10 @@ class Trainer:
         leaves = {name: values.requires_grad_() for name, values in rows.items()}
         loss = self._loss(batch, leaves)
         learned = [*leaves.values(), *self._layers.values()]
+        found = cast("Sequence[Tensor | None]", torch.autograd.grad(loss, learned, allow_unused=True))
         gradients = [
             torch.zeros_like(parameter) if gradient is None else self._devices.mean(gradient)
-            for parameter, gradient in zip(learned, torch.autograd.grad(loss, learned, allow_unused=True), strict=True)
+            for parameter, gradient in zip(learned, found, strict=True)
         ]
         if self._clip:
             norm = nn.utils.get_total_norm(gradients)
@@ -85,7 +87,7 @@ class Trainer:
         for parameter, gradient in zip(self._layers.values(), gradients, strict=True):
             parameter.grad = gradient
         self._adam.param_groups[0]["lr"] = learning_rate
-        self._adam.step()
+        self._adam.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
         self._adam.zero_grad()
 
     def settle(self, learning_rate: float) -> None:
@@ -99,7 +101,7 @@ class Trainer:
         for name, adam in self._table_adams.items():
             state |= {f"adam.{name}.{part}": tensor for part, tensor in adam.state().items()}
         for name, parameter in self._layers.items():
-            moments = self._adam.state[parameter] if self._adam else {}
+            moments: dict[str, Tensor] = self._adam.state[parameter] if self._adam else {}
             state |= {f"adam.{name}.{part}": tensor for part, tensor in moments.items()}
         return {name: tensor.detach() for name, tensor in state.items()}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
@@ -22,7 +22,6 @@ FULL: Mapping[str, Mapping[str, Any]] = {"sml": {"preset": "paper"}, "gru4rec": 
 
 SIZES: Mapping[str, str] = {
     "dim": "dimension",
-    "layers": "layers of",
     "epochs": "epochs at most",
     "batch_size": "batches of",
     "n_sample": "extra negatives",
@@ -144,19 +143,17 @@ def compare_entries(
 def size_notes(result: Result) -> list[str]:
     """Which preset was run, and how large the trained methods are in it.
 
-    >>> size_notes({"protocol": {"preset": "paper"}, "methods": [{"name": "pop", "params": {}}]})
-    ['full preset']
+    >>> method = {"name": "sml-gru-ncas", "params": {"dim": 400, "epochs": 150}}
+    >>> size_notes({"protocol": {"preset": "paper"}, "methods": [method]})
+    ['full preset; sml-gru-ncas: dimension 400, epochs at most 150']
     """
     by_size: dict[str, list[str]] = {}
     for method in result["methods"]:
-        sizes = [f"{what} {_plain(method['params'][name])}" for name, what in SIZES.items() if name in method["params"]]
+        params = method["params"]
+        sizes = [f"{what} {params[name]}" for name, what in SIZES.items() if name in params]
         if sizes:
             by_size.setdefault(", ".join(sizes), []).append(called(method))
     quick = result["protocol"]["preset"] == "quick"
     told = [f"{', '.join(labels)}: {sizes}" for sizes, labels in by_size.items()]
     head = "QUICK preset, smaller and trained for less long than in the paper" if quick else "full preset"
     return ["; ".join([head, *told])]
-
-
-def _plain(value: Any) -> str:
-    return ", ".join(map(str, cast("Sequence[Any]", value))) if isinstance(value, (tuple, list)) else str(value)

@@ -17,6 +17,7 @@ from nearnext.model.encoding import item_vectors, session_vectors
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, MetricLearning
 from nearnext.model.network import SessionItemNetwork
+from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import require_at_least
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.metric.options import name_of_parts, options_of_parts
@@ -43,8 +44,8 @@ class MetricRecommender(Recommender):
 
     Scores are 2 − d for the cosine distance d, −d for the Euclidean ones, as 32-bit floats. The last part of the given
     sessions is held out to choose the best epoch; items that occur only there have no embedding, and are listed after
-    all others, by popularity. Without two clicks in a session and two items there is nothing to learn: then all lists
-    are those of popularity, and ``note`` says so.
+    all others, by popularity. From sessions that give no example (each of one click, or one item in all) nothing can be
+    learned: then all lists are those of popularity, and ``note`` says so.
 
     Attributes:
         encoder: session encoder φ.
@@ -150,15 +151,10 @@ class MetricRecommender(Recommender):
         self.note, self.history, self.network = "", [], None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         learned, validation = self._held_out(sessions)
-        if learned.n_items < 2 or not np.any(learned.lengths > 1):  # noqa: PLR2004 - a positive and a negative
-            self.note = (
-                "nothing to learn from: it takes a session of 2 clicks and 2 items; lists are those of popularity"
-            )
-            return
         neighbours = prepare_neighbour_positives(learned) if self.sampler.needs_neighbours else None
         examples = Examples(learned, self.sampler, neighbours, validation, self.seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with own_randomness():
+            seed_draws(self.seed)
             network = self._network(learned.n_items)
             objective = objective_of(
                 self.loss, self.distance, logq=self.logq, dim=self.encoder.dim, n_items=learned.n_items
@@ -168,7 +164,11 @@ class MetricRecommender(Recommender):
             run = RunDirectory(
                 Path(self.directory), {**self.params(), "method": self.name, "data": sessions.fingerprint()}
             )
-        self.history = train(network, objective, examples, self.training, run=run, resume=self.resume)
+        try:
+            self.history = train(network, objective, examples, self.training, run=run, resume=self.resume)
+        except DataError as error:
+            self.note = f"nothing was learned, all lists are by popularity: {error}"
+            return
         self._adopt(network.cpu(), sessions.vocabulary.encode(learned.vocabulary.ids))
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Validation | None]:
@@ -188,7 +188,7 @@ class MetricRecommender(Recommender):
         for name in TABLES:
             if name in weights:
                 rows = torch.zeros(len(self.vocabulary) + 1, self.encoder.dim)
-                rows[torch.from_numpy(indices.astype(np.int64))] = weights[name][1:]
+                rows[as_tensor(indices.astype(np.int64))] = weights[name][1:]
                 weights[name] = rows
         whole.load_state_dict(weights)
         self.trained[indices] = True
@@ -214,7 +214,7 @@ class MetricRecommender(Recommender):
             for row in state["history"]
         ]
         weights = {
-            name.removeprefix("network."): torch.from_numpy(array.copy())
+            name.removeprefix("network."): as_tensor(array.copy())
             for name, array in state.items()
             if name.startswith("network.")
         }

@@ -1,0 +1,217 @@
+"""The laws of training, over every session encoder and every loss."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.model.distances import DistanceName
+from nearnext.model.encoders import ENCODERS, encoder_named
+from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.items import ItemTower
+from nearnext.model.losses import LOSSES, loss_named
+from nearnext.model.network import SessionItemNetwork
+from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
+from nearnext.sampling import EveryPrefix, InBatch, PositiveNegative, Sampler, SlidingWindow, Uniform
+from nearnext.training.config import TrainingConfig
+from nearnext.training.devices import Devices
+from nearnext.training.loop import Examples, train
+from nearnext.training.minibatch import BatchReader
+from nearnext.training.objective import Objective, objective_of
+from nearnext.training.trainer import Trainer
+from nearnext.training.validation import Validation
+
+DIM, ITEMS = 6, 7
+LOG = Sessions.of([[f"i{(s + j * j) % ITEMS}" for j in range(2 + s % 4)] for s in range(40)])
+CPU = Devices(torch.device("cpu"))
+
+every_encoder = pytest.mark.parametrize("encoder", sorted(ENCODERS))
+every_loss = pytest.mark.parametrize(
+    "loss", [*sorted(LOSSES), "pml:multi-similarity", "pml:proxy-nca", "pml:triplet-margin+batch-hard"]
+)
+
+
+def network_of(encoder: str, *, n_items: int = LOG.n_items, common: bool = True, hidden: int = 0, **options: object):
+    known = {field.name for field in fields(ENCODERS[encoder])}
+    sizes = options or {"hidden": DIM, "filters": 5}
+    config = encoder_named(encoder, dim=DIM, **{name: value for name, value in sizes.items() if name in known})
+    with own_randomness():
+        seed_draws(1)
+        return SessionItemNetwork(n_items, ItemTower(DIM, hidden), config, common_embedding=common)
+
+
+def weights_of(network: SessionItemNetwork) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def built(loss: str, distance: DistanceName = "cosine") -> Objective:
+    with own_randomness():
+        seed_draws(5)
+        return objective_of(loss_named(loss), distance, logq=False, dim=DIM, n_items=LOG.n_items)
+
+
+def trained(
+    encoder: str, loss: str = "ncas", *, sampler: Sampler | None = None, seed: int = 3, **options: object
+) -> Mapping[str, Tensor]:
+    network = network_of(encoder, dropout=0.3)
+    objective = built(loss)
+    config = TrainingConfig(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "device": "cpu", **options})  # pyright: ignore[reportArgumentType]
+    train(network, objective, Examples(LOG, sampler or PositiveNegative(), seed=seed), config)
+    return weights_of(network)
+
+
+def one_step(network: SessionItemNetwork, loss: str, sampler: Sampler | None = None) -> dict[str, Tensor]:
+    """Where a step on a batch with every item changes each parameter of network and loss."""
+    trainer = Trainer(network, built(loss), CPU)
+    before = {name: tensor.clone() for name, tensor in trainer.state().items() if name.startswith("weight.")}
+    batch = next((sampler or PositiveNegative(fill="repeat")).epoch(LOG, 0, 7, batch_size=LOG.n_sessions))
+    assert float(trainer.step(BatchReader(LOG.n_items, CPU.device)(batch), 0.01)) > 0
+    trainer.settle(0.01)
+    after = trainer.state()
+    return {name.removeprefix("weight."): (before[name] != after[name]) for name in before}
+
+
+@every_loss
+@every_encoder
+def test_one_step_changes_every_trainable_parameter(encoder: str, loss: str):
+    changed = one_step(network_of(encoder, common=False, hidden=5), loss)
+    assert {name for name, where in changed.items() if not where.any()} == set()
+    for table in ("item_embedding.weight", "click_embedding.weight"):
+        assert changed[table][1:].any(dim=1).all(), table
+        assert not changed[table][0].any(), "padding is not trained"
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        EveryPrefix(n_positives=8),
+        EveryPrefix(negatives=Uniform(n_negatives=2), unit="session"),
+        PositiveNegative(negatives=InBatch(extra=8)),
+        SlidingWindow(window=2),
+    ],
+)
+def test_one_step_changes_every_parameter_whatever_the_sampler(sampler: Sampler):
+    changed = one_step(network_of("gru", hidden=5), "ncas", sampler)
+    assert all(where.any() for where in changed.values())
+
+
+@every_encoder
+def test_the_same_seed_gives_the_same_weights(encoder: str):
+    one, other = trained(encoder), trained(encoder)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@every_loss
+def test_the_same_seed_gives_the_same_weights_with_every_loss(loss: str):
+    one, other = trained("maxpool", loss), trained("maxpool", loss)
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_another_seed_gives_other_weights():
+    assert not torch.equal(trained("gru")["item_embedding.weight"], trained("gru", seed=4)["item_embedding.weight"])
+
+
+def test_training_leaves_the_generator_of_torch_as_it_was():
+    with own_randomness():
+        seed_draws(11)
+        expected = torch.rand(3)
+        seed_draws(11)
+        trained("gru")
+        assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_longer_padding_of_the_prefixes_changes_no_weight():
+    short, long = (trained("gru", sampler=PositiveNegative(max_length=length)) for length in (5, 15))
+    assert all(torch.equal(short[name], long[name]) for name in short)
+
+
+@every_encoder
+def test_a_session_is_encoded_alike_in_any_company(encoder: str):
+    network = network_of(encoder, n_items=50).eval()
+    rng = np.random.default_rng(0)
+    clicks = [rng.integers(0, 51, length).astype(np.int32) for length in rng.integers(0, 25, 150)]
+    whole, known = session_vectors(network, Prefixes.of(clicks))
+    alone = np.concatenate([session_vectors(network, Prefixes.of([one]))[0] for one in clicks[:40]])
+    assert np.array_equal(whole[:40], alone)
+    assert known.tolist() == [min(15, int(np.count_nonzero(one))) for one in clicks]
+
+
+@every_encoder
+def test_encoding_for_ranking_agrees_with_the_network(encoder: str):
+    network = network_of(encoder).eval()
+    clicks = np.array([3, 0, 1, 7], np.int32)
+    with torch.inference_mode():
+        expected = network.encode_sessions(torch.tensor([[3, 0, 1, 7]]))[0].numpy()
+        items = network.encode_items().numpy()
+    np.testing.assert_allclose(session_vectors(network, Prefixes.of([clicks]))[0][0], expected, atol=1e-6)
+    np.testing.assert_allclose(item_vectors(network), items, atol=1e-6)
+
+
+def scripted(metrics: list[float], monkeypatch: pytest.MonkeyPatch) -> Validation:
+    """A validation part whose figures are these, epoch by epoch."""
+    left = iter(metrics)
+
+    def measure(self: Validation, network: SessionItemNetwork) -> dict[str, float]:  # noqa: ARG001 - as the real one
+        return {"HitRate@20": next(left), "MRR@20": 0.0}
+
+    monkeypatch.setattr(Validation, "measure", measure)
+    return Validation.of(LOG)
+
+
+@every_encoder
+def test_the_best_epoch_is_what_remains_not_the_last(encoder: str, monkeypatch: pytest.MonkeyPatch):
+    objective = built("ncas")
+    config = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, lowerings=9, device="cpu")
+    ends: list[Mapping[str, Tensor]] = []
+    for metrics in ([0.2, 0.4, 0.3, 0.1], [0.2, 0.4, 0.5, 0.6]):
+        network = network_of(encoder)
+        examples = Examples(LOG, PositiveNegative(), validation=scripted(metrics, monkeypatch))
+        history = train(network, objective, examples, config)
+        assert [epoch["HitRate@20"] for epoch in history] == metrics
+        ends.append(weights_of(network))
+    stopped = network_of(encoder)
+    examples = Examples(LOG, PositiveNegative(), validation=scripted([0.2, 0.4], monkeypatch))
+    train(stopped, objective, examples, TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01, device="cpu"))
+    assert all(torch.equal(ends[0][name], tensor) for name, tensor in weights_of(stopped).items())
+    assert not torch.equal(ends[0]["item_embedding.weight"], ends[1]["item_embedding.weight"])
+
+
+@every_loss
+def test_training_lowers_the_loss(loss: str):
+    network = network_of("avgpool")
+    objective = built(loss)
+    config = TrainingConfig(epochs=12, batch_size=8, learning_rate=0.02, device="cpu")
+    history = train(network, objective, Examples(LOG, PositiveNegative(fill="repeat")), config)
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+@pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
+def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName):
+    """The short table of a batch gives the step that the whole tables give, computed here without it."""
+    config = encoder_named("gru", dim=DIM, hidden=DIM)
+    with own_randomness():
+        seed_draws(2)
+        network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), config, distance=distance)
+    reference = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), config, distance=distance)
+    reference.load_state_dict(network.state_dict())
+    objective = built("triplet", distance)
+    batch = next(PositiveNegative().epoch(LOG, 0, 7, batch_size=5))
+    reader = BatchReader(LOG.n_items, CPU.device)
+    minibatch = reader(batch)
+    trainer = Trainer(network, objective, CPU)
+    adam = torch.optim.Adam(reference.parameters(), lr=0.01)
+    for _ in range(3):
+        trainer.step(minibatch, 0.01)
+        candidates = torch.cat([minibatch.positive_indices.flatten(), minibatch.negative_indices.flatten()])
+        sessions, items = reference(as_tensor(batch.prefixes), candidates)
+        adam.zero_grad()
+        objective(sessions, items, minibatch).backward()
+        adam.step()
+    trainer.settle(0.01)
+    for name, tensor in reference.state_dict().items():
+        np.testing.assert_allclose(network.state_dict()[name].numpy(), tensor.numpy(), atol=2e-4, err_msg=name)
