@@ -23,7 +23,7 @@ demo: $(READY)
 	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --json $(OUT)/result.json --report $(OUT)/report.html
 	@echo
 	@echo "The report lies in $(OUT)/report.html: open it in a browser."
-	@echo "Ask the model:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00001$(comma)sku-00007) --k 5"
+	@echo "Ask the model:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00007$(comma)sku-01144) --k 5"
 
 test: $(READY)
 	$(BIN)/python -m pytest -q
