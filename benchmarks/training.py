@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 
+from nearnext.data.events import read_events
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessionise import read_sessions, sessionise
 from nearnext.data.sessions import Sessions
@@ -149,7 +150,7 @@ def read_logs() -> tuple[Sessions, Sessions]:
         part = Path(folder) / "rsc15_64"
         split = split_parts(read_sessions(part / "train.parquet"), read_sessions(part / "test.parquet"))
     else:
-        split = split_last(sessionise(generate(SyntheticShop(sessions=100_000, items=17_000))))
+        split = split_last(sessionise(read_events(generate(SyntheticShop(sessions=100_000, items=17_000)))))
     return split.train, split.test
 
 

@@ -18,6 +18,7 @@ from nearnext.experiments.paper.table2 import table2_result
 from nearnext.experiments.paper.table3 import ENCODERS, VARIANTS, Variant, table3_result
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
+from nearnext.recommenders.registry import make_recommender
 
 LOG = Sessions.of([[f"i{(s * 7 + j * j * (1 + s % 3)) % 97}" for j in range(2 + s % 4)] for s in range(400)])
 CLASSICAL = TABLE_2_LINEUP[:5]
@@ -185,6 +186,23 @@ def test_presets_reach_trained_methods_only_and_are_named():
     result = table2_result(LOG, entries=CLASSICAL[:1], setting=Setting(quick=True, replicates=20))
     assert result["protocol"]["preset"] == "quick"
     assert any(note.startswith("QUICK preset") for note in ours(result)["notes"])
+
+
+def test_the_metric_models_are_trained_as_the_preset_says():
+    rnn, tagspace = (Entry("", name) for name in ("sml-gru-ncas", "sml-tagspace-ncas"))
+    assert Setting(quick=True, seed=3).options_of(rnn) == {"seed": 3, "preset": "quick"}
+    assert Setting(seed=3).options_of(rnn) == {"seed": 3, "preset": "paper"}
+    assert Setting(quick=True, seed=3).options_of(tagspace) == {"seed": 3, "preset": "quick", "filters": 128}
+
+
+def test_every_row_of_every_table_can_be_made():
+    for setting in (Setting(), Setting(quick=True)):
+        for entry in TABLE_2_LINEUP:
+            assert make_recommender(entry.name, setting.options_of(entry)).name == entry.name
+        for variant in VARIANTS:
+            for name in ENCODERS.values():
+                params = make_recommender(name, setting.options_of(Entry("", name, variant.options))).params()
+                assert {option: params[option] for option in variant.options} == variant.options
 
 
 def test_own_options_overrule_the_preset():

@@ -25,7 +25,7 @@ METRIC_MODELS = ("sml-gru-ncas", "sml-maxpool-triplet", "sml-tagspace-bpr", "sml
 
 SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
-    **{name: {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu"} for name in METRIC_MODELS},
+    **{name: {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"} for name in METRIC_MODELS},
 }
 """Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
 

@@ -21,7 +21,14 @@ from nearnext.sampling import NEGATIVES, SAMPLERS, InBatch, PositiveNegative, Sl
 from nearnext.training.config import TrainingConfig
 
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(60)])
-TINY: dict[str, Any] = {"dim": 6, "epochs": 2, "batch_size": 16, "device": "cpu", "learning_rate": 0.01}
+TINY: dict[str, Any] = {
+    "preset": "quick",
+    "dim": 6,
+    "epochs": 2,
+    "batch_size": 16,
+    "device": "cpu",
+    "learning_rate": 0.01,
+}
 PREFIXES = Prefixes.every(LOG)
 
 
@@ -147,9 +154,9 @@ def test_parts_chosen_by_name_are_the_parts_of_python():
         ("sml-gru-hinge", {}, "unknown method 'sml-gru-hinge'; known: sml-"),
         ("sml-gru", {}, "unknown method 'sml-gru'; known: sml-"),
         ("sml-gru-pml:nope", {}, "unknown metric-learning loss 'nope'; known: angular"),
-        ("sml-gru-ncas", {"preset": "huge"}, "unknown preset 'huge'; known: paper, quick"),
+        ("sml-gru-ncas", {"preset": "huge"}, "unknown preset 'huge'; known: paper, quick, tuned"),
         ("sml-gru-ncas", {"margin": 1}, "sml-gru-ncas has no option 'margin'; known: "),
-        ("sml-gru-ncas", {"window": 3}, "window is no option of sampler 'positive-negative' with negatives 'uniform'"),
+        ("sml-gru-ncas", {"window": 3}, "window is no option of sampler 'every-prefix' with negatives 'in-batch'"),
         ("sml-gru-ncas", {"sampler": "walk"}, "unknown sampler 'walk'; known: positive-negative"),
         ("sml-gru-ncas", {"dim": "wide"}, "sml-gru-ncas: dim cannot be 'wide'"),
         ("sml-gru-ncas", {"dim": 0}, "dim must be a whole number of at least 1, found 0"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pytest
@@ -49,10 +50,12 @@ def weights_of(network: SessionItemNetwork) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def built(loss: str, distance: DistanceName = "cosine") -> Objective:
+def built(loss: str, distance: DistanceName = "cosine", **options: Any) -> Objective:
     with own_randomness():
         seed_draws(5)
-        return objective_of(loss_named(loss), distance, logq=False, dim=DIM, n_items=LOG.n_items)
+        known = {field.name for field in fields(LOSSES[loss])} if loss in LOSSES else set[str]()
+        config = loss_named(loss, **{name: value for name, value in options.items() if name in known})
+        return objective_of(config, distance, logq=False, dim=DIM, n_items=LOG.n_items)
 
 
 def trained(
@@ -65,9 +68,11 @@ def trained(
     return weights_of(network)
 
 
-def one_step(network: SessionItemNetwork, loss: str, sampler: Sampler | None = None) -> dict[str, Tensor]:
+def one_step(
+    network: SessionItemNetwork, loss: str, sampler: Sampler | None = None, **options: Any
+) -> dict[str, Tensor]:
     """Where a step on a batch with every item changes each parameter of network and loss."""
-    trainer = Trainer(network, built(loss), CPU)
+    trainer = Trainer(network, built(loss, **options), CPU)
     before = {name: tensor.clone() for name, tensor in trainer.state().items() if name.startswith("weight.")}
     batch = next((sampler or PositiveNegative(fill="repeat")).epoch(LOG, 0, 7, batch_size=LOG.n_sessions))
     assert float(trainer.step(BatchReader(LOG.n_items, CPU.device)(batch), 0.01)) > 0
@@ -215,3 +220,11 @@ def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName
     trainer.settle(0.01)
     for name, tensor in reference.state_dict().items():
         np.testing.assert_allclose(network.state_dict()[name].numpy(), tensor.numpy(), atol=2e-4, err_msg=name)
+
+
+@every_loss
+def test_negatives_shared_in_the_batch_work_with_every_loss(loss: str):
+    changed = one_step(
+        network_of("maxpool"), loss, EveryPrefix(n_positives=1, negatives=InBatch(extra=8)), pairing="all"
+    )
+    assert all(where.any() for where in changed.values())

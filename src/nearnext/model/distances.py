@@ -59,7 +59,7 @@ def l2_normalised(vectors: Tensor) -> Tensor:
     [[0.6..., 0.8...], [0.0, 0.0]]
     """
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
-    return cast("Tensor", _Normalise.apply(wide))
+    return cast("Any", _Normalise).apply(wide)
 
 
 def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine") -> Tensor:

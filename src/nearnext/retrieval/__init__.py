@@ -1,4 +1,4 @@
-"""Nearest items to session embeddings, behind one `Index` protocol; numpy arrays, no tensors."""
+"""Nearest items to session embeddings, behind one `Index` protocol; arrays in, arrays out."""
 
 from nearnext.retrieval.exact import ExactIndex
 from nearnext.retrieval.index import Index, Neighbours

@@ -2,22 +2,22 @@
 
 A list must not depend on the company in which it is computed, to the last bit. Matrix products give no such promise,
 so they only propose: whatever could be among the k nearest, given the rounding of 32-bit sums, is scored again in
-64 bits, term by term.
+64 bits, term by term. Products take one thread: whoever ranks in several threads of its own gains no more from theirs.
 """
 
-from typing import Literal
-
 import numpy as np
+import torch
 from numba import njit
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
+from nearnext.model.distances import DistanceName
+from nearnext.model.tensors import as_tensor
+from nearnext.model.threads import one_thread
 from nearnext.retrieval.index import Neighbours
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["DistanceName", "ExactIndex"]
-
-DistanceName = Literal["cosine", "euclidean", "squared_euclidean"]
+__all__ = ["ExactIndex"]
 
 COSINE, EUCLIDEAN, SQUARED = range(3)
 KINDS = {"cosine": COSINE, "euclidean": EUCLIDEAN, "squared_euclidean": SQUARED}
@@ -57,6 +57,7 @@ class ExactIndex:
             raise ConfigError(f"expected finite item embeddings [I, D], found {list(vectors.shape)}; train again")
         self._kind = KINDS[distance]
         self._vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+        self._transposed = as_tensor(self._vectors).T
         self._squares = np.einsum("id,id->i", self._vectors, self._vectors, dtype=np.float64)
         self._longest = float(np.sqrt(self._squares.max()))
 
@@ -94,7 +95,8 @@ class ExactIndex:
         for begin in range(0, len(queries), n_rows):
             rows = slice(begin, min(begin + n_rows, len(queries)))
             proposed = block[: rows.stop - begin]
-            np.matmul(queries[rows], self._vectors.T, out=proposed)
+            with one_thread():
+                torch.mm(as_tensor(queries[rows]), self._transposed, out=as_tensor(proposed))
             if len(lengths):
                 proposed -= lengths
             _select(

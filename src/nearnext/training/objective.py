@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from nearnext.model.distances import DistanceName, all_pairs, to_sets
@@ -46,18 +47,22 @@ class Objective:
         n_positives = batch.positives.numel()
         positives = items[:n_positives].view(*batch.positives.shape, -1)  # [B, P, D]
         negatives = items[n_positives:].view(*batch.negatives.shape, -1)  # [B, N, D] or [N, D]
+        shared = negatives.ndim == 2  # noqa: PLR2004
         if isinstance(self.loss, MetricLearningLoss):
-            each = (len(batch), -1, -1)
+            mask = batch.negative_mask
+            if shared:
+                # To this loss every item is there for every session: shared negatives are given once, with the first.
+                mask = torch.zeros_like(mask)
+                mask[0] = batch.negative_indices > 0
             return self.loss(
                 sessions,
                 positives,
-                negatives.expand(each) if negatives.ndim == 2 else negatives,  # noqa: PLR2004 - shared
+                negatives.expand(len(batch), -1, -1) if shared else negatives,
                 positive_mask=batch.positive_mask,
-                negative_mask=batch.negative_mask,
+                negative_mask=mask,
                 positive_indices=batch.positive_indices,
-                negative_indices=batch.negative_indices.expand(batch.negative_mask.shape),
+                negative_indices=batch.negative_indices.expand(mask.shape),
             )
-        shared = negatives.ndim == 2  # noqa: PLR2004
         # The network's towers end in an L2 normalisation where the distance is the cosine.
         to_negatives = all_pairs if shared else to_sets
         between = None

@@ -17,11 +17,15 @@ __all__ = ["TABLE_2_LINEUP", "Entry", "K", "Setting", "chosen_entries", "compare
 K = 20
 """List length of every table of the paper."""
 
-QUICK: Mapping[str, Mapping[str, Any]] = {"sml": {"preset": "quick"}, "gru4rec": {"epochs": 3}}
-FULL: Mapping[str, Mapping[str, Any]] = {"sml": {"preset": "paper"}, "gru4rec": {}}
+Preset = Mapping[str, Mapping[str, Any]]
+
+QUICK: Preset = {"sml": {"preset": "quick"}, "sml-tagspace": {"filters": 128}, "gru4rec": {"epochs": 3}}
+FULL: Preset = {"sml": {"preset": "paper"}}
+"""Options by the first words of a method's name."""
 
 SIZES: Mapping[str, str] = {
     "dim": "dimension",
+    "filters": "filters",
     "epochs": "epochs at most",
     "batch_size": "batches of",
     "n_sample": "extra negatives",
@@ -43,10 +47,14 @@ class Entry:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    @property
-    def family(self) -> str:
-        """The first word of the name: ``sml`` of ``sml-gru-ncas``."""
-        return self.name.partition("-")[0]
+    def options_in(self, preset: Preset) -> dict[str, Any]:
+        """What a preset gives this method.
+
+        >>> Entry("SML-RNN-NCAS", "sml-gru-ncas").options_in({"sml": {"dim": 8}, "sml-gru": {"layers": 2}})
+        {'dim': 8, 'layers': 2}
+        """
+        fitting = [options for words, options in preset.items() if f"{self.name}-".startswith(f"{words}-")]
+        return {option: value for options in fitting for option, value in options.items()}
 
 
 TABLE_2_LINEUP: tuple[Entry, ...] = (
@@ -93,8 +101,8 @@ class Setting:
         {'seed': 3, 'k': '500'}
         """
         seed = {"seed": self.seed} if "seed" in option_names(entry.name) else {}
-        preset = (QUICK if self.quick else FULL).get(entry.family, {})
-        return {**seed, **preset, **entry.options, **self.options.get(entry.name, {})}
+        preset = QUICK if self.quick else FULL
+        return {**seed, **entry.options_in(preset), **entry.options, **self.options.get(entry.name, {})}
 
 
 def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entry, ...]:

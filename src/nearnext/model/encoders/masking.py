@@ -28,7 +28,8 @@ def max_over_time(features: Tensor, real: Tensor) -> Tensor:
     >>> max_over_time(torch.tensor([[[-2.0], [-1.0], [5.0]]]), torch.tensor([[True, True, False]]))
     tensor([[-1.]])
     """
-    highest = cast("Tensor", _Highest.apply(features.masked_fill(~real.unsqueeze(-1), torch.finfo(features.dtype).min)))
+    filled = features.masked_fill(~real.unsqueeze(-1), torch.finfo(features.dtype).min)
+    highest: Tensor = cast("Any", _Highest).apply(filled)
     return highest.where(real.any(dim=1, keepdim=True), 0.0)
 
 
