@@ -10,6 +10,8 @@
 1.0
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nearnext.artifact import Artifact, load_artifact, save_artifact
 from nearnext.data.events import EventLog, read_events, scan_events
 from nearnext.data.filters import Filter, apply_filter
@@ -30,8 +32,16 @@ from nearnext.recommenders.popularity import Pop, SessionPop
 from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
 
+if TYPE_CHECKING:
+    from nearnext.model.encoders import GRU, MaxPool
+    from nearnext.model.losses import NCAS, Triplet
+    from nearnext.recommenders.gru4rec import GRU4Rec
+    from nearnext.recommenders.metric.recommender import MetricRecommender
+
 __all__ = [
     "BASELINES",
+    "GRU",
+    "NCAS",
     "SKNN",
     "VSKNN",
     "VSTAN",
@@ -44,7 +54,10 @@ __all__ = [
     "Evaluation",
     "EventLog",
     "Filter",
+    "GRU4Rec",
     "Markov",
+    "MaxPool",
+    "MetricRecommender",
     "NearnextError",
     "Pop",
     "PrepareReport",
@@ -55,6 +68,7 @@ __all__ = [
     "Sessions",
     "Split",
     "SyntheticShop",
+    "Triplet",
     "Vocabulary",
     "apply_filter",
     "best_hit_rate",
@@ -77,3 +91,22 @@ __all__ = [
     "table1",
     "write_log",
 ]
+
+_NEED_TORCH = {
+    "GRU": "nearnext.model.encoders",
+    "GRU4Rec": "nearnext.recommenders.gru4rec",
+    "MaxPool": "nearnext.model.encoders",
+    "MetricRecommender": "nearnext.recommenders.metric.recommender",
+    "NCAS": "nearnext.model.losses",
+    "Triplet": "nearnext.model.losses",
+}
+"""Names that are imported when they are first used, so that the classical methods start without torch."""
+
+
+def __getattr__(name: str) -> Any:
+    """The public names that need torch."""
+    if name in _NEED_TORCH:
+        from importlib import import_module
+
+        return getattr(import_module(_NEED_TORCH[name]), name)
+    raise AttributeError(f"module 'nearnext' has no attribute '{name}'")

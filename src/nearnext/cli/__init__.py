@@ -23,8 +23,8 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space")
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+    except KeyboardInterrupt as stopped:
+        sys.stderr.write(f"{stopped or 'interrupted'}\n")  # a training says how to go on
         sys.exit(INTERRUPTED)
 
 

@@ -231,6 +231,8 @@ def fit(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
         f"{provenance['fit_seconds']:.2f} s: {out}"
     )
+    if note := getattr(recommender, "note", ""):
+        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
 
 
 @app.command()
