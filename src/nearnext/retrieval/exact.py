@@ -14,6 +14,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.distances import DistanceName
 from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
+from nearnext.ranked import insert_ranked
 from nearnext.retrieval.index import Neighbours
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -167,7 +168,7 @@ def _select(
             for place in range(begin, end):
                 if values[place] >= least and admissible[place + 1] and marked[place + 1] != mark:
                     score = _score(queries[row], vectors[place], kind)
-                    found[row] = _insert(place + 1, score, found[row], items[row], scores[row])
+                    found[row] = insert_ranked(place + 1, score, found[row], items[row], scores[row])
 
 
 @njit(cache=True, nogil=True)
@@ -208,20 +209,3 @@ def _score(query: ScoreArray, vector: ScoreArray, kind: int) -> np.float32:
         difference = float(query[place]) - float(vector[place])
         total += difference * difference
     return np.float32(-total) if kind == SQUARED else np.float32(-np.sqrt(total))
-
-
-@njit(cache=True, nogil=True)
-def _insert(item: int, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
-    """One item, of a higher index than all listed ones, put in its place; gives how many are listed then."""
-    slot = n_listed
-    if n_listed == len(items):
-        if score <= scores[n_listed - 1]:
-            return n_listed
-        slot -= 1
-    while slot > 0 and scores[slot - 1] < score:
-        items[slot] = items[slot - 1]
-        scores[slot] = scores[slot - 1]
-        slot -= 1
-    items[slot] = item
-    scores[slot] = score
-    return min(n_listed + 1, len(items))

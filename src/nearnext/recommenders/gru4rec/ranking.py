@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from nearnext.data.prefixes import Prefixes
+from nearnext.ranked import insert_ranked
 from nearnext.recommenders.base import RankChunk, Request
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
@@ -194,7 +195,7 @@ def _select(
             for item in range(max(begin, 1), end):
                 if values[item] >= least and admissible[item] and seen[item] != row + 1:
                     score = np.float32(_dot(states[row], outputs[item]))
-                    own[row] = _insert(item, score, own[row], items[row], scores[row])
+                    own[row] = insert_ranked(item, score, own[row], items[row], scores[row])
 
 
 @njit(cache=True, nogil=True)
@@ -232,20 +233,3 @@ def _none_reaches(values: ScoreArray, begin: int, end: int, least: np.float32) -
     for position in range(begin, end):
         count += values[position] >= least
     return count == 0
-
-
-@njit(cache=True, nogil=True)
-def _insert(item: int, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
-    """One item, of a higher index than all listed ones, put in its place; gives how many are listed then."""
-    slot = n_listed
-    if n_listed == len(items):
-        if score <= scores[n_listed - 1]:
-            return n_listed
-        slot -= 1
-    while slot > 0 and scores[slot - 1] < score:
-        items[slot] = items[slot - 1]
-        scores[slot] = scores[slot - 1]
-        slot -= 1
-    items[slot] = item
-    scores[slot] = score
-    return min(n_listed + 1, len(items))

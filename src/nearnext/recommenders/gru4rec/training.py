@@ -1,8 +1,7 @@
 """The training loop of GRU4Rec: one step of the network per click, one step of the optimisers per mini-batch."""
 
 import math
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -15,6 +14,7 @@ from torch.nn import functional
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.model.threads import one_thread
 from nearnext.progress import track
 from nearnext.recommenders.gru4rec.batches import (
     ColumnFinder,
@@ -109,17 +109,6 @@ def gru_step(inputs: Tensor, hidden: Tensor, layer: Sequence[Tensor]) -> Tensor:
     reset, update = torch.sigmoid(entered[:, : 2 * width] + remembered[:, : 2 * width]).chunk(2, dim=1)
     candidate = torch.tanh(torch.addcmul(entered[:, 2 * width :], reset, remembered[:, 2 * width :]))
     return torch.lerp(hidden, candidate, update)
-
-
-@contextmanager
-def one_thread() -> Generator[None]:
-    """One thread for torch: faster for matrices this small, and the same result on any number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class _Table:
