@@ -86,7 +86,9 @@ def require_same_dim(encoder: str, dim: int, input_dim: int) -> None:
         raise ConfigError(f"{encoder} keeps the clicks' dimension: expected {dim}, found {input_dim}; make them equal")
 
 
-def require_number(name: str, value: object, *, at_least: float = -math.inf, above: float = -math.inf) -> None:
+def require_number(
+    name: str, value: object, *, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf
+) -> None:
     """A check that an option is a finite number in range.
 
     Raises:
@@ -98,9 +100,10 @@ def require_number(name: str, value: object, *, at_least: float = -math.inf, abo
     """
     # YAML gives True and strings where a number was meant: both are refused here rather than in the first batch.
     number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    if not math.isfinite(number) or number < at_least or number <= above:
-        bound = f" above {above:g}" if above > -math.inf else f" of at least {at_least:g}"
-        raise ConfigError(f"{name} must be a finite number{bound}, found {value!r}")
+    if not math.isfinite(number) or number < at_least or number <= above or number >= below:
+        lower = f" above {above:g}" if above > -math.inf else f" of at least {at_least:g}"
+        upper = f" and below {below:g}" if below < math.inf else ""
+        raise ConfigError(f"{name} must be a finite number{lower}{upper}, found {value!r}")
 
 
 def require_switch(name: str, value: object) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from nearnext.artifact import versions
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.statistics import length_distribution, recurring_distribution, table1
+from nearnext.data.statistics import describe, length_distribution, recurring_distribution
 from nearnext.experiments.result import Result, machine
 
 __all__ = ["statistics_result"]
@@ -27,8 +27,7 @@ def statistics_result(
     (5, [0.0, 0.0, 0.5, 0.5])
     """
     begin = time.perf_counter()
-    before, after, taken = table1(log, chosen)
-    kept, _ = apply_filter(log, chosen)
+    kept, taken = apply_filter(log, chosen)
     return {
         "protocol": {
             "filter": asdict(chosen),
@@ -38,7 +37,7 @@ def statistics_result(
             "versions": versions(),
         },
         "data": {"fingerprint": log.fingerprint(), "reading": [dict(reading or {})]},
-        "table1": {"before": asdict(before), "after": asdict(after), "filter": asdict(taken)},
+        "table1": {"before": asdict(describe(log)), "after": asdict(describe(kept)), "filter": asdict(taken)},
         "figure1": {
             "lengths": length_distribution(kept).tolist(),
             "recurring": recurring_distribution(kept).tolist(),

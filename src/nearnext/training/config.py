@@ -1,10 +1,9 @@
 """How a model is trained: optimiser, schedule, validation, device."""
 
-import math
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nearnext.errors import ConfigError
+from nearnext.options import require_at_least, require_known, require_number
 
 __all__ = ["DeviceName", "Precision", "TrainingConfig", "ValidationMetric"]
 
@@ -57,25 +56,11 @@ class TrainingConfig:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "lowerings"):
-            value = getattr(self, name)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"{name} must be a whole number of at least 1, found {value!r}")
-        self._require("learning_rate", above=0.0)
-        self._require("lr_factor", above=0.0, below=1.0)
-        self._require("improvement", at_least=0.0)
-        self._require("validation_fraction", at_least=0.0, below=1.0)
-        self._require("clip", at_least=0.0)
+        require_at_least(1, epochs=self.epochs, batch_size=self.batch_size, lowerings=self.lowerings)
+        require_number("learning_rate", self.learning_rate, above=0.0)
+        require_number("lr_factor", self.lr_factor, above=0.0, below=1.0)
+        require_number("improvement", self.improvement, at_least=0.0)
+        require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
+        require_number("clip", self.clip, at_least=0.0)
         for name, known in (("validation_metric", ValidationMetric), ("device", DeviceName), ("precision", Precision)):
-            if getattr(self, name) not in get_args(known):
-                raise ConfigError(f"unknown {name} '{getattr(self, name)}'; known: {', '.join(get_args(known))}")
-
-    def _require(
-        self, name: str, *, at_least: float = -math.inf, above: float = -math.inf, below: float = math.inf
-    ) -> None:
-        value = getattr(self, name)
-        number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-        if not math.isfinite(number) or number < at_least or number <= above or number >= below:
-            lower = f" above {above:g}" if above > -math.inf else f" of at least {at_least:g}"
-            upper = f" and below {below:g}" if below < math.inf else ""
-            raise ConfigError(f"{name} must be a finite number{lower}{upper}, found {value!r}")
+            require_known(name, getattr(self, name), get_args(known))
