@@ -26,6 +26,8 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError, DataError, NearnextError
 from nearnext.evaluation.protocol import Evaluation, evaluate
 from nearnext.experiments.compare import Comparison, compare
+from nearnext.experiments.tuning.budget import Tuning
+from nearnext.experiments.tuning.tune import tune
 from nearnext.recommenders.base import Recommendation, Recommender
 from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
 from nearnext.recommenders.popularity import Pop, SessionPop
@@ -69,6 +71,7 @@ __all__ = [
     "Split",
     "SyntheticShop",
     "Triplet",
+    "Tuning",
     "Vocabulary",
     "apply_filter",
     "best_hit_rate",
@@ -89,6 +92,7 @@ __all__ = [
     "split_parts",
     "split_windows",
     "table1",
+    "tune",
     "write_log",
 ]
 

@@ -1,4 +1,4 @@
-"""A fitted recommender as one directory: manifest, arrays, raw ids. Nothing in it is executable."""
+"""A fitted recommender as one directory: manifest, arrays, raw ids, sessions. Nothing in it is executable."""
 
 import hashlib
 import json
@@ -19,8 +19,9 @@ from safetensors.numpy import (
 )
 
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ArtifactError, ConfigError
+from nearnext.errors import ArtifactError, ConfigError, DataError
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
 
 __all__ = ["SCHEMA", "Artifact", "load_artifact", "save_artifact", "versions"]
@@ -29,6 +30,14 @@ SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
 
 MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
+OWN = ("schema", "method", "params", "items", "versions", "sha256")
+"""Entries of a manifest that saving adds to the provenance."""
+
+INDEX = "index.faiss"
+"""The graph of an approximate index; an artifact that is searched exactly lacks the file."""
+
+SESSIONS = "sessions.parquet"
+"""The training sessions that the recommender remembers; an artifact of one that remembers none lacks the file."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,11 @@ class Artifact:
 
     recommender: Recommender
     manifest: Mapping[str, Any]
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What was said of the recommender when it was saved."""
+        return {name: value for name, value in self.manifest.items() if name not in OWN}
 
 
 def versions() -> dict[str, str]:
@@ -107,6 +121,10 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
     save_file(arrays, folder / STATE)
     (folder / STATE).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as somebody else
     pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
+    if recommender.memory is not None:
+        recommender.memory.to_frame().write_parquet(folder / SESSIONS)
+    _write_index(recommender, folder / INDEX)
+    written = [name for name in (STATE, VOCABULARY, SESSIONS, INDEX) if (folder / name).is_file()]
     manifest = {
         "schema": SCHEMA,
         "method": recommender.name,
@@ -114,9 +132,26 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "items": len(recommender.vocabulary),
         "versions": versions(),
         **provenance,
-        "sha256": {name: _checksum(folder / name) for name in (STATE, VOCABULARY)},
+        "sha256": {name: _checksum(folder / name) for name in written},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _write_index(recommender: Recommender, file: Path) -> None:
+    if (space := recommender.space()) is not None:
+        from nearnext.retrieval import ApproximateIndex
+
+        if isinstance(space.index, ApproximateIndex):
+            space.index.save(file)
+
+
+def _read_index(recommender: Recommender, file: Path) -> None:
+    from nearnext.retrieval import ApproximateIndex, ExactIndex
+
+    space = recommender.space()
+    if space is None or not isinstance(space.index, ExactIndex):
+        raise ConfigError(f"{recommender.name} has no embeddings for the index of {file.name}")
+    recommender.search_by(ApproximateIndex.load(space.index, file))
 
 
 def load_artifact(directory: str | Path) -> Artifact:
@@ -124,6 +159,7 @@ def load_artifact(directory: str | Path) -> Artifact:
 
     Raises:
         ArtifactError: no artifact, a damaged or altered file, or a schema that this version cannot read.
+        ConfigError: it has an approximate index, and the extra ``ann`` is not installed.
     """
     folder = Path(directory)
     manifest = _read_manifest(folder)
@@ -137,8 +173,13 @@ def load_artifact(directory: str | Path) -> Artifact:
         state = load_file(folder / STATE)
         ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
         recommender = make_recommender(manifest["method"], manifest["params"]).restore(Vocabulary(ids), state)
-    except (KeyError, TypeError, OSError, SafetensorError, ConfigError, pl.exceptions.PolarsError) as error:
+        if SESSIONS in manifest["sha256"]:
+            frame = pl.read_parquet(folder / SESSIONS)
+            recommender.memory = SessionMemory.from_frame(frame, recommender.vocabulary)
+    except (KeyError, TypeError, OSError, SafetensorError, ConfigError, DataError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(f"{folder} does not hold what its manifest says ({error}); fit the model again") from error
+    if INDEX in manifest["sha256"]:
+        _read_index(recommender, folder / INDEX)
     return Artifact(recommender, manifest)
 
 
@@ -154,6 +195,6 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     schema = manifest.get("schema")
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
-    if not {"method", "params", "sha256"} <= manifest.keys() or set(manifest["sha256"]) != {STATE, VOCABULARY}:
+    if not {"method", "params", "sha256"} <= manifest.keys() or not {STATE, VOCABULARY} <= set(manifest["sha256"]):
         raise ArtifactError(f"{path} lacks a method, its options or checksums; fit the model again")
     return manifest

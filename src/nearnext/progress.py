@@ -21,6 +21,10 @@ from rich.text import Text
 __all__ = ["Advance", "show_progress", "track"]
 
 
+SLOW = 10.0
+"""Units per second below which the rate is shown with a fraction."""
+
+
 class Advance:
     """What moves a bar on: called with units just done; ``describe`` changes its text.
 
@@ -37,6 +41,11 @@ class Advance:
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task, units)
 
+    def expect(self, total: int) -> None:
+        """Another number of units in all."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, total=total)
+
     def describe(self, description: str) -> None:
         """Another text before the bar."""
         if self._progress is not None and self._task is not None:
@@ -48,7 +57,8 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "", style="cyan")
+        digits = 0 if speed and speed >= SLOW else 2
+        return Text(f"{speed:,.{digits}f} {task.fields['unit']}/s" if speed else "", style="cyan")
 
 
 class _Display:

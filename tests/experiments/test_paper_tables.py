@@ -11,7 +11,7 @@ from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.paper.coverage import coverage_result
 from nearnext.experiments.paper.figure1 import figure1_result
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Setting, chosen_entries
+from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, Setting, chosen_entries, size_notes
 from nearnext.experiments.paper.printed import COVERAGE, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3
 from nearnext.experiments.paper.table1 import table1_result
 from nearnext.experiments.paper.table2 import table2_result
@@ -57,7 +57,7 @@ def test_figure_1_shares_add_up_and_long_sessions_share_a_class():
 
 @pytest.fixture(scope="module")
 def table2() -> Result:
-    return table2_result(LOG, entries=CLASSICAL, setting=SETTING, name="clicks")
+    return table2_result(Experiment(LOG, setting=SETTING, name="clicks"), CLASSICAL)
 
 
 def test_table_2_is_sorted_by_recall(table2: Result):
@@ -94,7 +94,7 @@ def test_the_papers_figures_stand_apart_in_the_same_order(table2: Result):
 
 
 def test_methods_that_the_paper_does_not_print_have_dashes():
-    result = table2_result(LOG, entries=[Entry("SML-TagSpace-NCAS", "pop")], setting=SETTING)
+    result = table2_result(Experiment(LOG, setting=SETTING), [Entry("SML-TagSpace-NCAS", "pop")])
     assert result["paper"]["printed"][0]["lines"][0][1] == ("–",) * 10
 
 
@@ -121,7 +121,7 @@ def test_printed_rows_are_sorted_by_recall_as_in_the_paper():
 
 
 def test_table_3_has_the_papers_seven_rows_for_both_encoders():
-    result = table3_result(LOG, encoders=STAND_INS, variants=NEIGHBOURS, setting=SETTING)
+    result = table3_result(Experiment(LOG, setting=SETTING), encoders=STAND_INS, variants=NEIGHBOURS)
     table = ours(result)
     assert [(column["group"], column["heading"]) for column in table["columns"]] == [
         ("RNN", "REC@20"),
@@ -138,7 +138,7 @@ def test_table_3_has_the_papers_seven_rows_for_both_encoders():
 
 
 def test_cells_of_table_3_are_those_of_their_variant():
-    result = table3_result(LOG, encoders=STAND_INS, variants=NEIGHBOURS, setting=SETTING)
+    result = table3_result(Experiment(LOG, setting=SETTING), encoders=STAND_INS, variants=NEIGHBOURS)
     for variant in NEIGHBOURS:
         (line,) = (line for line in ours(result)["lines"] if line["labels"] == variant.labels)
         for encoder, at in (("RNN", 0), ("MaxPool", 2)):
@@ -169,7 +169,7 @@ def test_the_variants_mean_what_their_labels_say():
 
 
 def test_coverage_counts_items_of_the_catalogue():
-    result = coverage_result(LOG, entries=CLASSICAL, setting=SETTING)
+    result = coverage_result(Experiment(LOG, setting=SETTING), CLASSICAL)
     counts = {line["labels"][0]: line["cells"][0]["value"] for line in ours(result)["lines"]}
     assert counts["POP"] == 20
     assert counts["POP"] < counts["SKNN"] <= result["data"]["train"]["items"]
@@ -183,7 +183,7 @@ def test_presets_reach_trained_methods_only_and_are_named():
     assert quick.options_of(Entry("GRU4Rec+", "gru4rec"))["epochs"] < 10
     assert "epochs" not in Setting().options_of(Entry("GRU4Rec+", "gru4rec"))
     assert quick.options_of(Entry("POP", "pop")) == {}
-    result = table2_result(LOG, entries=CLASSICAL[:1], setting=Setting(quick=True, replicates=20))
+    result = table2_result(Experiment(LOG, setting=Setting(quick=True, replicates=20)), CLASSICAL[:1])
     assert result["protocol"]["preset"] == "quick"
     assert any(note.startswith("QUICK preset") for note in ours(result)["notes"])
 
@@ -192,7 +192,16 @@ def test_the_metric_models_are_trained_as_the_preset_says():
     rnn, tagspace = (Entry("", name) for name in ("sml-gru-ncas", "sml-tagspace-ncas"))
     assert Setting(quick=True, seed=3).options_of(rnn) == {"seed": 3, "preset": "quick"}
     assert Setting(seed=3).options_of(rnn) == {"seed": 3, "preset": "paper"}
-    assert Setting(quick=True, seed=3).options_of(tagspace) == {"seed": 3, "preset": "quick", "filters": 128}
+    assert make_recommender(tagspace.name, Setting(quick=True).options_of(tagspace)).params()["filters"] == 64
+    assert make_recommender(tagspace.name, Setting().options_of(tagspace)).params()["filters"] == 1000
+
+
+def test_sizes_are_told_once_where_all_trained_models_share_them():
+    methods = [{"name": name, "params": {"dim": 8}} for name in ("a", "b", "c")]
+    result = {"protocol": {"preset": "paper"}, "methods": [{"name": "pop", "params": {}}, *methods]}
+    assert size_notes(result) == ["full preset; every trained model: dimension 8"]
+    methods[0]["params"] = {"dim": 4}
+    assert size_notes(result) == ["full preset; a: dimension 4; b, c: dimension 8"]
 
 
 def test_every_row_of_every_table_can_be_made():
@@ -212,7 +221,7 @@ def test_own_options_overrule_the_preset():
 
 def test_the_plan_is_followed():
     plan = SplitPlan.parse("last:0.5", chosen=Filter(min_support=3), unknown="drop")
-    result = table2_result(LOG, entries=CLASSICAL[:1], setting=Setting(plan, replicates=20))
+    result = table2_result(Experiment(LOG, setting=Setting(plan, replicates=20)), CLASSICAL[:1])
     assert result["protocol"]["unknown"] == "drop"
     assert result["data"]["raw_train_sessions"] == 200
     assert result["protocol"]["filter"]["min_support"] == 3

@@ -15,6 +15,8 @@ from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, Run
 from nearnext.experiments.store import RunKey, RunStore
+from nearnext.recommenders.metric.recommender import MetricRecommender
+from nearnext.training.checkpoint import Checkpoint, RunDirectory
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 COMPARISON = Comparison(["markov-1", "sknn"], ks=(5,), replicates=50)
@@ -28,9 +30,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     found: Fits = []
     run: Callable[..., Run] = compare_module._run  # pyright: ignore[reportPrivateUsage]
 
-    def counted(one: object, chosen: object, name: str, audit: object) -> Run:
+    def counted(one: object, chosen: object, name: str, *others: object) -> Run:
         found.append(name)
-        return run(one, chosen, name, audit)
+        return run(one, chosen, name, *others)
 
     monkeypatch.setattr(compare_module, "_run", counted)
     return found
@@ -66,10 +68,10 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(
     store = RunStore(tmp_path)
     counted = compare_module._run  # pyright: ignore[reportPrivateUsage]
 
-    def interrupted(one: object, chosen: object, name: str, audit: object) -> Run:
+    def interrupted(one: object, chosen: object, name: str, *others: object) -> Run:
         if name == "sknn":
             raise KeyboardInterrupt
-        return counted(one, chosen, name, audit)  # type: ignore[arg-type]
+        return counted(one, chosen, name, *others)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(compare_module, "_run", interrupted)
@@ -155,3 +157,72 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path):
 
 def test_keys_tell_text_and_number_options_apart():
     assert RunKey("d", "sknn", {"k": 5}, (20,), 7).digest() != RunKey("d", "sknn", {"k": "5"}, (20,), 7).digest()
+
+
+TRAINED = Comparison(
+    ["sml-maxpool-ncas"],
+    options={"sml-maxpool-ncas": {"dim": 4, "epochs": 4, "batch_size": 32, "extra": 8, "device": "cpu"}},
+    ks=(5,),
+    replicates=50,
+)
+
+
+@pytest.fixture
+def saved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of the epochs after which a checkpoint was saved."""
+    found: list[int] = []
+    save = RunDirectory.save
+
+    def noted(run: RunDirectory, checkpoint: Checkpoint) -> None:
+        save(run, checkpoint)
+        found.append(checkpoint.progress["schedule"]["epoch"])
+        if len(found) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunDirectory, "save", noted)
+    return found
+
+
+def test_a_fit_that_was_interrupted_goes_on_from_its_checkpoint_to_the_same_figures(tmp_path: Path, saved: list[int]):
+    store = RunStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        compare(LOG, comparison=TRAINED, store=store)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".unfinished"]
+    resumed = compare(LOG, comparison=TRAINED, store=store)
+    assert saved == [1, 2, 3, 4]
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+    assert figures(resumed) == figures(compare(LOG, comparison=TRAINED))
+
+
+def test_the_time_of_a_fit_counts_the_part_before_the_interruption(
+    tmp_path: Path, saved: list[int], monkeypatch: pytest.MonkeyPatch
+):
+    store = RunStore(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        compare(LOG, comparison=TRAINED, store=store)
+    assert saved == [1, 2]
+    monkeypatch.setattr(MetricRecommender, "training_seconds", 1e6)
+    assert compare(LOG, comparison=TRAINED, store=store)["methods"][0]["fit_seconds"] == 1e6
+
+
+def test_two_processes_that_make_the_same_run_do_not_disturb_each_other(tmp_path: Path):
+    store = RunStore(tmp_path)
+
+    class Waiting(RunStore):
+        """Another process, which begins while the first one trains."""
+
+        def load(self, key: RunKey) -> Run | None:
+            locked = RunDirectory(self.unfinished(key), {}).locked(resume=True)
+            with locked, pytest.raises(ArtifactError, match="another run is training in"):
+                compare(LOG, comparison=TRAINED, store=store)
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        compare(LOG, comparison=TRAINED, store=Waiting(tmp_path))
+
+
+def test_runs_of_other_source_files_are_not_taken(tmp_path: Path, fits: Fits, monkeypatch: pytest.MonkeyPatch):
+    compare(LOG, comparison=COMPARISON, store=RunStore(tmp_path))
+    monkeypatch.setattr("nearnext.experiments.store.source_fingerprint", lambda: "edited")
+    compare(LOG, comparison=COMPARISON, store=RunStore(tmp_path))
+    assert fits == ["markov-1", "sknn"] * 2

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from nearnext.artifact import load_artifact, save_artifact
+from nearnext.data.filters import Filter
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ArtifactError, ConfigError
+from nearnext.errors import ArtifactError, ConfigError, DataError
+from nearnext.experiments.compare import Comparison, compare
+from nearnext.experiments.single import fit_model
 from nearnext.model.encoders import ENCODERS, GRU, MaxPool
 from nearnext.model.losses import LOSSES, NCAS, MetricLearning, Triplet
 from nearnext.recommenders.metric.names import ENCODER_NAMES, LOSS_NAMES
@@ -229,10 +232,19 @@ def test_sessions_that_teach_nothing_give_popularity_and_a_note(sessions: list[l
     assert (answer.items, answer.own) == (model.vocabulary.decode([1]), 0)
 
 
+def test_sessions_that_teach_nothing_make_no_model_to_keep_and_no_row_to_compare():
+    log = Sessions.of([["only", "only"]] * 40)
+    recommender = tiny("sml-gru-ncas")
+    with pytest.raises(DataError, match=r"sml-gru-ncas: nothing was learned, .* give a log with more items"):
+        fit_model(recommender, log, Filter())
+    with pytest.raises(DataError, match="nothing was learned"):
+        compare(log, comparison=Comparison(["pop", "sml-gru-ncas"], ks=(1,), replicates=20))
+
+
 def test_sessions_all_longer_than_the_maximum_length_are_learned_from():
     log = Sessions.of([[f"i{(s + j) % 7}" for j in range(12)] for s in range(20)])
     model = tiny("sml-gru-ncas", max_length=3).fit(log)
-    assert model.note == ""
+    assert model.note.startswith("every session is longer than max_length")
     long, short = model.recommend([["i0", "i1", "i2", "i3", "i4"], ["i2", "i3", "i4"]], k=5)
     assert (long.items, long.scores) == (short.items, short.scores)
 

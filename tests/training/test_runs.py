@@ -87,7 +87,7 @@ def test_an_interrupted_run_resumes_to_the_weights_of_one_that_was_not(
     through = run(None)
     with monkeypatch.context() as patched:
         interrupt_at(step, patched)
-        with pytest.raises(TrainingInterrupted, match=f"{tmp_path}: run the same command with resume to go on"):
+        with pytest.raises(TrainingInterrupted, match=f"{tmp_path}: run the same command again, with resume"):
             run(tmp_path)
     resumed = run(tmp_path, resume=True)
     assert all(torch.equal(through.weights[name], tensor) for name, tensor in resumed.weights.items())

@@ -2,11 +2,11 @@
 
 import sys
 
-from nearnext.cli import logs, models, paper
+from nearnext.cli import explain, export, index, logs, models, paper, replay, serve, tune
 from nearnext.cli.app import app
 from nearnext.errors import NearnextError
 
-__all__ = ["app", "logs", "main", "models", "paper"]
+__all__ = ["app", "explain", "export", "index", "logs", "main", "models", "paper", "replay", "serve", "tune"]
 
 INTERRUPTED = 130
 """Exit status of a program stopped with Ctrl-C, as shells have it."""
@@ -23,9 +23,17 @@ def main() -> None:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space")
-    except KeyboardInterrupt as stopped:
-        sys.stderr.write(f"{stopped or 'interrupted'}\n")  # a training says how to go on
-        sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            sys.stderr.write(f"{_interruption(ended) or 'interrupted'}\n")  # what was stopped says how to go on
+        raise
+
+
+def _interruption(ended: BaseException | None) -> BaseException | None:
+    """The Ctrl-C that typer has made an exit of."""
+    while ended is not None and not isinstance(ended, KeyboardInterrupt):
+        ended = ended.__cause__ or ended.__context__
+    return ended
 
 
 def _fail(message: str) -> None:

@@ -1,5 +1,6 @@
 """The application object, its console, and the options that commands share."""
 
+import csv
 import inspect
 import json
 import math
@@ -34,6 +35,7 @@ __all__ = [
     "app",
     "command_line",
     "console",
+    "ids",
     "make_filter",
     "pairs",
     "read_log",
@@ -112,6 +114,16 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
             raise ConfigError(f"{what} {text}: expected NAME=VALUE")
         found[name.strip()] = value
     return found
+
+
+def ids(text: str) -> list[str]:
+    """Ids separated by commas; an id with a comma stands in double quotes.
+
+    >>> ids('a, "b,c"')
+    ['a', 'b,c']
+    """
+    rows: list[list[str]] = list(csv.reader([text], skipinitialspace=True))
+    return [value for row in rows for value in row if value]
 
 
 def _reading_options(

@@ -1,14 +1,11 @@
 """Commands about methods: compare, fit, evaluate, recommend."""
 
-import csv
-import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
-import yaml
 from rich.table import Table
 
 from nearnext.artifact import load_artifact, save_artifact
@@ -22,22 +19,45 @@ from nearnext.cli.app import (
     app,
     command_line,
     console,
+    ids,
     make_filter,
     pairs,
     read_log,
     reads_logs,
+    takes,
     writable,
     write_json,
+)
+from nearnext.cli.options import (
+    Config,
+    Cutoffs,
+    JsonFile,
+    OwnConfig,
+    OwnSettings,
+    ReportFile,
+    Settings,
+    Threads,
+    TunedOptions,
+    Unknown,
+    cutoff_numbers,
+    method_names,
+    method_options,
+    method_settings,
+    own_options,
+    tuned_options,
 )
 from nearnext.errors import ConfigError
 from nearnext.evaluation.metrics import METRIC_DEFINITIONS
 from nearnext.experiments.compare import Comparison
 from nearnext.experiments.compare import compare as run_comparison
 from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.single import evaluate_model, fit_model
-from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
+from nearnext.experiments.single import evaluate_model, fit_model, size_model
+from nearnext.recommenders.memory import REMEMBERED
+from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.report.html import comparison_page, write_report
+from nearnext.report.sizing import sizing_table
 from nearnext.report.tables import comparison_table
+from nearnext.report.tuning import tuning_table
 
 __all__ = [
     "Config",
@@ -55,17 +75,10 @@ __all__ = [
     "recommend",
 ]
 
-Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500. Repeatable.")]
-Config = Annotated[Path | None, typer.Option(help="TOML or YAML file with a table of options for each method.")]
-Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file.")]
-ReportFile = Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")]
-Threads = Annotated[int, typer.Option(help="Worker threads; 0: one per core.")]
-
 
 @app.command()
 @reads_logs
+@takes("tuning", tuned_options)
 def compare(
     log: LogArgument,
     *,
@@ -80,11 +93,12 @@ def compare(
     min_support: MinSupport = 1,
     filter_mode: FilterMode = "paper",
     max_length: MaxLength = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of tuning.")] = 7,
     replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
     threads: Threads = 0,
     json: JsonFile = None,
     report: ReportFile = None,
+    tuning: TunedOptions,
     reading: Reading,
 ) -> None:
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
@@ -95,10 +109,12 @@ def compare(
         methods=names,
         options=method_options(config, settings, names),
         plan=SplitPlan.parse(split, chosen=chosen, unknown=unknown),  # type: ignore[arg-type]
-        ks=_cutoffs(k),
+        ks=cutoff_numbers(k),
         seed=seed,
         replicates=replicates,
         threads=threads or None,
+        tuning=replace(tuning, seed=seed) if tuning is not None else None,
+        held={name: tuple(values) for name, values in method_settings(settings).items()},
     )
     sessions, event_log = read_log(log, reading)
     readings = [asdict(event_log.report)]
@@ -129,6 +145,9 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
     console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
+    if any(method.get("tuning") for method in result["methods"]):
+        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
+        console.print(tuning_table(result))
     print_audit(audit)
     console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
 
@@ -142,77 +161,25 @@ def print_audit(audit: Mapping[str, Any]) -> None:
             console.print(f"[red]leak audit FAILED[/red]: {check['name']}: {check['detail']}", soft_wrap=True)
 
 
-def method_names(text: str) -> tuple[str, ...]:
-    """Names separated by commas or blanks."""
-    return tuple(name.strip() for name in text.replace(" ", ",").split(",") if name.strip())
-
-
-def _cutoffs(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--k {text}: expected whole numbers, e.g. 5,10,20") from None
-
-
-def method_options(
-    config: Path | None, settings: Sequence[str] | None, names: Sequence[str]
-) -> dict[str, dict[str, Any]]:
-    """Options by method: those of the file for the compared methods, overruled by those of the command line."""
-    compared = {canonical_name(name) for name in names}
-    options: dict[str, dict[str, Any]] = {}
-    if config is not None:
-        for name, values in _load(config).items():
-            if not isinstance(values, dict):
-                raise ConfigError(f"{config}: expected a table for each method, e.g. [vsknn], found '{name}'")
-            if canonical_name(name) in compared:
-                options[canonical_name(name)] = values
-    for key, value in pairs(settings or [], "--set").items():
-        method, dot, option = key.rpartition(".")
-        if not dot:
-            raise ConfigError(f"--set {key}={value}: expected METHOD.OPTION=VALUE, e.g. vsknn.k=500")
-        options.setdefault(canonical_name(method), {})[option] = value
-    return options
-
-
-def _own_options(config: Path | None, method: str) -> dict[str, Any]:
-    """One method's options from a file: its own table where there is one, else the whole file."""
-    if config is None:
-        return {}
-    loaded = _load(config)
-    own = next((values for name, values in loaded.items() if name.lower() == canonical_name(method)), None)
-    if own is None and all(isinstance(values, dict) for values in loaded.values()):
-        return {}
-    return dict(loaded if own is None else own)
-
-
-def _load(config: Path) -> dict[str, Any]:
-    """The content of a TOML or YAML file."""
-    text = config.read_bytes()
-    try:
-        if config.suffix.lower() in (".yaml", ".yml"):
-            loaded: Any = yaml.safe_load(text)
-        else:
-            loaded = tomllib.loads(text.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config} cannot be read as TOML or YAML: {error}") from None
-    if not isinstance(loaded, dict):
-        raise ConfigError(f"{config}: expected options by name, found {type(loaded).__name__}")
-    return {str(name): value for name, value in cast("dict[Any, Any]", loaded).items()}
-
-
 @app.command()
 @reads_logs
 def fit(
     log: LogArgument,
     *,
-    out: Annotated[Path, typer.Option(help="Directory to write the model to.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write the model to; needed unless --dry-run is given.")
+    ] = None,
     method: Annotated[str, typer.Option(help="Method to fit.")] = "vsknn",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE, e.g. k=500. Repeatable.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")] = None,
+    settings: OwnSettings = None,
+    config: OwnConfig = None,
     preset: Annotated[str | None, typer.Option(help="Options of a metric model by name: paper or quick.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random.")] = None,
     run: Annotated[Path | None, typer.Option(help="Directory for a metric model's checkpoints and logs.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
+    ] = False,
+    remember: Annotated[int, typer.Option(help="Most recent sessions kept to explain by; 0: none.")] = REMEMBERED,
     min_length: MinLength = 2,
     min_support: MinSupport = 1,
     filter_mode: FilterMode = "paper",
@@ -221,11 +188,18 @@ def fit(
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
-    options = _own_options(config, method) | {name: value for name, value in given.items() if value is not None}
+    options = own_options(config, method) | {name: value for name, value in given.items() if value is not None}
     recommender = make_recommender(method, options | pairs(settings or [], "--set"))
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    if dry_run:
+        sessions, _ = read_log(log, replace(reading, rejects=None))
+        _print_size(size_model(recommender, sessions, chosen))
+        return
+    if out is None:
+        raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     sessions, event_log = read_log(log, reading)
-    provenance = fit_model(recommender, sessions, chosen, reading=asdict(event_log.report), command=command_line())
+    read = asdict(event_log.report)
+    provenance = fit_model(recommender, sessions, chosen, remember=remember, reading=read, command=command_line())
     save_artifact(recommender, out, provenance)
     console.print(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
@@ -233,6 +207,13 @@ def fit(
     )
     if note := getattr(recommender, "note", ""):
         console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+
+
+def _print_size(sized: Mapping[str, Any]) -> None:
+    console.print(sizing_table(sized))
+    if not sized["fits"]:
+        console.print("[red]this is more memory than is free[/red]: choose a smaller dim, or filter rare items")
+    console.print("nothing was written", style="dim")
 
 
 @app.command()
@@ -255,7 +236,7 @@ def evaluate(
     result = evaluate_model(
         artifact,
         sessions,
-        ks=_cutoffs(k),
+        ks=cutoff_numbers(k),
         unknown=unknown,
         max_length=max_length or None,
         threads=threads or None,
@@ -286,12 +267,12 @@ def recommend(
 ) -> None:
     """Next items for sessions of item ids."""
     recommender = load_artifact(model).recommender
-    sessions = [_ids(text) for text in session]
+    sessions = [ids(text) for text in session]
     answers = recommender.recommend(
         sessions,
         k,
-        exclude=_ids(exclude),
-        allow=_ids(allow) if allow is not None else None,
+        exclude=ids(exclude),
+        allow=ids(allow) if allow is not None else None,
         exclude_seen=exclude_seen,
     )
     if json:
@@ -310,9 +291,3 @@ def recommend(
             console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
         if answer.shortage:
             console.print(answer.shortage)
-
-
-def _ids(text: str) -> list[str]:
-    """Ids separated by commas; an id with a comma stands in double quotes."""
-    rows: list[list[str]] = list(csv.reader([text], skipinitialspace=True))
-    return [value for row in rows for value in row if value]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,11 +40,12 @@ from nearnext.data.filters import Filter
 from nearnext.errors import ConfigError
 from nearnext.experiments.paper.coverage import coverage_result
 from nearnext.experiments.paper.figure1 import figure1_result
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Setting, chosen_entries
+from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, Setting, chosen_entries
 from nearnext.experiments.paper.table1 import table1_result
 from nearnext.experiments.paper.table2 import table2_result
 from nearnext.experiments.paper.table3 import ENCODERS, table3_result
 from nearnext.experiments.plan import SplitPlan
+from nearnext.experiments.result import Result
 from nearnext.experiments.store import RunStore
 from nearnext.report.html import write_report
 from nearnext.report.numbers import duration
@@ -83,7 +85,7 @@ def _statistics_options(
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Training:
     """The options of the tables that train and evaluate methods."""
 
     test: str | None
@@ -95,7 +97,7 @@ class Experiment:
     report: Path | None
 
 
-def _experiment_options(
+def _training_options(
     test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
     split: Annotated[str, typer.Option(help="last:FRACTION, days:N or windows:N.")] = "last:0.1",
     unknown: Unknown = "miss",
@@ -116,14 +118,14 @@ def _experiment_options(
     ] = None,
     json: JsonFile = None,
     report: ReportFile = None,
-) -> Experiment:
+) -> Training:
     plan = SplitPlan.parse(
         split,
         chosen=make_filter(filter_mode, min_length, min_support, max_length),
         unknown=unknown,  # type: ignore[arg-type]
     )
     setting = Setting(plan, quick, seed, replicates, threads or None)
-    return Experiment(test, setting, config, settings or [], work, json, report)
+    return Training(test, setting, config, settings or [], work, json, report)
 
 
 @paper.command()
@@ -144,21 +146,21 @@ def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
 
 @paper.command()
 @reads_logs
-@takes("experiment", _experiment_options)
-def table2(log: LogArgument, *, methods: Methods = "", experiment: Experiment, reading: Reading) -> None:
+@takes("training", _training_options)
+def table2(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
     entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
-    _compare(table2_result, log, experiment, reading, entries, {"entries": entries})
+    _compare(partial(table2_result, entries=entries), entries, log, training, reading)
 
 
 @paper.command()
 @reads_logs
-@takes("experiment", _experiment_options)
+@takes("training", _training_options)
 def table3(
     log: LogArgument,
     *,
     encoders: Annotated[str, typer.Option(help="Session encoders, as in the paper.")] = ",".join(ENCODERS),
-    experiment: Experiment,
+    training: Training,
     reading: Reading,
 ) -> None:
     """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
@@ -168,16 +170,16 @@ def table3(
         raise ConfigError(f"'{unknown[0]}' is not an encoder of this table; known: {', '.join(ENCODERS)}")
     chosen = {known[name]: ENCODERS[known[name]] for name in names} or dict(ENCODERS)
     entries = [Entry(label, name) for label, name in chosen.items()]
-    _compare(table3_result, log, experiment, reading, entries, {"encoders": chosen})
+    _compare(partial(table3_result, encoders=chosen), entries, log, training, reading)
 
 
 @paper.command()
 @reads_logs
-@takes("experiment", _experiment_options)
-def coverage(log: LogArgument, *, methods: Methods = "", experiment: Experiment, reading: Reading) -> None:
+@takes("training", _training_options)
+def coverage(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
     entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
-    _compare(coverage_result, log, experiment, reading, entries, {"entries": entries})
+    _compare(partial(coverage_result, entries=entries), entries, log, training, reading)
 
 
 def _describe(make: Callable[..., dict[str, Any]], log: str, statistics: Statistics, reading: Reading) -> None:
@@ -189,34 +191,29 @@ def _describe(make: Callable[..., dict[str, Any]], log: str, statistics: Statist
 
 
 def _compare(
-    make: Callable[..., dict[str, Any]],
-    log: str,
-    experiment: Experiment,
-    reading: Reading,
-    entries: Sequence[Entry],
-    rows: Mapping[str, Any],
+    make: Callable[[Experiment], Result], entries: Sequence[Entry], log: str, training: Training, reading: Reading
 ) -> None:
-    writable(experiment.json, experiment.report)
-    store = RunStore(experiment.work) if experiment.work is not None else None
-    options = method_options(experiment.config, experiment.settings, [entry.name for entry in entries])
-    setting = replace(experiment.setting, options=options)
+    writable(training.json, training.report)
+    store = RunStore(training.work) if training.work is not None else None
+    options = method_options(training.config, training.settings, [entry.name for entry in entries])
     sessions, event_log = read_log(log, reading)
-    readings = [asdict(event_log.report)]
-    test_sessions = None
-    if experiment.test is not None:
-        test_sessions, test_log = read_log(experiment.test, reading)
-        readings.append(asdict(test_log.report))
-    result = make(
+    experiment = Experiment(
         sessions,
-        test_sessions,
-        setting=setting,
-        name=_name(log) if experiment.test is None else f"{_name(log)}, tested on {_name(experiment.test)}",
-        reading=readings,
+        setting=replace(training.setting, options=options),
+        name=_name(log),
+        reading=[asdict(event_log.report)],
         command=command_line(),
         store=store,
-        **rows,
     )
-    _show(result, experiment.json, experiment.report)
+    if training.test is not None:
+        test_sessions, test_log = read_log(training.test, reading)
+        experiment = replace(
+            experiment,
+            test=test_sessions,
+            name=f"{experiment.name}, tested on {_name(training.test)}",
+            reading=[*experiment.reading, asdict(test_log.report)],
+        )
+    _show(make(experiment), training.json, training.report)
 
 
 def _name(log: str) -> str:

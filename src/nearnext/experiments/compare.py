@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from nearnext.artifact import versions
@@ -17,6 +18,9 @@ from nearnext.evaluation.significance import average_windows, bootstrap, holm, p
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
 from nearnext.experiments.result import Result, Run, called, describe_part, machine, method_result
 from nearnext.experiments.store import RunKey, RunStore
+from nearnext.experiments.tuning.budget import Tuning
+from nearnext.experiments.tuning.tune import tune_method, validation_split
+from nearnext.experiments.tuning.tuned import Search, Tuned
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
@@ -38,9 +42,13 @@ class Comparison:
         seed: of the bootstrap and of the audit's choice of cases.
         replicates: resamplings of the bootstrap.
         threads: worker threads, by default one per core.
+        tuning: the budget with which every method is tuned first, on the end of the training part; of several windows
+            on that of the first one. None: methods run with the options given.
+        held: names of options, by method name or label, that tuning leaves as they are.
 
     Raises:
-        ConfigError: unknown or repeated method, options of a method that is not compared, or a list length below 1.
+        ConfigError: unknown or repeated method, options of a method that is not compared, a list length below 1, or
+            tuning of a method without a search space.
 
     >>> Comparison(methods=("POP", "vsknn"), options={"vsknn": {"k": 500}}).methods
     ('pop', 'vsknn')
@@ -57,6 +65,8 @@ class Comparison:
     seed: int = 7
     replicates: int = 2000
     threads: int | None = None
+    tuning: Tuning | None = None
+    held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     def __post_init__(self) -> None:
         labels = {label: canonical_name(method) for label, method in self.labels.items()}
@@ -72,10 +82,16 @@ class Comparison:
         object.__setattr__(self, "ks", cutoffs(self.ks))
         for name in names:
             self.make(name)
+            if self.tuning is not None:
+                self.search(name)
 
     def make(self, name: str) -> Recommender:
         """A fresh recommender of that name or label, with this comparison's options."""
         return make_recommender(self.labels.get(name, name), self.options.get(name))
+
+    def search(self, name: str) -> Search:
+        """The search for better options of that name or label, from this comparison's on."""
+        return Search.of(self.labels.get(name, name), self.options.get(name), self.held.get(name, ()))
 
     def _name(self, name: str) -> str:
         return name if name in self.labels else canonical_name(name)
@@ -112,10 +128,14 @@ def compare(
     chosen = comparison or Comparison()
     begin = time.perf_counter()
     planned = chosen.plan.splits(log, test)
+    tuned = _tuned(planned[0], chosen)
+    chosen = replace(chosen, options={**chosen.options, **{name: found.options for name, found in tuned.items()}})
     runs, verdict = _run_all(planned, chosen, store)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
     methods = [
-        method_result(runs[name], replicates[name], name if name in chosen.labels else "") for name in chosen.methods
+        method_result(runs[name], replicates[name], name if name in chosen.labels else "")
+        | ({"tuning": tuned[name].facts()} if name in tuned else {})
+        for name in chosen.methods
     ]
     return {
         "protocol": {
@@ -128,7 +148,7 @@ def compare(
             "max_length": chosen.plan.chosen.max_length,
             "ties": TIE_RULE,
             "fallback": FALLBACK_RULE,
-            "tuning": "none: every method runs once, with the options shown",
+            "tuning": _tuning_text(chosen),
             "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
             "seed": chosen.seed,
             "threads": chosen.threads or os.cpu_count(),
@@ -149,6 +169,31 @@ def compare(
     }
 
 
+def _tuned(first: PlannedSplit, chosen: Comparison) -> dict[str, Tuned]:
+    """The best options of every method, all found on one validation period that ends before the test part begins."""
+    if chosen.tuning is None:
+        return {}
+    plan = chosen.plan
+    split = validation_split(first.training_log(), chosen.tuning, chosen=plan.chosen, unknown=plan.unknown)
+    tuned: dict[str, Tuned] = {}
+    with track("tuning", len(chosen.methods), "methods") as advance:
+        for name in chosen.methods:
+            search = chosen.search(name)
+            tuned[name] = tune_method(search, split, chosen.tuning, chosen=plan.chosen, threads=chosen.threads)
+            advance(1)
+    return tuned
+
+
+def _tuning_text(chosen: Comparison) -> str:
+    if chosen.tuning is None:
+        return "none: every method runs once, with the options shown"
+    where = " of the first window" if chosen.plan.kind == "windows" else ""
+    return (
+        f"{chosen.tuning.describe()}{where}, a period that ends before the test part begins; then it is fitted on the "
+        "whole training part with its best options and measured once"
+    )
+
+
 def _run_all(
     planned: Sequence[PlannedSplit], chosen: Comparison, store: RunStore | None
 ) -> tuple[dict[str, list[Run]], Verdict]:
@@ -163,7 +208,8 @@ def _run_all(
                 key = RunKey(data, method.name, method.params(), chosen.ks, chosen.seed)
                 run = store.load(key) if store is not None else None
                 if run is None:
-                    run = _run(one, chosen, name, None if window else audit)
+                    directory = store.unfinished(key) if store is not None else None
+                    run = _run(one, chosen, name, None if window else audit, directory)
                     if store is not None:
                         store.save(key, run)
                 runs[name].append(run)
@@ -172,16 +218,21 @@ def _run_all(
     return runs, audit.verdict(seen)
 
 
-def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None) -> Run:
+def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None, directory: Path | None) -> Run:
+    recommender = chosen.make(name)
+    if directory is not None:
+        recommender = recommender.with_checkpoints(directory)
     with measured() as cost:
-        recommender = chosen.make(name).fit(one.split.train)
+        recommender.fit(one.split.train)
+    recommender.require_learned()
+    seconds = max(cost.seconds, recommender.training_seconds)  # an interrupted fit took longer than its last part
     longest = chosen.plan.chosen.max_length
     evaluation = evaluate(recommender, one.split.test, chosen.ks, max_prefix=longest, threads=chosen.threads)
     return Run(
         evaluation,
-        cost.seconds,
+        seconds,
         max(cost.peak_rss_mb, evaluation.peak_rss_mb),
-        audit.of(recommender, cost.seconds, lambda train: chosen.make(name).fit(train)) if audit else None,
+        audit.of(recommender, seconds, lambda train: chosen.make(name).fit(train)) if audit else None,
     )
 
 

@@ -4,6 +4,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule, split_at, split_days, split_last, split_parts, time_windows
@@ -94,6 +96,18 @@ class PlannedSplit:
         """SHA-256 of both parts and of the plan: equal ones are equal experiments."""
         parts = (self.split.train.fingerprint(), self.split.test.fingerprint(), repr(self.plan))
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def training_log(self) -> Sessions:
+        """The sessions that the training part was made of, before its filters; none of the test part is among them.
+
+        >>> log = Sessions.of([["a", "b"], ["b", "a"], ["c"], ["a", "b"]])
+        >>> SplitPlan(amount=0.25).splits(log)[0].training_log().n_sessions
+        3
+        """
+        if self.test is not None:
+            return self.log
+        by_start = np.argsort(self.log.starts, kind="stable")
+        return self.log.select(by_start[: self.split.raw_train_sessions])
 
     def again(self, planted: Sessions) -> Split:
         """The same split of the log with later sessions added behind it: the cut stays where it was."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,12 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import bootstrap
 from nearnext.experiments.result import Result, Run, describe_part, machine, method_result
+from nearnext.experiments.sizing import estimate
+from nearnext.options import require_at_least
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.memory import REMEMBERED
 
-__all__ = ["evaluate_model", "fit_model"]
+__all__ = ["evaluate_model", "fit_model", "size_model"]
 
 
 def fit_model(
@@ -23,33 +27,84 @@ def fit_model(
     sessions: Sessions,
     chosen: Filter,
     *,
+    remember: int = REMEMBERED,
     reading: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Result:
     """Fit on a whole log after its filters; what is given back is the provenance that an artifact keeps.
 
+    Args:
+        recommender: what to fit.
+        sessions: the log.
+        chosen: its filters.
+        remember: the most recent sessions that the recommender keeps to explain itself, 0: none.
+        reading: how the log was read.
+        command: what was typed.
+
     Raises:
-        DataError: the filters leave nothing.
+        DataError: the filters leave nothing, or nothing that the method can learn from.
+        ConfigError: ``remember`` below 0.
 
     >>> from nearnext.recommenders.rules import Markov
     >>> fit_model(Markov(), Sessions.of([["a", "b"]]), Filter())["data"]["sessions"]
     1
     """
+    require_at_least(0, remember=remember)
+    kept = _filtered(sessions, chosen)
+    begin = time.perf_counter()
+    recommender.fit(kept)
+    seconds = time.perf_counter() - begin
+    recommender.require_learned()
+    if remember:
+        recommender.remember(kept, remember)
+    return {
+        "data": {**describe_part(kept), "fingerprint": kept.fingerprint(), "last_time": int(kept.times.max())},
+        "reading": dict(reading or {}),
+        "fit_seconds": seconds,
+        **_indexed(recommender, kept),
+        "machine": machine(),
+        "command": command,
+    }
+
+
+def _indexed(recommender: Recommender, sessions: Sessions) -> Result:
+    """Which index the recommender searches its items by, once it was chosen; nothing for methods without a space."""
+    if recommender.space() is None:
+        return {}
+    from nearnext.recommenders.indexing import reindex  # methods without a space do without torch
+
+    return {"index": asdict(reindex(recommender, sessions=sessions))}
+
+
+def size_model(recommender: Recommender, sessions: Sessions, chosen: Filter) -> Result:
+    """What `fit_model` would take, without doing it: sizes, options, parameters, memory and time.
+
+    Raises:
+        DataError: the filters leave nothing.
+
+    >>> from nearnext.recommenders.rules import Markov
+    >>> size_model(Markov(), Sessions.of([["a", "b"]]), Filter())["data"]["events"]
+    2
+    """
+    kept = _filtered(sessions, chosen)
+    sized = estimate(recommender, kept)
+    return {
+        "method": recommender.name,
+        "params": recommender.params(),
+        "data": describe_part(kept),
+        **asdict(sized),
+        "peak_bytes": sized.peak_bytes,
+        "fits": sized.fits,
+    }
+
+
+def _filtered(sessions: Sessions, chosen: Filter) -> Sessions:
     kept, _ = apply_filter(sessions, chosen)
     if kept.n_sessions == 0:
         raise DataError(
             f"no sessions of {chosen.min_length} or more clicks left of {sessions.n_sessions}; lower the filters"
         )
-    kept = kept.reindexed()
-    begin = time.perf_counter()
-    recommender.fit(kept)
-    return {
-        "data": {**describe_part(kept), "fingerprint": kept.fingerprint(), "last_time": int(kept.times.max())},
-        "reading": dict(reading or {}),
-        "fit_seconds": time.perf_counter() - begin,
-        "machine": machine(),
-        "command": command,
-    }
+    return kept.reindexed()
 
 
 def evaluate_model(

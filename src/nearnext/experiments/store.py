@@ -3,8 +3,10 @@
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.sums import MetricSums
 from nearnext.experiments.result import Run
 
-__all__ = ["RunKey", "RunStore"]
+__all__ = ["RunKey", "RunStore", "source_fingerprint"]
 
 SCHEMA = 1
 """Version of what a file holds; raised when older files would be misread."""
@@ -30,9 +32,24 @@ SUMS = ("session_sums", "session_cases", "bucket_sums", "bucket_cases", "recomme
 LISTS = ("filled", "unfilled")
 
 
+@cache
+def source_fingerprint() -> str:
+    """SHA-256 of this package's source files, so that a run made by other code is never taken for one of this code.
+
+    >>> len(source_fingerprint())
+    64
+    """
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(f"{path.relative_to(package).as_posix()}\n".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class RunKey:
-    """Everything that a run depends on; the versions of the libraries count as well.
+    """Everything that a run depends on; the versions of the libraries and the source of this package count as well.
 
     Attributes:
         data: fingerprint of both parts of the split, and of the plan that made them.
@@ -53,7 +70,7 @@ class RunKey:
 
     def facts(self) -> dict[str, Any]:
         """The key as plain data."""
-        return {"schema": SCHEMA, "versions": versions(), **asdict(self)}
+        return {"schema": SCHEMA, "versions": versions(), "source": source_fingerprint(), **asdict(self)}
 
     def digest(self) -> str:
         """SHA-256 of the key."""
@@ -85,7 +102,11 @@ class RunStore:
 
     def path(self, key: RunKey) -> Path:
         """The file of the run with this key."""
-        return self.folder / f"{re.sub(r'[^a-z0-9-]', '-', key.name)}-{key.digest()[:24]}.safetensors"
+        return self.folder / f"{_stem(key)}.safetensors"
+
+    def unfinished(self, key: RunKey) -> Path:
+        """Where a fit of the run with this key keeps checkpoints; it goes once the run is saved."""
+        return self.folder / f"{_stem(key)}.unfinished"
 
     def load(self, key: RunKey) -> Run | None:
         """The run with this key, or None where there is none yet.
@@ -138,7 +159,12 @@ class RunStore:
                 save_file(arrays, unfinished, metadata)
             except SafetensorError as error:  # how safetensors says that the disk is full
                 raise OSError(str(error)) from error
+        shutil.rmtree(self.unfinished(key), ignore_errors=True)
         return path
+
+
+def _stem(key: RunKey) -> str:
+    return f"{re.sub(r'[^a-z0-9-]', '-', key.name)}-{key.digest()[:24]}"
 
 
 def _checksum(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:

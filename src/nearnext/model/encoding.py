@@ -17,7 +17,7 @@ from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["item_vectors", "session_vectors"]
+__all__ = ["item_vectors", "last_known_clicks", "session_vectors"]
 
 BLOCK_ROWS = 32
 """Sessions encoded together: many enough for matrix products, few enough for the answer to a single session."""
@@ -26,8 +26,8 @@ BLOCK_ITEMS = 4096
 """Items encoded together."""
 
 
-def item_vectors(network: SessionItemNetwork) -> ScoreArray:
-    """Item embeddings ω(i) of items 1..I in order: [I, D].
+def item_vectors(network: SessionItemNetwork, indices: IndexArray | None = None) -> ScoreArray:
+    """Item embeddings ω(i) of item indices, by default of items 1..I in order: [n, D].
 
     >>> from nearnext.model.encoders import MaxPool
     >>> from nearnext.model.items import ItemTower
@@ -35,12 +35,13 @@ def item_vectors(network: SessionItemNetwork) -> ScoreArray:
     (3, 4)
     """
     device = network.item_embedding.weight.device
+    wanted = np.arange(1, network.n_items + 1) if indices is None else indices.astype(np.int64)
     training, blocks = network.training, list[torch.Tensor]()
     network.eval()
     with torch.inference_mode(), one_thread():
-        for begin in range(1, network.n_items + 1, BLOCK_ITEMS):
-            indices = torch.arange(begin, min(begin + BLOCK_ITEMS, network.n_items + 1), device=device)
-            blocks.append(network.encode_items(indices).cpu())
+        for begin in range(0, len(wanted), BLOCK_ITEMS):
+            block = as_tensor(wanted[begin : begin + BLOCK_ITEMS]).to(device)
+            blocks.append(network.encode_items(block).cpu())
     network.train(training)
     return torch.cat(blocks).numpy()
 
@@ -66,10 +67,7 @@ def session_vectors(
     ((2, 4), [2, 0])
     """
     device = network.item_embedding.weight.device
-    clicks = np.zeros((len(prefixes), network.max_length), dtype=np.int32)
-    known = np.zeros(len(prefixes), dtype=np.int32)
-    listed = np.arange(network.n_items + 1) > 0 if trained is None else trained
-    _last_known(prefixes.items, prefixes.starts, prefixes.ends, listed, clicks, known)
+    clicks, known = last_known_clicks(prefixes, network.n_items, network.max_length, trained)
     vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
     by_length = np.argsort(known, kind="stable")
     first = np.searchsorted(known[by_length], np.arange(1, network.max_length + 2))
@@ -78,9 +76,31 @@ def session_vectors(
             for at in range(begin, end, BLOCK_ROWS):
                 rows = by_length[at : min(at + BLOCK_ROWS, end)]
                 block = np.resize(clicks[rows, :length], (BLOCK_ROWS, length))
-                encoded = network.encode_sessions(as_tensor(block).to(device, torch.int64))
+                encoded = network.encode_clicks(as_tensor(block).to(device, torch.int64))
                 vectors[rows] = encoded.cpu().numpy()[: len(rows)]
     return vectors, known
+
+
+def last_known_clicks(
+    prefixes: Prefixes, n_items: int, max_length: int, trained: BoolArray | None = None
+) -> tuple[IndexArray, IndexArray]:
+    """The last known clicks of each prefix, oldest first, padded at the right with 0, and how many: [B, L], [B].
+
+    Args:
+        prefixes: item indices in 0..I: [B].
+        n_items: number of items I.
+        max_length: most clicks L.
+        trained: which item indices to know, by default all from 1 on: [I + 1].
+
+    >>> clicks, known = last_known_clicks(Prefixes.of([np.array([3, 0, 2, 1], np.int32)]), 3, 2)
+    >>> clicks.tolist(), known.tolist()
+    ([[2, 1]], [2])
+    """
+    clicks = np.zeros((len(prefixes), max_length), dtype=np.int32)
+    known = np.zeros(len(prefixes), dtype=np.int32)
+    listed = np.arange(n_items + 1) > 0 if trained is None else trained
+    _last_known(prefixes.items, prefixes.starts, prefixes.ends, listed, clicks, known)
+    return clicks, known
 
 
 @njit(cache=True, nogil=True)

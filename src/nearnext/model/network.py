@@ -97,7 +97,15 @@ class SessionItemNetwork(nn.Module):
         if items.ndim != 2:  # noqa: PLR2004 - rows are sessions
             raise DataError(f"expected clicks of shape [B, T], found {list(items.shape)}; pad sessions with 0")
         self._require_indices(items)
-        clicks = _last_known(items, self.max_length)
+        return self.encode_clicks(_last_known(items, self.max_length))
+
+    def encode_clicks(self, clicks: Tensor) -> Tensor:
+        """Session embeddings as `encode_sessions` gives them, of clicks that need no rearranging: [B, T] → [B, D].
+
+        Args:
+            clicks: known item indices, oldest first, at most ``max_length``, padded at the right with 0: [B, T]. This
+                is not checked.
+        """
         table = self.item_embedding if self.click_embedding is None else self.click_embedding
         return self._placed(self.session_encoder(table(clicks), clicks > 0))
 

@@ -2,10 +2,11 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,16 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
+from nearnext.recommenders.memory import REMEMBERED, SessionMemory
 from nearnext.recommenders.ranking import Ranking
 from nearnext.recommenders.selection import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
-__all__ = ["Recommendation", "Recommender", "State"]
+if TYPE_CHECKING:
+    from nearnext.recommenders.space import EmbeddingSpace
+    from nearnext.retrieval import Index
+
+__all__ = ["RankChunk", "Recommendation", "Recommender", "Request", "State"]
 
 State = dict[str, NDArray[Any]]
 """What a fitted recommender has learned, as named arrays: enough to restore it without its training data."""
@@ -68,13 +74,17 @@ class Recommender(ABC):
 
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
-    most popular admissible items.
+    most popular admissible items. ``memory`` holds training sessions where `remember` was called: they explain lists,
+    and change none. ``watch`` is called with the figures of each epoch by methods that measure their epochs; what it
+    raises ends the fit.
     """
 
     name: ClassVar[str]
 
     vocabulary: Vocabulary = field(init=False, repr=False)
     popularity: Int64Array = field(init=False, repr=False)
+    memory: SessionMemory | None = field(init=False, repr=False, default=None)
+    watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
     def fit(self, sessions: Sessions) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
@@ -90,8 +100,50 @@ class Recommender(ABC):
             popularity = sessions.item_counts()
         self.vocabulary = sessions.vocabulary
         self.popularity = popularity
+        self.memory = None
         self._learn(sessions)
         return self
+
+    def remember(self, sessions: Sessions, limit: int = REMEMBERED) -> Self:
+        """Keep the last ``limit`` training sessions, to explain recommendations by them.
+
+        Raises:
+            ConfigError: a limit below 1, or not fitted yet.
+        """
+        self._check(1)
+        self.memory = SessionMemory.of(sessions.with_vocabulary(self.vocabulary), limit)
+        return self
+
+    def space(self) -> "EmbeddingSpace | None":
+        """The metric space of sessions and items, for methods that have learned one."""
+        return None
+
+    def search_by(self, index: "Index") -> None:  # noqa: ARG002
+        """Search the items by another index of the same embeddings from now on, for methods that have a `space`.
+
+        Raises:
+            ConfigError: the method has no space.
+        """
+        raise ConfigError(f"{self.name} has no embeddings to search by; fit a metric model, e.g. sml-gru-ncas")
+
+    def require_learned(self) -> None:  # noqa: B027 - most methods always find something
+        """A check that the fit found something to learn; as it stands, for methods that always do, nothing.
+
+        Raises:
+            DataError: it did not, so that all lists are by popularity.
+        """
+
+    def with_checkpoints(self, directory: Path) -> Self:  # noqa: ARG002
+        """The same method, whose fit keeps checkpoints in ``directory`` and goes on from one that is there.
+
+        As it stands, for methods that are fitted in one go, the method itself.
+        """
+        return self
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of training, those before an interruption included; 0 for methods that keep no checkpoints."""
+        return 0.0
 
     @property
     def fitted(self) -> bool:
@@ -153,14 +205,11 @@ class Recommender(ABC):
         own = np.zeros(len(prefixes), dtype=np.int32)
 
         def work(begins: Sequence[int]) -> None:
-            rank_chunk = self._ranker()
+            rank_chunk = self.ranker()
             for begin in begins:
                 rows = slice(begin, begin + CHUNK)
                 part = prefixes.slice(begin, begin + CHUNK)
                 own[rows] = rank_chunk(part, request, items[rows], scores[rows])
-                fill_from_popularity(
-                    items[rows], own[rows], request.admissible, part.items, part.starts, part.ends, exclude_seen
-                )
                 advance(len(part))
 
         workers = max(1, min(threads or os.cpu_count() or 1, -(-len(prefixes) // CHUNK)))
@@ -172,6 +221,26 @@ class Recommender(ABC):
                 for done in [pool.submit(work, begins[worker::workers]) for worker in range(workers)]:
                     done.result()
         return Ranking(items, scores, own)
+
+    def ranker(self) -> RankChunk:
+        """What ranks chunks of prefixes for one thread, as `rank` does; its scratch memory lasts from call to call.
+
+        It takes prefixes, a request, and arrays of zeros [B, k] that receive item indices and scores, and returns each
+        list's own length: [B]. Whoever ranks one prefix after another saves the memory that each `rank` sets up.
+
+        Raises:
+            ConfigError: not fitted yet.
+        """
+        self._check(1)
+        rank_own = self._ranker()
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            own = rank_own(prefixes, request, items, scores)
+            clicks, starts, ends = prefixes.items, prefixes.starts, prefixes.ends
+            fill_from_popularity(items, own, request.admissible, clicks, starts, ends, request.exclude_seen)
+            return own
+
+        return rank_chunk
 
     def recommend(
         self,
@@ -204,7 +273,7 @@ class Recommender(ABC):
         mask[self.vocabulary.encode(list(exclude))] = False
         mask[0] = False
         encoded = [self.vocabulary.encode(session) for session in sessions]
-        now = self._end_of_training() if time is None else int(time * MICROSECONDS)
+        now = self.asked_at(time)
         ranking = self.rank(Prefixes.of(encoded, now), k, admissible=mask, exclude_seen=exclude_seen, threads=1)
         return [
             self._present(ranking, row, k, [raw for raw, index in zip(session, known, strict=True) if index == 0])
@@ -228,6 +297,10 @@ class Recommender(ABC):
         mask = np.ones(len(self.vocabulary) + 1, dtype=np.bool_)
         mask[0] = False
         return mask
+
+    def asked_at(self, time: float | None) -> int:
+        """Microseconds of a time in seconds; of None, the end of training."""
+        return self._end_of_training() if time is None else int(time * MICROSECONDS)
 
     def _end_of_training(self) -> int:
         return 0

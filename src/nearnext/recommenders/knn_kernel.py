@@ -15,7 +15,7 @@ from nearnext.recommenders.selection import keep_best
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SAMPLINGS", "SIMILARITIES", "Votes", "make_scratch", "rank_by_neighbours"]
+__all__ = ["SAMPLINGS", "SIMILARITIES", "Votes", "make_scratch", "nearest_sessions", "rank_by_neighbours"]
 
 SIMILARITIES = ("cosine", "jaccard", "dice", "vec", "binary")
 """Names of the similarities, in the order of their codes; session-rec's ``tanimoto`` is jaccard."""
@@ -195,9 +195,11 @@ def _sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) ->
 def _similarity(kind: int, current: Current, shared: float, n_shared: int, n_items: int) -> float:
     """Similarity of the prefix to a session of ``n_items`` items, from the summed weights and number of shared ones."""
     if kind == _COSINE:
-        return shared / (math.sqrt(current.squares) * math.sqrt(n_items))
+        length = math.sqrt(current.squares) * math.sqrt(n_items)
+        return shared / length if length else 0.0  # of a long session the linear decay may leave no click any weight
     if kind == _JACCARD:
-        return shared / (current.total + n_items - shared)
+        union = current.total + n_items - shared
+        return shared / union if union else 0.0
     if kind == _DICE:
         return 2.0 * shared / (current.total + n_items)
     if kind == _VEC:
@@ -247,6 +249,26 @@ def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
             touched[kept] = session
             kept += 1
     return kept
+
+
+@njit(cache=True, nogil=True)
+def nearest_sessions(
+    index: SessionIndex, votes: Votes, clicks: IndexArray, time: int, scratch: Scratch
+) -> tuple[IndexArray, FloatArray]:
+    """The neighbours that vote for one prefix, in no order, and their similarities to it; fresh scratch memory.
+
+    Args:
+        index: the training sessions.
+        votes: the method's options.
+        clicks: the prefix, 0 where unknown: [T].
+        time: of its last click, microseconds.
+        scratch: memory that has served no prefix.
+    """
+    begin = max(0, len(clicks) - votes.last_n_clicks) if votes.last_n_clicks else 0
+    n_met, current = _collect(index, votes, clicks, begin, len(clicks), 1, time, scratch)
+    kept = _nearest(votes, _weigh(index, votes, current, _sample(votes, current, n_met, scratch), scratch), scratch)
+    numbers = scratch.touched[:kept].copy()
+    return numbers, scratch.similarities[numbers]
 
 
 @njit(cache=True, nogil=True)

@@ -16,12 +16,13 @@ from nearnext.recommenders.knn_kernel import (
     SIMILARITIES,
     Votes,
     make_scratch,
+    nearest_sessions,
     rank_by_neighbours,
 )
 from nearnext.recommenders.session_index import SessionIndex, build_index
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.types import FloatArray, IndexArray, ScoreArray
 
-__all__ = ["SKNN", "VSKNN", "VSTAN"]
+__all__ = ["SKNN", "VSKNN", "VSTAN", "SessionNeighbours"]
 
 Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
 Sampling = Literal["recent", "random", "common"]
@@ -29,8 +30,19 @@ Decay = Literal["same", "div", "linear", "quadratic", "log"]
 
 
 @dataclass(eq=False)
-class _SessionNeighbours(Recommender):
-    """Shared part: the index of training sessions and the kernel that ranks with it."""
+class SessionNeighbours(Recommender):
+    """What SKNN, VSKNN and VSTAN share: the index of training sessions and the kernel that ranks with it.
+
+    Attributes:
+        k: neighbours that vote.
+        sample_size: sessions sharing an item that are compared at all, 0 for every one.
+        sampling: which of them.
+        similarity: of the current session to a training session.
+        index: the training sessions.
+
+    >>> isinstance(VSTAN(), SessionNeighbours)
+    True
+    """
 
     k: int = 1000
     sample_size: int = 5000
@@ -46,6 +58,24 @@ class _SessionNeighbours(Recommender):
             raise ConfigError(f"{self.name}: sample_size must be 0 (all) or positive, found {self.sample_size}")
         _known(self.name, "sampling", self.sampling, SAMPLINGS)
         _known(self.name, "similarity", self.similarity, SIMILARITIES)
+
+    def neighbours(self, clicks: IndexArray) -> tuple[IndexArray, FloatArray]:
+        """The training sessions that vote for a session at the end of training, the nearest first.
+
+        Args:
+            clicks: item indices of the session, oldest first, 0 where unknown: [T].
+
+        Returns:
+            Their numbers by recency, 0 the most recent, and their similarities: at most k each.
+
+        >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
+        >>> sknn.neighbours(sknn.vocabulary.encode(["d"]))[0].tolist()
+        [0]
+        """
+        scratch = make_scratch(self.index)
+        numbers, similarities = nearest_sessions(self.index, self._votes(), clicks, self._end_of_training(), scratch)
+        order = np.lexsort((numbers, -similarities.astype(np.float32)))
+        return numbers[order], similarities[order]
 
     @abstractmethod
     def _votes(self) -> Votes: ...
@@ -98,7 +128,7 @@ def _known(method: str, option: str, value: str, names: tuple[str, ...]) -> None
         raise ConfigError(f"{method}: unknown {option} '{value}'; known: {', '.join(names)}")
 
 
-def _plain_votes(method: _SessionNeighbours) -> Votes:
+def _plain_votes(method: SessionNeighbours) -> Votes:
     return Votes(
         k=method.k,
         sample_size=method.sample_size,
@@ -118,7 +148,7 @@ def _plain_votes(method: _SessionNeighbours) -> Votes:
 
 
 @dataclass(eq=False)
-class SKNN(_SessionNeighbours):
+class SKNN(SessionNeighbours):
     """SKNN: items of the k sessions nearest to the current one, each voting with its similarity.
 
     Attributes:
@@ -144,7 +174,7 @@ class SKNN(_SessionNeighbours):
 
 
 @dataclass(eq=False)
-class VSKNN(_SessionNeighbours):
+class VSKNN(SessionNeighbours):
     """VSKNN: SKNN in which recent clicks weigh more, in the similarity and in the votes.
 
     Attributes:
@@ -204,7 +234,7 @@ class VSKNN(_SessionNeighbours):
 
 
 @dataclass(eq=False)
-class VSTAN(_SessionNeighbours):
+class VSTAN(SessionNeighbours):
     """VSTAN: VSKNN with the exponential decays of STAN, over click positions, session age and places in neighbours.
 
     Attributes:

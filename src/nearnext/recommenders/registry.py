@@ -14,7 +14,7 @@ from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
 from nearnext.recommenders.popularity import Pop, SessionPop
 from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
 
-__all__ = ["BASELINES", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
+__all__ = ["BASELINES", "FLAGSHIP", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
@@ -24,6 +24,9 @@ RECOMMENDERS: dict[str, type[Recommender]] = {
     for method in (Pop, SessionPop, Markov, AssociationRules, SequentialRules, SKNN, VSKNN, VSTAN, GRU4Rec)
 }
 """Every recommender by the name it has on the command line and in results."""
+
+FLAGSHIP: tuple[str, ...] = ("metric", "metric-fast")
+"""The default method of a fit, and what it is in a fraction of the time."""
 
 _ALIASES = {"markov": "markov-1", "popularity": "pop", "session-pop": "spop"}
 
@@ -41,8 +44,9 @@ def canonical_name(name: str) -> str:
     key = _ALIASES.get(key, key)
     if is_metric_name(key):
         parts_of_name(key)
-    elif key not in RECOMMENDERS:
-        raise ConfigError(f"unknown method '{name}'; known: {', '.join(RECOMMENDERS)}, {METRIC_NAMES}")
+    elif key not in RECOMMENDERS and key not in FLAGSHIP:
+        known = ", ".join((*FLAGSHIP, *RECOMMENDERS))
+        raise ConfigError(f"unknown method '{name}'; known: {known}, {METRIC_NAMES}")
     return key
 
 
@@ -58,7 +62,7 @@ def option_names(name: str) -> list[str]:
         from nearnext.recommenders.metric.options import metric_option_names
 
         return metric_option_names(key)
-    return [entry.name for entry in fields(RECOMMENDERS[key]) if entry.init]
+    return [entry.name for entry in fields(_method(key)) if entry.init]
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Recommender:
@@ -76,7 +80,7 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Rec
         from nearnext.recommenders.metric.recommender import MetricRecommender
 
         return MetricRecommender(**parts_from_options(key, options or {}))
-    method = RECOMMENDERS[key]
+    method = _method(key)
     types = get_type_hints(method)
     known = option_names(name)
     checked: dict[str, Any] = {}
@@ -90,3 +94,12 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Rec
             reason = error.errors()[0]["msg"]
             raise ConfigError(f"{method.name}: {option} cannot be {value!r}: {reason}") from error
     return method(**checked)
+
+
+def _method(key: str) -> type[Recommender]:
+    if key not in FLAGSHIP:
+        return RECOMMENDERS[key]
+    # Here too torch is imported only by whoever asks for it.
+    from nearnext.recommenders.flagship.recommender import Metric, MetricFast
+
+    return {method.name: method for method in (Metric, MetricFast)}[key]

@@ -7,7 +7,7 @@ import numpy as np
 from nearnext.data.sessions import Sessions
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
-__all__ = ["SessionIndex", "build_index"]
+__all__ = ["SessionIndex", "build_index", "newest_first"]
 
 
 class SessionIndex(NamedTuple):
@@ -34,15 +34,24 @@ class SessionIndex(NamedTuple):
     idf: FloatArray
 
 
+def newest_first(sessions: Sessions) -> Int64Array:
+    """Positions of the sessions by recency of their last click; of equal ones the later in the log comes first: [S].
+
+    >>> newest_first(Sessions.of([["a"], ["b"], ["c"]], starts=[0, 5, 5])).tolist()
+    [2, 1, 0]
+    """
+    return np.lexsort((-np.arange(sessions.n_sessions), -sessions.ends))
+
+
 def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
     """Training sessions numbered by recency of their last click, with the sessions of each item.
 
-    idf is log(sessions / clicks), which session-rec counts in clicks rather than sessions; 0 where the item is unknown.
+    idf is log(sessions / clicks), which session-rec counts in clicks rather than sessions; 0 for items without clicks.
     """
     n_sessions, n_items = sessions.n_sessions, sessions.n_items
-    newest_first = np.lexsort((-np.arange(n_sessions), -sessions.ends))
+    by_recency = newest_first(sessions)
     number = np.empty(n_sessions, dtype=np.int64)
-    number[newest_first] = np.arange(n_sessions)
+    number[by_recency] = np.arange(n_sessions)
     session_of = number[sessions.session_of_event()]
     place = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths) + 1
     # The last click of each (session, item) pair: sorted by pair and place, it closes its run.
@@ -53,15 +62,16 @@ def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
     pair_session, pair_item, pair_place = pair_session[closes], pair_item[closes], place[order][closes]
     by_item = np.argsort(pair_item, kind="stable")
     counts = sessions.item_counts()
+    clicked = np.flatnonzero(counts[1:]) + 1
     idf = np.zeros(n_items + 1)
-    idf[1:] = np.log(n_sessions / counts[1:])
+    idf[clicked] = np.log(n_sessions / counts[clicked])
     return SessionIndex(
         item_offsets=np.searchsorted(pair_item[by_item], np.arange(n_items + 2)).astype(np.int64),
         item_sessions=pair_session[by_item].astype(np.int32),
         session_offsets=np.searchsorted(pair_session, np.arange(n_sessions + 1)).astype(np.int64),
         session_items=pair_item.astype(np.int32),
         last_positions=pair_place.astype(np.int32),
-        ends=sessions.ends[newest_first],
+        ends=sessions.ends[by_recency],
         item_weights=1.0 + idf_factor * idf,
         idf=idf,
     )

@@ -26,6 +26,7 @@ from nearnext.report.comparison import (
 from nearnext.report.numbers import count, fixed, percent
 from nearnext.report.page import Figure, fact_rows, listed, render_page
 from nearnext.report.tables import reading_rows, statistics_rows
+from nearnext.report.tuning import tuned_rows
 
 __all__ = ["comparison_page", "metric_figure", "statistics_page", "write_report"]
 
@@ -63,6 +64,7 @@ def comparison_page(
         others=[compare_table(result, other) for other in cutoffs(result) if other != k],
         figures=list(_comparison_figures(result, k)),
         significance=result.get("significance") or [],
+        tuning=tuned_rows(result),
         data=data,
         reading=[reading_rows(report) for report in listed(data, "reading")],
         further=fact_rows({key: data[key] for key in data if key not in ("train", "test", "reading")}),

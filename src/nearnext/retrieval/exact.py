@@ -11,7 +11,7 @@ from numba import njit
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.model.distances import DistanceName
+from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
 from nearnext.ranked import insert_ranked
@@ -21,13 +21,16 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreA
 __all__ = ["ExactIndex"]
 
 COSINE, EUCLIDEAN, SQUARED = range(3)
-KINDS = {"cosine": COSINE, "euclidean": EUCLIDEAN, "squared_euclidean": SQUARED}
+KINDS = dict(zip(DISTANCES, (COSINE, EUCLIDEAN, SQUARED), strict=True))
 
 BLOCK_BYTES = 32 * 2**20
 """Memory of one block of proposed scores."""
 
 BLOCK_ROWS = 256
 """Queries in a block at most: more make the matrix product no faster, and its result leaves the processor's cache."""
+
+FEW = 8
+"""Where fewer than one item in so many may be listed, only those are searched."""
 
 CHUNK = 64
 """Proposals that are looked at together: most chunks hold nothing near, and that is seen in a few instructions."""
@@ -63,6 +66,16 @@ class ExactIndex:
         self._longest = float(np.sqrt(self._squares.max()))
 
     @property
+    def vectors(self) -> ScoreArray:
+        """Embedding of item j + 1 in row j: [I, D]."""
+        return self._vectors
+
+    @property
+    def distance(self) -> DistanceName:
+        """Name of the distance."""
+        return DISTANCES[self._kind]
+
+    @property
     def n_items(self) -> int:
         """Number of items I, indexed 1..I."""
         return self._vectors.shape[0]
@@ -80,14 +93,12 @@ class ExactIndex:
         Raises:
             ConfigError: k below 1, or shapes that do not fit the index.
         """
-        self._check(queries, k, admissible, seen)
+        self.check(queries, k, admissible, seen)
+        if admissible is not None and np.count_nonzero(admissible) * FEW < self.n_items:
+            return self._search_among(np.flatnonzero(admissible[1:]), queries, k, seen)
         listed = np.ones(self.n_items + 1, dtype=np.bool_) if admissible is None else admissible
         clicks = Prefixes.of([np.zeros(0, np.int32)] * len(queries)) if seen is None else seen
-        found = Neighbours(
-            np.zeros((len(queries), k), dtype=np.int32),
-            np.zeros((len(queries), k), dtype=np.float32),
-            np.zeros(len(queries), dtype=np.int32),
-        )
+        found = _no_neighbours(len(queries), k)
         n_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES // (4 * self.n_items)))
         block = np.empty((min(n_rows, len(queries)), self.n_items), dtype=np.float32)
         # Half the squared length turns the order of inner products into that of Euclidean distances.
@@ -118,12 +129,48 @@ class ExactIndex:
             )
         return found
 
+    def _search_among(self, rows: Int64Array, queries: ScoreArray, k: int, seen: Prefixes | None) -> Neighbours:
+        """The search through a few rows alone, which changes no bit of the lists: a score is of its item alone."""
+        if not len(rows) or not len(queries):
+            return _no_neighbours(len(queries), k)
+        index_among = np.zeros(self.n_items + 1, dtype=np.int32)
+        index_among[rows + 1] = np.arange(1, len(rows) + 1)
+        if seen is not None:
+            first = int(seen.starts.min())  # prefixes may be a few among the clicks of a whole log
+            clicks = index_among[seen.items[first : int(seen.ends.max())]]
+            seen = Prefixes(clicks, seen.starts - first, seen.ends - first, seen.times)
+        found = ExactIndex(self._vectors[rows], self.distance).search(queries, k, seen=seen)
+        listed = found.items > 0
+        found.items[listed] = rows[found.items[listed] - 1] + 1
+        return found
+
+    def best_of(
+        self, candidates: Int64Array, query: ScoreArray, admissible: BoolArray, clicks: IndexArray, k: int
+    ) -> tuple[IndexArray, ScoreArray]:
+        """The nearest of some items to one query, in the order and with the scores that `search` would give them.
+
+        Args:
+            candidates: distinct item indices in any order: [C].
+            query: session embedding: [D].
+            admissible: which item indices may be listed: [I + 1].
+            clicks: item indices that may not be listed, in any number.
+            k: most items given.
+        """
+        items, scores = np.zeros(k, dtype=np.int32), np.zeros(k, dtype=np.float32)
+        n = _best_of(np.sort(candidates), query, self._vectors, self._kind, admissible, clicks, items, scores)
+        return items[:n], scores[:n]
+
     def _rounding(self, queries: ScoreArray) -> FloatArray:
         """The most by which a proposal or a 32-bit score can be wrong: [B]; a sum of n terms errs by n ε |x| |y|."""
         longest = np.linalg.norm(queries.astype(np.float64), axis=1) + self._longest
         return (self.dim + 8) * 2.0**-24 * longest**2
 
-    def _check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
+    def check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
+        """A check that a search can be answered.
+
+        Raises:
+            ConfigError: k below 1, or shapes that do not fit the index.
+        """
         if k < 1:
             raise ConfigError(f"k must be at least 1, found {k}")
         if queries.ndim != 2 or queries.shape[1] != self.dim:  # noqa: PLR2004
@@ -135,6 +182,34 @@ class ExactIndex:
             raise ConfigError(f"expected a mask of {self.n_items} items after position 0, found {admissible.shape[0]}")
         if seen is not None and len(seen) != len(queries):
             raise ConfigError(f"expected the clicks of {len(queries)} queries, found {len(seen)} prefixes")
+
+
+def _no_neighbours(n_queries: int, k: int) -> Neighbours:
+    return Neighbours(
+        np.zeros((n_queries, k), dtype=np.int32),
+        np.zeros((n_queries, k), dtype=np.float32),
+        np.zeros(n_queries, dtype=np.int32),
+    )
+
+
+@njit(cache=True, nogil=True)
+def _best_of(
+    candidates: Int64Array,
+    query: ScoreArray,
+    vectors: ScoreArray,
+    kind: int,
+    admissible: BoolArray,
+    clicks: IndexArray,
+    items: IndexArray,
+    scores: ScoreArray,
+) -> int:
+    """The best of ascending item indices, written into the last two arrays; gives how many."""
+    n_listed = 0
+    for item in candidates:
+        if admissible[item] and not (clicks == item).any():
+            score = _score(query, vectors[item - 1], kind)
+            n_listed = insert_ranked(item, score, n_listed, items, scores)
+    return n_listed
 
 
 @njit(cache=True, nogil=True)

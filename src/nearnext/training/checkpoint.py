@@ -1,9 +1,9 @@
 """A run's directory: the last checkpoint as one file that is replaced in one step, and a lock against a second run."""
 
-import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,10 +16,25 @@ from torch import Tensor
 
 from nearnext.errors import ArtifactError, ConfigError
 
-__all__ = ["Checkpoint", "RunDirectory"]
+__all__ = ["Checkpoint", "RunDirectory", "holds_checkpoint"]
 
 FILE, LOCK, CONFIG = "checkpoint.safetensors", ".lock", "config.json"
 SCHEMA = 1
+
+
+def holds_checkpoint(directory: Path) -> bool:
+    """Whether a run can go on in this directory.
+
+    >>> holds_checkpoint(Path("no/such/directory"))
+    False
+    """
+    return (directory / FILE).is_file()
+
+
+def _reason(said: str) -> str:
+    """What the system says of an error of which safetensors gives the number."""
+    number = re.search(r"os error (\d+)", said)
+    return os.strerror(int(number[1])) if number else said
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,9 +120,7 @@ class RunDirectory:
         except (OSError, SafetensorError) as error:
             fresh.unlink(missing_ok=True)
             kept = "the one before it is kept" if target.exists() else "there is none before it"
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            if isinstance(error, SafetensorError) and f"os error {errno.ENOSPC}" in reason:
-                reason = os.strerror(errno.ENOSPC)
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else _reason(str(error))
             raise ArtifactError(f"cannot write a checkpoint to {self.path}: {reason}; {kept}") from error
 
     def load(self) -> Checkpoint:

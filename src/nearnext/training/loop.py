@@ -82,6 +82,7 @@ def train(
     *,
     run: RunDirectory | None = None,
     resume: bool = False,
+    watch: Callable[[Epoch], None] | None = None,
 ) -> list[Epoch]:
     """Train the network in place; it ends with the weights of the epoch that was best on validation.
 
@@ -92,6 +93,7 @@ def train(
         config: how.
         run: where checkpoints and logs go; None: nowhere.
         resume: go on from the checkpoint in ``run``, to the same weights as if training had not stopped.
+        watch: called with the figures of each epoch; what it raises ends the training.
 
     Returns:
         The figures of each epoch.
@@ -118,7 +120,7 @@ def train(
     with _locked(run if devices.main else None, resume), one_thread(), own_randomness(devices.device):
         loop = _Loop(network.to(devices.device), objective, examples, config, devices, run)
         with open_log(run.path if run and devices.main else None) as log, deferred_interrupt(run is not None) as stop:
-            return loop.run(loop.resumed() if resume and run else None, log, stop)
+            return loop.run(loop.resumed() if resume and run else None, log, stop, watch)
 
 
 @contextmanager
@@ -148,7 +150,13 @@ class _Loop:
         self._n_batches = examples.sampler.n_batches(examples.sessions, config.batch_size)
         self._best: dict[str, Tensor] = {}
 
-    def run(self, progress: _Progress | None, log: WriteRecord, stop: Callable[[], bool]) -> list[Epoch]:
+    def run(
+        self,
+        progress: _Progress | None,
+        log: WriteRecord,
+        stop: Callable[[], bool],
+        watch: Callable[[Epoch], None] | None = None,
+    ) -> list[Epoch]:
         """All epochs that are left; then the network has the best weights."""
         progress = progress or _Progress(Schedule.of(self._config))
         with track("training", self._config.epochs, "epochs") as advance:
@@ -159,6 +167,8 @@ class _Loop:
                 advance(1)
                 advance.describe(_summary(progress.history[-1]))
                 self._save(progress)
+                if watch is not None:
+                    watch(progress.history[-1])
                 if stop() and not progress.schedule.finished:
                     self._interrupt(progress)
         self._network.load_state_dict(self._best)
@@ -220,7 +230,7 @@ class _Loop:
         where = self._run.path if self._run else ""
         raise TrainingInterrupted(
             f"stopped in epoch {progress.schedule.epoch + 1}; the checkpoint is in {where}: "
-            "run the same command with resume to go on"
+            "run the same command again, with resume where it has that option, to go on"
         )
 
     def _save(self, progress: _Progress) -> None:

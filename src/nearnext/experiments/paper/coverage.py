@@ -3,40 +3,27 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from nearnext.data.sessions import Sessions
 from nearnext.experiments.paper.layout import Cell, Column, Line, PaperTable, Printed, metric_cell, with_tables
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, K, Setting, compare_entries, size_notes
+from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, K, compare_entries, size_notes
 from nearnext.experiments.paper.printed import COVERAGE
 from nearnext.experiments.result import Result, called
-from nearnext.experiments.store import RunStore
 
 __all__ = ["coverage_result", "unique_items"]
 
 
-def coverage_result(
-    log: Sessions,
-    test: Sessions | None = None,
-    *,
-    entries: Sequence[Entry] = TABLE_2_LINEUP,
-    setting: Setting | None = None,
-    name: str = "log",
-    reading: Sequence[Mapping[str, Any]] = (),
-    command: str = "",
-    store: RunStore | None = None,
-) -> Result:
+def coverage_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_LINEUP) -> Result:
     """A comparison with the counts of the paper's §5.5: unique items recommended by each method, most first.
 
     Raises:
-        DataError: nothing is left to learn from or to predict.
-        ConfigError: an unknown method or option.
-        ArtifactError: a kept run is damaged.
+        NearnextError: as `compare_entries` says.
 
+    >>> from nearnext.data.sessions import Sessions
     >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
-    >>> table = coverage_result(log, entries=TABLE_2_LINEUP[:1])["paper"]["tables"][0]
+    >>> table = coverage_result(Experiment(log), TABLE_2_LINEUP[:1])["paper"]["tables"][0]
     >>> table["lines"][0]["cells"][0]["value"]
     3
     """
-    result = compare_entries(entries, log, test, setting or Setting(), reading=reading, command=command, store=store)
+    result = compare_entries(entries, experiment)
     items = result["data"]["train"]["items"]
     lines = [
         Line(
@@ -53,7 +40,7 @@ def coverage_result(
     ]
     lines.sort(key=lambda line: -(line.cells[0].value or 0))
     table = PaperTable(
-        title=f"Unique items recommended in lists of {K} (§5.5), of {items:,} items of {name}",
+        title=f"Unique items recommended in lists of {K} (§5.5), of {items:,} items of {experiment.name}",
         headings=("Method",),
         columns=(
             Column("unique items", "count"),
@@ -76,7 +63,7 @@ def coverage_result(
         lines=tuple(((dataset,), texts) for dataset, texts in COVERAGE.items()),
         notes=("the paper does not say which SML method was counted",),
     )
-    return with_tables(result, "§5.5", name, [table], [printed])
+    return with_tables(result, "§5.5", experiment.name, [table], [printed])
 
 
 def unique_items(method: Mapping[str, Any], items: int) -> int:

@@ -12,14 +12,14 @@ from nearnext.experiments.result import Result, called
 from nearnext.experiments.store import RunStore
 from nearnext.recommenders.registry import option_names
 
-__all__ = ["TABLE_2_LINEUP", "Entry", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
+__all__ = ["TABLE_2_LINEUP", "Entry", "Experiment", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
 
 K = 20
 """List length of every table of the paper."""
 
 Preset = Mapping[str, Mapping[str, Any]]
 
-QUICK: Preset = {"sml": {"preset": "quick"}, "sml-tagspace": {"filters": 128}, "gru4rec": {"epochs": 3}}
+QUICK: Preset = {"sml": {"preset": "quick"}, "gru4rec": {"epochs": 3}}
 FULL: Preset = {"sml": {"preset": "paper"}}
 """Options by the first words of a method's name."""
 
@@ -105,6 +105,32 @@ class Setting:
         return {**seed, **entry.options_in(preset), **entry.options, **self.options.get(entry.name, {})}
 
 
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """What a table is made from: the log, the setting, and what the result says of both.
+
+    Attributes:
+        log: the sessions to split, or to train on where ``test`` is given.
+        test: sessions of a test log of its own.
+        setting: what all methods share.
+        name: what the log is called.
+        reading: reports of how the logs were read, to be kept in the result.
+        command: how to repeat this.
+        store: where finished runs are kept, and taken from.
+
+    >>> Experiment(Sessions.of([["a", "b"]])).setting.quick
+    False
+    """
+
+    log: Sessions
+    test: Sessions | None = None
+    setting: Setting = field(default_factory=Setting)
+    name: str = "log"
+    reading: Sequence[Mapping[str, Any]] = ()
+    command: str = ""
+    store: RunStore | None = None
+
+
 def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entry, ...]:
     """The rows named, by the paper's name or ours, in the order of the table; all of them where none is named.
 
@@ -122,17 +148,19 @@ def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entr
     return tuple(entry for entry in entries if not wanted or {entry.label.lower(), entry.name} & wanted)
 
 
-def compare_entries(
-    entries: Sequence[Entry],
-    log: Sessions,
-    test: Sessions | None,
-    setting: Setting,
-    *,
-    reading: Sequence[Mapping[str, Any]] = (),
-    command: str = "",
-    store: RunStore | None = None,
-) -> Result:
-    """The comparison behind a table: every row on the same cases, lists of 20, labelled as in the table."""
+def compare_entries(entries: Sequence[Entry], experiment: Experiment) -> Result:
+    """The comparison behind a table: every row on the same cases, lists of 20, labelled as in the table.
+
+    Raises:
+        DataError: nothing is left to learn from or to predict.
+        ConfigError: an unknown method or option.
+        ArtifactError: a kept run is damaged, or another process is making the same one.
+
+    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
+    >>> compare_entries(TABLE_2_LINEUP[:1], Experiment(log))["methods"][0]["label"]
+    'POP'
+    """
+    setting = experiment.setting
     comparison = Comparison(
         methods=[entry.label for entry in entries],
         labels={entry.label: entry.name for entry in entries},
@@ -143,7 +171,14 @@ def compare_entries(
         replicates=setting.replicates,
         threads=setting.threads,
     )
-    result = compare(log, test, comparison, reading=reading, command=command, store=store)
+    result = compare(
+        experiment.log,
+        experiment.test,
+        comparison,
+        reading=experiment.reading,
+        command=experiment.command,
+        store=experiment.store,
+    )
     result["protocol"]["preset"] = "quick" if setting.quick else "paper"
     return result
 
@@ -162,6 +197,11 @@ def size_notes(result: Result) -> list[str]:
         if sizes:
             by_size.setdefault(", ".join(sizes), []).append(called(method))
     quick = result["protocol"]["preset"] == "quick"
-    told = [f"{', '.join(labels)}: {sizes}" for sizes, labels in by_size.items()]
+    told = [f"{_all(labels, alone=len(by_size) == 1)}: {sizes}" for sizes, labels in by_size.items()]
     head = "QUICK preset, smaller and trained for less long than in the paper" if quick else "full preset"
     return ["; ".join([head, *told])]
+
+
+def _all(labels: Sequence[str], *, alone: bool) -> str:
+    """The labels, or what they have in common where there are many and no others."""
+    return "every trained model" if alone and len(labels) > 2 else ", ".join(labels)  # noqa: PLR2004 - two fit a line

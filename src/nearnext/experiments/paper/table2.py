@@ -1,14 +1,11 @@
 """Table 2: every method of the paper on one log."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from nearnext.data.sessions import Sessions
 from nearnext.experiments.paper.layout import Column, Line, PaperTable, Printed, metric_cell, with_tables
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, K, Setting, compare_entries, size_notes
+from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, K, compare_entries, size_notes
 from nearnext.experiments.paper.printed import TABLE_2, TABLE_2_COLUMNS
 from nearnext.experiments.result import Result, called
-from nearnext.experiments.store import RunStore
 
 __all__ = ["table2_result"]
 
@@ -17,34 +14,23 @@ SORTED_BY = f"Recall@{K}"
 RNN_NOTE = "RNN: with GRU cells, as in the paper (§5.2); here the encoder is called gru"
 
 
-def table2_result(
-    log: Sessions,
-    test: Sessions | None = None,
-    *,
-    entries: Sequence[Entry] = TABLE_2_LINEUP,
-    setting: Setting | None = None,
-    name: str = "log",
-    reading: Sequence[Mapping[str, Any]] = (),
-    command: str = "",
-    store: RunStore | None = None,
-) -> Result:
+def table2_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_LINEUP) -> Result:
     """A comparison with the paper's Table 2: MAP, PREC, REC, HR and MRR at 20, sorted by REC.
 
     Raises:
-        DataError: nothing is left to learn from or to predict.
-        ConfigError: an unknown method or option.
-        ArtifactError: a kept run is damaged.
+        NearnextError: as `compare_entries` says.
 
+    >>> from nearnext.data.sessions import Sessions
     >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
-    >>> table = table2_result(log, entries=TABLE_2_LINEUP[:3])["paper"]["tables"][0]
+    >>> table = table2_result(Experiment(log), TABLE_2_LINEUP[:3])["paper"]["tables"][0]
     >>> [line["labels"][0] for line in table["lines"]], [column["heading"] for column in table["columns"]]
     (['POP', 'SPOP', 'MARKOV-1'], ['MAP', 'PREC', 'REC', 'HR', 'MRR'])
     """
-    result = compare_entries(entries, log, test, setting or Setting(), reading=reading, command=command, store=store)
+    result = compare_entries(entries, experiment)
     methods = sorted(result["methods"], key=lambda method: -method["metrics"][SORTED_BY]["value"])
     labels = [called(method) for method in methods]
     table = PaperTable(
-        title=f"Table 2 of {name}, lists of {K}, sorted by REC",
+        title=f"Table 2 of {experiment.name}, lists of {K}, sorted by REC",
         headings=("Method",),
         columns=tuple(
             Column(heading, "metric", metric=f"{metric}@{K}", best=True) for heading, metric in METRICS.items()
@@ -55,7 +41,7 @@ def table2_result(
         ),
         notes=(*size_notes(result), *([RNN_NOTE] if any("-RNN-" in label for label in labels) else [])),
     )
-    return with_tables(result, "Table 2", name, [table], [_printed(labels)])
+    return with_tables(result, "Table 2", experiment.name, [table], [_printed(labels)])
 
 
 def _printed(labels: Sequence[str]) -> Printed:

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nearnext.data.sessions import Sessions
 from nearnext.experiments.paper.layout import Cell, Column, Line, PaperTable, Printed, metric_cell, with_tables
-from nearnext.experiments.paper.lineup import Entry, K, Setting, compare_entries, size_notes
+from nearnext.experiments.paper.lineup import Entry, Experiment, K, compare_entries, size_notes
 from nearnext.experiments.paper.printed import TABLE_3
 from nearnext.experiments.result import Result, called
-from nearnext.experiments.store import RunStore
 
 __all__ = ["ENCODERS", "VARIANTS", "Variant", "table3_result"]
 
@@ -53,27 +51,20 @@ VARIANTS: tuple[Variant, ...] = (
 
 
 def table3_result(
-    log: Sessions,
-    test: Sessions | None = None,
+    experiment: Experiment,
     *,
     encoders: Mapping[str, str] = ENCODERS,
     variants: Sequence[Variant] = VARIANTS,
-    setting: Setting | None = None,
-    name: str = "log",
-    reading: Sequence[Mapping[str, Any]] = (),
-    command: str = "",
-    store: RunStore | None = None,
 ) -> Result:
     """A comparison with the paper's Table 3: REC@20 and MRR@20 of every variant, sorted by REC of the first encoder.
 
     Raises:
-        DataError: nothing is left to learn from or to predict.
-        ConfigError: an unknown method or option.
-        ArtifactError: a kept run is damaged.
+        NearnextError: as `compare_entries` says.
 
+    >>> from nearnext.data.sessions import Sessions
     >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
     >>> rows = [Variant(("True", "-", str(k)), {"k": k}) for k in (1, 50)]
-    >>> table = table3_result(log, encoders={"RNN": "sknn"}, variants=rows)["paper"]["tables"][0]
+    >>> table = table3_result(Experiment(log), encoders={"RNN": "sknn"}, variants=rows)["paper"]["tables"][0]
     >>> [column["heading"] for column in table["columns"]], len(table["lines"])
     (['REC@20', 'MRR@20'], 2)
     """
@@ -82,12 +73,12 @@ def table3_result(
         for variant in variants
         for encoder, method in encoders.items()
     ]
-    result = compare_entries(entries, log, test, setting or Setting(), reading=reading, command=command, store=store)
+    result = compare_entries(entries, experiment)
     found = {called(method): method for method in result["methods"]}
     lines = [Line(variant.labels, _cells(variant, encoders, found)) for variant in variants]
     lines.sort(key=lambda line: -(line.cells[0].value or 0.0))
     table = PaperTable(
-        title=f"Table 3 of {name}, sorted by REC@{K} of {next(iter(encoders))}",
+        title=f"Table 3 of {experiment.name}, sorted by REC@{K} of {next(iter(encoders))}",
         headings=HEADINGS,
         columns=tuple(
             Column(heading, "metric", encoder, metric, best=True)
@@ -101,7 +92,7 @@ def table3_result(
             "RNN: with GRU cells, as in the paper (§5.2)",
         ),
     )
-    return with_tables(result, "Table 3", name, [table], [_printed(lines)])
+    return with_tables(result, "Table 3", experiment.name, [table], [_printed(lines)])
 
 
 def _label(encoder: str, variant: Variant) -> str:

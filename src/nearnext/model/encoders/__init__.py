@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from nearnext.errors import ConfigError
+from nearnext.model.encoders.attention import Attention
 from nearnext.model.encoders.avgpool import AvgPool
 from nearnext.model.encoders.base import EncoderConfig, SessionEncoder
 from nearnext.model.encoders.caser import Caser
@@ -23,6 +24,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attention",
     "AvgPool",
     "Caser",
     "EncoderConfig",
@@ -35,7 +37,7 @@ __all__ = [
     "encoder_named",
 ]
 
-AnyEncoder = MaxPool | AvgPool | WeightedPool | LastItem | TextCNN | TagSpace | Caser | RNN | GRU | LSTM
+AnyEncoder = MaxPool | AvgPool | WeightedPool | LastItem | TextCNN | TagSpace | Caser | RNN | GRU | LSTM | Attention
 
 ENCODERS: dict[str, type[AnyEncoder]] = {
     "maxpool": MaxPool,
@@ -48,6 +50,7 @@ ENCODERS: dict[str, type[AnyEncoder]] = {
     "rnn": RNN,
     "gru": GRU,
     "lstm": LSTM,
+    "attention": Attention,
 }
 """Config class of each session encoder, by the name that config files and the command line use."""
 

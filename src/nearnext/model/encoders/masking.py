@@ -42,7 +42,7 @@ def last_clicks(clicks: Tensor, mask: Tensor, length: int) -> tuple[Tensor, Tens
     """
     positions = mask.sum(dim=1, keepdim=True) + torch.arange(-length, 0, device=mask.device)  # [B, L]
     real = positions >= 0
-    recent = clicks.take_along_dim(positions.clamp_min(0).unsqueeze(-1), dim=1)
+    recent = clicks.gather(1, positions.clamp_min(0).unsqueeze(-1).expand(-1, -1, clicks.shape[2]))
     return zero_padding(recent, real), real
 
 

@@ -7,12 +7,14 @@ Paper: §4.4 and §5.2 (GRU cells of 400 dimensions). References: Cho et al., 20
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
+from nearnext.model.encoders.onnx_recurrent import last_state
 from nearnext.model.feedforward import feed_forward
 from nearnext.options import require_at_least, require_dropout
 
@@ -111,11 +113,16 @@ class RecurrentEncoder(SessionEncoder):
         self.dense = feed_forward(config.hidden, [config.dim] * config.dense_layers, config.dropout)
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
-        if not len(clicks):
+        if not torch.compiler.is_exporting() and not len(clicks):
             return self.dense(clicks.new_zeros(0, self.recurrent.hidden_size))
-        # Packing needs at least one step: an empty session takes one over zeros, which is then undone.
-        steps = mask.sum(dim=1).clamp_min(1).cpu()
-        packed = pack_padded_sequence(zero_padding(clicks, mask), steps, batch_first=True, enforce_sorted=False)
+        # An empty session takes one step over zeros, which is then undone.
+        state = self._last_state(zero_padding(clicks, mask), mask.sum(dim=1).clamp_min(1))
+        return self.dense(state.masked_fill(~mask.any(dim=1, keepdim=True), 0.0))
+
+    def _last_state(self, clicks: Tensor, steps: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            return last_state(self.recurrent, clicks, steps)
+        packed = pack_padded_sequence(clicks, steps.cpu(), batch_first=True, enforce_sorted=False)
         _, state = self.recurrent(packed)
         hidden: Tensor = state[0] if isinstance(self.recurrent, nn.LSTM) else state  # [layers, B, hidden]
-        return self.dense(hidden[-1].masked_fill(~mask.any(dim=1, keepdim=True), 0.0))
+        return hidden[-1]

@@ -17,6 +17,7 @@ ENCODER_NAMES = (
     "rnn",
     "gru",
     "lstm",
+    "attention",
 )
 """Names of the session encoders."""
 

@@ -1,45 +1,39 @@
 """The metric model behind the protocol of every recommender: the next item is the one nearest to the session."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DistanceName
 from nearnext.model.encoders import EncoderConfig, MaxPool
-from nearnext.model.encoding import item_vectors, session_vectors
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, MetricLearning
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import require_at_least
-from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.metric.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.options import name_of_parts, options_of_parts
 from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
-from nearnext.retrieval import ExactIndex, Index
 from nearnext.sampling import PositiveNegative, Sampler
-from nearnext.training.checkpoint import RunDirectory
+from nearnext.training.checkpoint import RunDirectory, holds_checkpoint
 from nearnext.training.config import TrainingConfig
-from nearnext.training.loop import Epoch, Examples, train
-from nearnext.training.objective import objective_of
+from nearnext.training.loop import Examples, train
+from nearnext.training.objective import Objective, objective_of
 from nearnext.training.trainer import TABLES
 from nearnext.training.validation import Validation
-from nearnext.types import BoolArray, IndexArray, ScoreArray
+from nearnext.types import IndexArray
 
 __all__ = ["MetricRecommender"]
 
-FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
-"""Figures of an epoch that an artifact keeps."""
-
 
 @dataclass(eq=False)
-class MetricRecommender(Recommender):
+class MetricRecommender(EmbeddedRecommender):
     """Session-based metric learning: sessions and items in one metric space, the nearest items are recommended.
 
     Scores are 2 − d for the cosine distance d, −d for the Euclidean ones, as 32-bit floats. The last part of the given
@@ -61,8 +55,6 @@ class MetricRecommender(Recommender):
         seed: of weights, order and draws, at least 0.
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
-        history: figures of each epoch of the fit.
-        note: what was out of the ordinary in the fit, or "".
 
     Raises:
         ConfigError: parts that do not fit one another.
@@ -90,12 +82,6 @@ class MetricRecommender(Recommender):
     seed: int = 7
     directory: str = ""
     resume: bool = False
-
-    history: list[Epoch] = field(init=False, repr=False, default_factory=list[Epoch])
-    note: str = field(init=False, repr=False, default="")
-    network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
-    trained: BoolArray = field(init=False, repr=False)
-    index: Index | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         require_at_least(0, seed=self.seed)
@@ -130,6 +116,10 @@ class MetricRecommender(Recommender):
             self.seed = seed
         return super().fit(sessions)
 
+    def with_checkpoints(self, directory: Path) -> Self:
+        """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
+        return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
+
     def params(self) -> dict[str, Any]:
         """All options by name, as a config file has them."""
         return options_of_parts(**super().params())
@@ -150,6 +140,32 @@ class MetricRecommender(Recommender):
     def _learn(self, sessions: Sessions) -> None:
         self.note, self.history, self.network = "", [], None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        network, objective, examples = self.prepare(sessions)
+        run = None
+        if self.directory:
+            run = RunDirectory(
+                Path(self.directory), {**self.params(), "method": self.name, "data": sessions.fingerprint()}
+            )
+        try:
+            self.history = train(
+                network, objective, examples, self.training, run=run, resume=self.resume, watch=self.watch
+            )
+        except DataError as error:
+            self.note = f"nothing was learned, all lists are by popularity: {error}"
+            return
+        if not self.note and sessions.lengths.min() > self.max_length:
+            self.note = (
+                f"every session is longer than max_length, {self.max_length} clicks: only the last ones are seen"
+            )
+        self._adopt(network.cpu(), sessions.vocabulary.encode(examples.sessions.vocabulary.ids))
+
+    def prepare(self, sessions: Sessions) -> tuple[SessionItemNetwork, Objective, Examples]:
+        """What a fit on these sessions begins with: a network that has learned nothing, its objective, its examples.
+
+        >>> network, _, examples = MetricRecommender().prepare(Sessions.of([["a", "b"]] * 40))
+        >>> network.n_items, examples.sessions.n_sessions
+        (2, 38)
+        """
         learned, validation = self._held_out(sessions)
         neighbours = prepare_neighbour_positives(learned) if self.sampler.needs_neighbours else None
         examples = Examples(learned, self.sampler, neighbours, validation, self.seed)
@@ -159,17 +175,7 @@ class MetricRecommender(Recommender):
             objective = objective_of(
                 self.loss, self.distance, logq=self.logq, dim=self.encoder.dim, n_items=learned.n_items
             )
-        run = None
-        if self.directory:
-            run = RunDirectory(
-                Path(self.directory), {**self.params(), "method": self.name, "data": sessions.fingerprint()}
-            )
-        try:
-            self.history = train(network, objective, examples, self.training, run=run, resume=self.resume)
-        except DataError as error:
-            self.note = f"nothing was learned, all lists are by popularity: {error}"
-            return
-        self._adopt(network.cpu(), sessions.vocabulary.encode(learned.vocabulary.ids))
+        return network, objective, examples
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Validation | None]:
         """What is learned from, in a vocabulary of its own, and the validation part after it."""
@@ -193,51 +199,3 @@ class MetricRecommender(Recommender):
         whole.load_state_dict(weights)
         self.trained[indices] = True
         self._serve(whole)
-
-    def _serve(self, network: SessionItemNetwork) -> None:
-        self.network = network.eval()
-        self.index = ExactIndex(item_vectors(network), self.distance)
-
-    def _state(self) -> State:
-        weights = {} if self.network is None else self.network.state_dict()
-        figures = [[epoch.get(name, np.nan) for name in FIGURES] for epoch in self.history]
-        return {
-            "trained": self.trained,
-            "history": np.array(figures, dtype=np.float64).reshape(-1, len(FIGURES)),
-            **{f"network.{name}": tensor.numpy() for name, tensor in weights.items()},
-        }
-
-    def _restore(self, state: State) -> None:
-        self.trained = state["trained"]
-        self.history = [
-            {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
-            for row in state["history"]
-        ]
-        weights = {
-            name.removeprefix("network."): as_tensor(array.copy())
-            for name, array in state.items()
-            if name.startswith("network.")
-        }
-        self.network = None
-        if weights:
-            network = self._network(len(self.vocabulary))
-            network.load_state_dict(weights)
-            self._serve(network)
-
-    def _ranker(self) -> RankChunk:
-        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            if self.network is None or self.index is None:
-                return np.zeros(len(prefixes), dtype=np.int32)
-            vectors, known = session_vectors(self.network, prefixes, self.trained)
-            found = self.index.search(
-                vectors,
-                items.shape[1],
-                admissible=request.admissible & self.trained,
-                seen=prefixes if request.exclude_seen else None,
-            )
-            # A session without known clicks is nowhere: its list is that of popularity.
-            somewhere = known > 0
-            items[somewhere], scores[somewhere] = found.items[somewhere], found.scores[somewhere]
-            return np.where(somewhere, found.found, 0).astype(np.int32)
-
-        return rank_chunk

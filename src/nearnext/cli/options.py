@@ -1,0 +1,184 @@
+"""Options of methods on the command line: from files and from ``--set``, and how they are declared."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+import yaml
+
+from nearnext.cli.app import pairs
+from nearnext.errors import ConfigError
+from nearnext.experiments.tuning.budget import Tuning
+from nearnext.recommenders.registry import canonical_name
+
+__all__ = [
+    "STUDY",
+    "TUNING",
+    "Config",
+    "Cutoffs",
+    "JsonFile",
+    "OwnConfig",
+    "OwnSettings",
+    "ReportFile",
+    "Settings",
+    "Threads",
+    "TunedOptions",
+    "Unknown",
+    "cutoff_numbers",
+    "method_names",
+    "method_options",
+    "method_settings",
+    "own_options",
+    "tuned_options",
+]
+
+Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500. Repeatable.")]
+Config = Annotated[Path | None, typer.Option(help="TOML or YAML file with a table of options for each method.")]
+OwnSettings = Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE, e.g. k=500. Repeatable.")]
+OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")]
+Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file.")]
+ReportFile = Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")]
+Threads = Annotated[int, typer.Option(help="Worker threads; 0: one per core.")]
+
+STUDY = Path("nearnext-tuning")
+"""Folder of studies, unless another place is named."""
+
+TUNING = Tuning(study=STUDY)
+"""How methods are tuned where nothing else is asked for."""
+
+FIELDS = {"budget": "minutes", "validation": "fraction"}
+"""What options of tuning are called in Python, where they are called otherwise."""
+
+TunedOptions = Tuning | None
+"""How a comparison tunes its methods, None: not at all."""
+
+
+def method_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas or blanks.
+
+    >>> method_names("pop, vsknn")
+    ('pop', 'vsknn')
+    """
+    return tuple(name.strip() for name in text.replace(" ", ",").split(",") if name.strip())
+
+
+def cutoff_numbers(text: str) -> tuple[int, ...]:
+    """List lengths separated by commas.
+
+    Raises:
+        ConfigError: one is no whole number.
+
+    >>> cutoff_numbers("5,20")
+    (5, 20)
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--k {text}: expected whole numbers, e.g. 5,10,20") from None
+
+
+def method_settings(settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """Options by method from ``METHOD.OPTION=VALUE`` texts.
+
+    Raises:
+        ConfigError: a text of another form, or an unknown method.
+
+    >>> method_settings(["vsknn.k=500"])
+    {'vsknn': {'k': '500'}}
+    """
+    options: dict[str, dict[str, Any]] = {}
+    for key, value in pairs(settings or [], "--set").items():
+        method, dot, option = key.rpartition(".")
+        if not dot:
+            raise ConfigError(f"--set {key}={value}: expected METHOD.OPTION=VALUE, e.g. vsknn.k=500")
+        options.setdefault(canonical_name(method), {})[option] = value
+    return options
+
+
+def method_options(
+    config: Path | None, settings: Sequence[str] | None, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Options by method: those of the file for the compared methods, overruled by those of the command line."""
+    compared = {canonical_name(name) for name in names}
+    options: dict[str, dict[str, Any]] = {}
+    if config is not None:
+        for name, values in _load(config).items():
+            if not isinstance(values, dict):
+                raise ConfigError(f"{config}: expected a table for each method, e.g. [vsknn], found '{name}'")
+            if canonical_name(name) in compared:
+                options[canonical_name(name)] = values
+    for name, values in method_settings(settings).items():
+        options[name] = {**options.get(name, {}), **values}
+    return options
+
+
+def own_options(config: Path | None, method: str) -> dict[str, Any]:
+    """One method's options from a file: its own table where there is one, else the whole file."""
+    if config is None:
+        return {}
+    loaded = _load(config)
+    own = next((values for name, values in loaded.items() if name.lower() == canonical_name(method)), None)
+    if own is None and all(isinstance(values, dict) for values in loaded.values()):
+        return {}
+    return dict(loaded if own is None else own)
+
+
+def _load(config: Path) -> dict[str, Any]:
+    """The content of a TOML or YAML file."""
+    text = config.read_bytes()
+    try:
+        if config.suffix.lower() in (".yaml", ".yml"):
+            loaded: Any = yaml.safe_load(text)
+        else:
+            loaded = tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{config} cannot be read as TOML or YAML: {error}") from None
+    if not isinstance(loaded, dict):
+        raise ConfigError(f"{config}: expected options by name, found {type(loaded).__name__}")
+    return {str(name): value for name, value in cast("dict[Any, Any]", loaded).items()}
+
+
+def tuned_options(
+    tuned: Annotated[
+        bool,
+        typer.Option("--tuned", help="Tune every method first, with the same budget, on the end of the training part."),
+    ] = False,
+    trials: Annotated[
+        int | None, typer.Option(help=f"With --tuned: option sets tried for each method; {TUNING.trials} by default.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help=f"With --tuned: minutes for each method; {TUNING.minutes:g} by default.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help=f"With --tuned: what is maximised; {TUNING.metric} by default.")
+    ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(
+            help=f"With --tuned: last part of the training sessions to tune on; {TUNING.fraction:g} by default."
+        ),
+    ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help=f"With --tuned: folder where trials are kept; {STUDY} by default.")
+    ] = None,
+) -> TunedOptions:
+    """The tuning that a comparison is asked for.
+
+    Raises:
+        ConfigError: a number out of range, or an option of tuning without ``--tuned``.
+    """
+    asked = {"trials": trials, "budget": budget, "metric": metric, "validation": validation, "study": study}
+    given = {name: value for name, value in asked.items() if value is not None}
+    if not tuned:
+        if given:
+            raise ConfigError(f"--{next(iter(given))} says how to tune; add --tuned, or leave it out")
+        return None
+    settled = replace(TUNING, **{FIELDS.get(name, name): value for name, value in given.items()})
+    if settled.study is not None and settled.study.is_file():
+        raise ConfigError(f"--study {settled.study}: a comparison keeps a study for each method; name a folder")
+    return settled

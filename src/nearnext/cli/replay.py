@@ -1,0 +1,99 @@
+"""The command that plays held-out sessions through a running service."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from nearnext.artifact import load_artifact
+from nearnext.cli.app import LogArgument, MaxLength, Reading, app, console, read_log, reads_logs, writable, write_json
+from nearnext.cli.options import JsonFile, cutoff_numbers
+from nearnext.data.filters import keep_last_clicks
+from nearnext.serving.access import read_keys
+from nearnext.serving.client import Load, Target
+from nearnext.serving.replay import Replay
+from nearnext.serving.replay import replay as replay_sessions
+
+__all__ = ["replay"]
+
+
+@app.command()
+@reads_logs
+def replay(
+    model: Annotated[Path, typer.Argument(help="Model directory that the service serves.")],
+    log: LogArgument,
+    *,
+    url: Annotated[str, typer.Option(help="Where the service answers, e.g. http://localhost:8000.")],
+    rate: Annotated[float, typer.Option(help="Clicks per second; 0: as fast as answers come.")] = 0.0,
+    concurrency: Annotated[int, typer.Option(help="Requests under way at a time, at most.")] = 32,
+    timeout: Annotated[float, typer.Option(help="Seconds after which an answer is given up.")] = 10.0,
+    k: Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the longest is asked for.")] = "20",
+    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
+    max_length: MaxLength = 1000,
+    api_key_file: Annotated[Path | None, typer.Option(help="File whose first key the service accepts.")] = None,
+    json: JsonFile = None,
+    reading: Reading,
+) -> None:
+    """Play held-out sessions through a running service: are its lists those that were evaluated, and how fast?"""
+    writable(json)
+    ks = cutoff_numbers(k)
+    target = Target(url, read_keys(api_key_file)[0].decode() if api_key_file else None, timeout)
+    load = Load(rate, concurrency)
+    recommender = load_artifact(model).recommender
+    sessions, _ = read_log(log, reading)
+    if max_length:
+        sessions = keep_last_clicks(sessions, max_length)
+    result = replay_sessions(recommender, sessions, target, load, ks=ks, exclude_seen=exclude_seen)
+    console.print(_metrics_table(result), _latency_table(result))
+    _print_course(result)
+    _print_verdict(result)
+    if json:
+        write_json(json, result.as_dict())
+        console.print(f"result: {json}")
+    if not result.equal:
+        raise typer.Exit(1)
+
+
+def _metrics_table(result: Replay) -> Table:
+    table = Table("metric", "offline", "served")
+    served = result.served.values()
+    for name, value in result.offline.values().items():
+        color = "green" if value == served[name] else "red"
+        table.add_row(name, f"{value:.6f}", f"[{color}]{served[name]:.6f}[/{color}]")
+    return table
+
+
+def _latency_table(result: Replay) -> Table:
+    table = Table("milliseconds", "p50", "p90", "p99", "max")
+    kinds = {"from when it was due": result.latency, "from when it was sent": result.service_latency}
+    for name, latency in kinds.items():
+        figures = (latency.p50, latency.p90, latency.p99, latency.max)
+        table.add_row(name, *(f"{value:.2f}" for value in figures))
+    return table
+
+
+def _print_course(result: Replay) -> None:
+    console.print(
+        f"{result.clicks:,} clicks in {result.seconds:.1f} s, {result.clicks / max(result.seconds, 1e-9):,.0f}/s; "
+        f"the client took {result.client_seconds:.1f} s of processor time",
+        soft_wrap=True,
+    )
+    for kind, times in result.errors.items():
+        console.print(f"[red]{times:,} errors[/red]: {escape(kind)}", soft_wrap=True)
+    if len(result.models) > 1:
+        parts = ", ".join(f"{escape(version)} ({times:,} lists)" for version, times in result.models.items())
+        console.print(f"[yellow]several models answered[/yellow]: {parts}", soft_wrap=True)
+
+
+def _print_verdict(result: Replay) -> None:
+    lists = f"{result.offline.n_cases:,} served lists"
+    if result.equal:
+        console.print(f"[green]equal[/green]: all {lists} are those that were evaluated")
+        return
+    console.print(
+        f"[red]NOT equal[/red]: {result.differing:,} of {lists} differ from those that were evaluated; is it this "
+        "model that is served, with an empty catalogue of changes?",
+        soft_wrap=True,
+    )

@@ -1,0 +1,126 @@
+"""What parts of a fit take, measured: some steps of training, some validation cases, a fit on a sample."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import psutil
+
+from nearnext.data.sessions import Sessions
+from nearnext.evaluation.cost import measured
+from nearnext.recommenders.base import Recommender
+
+if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
+    from nearnext.model.network import SessionItemNetwork
+    from nearnext.training.config import TrainingConfig
+    from nearnext.training.loop import Examples
+    from nearnext.training.objective import Objective
+    from nearnext.training.validation import Validation
+
+__all__ = ["CASES", "StepCost", "sample_fit", "seconds_of", "step_cost", "used_bytes", "validation_seconds"]
+
+MOST_STEPS, MOST_SECONDS = 40, 6.0
+"""Measured are so many steps of training, or as many as take so long."""
+
+CASES = 512
+"""Validation cases, or lists, that are measured."""
+
+FIRST_SAMPLE, ENOUGH_SECONDS = 500, 1.0
+"""Sessions of the first sample; it grows fourfold until a fit on it takes so long."""
+
+
+def used_bytes() -> int:
+    """Memory that this process holds now, bytes.
+
+    >>> used_bytes() > 0
+    True
+    """
+    return int(psutil.Process().memory_info().rss)
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """How long a call takes.
+
+    >>> seconds_of(lambda: sum(range(10))) > 0
+    True
+    """
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+class StepCost(NamedTuple):
+    """What a step of training costs.
+
+    Attributes:
+        seconds: of one, its batch's drawing included.
+        n_measured: of how many this is the mean.
+        peak_bytes: the most memory that this process held meanwhile, weights and moments included.
+    """
+
+    seconds: float
+    n_measured: int
+    peak_bytes: int
+
+
+def step_cost(
+    network: "SessionItemNetwork", objective: "Objective", examples: "Examples", config: "TrainingConfig"
+) -> StepCost:
+    """The cost of a step, from the first ones of the first epoch; the network's weights are changed by them."""
+    from nearnext.model.tensors import own_randomness
+    from nearnext.model.threads import one_thread
+    from nearnext.training.devices import Devices
+    from nearnext.training.minibatch import BatchReader
+    from nearnext.training.trainer import Trainer
+
+    devices = Devices.find(config.device, config.precision)
+    with one_thread(), own_randomness(devices.device):
+        trainer = Trainer(network.to(devices.device).train(), objective, devices, clip=config.clip)
+        for tensor in trainer.state().values():
+            tensor.mul_(1)  # memory is given out when it is written first, and a few steps write a few rows
+        read = BatchReader(network.n_items, devices.device)
+        batches = examples.epoch(0, config.batch_size, 0)
+        durations: list[float] = []
+        with measured() as cost:
+            trainer.step(read(next(batches)), config.learning_rate)  # compiles what is compiled
+            begin = time.perf_counter()
+            for batch in islice(batches, MOST_STEPS):
+                float(trainer.step(read(batch), config.learning_rate))
+                durations.append(time.perf_counter() - begin)
+                if durations[-1] > MOST_SECONDS:
+                    break
+    # Of a single batch only the step that compiles is known.
+    n_measured = max(len(durations), 1)
+    seconds = (durations[-1] if durations else cost.seconds) / n_measured
+    return StepCost(seconds, n_measured, int(cost.peak_rss_mb * 1e6))
+
+
+def validation_seconds(network: "SessionItemNetwork", validation: "Validation") -> float:
+    """Seconds of one look at all validation cases, from a few of them."""
+
+    def seconds(n: int) -> float:
+        few = replace(validation, prefixes=validation.prefixes.slice(0, n), targets=validation.targets[:n])
+        return seconds_of(lambda: few.measure(network))
+
+    n_cases = len(validation.targets)
+    n = min(CASES, n_cases)
+    seconds(1)  # compiles what is compiled
+    first = seconds(1)
+    return first + max(seconds(n) - first, 0.0) / max(n - 1, 1) * (n_cases - 1)
+
+
+def sample_fit(make: Callable[[], Recommender], sessions: Sessions) -> tuple[Sessions, float, int]:
+    """The last sessions, enough for a fit that can be timed; the seconds of that fit, and the peak memory in bytes."""
+    by_start = np.argsort(sessions.starts, kind="stable")
+    make().fit(sessions.select(by_start[-FIRST_SAMPLE:]))  # compiles what is compiled
+    n_sessions = FIRST_SAMPLE
+    while True:
+        sample = sessions.select(by_start[-n_sessions:])
+        with measured() as cost:
+            make().fit(sample)
+        if cost.seconds >= ENOUGH_SECONDS or sample.n_sessions == sessions.n_sessions:
+            return sample, max(cost.seconds, 1e-9), int(cost.peak_rss_mb * 1e6)
+        n_sessions *= 4

@@ -1,0 +1,247 @@
+"""What a fit will take, before it is made: parameters, peak memory and time.
+
+**Memory** of a network, in bytes, with T tables (1, or 2 without a common embedding) of I items in D dimensions and L
+further parameters: weights W = 4 (T (I + 1) D + L); Adam 2 W, and on the CPU 8 T (I + 1) for when a row was last moved,
+on an accelerator 4 T (I + 1) D for the gradient of whole tables; best weights so far W; and at the end of an epoch, one
+after the other, the item embeddings that validation searches 8 I D + 8 I, or a copy of the new best weights W. Of
+GRU4Rec with layers of widths H: W = 4 ((I + 1) (D + 1) + (I + 1) E + Σ 3 H (inputs + H + 1)), E the width of a separate
+input embedding; the optimiser 2 W + 8 for each row of each matrix. What a batch takes is measured, as is all that
+methods without gradients learn.
+
+**Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);
+of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+import psutil
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.errors import DataError
+from nearnext.experiments.measuring import CASES, sample_fit, seconds_of, step_cost, used_bytes, validation_seconds
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.gru4rec import GRU4Rec
+from nearnext.recommenders.gru4rec.batches import n_pairs
+from nearnext.recommenders.registry import make_recommender
+
+if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
+    from nearnext.model.network import SessionItemNetwork
+    from nearnext.training.config import TrainingConfig
+    from nearnext.training.loop import Examples
+    from nearnext.training.objective import Objective
+
+__all__ = ["Estimate", "estimate", "gru4rec_bytes", "network_bytes"]
+
+FLOAT, INTEGER = 4, 8
+"""Bytes of a weight and of a count."""
+
+TINY = 20
+"""Sessions of each kind in the log that a network is built for to count its layers."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a fit will take.
+
+    Attributes:
+        parameters: numbers that are learned by gradients, 0 for methods that count.
+        memory: bytes at the peak, by what holds them.
+        epochs: most passes over the log, 0 for methods that need one look.
+        steps: of each epoch, 0 where they are not measured.
+        seconds: of the whole fit, all epochs made; None: nothing was measured.
+        basis: what was measured.
+
+    >>> Estimate(10, {"weights": 40, "Adam": 80}, 2, 5, 1.5, "5 steps").peak_bytes
+    120
+    """
+
+    parameters: int
+    memory: Mapping[str, int]
+    epochs: int
+    steps: int
+    seconds: float | None
+    basis: str
+    available_bytes: int = field(default_factory=lambda: used_bytes() + int(psutil.virtual_memory().available))
+
+    @property
+    def peak_bytes(self) -> int:
+        """All that is held at the peak."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether this machine has so much memory free now."""
+        return self.peak_bytes <= self.available_bytes
+
+
+@runtime_checkable
+class TrainsNetwork(Protocol):
+    """A recommender that trains a network of sessions and items."""
+
+    training: "TrainingConfig"
+
+    def prepare(self, sessions: Sessions) -> "tuple[SessionItemNetwork, Objective, Examples]":
+        """What a fit on these sessions begins with."""
+        ...
+
+
+def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
+    """What a fit of this recommender on these sessions will take; the recommender is not fitted.
+
+    Raises:
+        DataError: there is nothing to learn from.
+        ConfigError: as a fit says.
+
+    >>> from nearnext.recommenders.registry import make_recommender
+    >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
+    >>> sized = estimate(make_recommender("gru4rec", {"layers": [8], "n_sample": 4}), log)
+    >>> sized.parameters, sized.epochs, sized.memory["weights"]
+    (444, 10, 1776)
+    """
+    if sessions.n_sessions == 0 or sessions.n_items == 0:
+        raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
+    if isinstance(recommender, TrainsNetwork):
+        return _of_network(recommender, sessions)
+    if isinstance(recommender, GRU4Rec):
+        return _of_gru4rec(recommender, sessions)
+    return _of_sample(recommender, sessions)
+
+
+def network_bytes(
+    network: "SessionItemNetwork", n_items: int, *, further: int = 0, accelerator: bool = False
+) -> dict[str, int]:
+    """Bytes that training of a network takes, by what holds them, without those of a batch.
+
+    Args:
+        network: of any number of items: its tables count as for ``n_items``.
+        n_items: number of items I.
+        further: parameters of the loss.
+        accelerator: trained on one.
+
+    >>> from nearnext.model.encoders import MaxPool
+    >>> from nearnext.model.items import ItemTower
+    >>> from nearnext.model.network import SessionItemNetwork
+    >>> sizes = network_bytes(SessionItemNetwork(1, ItemTower(dim=4), MaxPool(dim=4)), n_items=9)
+    >>> sizes["weights"], sizes["Adam"]
+    (160, 400)
+    """
+    from nearnext.training.trainer import TABLES
+
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    n_tables = sum(name in TABLES for name in sizes)
+    dim = network.item_embedding.embedding_dim
+    layers = sum(size for name, size in sizes.items() if name not in TABLES) + further
+    weights = FLOAT * (n_tables * (n_items + 1) * dim + layers)
+    rows = n_tables * (n_items + 1)
+    return {
+        "weights": weights,
+        "Adam": 2 * weights + (FLOAT * rows * dim if accelerator else INTEGER * rows),
+        "best weights": weights,
+        "validation": max(2 * FLOAT * n_items * dim + INTEGER * n_items, weights),
+    }
+
+
+def gru4rec_bytes(gru4rec: GRU4Rec, n_items: int) -> dict[str, int]:
+    """Bytes that training of GRU4Rec takes, by what holds them, without those of a batch.
+
+    >>> gru4rec_bytes(GRU4Rec(layers=(2,)), n_items=3)
+    {'weights': 168, 'optimiser': 408}
+    """
+    widths = gru4rec.layers
+    shapes = [(n_items + 1, widths[-1] + 1)]
+    entered = widths[-1]
+    if not gru4rec.constrained_embedding:
+        entered = gru4rec.embedding or widths[0]
+        shapes.append((n_items + 1, entered))
+    for inputs, width in zip((entered, *widths), widths, strict=False):
+        shapes += [(inputs, 3 * width), (width, 3 * width), (1, 3 * width)]
+    weights = FLOAT * sum(rows * columns for rows, columns in shapes)
+    return {"weights": weights, "optimiser": 2 * weights + INTEGER * sum(rows for rows, _ in shapes)}
+
+
+def _of_network(recommender: TrainsNetwork, sessions: Sessions) -> Estimate:
+    tiny, objective, _ = recommender.prepare(Sessions.of([["a", "b"], ["b", "a"]] * TINY))
+    further = sum(parameter.numel() for _, parameter in objective.parameters)
+    config = recommender.training
+    accelerator = _on_accelerator(config)
+    sizes = network_bytes(tiny, sessions.n_items, further=further, accelerator=accelerator)
+    before = used_bytes()
+    memory = {"this process and the log": before, **sizes}
+    parameters = sizes["weights"] // FLOAT
+    sized = Estimate(parameters, memory, config.epochs, 0, None, "nothing measured: it would not fit into memory")
+    if not accelerator and not sized.fits:
+        return sized
+    begin = time.perf_counter()
+    network, objective, examples = recommender.prepare(sessions)
+    preparation = time.perf_counter() - begin
+    n_steps = examples.sampler.n_batches(examples.sessions, config.batch_size)
+    step = step_cost(network, objective, examples, config)
+    per_epoch = n_steps * step.seconds
+    basis = f"{step.n_measured} steps of {1000 * step.seconds:.3g} ms"
+    if examples.validation is not None:
+        validation = validation_seconds(network, examples.validation)
+        per_epoch += validation
+        basis += f", and {min(CASES, len(examples.validation.targets))} validation cases"
+    return replace(
+        sized,
+        memory={**memory, "libraries and batches": max(step.peak_bytes - before - sizes["weights"] - sizes["Adam"], 0)},
+        steps=n_steps,
+        seconds=preparation + config.epochs * per_epoch,
+        basis=basis,
+    )
+
+
+def _on_accelerator(config: "TrainingConfig") -> bool:
+    from nearnext.training.devices import Devices
+
+    return Devices.find(config.device, config.precision).device.type != "cpu"
+
+
+def _of_gru4rec(gru4rec: GRU4Rec, sessions: Sessions) -> Estimate:
+    before = used_bytes()
+    sizes = gru4rec_bytes(gru4rec, sessions.n_items)
+    sized = Estimate(
+        sizes["weights"] // FLOAT,
+        {"this process and the log": before, **sizes},
+        gru4rec.epochs,
+        0,
+        None,
+        "nothing measured: it would not fit into memory",
+    )
+    if not sized.fits:
+        return sized
+    sample, seconds, peak = sample_fit(lambda: replace(gru4rec, epochs=1), sessions)
+    pairs = max(n_pairs(sample), 1)
+    batch = peak - before - sum(gru4rec_bytes(gru4rec, int(np.count_nonzero(sample.item_counts()[1:]))).values())
+    return replace(
+        sized,
+        memory={**sized.memory, "libraries and batches": max(batch, 0)},
+        seconds=gru4rec.epochs * seconds / pairs * n_pairs(sessions),
+        basis=f"an epoch of {sample.n_sessions:,} sessions at {pairs / seconds:,.0f} clicks/s",
+    )
+
+
+def _of_sample(recommender: Recommender, sessions: Sessions) -> Estimate:
+    before = used_bytes()
+    fitted = make_recommender(recommender.name, recommender.params())
+    sample, seconds, _ = sample_fit(lambda: fitted, sessions)
+    share = sample.n_events / sessions.n_events
+    learned = sum(array.nbytes for array in fitted.state().values())
+    known = sample.with_vocabulary(fitted.vocabulary)
+    cases = Prefixes.every(known).slice(0, CASES)
+    fitted.rank(cases.slice(0, 1), 20, threads=1)  # compiles what is compiled
+    ranking = seconds_of(lambda: fitted.rank(cases, 20, threads=1)) if len(cases) else 0.0
+    speed = f"; ranks about {len(cases) / ranking:,.0f} cases/s on one core" if ranking else ""
+    return Estimate(
+        0,
+        {"this process and the log": before, "what is learned": int(learned / share)},
+        0,
+        0,
+        seconds / share,
+        f"a fit on {sample.n_sessions:,} of {sessions.n_sessions:,} sessions{speed}",
+    )

@@ -1,0 +1,80 @@
+"""What may be spent on tuning a method, and what it is spent for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nearnext.experiments.tuning.metric import DEFAULT_METRIC, TunedMetric
+from nearnext.experiments.tuning.trial import Trial
+from nearnext.options import require_at_least, require_number
+
+__all__ = ["MINUTE", "Tuning"]
+
+MINUTE = 60.0
+"""Seconds."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a method is tuned, and how much may be spent on it.
+
+    Attributes:
+        trials: option sets that are tried at most, the one to begin with among them.
+        minutes: of fitting and evaluating, over all runs of the study. No trial begins that would end later, going by
+            the mean of those before; the first one always does.
+        metric: what is maximised, such as ``MRR@20``; of several names the geometric mean.
+        fraction: the last part of the training log, by start time, that trials are measured on.
+        seed: of the search, at least 0.
+        study: a file, or a folder with a file for each study, where trials are kept and taken from; None: nowhere.
+
+    Raises:
+        ConfigError: a number out of range, or an unknown metric.
+
+    >>> Tuning(trials=0)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: trials must be a whole number of at least 1, found 0
+    """
+
+    trials: int = 30
+    minutes: float = 30.0
+    metric: str = DEFAULT_METRIC
+    fraction: float = 0.1
+    seed: int = 7
+    study: Path | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, trials=self.trials)
+        require_number("budget", self.minutes, above=0.0)
+        require_number("validation fraction", self.fraction, above=0.0, below=1.0)
+        require_at_least(0, seed=self.seed)
+        object.__setattr__(self, "metric", str(TunedMetric.parse(self.metric)))
+
+    def allows(self, trials: Sequence[Trial]) -> bool:
+        """Whether another trial may begin after these."""
+        if not trials:
+            return True
+        spent = sum(trial.seconds for trial in trials)
+        return len(trials) < self.trials and spent + spent / len(trials) <= self.minutes * MINUTE
+
+    def within(self, trials: Sequence[Trial]) -> list[Trial]:
+        """The trials that this budget pays for: those from the first on, where a study holds more."""
+        paid: list[Trial] = []
+        for trial in trials:
+            if not self.allows(paid):
+                break
+            paid.append(trial)
+        return paid
+
+    def expected(self, trials: Sequence[Trial]) -> tuple[int, float]:
+        """How many trials there will be in all, and the seconds left, from the mean of those that were."""
+        spent = sum(trial.seconds for trial in trials)
+        mean = max(spent / max(len(trials), 1), 1e-9)
+        more = max(min(self.trials - len(trials), int((self.minutes * MINUTE - spent) / mean)), 0)
+        return len(trials) + more, more * mean
+
+    def describe(self) -> str:
+        """The budget in words."""
+        return (
+            f"every method gets at most {self.trials} trials and {self.minutes:g} minutes to maximise {self.metric} on "
+            f"the last {100 * self.fraction:.4g}% of the training sessions by start time"
+        )

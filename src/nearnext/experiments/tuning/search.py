@@ -1,0 +1,178 @@
+"""Which options to try next: the tree-structured Parzen estimator of optuna, and median pruning of trials.
+
+Every proposal is made from the trials so far and a seed that depends on their number, in a study that is made for it:
+a search that was interrupted goes on exactly as if it had not been.
+
+References: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011; Golovin et al., Google Vizier, KDD
+2017, §3.2.2 (median stopping).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nearnext.errors import ConfigError
+from nearnext.experiments.tuning.ranges import Choice, Range, Real, Space, Whole, as_plain
+from nearnext.experiments.tuning.trial import Trial
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = ["Proposal", "propose", "require_optuna"]
+
+ATTEMPTS = 50
+"""Proposals in a row that were all tried before: then the space counts as searched through."""
+
+RANDOM_TRIALS = 4
+"""Trials before the search begins to follow what it has seen: the first one is good already."""
+
+PRUNED_FROM_TRIAL, PRUNED_FROM_EPOCH = 2, 1
+"""Complete trials, and epochs of its own (from 0), before a trial may be given up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proposal:
+    """Options to be tried next.
+
+    Attributes:
+        options: those that are searched, with their values.
+        trial: what optuna calls it.
+    """
+
+    options: Mapping[str, Any]
+    trial: "optuna.Trial"
+
+    def hopeless(self, epoch: int, figure: float) -> bool:
+        """Whether its best epoch so far is below the median of other trials at this one (0: the first)."""
+        self.trial.report(figure, epoch)
+        return self.trial.should_prune()
+
+
+def require_optuna() -> None:
+    """A check that optuna is installed.
+
+    Raises:
+        ConfigError: it is not.
+
+    >>> require_optuna()
+    """
+    try:
+        import_module("optuna")
+    except ImportError as error:
+        raise ConfigError("tuning needs optuna; install it with: pip install 'nearnext[tune]'") from error
+
+
+def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], seed: int) -> Proposal | None:
+    """The options to try after these trials; first of all those that the search begins with.
+
+    Args:
+        space: what is searched.
+        start: all options of the method as the search begins, by name.
+        trials: those that have ended, in order.
+        seed: of the search, at least 0.
+
+    Returns:
+        A set of options that was not tried before, or None where the space is searched through.
+
+    Raises:
+        ConfigError: optuna is not installed.
+
+    >>> from nearnext.experiments.tuning.ranges import Searched
+    >>> space = Space((Searched("k", Whole(1, 2), "neighbours"),))
+    >>> first = propose(space, {"k": 1}, [], seed=7)
+    >>> second = propose(space, {"k": 1}, [Trial(0, first.options, "complete", 0.5)], seed=7)
+    >>> first.options, second.options
+    ({'k': 1}, {'k': 2})
+    """
+    require_optuna()
+    import optuna
+
+    study = _study(space, trials)
+    if not trials:
+        return Proposal(_as_it_is(space, start), study.ask())
+    if not space.searched:
+        return None
+    tried = {_key(trial.options) for trial in trials}
+    for attempt in range(ATTEMPTS):
+        drawn = int(np.random.SeedSequence([seed, len(trials), attempt]).generate_state(1)[0])
+        study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=RANDOM_TRIALS)
+        asked = study.ask()
+        options = _drawn(space, start, asked)
+        if _key(options) not in tried:
+            return Proposal(options, asked)
+    return None
+
+
+def _key(options: Mapping[str, Any]) -> str:
+    return json.dumps(options, sort_keys=True)
+
+
+def _as_it_is(space: Space, start: Mapping[str, Any]) -> dict[str, Any]:
+    return {each.option: as_plain(start[each.option]) for each in space.searched if each.applies(start)}
+
+
+def _drawn(space: Space, start: Mapping[str, Any], asked: "optuna.Trial") -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for each in space.searched:
+        if each.applies({**start, **options}):
+            options[each.option] = _suggested(asked, each.option, each.values)
+    return options
+
+
+def _suggested(asked: "optuna.Trial", option: str, values: Range) -> Any:
+    match values:
+        case Whole(low, high, log):
+            return asked.suggest_int(option, low, high, log=log)
+        case Real(low, high, log):
+            return values.rounded(asked.suggest_float(option, low, high, log=log))
+        case Choice():
+            return values.values[asked.suggest_categorical(option, range(len(values.values)))]
+
+
+def _study(space: Space, trials: Sequence[Trial]) -> "optuna.Study":
+    """A study in memory that has seen these trials; failed ones say nothing about where the good options are."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNED_FROM_TRIAL, n_warmup_steps=PRUNED_FROM_EPOCH)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    states = {"complete": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED}
+    for trial in trials:
+        if trial.state not in states:
+            continue
+        # An option may have begun outside its range: the search learns nothing from it.
+        known = {
+            each.option: each.values
+            for each in space.searched
+            if each.option in trial.options and each.values.holds(trial.options[each.option])
+        }
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=states[trial.state],
+                value=trial.figure,
+                params={option: _coded(values, trial.options[option]) for option, values in known.items()},
+                distributions={option: _distribution(values) for option, values in known.items()},
+                intermediate_values=dict(enumerate(trial.epochs)),
+            )
+        )
+    return study
+
+
+def _distribution(values: Range) -> "optuna.distributions.BaseDistribution":
+    from optuna import distributions
+
+    match values:
+        case Whole(low, high, log):
+            return distributions.IntDistribution(low, high, log=log)
+        case Real(low, high, log):
+            return distributions.FloatDistribution(low, high, log=log)
+        case Choice():
+            return distributions.CategoricalDistribution(range(len(values.values)))
+
+
+def _coded(values: Range, value: Any) -> Any:
+    return values.values.index(as_plain(value)) if isinstance(values, Choice) else value

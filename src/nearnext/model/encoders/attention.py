@@ -1,0 +1,117 @@
+"""Attention: the clicks that matter for the last one, mixed with the last click itself, inside the span of the items.
+
+A session's embedding is a gated mean of two vectors of the items' own space, an attention read-out over all clicks and
+the last click, plus, if wanted, a linear correction that starts at zero. Without the correction a session lies between
+its items; with it training may move it out of their span, which some logs ask for and others punish. One pass gives
+the embedding of every prefix of a session. [B, T, D] → [B, D].
+
+References: Liu et al., STAMP, KDD 2018 (additive attention with the last click as query); Hou et al., CORE, SIGIR 2022
+(sessions as combinations of the items' own embeddings); Shaw et al., 2018 (relative positions).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from nearnext.model.distances import l2_normalised
+from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.masking import zero_padding
+from nearnext.options import require_at_least, require_dropout, require_same_dim, require_switch
+
+__all__ = ["Attention", "AttentionEncoder"]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Session encoder φ: additive attention over the clicks, asked by the last one, and the last click, gated.
+
+    Attributes:
+        dim: dimension D of the session embedding, which is that of the clicks.
+        positions: distances from the last click that are told apart, at least 1; older clicks share the last of them.
+        dropout: share of a click's dimensions dropped in training, in [0, 1).
+        correction: whether the session may leave the span of its clicks.
+
+    Raises:
+        ConfigError: a number below 1, dropout out of range, or a dimension that is not that of the clicks.
+
+    >>> Attention(dim=8)
+    Attention(dim=8, positions=20, dropout=0.0, correction=True)
+    """
+
+    dim: int = 400
+    positions: int = 20
+    dropout: float = 0.0
+    correction: bool = True
+
+    def __post_init__(self) -> None:
+        require_at_least(1, dim=self.dim, positions=self.positions)
+        require_dropout(self.dropout)
+        require_switch("correction", self.correction)
+
+    def build(self, input_dim: int) -> SessionEncoder:
+        """The encoder, its weights drawn from torch's global generator."""
+        require_same_dim("attention", self.dim, input_dim)
+        return AttentionEncoder(self)
+
+
+class AttentionEncoder(SessionEncoder):
+    """β₁ g + β₂ h (+ P [g, h]) of the attention read-out g and the last click h, all clicks normalised to length 1.
+
+    The weight of click j for the prefix that ends at click t is the softmax over j ≤ t of
+    ``v · tanh(W₁ x_t + W₂ x_j + W₃ p_{t−j}) + r_{t−j}``; (β₁, β₂) is a softmax of a linear function of [g, h].
+
+    >>> encoder = AttentionEncoder(Attention(dim=4))
+    >>> clicks, mask = torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    >>> encoder(clicks, mask).shape, encoder.every_prefix(clicks, mask).shape
+    (torch.Size([2, 4]), torch.Size([2, 3, 4]))
+    """
+
+    def __init__(self, config: Attention) -> None:
+        super().__init__()
+        dim = config.dim
+        self.last = nn.Linear(dim, dim)
+        self.click = nn.Linear(dim, dim, bias=False)
+        self.place = nn.Linear(dim, dim, bias=False)
+        self.energy = nn.Linear(dim, 1, bias=False)
+        self.gate = nn.Linear(2 * dim, 2)
+        self.correction = nn.Linear(2 * dim, dim, bias=False) if config.correction else None
+        self.position = nn.Parameter(torch.randn(config.positions, dim) * 0.02)
+        self.recency = nn.Parameter(torch.zeros(config.positions))
+        self.dropout = nn.Dropout(config.dropout)
+        self.scale = dim**0.5  # a click of length 1 has coordinates of size 1 / √D: weights expect size 1
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+        if self.correction is not None:
+            nn.init.zeros_(self.correction.weight)
+
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        placed = self._placed(clicks, mask)
+        length = mask.sum(dim=1).clamp_min(1)
+        end = (length - 1)[:, None, None].expand(-1, 1, placed.shape[2])
+        last = placed.gather(1, end)  # [B, 1, D]
+        distance = (length[:, None] - 1 - torch.arange(placed.shape[1], device=placed.device)).clamp_min(0)
+        return self._read(placed, last, distance[:, None], mask[:, None])[:, 0]
+
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Embeddings of all prefixes, not yet normalised: place t is that of the clicks up to t: [B, T, D]."""
+        placed = self._placed(clicks, mask)
+        steps = torch.arange(placed.shape[1], device=placed.device)
+        distance = (steps[:, None] - steps).clamp_min(0)
+        return self._read(placed, placed, distance[None], mask[:, None] & (steps[:, None] >= steps))
+
+    def _placed(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        return self.dropout(l2_normalised(zero_padding(clicks, mask)))
+
+    def _read(self, clicks: Tensor, last: Tensor, distance: Tensor, visible: Tensor) -> Tensor:
+        """Session embeddings: clicks [B, T, D], last clicks of Q prefixes [B, Q, D], masks [B, Q, T] → [B, Q, D]."""
+        distance = distance.clamp_max(len(self.position) - 1)
+        place = self.place(self.position * self.scale)
+        # The sum over dimensions of v · tanh(...) for every pair of a prefix and a click.
+        pair = self.last(last * self.scale)[:, :, None] + self.click(clicks * self.scale)[:, None] + place[distance]
+        energy = self.energy(torch.tanh(pair))[..., 0] + self.recency[distance]
+        weight = energy.masked_fill(~visible, torch.finfo(energy.dtype).min / 2).softmax(dim=-1)
+        both = torch.cat([weight @ clicks, last], dim=-1)
+        share = self.gate(both * self.scale).softmax(dim=-1)
+        mixed = share[..., :1] * both[..., : last.shape[-1]] + share[..., 1:] * last
+        return mixed if self.correction is None else mixed + self.correction(both)

@@ -1,0 +1,121 @@
+"""Items like an item: near it in the metric space, or clicked in the same sessions."""
+
+import numpy as np
+
+from nearnext.errors import ConfigError
+from nearnext.options import require_at_least
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.neighbours import SessionNeighbours
+from nearnext.recommenders.session_index import SessionIndex
+from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.types import IndexArray, Int64Array, RawId
+
+__all__ = ["index_of_item", "items_of_sessions", "session_index_of", "similar_items"]
+
+Similar = list[tuple[RawId, float]]
+
+
+def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar:
+    """The items most like an item, with scores, best first; of equal scores the more popular item comes first.
+
+    In a metric space the score is that of the distance of the two embeddings: 2 − d for the cosine distance d, −d for
+    the Euclidean ones. Elsewhere it is the cosine of the sets of training sessions that clicked the items, in (0, 1];
+    items that share no session are not listed.
+
+    Args:
+        recommender: fitted.
+        item: raw id.
+        k: how many items at most.
+
+    Raises:
+        ConfigError: an unknown item, k below 1, or a method that has neither embeddings nor training sessions.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.neighbours import SKNN
+    >>> similar_items(SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]])), "a", k=1)
+    [('b', 1.0)]
+    """
+    require_at_least(1, k=k)
+    index = index_of_item(recommender, item)
+    space, sessions = recommender.space(), session_index_of(recommender)
+    if space is not None and space.located[index]:
+        return _near_in_space(recommender, space, index, k)
+    if sessions is None:
+        raise ConfigError(
+            f"{recommender.name} has neither an embedding of {item!r} nor training sessions to compare items by; "
+            "fit it with --remember"
+        )
+    return _clicked_together(recommender, sessions, index, k)
+
+
+def index_of_item(recommender: Recommender, item: RawId) -> int:
+    """The item index of a raw id.
+
+    Raises:
+        ConfigError: the recommender does not know it, or is not fitted.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.popularity import Pop
+    >>> index_of_item(Pop().fit(Sessions.of([["a"]])), "b")
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: unknown item 'b': it does not occur in what pop was fitted on; choose another
+    """
+    if not recommender.fitted:
+        raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
+    index = int(recommender.vocabulary.encode([item])[0])
+    if index == 0:
+        raise ConfigError(
+            f"unknown item {item!r}: it does not occur in what {recommender.name} was fitted on; choose another"
+        )
+    return index
+
+
+def session_index_of(recommender: Recommender) -> SessionIndex | None:
+    """The training sessions of each item: those that the method ranks by, else those that it remembers.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.rules import Markov
+    >>> log = Sessions.of([["a", "b"]])
+    >>> markov = Markov().fit(log)
+    >>> session_index_of(markov) is None, session_index_of(markov.remember(log)) is None
+    (True, False)
+    """
+    if isinstance(recommender, SessionNeighbours):
+        return recommender.index
+    return None if recommender.memory is None else recommender.memory.index
+
+
+def items_of_sessions(index: SessionIndex, numbers: IndexArray) -> tuple[IndexArray, Int64Array]:
+    """Distinct items of several sessions one after another, and how many each session has: [P], [n].
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.session_index import build_index
+    >>> index = build_index(Sessions.of([["a", "b"], ["a"]]), 0.0)
+    >>> [part.tolist() for part in items_of_sessions(index, np.array([1, 0], np.int32))]
+    [[1, 2, 1], [2, 1]]
+    """
+    starts = index.session_offsets[numbers]
+    lengths = index.session_offsets[numbers + 1] - starts
+    within = np.arange(int(lengths.sum()), dtype=np.int64)
+    places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + within
+    return index.session_items[places], lengths
+
+
+def _near_in_space(recommender: Recommender, space: EmbeddingSpace, index: int, k: int) -> Similar:
+    admissible = space.located.copy()
+    admissible[index] = False
+    near = space.index.search(space.items(np.array([index], dtype=np.int32)), k, admissible=admissible)
+    n_found = int(near.found[0])
+    scores = [float(score) for score in near.scores[0, :n_found]]
+    return list(zip(recommender.vocabulary.decode(near.items[0, :n_found]), scores, strict=True))
+
+
+def _clicked_together(recommender: Recommender, sessions: SessionIndex, index: int, k: int) -> Similar:
+    numbers = sessions.item_sessions[sessions.item_offsets[index] : sessions.item_offsets[index + 1]]
+    together = np.bincount(items_of_sessions(sessions, numbers)[0], minlength=len(recommender.vocabulary) + 1)
+    together[[0, index]] = 0
+    others = np.flatnonzero(together).astype(np.int32)
+    n_sessions = np.diff(sessions.item_offsets)
+    cosine = (together[others] / np.sqrt(float(n_sessions[index]) * n_sessions[others])).astype(np.float32)
+    best = np.lexsort((others, -cosine))[:k]
+    return list(zip(recommender.vocabulary.decode(others[best]), map(float, cosine[best]), strict=True))

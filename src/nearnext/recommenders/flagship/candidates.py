@@ -1,0 +1,262 @@
+"""Candidates for a session's list: items near to the session, and those that other methods vote for, side by side.
+
+Each candidate is described by figures that compare it with the best candidate of its own list, so that they mean the
+same on every log: how much farther it is than the nearest item, its share of each method's best score, whether and how
+recently the session has clicked it, and how popular it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.recommenders.base import RankChunk, Request
+from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
+
+__all__ = ["OWN_FIGURES", "Candidates", "Lists", "best_candidates", "collect", "figure_names", "targets_among", "vote"]
+
+OWN_FIGURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")
+"""Figures of a candidate that do not come from a voting method; the last two are the same for the whole session."""
+
+PER_VOTER = ("share", "log share", "best share")
+"""Figures that each voting method adds: score over the list's best, logarithm of score over the list's sum, and how
+much of the sum the best one has, which is the same for the whole session."""
+
+LEAST = 1e-3
+"""Added to a share before its logarithm: that of an item outside the list."""
+
+
+def figure_names(voters: Sequence[str]) -> tuple[str, ...]:
+    """Names of a candidate's figures, in their order: [F].
+
+    >>> figure_names(["sr"])[-3:]
+    ('sr share', 'sr log share', 'sr best share')
+    """
+    return (*OWN_FIGURES, *(f"{voter} {figure}" for voter in voters for figure in PER_VOTER))
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """One method's lists for B prefixes, as far as the method itself scored them.
+
+    Attributes:
+        items: item indices, best first, 0 after the end of a list: [B, K].
+        scores: their scores, falling, at least 0: [B, K].
+    """
+
+    items: IndexArray
+    scores: ScoreArray
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Candidates of B prefixes, one after the other.
+
+    Attributes:
+        offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
+        items: item indices, each once for a prefix: [C].
+        figures: what describes them, see `figure_names`: [C, F].
+    """
+
+    offsets: Int64Array
+    items: IndexArray
+    figures: ScoreArray
+
+
+def vote(rank_chunk: RankChunk, prefixes: Prefixes, request: Request) -> Lists:
+    """The lists of a method without what was filled in from popularity."""
+    items = np.zeros((len(prefixes), request.k), dtype=np.int32)
+    scores = np.zeros((len(prefixes), request.k), dtype=np.float32)
+    own = rank_chunk(prefixes, request, items, scores)
+    filled = np.arange(request.k) >= own[:, None]
+    items[filled], scores[filled] = 0, 0.0
+    return Lists(items, np.maximum(scores, 0.0))
+
+
+def collect(
+    prefixes: Prefixes,
+    near: Lists,
+    sessions: ScoreArray,
+    vectors: ScoreArray,
+    votes: Sequence[Lists],
+    popularity: ScoreArray,
+    temperature: float,
+) -> Candidates:
+    """Everything that any list proposes, with its figures.
+
+    Args:
+        prefixes: item indices of the catalogue: [B].
+        near: the nearest items, scores 1 + cosine.
+        sessions: session embeddings of length 1, or 0 for a session that has none: [B, D].
+        vectors: item embedding of item j + 1 in row j: [I, D].
+        votes: the lists of each voting method.
+        popularity: logarithm of one more than each item's clicks: [I + 1].
+        temperature: of the cosine: that far apart, one item is e times as probable as another.
+
+    >>> near = Lists(np.array([[2, 1]], np.int32), np.array([[2.0, 1.0]], np.float32))
+    >>> items = np.eye(2, dtype=np.float32)
+    >>> votes = [Lists(np.array([[1, 0]], np.int32), np.array([[5.0, 0.0]], np.float32))]
+    >>> found = collect(
+    ...     Prefixes.of([np.array([2], np.int32)]), near, items[1:], items, votes, np.zeros(3, np.float32), 0.5
+    ... )
+    >>> found.items.tolist(), found.figures[:, 0].tolist(), found.figures[:, -3].tolist()
+    ([2, 1], [0.0, -2.0], [0.0, 1.0])
+    """
+    voted = np.zeros((len(votes), len(prefixes), max((one.items.shape[1] for one in votes), default=0)), np.int32)
+    scored = np.zeros(voted.shape, np.float32)
+    for place, one in enumerate(votes):
+        voted[place, :, : one.items.shape[1]], scored[place, :, : one.items.shape[1]] = one.items, one.scores
+    most = near.items.shape[1] + voted.shape[0] * voted.shape[2]
+    items = np.zeros((len(prefixes), most), dtype=np.int32)
+    figures = np.zeros((len(prefixes), most, len(OWN_FIGURES) + len(PER_VOTER) * len(votes)), dtype=np.float32)
+    counts = np.zeros(len(prefixes), dtype=np.int64)
+    _collect(
+        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, vectors, voted, scored,
+        popularity, temperature, np.zeros(len(popularity), np.int64), items, figures, counts,
+    )  # fmt: skip
+    listed = np.asarray([np.arange(most) < count for count in counts.tolist()], dtype=np.bool_).reshape(items.shape)
+    return Candidates(np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), items[listed], figures[listed])
+
+
+@njit(cache=True, nogil=True)
+def _collect(
+    clicks: IndexArray,
+    starts: Int64Array,
+    ends: Int64Array,
+    near: IndexArray,
+    near_scores: ScoreArray,
+    sessions: ScoreArray,
+    vectors: ScoreArray,
+    voted: IndexArray,
+    scored: ScoreArray,
+    popularity: ScoreArray,
+    temperature: float,
+    place_of: Int64Array,
+    items: IndexArray,
+    figures: ScoreArray,
+    counts: Int64Array,
+) -> None:
+    """Candidates and figures of each prefix; ``place_of`` [I + 1] is 0 for all items, before and after."""
+    for row in range(len(starts)):
+        n = _list(near[row], 0, place_of, items[row])
+        for voter in range(len(voted)):
+            n = _list(voted[voter, row], n, place_of, items[row])
+        best_cosine = float(near_scores[row, 0]) - 1.0 if near[row, 0] > 0 else 0.0
+        length = np.log(max(ends[row] - starts[row], 1))
+        for place in range(n):
+            item = items[row, place]
+            cosine = 0.0
+            for d in range(vectors.shape[1]):
+                cosine += float(sessions[row, d]) * float(vectors[item - 1, d])
+            figure = figures[row, place]
+            figure[0] = (cosine - best_cosine) / temperature
+            figure[4] = popularity[item]
+            figure[5] = length
+            figure[6] = best_cosine
+        _add_clicks(clicks[starts[row] : ends[row]], place_of, figures[row, :n])
+        for voter in range(len(voted)):
+            _add_votes(voted[voter, row], scored[voter, row], place_of, figures[row, :n], 7 + 3 * voter)
+        for place in range(n):
+            place_of[items[row, place]] = 0
+        counts[row] = n
+
+
+@njit(cache=True, nogil=True)
+def _list(proposed: IndexArray, n: int, place_of: Int64Array, items: IndexArray) -> int:
+    """The proposed items that are not yet listed, added behind the first ``n``; gives how many are listed then."""
+    for item in proposed:
+        if item > 0 and place_of[item] == 0:
+            items[n] = item
+            n += 1
+            place_of[item] = n
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _add_clicks(clicks: IndexArray, place_of: Int64Array, figures: ScoreArray) -> None:
+    """Whether, how recently and how often the session has clicked a candidate."""
+    for position in range(len(clicks)):
+        place = place_of[clicks[position]] - 1
+        if clicks[position] > 0 and place >= 0:
+            figure = figures[place]
+            figure[1] = 1.0
+            figure[2] = 1.0 / (len(clicks) - position)
+            figure[3] += 1.0
+    for place in range(len(figures)):
+        figures[place, 3] = np.log(max(figures[place, 3], np.float32(1.0)))
+
+
+@njit(cache=True, nogil=True)
+def _add_votes(voted: IndexArray, scored: ScoreArray, place_of: Int64Array, figures: ScoreArray, column: int) -> None:
+    total, best = 0.0, 0.0
+    for place in range(len(voted)):
+        if voted[place] > 0:
+            total += float(scored[place])
+            best = max(best, float(scored[place]))
+    for place in range(len(figures)):
+        figures[place, column + 1] = np.log(LEAST)
+        figures[place, column + 2] = best / total if total > 0 else 0.0
+    if total > 0:
+        for place in range(len(voted)):
+            if voted[place] > 0:
+                figure = figures[place_of[voted[place]] - 1]
+                figure[column] = scored[place] / best
+                figure[column + 1] = np.log(scored[place] / total + LEAST)
+
+
+def targets_among(candidates: Candidates, targets: IndexArray) -> Int64Array:
+    """Place of each prefix's next item among its candidates, −1 where it is not there: [B].
+
+    >>> found = Candidates(np.array([0, 2, 3]), np.array([5, 7, 5], np.int32), np.zeros((3, 1), np.float32))
+    >>> targets_among(found, np.array([7, 7], np.int32)).tolist()
+    [1, -1]
+    """
+    owner = np.repeat(np.arange(len(targets)), np.diff(candidates.offsets))
+    hit = np.flatnonzero((candidates.items == targets[owner]) & (targets[owner] > 0))
+    places = np.full(len(targets), -1, dtype=np.int64)
+    places[owner[hit]] = hit - candidates.offsets[owner[hit]]
+    return places
+
+
+@njit(cache=True, nogil=True)
+def best_candidates(
+    offsets: Int64Array, candidates: IndexArray, values: ScoreArray, items: IndexArray, scores: ScoreArray
+) -> Int64Array:
+    """The most probable candidates of each prefix, equal ones by item index; returns how many: [B].
+
+    Args:
+        offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
+        candidates: item indices: [C].
+        values: what they are ranked by, above or equal to 0: [C].
+        items: receives item indices: [B, k].
+        scores: receives their values: [B, k].
+
+    >>> items, scores = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
+    >>> values = np.array([0.2, 0.5, 0.2], np.float32)
+    >>> best_candidates(np.array([0, 3]), np.array([9, 4, 3], np.int32), values, items, scores).tolist(), items.tolist()
+    ([2], [[4, 3]])
+    """
+    listed = np.zeros(len(offsets) - 1, dtype=np.int64)
+    k = items.shape[1]
+    for row in range(len(listed)):
+        n = 0
+        for place in range(offsets[row], offsets[row + 1]):
+            item, value = candidates[place], values[place]
+            if n == k:
+                last = n - 1
+                if value < scores[row, last] or (value == scores[row, last] and item > items[row, last]):
+                    continue
+                slot = last
+            else:
+                slot = n
+                n += 1
+            while slot > 0 and (
+                scores[row, slot - 1] < value or (scores[row, slot - 1] == value and items[row, slot - 1] > item)
+            ):
+                items[row, slot], scores[row, slot] = items[row, slot - 1], scores[row, slot - 1]
+                slot -= 1
+            items[row, slot], scores[row, slot] = item, value
+        listed[row] = n
+    return listed

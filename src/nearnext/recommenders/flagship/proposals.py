@@ -1,0 +1,98 @@
+"""What proposes candidates: the index of a metric model, and methods fitted on the same sessions that vote."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.model.encoding import session_vectors
+from nearnext.model.network import SessionItemNetwork
+from nearnext.recommenders.base import Recommender, Request
+from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect, vote
+from nearnext.recommenders.neighbours import VSKNN, VSTAN
+from nearnext.recommenders.rules import Markov, SequentialRules
+from nearnext.retrieval import Index
+from nearnext.types import BoolArray, IndexArray, ScoreArray
+
+__all__ = ["VOTERS", "Proposals", "Propose", "require_voters"]
+
+VOTERS: dict[str, Callable[[], Recommender]] = {
+    "vsknn": VSKNN,
+    "vstan": VSTAN,
+    "sr": SequentialRules,
+    "markov-1": Markov,
+}
+"""Methods that may vote, with their default options."""
+
+Propose = Callable[[Prefixes, Request], tuple[Candidates, IndexArray]]
+"""Candidates of prefixes, and how many of each prefix's clicks the metric model knows: [B]."""
+
+
+def require_voters(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of voting methods, each once.
+
+    Raises:
+        ConfigError: an unknown name.
+
+    >>> require_voters(["sr", "sr"])
+    ('sr',)
+    """
+    for name in names:
+        if name not in VOTERS:
+            raise ConfigError(f"unknown voter '{name}'; known: {', '.join(VOTERS)}")
+    return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """All that candidates of a session come from.
+
+    Attributes:
+        network: gives session embeddings.
+        index: the items nearest to them.
+        vectors: item embedding of item j + 1 in row j: [I, D].
+        trained: which item indices the network knows: [I + 1].
+        voters: fitted recommenders over the same vocabulary, by name.
+        popularity: logarithm of one more than each item's clicks: [I + 1].
+        temperature: of the cosine.
+        most: items that the index and each voter propose, at least 1.
+    """
+
+    network: SessionItemNetwork
+    index: Index
+    vectors: ScoreArray
+    trained: BoolArray
+    voters: dict[str, Recommender]
+    popularity: ScoreArray
+    temperature: float
+    most: int
+
+    @staticmethod
+    def fit_voters(names: Sequence[str], sessions: Sessions) -> dict[str, Recommender]:
+        """The voting methods, fitted."""
+        return {name: VOTERS[name]().fit(sessions) for name in names}
+
+    def proposer(self) -> Propose:
+        """A function with scratch memory of its own, used by one thread."""
+        rankers = [voter.ranker() for voter in self.voters.values()]
+
+        def propose(prefixes: Prefixes, request: Request) -> tuple[Candidates, IndexArray]:
+            wanted = replace(request, k=max(self.most, request.k))
+            sessions, known = session_vectors(self.network, prefixes, self.trained)
+            found = self.index.search(
+                sessions,
+                wanted.k,
+                admissible=request.admissible & self.trained,
+                seen=prefixes if request.exclude_seen else None,
+            )
+            nowhere = known == 0
+            near = Lists(np.where(nowhere[:, None], 0, found.items), found.scores)
+            voting = replace(request, k=self.most)
+            votes = [vote(ranker, prefixes, voting) for ranker in rankers]
+            candidates = collect(prefixes, near, sessions, self.vectors, votes, self.popularity, self.temperature)
+            return candidates, known
+
+        return propose

@@ -1,0 +1,439 @@
+"""The default recommender: items and sessions in one metric space, and the votes of neighbouring sessions, calibrated.
+
+A fit goes through five steps, each on what came before it in time:
+
+1. The last tenth of the sessions is held out.
+2. Items begin where random vectors end up when neighbouring items average theirs (`nearnext.model.propagation`).
+3. An attention encoder and the items are trained on every prefix (`nearnext.training.next_item`), and the best epoch on
+   the sessions held out is kept.
+4. Session-kNN and sequential rules, fitted on the same sessions, propose candidates beside the nearest items; a small
+   model learns on the sessions held out what distance, votes, repeats and popularity are worth together. It is adopted
+   only where its lists are significantly better than those by distance.
+5. The network is trained once more, on all sessions and for as many epochs as were best, and the voting methods are
+   fitted on all sessions: what is recommended tomorrow knows today's items.
+"""
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.data.splits import split_last
+from nearnext.errors import ConfigError, DataError
+from nearnext.model.encoders.attention import Attention
+from nearnext.model.encoding import item_vectors
+from nearnext.model.items import ItemTower
+from nearnext.model.network import SessionItemNetwork
+from nearnext.model.propagation import neighbouring_items, propagated_embeddings
+from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
+from nearnext.options import require_at_least, require_dropout, require_number, require_switch
+from nearnext.progress import track
+from nearnext.recommenders.base import CHUNK, RankChunk, Recommender, Request, State
+from nearnext.recommenders.flagship.adoption import significantly_better
+from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
+from nearnext.recommenders.flagship.candidates import Candidates, best_candidates, targets_among
+from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, require_voters
+from nearnext.recommenders.flagship.sizing import Size, size_for
+from nearnext.recommenders.metric.embedded import EmbeddedRecommender
+from nearnext.retrieval import ExactIndex
+from nearnext.training.checkpoint import RunDirectory, holds_checkpoint
+from nearnext.training.next_item import NextItemTraining, train_next_item
+from nearnext.training.validation import Validation
+from nearnext.types import IndexArray, ScoreArray
+
+__all__ = ["Metric", "MetricFast"]
+
+MEASURED = 6_000
+"""Prefixes of the sessions held out that epochs are compared on, about."""
+
+NOT_KEPT = ("directory", "resume")
+"""Options that say how a fit runs, not what it gives."""
+
+
+@dataclass(eq=False)
+class Metric(EmbeddedRecommender):
+    """A metric model that starts from the items' neighbourhoods, and the calibrated votes of neighbouring sessions.
+
+    Scores are probabilities among the candidates of a session where votes were adopted, 1 + cosine where not. An option
+    left at None follows from the size of the log, see `Size`.
+
+    Attributes:
+        dim: dimension D of the metric space, at least 1.
+        epochs: passes over the training sessions, at least 1.
+        batch_size: sessions in a step, at least 1.
+        negatives: items drawn for a step, at least 1.
+        learning_rate: peak rate for item embeddings, above 0.
+        encoder_rate: peak rate for the session encoder, above 0.
+        alpha: exponent of popularity when items are drawn, at least 0.
+        temperature: of the cosine distance, above 0.
+        smoothing: ε of the labels in [0, 1).
+        dropout: share of a click's dimensions dropped in training, in [0, 1).
+        correction: whether a session may leave the span of its clicks, see `Attention`; None: whichever is better on
+            the sessions held out.
+        steps: of averaging before training, at least 0.
+        max_length: the last clicks of a session that are seen, at least 1.
+        validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); at 0 nothing is, and
+            neither votes nor the best epoch can be chosen.
+        voters: methods whose votes are heard; none: lists are by distance alone.
+        candidates: items that the index and each voter propose, at least 20.
+        hidden: hidden units of the calibration, at least 1.
+        calibration_steps: of the calibration, at least 1.
+        calibrated_on: prefixes that the calibration learns from, the last ones, at most; at least 100.
+        refit: train once more on all sessions, as many epochs as were best; otherwise items that only the sessions held
+            out have are placed among their neighbours.
+        seed: of weights, order and draws, at least 0.
+        directory: where checkpoints and logs of the fit go, "": nowhere.
+        resume: go on from the checkpoint there.
+
+    Raises:
+        ConfigError: an option out of range.
+
+    Paper: §4, with what the decisions of this project found since.
+
+    >>> log = Sessions.of([["a", "b", "c"]] * 40 + [["x", "y", "z"]] * 40)
+    >>> model = Metric(dim=8, epochs=2).fit(log, seed=7)
+    >>> model.recommend([["x", "y"]], k=1, exclude_seen=True)[0].items
+    ['z']
+    """
+
+    name: ClassVar[str] = "metric"
+
+    dim: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    negatives: int | None = None
+    learning_rate: float = 0.006
+    encoder_rate: float = 0.002
+    alpha: float = 0.25
+    temperature: float = 0.07
+    smoothing: float = 0.1
+    dropout: float = 0.5
+    correction: bool | None = None
+    steps: int = 5
+    max_length: int = 20
+    validation_fraction: float = 0.1
+    voters: tuple[str, ...] = tuple(VOTERS)
+    candidates: int = 100
+    hidden: int = 32
+    calibration_steps: int = 800
+    calibrated_on: int = 20_000
+    refit: bool = True
+    seed: int = 7
+    directory: str = ""
+    resume: bool = False
+
+    corrected: bool = field(init=False, repr=False, default=True)
+    fitted_size: Size | None = field(init=False, repr=False, default=None)
+    calibration: Calibration | None = field(init=False, repr=False, default=None)
+    proposals: Proposals | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        sizes = {name: getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")}
+        require_at_least(1, **{name: value for name, value in sizes.items() if value is not None})
+        require_at_least(1, max_length=self.max_length, hidden=self.hidden, calibration_steps=self.calibration_steps)
+        require_at_least(0, steps=self.steps, seed=self.seed)
+        require_at_least(20, candidates=self.candidates)
+        require_at_least(100, calibrated_on=self.calibrated_on)
+        require_dropout(self.dropout)
+        require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
+        require_switch("refit", self.refit)
+        self.voters = require_voters(self.voters)
+        self._training(Size(1, 1, 1, 1))
+        if self.resume and not self.directory:
+            raise ConfigError("resume needs the directory of the run to go on with, found none")
+
+    def fit(self, sessions: Sessions, *, seed: int | None = None) -> Self:
+        """Learn from sessions; their vocabulary becomes the catalogue.
+
+        Args:
+            sessions: to learn from; the last part of them, by start time, is held out first, and learned from last.
+            seed: instead of the one that the model was made with.
+
+        Raises:
+            DataError: there are no sessions.
+            ConfigError: training gave no finite loss, or a checkpoint is of other options.
+            ArtifactError: the directory of the run cannot be used.
+        """
+        if seed is not None:
+            require_at_least(0, seed=seed)
+            self.seed = seed
+        return super().fit(sessions)
+
+    def params(self) -> dict[str, Any]:
+        """All options by name, those that followed from the log with the values they had."""
+        given = {name: value for name, value in super().params().items() if name not in NOT_KEPT}
+        given["voters"] = list(self.voters)
+        return given | (
+            asdict(self.fitted_size) | {"correction": self.corrected} if self.fitted_size is not None else {}
+        )
+
+    def with_checkpoints(self, directory: Path) -> Self:
+        """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
+        return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
+
+    def size(self, sessions: Sessions) -> Size:
+        """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
+        rules = size_for(sessions)
+        given = {name: getattr(self, name) for name in asdict(rules)}
+        return replace(rules, **{name: value for name, value in given.items() if value is not None})
+
+    def _training(self, size: Size) -> NextItemTraining:
+        return NextItemTraining(
+            epochs=size.epochs,
+            batch_size=size.batch_size,
+            negatives=size.negatives,
+            learning_rate=self.learning_rate,
+            encoder_rate=self.encoder_rate,
+            alpha=self.alpha,
+            temperature=self.temperature,
+            smoothing=self.smoothing,
+        )
+
+    def _network(self, n_items: int) -> SessionItemNetwork:
+        size = self.fitted_size or Size(self.dim or 1, 1, 1, 1)
+        encoder = Attention(
+            dim=size.dim,
+            positions=self.max_length,
+            dropout=self.dropout,
+            correction=self.corrected,
+        )
+        return SessionItemNetwork(n_items, ItemTower(dim=size.dim), encoder, max_length=self.max_length)
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.note, self.history, self.network, self.calibration, self.proposals = "", [], None, None, None
+        self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        self.fitted_size = self.size(sessions)
+        learned, held_out = self._held_out(sessions)
+        self.corrected = self.correction is not False
+        if self.correction is None and held_out is not None:
+            self.corrected = self._better_corrected(learned, held_out)
+        network = self._initialised(learned)
+        run = None
+        if self.directory:
+            identity = {**self.params(), "method": self.name, "data": sessions.fingerprint()}
+            run = RunDirectory(Path(self.directory), identity)
+        try:
+            self.history = train_next_item(
+                network,
+                learned,
+                self._training(self.fitted_size),
+                seed=self.seed,
+                validation=None if held_out is None else _some(Validation.of(held_out)),
+                run=run,
+                resume=self.resume,
+                watch=self.watch,
+            )
+        except DataError as error:
+            self.note = f"nothing was learned, all lists are by popularity: {error}"
+            return
+        if held_out is not None and self.voters:
+            self._calibrate(network, learned, held_out)
+        if held_out is not None and self.refit:
+            network = self._refitted(sessions)
+        elif held_out is not None:
+            network = self._grown(network, sessions, learned)
+        self.trained[1:] = True
+        self._serve(network)
+        self._propose(sessions if self.calibration is not None else None)
+
+    def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
+        """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
+        if self.validation_fraction > 0:
+            try:
+                split = split_last(sessions, self.validation_fraction)
+                return split.train, split.test
+            except DataError as error:
+                self.note = f"no validation part, neither the best epoch nor votes were chosen: {error}"
+        return sessions.reindexed(), None
+
+    def _initialised(self, learned: Sessions) -> SessionItemNetwork:
+        with own_randomness():
+            seed_draws(self.seed)
+            network = self._network(learned.n_items)
+        dim = network.item_embedding.embedding_dim
+        with torch.no_grad():
+            start = propagated_embeddings(learned, dim, steps=self.steps, seed=self.seed)
+            network.item_embedding.weight.copy_(as_tensor(start))
+        return network
+
+    def _better_corrected(self, learned: Sessions, held_out: Sessions) -> bool:
+        """Whether a correction helps on the sessions held out, after an epoch over the most recent half before."""
+        assert self.fitted_size is not None  # noqa: S101 - set before training
+        recent = learned.select(np.arange(learned.n_sessions // 2, learned.n_sessions))
+        once, figures = self._training(replace(self.fitted_size, epochs=1)), list[float]()
+        for self.corrected in (False, True):
+            network = self._initialised(learned)
+            try:
+                measured = train_next_item(
+                    network, recent, once, seed=self.seed, validation=_some(Validation.of(held_out))
+                )
+            except DataError:
+                return False
+            figures.append(measured[0]["HitRate@20"] + measured[0]["MRR@20"])
+        return figures[1] > figures[0]
+
+    def _calibrate(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
+        """Adopt the votes if they make lists significantly better on the sessions held out."""
+        vectors = item_vectors(network.eval())
+        proposals = Proposals(
+            network=network,
+            index=ExactIndex(vectors),
+            vectors=vectors,
+            trained=np.arange(learned.n_items + 1) > 0,
+            voters=Proposals.fit_voters(self.voters, learned),
+            popularity=np.log1p(learned.item_counts()).astype(np.float32),
+            temperature=self.temperature,
+            most=self.candidates,
+        )
+        prefixes = Prefixes.every(held_out)
+        first = max(0, len(prefixes) - self.calibrated_on)
+        prefixes = prefixes.slice(first, len(prefixes))
+        found = _proposed(proposals, prefixes)
+        places = targets_among(found, held_out.items[prefixes.ends])
+        owners = held_out.session_of_event()[prefixes.ends]
+        owners = owners - owners[0]
+        options = {"hidden": self.hidden, "steps": self.calibration_steps, "seed": self.seed}
+        even, odd = (fit_calibration(found, np.where(owners % 2 == half, places, -1), **options) for half in (0, 1))
+        if significantly_better((even, odd), found, places, owners):
+            self.calibration = fit_calibration(found, places, **options)
+        else:
+            self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
+
+    def _grown(self, network: SessionItemNetwork, sessions: Sessions, learned: Sessions) -> SessionItemNetwork:
+        """The network over the whole catalogue; items that only later sessions have lie among their neighbours."""
+        whole = self._network(sessions.n_items)
+        weights = network.state_dict()
+        table = np.zeros((sessions.n_items + 1, whole.item_embedding.embedding_dim), dtype=np.float32)
+        places = sessions.vocabulary.encode(learned.vocabulary.ids)
+        table[places] = weights["item_embedding.weight"].numpy()[1:]
+        new = np.ones(len(table), dtype=np.bool_)
+        new[places] = new[0] = False
+        around: ScoreArray = neighbouring_items(sessions)[np.flatnonzero(new)] @ table
+        lengths = np.linalg.norm(around, axis=1, keepdims=True)
+        table[new] = around / np.maximum(lengths, 1e-30)
+        whole.load_state_dict(weights | {"item_embedding.weight": as_tensor(table)})
+        return whole
+
+    def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
+        """A network trained on all sessions, as long as was best on those held out."""
+        assert self.fitted_size is not None  # noqa: S101 - set before training
+        best = max(self.history, key=lambda figures: figures["HitRate@20"] + figures["MRR@20"])
+        network = self._initialised(sessions)
+        train_next_item(
+            network, sessions, self._training(replace(self.fitted_size, epochs=int(best["epoch"]))), seed=self.seed
+        )
+        return network
+
+    def _propose(self, sessions: Sessions | None) -> None:
+        """Ready to propose candidates, the voters fitted on all sessions; None: no votes are heard."""
+        if sessions is not None and self.network is not None:
+            self._hear(Proposals.fit_voters(self.voters, sessions))
+
+    def _hear(self, voters: dict[str, Recommender]) -> None:
+        assert self.network is not None and self.index is not None  # noqa: PT018, S101
+        self.proposals = Proposals(
+            network=self.network,
+            index=self.index,
+            vectors=item_vectors(self.network),
+            trained=self.trained,
+            voters=voters,
+            popularity=np.log1p(self.popularity).astype(np.float32),
+            temperature=self.temperature,
+            most=self.candidates,
+        )
+
+    def search_by(self, index: Any) -> None:
+        """Search the items by another index of the same embeddings from now on."""
+        super().search_by(index)
+        if self.proposals is not None:
+            self.proposals = replace(self.proposals, index=index)
+
+    def _state(self) -> State:
+        state = super()._state()
+        if self.calibration is not None and self.proposals is not None:
+            state |= {f"calibration.{name}": array for name, array in self.calibration.state().items()}
+            for name, voter in self.proposals.voters.items():
+                state |= {
+                    f"voter.{name}.{part}": array for part, array in voter.state().items() if part != "popularity"
+                }
+        return state
+
+    def _restore(self, state: State) -> None:
+        self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
+        self.corrected = self.correction is not False
+        super()._restore(state)
+        weights = _part(state, "calibration.")
+        self.calibration = Calibration(**weights) if weights else None
+        self.proposals = None
+        if self.calibration is not None:
+            popularity = {"popularity": self.popularity}
+            self._hear({
+                name: VOTERS[name]().restore(self.vocabulary, popularity | _part(state, f"voter.{name}."))
+                for name in self.voters
+            })  # fmt: skip
+
+    def _ranker(self) -> RankChunk:
+        if self.network is None:
+            return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
+        if self.calibration is None or self.proposals is None:
+            return self._nearest()
+        calibration, propose = self.calibration, self.proposals.proposer()
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            found, known = propose(prefixes, request)
+            own = best_candidates(found.offsets, found.items, calibration.probabilities(found), items, scores)
+            return np.where(known > 0, own, 0).astype(np.int32)
+
+        return rank_chunk
+
+
+@dataclass(eq=False)
+class MetricFast(Metric):
+    """`Metric` in a fraction of the time: a smaller space, fewer epochs, two voting methods.
+
+    >>> MetricFast().params()["dim"]
+    64
+    """
+
+    name: ClassVar[str] = "metric-fast"
+
+    dim: int | None = 64
+    epochs: int | None = 2
+    negatives: int | None = 1024
+    batch_size: int | None = 128
+    voters: tuple[str, ...] = ("vsknn", "sr")
+    candidates: int = 50
+    calibration_steps: int = 400
+    calibrated_on: int = 8_000
+
+
+def _some(validation: Validation) -> Validation:
+    """At most about `MEASURED` of the cases, evenly over the period."""
+    prefixes, step = validation.prefixes, -(-len(validation.targets) // MEASURED) or 1
+    some = Prefixes(prefixes.items, prefixes.starts[::step], prefixes.ends[::step], prefixes.times[::step])
+    return Validation(some, validation.targets[::step])
+
+
+def _proposed(proposals: Proposals, prefixes: Prefixes) -> Candidates:
+    """Candidates of many prefixes, chunk by chunk."""
+    request = Request(proposals.most, np.arange(len(proposals.trained)) > 0)
+    propose, parts = proposals.proposer(), list[Candidates]()
+    with track("proposing", len(prefixes), "cases") as advance:
+        for begin in range(0, len(prefixes), CHUNK):
+            part = prefixes.slice(begin, begin + CHUNK)
+            parts.append(propose(part, request)[0])
+            advance(len(part))
+    counts = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Candidates(
+        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        np.concatenate([part.items for part in parts]),
+        np.concatenate([part.figures for part in parts]),
+    )
+
+
+def _part(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}

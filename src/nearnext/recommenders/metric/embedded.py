@@ -1,0 +1,129 @@
+"""What every recommender with a metric space has: a network, the index of its items, and the figures of its fit."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.errors import DataError
+from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.network import SessionItemNetwork
+from nearnext.model.tensors import as_tensor
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.retrieval import ExactIndex, Index
+from nearnext.training.loop import Epoch
+from nearnext.types import BoolArray, IndexArray, ScoreArray
+
+__all__ = ["EmbeddedRecommender"]
+
+FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
+"""Figures of an epoch that an artifact keeps."""
+
+
+@dataclass(eq=False)
+class EmbeddedRecommender(Recommender):
+    """A recommender whose sessions and items lie in one metric space; a subclass says how that is learned.
+
+    Attributes:
+        history: figures of each epoch of the fit.
+        note: what was out of the ordinary in the fit, or "".
+        network: gives the embeddings; None where nothing could be learned, so that all lists are by popularity.
+        trained: which item indices have an embedding that was learned: [I + 1].
+        index: the items, to be searched by embeddings of sessions.
+    """
+
+    history: list[Epoch] = field(init=False, repr=False, default_factory=list[Epoch])
+    note: str = field(init=False, repr=False, default="")
+    network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
+    trained: BoolArray = field(init=False, repr=False)
+    index: Index | None = field(init=False, repr=False, default=None)
+
+    @abstractmethod
+    def _network(self, n_items: int) -> SessionItemNetwork:
+        """A new network for so many items."""
+
+    def require_learned(self) -> None:
+        """A check that there is an embedding of items and sessions.
+
+        Raises:
+            DataError: there was nothing to learn from, so that all lists are by popularity.
+        """
+        if self.network is None:
+            raise DataError(f"{self.name}: {self.note}")
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of all epochs of the last fit, those before an interruption included."""
+        return sum(epoch.get("seconds", 0.0) for epoch in self.history)
+
+    def search_by(self, index: Index) -> None:
+        """Search the items by another index of the same embeddings from now on."""
+        self.index = index
+
+    def space(self) -> EmbeddingSpace | None:
+        """The metric space of sessions and items; None when nothing was learned."""
+        network, index = self.network, self.index
+        if network is None or index is None:
+            return None
+        return EmbeddingSpace(
+            distance=network.distance,
+            index=index,
+            located=self.trained,
+            items=lambda indices: item_vectors(network, indices),
+            sessions=lambda prefixes: session_vectors(network, prefixes, self.trained),
+        )
+
+    def _serve(self, network: SessionItemNetwork) -> None:
+        self.network = network.eval()
+        self.index = ExactIndex(item_vectors(network), network.distance)
+
+    def _state(self) -> State:
+        weights = {} if self.network is None else self.network.state_dict()
+        figures = [[epoch.get(name, np.nan) for name in FIGURES] for epoch in self.history]
+        return {
+            "trained": self.trained,
+            "history": np.array(figures, dtype=np.float64).reshape(-1, len(FIGURES)),
+            **{f"network.{name}": tensor.numpy() for name, tensor in weights.items()},
+        }
+
+    def _restore(self, state: State) -> None:
+        self.trained = state["trained"]
+        self.history = [
+            {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
+            for row in state["history"]
+        ]
+        weights = {
+            name.removeprefix("network."): as_tensor(array.copy())
+            for name, array in state.items()
+            if name.startswith("network.")
+        }
+        self.network = None
+        if weights:
+            network = self._network(len(self.vocabulary))
+            network.load_state_dict(weights)
+            self._serve(network)
+
+    def _ranker(self) -> RankChunk:
+        return self._nearest()
+
+    def _nearest(self) -> RankChunk:
+        """Lists of the items nearest to the session."""
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            if self.network is None or self.index is None:
+                return np.zeros(len(prefixes), dtype=np.int32)
+            vectors, known = session_vectors(self.network, prefixes, self.trained)
+            found = self.index.search(
+                vectors,
+                items.shape[1],
+                admissible=request.admissible & self.trained,
+                seen=prefixes if request.exclude_seen else None,
+            )
+            # A session without known clicks is nowhere: its list is that of popularity.
+            somewhere = known > 0
+            items[somewhere], scores[somewhere] = found.items[somewhere], found.scores[somewhere]
+            return np.where(somewhere, found.found, 0).astype(np.int32)
+
+        return rank_chunk

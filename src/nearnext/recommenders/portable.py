@@ -1,0 +1,151 @@
+"""The session encoder of a fitted metric model as files that other programs can use: ONNX graph, items, description."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from nearnext.atomic import whole_file
+from nearnext.data.prefixes import Prefixes
+from nearnext.errors import ConfigError
+from nearnext.model.encoding import session_vectors
+from nearnext.model.export import TOLERANCE, OnnxEncoder, export_onnx
+from nearnext.model.network import SessionItemNetwork
+from nearnext.recommenders.base import Recommender
+from nearnext.types import IndexArray, ScoreArray
+
+__all__ = ["EncoderExport", "EncoderLatency", "encoder_latency", "export_encoder"]
+
+KEPT = ("method", "params", "data", "versions")
+"""Entries of an artifact's manifest that the description repeats."""
+
+TIMED = 300
+"""Sessions that are encoded one by one to measure the latency."""
+
+
+@dataclass(frozen=True)
+class EncoderExport:
+    """The files of an exported encoder.
+
+    Attributes:
+        graph: the ONNX graph.
+        items: Parquet: ``item_id``, its ``item_index`` in the graph's input, and whether the encoder ``knows`` it;
+            clicks on other items are left out of a session.
+        description: JSON: what the graph takes and gives, the artifact's method, options and data, checksums.
+        max_difference: largest absolute difference from the model's own embeddings, in any dimension.
+        sessions: random sessions on which it was found.
+    """
+
+    graph: Path
+    items: Path
+    description: Path
+    max_difference: float
+    sessions: int
+
+
+@dataclass(frozen=True)
+class EncoderLatency:
+    """Median microseconds that one session computes on one thread: the model's own way, and the ONNX graph's.
+
+    Attributes:
+        model: in a block of fixed shape, as lists are computed.
+        onnx: alone.
+        same_bits: whether all embeddings of the two were equal to the last bit.
+    """
+
+    model: float
+    onnx: float
+    same_bits: bool
+
+
+def export_encoder(
+    recommender: Recommender, manifest: Mapping[str, Any], file: str | Path, *, tolerance: float = TOLERANCE
+) -> EncoderExport:
+    """Write ``file``, and beside it its items (``.items.parquet``) and description (``.json``).
+
+    Raises:
+        ConfigError: the method has no session encoder, it cannot be expressed in ONNX, or the extra is not installed.
+        ArtifactError: the graph differs from the model by more than ``tolerance``.
+        DataError: a file cannot be written.
+
+    >>> from nearnext.recommenders.popularity import Pop
+    >>> export_encoder(Pop(), {}, "encoder.onnx")
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: pop has no session encoder to export; fit a metric model, e.g. --method sml-gru-ncas
+    """
+    network, target = _network(recommender), Path(file)
+    about = {name: manifest[name] for name in KEPT if name in manifest}
+    done = export_onnx(network, target, metadata={"method": recommender.name}, tolerance=tolerance)
+    items, description = target.with_suffix(".items.parquet"), target.with_suffix(".json")
+    space = recommender.space()
+    known = np.ones(network.n_items + 1, np.bool_) if space is None else space.located
+    table = {
+        "item_id": recommender.vocabulary.ids,
+        "item_index": np.arange(1, network.n_items + 1, dtype=np.int32),
+        "knows": known[1:],
+    }
+    with whole_file(items) as unfinished:
+        pl.DataFrame(table).write_parquet(unfinished)
+    described = {
+        "graph": {**OnnxEncoder(target).about, "file": target.name},
+        "items": {
+            "file": items.name,
+            "columns": {name: str(kind) for name, kind in pl.DataFrame(table).schema.items()},
+        },
+        "agreement": {"max_difference": done.max_difference, "tolerance": tolerance, "sessions": done.sessions},
+        "model": about,
+        "sha256": {path.name: _checksum(path) for path in (target, items)},
+    }
+    with whole_file(description) as unfinished:
+        unfinished.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return EncoderExport(target, items, description, done.max_difference, done.sessions)
+
+
+def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatency:
+    """How long single sessions of random known items take both ways, and whether the embeddings are the same.
+
+    Raises:
+        ConfigError: the method has no session encoder, or the extra is not installed.
+        ArtifactError: the file is no exported encoder.
+    """
+    network, encoder = _network(recommender), OnnxEncoder(file)
+    rng = np.random.default_rng(0)
+    lengths = 1 + rng.geometric(0.25, TIMED) % network.max_length
+    sessions = list[Prefixes]()
+    for length in lengths.tolist():
+        one: IndexArray = rng.integers(1, network.n_items + 1, int(length), dtype=np.int32)
+        sessions.append(Prefixes.of([one]))
+    own, own_vectors = _timed(sessions, lambda one: session_vectors(network, one)[0])
+    onnx, onnx_vectors = _timed(sessions, lambda one: encoder.session_vectors(one)[0])
+    return EncoderLatency(own, onnx, bool(np.array_equal(own_vectors, onnx_vectors)))
+
+
+def _timed(sessions: list[Prefixes], encode: Callable[[Prefixes], ScoreArray]) -> tuple[float, ScoreArray]:
+    vectors, seconds = [encode(sessions[0])], list[float]()
+    for one in sessions:
+        begin = time.thread_time()
+        vectors.append(encode(one))
+        seconds.append(time.thread_time() - begin)
+    return float(np.median(seconds)) * 1e6, np.concatenate(vectors)
+
+
+def _network(recommender: Recommender) -> SessionItemNetwork:
+    network = getattr(recommender, "network", None)
+    if isinstance(network, SessionItemNetwork):
+        return network
+    if recommender.space() is None and not hasattr(recommender, "network"):
+        raise ConfigError(
+            f"{recommender.name} has no session encoder to export; fit a metric model, e.g. --method sml-gru-ncas"
+        )
+    raise ConfigError(f"{recommender.name} has learned no encoder ({getattr(recommender, 'note', '')}); fit it again")
+
+
+def _checksum(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

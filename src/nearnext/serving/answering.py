@@ -1,0 +1,140 @@
+"""Lists of next items for single sessions, as a service asks for them: the same lists that `recommend` gives."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.recommenders.base import RankChunk, Recommendation, Recommender, Request
+from nearnext.serving.assortment import Assortment
+from nearnext.types import BoolArray, IndexArray, RawId
+
+__all__ = ["Answering", "Question"]
+
+
+class Question(NamedTuple):
+    """One session and what its list must respect, as in `Recommender.recommend`."""
+
+    items: Sequence[RawId]
+    k: int = 20
+    exclude: Sequence[RawId] = ()
+    allow: Sequence[RawId] | None = None
+    exclude_seen: bool = False
+    time: float | None = None
+
+
+class Answering:
+    """A recommender that answers questions one by one or many at a time, for one thread.
+
+    Args:
+        recommender: fitted.
+        assortment: what it may recommend.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.serving.catalogue import Catalogue
+    >>> model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     answering = Answering(model, Assortment(model, Catalogue(Path(folder, "changes"))))
+    >>> answering.answer([Question(["a"], k=2)])[0].items
+    ['b', 'c']
+    """
+
+    def __init__(self, recommender: Recommender, assortment: Assortment) -> None:
+        self._recommender = recommender
+        self._assortment = assortment
+        self._vocabulary = recommender.vocabulary
+        self._ids: list[RawId] = ["", *recommender.vocabulary.ids.to_list()]
+        self._rank: RankChunk = recommender.ranker()
+
+    def answer(self, questions: Sequence[Question]) -> list[Recommendation]:
+        """The list of each question; it depends on nothing but the question, the model and the catalogue."""
+        answers: list[Recommendation | None] = [None] * len(questions)
+        plain = [row for row, question in enumerate(questions) if not question.exclude and question.allow is None]
+        plain.sort(key=lambda row: _alike(questions[row]))
+        for _, group in groupby(plain, key=lambda row: _alike(questions[row])):
+            rows = list(group)
+            found = self._ranked([questions[row] for row in rows], self._assortment.admissible)
+            for row, one in zip(rows, found, strict=True):
+                answers[row] = one
+        for row, question in enumerate(questions):
+            if question.exclude or question.allow is not None:
+                answers[row] = self._ranked([question], self._mask(question))[0]
+        return [one for one in answers if one is not None]
+
+    def _mask(self, question: Question) -> BoolArray:
+        mask = self._assortment.admissible
+        if question.allow is not None:
+            allowed = np.zeros_like(mask)
+            allowed[self._vocabulary.encode(question.allow)] = True
+            mask = mask & allowed
+        else:
+            mask = mask.copy()
+        mask[self._vocabulary.encode(question.exclude)] = False
+        mask[0] = False
+        return mask
+
+    def _ranked(self, questions: Sequence[Question], mask: BoolArray) -> list[Recommendation]:
+        k, exclude_seen = questions[0].k, questions[0].exclude_seen
+        clicks = [self._vocabulary.encode(question.items) for question in questions]
+        asked = [self._recommender.asked_at(question.time) for question in questions]
+        prefixes = Prefixes.of(clicks)
+        prefixes.times[:] = asked
+        items = np.zeros((len(questions), k), dtype=np.int32)
+        scores = np.zeros((len(questions), k), dtype=np.float32)
+        own = self._rank(prefixes, Request(k, mask, exclude_seen), items, scores)
+        return [
+            self._presented(question, clicks[row], items[row], scores[row].tolist(), int(own[row]))
+            for row, question in enumerate(questions)
+        ]
+
+    def _presented(
+        self, question: Question, clicks: IndexArray, indices: IndexArray, scores: list[float], own: int
+    ) -> Recommendation:
+        listed: list[int] = indices.tolist()
+        items = [self._ids[index] for index in listed if index]
+        del scores[len(items) :]
+        unknown: list[RawId] = []
+        if not clicks.all():
+            unknown = [raw for raw, index in zip(question.items, clicks.tolist(), strict=True) if not index]
+        if len(self._assortment):
+            own = self._join(question, clicks, items, scores, own)
+        shortage = (
+            None if len(items) == question.k else f"{len(items)} of {question.k}: no further item may be recommended"
+        )
+        return Recommendation(items, scores, own, unknown, shortage)
+
+    def _join(self, question: Question, clicks: IndexArray, items: list[RawId], scores: list[float], own: int) -> int:
+        """New items put in their places among the model's own; gives how many leading items are scored then."""
+        best = scores[0] if own else 0.0
+        refused = self._refused(question)
+        allowed = None if question.allow is None else set(self._stored(question.allow))
+        place = 0
+        for score, raw in self._assortment.nearest_newcomers(clicks, best):
+            if raw in refused or (allowed is not None and raw not in allowed):
+                continue
+            while place < own and scores[place] >= score:
+                place += 1
+            if place >= question.k:
+                break
+            items.insert(place, raw)
+            scores.insert(place, score)
+            own += 1
+        del items[question.k :], scores[question.k :]
+        return min(own, question.k)
+
+    def _refused(self, question: Question) -> set[RawId]:
+        seen = question.items if question.exclude_seen else ()
+        return set(self._stored([*question.exclude, *seen]))
+
+    def _stored(self, items: Iterable[RawId]) -> list[RawId]:
+        return [self._vocabulary.as_stored(item) for item in items]
+
+
+def _alike(question: Question) -> tuple[int, bool]:
+    """What questions that are ranked together have in common."""
+    return question.k, question.exclude_seen

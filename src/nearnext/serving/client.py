@@ -1,0 +1,260 @@
+"""Clicks sent to a service as its clients would send them, each when it is due, and what came back."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import numpy as np
+import orjson
+
+from nearnext.errors import ConfigError
+from nearnext.options import require_at_least, require_number
+from nearnext.types import FloatArray, RawId
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+__all__ = ["Answers", "Click", "Load", "Target", "send_clicks"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A service.
+
+    Attributes:
+        url: where it answers, without ``/v1``.
+        api_key: what it asks of its clients, if anything.
+        timeout: seconds after which an answer is given up.
+
+    Raises:
+        ConfigError: no address of a web server, or a timeout of 0 or less.
+
+    >>> Target("localhost:8000")
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: expected the URL of a service, e.g. http://localhost:8000, found 'localhost:8000'
+    """
+
+    url: str
+    api_key: str | None = field(default=None, repr=False)
+    timeout: float = 10.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise ConfigError(f"expected the URL of a service, e.g. http://localhost:8000, found '{self.url}'")
+        require_number("timeout", self.timeout, above=0.0)
+
+    def at(self, *path: str) -> str:
+        """The address of a resource, from its parts.
+
+        >>> Target("http://localhost:8000/").at("v1", "sessions", "a/b")
+        'http://localhost:8000/v1/sessions/a%2Fb'
+        """
+        return "/".join([self.url.rstrip("/"), *(quote(part, safe="") for part in path)])
+
+
+@dataclass(frozen=True)
+class Load:
+    """How fast clicks are sent.
+
+    Attributes:
+        rate: clicks per second, whatever the service manages; 0: each as soon as another was answered.
+        concurrency: requests under way at a time, at most.
+
+    Raises:
+        ConfigError: a rate below 0, or no request at a time.
+
+    >>> Load(rate=500).concurrency
+    32
+    """
+
+    rate: float = 0.0
+    concurrency: int = 32
+
+    def __post_init__(self) -> None:
+        require_number("rate", self.rate, at_least=0.0)
+        require_at_least(1, concurrency=self.concurrency)
+
+
+class Click(NamedTuple):
+    """A click of a session at a time, in seconds since 1970 UTC."""
+
+    session: str
+    item: RawId
+    time: float
+
+
+@dataclass
+class Answers:
+    """What came back for n clicks.
+
+    Attributes:
+        bodies: each answer, parsed; None where there was an error.
+        latencies: seconds from when each click was due until its whole answer was there, NaN after an error: [n].
+            Without a rate a click is due when it is sent.
+        waits: seconds of it before the request was sent, as the client was late, as many requests were under way as
+            may be, or as the session's last click was not answered yet: [n].
+        errors: how often each kind of error came.
+        seconds: from the first click to the last answer.
+        client_seconds: processor time that this client took.
+    """
+
+    bodies: list[Any]
+    latencies: FloatArray
+    waits: FloatArray
+    errors: Counter[str]
+    seconds: float = 0.0
+    client_seconds: float = 0.0
+
+
+def send_clicks(
+    clicks: Sequence[Click],
+    target: Target,
+    load: Load,
+    question: dict[str, Any],
+    advance: Callable[[int], None] = lambda _clicks: None,
+) -> Answers:
+    """Every click as an event of its session, with recommendations in the same call; a session's clicks keep order.
+
+    Args:
+        clicks: in the order in which they are due.
+        target: the service.
+        load: how fast.
+        question: what each request says beside its click, such as ``k``.
+        advance: called with the number of clicks just answered.
+
+    Raises:
+        ConfigError: no service answers there, it refuses the key, or aiohttp is not installed.
+    """
+    if find_spec("aiohttp") is None:
+        raise ConfigError("a replay needs aiohttp; install it with: pip install 'nearnext[replay]'")
+    return _run(_send_all(clicks, target, load, question, advance))
+
+
+def _run(work: Any) -> Answers:
+    try:
+        import uvloop
+    except ImportError:  # it only makes the client cheaper
+        return asyncio.run(work)
+    return uvloop.run(work)
+
+
+async def _send_all(
+    clicks: Sequence[Click],
+    target: Target,
+    load: Load,
+    question: dict[str, Any],
+    advance: Callable[[int], None],
+) -> Answers:
+    import aiohttp
+
+    headers = {"content-type": "application/json"}
+    if target.api_key:
+        headers["x-api-key"] = target.api_key
+    connector = aiohttp.TCPConnector(limit=load.concurrency)
+    patience = aiohttp.ClientTimeout(total=target.timeout)
+    async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=headers) as http:
+        await _greet(http, target)
+        return await _Sender(http, target, load, question, advance).send(clicks)
+
+
+async def _greet(http: "ClientSession", target: Target) -> None:
+    import aiohttp
+
+    try:
+        async with http.get(target.at("v1", "model")) as answer:
+            status = answer.status
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ConfigError(
+            f"no service answers at {target.url} ({_kind(error)}); start one with 'nearnext serve'"
+        ) from error
+    if status in (401, 403):
+        raise ConfigError(f"{target.url} refuses the API key; name the file that holds a right one")
+    if status != 200:  # noqa: PLR2004
+        raise ConfigError(f"{target.url} answers /v1/model with status {status}; is it a nearnext service?")
+
+
+class _Sender:
+    """One pass over clicks, with what is shared by the requests under way."""
+
+    def __init__(
+        self,
+        http: "ClientSession",
+        target: Target,
+        load: Load,
+        question: dict[str, Any],
+        advance: Callable[[int], None],
+    ) -> None:
+        self._http, self._target, self._load = http, target, load
+        self._question, self._advance = question, advance
+        self._last_of: dict[str, asyncio.Task[None]] = {}
+
+    async def send(self, clicks: Sequence[Click]) -> Answers:
+        n = len(clicks)
+        self._answers = Answers([None] * n, np.full(n, np.nan), np.full(n, np.nan), Counter())
+        slots = asyncio.Semaphore(self._load.concurrency)
+        begin, used = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as group:
+            for at, click in enumerate(clicks):
+                due = None
+                if self._load.rate:
+                    due = begin + at / self._load.rate
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                await slots.acquire()
+                task = group.create_task(self._send(at, click, due, self._last_of.get(click.session)))
+                task.add_done_callback(lambda _task: slots.release())
+                self._last_of[click.session] = task
+        self._answers.seconds = time.perf_counter() - begin
+        self._answers.client_seconds = time.process_time() - used
+        return self._answers
+
+    async def _send(self, at: int, click: Click, due: float | None, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        sent = time.perf_counter()
+        due = sent if due is None else due
+        try:
+            body, done = await self._ask(click)
+        except _RefusedError as error:
+            self._answers.errors[str(error)] += 1
+        else:
+            self._answers.latencies[at] = done - due
+            self._answers.waits[at] = sent - due
+            self._answers.bodies[at] = body
+        self._advance(1)
+
+    async def _ask(self, click: Click) -> tuple[Any, float]:
+        import aiohttp
+
+        body = orjson.dumps({"items": [click.item], "time": click.time, **self._question})
+        address = self._target.at("v1", "sessions", click.session, "events")
+        try:
+            async with self._http.post(address, data=body) as answer:
+                return await _parsed(answer)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _RefusedError(_kind(error)) from error
+
+
+class _RefusedError(Exception):
+    """A request without a useful answer, and why."""
+
+
+async def _parsed(answer: "ClientResponse") -> tuple[Any, float]:
+    """The answer, and when it was there."""
+    body = await answer.read()
+    done = time.perf_counter()
+    if answer.status != 200:  # noqa: PLR2004
+        raise _RefusedError(f"status {answer.status}")
+    try:
+        return orjson.loads(body), done
+    except orjson.JSONDecodeError:
+        raise _RefusedError("an answer that is not JSON") from None
+
+
+def _kind(error: BaseException) -> str:
+    return "timeout" if isinstance(error, TimeoutError) else type(error).__name__

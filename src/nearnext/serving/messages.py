@@ -1,0 +1,188 @@
+"""What requests ask and what answers tell: the one definition that is parsed by, encoded by and documented."""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from nearnext.types import RawId
+
+__all__ = [
+    "CatalogueChange",
+    "CatalogueEntry",
+    "EventsAnswer",
+    "EventsRequest",
+    "ExplainRequest",
+    "FoundItem",
+    "Health",
+    "ItemId",
+    "ItemsAnswer",
+    "MapPoint",
+    "MapRequest",
+    "ModelAnswer",
+    "Problem",
+    "RecommendRequest",
+    "RecommendationAnswer",
+    "SessionAnswer",
+    "SimilarAnswer",
+]
+
+MAX_ID = 512
+"""Characters of the longest id."""
+
+MAX_ITEMS = 1000
+"""Ids of the longest list of clicks, exclusions or allowed items in one request."""
+
+IntegerId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+TextId = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+ItemId = IntegerId | TextId
+"""An item's id as the log had it: an integer of 64 bits or a text of 1 to 512 characters."""
+
+Clicks = Annotated[list[ItemId], Meta(max_length=MAX_ITEMS)]
+Ids = Annotated[list[ItemId], Meta(max_length=100 * MAX_ITEMS)]
+Length = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(ge=0, le=1e11)]
+
+
+class RecommendRequest(Struct, forbid_unknown_fields=True):
+    """A session of clicks, oldest first, and what its list of next items must respect."""
+
+    items: Clicks
+    k: Annotated[Length, Meta(description="How many items.")] = 20
+    exclude: Annotated[Ids, Meta(description="Never recommend these.")] = []
+    allow: Annotated[Ids | None, Meta(description="Recommend only these; null: everything.")] = None
+    exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
+    time: Annotated[
+        Seconds | None, Meta(description="When it is asked, seconds since 1970; null: the end of training.")
+    ] = None
+
+
+class EventsRequest(Struct, forbid_unknown_fields=True):
+    """Clicks to append to a session, oldest first; with ``k``, recommendations are answered in the same call."""
+
+    items: Annotated[list[ItemId], Meta(min_length=1, max_length=MAX_ITEMS)]
+    consent: Annotated[bool, Meta(description="Whether the clicks may be stored and logged.")] = False
+    k: Annotated[Length | None, Meta(description="How many items to recommend; null: none.")] = None
+    exclude: Annotated[Ids, Meta(description="Never recommend these.")] = []
+    allow: Annotated[Ids | None, Meta(description="Recommend only these; null: everything.")] = None
+    exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
+    time: Annotated[
+        Seconds | None,
+        Meta(description="When it was clicked, seconds since 1970; null: now, and for the model the end of training."),
+    ] = None
+
+
+class ExplainRequest(Struct, forbid_unknown_fields=True):
+    """A session of clicks, oldest first, and the item whose recommendation is to be explained."""
+
+    items: Clicks
+    item: ItemId
+
+
+class MapRequest(Struct, forbid_unknown_fields=True):
+    """A session of clicks, oldest first, to be placed on the map."""
+
+    items: Clicks
+
+
+class CatalogueEntry(Struct, forbid_unknown_fields=True):
+    """What the catalogue says of an item."""
+
+    available: Annotated[bool, Meta(description="False: out of stock, never recommended.")] = True
+    like: Annotated[
+        list[ItemId],
+        Meta(max_length=100, description="Known items that a new item is like, until sessions have touched it."),
+    ] = []
+
+
+class RecommendationAnswer(Struct):
+    """Recommended items, best first."""
+
+    items: list[RawId]
+    scores: Annotated[list[float], Meta(description="One per item, falling; 0 where filled in from popularity.")]
+    own: Annotated[int, Meta(description="How many leading items the model itself scored.")]
+    unknown: Annotated[list[RawId], Meta(description="Ids of the session that the model does not know.")]
+    shortage: Annotated[str | None, Meta(description="Why fewer than k items are given.")]
+    model: Annotated[str, Meta(description="Version of the model.")]
+
+
+class EventsAnswer(Struct):
+    """What became of clicks."""
+
+    length: Annotated[int, Meta(description="Clicks of the session, these included.")]
+    stored: bool
+    reason: Annotated[str | None, Meta(description="Why the clicks were not stored.")]
+    logged: Annotated[bool | None, Meta(description="Whether they are in the event log; null: there is none.")]
+    recommendations: RecommendationAnswer | None
+
+
+class SessionAnswer(RecommendationAnswer):
+    """Recommended items for a stored session."""
+
+    length: Annotated[int, Meta(description="Clicks that the store has of the session.")]
+    reason: Annotated[str | None, Meta(description="Why the session could not be read.")]
+
+
+class SimilarAnswer(Struct):
+    """Items similar to one item, the most similar first."""
+
+    items: list[RawId]
+    scores: list[float]
+    shortage: str | None
+    model: str
+
+
+class FoundItem(Struct):
+    """An item that the model was trained with."""
+
+    id: RawId
+    clicks: Annotated[int, Meta(description="Clicks on it in training.")]
+
+
+class ItemsAnswer(Struct):
+    """Items whose ids contain what was asked for: those that begin with it first, each part by popularity."""
+
+    items: list[FoundItem]
+
+
+class MapPoint(Struct):
+    """Where a session lies on the map; null without a known click."""
+
+    x: float | None
+    y: float | None
+
+
+class CatalogueChange(Struct):
+    """A catalogue change that is on disk."""
+
+    item: ItemId
+    available: bool
+    known: Annotated[bool, Meta(description="Whether the model was trained with the item.")]
+
+
+class ModelAnswer(Struct):
+    """The model that answers now."""
+
+    version: str
+    method: str
+    items: Annotated[int, Meta(description="Items that it was trained with.")]
+    new_items: Annotated[int, Meta(description="Items that joined since, and can be recommended.")]
+    hidden_items: Annotated[int, Meta(description="Items that are removed or out of stock.")]
+    params: dict[str, Any]
+    refused: Annotated[str | None, Meta(description="Why the artifact that lies there now is not served.")]
+    data: dict[str, Any] | UnsetType = UNSET
+
+
+class Health(Struct):
+    """Whether the service works; ``store`` is ``up``, ``down`` or ``memory``."""
+
+    status: Literal["ok", "starting", "stopping"]
+    store: Literal["up", "down", "memory"]
+
+
+class Problem(Struct):
+    """Why a request was refused (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str
+    request_id: str

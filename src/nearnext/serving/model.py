@@ -1,0 +1,128 @@
+"""The model that is served: loaded and tried before it counts, and replaced as a whole."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nearnext.artifact import load_artifact
+from nearnext.data.prefixes import Prefixes
+from nearnext.errors import ArtifactError
+from nearnext.recommenders.base import Recommendation, Recommender
+from nearnext.serving.answering import Answering, Question
+from nearnext.serving.assortment import Assortment
+from nearnext.serving.catalogue import Catalogue
+from nearnext.types import RawId
+
+__all__ = ["LoadedModel", "ServedModel", "artifact_signature", "load_model"]
+
+MANIFEST = "manifest.json"
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def artifact_signature(folder: Path) -> Signature:
+    """What tells one state of a directory from another without reading it: name, inode, size and time of each file.
+
+    >>> artifact_signature(Path("no-such-model"))
+    ()
+    """
+    try:
+        found = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    except OSError:
+        return ()
+    return tuple((name, entry.st_ino, entry.st_size, entry.st_mtime_ns) for name, entry in found)
+
+
+class LoadedModel(NamedTuple):
+    """A recommender as it was read, its manifest, and its version: a checksum over everything it was read from."""
+
+    recommender: Recommender
+    manifest: Mapping[str, Any]
+    version: str
+
+
+def load_model(folder: Path) -> LoadedModel:
+    """A model from its directory, after it has answered once; the first answer also compiles what is needed.
+
+    Raises:
+        ArtifactError: the directory cannot be read, was changed while it was read, or its model cannot answer.
+    """
+    before = artifact_signature(folder)
+    artifact = load_artifact(folder)
+    try:
+        version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
+    except OSError as error:
+        raise ArtifactError(f"{folder} is gone while it is read ({error.strerror}); put it there again") from error
+    if artifact_signature(folder) != before:
+        raise ArtifactError(f"{folder} was changed while it was read; wait until it is complete")
+    recommender = artifact.recommender
+    try:
+        first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
+        answers = recommender.recommend([first, []], k=2, exclude_seen=True)
+    except Exception as error:
+        raise ArtifactError(f"{folder} holds a model that cannot answer ({error}); fit it again") from error
+    if not all(np.isfinite(answer.scores).all() for answer in answers):
+        raise ArtifactError(f"{folder} holds a model that gives no finite scores; fit it again")
+    return LoadedModel(recommender, artifact.manifest, version)
+
+
+class ServedModel:
+    """One model with what it may recommend; a request keeps to the one that it began with.
+
+    Args:
+        loaded: the model.
+        catalogue: what changed since its training.
+
+    Attributes:
+        version: of the model.
+
+    >>> import tempfile
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.registry import make_recommender
+    >>> fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     served = ServedModel(LoadedModel(fitted, {}, "v1"), Catalogue(Path(folder, "changes")))
+    >>> served.answer([Question([], k=2)])[0].items, served.similar("a", 1).items
+    (['a', 'b'], ['b'])
+    """
+
+    def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
+        self.recommender, self.manifest, self.version = loaded
+        self.assortment = Assortment(self.recommender, catalogue)
+        self._answering = Answering(self.recommender, self.assortment)
+        self._space = self.recommender.space()
+        self.page: bytes | None = None
+        self.map: bytes | None = None
+
+    def answer(self, questions: list[Question]) -> list[Recommendation]:
+        """Lists of next items, see `Answering.answer`."""
+        return self._answering.answer(questions)
+
+    def stored(self, item: RawId) -> RawId:
+        """An item's id in the model's own type."""
+        return self.recommender.vocabulary.as_stored(item)
+
+    def similar(self, item: RawId, k: int) -> Recommendation | None:
+        """The items most similar to one, without itself; None for an item that the model was not trained with.
+
+        In a metric space they are the nearest ones; otherwise what the model recommends after this item alone.
+        """
+        vocabulary = self.recommender.vocabulary
+        index = vocabulary.encode([item])
+        if not index[0]:
+            return None
+        if self._space is None or not self._space.located[index[0]]:
+            return self.answer([Question([item], k, exclude_seen=True)])[0]
+        found = self._space.index.search(
+            self._space.items(index),
+            k,
+            admissible=self.assortment.admissible & self._space.located,
+            seen=Prefixes.of([index]),
+        )
+        n_found = int(found.found[0])
+        shortage = None if n_found == k else f"{n_found} of {k}: no further item may be recommended"
+        items = vocabulary.decode(found.items[0, :n_found])
+        return Recommendation(items, found.scores[0, :n_found].tolist(), n_found, [], shortage)

@@ -1,0 +1,214 @@
+"""The proof that a service recommends what was evaluated: held-out sessions played through it, click by click."""
+
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.errors import DataError
+from nearnext.evaluation.cases import Cases
+from nearnext.evaluation.metrics import cutoffs
+from nearnext.evaluation.sums import MetricAccumulator, MetricSums
+from nearnext.progress import track
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import Ranking
+from nearnext.serving.client import Answers, Click, Load, Target, send_clicks
+from nearnext.types import Int64Array
+
+__all__ = ["Latency", "Replay", "replay"]
+
+BLOCK = 8192
+"""Lists that are ranked and counted at a time."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """How long answers took, in milliseconds.
+
+    >>> Latency.of(np.array([0.001, 0.002, 0.003])).p50
+    2.0
+    """
+
+    p50: float
+    p90: float
+    p99: float
+    max: float
+
+    @classmethod
+    def of(cls, seconds: "np.ndarray[Any, np.dtype[np.float64]]") -> "Latency":
+        """Percentiles of latencies in seconds; NaN, where there was no answer, does not count."""
+        answered = seconds[~np.isnan(seconds)]
+        if len(answered) == 0:
+            return cls(np.nan, np.nan, np.nan, np.nan)
+        return cls(*(float(value) * 1000 for value in np.percentile(answered, [50, 90, 99, 100])))
+
+
+@dataclass(frozen=True, eq=False)
+class Replay:
+    """What a service recommended to held-out sessions, beside what its model was evaluated to recommend.
+
+    Attributes:
+        offline: metrics of the artifact's own lists.
+        served: metrics of the lists that the service gave; a request that failed counts as an empty list.
+        differing: lists that are not the same, item by item.
+        errors: requests that failed, by kind.
+        models: versions of the models that answered, and how many lists each gave.
+        clicks: requests.
+        latency: from when each click was due.
+        service_latency: from when each request was sent.
+        seconds: of the whole replay.
+        client_seconds: processor time that the client took of it.
+    """
+
+    offline: MetricSums
+    served: MetricSums
+    differing: int
+    errors: Counter[str]
+    models: Counter[str]
+    clicks: int
+    latency: Latency
+    service_latency: Latency
+    seconds: float
+    client_seconds: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether the service recommended, list by list and in every figure, what was evaluated."""
+        return not self.differing and not self.errors and self.offline.values() == self.served.values()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain lists and dictionaries, ready for JSON."""
+        return {
+            "equal": self.equal,
+            "lists": self.offline.n_cases,
+            "differing": self.differing,
+            "offline": self.offline.values(),
+            "served": self.served.values(),
+            "clicks": self.clicks,
+            "errors": dict(self.errors),
+            "models": dict(self.models),
+            "latency_ms": vars(self.latency),
+            "service_latency_ms": vars(self.service_latency),
+            "seconds": self.seconds,
+            "clicks_per_second": self.clicks / max(self.seconds, 1e-9),
+            "client_seconds": self.client_seconds,
+        }
+
+
+def replay(
+    recommender: Recommender,
+    sessions: Sessions,
+    target: Target,
+    load: Load,
+    *,
+    ks: Sequence[int] = (20,),
+    exclude_seen: bool = False,
+) -> Replay:
+    """Play sessions through a service in the order of their clicks' times, and compare its lists with the model's own.
+
+    Every click is one request that stores it and asks for recommendations; each is a case as in `evaluate`, except for
+    the last of a session. The service sees session ids that were never used before, and the times of the log.
+
+    Args:
+        recommender: what the service should be serving.
+        sessions: held out, in a vocabulary of their own, so that items which the model does not know are sent as well.
+        target: the service.
+        load: how fast.
+        ks: list lengths of the metrics; the longest is asked for.
+        exclude_seen: ask for nothing that is in the session, and rank so.
+
+    Raises:
+        DataError: no session has 2 clicks.
+        ConfigError: no service answers, a list length below 1, or a recommender that is not fitted.
+    """
+    sessions = sessions.select(sessions.lengths > 1)
+    if sessions.n_sessions == 0:
+        raise DataError("no session of 2 or more clicks to replay; choose a later log of the same shop")
+    rising = cutoffs(ks)
+    cases = Cases.of(sessions.with_vocabulary(recommender.vocabulary))
+    cases = replace(cases, prefixes=replace(cases.prefixes, times=_as_sent(cases.prefixes.times)))
+    offline = _offline(recommender, cases.prefixes, rising[-1], exclude_seen=exclude_seen)
+    order = np.argsort(sessions.times, kind="stable")
+    question = {"k": rising[-1], "exclude_seen": exclude_seen, "consent": True}
+    with track("replaying", len(order), "clicks") as advance:
+        answers = send_clicks(_clicks(sessions, order), target, load, question, advance)
+    events = np.empty(len(order), dtype=np.int64)
+    events[order] = np.arange(len(order))
+    ends = sessions.offsets[1:] - 1
+    asked = np.delete(events, ends)  # a click is a case unless it is the last of its session
+    served, models = _served(recommender, answers, asked, rising[-1])
+    return Replay(
+        offline=_counted(offline, cases, recommender, rising),
+        served=_counted(served, cases, recommender, rising),
+        differing=int(np.any(offline.items != served.items, axis=1).sum()),
+        errors=answers.errors,
+        models=models,
+        clicks=len(order),
+        latency=Latency.of(answers.latencies),
+        service_latency=Latency.of(answers.latencies - answers.waits),
+        seconds=answers.seconds,
+        client_seconds=answers.client_seconds,
+    )
+
+
+def _as_sent(times: Int64Array) -> Int64Array:
+    """Microseconds after their way through seconds in JSON and back."""
+    return ((times / MICROSECONDS) * MICROSECONDS).astype(np.int64)
+
+
+def _clicks(sessions: Sessions, order: Int64Array) -> list[Click]:
+    run = f"replay-{secrets.token_hex(8)}"
+    raw = [None, *sessions.vocabulary.ids.to_list()]
+    owner, seconds = sessions.session_of_event()[order].tolist(), (sessions.times[order] / MICROSECONDS).tolist()
+    items = [raw[item] for item in sessions.items[order].tolist()]
+    return [Click(f"{run}-{one}", item, when) for one, item, when in zip(owner, items, seconds, strict=True)]
+
+
+def _offline(recommender: Recommender, prefixes: Prefixes, k: int, *, exclude_seen: bool) -> Ranking:
+    with track(f"{recommender.name}: ranking", len(prefixes), "cases") as advance:
+        return recommender.rank(prefixes, k, exclude_seen=exclude_seen, advance=advance)
+
+
+def _served(recommender: Recommender, answers: Answers, asked: Int64Array, k: int) -> tuple[Ranking, Counter[str]]:
+    """The service's lists in the model's vocabulary, in the order of the cases, and who gave them."""
+    items = np.zeros((len(asked), k), dtype=np.int32)
+    scores = np.zeros((len(asked), k), dtype=np.float32)
+    own = np.zeros(len(asked), dtype=np.int32)
+    models: Counter[str] = Counter()
+    for case, event in enumerate(asked.tolist()):
+        answer = answers.bodies[event]
+        if answer is None:
+            continue
+        listed = _recommendations(answer)
+        if not answer["stored"]:
+            answers.errors[f"not stored: {answer['reason']}"] += 1
+        found = recommender.vocabulary.encode(listed["items"])
+        known = np.flatnonzero(found)  # an item that joined the catalogue since is none of the model's
+        items[case, : len(known)] = found[known]
+        scores[case, : len(known)] = np.array(listed["scores"], dtype=np.float32)[known]
+        own[case] = np.count_nonzero(known < listed["own"])
+        models[listed["model"]] += 1
+    return Ranking(items, scores, own), models
+
+
+def _recommendations(answer: Any) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = answer["recommendations"]
+        if {"items", "scores", "own", "model"} <= found.keys() and {"stored", "reason"} <= answer.keys():
+            return found
+    except (KeyError, TypeError, AttributeError):
+        pass
+    raise DataError("an answer holds no recommendations; name the URL of a nearnext service of this version")
+
+
+def _counted(ranking: Ranking, cases: Cases, recommender: Recommender, ks: Sequence[int]) -> MetricSums:
+    accumulator = MetricAccumulator(cases, recommender.popularity, ks)
+    for begin in range(0, len(ranking), BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        accumulator.add(Ranking(ranking.items[rows], ranking.scores[rows], ranking.own[rows]))
+    return accumulator.sums()

@@ -1,0 +1,126 @@
+"""The server: one socket, one or more worker processes, an orderly end."""
+
+import logging
+import logging.config
+import os
+import resource
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from math import ceil
+
+import uvicorn
+
+from nearnext.errors import ConfigError
+from nearnext.serving.app import Application
+from nearnext.serving.logs import log_config
+from nearnext.serving.measures import MULTIPROCESS
+from nearnext.serving.model import load_model
+from nearnext.serving.protocol import GuardedProtocol
+from nearnext.serving.service import Service, check
+from nearnext.serving.settings import ServiceSettings
+from nearnext.serving.workers import NEVER_STARTED, run_workers
+
+__all__ = ["listen", "serve"]
+
+BACKLOG = 4096
+
+log = logging.getLogger(__name__)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections.
+
+    Raises:
+        ConfigError: the address cannot be used.
+
+    >>> with listen("127.0.0.1", 0) as listening:
+    ...     listening.getsockname()[0]
+    '127.0.0.1'
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
+        ) from error
+    listening.set_inheritable(True)
+    return listening
+
+
+def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _: None) -> None:
+    """Serve until SIGTERM or Ctrl-C; requests in progress are answered before it ends.
+
+    Args:
+        settings: what to serve, and how.
+        announce: called with the service's URL as soon as connections are taken.
+
+    Raises:
+        NearnextError: the settings, the model or the address cannot be used.
+    """
+    logging.config.dictConfig(log_config())
+    _allow_connections()
+    # Everything that can be wrong is found here, where it is one line, and not in a worker.
+    service = Service(settings) if settings.workers == 1 else None
+    if service is None:
+        check(settings)
+        load_model(settings.artifact)
+    with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as figures:
+        host, port = listening.getsockname()[:2]
+        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        if service is not None:
+            _run(Application(settings, service), listening)
+        else:
+            os.environ[MULTIPROCESS] = figures
+            run_workers(_work, settings, listening)
+
+
+def _work(settings: ServiceSettings, listening: socket.socket, parent: int) -> None:
+    """The life of one of several workers."""
+    logging.config.dictConfig(log_config())
+    try:
+        _run(Application(settings, parent=parent), listening)
+    except KeyboardInterrupt:
+        sys.exit(0)  # Ctrl-C reaches all processes; the first one says so
+
+
+def _run(application: Application, listening: socket.socket) -> None:
+    """Serve with one process until a signal ends it."""
+    settings = application.settings
+    signal.signal(signal.SIGTERM, _end)
+    config = uvicorn.Config(
+        application,
+        http=GuardedProtocol,
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        timeout_keep_alive=ceil(settings.idle_timeout),
+        timeout_graceful_shutdown=ceil(settings.shutdown_timeout),
+        log_config=log_config(),
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listening])
+    if not server.started:
+        sys.exit(NEVER_STARTED)
+
+
+def _allow_connections() -> None:
+    """Let the process have as many connections open as the system allows it."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _end(_signal: int, _frame: object) -> None:
+    """End as one should: the server raises the signal that ended it once more when all is done."""
+    sys.exit(0)

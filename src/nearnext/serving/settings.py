@@ -1,0 +1,114 @@
+"""What a service is told when it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nearnext.errors import ConfigError
+from nearnext.options import require_at_least, require_number
+
+__all__ = ["MEMORY", "ServiceSettings"]
+
+MEMORY = "memory"
+"""The session store inside the process."""
+
+SCHEMES = {"redis", "rediss", "valkey", "valkeys"}
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """Where the model lies, what is stored where, and the limits of requests.
+
+    Attributes:
+        artifact: model directory; it is watched, and what replaces it is served from then on.
+        host: address to listen on.
+        port: port to listen on, 0: any free one.
+        workers: processes that answer.
+        store: ``memory``, or the URL of a Redis or Valkey server.
+        store_mib: memory for the sessions in the process, MiB.
+        session_ttl: seconds without a click after which a session is forgotten.
+        session_clicks: last clicks of a session that are kept.
+        store_timeout: seconds that a store on the network may take.
+        event_log: folder for what was clicked and shown; None: nothing is logged.
+        catalogue: file that catalogue changes are written to; None: beside the artifact.
+        api_key_file: file with one key per line; None: everybody may ask.
+        origins: origins of web pages that may read answers (CORS), ``*``: every one.
+        max_k: longest list that may be asked for.
+        max_body: bytes of the longest request body.
+        request_timeout: seconds in which a request must have come in, and an answer must have been taken.
+        idle_timeout: seconds after which a silent connection is closed.
+        shutdown_timeout: seconds that requests in progress have at a shutdown.
+        access_log: whether each request is logged.
+
+    Raises:
+        ConfigError: a number out of range, a store of an unknown kind, or several workers without a common store.
+
+    >>> ServiceSettings(Path("model"), workers=2)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: 2 workers share no memory: give them a store, e.g. --store redis://localhost:6379
+    """
+
+    artifact: Path
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    store: str = MEMORY
+    store_mib: int = 256
+    session_ttl: float = 1800.0
+    session_clicks: int = 1000
+    store_timeout: float = 0.25
+    event_log: Path | None = None
+    catalogue: Path | None = None
+    api_key_file: Path | None = None
+    origins: tuple[str, ...] = ()
+    max_k: int = 500
+    max_body: int = 1 << 20
+    request_timeout: float = 10.0
+    idle_timeout: float = 60.0
+    shutdown_timeout: float = 15.0
+    access_log: bool = True
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            1,
+            workers=self.workers,
+            store_mib=self.store_mib,
+            session_clicks=self.session_clicks,
+            max_k=self.max_k,
+            max_body=self.max_body,
+        )
+        for name in ("session_ttl", "store_timeout", "request_timeout", "idle_timeout", "shutdown_timeout"):
+            require_number(name, getattr(self, name), above=0.0)
+        if not 0 <= self.port <= 65535:  # noqa: PLR2004 - ports have 16 bits
+            raise ConfigError(f"port must be in 0..65535, found {self.port}")
+        scheme = self.store.partition("://")[0]
+        if self.store != MEMORY and scheme not in SCHEMES:
+            raise ConfigError(f"unknown store '{scheme}'; known: memory, redis://HOST:PORT, rediss://, valkey://")
+        if self.workers > 1 and self.store == MEMORY:
+            raise ConfigError(
+                f"{self.workers} workers share no memory: give them a store, e.g. --store redis://localhost:6379"
+            )
+
+    @property
+    def shown_store(self) -> str:
+        """The store without user name and password, for logs.
+
+        >>> ServiceSettings(Path("model"), store="redis://me:secret@cache:6379/1").shown_store
+        'redis://cache:6379/1'
+        """
+        if self.store == MEMORY:
+            return MEMORY
+        url = urlsplit(self.store)
+        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
+
+    @property
+    def catalogue_file(self) -> Path:
+        """The file of catalogue changes.
+
+        >>> ServiceSettings(Path("out/model")).catalogue_file.name
+        'model.catalogue'
+        """
+        if self.catalogue is not None:
+            return self.catalogue
+        folder = self.artifact.absolute()
+        return folder.with_name(folder.name + ".catalogue")

@@ -1,0 +1,168 @@
+"""Sessions on a Redis or Valkey server, shared by all processes that use it."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from nearnext.errors import ConfigError
+from nearnext.serving.stores.store import StoreDown
+from nearnext.types import RawId
+
+__all__ = ["RedisStore"]
+
+PREFIX = "nearnext:session:"
+
+PAUSE = 0.5
+"""Seconds that a server which failed is left alone: requests then do without it at once."""
+
+CONNECTIONS = 32
+
+TOGETHER = 128
+"""Commands that are sent in one go at most."""
+
+Command = tuple[Any, ...]
+
+APPEND = """
+redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.call('LRANGE', KEYS[1], 0, -1)
+"""
+"""One indivisible step: no click of another worker can come between."""
+
+log = logging.getLogger(__name__)
+
+
+class RedisStore:
+    """Sessions as lists on a server; each step is one command, and commands of the same moment share a round trip.
+
+    A server that fails is not asked again for half a second. Clicks are never sent twice: one whose answer was lost
+    counts as not stored.
+
+    Args:
+        url: ``redis://``, ``rediss://`` (TLS), ``valkey://`` or ``valkeys://``, with user and password where needed.
+        ttl: seconds without a click after which a session is forgotten.
+        clicks: last clicks of a session that are kept.
+        timeout: seconds that a command may take.
+
+    Raises:
+        ConfigError: the redis library is missing, or the URL cannot be read.
+
+    >>> RedisStore("redis://localhost:1/no-such-database", 60, 10, 0.1)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: the store's URL cannot be read (...); expected e.g. redis://localhost:6379/0
+    """
+
+    def __init__(self, url: str, ttl: float, clicks: int, timeout: float) -> None:
+        try:
+            from redis import asyncio as redis
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+        except ImportError as error:
+            raise ConfigError(
+                "a store on a server needs redis; install it with: pip install nearnext[serve]"
+            ) from error
+        if url.startswith("valkey"):
+            url = "redis" + url.removeprefix("valkey")
+        try:
+            number = url.partition("://")[2].partition("?")[0].partition("/")[2]
+            int(number or 0)
+            pool = redis.BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType] - untyped options
+                url,
+                max_connections=CONNECTIONS,
+                timeout=timeout,
+                socket_timeout=timeout,
+                socket_connect_timeout=timeout,
+                retry=Retry(NoBackoff(), 0),
+            )
+        except ValueError as error:
+            raise ConfigError(
+                f"the store's URL cannot be read ({error}); expected e.g. redis://localhost:6379/0"
+            ) from None
+        self._redis: Any = redis.Redis(connection_pool=pool)
+        self._ttl, self._clicks = int(ttl * 1000), clicks
+        self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._resume_at = 0.0
+        self.state: Literal["up", "down"] = "up"
+
+    async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
+        """Append clicks; gives all clicks that are kept then, see `SessionStore.append`."""
+        encoded = [msgspec.json.encode(item) for item in items]
+        return _decoded(await self._do("EVAL", APPEND, 1, PREFIX + session, self._clicks, self._ttl, *encoded))
+
+    async def clicks(self, session: str) -> list[RawId]:
+        """The clicks of a session, none of an unknown one, see `SessionStore.clicks`."""
+        return _decoded(await self._do("LRANGE", PREFIX + session, 0, -1))
+
+    async def forget(self, session: str) -> None:
+        """Forget a session, see `SessionStore.forget`."""
+        await self._do("DEL", PREFIX + session)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await self._redis.aclose(close_connection_pool=True)
+
+    async def _do(self, *command: Any) -> Any:
+        """The answer to one command; those of one turn of the event loop go to the server together."""
+        if self.state == "down" and time.monotonic() < self._resume_at:
+            raise StoreDown
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting.append((command, answer))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._send)
+        return await answer
+
+    def _send(self) -> None:
+        taken, self._waiting = self._waiting, []
+        for begin in range(0, len(taken), TOGETHER):
+            task = asyncio.get_running_loop().create_task(self._exchange(taken[begin : begin + TOGETHER]))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _exchange(self, taken: "Sequence[tuple[Command, asyncio.Future[Any]]]") -> None:
+        from redis.exceptions import RedisError
+
+        pipeline = self._redis.pipeline(transaction=False)
+        for command, _ in taken:
+            pipeline.execute_command(*command)
+        failure: Exception | None = None
+        found: list[Any] = []
+        try:
+            found = await pipeline.execute(raise_on_error=False)
+            failure = next((one for one in found if isinstance(one, Exception)), None)
+        except (RedisError, OSError, TimeoutError) as error:
+            failure = error
+            found = [error] * len(taken)
+        await self._note(failure)
+        for (_, answer), one in zip(taken, found, strict=True):
+            if answer.done():
+                continue
+            if isinstance(one, Exception):
+                answer.set_exception(StoreDown(type(one).__name__))
+            else:
+                answer.set_result(one)
+
+    async def _note(self, failure: Exception | None) -> None:
+        """Remember whether the server works, and tell when that changes."""
+        if failure is None:
+            if self.state == "down":
+                self.state = "up"
+                log.info("the session store answers again")
+            return
+        self._resume_at = time.monotonic() + PAUSE
+        if self.state == "up":
+            self.state = "down"
+            log.warning("the session store does not answer (%s); serving without it", type(failure).__name__)
+            # Other connections may have died with this one; those in use find out by themselves.
+            await self._redis.connection_pool.disconnect(inuse_connections=False)
+
+
+def _decoded(answer: Any) -> list[RawId]:
+    return [msgspec.json.decode(value, type=int | str) for value in answer]

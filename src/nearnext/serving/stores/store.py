@@ -1,0 +1,56 @@
+"""What every session store does."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from nearnext.types import RawId
+
+__all__ = ["SessionStore", "StoreDown"]
+
+
+class StoreDown(Exception):  # noqa: N818 - a state of the store, which callers live with
+    """The store cannot be reached, or will not take what it is given, for now."""
+
+
+class SessionStore(Protocol):
+    """The clicks of running sessions; each session is forgotten some time after its last click.
+
+    >>> import asyncio
+    >>> from nearnext.serving.stores import MemoryStore
+    >>> store: SessionStore = MemoryStore(ttl=60, clicks=2, limit=1 << 20)
+    >>> asyncio.run(store.append("s", ["a", "b", "c"]))
+    ['b', 'c']
+    """
+
+    @property
+    def state(self) -> Literal["memory", "up", "down"]:
+        """Whether it can be used now."""
+        ...
+
+    async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
+        """Append clicks in one indivisible step; gives all clicks that are kept then, oldest first.
+
+        Raises:
+            StoreDown: nothing was stored, as far as can be told.
+        """
+        ...
+
+    async def clicks(self, session: str) -> list[RawId]:
+        """The clicks of a session, oldest first, none of an unknown one.
+
+        Raises:
+            StoreDown: they cannot be read.
+        """
+        ...
+
+    async def forget(self, session: str) -> None:
+        """Forget a session.
+
+        Raises:
+            StoreDown: it may still be there.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what the store holds open."""
+        ...

@@ -1,0 +1,160 @@
+"""What a fit will take: the formula against the bytes that training really holds, and what is measured."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nearnext.data.filters import Filter
+from nearnext.data.sessions import Sessions
+from nearnext.errors import DataError
+from nearnext.experiments import sizing
+from nearnext.experiments.single import size_model
+from nearnext.experiments.sizing import Estimate, estimate, gru4rec_bytes, network_bytes
+from nearnext.recommenders.gru4rec import GRU4Rec
+from nearnext.recommenders.gru4rec.optimisers import make_optimiser
+from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.recommenders.metric.recommender import MetricRecommender
+from nearnext.recommenders.registry import make_recommender
+from nearnext.training.devices import Devices
+from nearnext.training.minibatch import BatchReader
+from nearnext.training.trainer import Trainer
+
+LOG = Sessions.of([[f"i{(s * 3 + j * j) % 29}" for j in range(2 + s % 4)] for s in range(200)])
+TINY: dict[str, Any] = {"dim": 12, "epochs": 3, "batch_size": 16, "device": "cpu", "extra": 8}
+COUNTERS = ("steps", "step")
+"""Numbers of steps, a few bytes for each tensor, that the formula leaves out."""
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("sml-gru-ncas", {"hidden": 5, "layers": 2}),
+        ("sml-maxpool-triplet", {"common_embedding": False}),
+        ("sml-textcnn-ncas", {"item_hidden": 7, "filters": 3}),
+        ("sml-caser-bpr", {}),
+        ("sml-maxpool-pml:proxy-nca", {"common_embedding": False}),
+    ],
+)
+def test_the_formula_is_what_training_holds(name: str, options: dict[str, Any]):
+    model = make_recommender(name, {**TINY, **options})
+    assert isinstance(model, MetricRecommender)
+    network, objective, examples = model.prepare(LOG)
+    further = sum(parameter.numel() for _, parameter in objective.parameters)
+    expected = network_bytes(network, network.n_items, further=further)
+    trainer = Trainer(network, objective, Devices.find("cpu", "fp32"))
+    batch = next(examples.epoch(0, 16, 0))
+    trainer.step(BatchReader(network.n_items, Devices.find("cpu", "fp32").device)(batch), 0.01)
+    held = {name: tensor.numel() * tensor.element_size() for name, tensor in trainer.state().items()}
+    adam = {name: size for name, size in held.items() if name.startswith("adam.") and not name.endswith(COUNTERS)}
+    assert expected["weights"] == sum(size for name, size in held.items() if name.startswith("weight."))
+    assert expected["Adam"] == sum(adam.values())
+
+
+def test_the_formula_counts_tables_for_any_catalogue():
+    model = make_recommender("sml-gru-ncas", TINY)
+    assert isinstance(model, MetricRecommender)
+    network, _, _ = model.prepare(LOG)
+    large = network_bytes(network, 1_000_000)
+    layers = sum(p.numel() for p in network.parameters()) - (network.n_items + 1) * 12
+    assert large["weights"] == 4 * (1_000_001 * 12 + layers)
+    assert large["Adam"] == 2 * large["weights"] + 8 * 1_000_001
+    assert large["best weights"] == large["weights"]
+    assert large["validation"] == 8 * 1_000_000 * 12 + 8 * 1_000_000
+    assert network_bytes(network, 1_000_000, accelerator=True)["Adam"] == 2 * large["weights"] + 4 * 1_000_001 * 12
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layers": (6,)},
+        {"layers": (6, 4)},
+        {"layers": (6,), "constrained_embedding": False},
+        {"layers": (6, 4), "constrained_embedding": False, "embedding": 3, "optimiser": "adam"},
+    ],
+)
+def test_the_formula_of_gru4rec_is_what_its_training_holds(options: dict[str, Any]):
+    gru4rec = GRU4Rec(**options)
+    embedding = None if gru4rec.constrained_embedding else gru4rec.embedding or gru4rec.layers[0]
+    weights = Weights.draw(np.random.default_rng(0), 29, gru4rec.layers, embedding)
+    arrays = [array for array in weights.to_state().values() if array.size]
+    optimisers = [make_optimiser(gru4rec.optimiser, array, 0.1, 0.0) for array in arrays]
+    moments = [vars(optimiser) for optimiser in optimisers]
+    held = [array for each in moments for array in each.values() if isinstance(array, np.ndarray)]
+    sizes = gru4rec_bytes(gru4rec, 29)
+    assert sizes["weights"] == sum(array.nbytes for array in arrays)
+    # What the optimiser holds beside the weights themselves.
+    assert sizes["optimiser"] == sum(array.nbytes for array in held) - sizes["weights"]
+
+
+def test_a_network_is_measured_in_steps_of_its_own_batches():
+    sized = estimate(make_recommender("sml-maxpool-ncas", TINY), LOG)
+    prefixes = int((LOG.lengths[:190] - 1).sum())  # the last 5% of the sessions are held out
+    assert (sized.epochs, sized.steps) == (3, -(-prefixes // 16))
+    assert sized.parameters == 30 * 12
+    assert sized.seconds is not None
+    assert sized.seconds > 0
+    assert sized.peak_bytes == sum(sized.memory.values())
+    assert "steps of" in sized.basis
+
+
+def test_estimating_leaves_the_recommender_unfitted():
+    for name in ("vsknn", "gru4rec", "sml-maxpool-ncas"):
+        options = {} if name == "vsknn" else {"layers": [4], "n_sample": 8} if name == "gru4rec" else TINY
+        recommender = make_recommender(name, options)
+        assert estimate(recommender, LOG).fits
+        assert not recommender.fitted
+
+
+def test_estimating_changes_nothing_that_a_fit_gives():
+    estimated = make_recommender("sml-maxpool-ncas", TINY)
+    estimate(estimated, LOG)
+    one, other = estimated.fit(LOG).state(), make_recommender("sml-maxpool-ncas", TINY).fit(LOG).state()
+    assert all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
+
+
+def test_what_does_not_fit_into_memory_is_not_tried(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sizing, "used_bytes", lambda: 10**15)
+    monkeypatch.setattr(Estimate, "fits", False)
+    for name, options in (("sml-maxpool-ncas", TINY), ("gru4rec", {})):
+        sized = estimate(make_recommender(name, options), LOG)
+        assert sized.seconds is None
+        assert sized.basis == "nothing measured: it would not fit into memory"
+
+
+def test_methods_that_count_have_no_parameters():
+    sized = estimate(make_recommender("vsknn"), LOG)
+    assert (sized.parameters, sized.epochs, sized.steps) == (0, 0, 0)
+    assert "a fit on 200 of 200 sessions; ranks about" in sized.basis
+    state = make_recommender("vsknn").fit(LOG).state()
+    assert sized.memory["what is learned"] == sum(array.nbytes for array in state.values())
+
+
+def test_an_empty_log_is_refused():
+    with pytest.raises(DataError, match="no sessions of 9 or more clicks left"):
+        size_model(make_recommender("pop"), LOG, Filter(min_length=9))
+    with pytest.raises(DataError, match="expected sessions to learn from, found none"):
+        estimate(make_recommender("pop"), LOG.select(LOG.lengths > 99))
+
+
+@pytest.mark.parametrize("method", ["pop", "vsknn", "gru4rec", "sml-maxpool-ncas"])
+def test_a_dry_run_tells_and_writes_nothing(nearnext: Any, tmp_path: Path, monkeypatch: Any, method: str):
+    rows = [f"s{s},i{(s * 3 + j) % 11},{1_600_000_000 + s * 600 + j}" for s in range(60) for j in range(2 + s % 3)]
+    log = tmp_path / "log.csv"
+    log.write_text("session_id,item_id,timestamp\n" + "\n".join([*rows, ",i1,1"]) + "\n", "utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = ["--set", "layers=4", "--set", "n_sample=8"] if method == "gru4rec" else []
+    if method.startswith("sml"):
+        settings = ["--set", "dim=4", "--set", "device=cpu", "--run", "run"]
+    done = nearnext("fit", log, "--method", method, "--dry-run", "--rejects", "aside.csv", *settings)
+    assert done.code == 0, done.err
+    for what in ("60 sessions, 180 clicks, 11 items", "parameters", "peak memory", "time", "nothing was written"):
+        assert what in done.out
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_a_fit_without_a_place_to_write_to_is_refused(nearnext: Any, tmp_path: Path):
+    done = nearnext("fit", tmp_path / "none.csv")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "--out is missing" in done.err

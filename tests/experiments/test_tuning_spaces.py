@@ -1,0 +1,157 @@
+"""Search spaces and option files: what is proposed can be made, written, read, and made again."""
+
+import tomllib
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nearnext.errors import ConfigError
+from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
+from nearnext.experiments.tuning.ranges import Choice, Real, Searched, Space, Whole
+from nearnext.experiments.tuning.search import propose
+from nearnext.experiments.tuning.spaces import SPACES, space_of
+from nearnext.experiments.tuning.trial import Trial
+from nearnext.recommenders.metric.names import ENCODER_NAMES, LOSS_NAMES
+from nearnext.recommenders.registry import make_recommender, option_names
+
+METHODS = [*SPACES, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODER_NAMES, LOSS_NAMES))]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_searched_are_options_of_the_method_each_with_a_reason(method: str):
+    space = space_of(method)
+    known = option_names(method)
+    names = [each.option for each in space.searched]
+    assert len(set(names)) == len(names)
+    for place, each in enumerate(space.searched):
+        assert each.option in known
+        assert each.reason
+        # A condition can only be looked at once the option that it names is settled.
+        assert all(name in known and name not in names[place:] for name in each.where)
+    assert bool(space.note) == (not space.searched)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_proposed_can_be_made_and_made_again(method: str):
+    space, start = space_of(method), make_recommender(method).params()
+    trials = [Trial(0, dict(propose(space, start, [], 7).options), "complete", 0.1)]  # type: ignore[union-attr]
+    for number in range(1, 4):
+        proposal = propose(space, start, trials, 7)
+        if proposal is None:
+            assert not space.searched
+            return
+        options = dict(proposal.options)
+        made = make_recommender(method, options)
+        text = options_table(method, options)
+        assert make_recommender(method, tomllib.loads(text)[method]).params() == made.params()
+        trials.append(Trial(number, options, "complete", 0.1 * number))
+
+
+@given(seed=st.integers(0, 2**40), losses=st.lists(st.sampled_from(["complete", "pruned", "failed"]), max_size=12))
+@settings(max_examples=20, deadline=None)
+def test_proposals_lie_in_their_ranges_and_conditions_hold(seed: int, losses: list[Any]):
+    space = Space(
+        (
+            Searched("loss", Choice("a", "b"), "any"),
+            Searched("layers", Choice([8], [8, 8]), "any"),
+            Searched("rate", Real(0.001, 0.1, log=True), "any"),
+            Searched("size", Whole(1, 10**6, log=True), "any"),
+            Searched("only_b", Real(0.0, 1.0), "any", {"loss": ("b",)}),
+        )
+    )
+    start = {"loss": "a", "layers": (8,), "rate": 5.0, "size": 3, "only_b": 0.0}
+    trials: list[Trial] = []
+    states: list[Any] = [*losses, "complete"]
+    for number, state in enumerate(states):
+        proposal = propose(space, start, trials, seed)
+        assert proposal is not None
+        options = proposal.options
+        if number == 0:
+            assert options == {"loss": "a", "layers": [8], "rate": 5.0, "size": 3}
+        else:
+            assert options["loss"] in ("a", "b")
+            assert options["layers"] in ([8], [8, 8])
+            assert 0.001 <= options["rate"] <= 0.1
+            assert 1 <= options["size"] <= 10**6
+            assert ("only_b" in options) == (options["loss"] == "b")
+        figure = 0.5 if state == "complete" else None
+        trials.append(Trial(number, dict(options), state, figure))
+
+
+def test_the_search_finds_the_good_end_of_a_range():
+    space = Space((Searched("x", Real(0.0, 1.0), "any"), Searched("y", Real(0.0, 1.0), "any")))
+    trials: list[Trial] = []
+    for number in range(40):
+        proposal = propose(space, {"x": 1.0, "y": 1.0}, trials, 3)
+        assert proposal is not None
+        figure = 1.0 - (proposal.options["x"] - 0.2) ** 2 - (proposal.options["y"] - 0.7) ** 2
+        trials.append(Trial(number, dict(proposal.options), "complete", figure))
+    best = max(trials, key=lambda trial: trial.figure or 0.0).options
+    # Of 40 points drawn at random, one lies so near with a chance of 11%.
+    assert abs(best["x"] - 0.2) < 0.03
+    assert abs(best["y"] - 0.7) < 0.03
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Whole(5, 4),
+        lambda: Whole(0, 4, log=True),
+        lambda: Real(1.0, 1.0),
+        lambda: Real(0.0, 1.0, log=True),
+    ],
+)
+def test_ranges_that_are_none_are_refused(make: Any):
+    with pytest.raises(ConfigError):
+        make()
+
+
+VALUES = st.one_of(
+    st.integers(-(2**60), 2**60),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.booleans(),
+    st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+    st.lists(st.integers(0, 500), max_size=4),
+)
+
+
+@given(st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9), VALUES, max_size=5))
+def test_options_come_back_from_a_file_as_they_were(options: dict[str, Any]):
+    text = options_table("sml-gru-pml:angular", options, ["a note\nof two lines"])
+    assert tomllib.loads(text) == {"sml-gru-pml:angular": options}
+
+
+def test_options_that_a_file_cannot_hold_are_refused():
+    with pytest.raises(ConfigError, match="cannot hold None"):
+        options_table("sr", {"steps": None})
+
+
+def test_tables_of_other_methods_and_their_comments_stay(tmp_path: Path):
+    file = tmp_path / "options.toml"
+    file.write_text("# mine\n[sknn]\nk = 5  # few\n\n[vsknn]\nk = 1\n\n[sr]\nsteps = 2\n", "utf-8")
+    write_options(file, "vsknn", options_table("vsknn", {"k": 9}))
+    text = file.read_text("utf-8")
+    assert tomllib.loads(text) == {"sknn": {"k": 5}, "sr": {"steps": 2}, "vsknn": {"k": 9}}
+    assert "# mine" in text
+    assert "# few" in text
+
+
+@pytest.mark.parametrize("text", ["k = 5\n", "k = \n", "\xff"])
+def test_files_that_tables_cannot_be_added_to_are_refused(tmp_path: Path, text: str):
+    file = tmp_path / "options.toml"
+    file.write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConfigError, match="name another file"):
+        readable_options(file)
+
+
+def test_a_table_that_cannot_be_taken_out_is_refused(tmp_path: Path):
+    file = tmp_path / "options.toml"
+    before = "[vsknn]\nk = 1\n[vsknn.more]\nk = 2\n"
+    file.write_text(before, "utf-8")
+    with pytest.raises(ConfigError, match="cannot be told apart"):
+        write_options(file, "vsknn", options_table("vsknn", {"k": 9}))
+    assert file.read_text("utf-8") == before

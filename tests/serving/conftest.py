@@ -1,0 +1,55 @@
+"""Servers, clients and redis for the tests of the service."""
+
+import shutil
+import socket
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from serving_support import Client, Redis, Server, fitted, started
+
+
+@pytest.fixture(scope="session")
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model; tests that change it make their own."""
+    return fitted("vsknn", tmp_path_factory.mktemp("artifact") / "model")
+
+
+@pytest.fixture(scope="module")
+def server(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    """A service that the tests of a module share."""
+    folder = tmp_path_factory.mktemp("server")
+    with started(
+        artifact,
+        "--catalogue",
+        folder / "changes",
+        "--event-log",
+        folder / "events",
+        "--request-timeout",
+        1,
+        folder=folder,
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def client(server: Server) -> Generator[Client]:
+    """A connection to the shared service."""
+    one = server.client
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Generator[Redis]:
+    """A real redis-server; the test is skipped where there is none."""
+    if shutil.which("redis-server") is None:
+        pytest.skip("needs redis-server: install the redis-server package")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    one = Redis(port, tmp_path)
+    one.start()
+    yield one
+    one.kill()

@@ -1,0 +1,151 @@
+"""Served lists are those of the recommender, alone or in company, for every kind of method; new items join them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.registry import RECOMMENDERS, make_recommender
+from nearnext.serving.answering import Answering, Question
+from nearnext.serving.assortment import Assortment
+from nearnext.serving.catalogue import Catalogue, Change
+from serving_support import LOG
+
+QUICK: dict[str, dict[str, Any]] = {
+    "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
+    "sml-gru-ncas": {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"},
+    "sml-maxpool-triplet": {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu", "distance": "euclidean"},
+}
+METHODS = sorted({*RECOMMENDERS, *QUICK})
+METRIC = ["sml-gru-ncas", "sml-maxpool-triplet"]
+
+_fitted: dict[str, Recommender] = {}
+
+
+def fitted(name: str) -> Recommender:
+    if name not in _fitted:
+        _fitted[name] = make_recommender(name, QUICK.get(name)).fit(LOG)
+    return _fitted[name]
+
+
+def answering(recommender: Recommender, tmp_path: Path, *changes: Change) -> Answering:
+    catalogue = Catalogue(tmp_path / "changes")
+    for change in changes:
+        catalogue.write(change, durable=False)
+    catalogue.refresh()
+    return Answering(recommender, Assortment(recommender, catalogue))
+
+
+QUESTIONS = [
+    Question(session, k, exclude, allow, exclude_seen, time)
+    for session in (["i1"], ["i1", "x", "i4", "i1"], ["i5", "i6", "i7", "i8"], [], ["x"])
+    for k, exclude, allow, exclude_seen, time in (
+        (5, (), None, False, None),
+        (7, (), None, True, None),
+        (5, ["i1", "i2"], None, False, None),
+        (5, (), ["i3", "i4", "i9"], False, None),
+        (5, (), None, False, 1.5e9),
+    )
+]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_answers_are_the_recommenders_alone_and_in_company(name: str, tmp_path: Path):
+    recommender = fitted(name)
+    served = answering(recommender, tmp_path)
+    together = served.answer(QUESTIONS)
+    for question, answer in zip(QUESTIONS, together, strict=True):
+        expected = recommender.recommend(
+            [question.items],
+            question.k,
+            exclude=question.exclude,
+            allow=question.allow,
+            exclude_seen=question.exclude_seen,
+            time=question.time,
+        )[0]
+        assert answer == expected
+        assert served.answer([question]) == [expected]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_new_items_join_in_order_and_once(name: str, tmp_path: Path):
+    served = answering(
+        fitted(name),
+        tmp_path,
+        Change("put", "new-1", clicks=["i1"]),
+        Change("put", "new-2", clicks=["i5", "i6"]),
+        Change("put", "hidden", available=False, clicks=["i1"]),
+        Change("put", "nowhere"),
+        Change("put", "gone", clicks=["i1"]),
+        Change("delete", "gone"),
+        Change("delete", "i2"),
+    )
+    for question in QUESTIONS:
+        answer = served.answer([question])[0]
+        assert answer.scores[: answer.own] == sorted(answer.scores[: answer.own], reverse=True)
+        assert len(set(answer.items)) == len(answer.items) <= question.k
+        assert not {"i2", "hidden", "nowhere", "gone"} & set(answer.items)
+        if question.allow is not None:
+            assert set(answer.items) <= set(question.allow)
+
+
+@pytest.mark.parametrize("name", METRIC)
+def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, tmp_path: Path):
+    recommender = fitted(name)
+    served = answering(
+        recommender,
+        tmp_path,
+        Change("put", "new"),
+        Change("touch", "new", clicks=["i1", "i2"]),
+        Change("touch", "new", clicks=["i7"]),
+    )
+    space = recommender.space()
+    assert space
+    encode = recommender.vocabulary.encode
+    vectors, _ = space.sessions(Prefixes.of([encode(["i1", "i2"]), encode(["i7"]), encode(["i3"])]))
+    mean = vectors[:2].astype(np.float64).mean(axis=0)
+    if space.distance == "cosine":
+        expected = 1.0 + mean @ vectors[2] / np.linalg.norm(mean)
+    else:
+        expected = -np.linalg.norm(mean - vectors[2])
+    answer = served.answer([Question(["i3"], 1, allow=["new"])])[0]
+    assert answer.items == ["new"]
+    assert answer.scores[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_without_a_space_a_new_item_stands_beside_the_best_where_everybody_reached_it_from(tmp_path: Path):
+    model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"], ["d", "b"]]))
+    served = answering(
+        model,
+        tmp_path,
+        Change("put", "new"),
+        Change("touch", "new", clicks=["a"]),
+        Change("touch", "new", clicks=["d"]),
+    )
+    answer = served.answer([Question(["a"], 4)])[0]
+    best = answer.scores[0]
+    assert answer.items[:2] == ["b", "new"]
+    assert answer.scores[1] == pytest.approx(best * 0.5**0.5)
+    assert served.answer([Question(["c"], 4)])[0].items == model.recommend([["c"]], k=4)[0].items
+
+
+def test_what_was_hidden_comes_back_and_the_mask_follows(tmp_path: Path):
+    model = make_recommender("pop").fit(LOG)
+    catalogue = Catalogue(tmp_path / "changes")
+    assortment = Assortment(model, catalogue)
+    first = LOG.vocabulary.decode([1])[0]
+    for change, admissible in ((Change("delete", first), False), (Change("put", first), True)):
+        catalogue.write(change)
+        assortment.update(catalogue.refresh())
+        assert assortment.admissible[1] == admissible
+        assert (first in assortment.hidden) is not admissible
+
+
+def test_integer_catalogues_take_ids_from_paths(tmp_path: Path):
+    model = make_recommender("markov-1").fit(Sessions.of([[1, 2], [1, 3], [1, 2]]))
+    served = answering(model, tmp_path, Change("delete", "2"))
+    assert served.answer([Question(["1"], 3)])[0].items == [3, 1]

@@ -1,0 +1,212 @@
+"""What each endpoint answers, over real HTTP, and that it is what the recommender says."""
+
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from openapi_spec_validator import validate
+
+from nearnext.artifact import load_artifact
+from nearnext.data.sessionise import read_sessions
+from nearnext.recommenders.base import Recommender
+from serving_support import LOG, Client, Server, lines_of, wait_until
+
+
+@pytest.fixture(scope="module")
+def recommender(artifact: Path) -> Recommender:
+    return load_artifact(artifact).recommender
+
+
+def recommend(client: Client, items: list[Any], k: int = 5, **options: Any) -> Any:
+    reply = client("POST", "/v1/recommend", {"items": items, "k": k, **options})
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+def click(client: Client, session: str, *items: Any, **options: Any) -> Any:
+    reply = client(
+        "POST", f"/v1/sessions/{quote(session, safe='')}/events", {"items": items, "consent": True} | options
+    )
+    assert reply.status == 200, reply.body
+    return reply.json
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"k": 1},
+        {"k": 40},
+        {"exclude": ["i1", "i2", "nope"]},
+        {"allow": ["i4", "i5", "nope"]},
+        {"allow": [], "exclude": ["i1"]},
+        {"exclude_seen": True},
+        {"time": 1.4e9},
+    ],
+)
+@pytest.mark.parametrize("items", [["i1"], ["i1", "nope", "i7", "i1"], [], ["nope"], [7]])
+def test_served_lists_are_those_of_the_recommender(
+    client: Client, recommender: Recommender, items: list[Any], options: dict[str, Any]
+):
+    wanted: dict[str, Any] = {"k": 5} | options
+    expected = recommender.recommend([items], **wanted)[0]
+    answer = recommend(client, items, **options)
+    assert answer["items"] == expected.items
+    assert answer["scores"] == expected.scores
+    assert (answer["own"], answer["unknown"], answer["shortage"]) == (expected.own, expected.unknown, expected.shortage)
+
+
+def test_clicks_are_kept_and_recommended_from(client: Client, recommender: Recommender):
+    assert click(client, "kept", "i1") == {
+        "length": 1,
+        "stored": True,
+        "reason": None,
+        "logged": True,
+        "recommendations": None,
+    }
+    answer = click(client, "kept", "i2", "i3", k=5)
+    expected = recommender.recommend([["i1", "i2", "i3"]], k=5)[0]
+    assert answer["length"] == 3
+    assert answer["recommendations"]["items"] == expected.items
+    later = client("GET", "/v1/sessions/kept/recommendations?k=4&exclude=i1&exclude=i9&exclude_seen=true&time=5").json
+    assert (
+        later["items"] == recommender.recommend([["i1", "i2", "i3"]], k=4, exclude=["i9"], exclude_seen=True)[0].items
+    )
+    assert later["length"] == 3
+
+
+def test_without_consent_nothing_is_stored_or_logged(client: Client, server: Server, recommender: Recommender):
+    for body in ({"items": ["i1"], "k": 3}, {"items": ["i1"], "k": 3, "consent": False}):
+        answer = client("POST", "/v1/sessions/private/events", body).json
+        assert (answer["stored"], answer["logged"]) == (False, None)
+        assert answer["reason"] == 'no consent: send "consent": true to have clicks stored'
+        assert answer["recommendations"]["items"] == recommender.recommend([["i1"]], k=3)[0].items
+    assert client("GET", "/v1/sessions/private/recommendations").json["length"] == 0
+    folder = server.log.parent / "events"
+    assert not any("private" in file.read_text() for file in folder.rglob("*.jsonl"))
+
+
+def test_a_forgotten_session_is_gone(client: Client):
+    click(client, "gone", "i1", "i2")
+    assert client("DELETE", "/v1/sessions/gone").status == 204
+    assert client("GET", "/v1/sessions/gone/recommendations").json["length"] == 0
+    assert client("DELETE", "/v1/sessions/gone").status == 204
+
+
+def test_an_unknown_session_gets_the_popular_items(client: Client):
+    answer = client("GET", "/v1/sessions/never-seen/recommendations?k=3").json
+    assert answer["items"] == LOG.vocabulary.decode([1, 2, 3])
+    assert (answer["own"], answer["length"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd", "..", "a/b", "%2e%2e", "naïve-ключ-🛒", "\n\r\t\0", "'; DROP TABLE--", "C:\\x", "~", " "],
+)
+def test_any_text_is_a_session_id_and_nothing_else(client: Client, server: Server, name: str):
+    assert click(client, name, "i1")["length"] == 1
+    assert click(client, name, "i2")["length"] == 2
+    assert client("GET", f"/v1/sessions/{quote(name, safe='')}/recommendations").json["length"] == 2
+    events = lines_of(server.log.parent / "events")
+    assert sum(event["session_id"] == name for event in events) == 2
+
+
+def test_similar_items_are_others(client: Client, recommender: Recommender):
+    answer = client("GET", "/v1/items/i1/similar?k=5").json
+    assert answer["items"] == recommender.recommend([["i1"]], k=5, exclude_seen=True)[0].items
+    assert client("GET", "/v1/items/nope/similar").status == 404
+
+
+def test_items_out_of_stock_vanish_and_return(client: Client):
+    first = recommend(client, ["i1", "i2"])["items"][0]
+    assert client("PUT", f"/v1/items/{first}", {"available": False}).json == {
+        "item": first,
+        "available": False,
+        "known": True,
+    }
+    assert first not in recommend(client, ["i1", "i2"], k=23)["items"]
+    assert first not in recommend(client, ["i1", "i2"], k=23, allow=[first, "i3"])["items"]
+    assert client("GET", "/v1/model").json["hidden_items"] == 1
+    client("PUT", f"/v1/items/{first}", {})
+    assert recommend(client, ["i1", "i2"])["items"][0] == first
+    client("DELETE", f"/v1/items/{first}")
+    assert first not in recommend(client, [])["items"]
+    client("PUT", f"/v1/items/{first}", {})
+
+
+def test_a_new_item_is_recommended_where_sessions_went_on_to_it(client: Client):
+    assert client("PUT", "/v1/items/brand-new", {}).json["known"] is False
+    assert "brand-new" not in recommend(client, ["i1", "i2"], k=40)["items"]
+    click(client, "explorer", "i1", "i2", "brand-new")
+    begin = time.monotonic()
+    wait_until(lambda: "brand-new" in recommend(client, ["i1", "i2"])["items"], 1.0)
+    assert time.monotonic() - begin < 1.0
+    assert "brand-new" not in recommend(client, ["i1", "i2"], exclude=["brand-new"])["items"]
+    assert "brand-new" not in recommend(client, ["i1", "i2", "brand-new"], exclude_seen=True)["items"]
+    assert recommend(client, ["i1", "i2"], allow=["brand-new"])["items"] == ["brand-new"]
+    assert "brand-new" not in recommend(client, [], k=40)["items"]
+    assert client("GET", "/v1/model").json["new_items"] == 1
+    client("DELETE", "/v1/items/brand-new")
+    assert "brand-new" not in recommend(client, ["i1", "i2"], k=40)["items"]
+
+
+def test_a_new_item_can_be_said_to_be_like_others(client: Client):
+    client("PUT", "/v1/items/twin", {"like": ["i1"]})
+    answer = recommend(client, ["i1"], k=10)
+    assert "twin" in answer["items"][: answer["own"]]
+    assert answer["scores"] == sorted(answer["scores"], reverse=True)
+    assert len(set(answer["items"])) == len(answer["items"]) == 10
+    client("DELETE", "/v1/items/twin")
+
+
+def test_the_event_log_is_a_click_log(client: Client, server: Server):
+    click(client, "logged", "i1", "i2", k=2, time=1.5e9)
+    click(client, "logged", "i3", time=1.5e9 + 60)
+    sessions = read_sessions(str(server.log.parent / "events"))
+    place = sessions.session_ids.to_list().index("logged")
+    assert sessions.raw(place) == ["i1", "i2", "i3"]
+    shown = lines_of(server.log.parent / "events" / "shown")
+    assert any(line["session_id"] == "logged" and len(line["items"]) == 2 for line in shown)
+
+
+def test_the_model_is_described(client: Client, recommender: Recommender):
+    answer = client("GET", "/v1/model").json
+    assert (answer["method"], answer["items"], answer["refused"]) == ("vsknn", 23, None)
+    assert answer["params"] == recommender.params()
+    assert recommend(client, ["i1"])["model"] == answer["version"]
+
+
+def test_health_readiness_and_figures(client: Client):
+    assert client("GET", "/healthz").json == {"status": "ok", "store": "memory"}
+    assert client("GET", "/readyz").status == 200
+    recommend(client, ["i1"])
+    figures = client("GET", "/metrics").body.decode()
+    assert 'nearnext_requests_total{method="POST",route="/v1/recommend",status="200"}' in figures
+    assert "nearnext_sessions " in figures
+    assert client("HEAD", "/healthz").body == b""
+
+
+def test_requests_keep_their_ids(client: Client, server: Server):
+    reply = client("POST", "/v1/recommend", {"items": [True]}, {"X-Request-ID": "order-66"})
+    assert reply.headers["x-request-id"] == reply.json["request_id"] == "order-66"
+    assert client("GET", "/healthz").headers["x-request-id"] != client("GET", "/healthz").headers["x-request-id"]
+    assert client("GET", "/healthz", headers={"X-Request-ID": "a b\u00e9"}).headers["x-request-id"] != "a b\u00e9"
+    wait_until(lambda: any(line.get("request_id") == "order-66" for line in server.logged()))
+    line = next(line for line in server.logged() if line.get("request_id") == "order-66")
+    assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/recommend", 422)
+
+
+def test_paths_and_methods_that_do_not_exist(client: Client):
+    assert client("GET", "/v1/nothing").status == 404
+    assert client("GET", "/v1/sessions//recommendations").status == 404
+    reply = client("GET", "/v1/recommend")
+    assert (reply.status, reply.headers["allow"]) == (405, "POST")
+    assert reply.headers["content-type"] == "application/problem+json"
+
+
+def test_the_description_is_valid_openapi(client: Client):
+    document = client("GET", "/openapi.json").json
+    validate(document)
+    assert document["components"]["schemas"]["RecommendRequest"]["properties"]["k"]["maximum"] == 500

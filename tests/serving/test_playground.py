@@ -1,0 +1,353 @@
+"""The playground: right answers of its functions, and the page itself in a real headless Chromium."""
+
+import json
+import re
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chromium_support import Chromium
+from nearnext.artifact import save_artifact
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.neighbours import VSKNN
+from nearnext.recommenders.popularity import Pop
+from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.rules import Markov
+from nearnext.serving.playground import find_items, item_map, page, session_point
+from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept, principal_plane
+from serving_support import Server, started
+
+HOSTILE = '<img src=x onerror="boom()">'
+GROUPS = [[f"{group}-{(s + j * j) % 9}" for j in range(3 + s % 3)] for s in range(40) for group in "abc"]
+LOG = Sessions.of([*GROUPS, ["a-0", HOSTILE, "a-1"], ["a-0", HOSTILE]])
+"""Three groups of items that no session mixes, and an id that would be a script if a page took it for HTML."""
+
+
+@pytest.fixture(scope="module")
+def vsknn() -> Recommender:
+    return VSKNN().fit(LOG).remember(LOG)
+
+
+def test_items_are_found_by_part_of_their_id_those_that_begin_with_it_first():
+    log = Sessions.of([["x-10", "10", "X-100", "7"], ["X-100", "7"], ["7"]])
+    pop = Pop().fit(log)
+    assert find_items(pop, " X-1 ") == [{"id": "X-100", "clicks": 2}, {"id": "x-10", "clicks": 1}]
+    assert [item["id"] for item in find_items(pop, "10")] == ["10", "X-100", "x-10"]
+    assert [item["id"] for item in find_items(pop, "")] == ["7", "X-100", "x-10", "10"]
+    assert find_items(pop, "", limit=1) == [{"id": "7", "clicks": 3}]
+    assert find_items(pop, ".*") == []
+
+
+def test_integer_ids_are_found_by_their_digits():
+    pop = Pop().fit(Sessions.of([[120, 12, 9012345678901234567]]))
+    assert [item["id"] for item in find_items(pop, "12")] == [120, 12, 9012345678901234567]
+
+
+def test_a_limit_below_1_is_refused(vsknn: Recommender):
+    for ask in (lambda: find_items(vsknn, "a", 0), lambda: item_map(vsknn, 0)):
+        with pytest.raises(ConfigError, match="limit must be a whole number of at least 1"):
+            ask()
+
+
+def test_the_principal_plane_keeps_distances_of_points_in_a_plane():
+    rng = np.random.default_rng(3)
+    flat = rng.normal(size=(12, 2)) @ np.linalg.qr(rng.normal(size=(5, 2)))[0].T
+    points = principal_plane(flat)
+    for one in range(12):
+        assert np.linalg.norm(points - points[one], axis=1) == pytest.approx(np.linalg.norm(flat - flat[one], axis=1))
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 9])
+def test_few_or_equal_vectors_have_a_finite_layout(n: int):
+    for vectors in (np.zeros((n, 4)), np.eye(n, 4), np.ones((n, 1))):
+        points = neighbour_layout(vectors)
+        assert points.shape == (n, 2)
+        assert np.isfinite(points).all()
+        assert np.linalg.norm(points, axis=1).max() <= 1 + 1e-9
+
+
+def test_a_layout_keeps_groups_apart_and_is_the_same_every_time():
+    rng = np.random.default_rng(0)
+    vectors = np.repeat(np.eye(4, 8) * 5, 20, axis=0) + rng.normal(size=(80, 8))
+    points, again = neighbour_layout(vectors), neighbour_layout(vectors)
+    assert np.array_equal(points, again)
+    centres = points.reshape(4, 20, 2).mean(axis=1)
+    nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
+    assert nearest.tolist() == np.repeat(np.arange(4), 20).tolist()
+    assert neighbours_kept(vectors, points) > neighbours_kept(vectors, principal_plane(vectors))
+
+
+def test_a_place_lies_between_the_points_of_its_nearest_vectors():
+    vectors, points = np.eye(3), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    # Equal squared distances 2 · (1/2)² = 1/2 to the first two; the third, at 1.5, weighs exp(−4) / exp(−4/3) of them.
+    share = np.exp(-4.0) / np.exp(-4.0 / 3)
+    expected = [1 / (2 + share), share / (2 + share)]
+    assert mixed_place(np.array([0.5, 0.5, 0.0]), vectors, points) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", ["vsknn", "markov-1", "sml-maxpool-ncas"])
+def test_a_session_lies_among_the_items_of_its_group(name: str):
+    options = {"dim": 16, "epochs": 12, "learning_rate": 0.02, "device": "cpu"} if name.startswith("sml") else {}
+    model = make_recommender(name, options).fit(LOG).remember(LOG)
+    shown = item_map(model)
+    assert len(shown["ids"]) == len(set(shown["ids"])) == len(shown["x"]) == len(shown["y"]) == len(shown["clicks"])
+    assert shown["clicks"] == sorted(shown["clicks"], reverse=True)
+    assert shown["source"] == ("embeddings" if name.startswith("sml") else "sessions")
+    points = np.array([shown["x"], shown["y"]]).T
+    for group in "abc":
+        own = np.array([str(item).startswith(group) for item in shown["ids"]])
+        place = session_point(model, [f"{group}-0", f"{group}-4", "never seen"])
+        assert place is not None
+        distances = np.linalg.norm(points - place, axis=1)
+        assert distances[own].mean() < distances[~own].mean()
+
+
+def test_a_smaller_map_shows_the_most_popular_items(vsknn: Recommender):
+    assert item_map(vsknn, limit=5)["ids"] == item_map(vsknn)["ids"][:5]
+
+
+def test_items_outside_a_small_map_place_sessions_all_the_same(vsknn: Recommender):
+    assert HOSTILE not in item_map(vsknn, limit=5)["ids"]
+    assert session_point(vsknn, [HOSTILE], limit=5) is not None
+
+
+def test_methods_without_vectors_have_no_map():
+    with pytest.raises(ConfigError, match=r"pop has no map.*--remember"):
+        item_map(Pop().fit(LOG))
+    with pytest.raises(ConfigError, match="markov-1 has no map"):
+        session_point(Markov().fit(LOG), ["a-0"])
+
+
+def test_a_session_without_known_clicks_lies_nowhere(vsknn: Recommender):
+    assert session_point(vsknn, []) is None
+    assert session_point(vsknn, ["never seen"]) is None
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    text = page({"method": "<script>"}).decode()
+    assert "<title>&lt;script&gt; · nearnext" in text
+    assert "{{" not in text
+    assert not re.search(r"https?://|\bimport\b|@import|url\(|<link[^>]+href=\"(?!data:)|<script[^>]+src", text)
+
+
+# ---- in a browser ----
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if binary is None:
+        pytest.skip("needs Chromium: install the chromium package")
+    one = Chromium(binary, tmp_path_factory.mktemp("profile"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def service(vsknn: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    folder = tmp_path_factory.mktemp("playground")
+    with started(save_artifact(vsknn, folder / "model", {}), folder=folder) as running:
+        yield running
+
+
+@pytest.fixture
+def tab(browser: Chromium, service: Server) -> Iterator[Chromium]:
+    """The playground, loaded, on a desktop screen; no error and no foreign address may have come up in the end."""
+    browser.look(1280, 900)
+    browser.open(service.url + "/")
+    ready(browser)
+    yield browser
+    assert browser.errors == []
+    assert all(address.startswith((service.url, "data:", "about:")) for address in browser.addresses)
+
+
+def ready(tab: Chromium) -> None:
+    tab.until("document.readyState === 'complete' && typeof state === 'object'")
+    tab.until("state.list.length && state.asked === state.answered && map.ids.length")
+    tab.until("document.querySelectorAll('#found button').length")
+
+
+def take(tab: Chromium, item: str) -> None:
+    """Click an item of the picker."""
+    tab.value(
+        f"[...document.querySelectorAll('#found button')].find((one) => one.textContent.includes({item!r})).click()"
+    )
+    ready(tab)
+
+
+def texts(tab: Chromium, selector: str) -> list[str]:
+    return tab.value(f"[...document.querySelectorAll({selector!r})].map((node) => node.textContent)")
+
+
+def recommended(service: Server, session: list[str], **options: Any) -> list[str]:
+    return service.client("POST", "/v1/recommend", {"items": session, "k": 10, **options}).json["items"]
+
+
+def test_clicking_items_builds_a_session_and_shows_its_recommendations(tab: Chromium, service: Server):
+    assert texts(tab, "#list .id") == recommended(service, [])
+    take(tab, "b-4")
+    take(tab, "b-0")
+    assert texts(tab, "#clicks .id") == ["b-4", "b-0"]
+    wanted = recommended(service, ["b-4", "b-0"])
+    assert texts(tab, "#list .id") == wanted
+    tab.value("document.querySelector('#list .take').click()")
+    ready(tab)
+    assert texts(tab, "#clicks .id") == ["b-4", "b-0", wanted[0]]
+    assert tab.value("document.getElementById('latency').hidden") is False
+
+
+def test_clicks_can_be_removed_undone_and_cleared(tab: Chromium, service: Server):
+    for item in ("c-0", "b-0", "c-4"):
+        take(tab, item)
+    tab.value("document.querySelector('#clicks li:nth-child(2) button').click()")
+    ready(tab)
+    assert texts(tab, "#clicks .id") == ["c-0", "c-4"]
+    assert texts(tab, "#list .id") == recommended(service, ["c-0", "c-4"])
+    tab.value("document.getElementById('undo').click()")
+    ready(tab)
+    assert texts(tab, "#clicks .id") == ["c-0"]
+    tab.value("document.getElementById('clear').click()")
+    ready(tab)
+    assert texts(tab, "#clicks .id") == []
+    assert tab.value("document.getElementById('undo').disabled") is True
+
+
+def test_length_and_unseen_items_are_the_users_choice(tab: Chromium, service: Server):
+    take(tab, "a-0")
+    tab.value("document.querySelector('[data-k=\"5\"]').click()")
+    ready(tab)
+    assert len(texts(tab, "#list .id")) == 5
+    tab.value("document.getElementById('unseen').click()")
+    ready(tab)
+    assert texts(tab, "#list .id") == recommended(service, ["a-0"], k=5, exclude_seen=True)
+
+
+def test_reasons_are_those_of_the_service(tab: Chromium, service: Server):
+    take(tab, "a-0")
+    take(tab, "a-4")
+    first = texts(tab, "#list .id")[0]
+    tab.value("document.querySelector('#list .why').click()")
+    tab.until("document.querySelector('.reasons .lead')")
+    why = service.client("POST", "/v1/explain", {"items": ["a-0", "a-4"], "item": first}).json
+    found = why["evidence"]
+    headings = texts(tab, ".reasons h3")
+    assert (
+        f"{found['containing']} of the {found['nearest']} training sessions most like this one clicked it" in headings
+    )
+    assert texts(tab, ".effects .id") == ["1 · a-0", "2 · a-4"]
+    similar = [one["item"] for one in why["similar"]]
+    assert texts(tab, ".reasons > section:last-of-type .chip") == similar
+    tab.value("document.querySelector('#list .why').click()")
+    assert texts(tab, ".reasons") == []
+
+
+def test_the_sessions_point_moves_on_the_map(tab: Chromium, service: Server):
+    assert tab.value("map.shown") is None
+    places: list[Any] = []
+    for item in ("a-0", "c-4"):
+        take(tab, item)
+        session = texts(tab, "#clicks .id")
+        place = service.client("POST", "/v1/map/session", {"items": session}).json
+        tab.until(f"map.shown && Math.hypot(map.shown.x - {place['x']}, map.shown.y - {place['y']}) < 1e-6")
+        places.append(place)
+    assert places[0] != places[1]
+    assert tab.value("map.trail") == places
+    accent = "const s = scale(), ratio = devicePixelRatio, [x, y] = project(map.shown.x, map.shown.y, s);"
+    pixel = tab.value(
+        f"(async () => {{ await new Promise(requestAnimationFrame); await new Promise(requestAnimationFrame); {accent}"
+        "return [...brush.getImageData(Math.round(x * ratio), Math.round(y * ratio), 1, 1).data] })()"
+    )
+    assert pixel == [0xC8, 0x40, 0x1C, 255]
+
+
+def test_a_click_on_the_map_is_a_click_on_the_item(tab: Chromium):
+    item, x, y = tab.value(
+        "(() => { const s = scale(), box = canvas.getBoundingClientRect(), [x, y] = project(map.x[0], map.y[0], s);"
+        "return [map.ids[itemAt(x, y, 12)], box.left + x, box.top + y] })()"
+    )
+    tab.press(x, y)
+    tab.until("state.session.length === 1")
+    assert texts(tab, "#clicks .id") == [item]
+    ready(tab)
+
+
+def test_the_search_finds_items_and_says_when_there_are_none(tab: Chromium):
+    tab.value("(() => { const box = document.getElementById('query'); box.value = 'B-'; box.oninput() })()")
+    tab.until("document.querySelectorAll('#found button').length === 9")
+    assert all(item.startswith("b-") for item in texts(tab, "#found .id"))
+    tab.value("(() => { const box = document.getElementById('query'); box.value = 'zzz'; box.oninput() })()")
+    tab.until("document.querySelector('#found').textContent.includes('No id contains')")
+
+
+def test_ids_are_shown_as_text_whatever_they_hold(tab: Chromium, service: Server):
+    take(tab, "onerror")
+    assert texts(tab, "#clicks .id") == [HOSTILE]
+    assert texts(tab, "#list .id") == recommended(service, [HOSTILE])
+    tab.value("[...document.querySelectorAll('#list .why')].at(-1).click()")
+    tab.until("document.querySelector('.reasons .lead')")
+    assert tab.value("document.images.length") == 0
+
+
+def test_the_address_keeps_the_session(tab: Chromium, service: Server):
+    take(tab, "a-0")
+    take(tab, "onerror")
+    address = tab.value("location.href")
+    tab.open(address)
+    ready(tab)
+    assert texts(tab, "#clicks .id") == ["a-0", HOSTILE]
+    tab.open(service.url + "/#not,json")
+    ready(tab)
+    assert texts(tab, "#clicks .id") == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 820, 1440])
+def test_nothing_is_wider_than_the_screen(tab: Chromium, width: int, tmp_path: Path):
+    tab.look(width, 844, phone=width < 700, dark=width == 820)
+    take(tab, "onerror")
+    tab.value("document.querySelector('#list .why').click()")
+    tab.until("document.querySelector('.reasons .lead')")
+    assert tab.value("document.documentElement.scrollWidth <= innerWidth")
+    assert tab.value("innerWidth") == width
+    assert tab.value("canvas.getBoundingClientRect().width > 200")
+    tab.screenshot(tmp_path / "page.png")
+    assert (tmp_path / "page.png").stat().st_size > 10_000
+
+
+def test_a_service_with_keys_asks_for_one_and_its_end_is_said_in_words(
+    browser: Chromium, vsknn: Recommender, tmp_path: Path
+):
+    keys = tmp_path / "keys"
+    keys.write_text("0123456789abcdef-secret\n")
+    browser.look(1280, 900)
+    with started(save_artifact(vsknn, tmp_path / "model", {}), "--api-key-file", keys, folder=tmp_path) as running:
+        browser.open(running.url + "/")
+        browser.until("document.getElementById('key')?.hidden === false")
+        browser.value("document.getElementById('key-text').value = '0123456789abcdef-secret'")
+        browser.value("document.querySelector('#key button').click()")
+        ready(browser)
+        assert browser.value("document.getElementById('key').hidden") is True
+        assert len(texts(browser, "#list .id")) == 10
+    browser.value("click('a-0')")
+    browser.until("!document.getElementById('problem').hidden")
+    assert texts(browser, "#problem") == ["The service does not answer."]
+
+
+def test_integers_beyond_double_precision_are_exact(browser: Chromium, tmp_path: Path):
+    big = [9007199254740993, 9007199254740995, 9223372036854775807]
+    log = Sessions.of([big, big[:2], [*big, 5]])
+    with started(save_artifact(VSKNN().fit(log).remember(log), tmp_path / "model", {}), folder=tmp_path) as running:
+        browser.look(1280, 900)
+        browser.open(running.url + "/")
+        browser.until("document.querySelectorAll('#list .id').length === 4")
+        ready(browser)
+        take(browser, str(big[1]))
+        assert texts(browser, "#clicks .id") == [str(big[1])]
+        wanted = running.client("POST", "/v1/recommend", {"items": [big[1]], "k": 10}).json["items"]
+        assert texts(browser, "#list .id") == [str(item) for item in wanted]
+        assert json.loads(browser.value("JSON.stringify(map.shown === null || map.shown.x < 2)")) is True

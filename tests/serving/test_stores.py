@@ -1,0 +1,215 @@
+"""Session stores: what they keep, for how long, and how much of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nearnext.errors import ConfigError
+from nearnext.serving.stores import MemoryStore, StoreDown
+from nearnext.serving.stores.redis import RedisStore
+from serving_support import Redis
+
+T = TypeVar("T")
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def done(step: Coroutine[Any, Any, T]) -> T:
+    """The result of a step that waits for nothing, as all of those in memory."""
+    try:
+        step.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("it waited for something")
+
+
+def memory(ttl: float = 60.0, clicks: int = 5, limit: int = 1 << 20) -> tuple[MemoryStore, Clock]:
+    clock = Clock()
+    return MemoryStore(ttl, clicks, limit, clock), clock
+
+
+def test_memory_keeps_the_last_clicks():
+    store, _ = memory(clicks=3)
+    assert done(store.append("s", ["a", 1])) == ["a", 1]
+    assert done(store.append("s", ["b", 2])) == [1, "b", 2]
+    assert done(store.clicks("s")) == [1, "b", 2]
+    assert done(store.clicks("other")) == []
+
+
+def test_memory_forgets_after_the_last_click_not_the_first():
+    store, clock = memory(ttl=60)
+    done(store.append("s", ["a"]))
+    clock.now = 59
+    done(store.append("s", ["b"]))
+    clock.now = 118.9
+    assert done(store.clicks("s")) == ["a", "b"]
+    clock.now = 119
+    assert done(store.clicks("s")) == []
+    assert (len(store), store.size) == (0, 0)
+
+
+def test_answers_are_copies():
+    store, _ = memory()
+    done(store.append("s", ["a"])).append("x")
+    done(store.clicks("s")).append("y")
+    assert done(store.clicks("s")) == ["a"]
+
+
+def test_memory_stays_within_its_limit_and_drops_the_longest_silent_session():
+    store, _ = memory(limit=10_000)
+    for number in range(1000):
+        done(store.append(f"s{number}", ["x" * 100]))
+        done(store.append("kept", ["k"]))
+        assert store.size <= 10_000
+    assert done(store.clicks("kept")) == ["k"] * 5
+    assert done(store.clicks("s0")) == []
+    assert done(store.clicks("s999")) == ["x" * 100]
+
+
+def test_the_memory_that_is_counted_is_what_is_used():
+    import tracemalloc
+
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        store, _ = memory(clicks=100, limit=1 << 30)
+        for number in range(1500):
+            asyncio.run(
+                store.append(f"session-{number:010d}", [f"item-{number}-{place}" for place in range(number % 9)])
+            )
+        used = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert 0.5 * used < store.size < 2.0 * used
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["append", "forget", "wait"]),
+            st.sampled_from("abc"),
+            st.lists(st.integers(0, 9), max_size=4),
+        )
+    )
+)
+def test_memory_is_a_list_of_clicks_per_session(steps: list[tuple[str, str, list[int]]]):
+    store, clock = memory(ttl=10, clicks=5)
+    expected: dict[str, tuple[float, list[int]]] = {}
+    for step, session, items in steps:
+        expected = {name: entry for name, entry in expected.items() if entry[0] + 10 > clock.now}
+        if step == "append":
+            clicks = [*expected.get(session, (0.0, []))[1], *items][-5:]
+            expected[session] = (clock.now, clicks)
+            assert done(store.append(session, items)) == clicks
+        elif step == "forget":
+            expected.pop(session, None)
+            done(store.forget(session))
+        else:
+            clock.now += 4
+        live = {name for name, entry in expected.items() if entry[0] + 10 > clock.now}
+        for name in "abc":
+            assert done(store.clicks(name)) == (expected[name][1] if name in live else [])
+    for session in "abc":
+        done(store.forget(session))
+    assert store.size == 0
+
+
+def on_redis(redis: Redis, work: Callable[[RedisStore], Awaitable[None]], ttl: float = 60.0, clicks: int = 3) -> None:
+    async def run() -> None:
+        store = RedisStore(redis.url, ttl, clicks, 0.5)
+        try:
+            await work(store)
+        finally:
+            await store.close()
+            await asyncio.sleep(0.05)  # connections close in the next turns of the loop
+
+    asyncio.run(run())
+
+
+def test_redis_keeps_what_memory_keeps(redis: Redis):
+    async def work(store: RedisStore) -> None:
+        assert await store.append("s", ["a", 1]) == ["a", 1]
+        assert await store.append("s", ["1", "ключ\0\n"]) == [1, "1", "ключ\0\n"]
+        assert await store.clicks("s") == [1, "1", "ключ\0\n"]
+        assert await store.clicks("other") == []
+        await store.forget("s")
+        assert await store.clicks("s") == []
+        assert store.state == "up"
+
+    on_redis(redis, work)
+
+
+def test_redis_forgets_after_the_last_click(redis: Redis):
+    async def work(store: RedisStore) -> None:
+        await store.append("s", ["a"])
+        await asyncio.sleep(0.15)
+        assert await store.append("s", ["b"]) == ["a", "b"]
+        await asyncio.sleep(0.15)
+        assert await store.clicks("s") == ["a", "b"]
+        await asyncio.sleep(0.1)
+        assert await store.clicks("s") == []
+
+    on_redis(redis, work, ttl=0.2)
+
+
+def test_redis_appends_at_the_same_time_lose_nothing(redis: Redis):
+    async def work(store: RedisStore) -> None:
+        other = RedisStore(redis.url, 60, 1000, 2.0)
+        await asyncio.gather(*(one.append("s", [number]) for number in range(200) for one in (store, other)))
+        assert sorted(await store.clicks("s"), key=str) == sorted([*range(200), *range(200)], key=str)
+        await other.close()
+
+    on_redis(redis, work, clicks=1000)
+
+
+def test_a_dead_redis_is_reported_left_alone_and_found_again(redis: Redis):
+    async def work(store: RedisStore) -> None:
+        await store.append("s", ["a"])
+        redis.kill()
+        for _ in range(3):
+            with pytest.raises(StoreDown):
+                await store.append("s", ["b"])
+        assert store.state == "down"
+        redis.start()
+        await asyncio.sleep(0.6)
+        assert await store.append("s", ["c"]) == ["c"]
+        assert store.state == "up"
+
+    on_redis(redis, work)
+
+
+def test_a_silent_redis_counts_as_down(redis: Redis):
+    import signal
+
+    async def work(store: RedisStore) -> None:
+        await store.append("s", ["a"])
+        assert redis.process
+        redis.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreDown):
+                await store.clicks("s")
+            begin = asyncio.get_running_loop().time()
+            with pytest.raises(StoreDown):
+                await store.clicks("s")
+            assert asyncio.get_running_loop().time() - begin < 0.3, "it waited for a store that is known to be down"
+        finally:
+            redis.process.send_signal(signal.SIGCONT)
+
+    on_redis(redis, work)
+
+
+@pytest.mark.parametrize("url", ["redis://localhost:port", "redis://localhost/zero", "redis://[::1"])
+def test_urls_that_cannot_be_read_are_refused(url: str):
+    with pytest.raises(ConfigError, match="cannot be read"):
+        RedisStore(url, 60, 10, 0.1)
