@@ -138,6 +138,17 @@ def test_an_empty_log_is_refused():
         estimate(make_recommender("pop"), LOG.select(LOG.lengths > 99))
 
 
+def test_the_default_method_tells_the_size_that_follows_from_the_log():
+    sized = estimate(make_recommender("metric-fast", {"dim": 8, "epochs": 1}), LOG)
+    assert sized.settled == {"dim": 8, "epochs": 1, "batch_size": 128, "negatives": 1024}
+    fitted = make_recommender("metric-fast", {"dim": 8, "epochs": 1}).fit(LOG)
+    state = fitted.state()
+    assert sized.parameters == sum(array.size for name, array in state.items() if name.startswith("network."))
+    assert sized.seconds is not None
+    assert sized.seconds > 0
+    assert sized.basis == f"fits on {LOG.n_events} and {LOG.n_events} of {LOG.n_events} clicks"
+
+
 @pytest.mark.parametrize("method", ["pop", "vsknn", "gru4rec", "sml-maxpool-ncas"])
 def test_a_dry_run_tells_and_writes_nothing(nearnext: Any, tmp_path: Path, monkeypatch: Any, method: str):
     rows = [f"s{s},i{(s * 3 + j) % 11},{1_600_000_000 + s * 600 + j}" for s in range(60) for j in range(2 + s % 3)]

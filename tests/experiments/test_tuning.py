@@ -1,5 +1,6 @@
 """Tuning: the first trial, budgets, what becomes of trials, and that nothing of the test part is looked at."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -229,6 +230,19 @@ def test_one_good_epoch_is_enough_to_go_on(monkeypatch: pytest.MonkeyPatch):
     assert {trial["state"] for trial in result["trials"]} == {"complete"}
 
 
+def test_trials_that_spend_the_budget_are_given_up_between_epochs_but_for_the_first(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Tuning, "left", lambda self, trials: -1.0 if trials else math.inf)  # noqa: ARG005
+    options = {"epochs": 3, "layers": [4], "n_sample": 8}
+    result = tune(LOG, "gru4rec", Tuning(trials=3, metric="MRR@5"), options=options, held=["epochs", "layers"])
+    assert [trial["state"] for trial in result["trials"]] == ["complete", "pruned", "pruned"]
+    assert result["trials"][1]["reason"] == "after epoch 1 the budget was spent"
+
+
+def test_what_is_left_of_a_minute_after_forty_seconds():
+    assert Tuning(minutes=1.0).left(trials(15.0, 25.0)) == 20.0
+    assert Tuning(minutes=1.0).left([]) == math.inf
+
+
 def test_metric_models_report_their_epochs():
     options = {"dim": 4, "hidden": 4, "epochs": 3, "batch_size": 32, "device": "cpu", "extra": 8, "lowerings": 9}
     result = tune(LOG, "sml-gru-ncas", Tuning(trials=2, metric="HitRate+MRR@20"), options=options)
@@ -237,6 +251,14 @@ def test_metric_models_report_their_epochs():
 
 
 @pytest.mark.usefixtures("stub")
+def test_sizes_that_follow_from_the_log_are_left_to_do_so():
+    options = {"epochs": 1, "voters": ["sr"], "validation_fraction": 0.0}
+    result = tune(LOG, "metric-fast", Tuning(trials=2, metric="MRR@5"), options={"dim": None, **options})
+    first, second = (trial["options"] for trial in result["trials"])
+    assert "dim" not in first
+    assert second["dim"] in (64, 96, 128, 160, 224)
+
+
 def test_methods_without_a_space_name_those_that_have_one(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(SPACES, "stub")
     with pytest.raises(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearnext.errors import DataError
@@ -34,6 +34,7 @@ def told(catalogue: Catalogue) -> object:
     }
 
 
+@settings(deadline=None)
 @given(changes=changes)
 def test_readers_and_later_processes_see_what_the_writer_sees(
     changes: list[Change], tmp_path_factory: pytest.TempPathFactory
@@ -45,6 +46,7 @@ def test_readers_and_later_processes_see_what_the_writer_sees(
     assert told(writer) == told(reader) == told(Catalogue(path))
 
 
+@settings(deadline=None)
 @given(changes=changes, cut=st.integers(2, 40))
 def test_a_line_that_was_cut_off_is_left_out_and_later_ones_count(
     changes: list[Change], cut: int, tmp_path_factory: pytest.TempPathFactory

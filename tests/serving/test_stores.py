@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearnext.errors import ConfigError
@@ -94,6 +94,7 @@ def test_the_memory_that_is_counted_is_what_is_used():
     assert 0.5 * used < store.size < 2.0 * used
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

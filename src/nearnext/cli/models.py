@@ -169,7 +169,7 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="Directory to write the model to; needed unless --dry-run is given.")
     ] = None,
-    method: Annotated[str, typer.Option(help="Method to fit.")] = "vsknn",
+    method: Annotated[str, typer.Option(help="Method to fit.")] = "metric",
     settings: OwnSettings = None,
     config: OwnConfig = None,
     preset: Annotated[str | None, typer.Option(help="Options of a metric model by name: paper or quick.")] = None,

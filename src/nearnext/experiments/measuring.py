@@ -20,7 +20,17 @@ if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods wi
     from nearnext.training.objective import Objective
     from nearnext.training.validation import Validation
 
-__all__ = ["CASES", "StepCost", "sample_fit", "seconds_of", "step_cost", "used_bytes", "validation_seconds"]
+__all__ = [
+    "CASES",
+    "StepCost",
+    "last_sessions",
+    "sample_fit",
+    "seconds_of",
+    "step_cost",
+    "timed_fit",
+    "used_bytes",
+    "validation_seconds",
+]
 
 MOST_STEPS, MOST_SECONDS = 40, 6.0
 """Measured are so many steps of training, or as many as take so long."""
@@ -112,15 +122,29 @@ def validation_seconds(network: "SessionItemNetwork", validation: "Validation") 
     return first + max(seconds(n) - first, 0.0) / max(n - 1, 1) * (n_cases - 1)
 
 
+def last_sessions(sessions: Sessions, n: int) -> Sessions:
+    """The last sessions by start time, all of them where there are no more.
+
+    >>> last_sessions(Sessions.of([["a"], ["b"], ["c"]]), 2).raw(0)
+    ['b']
+    """
+    return sessions.select(np.argsort(sessions.starts, kind="stable")[-n:])
+
+
+def timed_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]:
+    """Seconds of a fit, above 0, and the most bytes that this process held meanwhile."""
+    with measured() as cost:
+        recommender.fit(sessions)
+    return max(cost.seconds, 1e-9), int(cost.peak_rss_mb * 1e6)
+
+
 def sample_fit(make: Callable[[], Recommender], sessions: Sessions) -> tuple[Sessions, float, int]:
     """The last sessions, enough for a fit that can be timed; the seconds of that fit, and the peak memory in bytes."""
-    by_start = np.argsort(sessions.starts, kind="stable")
-    make().fit(sessions.select(by_start[-FIRST_SAMPLE:]))  # compiles what is compiled
     n_sessions = FIRST_SAMPLE
+    make().fit(last_sessions(sessions, n_sessions))  # compiles what is compiled
     while True:
-        sample = sessions.select(by_start[-n_sessions:])
-        with measured() as cost:
-            make().fit(sample)
-        if cost.seconds >= ENOUGH_SECONDS or sample.n_sessions == sessions.n_sessions:
-            return sample, max(cost.seconds, 1e-9), int(cost.peak_rss_mb * 1e6)
+        sample = last_sessions(sessions, n_sessions)
+        seconds, peak = timed_fit(make(), sample)
+        if seconds >= ENOUGH_SECONDS or sample.n_sessions == sessions.n_sessions:
+            return sample, seconds, peak
         n_sessions *= 4

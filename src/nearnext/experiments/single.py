@@ -90,7 +90,7 @@ def size_model(recommender: Recommender, sessions: Sessions, chosen: Filter) -> 
     sized = estimate(recommender, kept)
     return {
         "method": recommender.name,
-        "params": recommender.params(),
+        "params": recommender.params() | dict(sized.settled),
         "data": describe_part(kept),
         **asdict(sized),
         "peak_bytes": sized.peak_bytes,

@@ -9,13 +9,14 @@ input embedding; the optimiser 2 W + 8 for each row of each matrix. What a batch
 methods without gradients learn.
 
 **Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);
-of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks.
+of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks. The default method has steps
+of several kinds: its time, and its memory beside W and its copies, are read off a line through two fits on samples.
 """
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import psutil
@@ -23,11 +24,20 @@ import psutil
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments.measuring import CASES, sample_fit, seconds_of, step_cost, used_bytes, validation_seconds
+from nearnext.experiments.measuring import (
+    CASES,
+    last_sessions,
+    sample_fit,
+    seconds_of,
+    step_cost,
+    timed_fit,
+    used_bytes,
+    validation_seconds,
+)
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.batches import n_pairs
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.registry import FLAGSHIP, make_recommender
 
 if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
     from nearnext.model.network import SessionItemNetwork
@@ -39,6 +49,9 @@ __all__ = ["Estimate", "estimate", "gru4rec_bytes", "network_bytes"]
 
 FLOAT, INTEGER = 4, 8
 """Bytes of a weight and of a count."""
+
+FLAGSHIP_SAMPLES = (250, 500, 2000)
+"""Sessions of the fits that the default method is estimated from; the first one compiles what is compiled."""
 
 TINY = 20
 """Sessions of each kind in the log that a network is built for to count its layers."""
@@ -55,6 +68,8 @@ class Estimate:
         steps: of each epoch, 0 where they are not measured.
         seconds: of the whole fit, all epochs made; None: nothing was measured.
         basis: what was measured.
+        settled: options that follow from the log.
+        available_bytes: what this process holds, and what else is free.
 
     >>> Estimate(10, {"weights": 40, "Adam": 80}, 2, 5, 1.5, "5 steps").peak_bytes
     120
@@ -66,6 +81,7 @@ class Estimate:
     steps: int
     seconds: float | None
     basis: str
+    settled: Mapping[str, Any] = field(default_factory=dict[str, Any])
     available_bytes: int = field(default_factory=lambda: used_bytes() + int(psutil.virtual_memory().available))
 
     @property
@@ -97,7 +113,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         DataError: there is nothing to learn from.
         ConfigError: as a fit says.
 
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.registry import FLAGSHIP, make_recommender
     >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
     >>> sized = estimate(make_recommender("gru4rec", {"layers": [8], "n_sample": 4}), log)
     >>> sized.parameters, sized.epochs, sized.memory["weights"]
@@ -107,6 +123,8 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
     if isinstance(recommender, TrainsNetwork):
         return _of_network(recommender, sessions)
+    if recommender.name in FLAGSHIP:
+        return _of_flagship(recommender, sessions)
     if isinstance(recommender, GRU4Rec):
         return _of_gru4rec(recommender, sessions)
     return _of_sample(recommender, sessions)
@@ -200,6 +218,38 @@ def _on_accelerator(config: "TrainingConfig") -> bool:
     from nearnext.training.devices import Devices
 
     return Devices.find(config.device, config.precision).device.type != "cpu"
+
+
+def _of_flagship(recommender: Recommender, sessions: Sessions) -> Estimate:
+    """From whole fits on two samples, a line through each cost: its steps have fixed and growing parts."""
+    from nearnext.recommenders.flagship.recommender import Metric
+
+    assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
+    settled = asdict(recommender.size(sessions))
+    before, measured_fits = used_bytes(), list[tuple[int, float, int]]()
+    for n_sessions in FLAGSHIP_SAMPLES:
+        fitted = replace(recommender, **settled, directory="", resume=False)
+        sample = last_sessions(sessions, n_sessions)
+        seconds, peak = timed_fit(fitted, sample)
+        if fitted.network is None:
+            raise DataError(f"{recommender.name}: {fitted.note}")
+        known = sum(network_bytes(fitted.network, len(fitted.vocabulary)).values())
+        measured_fits.append((sample.n_events, seconds, max(peak - before - known, 0)))
+    (few, first, least), (many, second, most) = measured_fits[-2:]
+    slope = 1 / max(many - few, 1)
+    sizes = network_bytes(fitted.network, sessions.n_items)
+    # What votes are calibrated on is bounded, and with it the memory beside the tables.
+    bounded = min(sessions.n_events, int(recommender.calibrated_on / max(recommender.validation_fraction, 0.01)))
+    rest = most + max(most - least, 0) * slope * max(bounded - many, 0)
+    return Estimate(
+        sizes["weights"] // FLOAT,
+        {"this process and the log": before, **sizes, "network of the refit": sizes["weights"], "rest": int(rest)},
+        recommender.size(sessions).epochs,
+        0,
+        second + max(second - first, 0.0) * slope * (sessions.n_events - many),
+        f"fits on {few:,} and {many:,} of {sessions.n_events:,} clicks",
+        settled,
+    )
 
 
 def _of_gru4rec(gru4rec: GRU4Rec, sessions: Sessions) -> Estimate:

@@ -75,7 +75,7 @@ class Recommender(ABC):
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
     most popular admissible items. ``memory`` holds training sessions where `remember` was called: they explain lists,
-    and change none. ``watch`` is called with the figures of each epoch by methods that measure their epochs; what it
+    and change none. ``watch`` is called with the figures of each epoch by methods that train in epochs; what it
     raises ends the fit.
     """
 

@@ -26,6 +26,9 @@ SAMPLINGS = ("recent", "random", "common")
 _COSINE, _JACCARD, _DICE, _VEC = range(4)
 _RECENT, _RANDOM = range(2)
 
+MOST_EXPONENT = 100.0
+"""Of the weight of a session that ended after the time asked for."""
+
 
 class Votes(NamedTuple):
     """Options of one session-kNN method, as numbers that the kernel understands.
@@ -217,7 +220,8 @@ def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, 
         shared, n_shared = float(scratch.similarities[session]), int(scratch.overlap[session])
         value = _similarity(votes.similarity, current, shared, n_shared, n_items)
         if votes.time_scale > 0:
-            value *= math.exp(-(current.time - index.ends[session]) / votes.time_scale)
+            # Asked for a time long before the session's, the weight must stay a number.
+            value *= math.exp(min((index.ends[session] - current.time) / votes.time_scale, MOST_EXPONENT))
         scratch.similarities[session] = value
         if value > 0:
             scratch.touched[kept] = session

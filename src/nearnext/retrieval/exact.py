@@ -2,7 +2,8 @@
 
 A list must not depend on the company in which it is computed, to the last bit. Matrix products give no such promise,
 so they only propose: whatever could be among the k nearest, given the rounding of 32-bit sums, is scored again in
-64 bits, term by term. Products take one thread: whoever ranks in several threads of its own gains no more from theirs.
+64 bits, term by term. For a single query the proposals come from a copy in 8 bits, whose error is bounded. Products
+take one thread: whoever ranks in several threads of its own gains no more from theirs.
 """
 
 import numpy as np
@@ -16,6 +17,7 @@ from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
 from nearnext.ranked import insert_ranked
 from nearnext.retrieval.index import Neighbours
+from nearnext.retrieval.quantised import QuantisedItems
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["ExactIndex"]
@@ -28,6 +30,9 @@ BLOCK_BYTES = 32 * 2**20
 
 BLOCK_ROWS = 256
 """Queries in a block at most: more make the matrix product no faster, and its result leaves the processor's cache."""
+
+SINGLE = 2
+"""Queries for which reading all items takes longer than computing with them: then 8 bits per dimension are read."""
 
 FEW = 8
 """Where fewer than one item in so many may be listed, only those are searched."""
@@ -64,6 +69,7 @@ class ExactIndex:
         self._transposed = as_tensor(self._vectors).T
         self._squares = np.einsum("id,id->i", self._vectors, self._vectors, dtype=np.float64)
         self._longest = float(np.sqrt(self._squares.max()))
+        self._quantised: QuantisedItems | None = None
 
     @property
     def vectors(self) -> ScoreArray:
@@ -107,8 +113,7 @@ class ExactIndex:
         for begin in range(0, len(queries), n_rows):
             rows = slice(begin, min(begin + n_rows, len(queries)))
             proposed = block[: rows.stop - begin]
-            with one_thread():
-                torch.mm(as_tensor(queries[rows]), self._transposed, out=as_tensor(proposed))
+            rounding = self._propose(queries[rows], proposed)
             if len(lengths):
                 proposed -= lengths
             _select(
@@ -116,7 +121,7 @@ class ExactIndex:
                 queries[rows],
                 self._vectors,
                 self._kind,
-                self._rounding(queries[rows]),
+                rounding,
                 listed,
                 marked,
                 begin,
@@ -159,6 +164,18 @@ class ExactIndex:
         items, scores = np.zeros(k, dtype=np.int32), np.zeros(k, dtype=np.float32)
         n = _best_of(np.sort(candidates), query, self._vectors, self._kind, admissible, clicks, items, scores)
         return items[:n], scores[:n]
+
+    def _propose(self, queries: ScoreArray, products: ScoreArray) -> FloatArray:
+        """Inner products with all items, written into ``products`` [B, I], and the most by which each can err: [B]."""
+        rounding = self._rounding(queries)
+        if len(queries) <= SINGLE:
+            if self._quantised is None:
+                self._quantised = QuantisedItems(self._vectors)
+            self._quantised.products(queries, products)
+            return 2.0 * rounding + self._quantised.error(queries)[:, 0]
+        with one_thread():
+            torch.mm(as_tensor(queries), self._transposed, out=as_tensor(products))
+        return rounding
 
     def _rounding(self, queries: ScoreArray) -> FloatArray:
         """The most by which a proposal or a 32-bit score can be wrong: [B]; a sum of n terms errs by n ε |x| |y|."""

@@ -1,5 +1,6 @@
 """What may be spent on tuning a method, and what it is spent for."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ class Tuning:
     Attributes:
         trials: option sets that are tried at most, the one to begin with among them.
         minutes: of fitting and evaluating, over all runs of the study. No trial begins that would end later, going by
-            the mean of those before; the first one always does.
+            the mean of those before, and one that trains in epochs is given up when they are spent; the first one
+            always comes to its end.
         metric: what is maximised, such as ``MRR@20``; of several names the geometric mean.
         fraction: the last part of the training log, by start time, that trials are measured on.
         seed: of the search, at least 0.
@@ -64,6 +66,10 @@ class Tuning:
                 break
             paid.append(trial)
         return paid
+
+    def left(self, trials: Sequence[Trial]) -> float:
+        """Seconds after which the trial that begins now is given up between two epochs; the first one never is."""
+        return self.minutes * MINUTE - sum(trial.seconds for trial in trials) if trials else math.inf
 
     def expected(self, trials: Sequence[Trial]) -> tuple[int, float]:
         """How many trials there will be in all, and the seconds left, from the mean of those that were."""

@@ -112,7 +112,9 @@ def _key(options: Mapping[str, Any]) -> str:
 
 
 def _as_it_is(space: Space, start: Mapping[str, Any]) -> dict[str, Any]:
-    return {each.option: as_plain(start[each.option]) for each in space.searched if each.applies(start)}
+    """The options as they are; one that is None follows from the log, and is left to do so."""
+    settled = [each.option for each in space.searched if each.applies(start) and start[each.option] is not None]
+    return {option: as_plain(start[option]) for option in settled}
 
 
 def _drawn(space: Space, start: Mapping[str, Any], asked: "optuna.Trial") -> dict[str, Any]:
@@ -142,7 +144,7 @@ def _study(space: Space, trials: Sequence[Trial]) -> "optuna.Study":
     study = optuna.create_study(direction="maximize", pruner=pruner)
     states = {"complete": optuna.trial.TrialState.COMPLETE, "pruned": optuna.trial.TrialState.PRUNED}
     for trial in trials:
-        if trial.state not in states:
+        if trial.state not in states or (trial.figure is None and not trial.epochs):
             continue
         # An option may have begun outside its range: the search learns nothing from it.
         known = {

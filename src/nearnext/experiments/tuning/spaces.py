@@ -78,6 +78,22 @@ SPACES: dict[str, Space] = {
             Searched("elu", Choice(0.0, 0.5, 1.0), "the authors' values", {"loss": ("bpr-max",)}),
         )
     ),
+    **dict.fromkeys(
+        ("metric", "metric-fast"),
+        Space(
+            (
+                Searched(
+                    "learning_rate", Real(0.001, 0.02, log=True), "how much of the items' start survives training"
+                ),
+                Searched("temperature", Real(0.03, 0.15, log=True), "lower: the nearest items count alone"),
+                Searched("dropout", Real(0.2, 0.7), "against overfitting, which sparse logs need"),
+                Searched("alpha", Real(0.0, 0.75), "negatives from uniform to popular"),
+                Searched("smoothing", Real(0.0, 0.3), "probability left to negatives"),
+                Searched("steps", Whole(1, 8), "how far items are averaged with their neighbours before training"),
+                Searched("dim", Choice(64, 96, 128, 160, 224), "by default it follows from the log"),
+            )
+        ),
+    ),
 }
 """Search spaces by method; those of ``sml-<encoder>-<loss>`` are put together from the three below."""
 

@@ -1,5 +1,6 @@
 """One trial: a method with one set of options, learned before the validation period and measured in it."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,10 +24,11 @@ class Trial:
     Attributes:
         number: from 0, the option set that the search begins with.
         options: those that are searched, with the values tried.
-        state: ``complete``; ``pruned``: given up after an epoch that promised too little; ``failed``.
+        state: ``complete``; ``pruned``: given up after an epoch that promised too little, or spent the budget;
+            ``failed``.
         figure: the tuned metric on the validation period, None where the trial is not complete.
         figures: every metric there, by name.
-        epochs: what the trial was compared with others by, after each epoch, for methods that measure their epochs.
+        epochs: what it was compared with others by, after each epoch, for methods that measure their epochs.
         seconds: fit and evaluation.
         reason: why it is not complete.
 
@@ -44,8 +46,8 @@ class Trial:
     reason: str = ""
 
 
-class _HopelessError(Exception):
-    """A fit ends here: its epochs promise too little."""
+class _GivenUpError(Exception):
+    """A fit ends here, for the reason given."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +72,7 @@ class Bench:
         options: Mapping[str, Any],
         make: Callable[[Mapping[str, Any]], Recommender],
         hopeless: Callable[[int, float], bool],
+        seconds: float = math.inf,
     ) -> Trial:
         """A trial from beginning to end; what goes wrong in it is its outcome, and no error.
 
@@ -78,26 +81,28 @@ class Bench:
             options: those that are searched.
             make: an unfitted recommender with them.
             hopeless: whether to give up after an epoch, from its number (0 the first) and its figure.
+            seconds: after which no further epoch begins.
         """
         begin = time.perf_counter()
         epochs: list[float] = []
 
         def watch(figures: Mapping[str, float]) -> None:
             figure = self.metric.of_epoch(figures)
-            if figure is None:
-                return
-            epochs.append(figure)
-            if hopeless(len(epochs) - 1, figure):
-                raise _HopelessError
+            if figure is not None:
+                epochs.append(figure)
+                if hopeless(len(epochs) - 1, figure):
+                    raise _GivenUpError(f"after epoch {len(epochs)} below the median of the trials before")
+            if time.perf_counter() - begin > seconds:
+                raise _GivenUpError(f"after epoch {figures['epoch']:.0f} the budget was spent")
 
         def ended(state: State, **outcome: Any) -> Trial:
-            seconds = time.perf_counter() - begin
-            return Trial(number, dict(options), state, epochs=tuple(epochs), seconds=seconds, **outcome)
+            spent = time.perf_counter() - begin
+            return Trial(number, dict(options), state, epochs=tuple(epochs), seconds=spent, **outcome)
 
         try:
             values = self._measure(make(options), watch)
-        except _HopelessError:
-            return ended("pruned", reason=f"after epoch {len(epochs)} below the median of the trials before")
+        except _GivenUpError as error:
+            return ended("pruned", reason=str(error))
         except ArithmeticError as error:
             return ended("failed", reason=f"these options do not compute: {error}")
         except (NearnextError, MemoryError, RuntimeError) as error:

@@ -147,7 +147,8 @@ def _spend(study: Study, search: Search, bench: Bench, tuning: Tuning) -> bool:
             proposal = propose(search.space, search.start, study.trials, tuning.seed)
             if proposal is None:
                 return True
-            study.add(bench.trial(len(study.trials), proposal.options, search.make, proposal.hopeless))
+            seconds = tuning.left(study.trials)
+            study.add(bench.trial(len(study.trials), proposal.options, search.make, proposal.hopeless, seconds))
             advance(1)
     return False
 

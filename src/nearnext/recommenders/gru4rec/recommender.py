@@ -129,7 +129,7 @@ class GRU4Rec(Recommender):
             dropout_hidden=self.dropout_hidden,
             n_sample=self.n_sample,
         )
-        self.losses = Trainer(weights, options, rng).train(sessions)
+        self.losses = Trainer(weights, options, rng).train(sessions, self.watch)
         self.tables = RankingTables.of(weights if n_pairs(sessions) else weights.silenced())
 
     def _state(self) -> State:

@@ -1,7 +1,7 @@
 """The training loop of GRU4Rec: one step of the network per click, one step of the optimisers per mini-batch."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -153,8 +153,12 @@ class Trainer:
         self._entered = len(weights.layers[0].inputs)
         self._columns = ColumnFinder(len(weights.outputs) - 1)
 
-    def train(self, sessions: Sessions) -> FloatArray:
+    def train(self, sessions: Sessions, watch: Callable[[Mapping[str, float]], None] | None = None) -> FloatArray:
         """Change the weights in place; mean loss of each epoch: [epochs], 0 where nothing could be learned.
+
+        Args:
+            sessions: to learn from.
+            watch: called after each epoch with its number, from 1, and its loss; what it raises ends the training.
 
         Raises:
             ConfigError: the loss is no longer a number.
@@ -166,6 +170,8 @@ class Trainer:
         with track("gru4rec: training", options.epochs * n_pairs(sessions), "events") as advance, one_thread():
             for epoch in range(options.epochs):
                 losses[epoch] = self._epoch(epoch, sessions, popularity, sampler, advance)
+                if watch is not None:
+                    watch({"epoch": epoch + 1, "loss": float(losses[epoch])})
         return losses
 
     def _epoch(

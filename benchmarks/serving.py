@@ -1,0 +1,202 @@
+"""The service under load: recommendations per second and latency through HTTP with session state, and their parts.
+
+Clicks of real sessions are sent in the order of the log, each answered with 20 items; client and server share the
+machine, so the processor time of both is printed. Closed loop: wrk, as many requests as its connections carry. Open
+loop: requests at fixed times whether or not earlier ones were answered; latency counts from the time they were due.
+With NEARNEXT_DATA set, the log is rsc15_64; without, a synthetic shop.
+
+    python benchmarks/serving.py [--method vsknn] [--seconds 10] [--rate 2000] [--connections 16]
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import psutil
+
+from nearnext.artifact import save_artifact
+from nearnext.data.sessionise import read_sessions
+from nearnext.data.sessions import Sessions
+from nearnext.data.shop import SyntheticShop
+from nearnext.data.splits import split_last, split_parts
+from nearnext.data.synthetic import generate
+from nearnext.recommenders.registry import make_recommender
+from nearnext.serving.answering import Question
+from nearnext.serving.catalogue import Catalogue
+from nearnext.serving.model import ServedModel, load_model
+
+K = 20
+
+SCRIPT = """
+local clicks = {}
+for line in io.lines("%s") do clicks[#clicks + 1] = line end
+local n = 0
+request = function()
+  n = n + 1
+  local session, body = clicks[(n - 1) %% #clicks + 1]:match("(%%S+) (.+)")
+  return wrk.format("POST", "/v1/sessions/" .. session .. "-" .. math.floor((n - 1) / #clicks) .. "/events", nil, body)
+end
+"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """Where the service is, and which clicks are sent to it: session and body of each."""
+
+    url: str
+    process: psutil.Process
+    clicks: list[tuple[int, bytes]]
+
+
+def logs() -> tuple[Sessions, Sessions]:
+    """What is learned from, and the sessions that are sent."""
+    folder = os.environ.get("NEARNEXT_DATA")
+    if folder:
+        base = Path(folder) / "rsc15_64"
+        split = split_parts(read_sessions(base / "train.parquet"), read_sessions(base / "test.parquet"))
+    else:
+        split = split_last(read_sessions(generate(SyntheticShop(sessions=100_000, items=17_000, seed=7))))
+    return split.train, split.test
+
+
+def clicks_of(test: Sessions, most: int = 50_000) -> list[tuple[int, bytes]]:
+    """The clicks in the order of time, each with its session's number."""
+    order = np.argsort(test.times, kind="stable")[:most]
+    owners = test.session_of_event()
+    raw = [item for session in range(test.n_sessions) for item in test.raw(session)]
+    return [
+        (int(owners[at]), msgspec.json.encode({"items": [raw[at]], "consent": True, "k": K})) for at in order.tolist()
+    ]
+
+
+@contextmanager
+def running(model: Path) -> Generator[tuple[str, psutil.Process]]:
+    """The service of a model, on a free port, with its access log thrown away."""
+    program = "from nearnext.cli import main; main()"
+    command = [sys.executable, "-c", program, "serve", str(model), "--port", "0"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
+    ) as one:
+        assert one.stdout
+        try:
+            yield one.stdout.readline().split()[-1], psutil.Process(one.pid)
+        finally:
+            one.terminate()
+
+
+def compute(model: Path, test: Sessions, cases: int = 2000) -> None:
+    """Encode, search and serialise for one prefix after another: latency without HTTP."""
+    with tempfile.TemporaryDirectory() as folder:
+        served = ServedModel(load_model(model), Catalogue(Path(folder) / "changes"))
+        seconds = np.empty(cases)
+        busy = np.empty(cases)
+        for case in range(cases):
+            session = test.raw(case % test.n_sessions)
+            question = Question(session[: max(1, len(session) - 1)], K)
+            begin, begin_busy = time.perf_counter(), time.thread_time()
+            msgspec.json.encode(served.answer([question])[0])
+            seconds[case], busy[case] = time.perf_counter() - begin, time.thread_time() - begin_busy
+    print(f"  compute of one request: {_percentiles(seconds)}; processor time {_percentiles(busy)}")
+
+
+def closed_loop(load: Load, connections: int, seconds: int) -> None:
+    """As many requests as the connections carry, by wrk."""
+    if shutil.which("wrk") is None:
+        print("  closed loop: needs wrk, skipped")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        listed = Path(folder) / "clicks"
+        listed.write_text("".join(f"c{session} {body.decode()}\n" for session, body in load.clicks))
+        script = Path(folder) / "clicks.lua"
+        script.write_text(SCRIPT % listed)
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), load.url]
+        before = load.process.cpu_times()
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        after = load.process.cpu_times()
+    told = [
+        " ".join(line.split()) for line in done.stdout.splitlines() if "%  " in line or "/sec:" in line or "Non" in line
+    ]
+    print(
+        f"  closed loop, {connections} connections: {'; '.join(told)}; server busy {_busy(before, after) / seconds:.0%}"
+    )
+
+
+async def _open_loop(load: Load, rate: float, seconds: float, connections: int) -> None:
+    host, port = load.url.removeprefix("http://").split(":")
+    n_requests = int(rate * seconds)
+    latencies = np.full(n_requests, np.nan)
+    numbers = count()
+    begin = time.perf_counter() + 0.2
+
+    async def work() -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        while (number := next(numbers)) < n_requests:
+            due = begin + number / rate
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            session, body = load.clicks[number % len(load.clicks)]
+            head = f"POST /v1/sessions/o{session}/events HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n"
+            writer.write(head.encode() + body)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 200 "), answer
+            length = answer.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+            latencies[number] = time.perf_counter() - due
+        writer.close()
+
+    before, own = load.process.cpu_times(), time.process_time()
+    await asyncio.gather(*(work() for _ in range(connections)))
+    spent = time.perf_counter() - begin
+    after, own = load.process.cpu_times(), time.process_time() - own
+    print(
+        f"  open loop at {rate:,.0f}/s: {n_requests / spent:,.0f}/s answered, {_percentiles(latencies)}; "
+        f"server busy {_busy(before, after) / spent:.0%}, client {own / spent:.0%}"
+    )
+
+
+def _busy(before: object, after: object) -> float:
+    return sum(getattr(after, name) - getattr(before, name) for name in ("user", "system"))
+
+
+def _percentiles(seconds: np.ndarray) -> str:
+    p50, p90, p99 = np.nanpercentile(seconds * 1000, [50, 90, 99])
+    return f"p50 {p50:.3f}, p90 {p90:.3f}, p99 {p99:.3f} ms"
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="vsknn", help="method to fit and serve")
+    parser.add_argument("--model", type=Path, help="saved model to serve instead")
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--rate", type=float, default=2000.0, help="requests per second of the open loop")
+    parser.add_argument("--connections", type=int, default=16)
+    chosen = parser.parse_args()
+    train, test = logs()
+    with tempfile.TemporaryDirectory() as folder:
+        model = chosen.model or save_artifact(make_recommender(chosen.method).fit(train), Path(folder) / "model", {})
+        print(f"{chosen.method if chosen.model is None else chosen.model}: {train.n_items:,} items")
+        compute(model, test)
+        with running(model) as (url, process):
+            load = Load(url, process, clicks_of(test))
+            asyncio.run(_open_loop(load, 200, 2, 4))
+            for connections in (1, chosen.connections):
+                closed_loop(load, connections, chosen.seconds)
+            for rate in (chosen.rate / 2, chosen.rate):
+                asyncio.run(_open_loop(load, rate, chosen.seconds, 64))
+
+
+if __name__ == "__main__":
+    main()
