@@ -19,8 +19,8 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	@mkdir -p $(OUT)
 	@if [ -z "$(LOG)" ]; then $(BIN)/nearnext synth $(OUT)/shop.parquet; fi
-	$(BIN)/nearnext fit "$(or $(LOG),$(OUT)/shop.parquet)" --method vsknn --out $(OUT)/model
-	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --json $(OUT)/result.json --report $(OUT)/report.html
+	$(BIN)/nearnext fit "$(or $(LOG),$(OUT)/shop.parquet)" --method metric-fast --out $(OUT)/model
+	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --methods pop,spop,markov-1,ar,sr,sknn,vsknn,vstan,metric-fast --json $(OUT)/result.json --report $(OUT)/report.html
 	@echo
 	@echo "The report lies in $(OUT)/report.html: open it in a browser."
 	@echo "Ask the model:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00007$(comma)sku-01144) --k 5"

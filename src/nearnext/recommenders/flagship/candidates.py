@@ -13,7 +13,7 @@ from numba import njit
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import RankChunk, Request
-from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
+from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["OWN_FIGURES", "Candidates", "Lists", "best_candidates", "collect", "figure_names", "targets_among", "vote"]
 
