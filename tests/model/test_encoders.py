@@ -16,6 +16,7 @@ from nearnext.model.encoders import (
     GRU,
     LSTM,
     RNN,
+    Attention,
     AvgPool,
     Caser,
     EncoderConfig,
@@ -27,6 +28,7 @@ from nearnext.model.encoders import (
     WeightedPool,
     encoder_named,
 )
+from nearnext.model.encoders.attention import AttentionEncoder
 
 DIM = 6
 VARIANTS: dict[str, EncoderConfig] = {
@@ -41,6 +43,7 @@ VARIANTS: dict[str, EncoderConfig] = {
     "gru deep": GRU(DIM, hidden=5, layers=2, dense_layers=2),
     "lstm deep": LSTM(DIM, hidden=5, layers=2, dense_layers=2),
     "rnn bare": RNN(DIM, hidden=DIM, dense_layers=0),
+    "attention inside": Attention(DIM, positions=3, correction=False),
 }
 ORDERLESS = {"maxpool", "avgpool"}
 every_encoder = pytest.mark.parametrize("variant", VARIANTS)
@@ -179,6 +182,7 @@ def test_dropout_acts_in_training_only() -> None:
         TextCNN(DIM, dropout=0.5),
         TagSpace(DIM, dropout=0.5),
         Caser(DIM, dropout=0.5),
+        Attention(DIM, dropout=0.5),
     ):
         encoder = config.build(DIM)
         inputs = batch(sessions([3, 4]), 4)
@@ -190,6 +194,7 @@ def test_dropout_acts_in_training_only() -> None:
 def test_every_name_gives_the_paper_dimension_by_default() -> None:
     assert list(ENCODERS) == [
         "maxpool", "avgpool", "weightedpool", "lastitem", "textcnn", "tagspace", "caser", "rnn", "gru", "lstm",
+        "attention",
     ]  # fmt: skip
     assert {encoder_named(name).dim for name in ENCODERS} == {400}
     assert encoder_named("gru") == GRU(dim=400, hidden=400, layers=1, dense_layers=1, dropout=0.0)
@@ -310,6 +315,59 @@ def test_rnn_ends_in_the_state_after_the_last_click() -> None:
     torch.testing.assert_close(alone(encoder, session), state)
 
 
+def attentive(variant: str) -> AttentionEncoder:
+    """The encoder with every weight drawn: those that begin at zero would hide what they do."""
+    encoder = built(variant)
+    assert isinstance(encoder, AttentionEncoder)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for weight in encoder.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.5)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("variant", ["attention", "attention inside"])
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_attention_mixes_what_matters_for_the_last_click_with_that_click(variant: str, length: int) -> None:
+    encoder, (session,) = attentive(variant), sessions([length])
+    weights, size = dict(encoder.named_parameters()), DIM**0.5
+    clicks = [click / click.norm() for click in session]
+    asked = weights["last.weight"] @ (clicks[-1] * size) + weights["last.bias"]
+    energies: list[Tensor] = []
+    for place, click in enumerate(clicks):
+        gap = min(length - 1 - place, len(weights["position"]) - 1)
+        told = weights["click.weight"] @ (click * size) + weights["place.weight"] @ (weights["position"][gap] * size)
+        energies.append(weights["energy.weight"][0] @ torch.tanh(asked + told) + weights["recency"][gap])
+    shares = torch.stack(energies).softmax(0)
+    read = sum((share * click for share, click in zip(shares, clicks, strict=True)), torch.zeros(DIM))
+    both = torch.cat([read, clicks[-1]])
+    gate = (weights["gate.weight"] @ (both * size) + weights["gate.bias"]).softmax(0)
+    expected = gate[0] * read + gate[1] * clicks[-1]
+    if "correction.weight" in weights:
+        expected = expected + weights["correction.weight"] @ both
+    torch.testing.assert_close(alone(encoder, session), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("variant", ["attention", "attention inside"])
+@settings(deadline=None, max_examples=20)
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), padding=st.integers(0, 5))
+def test_every_prefix_of_attention_is_what_that_prefix_alone_gives(
+    variant: str, lengths: list[int], padding: int
+) -> None:
+    encoder, clicks = attentive(variant), sessions(lengths)
+    together = encoder.every_prefix(*batch(clicks, max(lengths) + padding, padding=math.nan))
+    for row, session in enumerate(clicks):
+        expected = torch.stack([alone(encoder, session[: end + 1]) for end in range(len(session))])
+        torch.testing.assert_close(together[row, : len(session)], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_attention_begins_inside_the_span_of_the_clicks() -> None:
+    (session,) = sessions([2])
+    found = alone(built("attention"), session)
+    lengths = torch.linalg.lstsq(session.mT, found[:, None]).solution
+    torch.testing.assert_close(session.mT @ lengths[:, 0], found, rtol=1e-5, atol=1e-5)
+
+
 def test_dense_layers_have_tanh_between_them_and_end_linear() -> None:
     bare, (session,) = built("gru deep"), sessions([3])
     weights = dict(bare.named_parameters())
@@ -340,6 +398,9 @@ def test_dense_layers_have_tanh_between_them_and_end_linear() -> None:
         ("textcnn", {"filter_sizes": []}, "filter_sizes must be a list of whole numbers"),
         ("textcnn", {"filter_sizes": 3}, "filter_sizes must be a list of whole numbers"),
         ("textcnn", {"filter_sizes": [3, 0]}, "filter_sizes must be a whole number of at least 1, found 0"),
+        ("attention", {"positions": 0}, "positions must be a whole number of at least 1, found 0"),
+        ("attention", {"dropout": 1.5}, "dropout must be a number of at least 0 and below 1, found 1.5"),
+        ("attention", {"correction": "no"}, "correction must be true or false, found 'no'"),
         ("caser", {"length": 2, "heights": (1, 3)}, r"caser: heights \(1, 3\) must not exceed the length of 2 clicks"),
     ],
 )
@@ -348,7 +409,7 @@ def test_bad_options_are_one_clear_line(name: str, options: dict[str, object], m
         encoder_named(name, **options)
 
 
-@pytest.mark.parametrize("name", ["maxpool", "avgpool", "weightedpool", "lastitem"])
-def test_pools_refuse_clicks_of_another_dimension(name: str) -> None:
+@pytest.mark.parametrize("name", ["maxpool", "avgpool", "weightedpool", "lastitem", "attention"])
+def test_pools_and_attention_refuse_clicks_of_another_dimension(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} keeps the clicks' dimension: expected 6, found 4"):
         encoder_named(name, dim=6).build(4)

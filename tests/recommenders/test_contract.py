@@ -13,7 +13,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.registry import RECOMMENDERS, make_recommender, option_names
+from nearnext.recommenders.registry import FLAGSHIP, RECOMMENDERS, make_recommender, option_names
 
 TRAIN = Sessions.of(
     [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
@@ -23,13 +23,17 @@ TEST = Sessions.of([[f"i{(s * 5 + j * 3) % 23}" for j in range(2 + s % 6)] for s
 METRIC_MODELS = ("sml-gru-ncas", "sml-maxpool-triplet", "sml-tagspace-bpr", "sml-weightedpool-pml:multi-similarity")
 """Some of the metric models, of every kind of encoder and loss; the laws of each part have tests of their own."""
 
+TINY = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "calibration_steps": 5, "calibrated_on": 100}
+"""Options of the flagship; its laws with votes adopted have tests of their own."""
+
 SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
+    **dict.fromkeys(FLAGSHIP, TINY),
     **{name: {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"} for name in METRIC_MODELS},
 }
 """Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
 
-every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *METRIC_MODELS]))
+every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *FLAGSHIP, *METRIC_MODELS]))
 
 
 def make(name: str) -> Recommender:
@@ -172,7 +176,7 @@ def test_unknown_options_list_the_known_ones(name: str):
 
 
 def test_unknown_methods_list_the_known_ones():
-    with pytest.raises(ConfigError, match="unknown method 'nope'; known: pop, spop"):
+    with pytest.raises(ConfigError, match="unknown method 'nope'; known: metric, metric-fast, pop, spop"):
         make_recommender("nope")
 
 

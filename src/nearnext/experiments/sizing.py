@@ -9,8 +9,8 @@ input embedding; the optimiser 2 W + 8 for each row of each matrix. What a batch
 methods without gradients learn.
 
 **Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);
-of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks. The default method has steps
-of several kinds: its time, and its memory beside W and its copies, are read off a line through two fits on samples.
+of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks. The default method has
+steps of several kinds: its time, and its memory beside W and its copies, are read off a line through two fits.
 """
 
 import time
@@ -50,8 +50,8 @@ __all__ = ["Estimate", "estimate", "gru4rec_bytes", "network_bytes"]
 FLOAT, INTEGER = 4, 8
 """Bytes of a weight and of a count."""
 
-FLAGSHIP_SAMPLES = (250, 500, 2000)
-"""Sessions of the fits that the default method is estimated from; the first one compiles what is compiled."""
+WARM_UP, FEW, MANY = 100, 500, 2000
+"""Sessions of the fits that the default method is estimated from; the first one only compiles what is compiled."""
 
 TINY = 20
 """Sessions of each kind in the log that a network is built for to count its layers."""
@@ -227,15 +227,17 @@ def _of_flagship(recommender: Recommender, sessions: Sessions) -> Estimate:
     assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
     settled = asdict(recommender.size(sessions))
     before, measured_fits = used_bytes(), list[tuple[int, float, int]]()
-    for n_sessions in FLAGSHIP_SAMPLES:
-        fitted = replace(recommender, **settled, directory="", resume=False)
+    sized = replace(recommender, **settled, directory="", resume=False)
+    replace(sized, epochs=1, calibration_steps=1).fit(last_sessions(sessions, WARM_UP))
+    for n_sessions in (FEW, MANY):
+        fitted = replace(sized)
         sample = last_sessions(sessions, n_sessions)
         seconds, peak = timed_fit(fitted, sample)
         if fitted.network is None:
             raise DataError(f"{recommender.name}: {fitted.note}")
         known = sum(network_bytes(fitted.network, len(fitted.vocabulary)).values())
         measured_fits.append((sample.n_events, seconds, max(peak - before - known, 0)))
-    (few, first, least), (many, second, most) = measured_fits[-2:]
+    (few, first, least), (many, second, most) = measured_fits
     slope = 1 / max(many - few, 1)
     sizes = network_bytes(fitted.network, sessions.n_items)
     # What votes are calibrated on is bounded, and with it the memory beside the tables.

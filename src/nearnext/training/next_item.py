@@ -44,6 +44,9 @@ BETAS, EPSILON = (0.9, 0.98), 1e-8
 POOL = 25
 """Batches that are sorted by length together, so that a batch has little padding."""
 
+LARGEST = 1e18
+"""Of a weight: squares of larger ones overflow, and normalised vectors become zero while the loss stays a number."""
+
 
 @dataclass(frozen=True)
 class NextItemTraining:
@@ -309,7 +312,7 @@ class _Loop:
                 loss = self._step(clicks, self._proposal.draw(rng), done)
                 total += loss
                 advance(1)
-        if not math.isfinite(total):
+        if not math.isfinite(total) or self._overgrown():
             raise ConfigError(
                 f"the loss is no longer a number in epoch {number + 1}; lower learning_rate ({config.learning_rate}) "
                 f"or raise temperature ({config.temperature})"
@@ -320,6 +323,10 @@ class _Loop:
             "learning_rate": config.learning_rate * config.rate(number * self._n_batches + place, n_steps),
             "seconds": time.perf_counter() - begin,
         }
+
+    def _overgrown(self) -> bool:
+        bounds = (weight.detach().aminmax() for weight in self._network.parameters())
+        return not all(-LARGEST < float(lowest) <= float(highest) < LARGEST for lowest, highest in bounds)
 
     def _step(self, clicks: Tensor, drawn: Tensor, done: int) -> float:
         config = self._config

@@ -130,6 +130,8 @@ class _Scores(nn.Module):
 
 
 def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
+    if not len(figures):
+        return np.zeros(figures.shape[1], np.float32), np.zeros(figures.shape[1], np.float32)
     mean, deviation = figures.mean(axis=0, dtype=np.float64), figures.std(axis=0, dtype=np.float64)
     # A figure that never varies says nothing: it stays 0.
     scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)  # noqa: PLR2004

@@ -248,7 +248,7 @@ class Metric(EmbeddedRecommender):
                 return split.train, split.test
             except DataError as error:
                 self.note = f"no validation part, neither the best epoch nor votes were chosen: {error}"
-        return sessions.reindexed(), None
+        return sessions, None
 
     def _initialised(self, learned: Sessions) -> SessionItemNetwork:
         with own_randomness():
@@ -345,6 +345,10 @@ class Metric(EmbeddedRecommender):
             temperature=self.temperature,
             most=self.candidates,
         )
+
+    def _end_of_training(self) -> int:
+        voters = {} if self.proposals is None else self.proposals.voters
+        return max((voter.asked_at(None) for voter in voters.values()), default=0)
 
     def search_by(self, index: Any) -> None:
         """Search the items by another index of the same embeddings from now on."""

@@ -1,0 +1,496 @@
+"""The default recommender: what it learns from, when it hears votes, and the laws its lists keep with and without."""
+
+import math
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nearnext.artifact import load_artifact, save_artifact
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.data.splits import split_at
+from nearnext.errors import ArtifactError, ConfigError, DataError
+from nearnext.evaluation.audit import audit_split
+from nearnext.experiments.tuning.options_file import options_table
+from nearnext.recommenders.flagship import recommender as module
+from nearnext.recommenders.flagship.adoption import reciprocal_ranks, significantly_better
+from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
+from nearnext.recommenders.flagship.candidates import (
+    Candidates,
+    Lists,
+    best_candidates,
+    collect,
+    figure_names,
+    targets_among,
+)  # fmt: skip
+from nearnext.recommenders.flagship.proposals import VOTERS, Proposals
+from nearnext.recommenders.flagship.recommender import Metric
+from nearnext.recommenders.flagship.sizing import Size, size_for
+from nearnext.recommenders.registry import FLAGSHIP, make_recommender
+from nearnext.types import ScoreArray
+
+N_ITEMS = 61
+CLICKS = [[f"i{(s * 7 + j * j) % N_ITEMS}" for j in range(2 + s % 5)] for s in range(90)]
+LOG = Sessions.of(CLICKS, starts=[1.5e9 + 3600 * s for s in range(90)])
+PREFIXES = Prefixes.every(LOG)
+TINY: dict[str, Any] = {
+    "dim": 8,
+    "epochs": 1,
+    "batch_size": 32,
+    "negatives": 16,
+    "candidates": 20,
+    "hidden": 4,
+    "calibration_steps": 5,
+    "calibrated_on": 100,
+    "correction": True,
+}
+every_name = pytest.mark.parametrize("name", FLAGSHIP)
+
+
+def tiny(name: str = "metric", **options: Any) -> Metric:
+    made = make_recommender(name, {**TINY, **options})
+    assert isinstance(made, Metric)
+    return made
+
+
+def same_lists(one: Metric, other: Metric) -> bool:
+    first, second = one.rank(PREFIXES, 25), other.rank(PREFIXES, 25)
+    return np.array_equal(first.items, second.items) and np.array_equal(first.scores, second.scores)
+
+
+@pytest.fixture
+def adopted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Votes are heard, whatever they bring: tiny logs prove nothing."""
+    monkeypatch.setattr(module, "significantly_better", lambda *_: True)
+
+
+@pytest.fixture(scope="module")
+def voted() -> Metric:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(module, "significantly_better", lambda *_: True)
+        return tiny().fit(LOG)
+
+
+@pytest.fixture(scope="module")
+def plain() -> Metric:
+    return tiny(voters=[]).fit(LOG)
+
+
+@pytest.fixture(params=["voted", "plain"])
+def fitted(request: pytest.FixtureRequest) -> Metric:
+    return request.getfixturevalue(request.param)
+
+
+# Laws of lists, by votes and by distance
+
+
+def test_a_prefix_alone_gets_the_list_it_gets_among_all(fitted: Metric):
+    whole = fitted.rank(PREFIXES, 25, threads=2)
+    for row in range(0, len(PREFIXES), 9):
+        alone = fitted.rank(PREFIXES.slice(row, row + 1), 25, threads=1)
+        assert np.array_equal(alone.items[0], whole.items[row])
+        assert np.array_equal(alone.scores[0], whole.scores[row])
+
+
+def test_threads_change_no_list(fitted: Metric, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nearnext.recommenders.base.CHUNK", 16)
+    one, other = fitted.rank(PREFIXES, 25, threads=1), fitted.rank(PREFIXES, 25, threads=3)
+    assert np.array_equal(one.items, other.items)
+    assert np.array_equal(one.scores, other.scores)
+
+
+@pytest.mark.usefixtures("adopted")
+def test_the_same_seed_gives_the_same_lists_and_another_others(voted: Metric):
+    before = LOG.fingerprint()
+    assert same_lists(voted, tiny().fit(LOG))
+    assert not same_lists(voted, tiny().fit(LOG, seed=8))
+    assert LOG.fingerprint() == before
+
+
+def test_a_saved_model_answers_bit_for_bit_alike(fitted: Metric, tmp_path: Path):
+    loaded = load_artifact(save_artifact(fitted, tmp_path / "model", {})).recommender
+    assert isinstance(loaded, Metric)
+    assert same_lists(fitted, loaded)
+    assert loaded.params() == fitted.params()
+    assert loaded.recommend([["i1", "i2"]]) == fitted.recommend([["i1", "i2"]])
+    assert (loaded.calibration is None) == (fitted.calibration is None)
+
+
+ids = st.sampled_from([f"i{number}" for number in range(N_ITEMS)])
+
+
+@pytest.mark.parametrize("kind", ["voted", "plain"])
+@settings(max_examples=40, deadline=None)
+@given(
+    session=st.lists(ids | st.just("unheard-of"), max_size=6),
+    k=st.integers(1, 80),
+    exclude=st.lists(ids, max_size=50),
+    allow=st.none() | st.lists(ids, max_size=30),
+    exclude_seen=st.booleans(),
+)
+def test_lists_are_distinct_admissible_and_never_short(
+    request: pytest.FixtureRequest,
+    kind: str,
+    session: list[str],
+    k: int,
+    exclude: list[str],
+    allow: list[str] | None,
+    exclude_seen: bool,
+):
+    fitted: Metric = request.getfixturevalue(kind)
+    answer = fitted.recommend([session], k, exclude=exclude, allow=allow, exclude_seen=exclude_seen)[0]
+    known = set(map(str, LOG.vocabulary.ids.to_list()))
+    admissible = (known if allow is None else known & set(allow)) - set(exclude)
+    admissible -= set(session) if exclude_seen else set[str]()
+    assert set(map(str, answer.items)) <= admissible
+    assert len(set(answer.items)) == len(answer.items) == min(k, len(admissible))
+    assert answer.scores[: answer.own] == sorted(answer.scores[: answer.own], reverse=True)
+    assert np.isfinite(answer.scores).all()
+    assert answer.unknown == [raw for raw in session if raw == "unheard-of"]
+
+
+def test_allowed_items_that_nothing_proposes_are_listed(voted: Metric):
+    proposed = set(voted.recommend([["i1"]], k=20)[0].items)
+    others = [raw for raw in LOG.vocabulary.ids.to_list() if raw not in proposed][-5:]
+    assert set(voted.recommend([["i1"]], k=5, allow=others)[0].items) == set(others)
+
+
+@pytest.mark.parametrize("session", [[], ["unheard-of"]])
+def test_nothing_known_gives_the_popular_items(fitted: Metric, session: list[str]):
+    answer = fitted.recommend([session], k=4)[0]
+    assert (answer.items, answer.own) == (LOG.vocabulary.decode([1, 2, 3, 4]), 0)
+
+
+def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metric):
+    end = float(LOG.ends.max()) / 1e6
+    now, then = voted.recommend([["i1", "i2"]], k=25), voted.recommend([["i1", "i2"]], k=25, time=end)
+    assert now == then
+    assert sum(now[0].scores) <= 1 + 1e-6
+
+
+# What is learned from
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
+    """The sessions of each training, and of each fit of voters."""
+    trained, heard = list[Sessions](), list[Sessions]()
+    train, fit_voters = module.train_next_item, Proposals.fit_voters
+
+    def train_too(network: Any, sessions: Sessions, config: Any, **options: Any) -> Any:
+        trained.append(sessions)
+        return train(network, sessions, config, **options)
+
+    def fit_too(names: Any, sessions: Sessions) -> Any:
+        heard.append(sessions)
+        return fit_voters(names, sessions)
+
+    monkeypatch.setattr(module, "train_next_item", train_too)
+    monkeypatch.setattr(Proposals, "fit_voters", staticmethod(fit_too))
+    return trained, heard
+
+
+LATE = [["a", "b", "c"]] * 36 + [["a", "late"], ["late", "b"], ["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.usefixtures("adopted")
+def test_the_first_training_sees_nothing_of_the_sessions_held_out(monkeypatch: pytest.MonkeyPatch):
+    trained, heard = recorded(monkeypatch)
+    log = Sessions.of(LATE)
+    tiny(correction=None).fit(log)
+    *first, last = trained
+    assert [sessions.n_sessions for sessions in first] == [18, 18, 36]
+    assert [sessions.n_sessions for sessions in (last, *heard)] == [40, 36, 40]
+    for sessions in (*first, heard[0]):
+        assert sessions.vocabulary.ids.to_list() == ["a", "b", "c"]
+        assert set(sessions.session_ids.to_list()) <= set(range(36))
+    assert "late" in last.vocabulary.ids.to_list()
+
+
+def test_what_is_held_out_changes_no_loss_of_the_first_training():
+    other = [*LATE[:36], ["c", "a"], ["c", "b"], ["c", "late"], ["late", "late"]]
+    one, two = tiny(refit=False).fit(Sessions.of(LATE)), tiny(refit=False).fit(Sessions.of(other))
+    assert one.history[0]["loss"] == two.history[0]["loss"]
+
+
+@pytest.mark.usefixtures("adopted")
+def test_without_a_second_training_late_items_lie_among_their_neighbours():
+    model = tiny(refit=False).fit(Sessions.of(LATE))
+    assert model.network is not None
+    vectors = model.network.item_embedding.weight.detach().numpy()
+    late, a, b = (vectors[model.vocabulary.encode([raw])[0]] for raw in ("late", "a", "b"))
+    assert np.linalg.norm(late) == pytest.approx(1.0, rel=1e-5)
+    plane = np.stack([a, b]).T  # its neighbours, once each
+    np.testing.assert_allclose(plane @ np.linalg.lstsq(plane, late, rcond=None)[0], late, atol=1e-5)
+    assert len(model.recommend([["late"]], k=4)[0].items) == 4
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_items_keep_their_embeddings_whatever_the_order_of_equal_counts(fraction: float):
+    clicks = [["a", "x"]] * 20 + [["b", "y"]] * 20
+    log = Sessions.of(clicks)
+    turned = log.select(np.arange(40)[::-1].copy())  # now b comes first, and the vocabulary still begins with a
+    model = tiny(validation_fraction=fraction, epochs=4, voters=[]).fit(turned)
+    answers = model.recommend([["a"], ["b"]], k=1, exclude_seen=True)
+    assert [answer.items for answer in answers] == [["x"], ["y"]]
+
+
+def test_items_that_nobody_clicked_are_no_obstacle():
+    log = Sessions.of([["a", "b"]] * 20 + [["z"]])
+    model = tiny(validation_fraction=0.0).fit(log.select(np.arange(20)))
+    assert set(model.recommend([["a"]], k=3)[0].items) == {"a", "b", "z"}
+
+
+# Logs with little in them
+
+
+@pytest.mark.parametrize(
+    ("clicks", "said"),
+    [
+        ([["a"], ["b"], ["a"]] * 10, "nothing was learned, all lists are by popularity"),
+        ([["a", "b"]], "no validation part, neither the best epoch nor votes were chosen: cannot split 1 session"),
+        ([["a", "b"]] * 20 + [["a"]] * 20, "no validation part"),
+        ([["a", "b", "c"]] * 36 + [["x", "y"]] * 4, "votes of other methods make lists no better"),
+        ([["only", "only"]] * 40, "votes of other methods make lists no better"),
+    ],
+)
+def test_what_little_there_is_to_learn_is_learned_and_said(clicks: list[list[str]], said: str):
+    log = Sessions.of(clicks)
+    model = tiny(correction=None).fit(log)
+    assert model.note.startswith(said)
+    answer = model.recommend([clicks[0]], k=9)[0]
+    assert len(answer.items) == log.n_items
+
+
+def test_a_log_that_teaches_nothing_is_no_model_to_keep():
+    model = tiny().fit(Sessions.of([["a"], ["b"], ["a"]]))
+    with pytest.raises(DataError, match="metric: nothing was learned"):
+        model.require_learned()
+    assert model.space() is None
+
+
+def test_long_sessions_are_learned_from_and_only_their_last_clicks_seen():
+    log = Sessions.of([[f"i{(s + j) % 7}" for j in range(30)] for s in range(20)])
+    model = tiny(max_length=3, voters=[]).fit(log)
+    long, short = model.recommend([["i0", "i1", "i2", "i3", "i4"], ["i2", "i3", "i4"]], k=5)
+    assert (long.items, long.scores) == (short.items, short.scores)
+
+
+def test_a_loss_that_leaves_all_bounds_is_said():
+    with pytest.raises(ConfigError, match=r"no longer .* lower learning_rate"):
+        tiny(learning_rate=1e30).fit(LOG)
+
+
+# Options
+
+
+@every_name
+def test_params_make_the_model_again_from_an_option_file(name: str):
+    fitted = tiny(name, correction=None, dim=None, voters=["sr", "vsknn", "sr"]).fit(LOG)
+    params = fitted.params()
+    assert params["voters"] == ["sr", "vsknn"]
+    assert not {"directory", "resume"} & params.keys()
+    read = tomllib.loads(options_table(name, params))[name]
+    again = make_recommender(name, read)
+    assert again.params() == params
+    assert isinstance(again, Metric)
+    assert same_lists(again.fit(LOG), fitted)
+
+
+def test_the_fast_one_is_smaller_in_every_respect():
+    fast, whole = make_recommender("metric-fast").params(), make_recommender("metric").params()
+    assert (fast["dim"], fast["epochs"], fast["voters"]) == (64, 2, ["vsknn", "sr"])
+    assert whole["voters"] == list(VOTERS)
+    assert make_recommender("metric-fast", {"voters": "sr,markov-1"}).params()["voters"] == ["sr", "markov-1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
+        ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
+        ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),
+        ({"calibrated_on": 99}, "calibrated_on must be a whole number of at least 100"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be a finite number of at least 0 and below 1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
+        ({"smoothing": 1.0}, "smoothing must be"),
+        ({"resume": True}, "resume needs the directory of the run"),
+        ({"layers": 3}, "metric has no option 'layers'; known: "),
+    ],
+)
+def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        make_recommender("metric", options)
+
+
+def test_sizes_follow_from_the_log_unless_given():
+    assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=32, negatives=N_ITEMS)
+    assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=32, negatives=N_ITEMS)
+
+
+# Runs that stop and go on
+
+
+@pytest.mark.usefixtures("adopted")
+def test_an_interrupted_fit_resumes_to_the_lists_of_one_that_was_not(tmp_path: Path):
+    through = tiny(epochs=3).fit(LOG)
+    stopped = tiny(epochs=3, directory=str(tmp_path / "run"))
+
+    def stop(figures: Mapping[str, float]) -> None:
+        if figures["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    stopped.watch = stop
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(LOG)
+    resumed = tiny(epochs=3).with_checkpoints(tmp_path / "run").fit(LOG)
+    assert resumed.resume
+    assert same_lists(through, resumed)
+    assert resumed.training_seconds > 0
+    for name, array in through.state().items():
+        np.testing.assert_array_equal(resumed.state()[name], array, err_msg=name)
+    with pytest.raises(ConfigError, match="is of other data"):
+        tiny(epochs=3).with_checkpoints(tmp_path / "run").fit(Sessions.of(CLICKS[:80]))
+    with pytest.raises(ArtifactError, match="resume it or choose another directory"):
+        tiny(epochs=3, directory=str(tmp_path / "run")).fit(LOG)
+
+
+# The leak audit
+
+
+@pytest.mark.usefixtures("adopted")
+@every_name
+def test_the_leak_audit_passes(name: str):
+    split = split_at(LOG, 70)
+    verdict = audit_split(
+        split,
+        lambda planted: split_at(LOG.followed_by(planted), 70),
+        [(tiny(name).fit(split.train), 0.0)],
+        refit=lambda _, train: tiny(name).fit(train),
+    )
+    assert verdict.passed, verdict.checks
+
+
+# Candidates, calibration, adoption
+
+
+def test_figures_of_candidates_by_hand():
+    vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    near = Lists(np.array([[1, 3]], np.int32), np.array([[2.0, 1.6]], np.float32))
+    votes = [Lists(np.array([[2, 3, 0]], np.int32), np.array([[3.0, 1.0, 0.0]], np.float32))]
+    popularity = np.array([0, 0.1, 0.2, 0.3], np.float32)
+    prefixes = Prefixes.of([np.array([2, 3, 2], np.int32)])
+    found = collect(prefixes, near, vectors[:1], vectors, votes, popularity, 0.5)
+    assert (found.items.tolist(), found.offsets.tolist()) == ([1, 3, 2], [0, 3])
+    expected = {
+        "nearness": [0.0, -0.8, -2.0],
+        "seen": [0, 1, 1],
+        "recency": [0, 1 / 2, 1],
+        "repeats": [0, 0, math.log(2)],
+        "popularity": [0.1, 0.3, 0.2],
+        "length": [math.log(3)] * 3,
+        "best cosine": [1.0] * 3,
+        "sr share": [0, 1 / 3, 1],
+        "sr log share": [math.log(0.001), math.log(0.251), math.log(0.751)],
+        "sr best share": [0.75] * 3,
+    }
+    assert tuple(expected) == figure_names(["sr"])
+    np.testing.assert_allclose(found.figures, np.array(list(expected.values())).T, rtol=1e-5, atol=1e-6)
+    assert targets_among(found, np.array([2], np.int32)).tolist() == [2]
+
+
+def test_the_best_candidates_are_ranked_and_equal_ones_by_item():
+    items, scores = np.zeros((2, 3), np.int32), np.zeros((2, 3), np.float32)
+    values = np.array([0.1, 0.4, 0.4, 0.1, 1.0], np.float32)
+    found = best_candidates(np.array([0, 4, 5]), np.array([8, 7, 2, 1, 5], np.int32), values, items, scores)
+    assert (found.tolist(), items.tolist()) == ([3, 1], [[2, 7, 1], [5, 0, 0]])
+
+
+def random_candidates(n: int, size: int) -> Candidates:
+    """Nearness 0, −1, −2, … in each prefix, and three figures at random."""
+    rng = np.random.default_rng(0)
+    figures = rng.standard_normal((n * size, 4)).astype(np.float32)
+    figures[:, 0] = np.tile(-np.arange(size), n)
+    offsets = np.arange(0, n * size + 1, size)
+    return Candidates(offsets, np.tile(np.arange(1, size + 1), n).astype(np.int32), figures)
+
+
+def test_calibration_begins_with_the_order_by_distance():
+    found = random_candidates(50, 8)
+    model = fit_calibration(found, np.full(50, 7), hidden=4, steps=1)
+    probabilities = model.probabilities(found).reshape(50, 8)
+    assert (np.diff(probabilities, axis=1) < 0).all()
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
+    expected = np.exp(-np.arange(8)) / np.exp(-np.arange(8)).sum()
+    np.testing.assert_allclose(probabilities[0], expected, rtol=0.01)
+
+
+def test_calibration_without_any_next_item_is_the_order_by_distance():
+    found = random_candidates(5, 8)
+    model = fit_calibration(found, np.full(5, -1), hidden=4, steps=3)
+    assert (np.diff(model.probabilities(found).reshape(5, 8), axis=1) < 0).all()
+
+
+def by(column: int, n_figures: int = 2) -> Calibration:
+    """Probabilities that rise with one figure."""
+    zeros = np.zeros(n_figures, np.float32)
+    linear = zeros.copy()
+    linear[column] = 1.0
+    one = np.zeros(1, np.float32)
+    return Calibration(zeros, zeros + 1, linear, np.zeros((1, n_figures), np.float32), one, one)
+
+
+def two_each(n: int) -> Candidates:
+    """Two candidates of each prefix: the first is nearer, the second has the votes."""
+    figures: ScoreArray = np.tile(np.array([[0, 0], [-1, 5]], np.float32), (n, 1))
+    return Candidates(np.arange(0, 2 * n + 1, 2), np.tile([1, 2], n).astype(np.int32), figures)
+
+
+@pytest.mark.parametrize(("right", "expected"), [(90, True), (55, False), (10, False)])
+def test_votes_must_be_right_significantly_more_often(right: int, expected: bool):
+    # Gains of 1/2 and −1/2: 40 against 2.33 · 3 for 90 of 100, 5 against 2.33 · 4.97 for 55 of 100.
+    places = (np.arange(100) < right).astype(np.int64)
+    assert significantly_better((by(1), by(1)), two_each(100), places, np.arange(100)) is expected
+
+
+def test_each_half_is_judged_by_the_weights_of_the_other():
+    even = np.arange(100) % 2 == 0
+    places = even.astype(np.int64)  # votes are right in even sessions alone
+    assert significantly_better((by(0), by(1)), two_each(100), places, np.arange(100))
+    assert not significantly_better((by(1), by(0)), two_each(100), places, np.arange(100))
+
+
+def test_prefixes_of_one_session_are_no_independent_proof():
+    places = (np.arange(100) < 62).astype(np.int64)
+    each, two = np.arange(100), np.where(np.arange(100) < 62, 0, 1)
+    assert significantly_better((by(1), by(1)), two_each(100), places, each)
+    assert not significantly_better((by(1), by(1)), two_each(100), places, two)
+
+
+def test_more_hits_at_worse_ranks_are_not_better():
+    # Of 22 candidates the next one is nearest 30 times and 21st 70 times; by votes it is always 20th:
+    # 70 hits more, and a sum of reciprocal ranks lower by 30 · 0.95 − 70 · 0.05 = 25.
+    first = np.arange(100) < 30
+    places = np.where(first, 0, 20)
+    figures = np.zeros((100, 22, 2), np.float32)
+    figures[:, :, 0] = -np.arange(22)
+    figures[:, 1:20, 1] = 4.0
+    figures[~first, 20, 1] = 2.0
+    figures[first, 0, 1] = 2.0
+    found = Candidates(np.arange(0, 2201, 22), np.tile(np.arange(1, 23), 100).astype(np.int32), figures.reshape(-1, 2))
+    ranks = reciprocal_ranks(by(1).probabilities(found).astype(np.float64), found, places)
+    assert ranks.tolist() == [1 / 20] * 100
+    assert not significantly_better((by(1), by(1)), found, places, np.arange(100))
+
+
+def test_reciprocal_ranks_end_at_twenty():
+    scores = -np.arange(25.0)
+    found = Candidates(np.array([0, 25]), np.arange(1, 26).astype(np.int32), np.zeros((25, 1), np.float32))
+    ranks = [float(reciprocal_ranks(scores, found, np.array([place]))[0]) for place in (0, 19, 20, -1)]
+    assert ranks == [1.0, 1 / 20, 0.0, 0.0]
