@@ -150,7 +150,7 @@ def test_logs_that_cannot_be_used_give_one_line(nearnext: Command, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["--methods", "pop,magic"], "unknown method 'magic'; known: pop"),
+        (["--methods", "pop,magic"], "unknown method 'magic'; known: metric"),
         (["--split", "random"], "unknown split 'random'; expected last:FRACTION"),
         (["--split", "last:2"], "between 0 and 1"),
         (["--split", "days:400"], "ask for fewer days"),

@@ -67,13 +67,13 @@ def same_lists(one: Metric, other: Metric) -> bool:
 @pytest.fixture
 def adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Votes are heard, whatever they bring: tiny logs prove nothing."""
-    monkeypatch.setattr(module, "significantly_better", lambda *_: True)
+    monkeypatch.setattr(module, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
 
 
 @pytest.fixture(scope="module")
 def voted() -> Metric:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "significantly_better", lambda *_: True)
+        patched.setattr(module, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
         return tiny().fit(LOG)
 
 
@@ -428,7 +428,7 @@ def test_calibration_begins_with_the_order_by_distance():
     assert (np.diff(probabilities, axis=1) < 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
     expected = np.exp(-np.arange(8)) / np.exp(-np.arange(8)).sum()
-    np.testing.assert_allclose(probabilities[0], expected, rtol=0.01)
+    np.testing.assert_allclose(probabilities[0], expected, rtol=0.02)
 
 
 def test_calibration_without_any_next_item_is_the_order_by_distance():

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,7 @@ def test_a_finished_run_gives_its_weights_again_and_refuses_other_options(tmp_pa
 @pytest.mark.parametrize("option", ["learning_rate", "encoder_rate"])
 def test_training_that_leaves_all_bounds_stops_and_says_what_to_do(option: str):
     with pytest.raises(ConfigError, match=r"no longer .* in epoch 1; lower learning_rate"):
-        run(config=NextItemTraining(epochs=1, **{option: 1e30}))
+        run(config=replace(NextItemTraining(epochs=1), **{option: 1e30}))
 
 
 def test_a_loss_that_is_no_number_stops_training(monkeypatch: pytest.MonkeyPatch):

@@ -134,7 +134,7 @@ class _Windows:
             pool = pool[np.argsort(self.lengths[pool], kind="stable")]
             batches.extend(pool[at : at + size] for at in range(0, len(pool), size))
         for place in rng.permutation(len(batches)):
-            rows = batches[place]
+            rows = batches[int(place)]
             steps = np.arange(int(self.lengths[rows].max()))
             real = steps < self.lengths[rows, None]
             clicks = np.zeros(real.shape, dtype=np.int64)

@@ -21,7 +21,7 @@ from nearnext.model.threads import one_thread
 from nearnext.progress import track
 from nearnext.recommenders.base import State
 from nearnext.recommenders.flagship.candidates import Candidates
-from nearnext.types import Int64Array, ScoreArray
+from nearnext.types import FloatArray, Int64Array, ScoreArray
 
 __all__ = ["Calibration", "fit_calibration"]
 
@@ -132,9 +132,10 @@ class _Scores(nn.Module):
 def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
     if not len(figures):
         return np.zeros(figures.shape[1], np.float32), np.zeros(figures.shape[1], np.float32)
-    mean, deviation = figures.mean(axis=0, dtype=np.float64), figures.std(axis=0, dtype=np.float64)
+    mean: FloatArray = np.asarray(figures.mean(axis=0, dtype=np.float64))
+    deviation: FloatArray = np.asarray(figures.std(axis=0, dtype=np.float64))
     # A figure that never varies says nothing: it stays 0.
-    scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)  # noqa: PLR2004
+    scale: FloatArray = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)  # noqa: PLR2004
     return mean.astype(np.float32), scale.astype(np.float32)
 
 

@@ -356,10 +356,6 @@ class Metric(EmbeddedRecommender):
         if self.proposals is not None:
             self.proposals = replace(self.proposals, index=index)
 
-    def _end_of_training(self) -> int:
-        voters = [] if self.proposals is None else [*self.proposals.voters.values()]
-        return max((voter.asked_at(None) for voter in voters), default=0)
-
     def _state(self) -> State:
         state = super()._state()
         if self.calibration is not None and self.proposals is not None:
