@@ -1,7 +1,7 @@
 """Tuning: the first trial, budgets, what becomes of trials, and that nothing of the test part is looked at."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -231,7 +231,10 @@ def test_one_good_epoch_is_enough_to_go_on(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_trials_that_spend_the_budget_are_given_up_between_epochs_but_for_the_first(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Tuning, "left", lambda self, trials: -1.0 if trials else math.inf)  # pyright: ignore[reportUnknownLambdaType]  # noqa: ARG005
+    def overspent(self: Tuning, trials: Sequence[Trial]) -> float:  # noqa: ARG001
+        return -1.0 if trials else math.inf
+
+    monkeypatch.setattr(Tuning, "left", overspent)
     options = {"epochs": 3, "layers": [4], "n_sample": 8}
     result = tune(LOG, "gru4rec", Tuning(trials=3, metric="MRR@5"), options=options, held=["epochs", "layers"])
     assert [trial["state"] for trial in result["trials"]] == ["complete", "pruned", "pruned"]

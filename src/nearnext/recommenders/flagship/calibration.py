@@ -131,7 +131,7 @@ class _Scores(nn.Module):
 
 def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
     if not len(figures):
-        return np.zeros(figures.shape[1], np.float32), np.zeros(figures.shape[1], np.float32)
+        return np.zeros_like(figures[:0].sum(axis=0)), np.zeros_like(figures[:0].sum(axis=0))
     mean: FloatArray = np.asarray(figures.mean(axis=0, dtype=np.float64))
     deviation: FloatArray = np.asarray(figures.std(axis=0, dtype=np.float64))
     # A figure that never varies says nothing: it stays 0.
