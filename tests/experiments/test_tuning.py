@@ -239,6 +239,8 @@ def test_trials_that_spend_the_budget_are_given_up_between_epochs_but_for_the_fi
     result = tune(LOG, "gru4rec", Tuning(trials=3, metric="MRR@5"), options=options, held=["epochs", "layers"])
     assert [trial["state"] for trial in result["trials"]] == ["complete", "pruned", "pruned"]
     assert result["trials"][1]["reason"] == "after epoch 1 the budget was spent"
+    once = tune(LOG, "gru4rec", Tuning(trials=2, metric="MRR@5"), options={**options, "epochs": 1}, held=["epochs"])
+    assert [trial["state"] for trial in once["trials"]] == ["complete", "complete"]
 
 
 def test_what_is_left_of_a_minute_after_forty_seconds():

@@ -85,6 +85,7 @@ class Bench:
         """
         begin = time.perf_counter()
         epochs: list[float] = []
+        last_epoch = math.inf
 
         def watch(figures: Mapping[str, float]) -> None:
             figure = self.metric.of_epoch(figures)
@@ -92,7 +93,7 @@ class Bench:
                 epochs.append(figure)
                 if hopeless(len(epochs) - 1, figure):
                     raise _GivenUpError(f"after epoch {len(epochs)} below the median of the trials before")
-            if time.perf_counter() - begin > seconds:
+            if time.perf_counter() - begin > seconds and figures["epoch"] < last_epoch:
                 raise _GivenUpError(f"after epoch {figures['epoch']:.0f} the budget was spent")
 
         def ended(state: State, **outcome: Any) -> Trial:
@@ -100,7 +101,9 @@ class Bench:
             return Trial(number, dict(options), state, epochs=tuple(epochs), seconds=spent, **outcome)
 
         try:
-            values = self._measure(make(options), watch)
+            recommender = make(options)
+            last_epoch = recommender.params().get("epochs") or math.inf
+            values = self._measure(recommender, watch)
         except _GivenUpError as error:
             return ended("pruned", reason=str(error))
         except ArithmeticError as error:
