@@ -1,6 +1,7 @@
 """What all tests share: where the real logs are, and a way to call the command line in this process."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,3 +48,10 @@ def real_logs() -> Path:
     if not folder:
         pytest.skip("needs real click logs: set NEARNEXT_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """Ctrl-C interrupts: a shell that starts the tests in the background has it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
