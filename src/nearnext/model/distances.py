@@ -15,12 +15,15 @@ Deviation: ŷ is 1 − d in §3 and d in §4; here a distance is always d, and w
 
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
 import torch
+from numba import njit
 from torch import Tensor
 
 from nearnext.options import require_known
+from nearnext.types import ScoreArray
 
-__all__ = ["DISTANCES", "DistanceName", "all_pairs", "l2_normalised", "pairwise", "to_sets"]
+__all__ = ["DISTANCES", "DistanceName", "all_pairs", "l2_normalised", "normalise_rows", "pairwise", "to_sets"]
 
 DistanceName = Literal["cosine", "euclidean", "squared_euclidean"]
 """Name of a distance."""
@@ -60,6 +63,24 @@ def l2_normalised(vectors: Tensor) -> Tensor:
     """
     wide = vectors.to(torch.promote_types(vectors.dtype, torch.float32))
     return cast("Any", _Normalise).apply(wide)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def normalise_rows(vectors: ScoreArray, units: ScoreArray) -> None:
+    """What `l2_normalised` gives, of an array, written into another or the same one: [B, D].
+
+    >>> vectors = np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)
+    >>> normalise_rows(vectors, vectors)
+    >>> vectors.round(6).tolist()
+    [[0.6..., 0.8...], [0.0, 0.0]]
+    """
+    for row in range(len(vectors)):
+        squared = np.float32(0.0)
+        for place in range(vectors.shape[1]):
+            squared += vectors[row, place] * vectors[row, place]
+        scale = np.float32(1.0) / np.sqrt(squared) if squared > _SHORTEST**2 else np.float32(1.0)
+        for place in range(vectors.shape[1]):
+            units[row, place] = vectors[row, place] * scale
 
 
 def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine") -> Tensor:

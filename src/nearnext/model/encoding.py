@@ -2,7 +2,7 @@
 
 An embedding must not depend on the company in which it is computed, to the last bit. Matrix products and convolutions
 give that only for inputs of one shape: prefixes of one length are therefore encoded together, in blocks of a fixed
-number of rows, on one thread.
+number of rows, on one thread; encoders that have a compiled form take one session after the other.
 """
 
 from itertools import pairwise
@@ -17,7 +17,7 @@ from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["item_vectors", "last_known_clicks", "session_vectors"]
+__all__ = ["SessionEncoding", "item_vectors", "last_known_clicks", "session_vectors"]
 
 BLOCK_ROWS = 32
 """Sessions encoded together: many enough for matrix products, few enough for the answer to a single session."""
@@ -46,17 +46,47 @@ def item_vectors(network: SessionItemNetwork, indices: IndexArray | None = None)
     return torch.cat(blocks).numpy()
 
 
+class SessionEncoding:
+    """Session embeddings φ(s) of a network as it is now, for prefixes in any number.
+
+    Args:
+        network: the network, in evaluation mode.
+        trained: which item indices to know, by default all from 1 on: [I + 1].
+
+    >>> from nearnext.model.encoders import MaxPool
+    >>> from nearnext.model.items import ItemTower
+    >>> encode = SessionEncoding(SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4)))
+    >>> encode(Prefixes.of([np.array([2], np.int32)]))[0].shape
+    (1, 4)
+    """
+
+    def __init__(self, network: SessionItemNetwork, trained: BoolArray | None = None) -> None:
+        self._network = network
+        self._trained = np.arange(network.n_items + 1) > 0 if trained is None else trained
+        self._compiled = network.compiled()
+
+    def __call__(self, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
+        """Session embeddings and how many clicks of each prefix were encoded: [B, D], [B].
+
+        A prefix without known clicks has a zero vector.
+
+        Args:
+            prefixes: item indices of the network's vocabulary: [B].
+        """
+        network = self._network
+        clicks, known = last_known_clicks(prefixes, network.n_items, network.max_length, self._trained)
+        vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
+        if self._compiled is not None:
+            self._compiled(clicks, known, vectors)
+        else:
+            _encode_blocks(network, clicks, known, vectors)
+        return vectors, known
+
+
 def session_vectors(
     network: SessionItemNetwork, prefixes: Prefixes, trained: BoolArray | None = None
 ) -> tuple[ScoreArray, IndexArray]:
-    """Session embeddings φ(s) and how many clicks of each prefix were encoded: [B, D], [B].
-
-    A prefix without known clicks has a zero vector. The network should be in evaluation mode.
-
-    Args:
-        network: the network.
-        prefixes: item indices of its vocabulary: [B].
-        trained: which item indices to know, by default all from 1 on: [I + 1].
+    """Session embeddings φ(s) as `SessionEncoding` gives them, for a single call: [B, D], [B].
 
     >>> from nearnext.model.encoders import MaxPool
     >>> from nearnext.model.items import ItemTower
@@ -66,9 +96,12 @@ def session_vectors(
     >>> vectors.shape, known.tolist()
     ((2, 4), [2, 0])
     """
+    return SessionEncoding(network, trained)(prefixes)
+
+
+def _encode_blocks(network: SessionItemNetwork, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
+    """Embeddings by the network itself, prefixes of one length together, written into ``vectors``."""
     device = network.item_embedding.weight.device
-    clicks, known = last_known_clicks(prefixes, network.n_items, network.max_length, trained)
-    vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
     by_length = np.argsort(known, kind="stable")
     first = np.searchsorted(known[by_length], np.arange(1, network.max_length + 2))
     with torch.inference_mode(), one_thread():
@@ -78,7 +111,6 @@ def session_vectors(
                 block = np.resize(clicks[rows, :length], (BLOCK_ROWS, length))
                 encoded = network.encode_clicks(as_tensor(block).to(device, torch.int64))
                 vectors[rows] = encoded.cpu().numpy()[: len(rows)]
-    return vectors, known
 
 
 def last_known_clicks(

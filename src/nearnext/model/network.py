@@ -5,14 +5,17 @@ Deviation: a long session is its last clicks in training and prediction alike, w
 first ones; and the item tower is trained, whose weights never reach the optimiser there.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from nearnext.errors import ConfigError, DataError
-from nearnext.model.distances import DISTANCES, DistanceName, l2_normalised
+from nearnext.model.distances import DISTANCES, DistanceName, l2_normalised, normalise_rows
 from nearnext.model.encoders.base import EncoderConfig
 from nearnext.model.items import ItemTower
 from nearnext.options import require_at_least, require_known
+from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["SessionItemNetwork"]
 
@@ -108,6 +111,24 @@ class SessionItemNetwork(nn.Module):
         """
         table = self.item_embedding if self.click_embedding is None else self.click_embedding
         return self._placed(self.session_encoder(table(clicks), clicks > 0))
+
+    def compiled(self) -> Callable[[IndexArray, IndexArray, ScoreArray], None] | None:
+        """What `encode_clicks` gives, as the weights are now, for arrays, where the session encoder has such a form.
+
+        It takes known item indices [B, L], how many of them there are [B], and writes embeddings [B, D].
+        """
+        encode = self.session_encoder.compiled() if self.item_embedding.weight.device.type == "cpu" else None
+        if encode is None:
+            return None
+        shared = self.item_embedding if self.click_embedding is None else self.click_embedding
+        table = shared.weight.detach().numpy()
+
+        def encode_clicks(clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
+            encode(table, clicks, known, vectors)
+            if self.distance == "cosine":
+                normalise_rows(vectors, vectors)
+
+        return encode_clicks
 
     def encode_items(self, indices: Tensor | None = None) -> Tensor:
         """Item embeddings ω(i): [...] → [..., D], of length 1 for the cosine distance.

@@ -222,17 +222,22 @@ class Recommender(ABC):
                     done.result()
         return Ranking(items, scores, own)
 
-    def ranker(self) -> RankChunk:
+    def ranker(self, *, fill: bool = True) -> RankChunk:
         """What ranks chunks of prefixes for one thread, as `rank` does; its scratch memory lasts from call to call.
 
         It takes prefixes, a request, and arrays of zeros [B, k] that receive item indices and scores, and returns each
         list's own length: [B]. Whoever ranks one prefix after another saves the memory that each `rank` sets up.
+
+        Args:
+            fill: complete short lists from popularity; otherwise they end with zeros.
 
         Raises:
             ConfigError: not fitted yet.
         """
         self._check(1)
         rank_own = self._ranker()
+        if not fill:
+            return rank_own
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
             own = rank_own(prefixes, request, items, scores)

@@ -68,6 +68,7 @@ class Scratch(NamedTuple):
         scores: votes for each item: [I + 1].
         candidates: items with votes: [I + 1].
         listed: number of the prefix whose candidates last contained the item: [I + 1].
+        gap_weights: exp(−gap / λ) of gaps 0, 1, ... up to the longest session; empty where gaps do not count.
     """
 
     similarities: FloatArray
@@ -81,11 +82,13 @@ class Scratch(NamedTuple):
     scores: FloatArray
     candidates: IndexArray
     listed: Int64Array
+    gap_weights: FloatArray
 
 
-def make_scratch(index: SessionIndex) -> Scratch:
-    """Scratch memory for one thread that ranks with this index."""
+def make_scratch(index: SessionIndex, votes: Votes) -> Scratch:
+    """Scratch memory for one thread that ranks with this index and these options."""
     n_sessions, n_indices = len(index.ends), len(index.item_offsets) - 1
+    n_gaps = int(index.last_positions.max(initial=0)) + 1 if votes.gap_scale > 0 else 0
     return Scratch(
         similarities=np.zeros(n_sessions),
         overlap=np.zeros(n_sessions, dtype=np.int32),
@@ -98,6 +101,7 @@ def make_scratch(index: SessionIndex) -> Scratch:
         scores=np.zeros(n_indices),
         candidates=np.zeros(n_indices, dtype=np.int32),
         listed=np.zeros(n_indices, dtype=np.int64),
+        gap_weights=np.exp(-np.arange(n_gaps) / (votes.gap_scale or 1.0)),
     )
 
 
@@ -291,19 +295,26 @@ def _vote(
     votes: Votes,
     current: Current,
     n_neighbours: int,
+    n_steps: int,
     admissible: BoolArray,
     skip_seen: bool,
     scratch: Scratch,
 ) -> int:
-    """Votes of the neighbours at the front of ``touched`` for their items; returns how many items have votes."""
+    """Votes of the neighbours at the front of ``touched`` for their items; returns how many items have votes.
+
+    ``n_steps`` is the number of clicks of the prefix.
+    """
     n_candidates = 0
+    step_weights = np.empty(n_steps + 1)
+    for step in range(1, n_steps + 1):
+        step_weights[step] = (
+            math.exp((1 - step) / votes.score_scale) if votes.score_scale > 0 else step_weight(votes.score_decay, step)
+        )
     for position in range(n_neighbours):
         session = int(scratch.touched[position])
         step = int(scratch.nearest_step[session])
         vote = scratch.similarities[session]
-        vote *= (
-            math.exp((1 - step) / votes.score_scale) if votes.score_scale > 0 else step_weight(votes.score_decay, step)
-        )
+        vote *= step_weights[step]
         anchor = _anchor(index, session, current.mark, scratch) if votes.gap_scale > 0 else 0
         for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
             item = index.session_items[place]
@@ -311,7 +322,7 @@ def _vote(
                 continue
             score = vote * index.item_weights[item]
             if votes.gap_scale > 0:
-                score *= math.exp(-abs(index.last_positions[place] - anchor) / votes.gap_scale)
+                score *= scratch.gap_weights[abs(index.last_positions[place] - anchor)]
             if scratch.listed[item] != current.mark:
                 scratch.listed[item] = current.mark
                 scratch.scores[item] = 0.0
@@ -364,7 +375,7 @@ def rank_by_neighbours(
         kept = _weigh(index, votes, current, kept, scratch)
         kept = _nearest(votes, kept, scratch)
         skip_seen = exclude_seen or not votes.remind
-        n_candidates = _vote(index, votes, current, kept, admissible, skip_seen, scratch)
+        n_candidates = _vote(index, votes, current, kept, ends[row] - begin, admissible, skip_seen, scratch)
         own[row] = keep_best(scratch.candidates, n_candidates, scratch.scores, items[row], scores[row])
         for position in range(n_met):
             scratch.similarities[scratch.met[position]] = 0

@@ -72,8 +72,9 @@ class SessionNeighbours(Recommender):
         >>> sknn.neighbours(sknn.vocabulary.encode(["d"]))[0].tolist()
         [0]
         """
-        scratch = make_scratch(self.index)
-        numbers, similarities = nearest_sessions(self.index, self._votes(), clicks, self._end_of_training(), scratch)
+        votes = self._votes()
+        scratch = make_scratch(self.index, votes)
+        numbers, similarities = nearest_sessions(self.index, votes, clicks, self._end_of_training(), scratch)
         order = np.lexsort((numbers, -similarities.astype(np.float32)))
         return numbers[order], similarities[order]
 
@@ -96,7 +97,8 @@ class SessionNeighbours(Recommender):
         return int(self.index.ends[0])
 
     def _ranker(self) -> RankChunk:
-        index, votes, scratch = self.index, self._votes(), make_scratch(self.index)
+        index, votes = self.index, self._votes()
+        scratch = make_scratch(index, votes)
         served = 0
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:

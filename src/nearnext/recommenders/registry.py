@@ -66,13 +66,15 @@ def option_names(name: str) -> list[str]:
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Recommender:
-    """An unfitted recommender; option values may be text, which is read by the option's type (several: 32,16).
+    """An unfitted recommender; option values may be text, read by the option's type: several as 32,16, none as "".
 
     Raises:
         ConfigError: unknown method or option, or a value that the option cannot take.
 
     >>> make_recommender("vsknn", {"k": "500"}).params()["k"]
     500
+    >>> make_recommender("metric", {"voters": ""}).params()["voters"]
+    []
     """
     key = canonical_name(name)
     if is_metric_name(key):
@@ -89,11 +91,16 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Rec
             raise ConfigError(f"{method.name} has no option '{option}'; known: {', '.join(known) or 'none'}")
         several = isinstance(value, str) and get_origin(types[option]) is tuple
         try:
-            checked[option] = TypeAdapter(types[option]).validate_python(value.split(",") if several else value)
+            checked[option] = TypeAdapter(types[option]).validate_python(_parts(value) if several else value)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise ConfigError(f"{method.name}: {option} cannot be {value!r}: {reason}") from error
     return method(**checked)
+
+
+def _parts(text: str) -> list[str]:
+    """Values separated by commas; an empty text has none."""
+    return [part.strip() for part in text.split(",")] if text.strip() else []
 
 
 def _method(key: str) -> type[Recommender]:

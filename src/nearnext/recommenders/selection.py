@@ -74,8 +74,10 @@ def fill_from_popularity(
         ends: one past the last click of each prefix: [B].
         exclude_seen: leave out what the prefix contains.
     """
-    taken = np.zeros(len(admissible), dtype=np.int64)
     n_lists, k = items.shape
+    if (own >= k).all():
+        return
+    taken = np.zeros(len(admissible), dtype=np.int64)
     for row in range(n_lists):
         filled = own[row]
         if filled == k:

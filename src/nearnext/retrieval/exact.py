@@ -100,39 +100,40 @@ class ExactIndex:
             ConfigError: k below 1, or shapes that do not fit the index.
         """
         self.check(queries, k, admissible, seen)
-        if admissible is not None and np.count_nonzero(admissible) * FEW < self.n_items:
+        n_listed = self.n_items if admissible is None else int(np.count_nonzero(admissible[1:]))
+        if admissible is not None and n_listed * FEW < self.n_items:
             return self._search_among(np.flatnonzero(admissible[1:]), queries, k, seen)
-        listed = np.ones(self.n_items + 1, dtype=np.bool_) if admissible is None else admissible
-        clicks = Prefixes.of([np.zeros(0, np.int32)] * len(queries)) if seen is None else seen
         found = _no_neighbours(len(queries), k)
         n_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES // (4 * self.n_items)))
         block = np.empty((min(n_rows, len(queries)), self.n_items), dtype=np.float32)
-        # Half the squared length turns the order of inner products into that of Euclidean distances.
-        lengths = np.zeros(0, np.float32) if self._kind == COSINE else (self._squares / 2).astype(np.float32)
-        marked = np.zeros(self.n_items + 1, dtype=np.int64)
+        shift = self._shift(None if n_listed == self.n_items else admissible)
         for begin in range(0, len(queries), n_rows):
             rows = slice(begin, min(begin + n_rows, len(queries)))
             proposed = block[: rows.stop - begin]
             rounding = self._propose(queries[rows], proposed)
-            if len(lengths):
-                proposed -= lengths
+            if shift is not None:
+                proposed += shift
+            if seen is not None:
+                _strike_out(seen.items, seen.starts[rows], seen.ends[rows], proposed)
             _select(
                 proposed,
                 queries[rows],
                 self._vectors,
                 self._kind,
                 rounding,
-                listed,
-                marked,
-                begin,
-                clicks.items,
-                clicks.starts[rows],
-                clicks.ends[rows],
                 found.items[rows],
                 found.scores[rows],
                 found.found[rows],
             )
         return found
+
+    def _shift(self, admissible: BoolArray | None) -> ScoreArray | None:
+        """What turns inner products into the order of the distance, with −∞ for what may not be listed: [I]."""
+        # Half the squared length turns the order of inner products into that of Euclidean distances.
+        shift = None if self._kind == COSINE else (self._squares / -2).astype(np.float32)
+        if admissible is None:
+            return shift
+        return np.where(admissible[1:], np.float32(0.0) if shift is None else shift, np.float32(-np.inf))
 
     def _search_among(self, rows: Int64Array, queries: ScoreArray, k: int, seen: Prefixes | None) -> Neighbours:
         """The search through a few rows alone, which changes no bit of the lists: a score is of its item alone."""
@@ -230,63 +231,66 @@ def _best_of(
 
 
 @njit(cache=True, nogil=True)
+def _strike_out(clicks: IndexArray, starts: Int64Array, ends: Int64Array, proposed: ScoreArray) -> None:
+    """−∞ for the items of each row's own clicks."""
+    for row in range(len(starts)):
+        for position in range(starts[row], ends[row]):
+            if clicks[position] > 0:
+                proposed[row, clicks[position] - 1] = -np.inf
+
+
+@njit(cache=True, nogil=True)
 def _select(
     proposed: ScoreArray,
     queries: ScoreArray,
     vectors: ScoreArray,
     kind: int,
     rounding: FloatArray,
-    admissible: BoolArray,
-    marked: Int64Array,
-    first_row: int,
-    clicks: IndexArray,
-    starts: Int64Array,
-    ends: Int64Array,
     items: IndexArray,
     scores: ScoreArray,
     found: IndexArray,
 ) -> None:
-    """The best k of each row by exact score, equal ones by item index, written into the last three arrays."""
+    """The best k of each row by exact score, equal ones by item index, written into the last three arrays.
+
+    What may not be listed is proposed with −∞.
+    """
+    highest = np.empty(-(-proposed.shape[1] // CHUNK), dtype=np.float32)
     for row in range(len(proposed)):
-        mark = first_row + row + 1
-        for position in range(starts[row], ends[row]):
-            marked[clicks[position]] = mark
         values = proposed[row]
-        least = np.float32(_kth_best(values, admissible, marked, mark, items.shape[1]) - 2.0 * rounding[row])
-        for begin in range(0, len(values), CHUNK):
-            end = min(begin + CHUNK, len(values))
-            if _count_from(values, begin, end, least) == 0:
+        for chunk in range(len(highest)):
+            highest[chunk] = _highest(values[chunk * CHUNK : (chunk + 1) * CHUNK])
+        least = np.float32(_kth_best(values, highest, items.shape[1]) - 2.0 * rounding[row])
+        for chunk in range(len(highest)):
+            if highest[chunk] < least:
                 continue
-            for place in range(begin, end):
-                if values[place] >= least and admissible[place + 1] and marked[place + 1] != mark:
+            for place in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(values))):
+                if values[place] >= least and values[place] > -np.inf:
                     score = _score(queries[row], vectors[place], kind)
                     found[row] = insert_ranked(place + 1, score, found[row], items[row], scores[row])
 
 
-@njit(cache=True, nogil=True)
-def _count_from(values: ScoreArray, begin: int, end: int, least: np.float32) -> int:
-    count = 0
-    for place in range(begin, end):
-        count += values[place] >= least
-    return count
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+def _highest(values: ScoreArray) -> np.float32:
+    highest = values[0]
+    for place in range(1, len(values)):
+        highest = max(highest, values[place])
+    return highest
 
 
 @njit(cache=True, nogil=True)
-def _kth_best(values: ScoreArray, admissible: BoolArray, marked: Int64Array, mark: int, k: int) -> np.float32:
-    """The k-th largest value of the items that may be listed, −∞ if there are fewer."""
-    best = np.full(k, -np.inf, dtype=np.float32)
-    for begin in range(0, len(values), CHUNK):
-        end = min(begin + CHUNK, len(values))
-        if _count_from(values, begin, end, best[k - 1]) == 0:
+def _kth_best(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
+    """The k-th largest value above −∞, −∞ if there are fewer; ``highest`` has the largest of each chunk."""
+    # As many values as there are chunks with a larger one are larger: what lies below cannot be the k-th.
+    bound = np.partition(highest, len(highest) - k)[len(highest) - k] if len(highest) > k else np.float32(-np.inf)
+    kept, n_kept = np.empty(len(values), dtype=np.float32), 0
+    for chunk in range(len(highest)):
+        if highest[chunk] < bound:
             continue
-        for place in range(begin, end):
-            if values[place] > best[k - 1] and admissible[place + 1] and marked[place + 1] != mark:
-                slot = k - 1
-                while slot > 0 and best[slot - 1] < values[place]:
-                    best[slot] = best[slot - 1]
-                    slot -= 1
-                best[slot] = values[place]
-    return best[k - 1]
+        for place in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(values))):
+            if values[place] >= bound and values[place] > -np.inf:
+                kept[n_kept] = values[place]
+                n_kept += 1
+    return np.partition(kept[:n_kept], n_kept - k)[n_kept - k] if n_kept >= k else np.float32(-np.inf)
 
 
 @njit(cache=True, nogil=True)

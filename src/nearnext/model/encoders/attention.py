@@ -11,13 +11,16 @@ References: Liu et al., STAMP, KDD 2018 (additive attention with the last click 
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nearnext.model.distances import l2_normalised
-from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.base import CompiledEncoder, SessionEncoder
+from nearnext.model.encoders.compiled_attention import AttentionWeights, encode_by_attention
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.options import require_at_least, require_dropout, require_same_dim, require_switch
+from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["Attention", "AttentionEncoder"]
 
@@ -100,6 +103,28 @@ class AttentionEncoder(SessionEncoder):
         distance = (steps[:, None] - steps).clamp_min(0)
         return self._read(placed, placed, distance[None], mask[:, None] & (steps[:, None] >= steps))
 
+    def compiled(self) -> CompiledEncoder:
+        """The encoder as it is now, without dropout, for arrays."""
+        with torch.no_grad():
+            place = self.place(self.position * self.scale)
+            correction = None if self.correction is None else _array(self.correction.weight.T)
+            weights = AttentionWeights(
+                last=_array(self.last.weight.T * self.scale),
+                last_bias=_array(self.last.bias),
+                click=_array(self.click.weight.T * self.scale),
+                place=_array(place),
+                energy=_array(self.energy.weight[0]),
+                recency=_array(self.recency),
+                gate=_array(self.gate.weight * self.scale),
+                gate_bias=_array(self.gate.bias),
+                correction=np.zeros((0, place.shape[1]), np.float32) if correction is None else correction,
+            )
+
+        def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
+            encode_by_attention(weights, table, clicks, known, vectors)
+
+        return encode
+
     def _placed(self, clicks: Tensor, mask: Tensor) -> Tensor:
         return self.dropout(l2_normalised(zero_padding(clicks, mask)))
 
@@ -115,3 +140,7 @@ class AttentionEncoder(SessionEncoder):
         share = self.gate(both * self.scale).softmax(dim=-1)
         mixed = share[..., :1] * both[..., : last.shape[-1]] + share[..., 1:] * last
         return mixed if self.correction is None else mixed + self.correction(both)
+
+
+def _array(weight: Tensor) -> ScoreArray:
+    return np.array(weight.detach().cpu().numpy(), dtype=np.float32, order="C")

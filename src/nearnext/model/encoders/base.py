@@ -3,11 +3,18 @@
 Paper: §4.4. Shapes: B sessions, T clicks, D_in the dimension of a click's embedding, D that of the metric space.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from torch import Tensor, nn
 
-__all__ = ["EncoderConfig", "SessionEncoder"]
+from nearnext.types import IndexArray, ScoreArray
+
+__all__ = ["CompiledEncoder", "EncoderConfig", "SessionEncoder"]
+
+CompiledEncoder = Callable[[ScoreArray, IndexArray, IndexArray, ScoreArray], None]
+"""Writes session embeddings, not yet normalised, of known clicks: item embeddings [I + 1, D_in], clicks [B, L], how
+many of them count [B], and the embeddings that are written [B, D]."""
 
 
 class SessionEncoder(nn.Module):
@@ -31,6 +38,10 @@ class SessionEncoder(nn.Module):
             mask: true at real clicks, which come first in each row: [B, T].
         """
         raise NotImplementedError
+
+    def compiled(self) -> CompiledEncoder | None:
+        """The encoder as it is now for arrays, session by session, where it has such a form."""
+        return None
 
 
 class EncoderConfig(Protocol):

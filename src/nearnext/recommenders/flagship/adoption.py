@@ -10,7 +10,7 @@ __all__ = ["reciprocal_ranks", "significantly_better"]
 
 K = 20
 SURE = 2.326
-"""Standard errors of the mean that a gain must exceed: p < 0.01, one-sided."""
+"""Standard deviations that a gain must exceed: p < 0.01, one-sided."""
 
 
 def reciprocal_ranks(scores: FloatArray, candidates: Candidates, places: Int64Array) -> FloatArray:
@@ -36,8 +36,9 @@ def significantly_better(
 ) -> bool:
     """Whether calibrated lists beat those by distance alone, each half judged by the weights of the other.
 
-    The sum of hits among the first 20 and reciprocal ranks must be higher by more than 2.33 standard errors over
-    sessions, and neither of the two may be lower.
+    The sum of hits among the first 20 and reciprocal ranks must be higher by more than 2.33 standard deviations, and
+    neither of the two may be lower. The deviation is that of the sum if each session's gain had either sign with equal
+    chance: where fewer than six sessions change, no gain is large enough, however alike they are.
 
     Args:
         halves: fitted on the even and on the odd sessions.
@@ -53,5 +54,5 @@ def significantly_better(
     old = reciprocal_ranks(candidates.figures[:, 0].astype(np.float64), candidates, places)
     hits = (new > 0).astype(np.float64) - (old > 0)
     gain = np.bincount(sessions, weights=hits + new - old)
-    error = float(np.sqrt(np.square(gain - gain.mean()).sum()))
-    return bool(gain.sum() > SURE * error and hits.sum() >= 0 and (new - old).sum() >= 0)
+    deviation = float(np.sqrt(np.square(gain).sum()))
+    return bool(gain.sum() > SURE * deviation and hits.sum() >= 0 and (new - old).sum() >= 0)

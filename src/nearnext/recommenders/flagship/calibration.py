@@ -9,6 +9,7 @@ References: Luce, Individual Choice Behavior, 1959 (conditional logit); Cao et a
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from numba import njit
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.model.threads import one_thread
 from nearnext.progress import track
@@ -60,10 +62,15 @@ class Calibration:
         """How probable each candidate is as the next item, among those of its prefix: [C]."""
         result = np.empty(len(candidates.items), dtype=np.float32)
         _probabilities(
-            candidates.offsets, candidates.figures, self.mean, self.scale, self.linear, self.inner.T.copy(),
+            candidates.offsets, candidates.figures, self.mean, self.scale, self.linear, self._by_figure,
             self.inner_bias, self.outer, result,
         )  # fmt: skip
         return result
+
+    @cached_property
+    def _by_figure(self) -> ScoreArray:
+        """The inner weights with a row for each figure: [F, H]."""
+        return self.inner.T.copy()
 
     def state(self) -> State:
         """The weights by name, for an artifact."""
@@ -152,7 +159,7 @@ def _loss(
     return functional.cross_entropy(scores, as_tensor(places[rows]))
 
 
-@njit(cache=True, nogil=True, fastmath=False)
+@njit(cache=True, nogil=True)
 def _probabilities(
     offsets: Int64Array,
     figures: ScoreArray,
@@ -164,25 +171,32 @@ def _probabilities(
     outer: ScoreArray,
     result: ScoreArray,
 ) -> None:
-    """Term by term in one order, so that the company of a prefix changes no bit: inner is [F, H]."""
-    hidden = np.empty(len(inner_bias), dtype=np.float32)
+    """Candidate by candidate, so that the company of a prefix changes no bit: inner is [F, H]."""
+    hidden, standard = np.empty(len(inner_bias), dtype=np.float32), np.empty(len(mean), dtype=np.float32)
     for row in range(len(offsets) - 1):
         begin, end = offsets[row], offsets[row + 1]
         highest = -np.inf
         for place in range(begin, end):
-            hidden[:] = inner_bias
             score = np.float32(0.0)
-            for f in range(len(mean)):
-                value = (figures[place, f] - mean[f]) * scale[f]
-                score += linear[f] * value
-                for h in range(len(hidden)):
-                    hidden[h] += inner[f, h] * value
-            for h in range(len(hidden)):
-                score += outer[h] * hidden[h] / (np.float32(1.0) + np.exp(-hidden[h]))
-            result[place] = score
-            highest = max(highest, float(score))
+            for figure in range(len(mean)):
+                standard[figure] = (figures[place, figure] - mean[figure]) * scale[figure]
+                score += linear[figure] * standard[figure]
+            hidden[:] = inner_bias
+            add_product(standard, inner, hidden)
+            result[place] = score + _read_out(hidden, outer)
+            highest = max(highest, float(result[place]))
         total = 0.0
         for place in range(begin, end):
             total += np.exp(float(result[place]) - highest)
         for place in range(begin, end):
             result[place] = np.exp(float(result[place]) - highest) / total
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def _read_out(hidden: ScoreArray, outer: ScoreArray) -> np.float32:
+    """Sum of outer · silu(hidden); silu x = x / (1 + exp(−x)) = x (1 + tanh(x / 2)) / 2."""
+    total = np.float32(0.0)
+    for place in range(len(hidden)):
+        half = np.float32(0.5) * hidden[place]
+        total += outer[place] * (half + half * tanh(half))
+    return total

@@ -8,7 +8,7 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.model.encoding import session_vectors
+from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.recommenders.base import Recommender, Request
 from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect, vote
@@ -77,11 +77,12 @@ class Proposals:
 
     def proposer(self) -> Propose:
         """A function with scratch memory of its own, used by one thread."""
-        rankers = [voter.ranker() for voter in self.voters.values()]
+        rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
+        encode = SessionEncoding(self.network, self.trained)
 
         def propose(prefixes: Prefixes, request: Request) -> tuple[Candidates, IndexArray]:
             wanted = replace(request, k=max(self.most, request.k))
-            sessions, known = session_vectors(self.network, prefixes, self.trained)
+            sessions, known = encode(prefixes)
             found = self.index.search(
                 sessions,
                 wanted.k,

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import DataError
-from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
@@ -72,7 +72,7 @@ class EmbeddedRecommender(Recommender):
             index=index,
             located=self.trained,
             items=lambda indices: item_vectors(network, indices),
-            sessions=lambda prefixes: session_vectors(network, prefixes, self.trained),
+            sessions=SessionEncoding(network, self.trained),
         )
 
     def _serve(self, network: SessionItemNetwork) -> None:
@@ -110,12 +110,14 @@ class EmbeddedRecommender(Recommender):
 
     def _nearest(self) -> RankChunk:
         """Lists of the items nearest to the session."""
+        network, index = self.network, self.index
+        if network is None or index is None:
+            return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
+        encode = SessionEncoding(network, self.trained)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            if self.network is None or self.index is None:
-                return np.zeros(len(prefixes), dtype=np.int32)
-            vectors, known = session_vectors(self.network, prefixes, self.trained)
-            found = self.index.search(
+            vectors, known = encode(prefixes)
+            found = index.search(
                 vectors,
                 items.shape[1],
                 admissible=request.admissible & self.trained,

@@ -1,0 +1,53 @@
+"""Arithmetic for compiled code, in the form that processors do for many values at once.
+
+Sums may be taken in any order, but in the same one at every call: a result depends on nothing but its arguments.
+"""
+
+import numpy as np
+from numba import njit
+
+from nearnext.types import ScoreArray
+
+__all__ = ["add_product", "tanh"]
+
+FARTHEST = 9.0
+"""Beyond it tanh is ±1 in 32 bits."""
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def tanh(value: np.float32) -> np.float32:
+    """The hyperbolic tangent of a 32-bit number, off by 2e-7 at most.
+
+    Lambert's continued fraction gives tanh y = n / d at a quarter y of the value, and tanh 2y = 2 n d / (d² + n²) the
+    rest, so that one division is enough.
+
+    >>> [round(float(tanh(np.float32(value))), 6) for value in (-20.0, 0.0, 1.0)]
+    [-1.0, 0.0, 0.761594]
+    """
+    y = min(max(value, np.float32(-FARTHEST)), np.float32(FARTHEST)) * np.float32(0.25)
+    squared = y * y
+    n = y * (np.float32(945.0) + squared * (np.float32(105.0) + squared))
+    d = np.float32(945.0) + squared * (np.float32(420.0) + squared * np.float32(15.0))
+    n, d = np.float32(2.0) * n * d, d * d + n * n
+    return np.float32(2.0) * n * d / (d * d + n * n)
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> None:
+    """A vector times a matrix added to a total: [N], [N, M], [M]. Four rows at a time: fewer passes over the total.
+
+    >>> total = np.ones(2, np.float32)
+    >>> add_product(np.array([1, 2], np.float32), np.eye(2, dtype=np.float32), total)
+    >>> total.tolist()
+    [2.0, 3.0]
+    """
+    whole = len(matrix) // 4 * 4
+    for row in range(0, whole, 4):
+        a, b, c, d = vector[row], vector[row + 1], vector[row + 2], vector[row + 3]
+        for place in range(len(total)):
+            total[place] += (a * matrix[row, place] + b * matrix[row + 1, place]) + (
+                c * matrix[row + 2, place] + d * matrix[row + 3, place]
+            )
+    for row in range(whole, len(matrix)):
+        for place in range(len(total)):
+            total[place] += vector[row] * matrix[row, place]

@@ -1,0 +1,89 @@
+"""The compiled attention encoder gives what the network gives, whatever company a session is in."""
+
+import numpy as np
+import pytest
+import torch
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.model.arithmetic import add_product, tanh
+from nearnext.model.encoders.attention import Attention
+from nearnext.model.encoding import SessionEncoding, session_vectors
+from nearnext.model.items import ItemTower
+from nearnext.model.network import SessionItemNetwork
+from nearnext.model.tensors import own_randomness, seed_draws
+
+
+def network_of(dim: int, *, correction: bool, distance: str = "cosine", positions: int = 4) -> SessionItemNetwork:
+    """A network whose weights are all drawn, those that begin at zero too."""
+    with own_randomness():
+        seed_draws(3)
+        encoder = Attention(dim=dim, positions=positions, dropout=0.5, correction=correction)
+        network = SessionItemNetwork(30, ItemTower(dim=dim), encoder, distance=distance, max_length=9)  # type: ignore[arg-type]
+        with torch.no_grad():
+            for weight in network.session_encoder.parameters():
+                weight.normal_(std=0.4)
+    return network.eval()
+
+
+def sessions(n: int = 60) -> list[np.ndarray]:
+    draw = np.random.default_rng(1)
+    return [draw.integers(0, 31, length).astype(np.int32) for length in draw.integers(1, 14, n)]
+
+
+@pytest.mark.parametrize("correction", [True, False])
+@pytest.mark.parametrize("dim", [1, 7, 16])
+@pytest.mark.parametrize("distance", ["cosine", "euclidean"])
+def test_it_gives_what_the_network_gives(correction: bool, dim: int, distance: str):
+    network = network_of(dim, correction=correction, distance=distance)
+    clicks = sessions()
+    found, known = session_vectors(network, Prefixes.of(clicks))
+    for row, session in enumerate(clicks):
+        if known[row] == 0:
+            assert not found[row].any()
+            continue
+        with torch.inference_mode():
+            wanted = network.encode_sessions(torch.from_numpy(session[None].astype(np.int64)))[0].numpy()
+        np.testing.assert_allclose(found[row], wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_a_session_is_encoded_alike_in_any_company():
+    encode, clicks = SessionEncoding(network_of(16, correction=True)), sessions()
+    together = encode(Prefixes.of(clicks))[0]
+    for row, session in enumerate(clicks):
+        assert np.array_equal(encode(Prefixes.of([session]))[0][0], together[row])
+
+
+def test_an_item_without_an_embedding_is_encoded_as_the_network_does():
+    network = network_of(8, correction=True)
+    with torch.no_grad():
+        network.item_embedding.weight[5] = 0.0
+        wanted = network.encode_sessions(torch.tensor([[5, 2]]))[0].numpy()
+    found = session_vectors(network, Prefixes.of([np.array([5, 2], np.int32)]))[0][0]
+    np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-6)
+
+
+def test_weights_are_those_of_the_moment():
+    network = network_of(8, correction=False)
+    prefixes = Prefixes.of([np.array([1, 2, 3], np.int32)])
+    encode = SessionEncoding(network)
+    before = encode(prefixes)[0]
+    with torch.no_grad():
+        network.session_encoder.get_parameter("energy.weight").normal_()
+    assert np.array_equal(encode(prefixes)[0], before)
+    assert not np.array_equal(SessionEncoding(network)(prefixes)[0], before)
+
+
+def test_tanh_is_right_everywhere():
+    values = np.concatenate([np.linspace(-12, 12, 4001), [0.0, 1e-20, 3e38, -3e38, np.inf, -np.inf]]).astype(np.float32)
+    found = np.array([tanh(value) for value in values])
+    np.testing.assert_allclose(found, np.tanh(values.astype(np.float64)), rtol=0, atol=3e-7)
+    assert np.isnan(tanh(np.float32(np.nan)))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, 6])
+def test_a_product_is_added(rows: int):
+    draw = np.random.default_rng(rows)
+    vector, matrix = draw.standard_normal(rows).astype(np.float32), draw.standard_normal((rows, 5)).astype(np.float32)
+    total = np.full(5, 2.0, np.float32)
+    add_product(vector, matrix, total)
+    np.testing.assert_allclose(total, 2.0 + vector.astype(np.float64) @ matrix, atol=1e-5)
