@@ -1,20 +1,19 @@
 """Training on every prefix at once: a softmax over sampled items, on the temperature of cosine distances.
 
 The loss is the neighbourhood component loss of the paper (eq. 9) with the items as the points of the neighbourhood: the
-probability of the next item is exp(−d / τ), normalised over items that stand for the whole catalogue. Those are drawn
-once for a batch by popularity^α, the batch's own items join them, and each counts by the inverse of how probably it is
-there (logQ), so that the sum estimates the one over all items. One pass of the encoder gives every prefix of a session.
+probability of the next item is exp(−d / τ), normalised over items that stand for the whole catalogue (see
+`nearnext.training.sampled_softmax`). One pass of the encoder gives every prefix of a session.
 
 A step reads and moves only the rows of the table that its batch needs; neither gradient nor optimiser is dense, and
 there is no tensor of items × items or examples × items.
 
-References: Bengio, Senécal 2008 (logQ); Goldberger et al. 2004 (NCA); Kingma, Ba 2015 (Adam).
+References: Goldberger et al. 2004 (NCA); Kingma, Ba 2015 (Adam).
 """
 
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -35,12 +34,13 @@ from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
 from nearnext.training.log import open_log
 from nearnext.training.loop import Epoch
+from nearnext.training.sampled_softmax import Proposal, sampled_softmax
+from nearnext.training.sparse_adam import BETAS, SparseAdam
 from nearnext.training.validation import Validation
 from nearnext.types import Int64Array
 
 __all__ = ["NextItemTraining", "train_next_item"]
 
-BETAS, EPSILON = (0.9, 0.98), 1e-8
 POOL = 25
 """Batches that are sorted by length together, so that a batch has little padding."""
 
@@ -142,50 +142,6 @@ class _Windows:
             yield as_tensor(clicks)
 
 
-class _Proposal:
-    """Items for a batch by popularity^α, and the logarithm of how probably an item is among those of a batch."""
-
-    def __init__(self, sessions: Sessions, config: NextItemTraining) -> None:
-        counts = sessions.item_counts().astype(np.float64)
-        counts[0] = 0.0
-        share = np.where(counts > 0, counts**config.alpha, 0.0)
-        self._n = min(config.negatives, int((counts > 0).sum()))
-        self._cumulated = np.cumsum(share) / share.sum()
-        self._drawn = as_tensor((self._n * share / share.sum()).astype(np.float32))
-        self._clicked = as_tensor((counts / counts.sum()).astype(np.float32))
-
-    def draw(self, rng: np.random.Generator) -> Tensor:
-        """Item indices, some of them possibly twice: [N]."""
-        found = np.searchsorted(self._cumulated, rng.random(self._n), side="right")
-        return as_tensor(np.minimum(found, len(self._cumulated) - 1))
-
-    def log_presence(self, items: Tensor, n_clicks: int) -> Tensor:
-        """ln(1 − exp(−expected count)) of items in a batch of so many clicks: [U]."""
-        expected = self._drawn[items] + n_clicks * self._clicked[items]
-        return torch.log(-torch.expm1(-expected.clamp_min(1e-12)))
-
-
-@dataclass(eq=False)
-class _SparseAdam:
-    """Adam on the rows that a step reads; the others keep value and moments."""
-
-    table: Tensor
-    mean: Tensor = field(init=False)
-    square: Tensor = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.mean, self.square = torch.zeros_like(self.table), torch.zeros_like(self.table)
-
-    def step(self, rows: Tensor, gradient: Tensor, rate: float, n_steps: int) -> None:
-        mean = self.mean.index_select(0, rows).lerp_(gradient, 1 - BETAS[0])
-        square = self.square.index_select(0, rows).mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-        self.mean.index_copy_(0, rows, mean)
-        self.square.index_copy_(0, rows, square)
-        size = rate / (1 - BETAS[0] ** n_steps)
-        move = mean.mul_(size).div_(square.div_(1 - BETAS[1] ** n_steps).sqrt_().add_(EPSILON))
-        self.table.index_add_(0, rows, move, alpha=-1.0)
-
-
 def train_next_item(
     network: SessionItemNetwork,
     sessions: Sessions,
@@ -231,7 +187,8 @@ def train_next_item(
     windows = _Windows.of(known, network.max_length)
     if not len(windows.begins):
         raise DataError("expected sessions with at least two clicks on known items, found none; give a longer log")
-    loop = _Loop(network, windows, _Proposal(known, config), config, seed)
+    proposal = Proposal(known, config.negatives, config.alpha)
+    loop = _Loop(network, windows, proposal, config, seed)
     with one_thread(), own_randomness(), deferred_interrupt(run is not None) as stop:
         if run is None:
             return loop.run(None, validation, False, watch, stop)
@@ -246,7 +203,7 @@ class _Loop:
         self,
         network: SessionItemNetwork,
         windows: _Windows,
-        proposal: _Proposal,
+        proposal: Proposal,
         config: NextItemTraining,
         seed: int,
     ) -> None:
@@ -259,9 +216,9 @@ class _Loop:
         )
         self._n_batches = sum(1 for _ in range(0, len(windows.begins), config.batch_size))
         self._table = network.item_embedding.weight.detach()
-        self._rows = _SparseAdam(self._table)
+        self._rows = SparseAdam(self._table)
         self._encoder = torch.optim.AdamW(
-            network.session_encoder.parameters(), lr=config.encoder_rate, betas=BETAS, weight_decay=0.0
+            network.session_encoder.parameters(), lr=config.encoder_rate, betas=BETAS, weight_decay=0.0, fused=True
         )
         self._local = torch.zeros(len(self._table), dtype=torch.int64)
         self._best: dict[str, Tensor] = {}
@@ -354,10 +311,7 @@ class _Loop:
         sessions = encoder.every_prefix(functional.embedding(local[:, :-1], items), given)[wanted]
         target = local[:, 1:][wanted]
         present = self._proposal.log_presence(rows, int(real.sum()))
-        logits = (l2_normalised(sessions) @ items.T) / config.temperature - present
-        # The next item is there because it is the next item, not because it was drawn.
-        logits = logits.scatter_add(1, target[:, None], present[target][:, None])
-        return functional.cross_entropy(logits, target, label_smoothing=config.smoothing)
+        return sampled_softmax(l2_normalised(sessions), items, target, present, config.temperature, config.smoothing)
 
     def _compare(self, figures: Epoch, validation: Validation | None) -> None:
         if validation is not None:

@@ -1,0 +1,124 @@
+"""The softmax over items that stand for the whole catalogue: how they are drawn, and its cross-entropy.
+
+Items are drawn once for a batch by popularity^α, the batch's own items join them, and each counts by the inverse of how
+probably it is there (logQ), so that the sum estimates the one over all items.
+
+References: Bengio, Senécal 2008 (logQ); Szegedy et al. 2016 (smoothed labels).
+"""
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nearnext.data.sessions import Sessions
+from nearnext.model.tensors import as_tensor
+
+__all__ = ["Proposal", "sampled_softmax"]
+
+
+class Proposal:
+    """Items for a batch by popularity^α, and the logarithm of how probably an item is among those of a batch.
+
+    Args:
+        sessions: whose clicks are counted.
+        n: items that are drawn, at least 1; at most as many as there are.
+        alpha: exponent of popularity, at least 0; 0 draws uniformly.
+
+    >>> proposal = Proposal(Sessions.of([["a", "b"]]), n=1, alpha=0.0)
+    >>> proposal.log_presence(torch.tensor([1, 2]), n_clicks=0).exp().tolist()  # one draw from two items
+    [0.393..., 0.393...]
+    """
+
+    def __init__(self, sessions: Sessions, n: int, alpha: float) -> None:
+        counts = sessions.item_counts().astype(np.float64)
+        counts[0] = 0.0
+        share = np.where(counts > 0, counts**alpha, 0.0)
+        self._n = min(n, int((counts > 0).sum()))
+        self._cumulated = np.cumsum(share) / share.sum()
+        self._drawn = as_tensor((self._n * share / share.sum()).astype(np.float32))
+        self._clicked = as_tensor((counts / counts.sum()).astype(np.float32))
+
+    def draw(self, rng: np.random.Generator) -> Tensor:
+        """Item indices, some of them possibly twice: [n]."""
+        found = np.searchsorted(self._cumulated, rng.random(self._n), side="right")
+        return as_tensor(np.minimum(found, len(self._cumulated) - 1))
+
+    def log_presence(self, items: Tensor, n_clicks: int) -> Tensor:
+        """ln(1 − exp(−expected count)) of items in a batch of so many clicks: [U]."""
+        expected = self._drawn[items] + n_clicks * self._clicked[items]
+        return torch.log(-torch.expm1(-expected.clamp_min(1e-12)))
+
+
+def sampled_softmax(
+    sessions: Tensor, items: Tensor, targets: Tensor, log_presence: Tensor, temperature: float, smoothing: float
+) -> Tensor:
+    """Mean cross-entropy of the next items with smoothed labels, over the items that are there: a scalar.
+
+    The logit of item j is cosine / τ − ln(probability that j is there); that of the next item is cosine / τ alone: it is
+    there because it is the next item, not because it was drawn. Gradients reach ``sessions`` and ``items``.
+
+    Args:
+        sessions: embeddings of length 1: [N, D].
+        items: embeddings of length 1: [U, D].
+        targets: row of the next item among them: [N].
+        log_presence: logarithm of the probability that each item is there: [U].
+        temperature: τ, above 0.
+        smoothing: ε in [0, 1): the share of the label that is spread over all U items.
+
+    >>> import math
+    >>> points = torch.eye(2)
+    >>> loss = sampled_softmax(points[:1], points, torch.tensor([0]), torch.zeros(2), 0.5, 0.0)
+    >>> round(float(loss), 4), round(math.log(1 + math.exp(-2)), 4)
+    (0.1269, 0.1269)
+    """
+    return cast("Any", _SampledSoftmax).apply(sessions, items, targets, log_presence, temperature, smoothing)
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """The logits of a step are its largest array by far: written once, they are turned in place into what is needed.
+
+    With E = exp(cosine / τ − highest of the row), w = 1 / presence and Z = E w (w of a row's target taken as 1), the
+    probabilities are E w / Z; the gradient by the logits is (probability − (1 − ε) [target] − ε / U) / N.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        sessions: Tensor,
+        items: Tensor,
+        targets: Tensor,
+        log_presence: Tensor,
+        temperature: float,
+        smoothing: float,
+    ) -> Tensor:
+        scaled = sessions / temperature
+        grown = scaled @ items.T
+        highest = grown.amax(dim=1, keepdim=True)
+        at_target = grown.gather(1, targets[:, None])
+        grown.sub_(highest).exp_()
+        # Weights of items hardly ever there are huge: relative to the largest they stay finite.
+        weights = (log_presence.min() - log_presence).exp()
+        target_presence = log_presence[targets]
+        own = grown.gather(1, targets[:, None]) * (target_presence[:, None]).exp()
+        grown.scatter_(1, targets[:, None], own)
+        total = grown @ weights
+        log_total = total.log() - log_presence.min() + highest[:, 0]
+        n_items = len(items)
+        spread = (scaled @ items.sum(dim=0) - log_presence.sum() + target_presence) / n_items
+        loss = log_total - (1 - smoothing) * at_target[:, 0] - smoothing * spread
+        ctx.save_for_backward(sessions, items, targets, grown, weights, total)
+        ctx.temperature, ctx.smoothing = temperature, smoothing
+        return loss.mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        sessions, items, targets, grown, weights, total = ctx.saved_tensors
+        unit = gradients[0] / (len(sessions) * ctx.temperature)
+        even = ctx.smoothing / len(items)
+        of_sessions = (grown @ (items * weights[:, None])) / total[:, None]
+        of_sessions.sub_(items.index_select(0, targets), alpha=1 - ctx.smoothing).sub_(items.sum(dim=0), alpha=even)
+        of_items = (grown.T @ (sessions / total[:, None])) * weights[:, None]
+        of_items.index_add_(0, targets, sessions, alpha=ctx.smoothing - 1).sub_(sessions.sum(dim=0), alpha=even)
+        return of_sessions.mul_(unit), of_items.mul_(unit), None, None, None, None

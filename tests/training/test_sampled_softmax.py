@@ -1,0 +1,75 @@
+"""The sampled softmax written for speed is the one that its formula says, gradients included."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nearnext.data.sessions import Sessions
+from nearnext.model.distances import l2_normalised
+from nearnext.training.sampled_softmax import Proposal, sampled_softmax
+from nearnext.training.sparse_adam import BETAS, SparseAdam
+
+
+def drawn(n: int, u: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Sessions and items of length 1, targets of which two are the same, and presences of 1e-6 to 1."""
+    draw = np.random.default_rng(seed)
+    sessions, items = (
+        l2_normalised(torch.from_numpy(draw.standard_normal((rows, dim)).astype(np.float32))) for rows in (n, u)
+    )
+    targets = torch.from_numpy(draw.integers(0, u, n))
+    targets[-1] = targets[0]
+    presence = torch.from_numpy(np.linspace(-14, 0, u).astype(np.float32))
+    return sessions.requires_grad_(), items.requires_grad_(), targets, presence
+
+
+def plain(
+    sessions: Tensor, items: Tensor, targets: Tensor, presence: Tensor, temperature: float, smoothing: float
+) -> Tensor:
+    """The formula, term by term, in 64 bits."""
+    logits = sessions.double() @ items.double().T / temperature - presence.double()
+    logits = logits.scatter_add(1, targets[:, None], presence.double()[targets][:, None])
+    return functional.cross_entropy(logits, targets, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("temperature", [0.005, 0.07, 1.0])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_loss_and_gradients_are_those_of_the_formula(temperature: float, smoothing: float):
+    given = drawn(9, 30, 5)
+    loss = sampled_softmax(*given, temperature, smoothing)
+    found = torch.autograd.grad(3.0 * loss, given[:2])
+    wanted_loss = plain(*given, temperature, smoothing)
+    wanted = torch.autograd.grad(3.0 * wanted_loss, given[:2])
+    assert float(loss.detach()) == pytest.approx(float(wanted_loss.detach()), rel=1e-5)
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-3, atol=1e-5 * float(other.abs().max()))
+
+
+def test_one_item_alone_is_certain():
+    sessions, items, _, _ = drawn(2, 1, 4)
+    loss = sampled_softmax(sessions, items, torch.zeros(2, dtype=torch.int64), torch.tensor([-5.0]), 0.07, 0.1)
+    assert float(loss.detach()) == pytest.approx(0.0, abs=1e-5)
+
+
+def test_the_presence_is_the_share_of_batches_that_hold_the_item():
+    sessions = Sessions.of([["a"] * 6 + ["b"] * 3 + ["c"]])
+    proposal, rng = Proposal(sessions, n=2, alpha=1.0), np.random.default_rng(5)
+    held = np.mean([np.isin([1, 2, 3], proposal.draw(rng).numpy()) for _ in range(20_000)], axis=0)
+    expected = proposal.log_presence(torch.tensor([1, 2, 3]), n_clicks=0).exp().numpy()
+    # The draws are a fixed number, the formula takes them as Poisson: 1 - exp(-2 p) for 1 - (1 - p)^2.
+    np.testing.assert_allclose(held, 1 - (1 - np.array([0.6, 0.3, 0.1])) ** 2, atol=0.015)
+    np.testing.assert_allclose(expected, 1 - np.exp(-2 * np.array([0.6, 0.3, 0.1])), rtol=1e-5)
+
+
+def test_rows_move_as_adam_moves_them_and_the_others_stay():
+    draw = torch.Generator().manual_seed(1)
+    table, gradients = torch.randn(4, 3, generator=draw), [torch.randn(2, 3, generator=draw) for _ in range(5)]
+    ours, theirs, rows = table.clone(), table[[0, 2]].clone().requires_grad_(), torch.tensor([0, 2])
+    sparse, adam = SparseAdam(ours), torch.optim.Adam([theirs], lr=0.1, betas=BETAS)
+    for step, gradient in enumerate(gradients, start=1):
+        sparse.step(rows, gradient, 0.1, step)
+        theirs.grad = gradient
+        adam.step()
+    torch.testing.assert_close(ours[rows], theirs.detach(), rtol=1e-5, atol=1e-6)
+    assert torch.equal(ours[[1, 3]], table[[1, 3]])
