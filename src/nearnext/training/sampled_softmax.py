@@ -56,8 +56,8 @@ def sampled_softmax(
 ) -> Tensor:
     """Mean cross-entropy of the next items with smoothed labels, over the items that are there: a scalar.
 
-    The logit of item j is cosine / τ − ln(probability that j is there); that of the next item is cosine / τ alone: it is
-    there because it is the next item, not because it was drawn. Gradients reach ``sessions`` and ``items``.
+    The logit of item j is cosine / τ − ln(probability that j is there); that of the next item is cosine / τ alone: it
+    is there because it is the next item, not because it was drawn. Gradients reach ``sessions`` and ``items``.
 
     Args:
         sessions: embeddings of length 1: [N, D].

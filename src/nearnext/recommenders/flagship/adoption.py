@@ -6,9 +6,11 @@ from nearnext.recommenders.flagship.calibration import Calibration
 from nearnext.recommenders.flagship.candidates import Candidates
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = ["reciprocal_ranks", "significantly_better"]
+__all__ = ["K", "reciprocal_ranks", "significantly_better"]
 
 K = 20
+"""Length of the lists that are compared."""
+
 SURE = 2.326
 """Standard deviations that a gain must exceed: p < 0.01, one-sided."""
 

@@ -12,7 +12,7 @@ from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.recommenders.base import Recommender, Request
 from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect, vote
-from nearnext.recommenders.neighbours import VSKNN, VSTAN
+from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import Index
 from nearnext.types import BoolArray, IndexArray, ScoreArray
@@ -74,6 +74,12 @@ class Proposals:
     def fit_voters(names: Sequence[str], sessions: Sessions) -> dict[str, Recommender]:
         """The voting methods, fitted."""
         return {name: VOTERS[name]().fit(sessions) for name in names}
+
+    def items_shown_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
+        """How many different items the session-kNN method shows in its lists of k, of several the one with the most."""
+        neighbours = [voter for voter in self.voters.values() if isinstance(voter, SessionNeighbours)]
+        lists = [voter.rank(prefixes, k, threads=1).items for voter in neighbours]
+        return max((len(np.unique(items[items > 0])) for items in lists), default=0)
 
     def proposer(self) -> Propose:
         """A function with scratch memory of its own, used by one thread."""

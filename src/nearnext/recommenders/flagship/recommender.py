@@ -8,7 +8,8 @@ A fit goes through five steps, each on what came before it in time:
    the sessions held out is kept.
 4. Session-kNN and sequential rules, fitted on the same sessions, propose candidates beside the nearest items; a small
    model learns on the sessions held out what distance, votes, repeats and popularity are worth together. It is adopted
-   only where its lists are significantly better than those by distance.
+   only where its lists are significantly better than those by distance, and popularity is discounted until they show
+   as much of the catalogue as session-kNN does, where that is nearly free (`nearnext.recommenders.flagship.breadth`).
 5. The network is trained once more, on all sessions and for as many epochs as were best, and the voting methods are
    fitted on all sessions: what is recommended tomorrow knows today's items.
 """
@@ -33,7 +34,8 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import require_at_least, require_dropout, require_number, require_switch
 from nearnext.progress import track
 from nearnext.recommenders.base import CHUNK, RankChunk, Recommender, Request, State
-from nearnext.recommenders.flagship.adoption import significantly_better
+from nearnext.recommenders.flagship.adoption import K, significantly_better
+from nearnext.recommenders.flagship.breadth import broadened
 from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
 from nearnext.recommenders.flagship.candidates import Candidates, best_candidates, targets_among
 from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, require_voters
@@ -82,6 +84,8 @@ class Metric(EmbeddedRecommender):
         candidates: items that the index and each voter propose, at least 20.
         hidden: hidden units of the calibration, at least 1.
         calibration_steps: of the calibration, at least 1.
+        breadth: share of hits and reciprocal ranks on the sessions held out that may be given for lists which show as
+            much of the catalogue as session-kNN does, in [0, 1).
         calibrated_on: prefixes that the calibration learns from, the last ones, at most; at least 100.
         refit: train once more on all sessions, as many epochs as were best; otherwise items that only the sessions held
             out have are placed among their neighbours.
@@ -121,6 +125,7 @@ class Metric(EmbeddedRecommender):
     hidden: int = 32
     calibration_steps: int = 800
     calibrated_on: int = 20_000
+    breadth: float = 0.01
     refit: bool = True
     seed: int = 7
     directory: str = ""
@@ -140,6 +145,7 @@ class Metric(EmbeddedRecommender):
         require_at_least(100, calibrated_on=self.calibrated_on)
         require_dropout(self.dropout)
         require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
+        require_number("breadth", self.breadth, at_least=0.0, below=1.0)
         require_switch("refit", self.refit)
         self.voters = require_voters(self.voters)
         self._training(Size(1, 1, 1, 1))
@@ -299,7 +305,8 @@ class Metric(EmbeddedRecommender):
         options = {"hidden": self.hidden, "steps": self.calibration_steps, "seed": self.seed}
         even, odd = (fit_calibration(found, np.where(owners % 2 == half, places, -1), **options) for half in (0, 1))
         if significantly_better((even, odd), found, places, owners):
-            self.calibration = fit_calibration(found, places, **options)
+            enough = proposals.items_shown_by_neighbours(prefixes, K)
+            self.calibration = broadened(fit_calibration(found, places, **options), found, places, enough, self.breadth)
         else:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 
