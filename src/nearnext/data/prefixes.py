@@ -52,9 +52,9 @@ class Prefixes:
     @classmethod
     def of(cls, clicks: Sequence[IndexArray], time: int = 0) -> "Prefixes":
         """Prefixes from arrays of item indices, all asked for at one time (microseconds)."""
-        lengths = np.fromiter((len(prefix) for prefix in clicks), np.int64, count=len(clicks))
-        ends = np.cumsum(lengths)
-        items = np.concatenate([*clicks, np.zeros(0, np.int32)]).astype(np.int32)
+        lengths = np.array([len(prefix) for prefix in clicks], dtype=np.int64)
+        ends = lengths.cumsum()
+        items = np.concatenate(clicks, dtype=np.int32, casting="same_kind") if len(clicks) else np.zeros(0, np.int32)
         return cls(items, ends - lengths, ends, np.full(len(clicks), time, dtype=np.int64))
 
     def slice(self, begin: int, end: int) -> "Prefixes":

@@ -318,17 +318,16 @@ def _vote(
         anchor = _anchor(index, session, current.mark, scratch) if votes.gap_scale > 0 else 0
         for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
             item = index.session_items[place]
-            if not admissible[item] or (skip_seen and scratch.seen[item] == current.mark):
-                continue
             score = vote * index.item_weights[item]
             if votes.gap_scale > 0:
                 score *= scratch.gap_weights[abs(index.last_positions[place] - anchor)]
-            if scratch.listed[item] != current.mark:
+            if scratch.listed[item] == current.mark:
+                scratch.scores[item] += score
+            elif admissible[item] and not (skip_seen and scratch.seen[item] == current.mark):
                 scratch.listed[item] = current.mark
-                scratch.scores[item] = 0.0
+                scratch.scores[item] = score
                 scratch.candidates[n_candidates] = item
                 n_candidates += 1
-            scratch.scores[item] += score
     return n_candidates
 
 

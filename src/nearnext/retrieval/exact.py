@@ -168,20 +168,20 @@ class ExactIndex:
 
     def _propose(self, queries: ScoreArray, products: ScoreArray) -> FloatArray:
         """Inner products with all items, written into ``products`` [B, I], and the most by which each can err: [B]."""
-        rounding = self._rounding(queries)
+        lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries, dtype=np.float64))
+        rounding = self._rounding(lengths)
         if len(queries) <= SINGLE:
             if self._quantised is None:
                 self._quantised = QuantisedItems(self._vectors)
             self._quantised.products(queries, products)
-            return 2.0 * rounding + self._quantised.error(queries)[:, 0]
+            return 2.0 * rounding + self._quantised.error(lengths)
         with one_thread():
             torch.mm(as_tensor(queries), self._transposed, out=as_tensor(products))
         return rounding
 
-    def _rounding(self, queries: ScoreArray) -> FloatArray:
+    def _rounding(self, lengths: FloatArray) -> FloatArray:
         """The most by which a proposal or a 32-bit score can be wrong: [B]; a sum of n terms errs by n ε |x| |y|."""
-        longest = np.linalg.norm(queries.astype(np.float64), axis=1) + self._longest
-        return (self.dim + 8) * 2.0**-24 * longest**2
+        return (self.dim + 8) * 2.0**-24 * (lengths + self._longest) ** 2
 
     def check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
         """A check that a search can be answered.

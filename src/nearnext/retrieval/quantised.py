@@ -30,7 +30,7 @@ class QuantisedItems:
     >>> items = QuantisedItems(np.array([[0.6, 0.8], [1.0, 0.0]], np.float32))
     >>> query, products = np.array([[0.8, 0.6]], np.float32), np.empty((1, 2), np.float32)
     >>> items.products(query, products)
-    >>> bool(np.all(np.abs(products - [[0.96, 0.8]]) <= items.error(query)))
+    >>> bool(np.all(np.abs(products - [[0.96, 0.8]]) <= items.error(np.ones(1))[:, None]))
     True
     """
 
@@ -52,9 +52,9 @@ class QuantisedItems:
         """Inner products of queries [B, D] with the rounded items, written into ``products``: [B, I]."""
         _products(queries, self._steps, self._sizes, products)
 
-    def error(self, queries: ScoreArray) -> FloatArray:
-        """The most by which a product can differ from that of the item itself, rounding of sums apart: [B, 1]."""
-        return self._lost * np.linalg.norm(queries.astype(np.float64), axis=1, keepdims=True)
+    def error(self, lengths: FloatArray) -> FloatArray:
+        """The most by which products of queries so long [B] differ from those of the items, rounding apart: [B]."""
+        return self._lost * lengths
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

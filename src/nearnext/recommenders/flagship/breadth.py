@@ -1,7 +1,7 @@
 """How much of the catalogue calibrated lists show: at least what session-kNN shows, where that is nearly free.
 
-A calibration fitted to probabilities alone leans towards popular items, as every accurate ranking does. Of lists that are
-as good, those that show more of the catalogue are better for a shop; so popularity is discounted step by step.
+A calibration fitted to probabilities alone leans towards popular items, as every accurate ranking does. Of lists that
+are as good, those that show more of the catalogue are better for a shop; so popularity is discounted step by step.
 """
 
 from dataclasses import replace

@@ -27,7 +27,10 @@ from nearnext.types import FloatArray, Int64Array, ScoreArray
 
 __all__ = ["Calibration", "fit_calibration"]
 
-BATCH, RATE, DECAY = 256, 3e-3, 1e-3
+BATCH, RATE = 256, 3e-3
+
+PRIOR, MOST_DECAY = 1_000, 3.0
+"""AdamW pulls the weights to the order by distance, by PRIOR over the number of prefixes: few teach little."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +105,8 @@ def fit_calibration(
         seed_draws(seed)
         network = _Scores(candidates.figures.shape[1], hidden, nearness=1 / max(float(scale[0]), 1e-6))
         rng = np.random.default_rng(seed)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY)
+        decay = min(PRIOR / max(len(used), 1), MOST_DECAY)
+        optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
         with track("calibrating", steps, "batches") as advance:
             for _ in range(steps if len(used) else 0):
@@ -114,13 +118,15 @@ def fit_calibration(
                 advance(1)
     weights = {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
     return Calibration(
-        mean, scale, weights["linear.weight"][0], weights["inner.weight"], weights["inner.bias"],
+        mean, scale, weights["linear.weight"][0] + weights["nearness"], weights["inner.weight"], weights["inner.bias"],
         weights["outer.weight"][0],
     )  # fmt: skip
 
 
 class _Scores(nn.Module):
-    """Begins as the order by distance: training starts from the lists that it must improve on."""
+    """Begins as the order by distance: training starts from the lists that it must improve on, and decays to them."""
+
+    nearness: Tensor
 
     def __init__(self, n_figures: int, hidden: int, nearness: float) -> None:
         super().__init__()
@@ -129,11 +135,12 @@ class _Scores(nn.Module):
         self.outer = nn.Linear(hidden, 1, bias=False)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.outer.weight)
-        with torch.no_grad():
-            self.linear.weight[0, 0] = nearness
+        self.register_buffer("nearness", torch.zeros(n_figures))
+        self.nearness[0] = nearness
 
     def forward(self, figures: Tensor) -> Tensor:
-        return (self.linear(figures) + self.outer(functional.silu(self.inner(figures))))[..., 0]
+        learned = self.linear(figures) + self.outer(functional.silu(self.inner(figures)))
+        return learned[..., 0] + figures @ self.nearness
 
 
 def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
