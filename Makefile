@@ -24,6 +24,7 @@ demo: $(READY)
 	@echo
 	@echo "The report lies in $(OUT)/report.html: open it in a browser."
 	@echo "Ask the model:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00007$(comma)sku-01144) --k 5"
+	@echo "Serve it, and open http://127.0.0.1:8000:  $(BIN)/nearnext serve $(OUT)/model"
 
 test: $(READY)
 	$(BIN)/python -m pytest -q

@@ -16,6 +16,7 @@ from nearnext.serving.catalogue import Catalogue, Change
 from serving_support import LOG
 
 QUICK: dict[str, dict[str, Any]] = {
+    "metric-fast": {},
     "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
     "sml-gru-ncas": {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"},
     "sml-maxpool-triplet": {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu", "distance": "euclidean"},
@@ -115,6 +116,29 @@ def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, 
     answer = served.answer([Question(["i3"], 1, allow=["new"])])[0]
     assert answer.items == ["new"]
     assert answer.scores[0] == pytest.approx(expected, abs=1e-5)
+
+
+def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nearer(tmp_path: Path):
+    recommender = fitted("metric-fast")
+    served = answering(recommender, tmp_path, Change("put", "new", clicks=["i1"]))
+    space = recommender.space()
+    assert space
+    encode = recommender.vocabulary.encode
+    new, _ = space.sessions(Prefixes.of([encode(["i1"])]))
+    places: list[int] = []
+    for session in (["i1"], ["i2"], ["i5", "i6", "i7", "i8"], ["i4", "i9"], ["i12"], ["i15"]):
+        plain = recommender.recommend([session], k=10)[0]
+        answer = served.answer([Question(session, 10)])[0]
+        vectors, _ = space.sessions(Prefixes.of([encode(session)]))
+        nearer = space.index.search(vectors, 10, admissible=space.located).scores[0] >= 1.0 + float(new[0] @ vectors[0])
+        places.append(max(int(nearer.sum()), 1))
+        if places[-1] < 10:
+            assert answer.items.index("new") == places[-1]
+        assert [item for item in answer.items if item != "new"] == plain.items[: 10 - ("new" in answer.items)]
+        assert answer.scores[0] == plain.scores[0]
+    assert places[0] == 1
+    assert max(places) > 1
+    assert served.answer([Question(["i3"], 1, allow=["new"])])[0].items == ["new"]
 
 
 def test_without_a_space_a_new_item_stands_beside_the_best_where_everybody_reached_it_from(tmp_path: Path):

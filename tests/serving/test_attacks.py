@@ -155,6 +155,20 @@ def test_a_body_of_a_hundred_megabytes_is_refused(server: Server):
     assert still_works(server)
 
 
+def problem_of(reply: bytes, status: int) -> str:
+    """The detail of a refusal, which must be whole and of the one form that refusals have."""
+    head, _, body = reply.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d " % status), reply
+    headers = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+    assert headers[b"content-type"] == b"application/problem+json"
+    assert int(headers[b"content-length"]) == len(body)
+    problem = json.loads(body)
+    assert problem["status"] == status
+    assert problem["title"]
+    assert problem["request_id"]
+    return problem["detail"]
+
+
 def test_headers_without_end_are_cut_off(server: Server):
     with raw(server) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n")
@@ -175,7 +189,7 @@ def test_slow_clients_are_cut_off_and_hold_nobody_up(server: Server):
         assert still_works(server)
         for connection in (headers, body):
             connection.settimeout(10)
-            assert everything(connection).startswith(b"HTTP/1.1 408 ")
+            assert problem_of(everything(connection), 408) == "the request did not come in in time"
     assert time.monotonic() - begin > 0.9
     assert still_works(server)
 
@@ -213,7 +227,24 @@ def test_a_client_that_does_not_read_is_cut_off(server: Server):
 )
 def test_what_is_not_http_is_refused(server: Server, data: bytes):
     reply = answer_to(server, data)
-    assert reply == b"" or reply.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 408 ", b"HTTP/1.1 404 "))
+    if reply:
+        problem_of(reply, int(reply[9:12]))
+        assert reply[9:12] in {b"400", b"404", b"408"}
+    assert still_works(server)
+
+
+def test_what_is_not_http_is_told_so_as_json(server: Server):
+    assert problem_of(answer_to(server, b"GET / HTTP/9.9\r\n\r\n"), 400) == "Invalid HTTP request received."
+    assert problem_of(answer_to(server, b"NOPE /v1/model HTTP/1.1\r\nhost: a\r\n\r\n"), 400)
+
+
+def test_headers_that_are_too_long_are_told_so_as_json(server: Server):
+    head = b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: ".ljust(64 << 10, b"y")
+    with raw(server) as connection:
+        connection.sendall(head)
+        time.sleep(0.2)  # so that no byte is on its way when the connection is closed
+        connection.sendall(b"y")
+        assert problem_of(everything(connection), 431) == "the headers are longer than 65536 bytes"
     assert still_works(server)
 
 

@@ -11,6 +11,7 @@ from openapi_spec_validator import validate
 from nearnext.artifact import load_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.explanation import similar_items
 from serving_support import LOG, Client, Server, lines_of, wait_until
 
 
@@ -115,8 +116,21 @@ def test_any_text_is_a_session_id_and_nothing_else(client: Client, server: Serve
 
 def test_similar_items_are_others(client: Client, recommender: Recommender):
     answer = client("GET", "/v1/items/i1/similar?k=5").json
-    assert answer["items"] == recommender.recommend([["i1"]], k=5, exclude_seen=True)[0].items
+    wanted = similar_items(recommender, "i1", 5)
+    assert (answer["items"], answer["scores"]) == ([item for item, _ in wanted], [score for _, score in wanted])
+    assert (answer["basis"], answer["shortage"]) == ("sessions", None)
     assert client("GET", "/v1/items/nope/similar").status == 404
+
+
+def test_similar_items_are_in_stock_and_their_lack_is_explained(client: Client, recommender: Recommender):
+    first, second = (item for item, _ in similar_items(recommender, "i1", 2))
+    assert client("PUT", f"/v1/items/{first}", {"available": False}).status == 200
+    assert client("GET", "/v1/items/i1/similar?k=1").json["items"] == [second]
+    everything = client("GET", "/v1/items/i1/similar?k=100").json
+    assert (first in everything["items"], "i1" in everything["items"]) == (False, False)
+    found = len(everything["items"])
+    assert everything["shortage"] == f"{found} of 100: no further item shares a session with it"
+    assert client("PUT", f"/v1/items/{first}", {}).status == 200
 
 
 def test_items_out_of_stock_vanish_and_return(client: Client):

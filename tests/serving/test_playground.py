@@ -266,6 +266,21 @@ def test_the_sessions_point_moves_on_the_map(tab: Chromium, service: Server):
     assert pixel == [0xC8, 0x40, 0x1C, 255]
 
 
+def test_the_map_shows_the_surroundings_of_the_session_on_request(tab: Chromium):
+    assert tab.value("document.getElementById('here').disabled") is True
+    take(tab, "a-0")
+    tab.until("map.shown && !document.getElementById('here').disabled")
+    tab.value("document.getElementById('here').click()")
+    assert tab.value("map.view.zoom") > 1
+    inside = "([x, y]) => x >= 0 && y >= 0 && x <= scale().width && y <= scale().height"
+    places = (
+        "state.list.map((entry) => map.index.get(key(entry.id))).map((at) => project(map.x[at], map.y[at], scale()))"
+    )
+    assert tab.value(f"[project(map.shown.x, map.shown.y, scale()), ...{places}].every({inside})")
+    tab.value("document.getElementById('whole').click()")
+    assert tab.value("map.view") == {"x": 0, "y": 0, "zoom": 1}
+
+
 def test_a_click_on_the_map_is_a_click_on_the_item(tab: Chromium):
     item, x, y = tab.value(
         "(() => { const s = scale(), box = canvas.getBoundingClientRect(), [x, y] = project(map.x[0], map.y[0], s);"

@@ -110,11 +110,10 @@ class Answering:
 
     def _join(self, question: Question, clicks: IndexArray, items: list[RawId], scores: list[float], own: int) -> int:
         """New items put in their places among the model's own; gives how many leading items are scored then."""
-        best = scores[0] if own else 0.0
         refused = self._refused(question)
         allowed = None if question.allow is None else set(self._stored(question.allow))
         place = 0
-        for score, raw in self._assortment.nearest_newcomers(clicks, best):
+        for score, raw in self._assortment.nearest_newcomers(clicks, scores[:own]):
             if raw in refused or (allowed is not None and raw not in allowed):
                 continue
             while place < own and scores[place] >= score:

@@ -10,12 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from itertools import count
 from typing import Any, NamedTuple
 
-import msgspec
-
 from nearnext.serving.endpoints import Endpoint, Endpoints
-from nearnext.serving.messages import Problem
 from nearnext.serving.openapi import OPERATIONS
-from nearnext.serving.problems import Refusal
+from nearnext.serving.problems import PROBLEM, Refusal
 from nearnext.serving.requests import Answer, Receive, Request, Scope, decoded_segment, read_body
 from nearnext.serving.service import Service, orphaned
 from nearnext.serving.settings import ServiceSettings
@@ -175,5 +172,4 @@ class Application:
 
 
 def _problem(refusal: Refusal, request_id: str) -> Answer:
-    body = msgspec.json.encode(Problem(refusal.title, refusal.status, refusal.detail, request_id))
-    return Answer(body, refusal.status, b"application/problem+json", refusal.headers)
+    return Answer(refusal.body(request_id), refusal.status, PROBLEM, refusal.headers)

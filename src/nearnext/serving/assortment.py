@@ -10,7 +10,7 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import Recommender
 from nearnext.serving.catalogue import Catalogue, Entry
-from nearnext.types import BoolArray, FloatArray, IndexArray, RawId
+from nearnext.types import BoolArray, FloatArray, IndexArray, RawId, ScoreArray
 
 if TYPE_CHECKING:
     from nearnext.recommenders.space import EmbeddingSpace
@@ -53,8 +53,8 @@ class Places(Protocol):
         """Take over the newcomers as they are now."""
         ...
 
-    def nearest(self, clicks: IndexArray, best: float) -> Scored:
-        """Newcomers with their scores for a session, best first; ``best`` is the score of its best known item."""
+    def nearest(self, clicks: IndexArray, own: Sequence[float]) -> Scored:
+        """Newcomers with their scores for a session, best first; ``own`` are those of the model's list, falling."""
         ...
 
 
@@ -80,7 +80,7 @@ class Assortment:
     ['new', 'b']
     >>> assortment.admissible.tolist()
     [False, True, False, True]
-    >>> assortment.nearest_newcomers(model.vocabulary.encode(["a"]), best=0.5)
+    >>> assortment.nearest_newcomers(model.vocabulary.encode(["a"]), own=[0.5])
     [(0.5, 'new')]
     """
 
@@ -92,8 +92,7 @@ class Assortment:
         self.hidden: set[RawId] = set()
         self._newcomers: dict[RawId, Newcomer] = {}
         self._n_placed = 0
-        space = recommender.space()
-        self._places: Places = _ClickPlaces() if space is None else _EmbeddingPlaces(space)
+        self._places = _places(recommender)
         self.update(catalogue.entries)
 
     def __len__(self) -> int:
@@ -122,15 +121,15 @@ class Assortment:
             self._n_placed = sum(newcomer.summed > 0 for newcomer in self._newcomers.values())
             self._places.settle(self._newcomers)
 
-    def nearest_newcomers(self, clicks: IndexArray, best: float) -> Scored:
+    def nearest_newcomers(self, clicks: IndexArray, own: Sequence[float]) -> Scored:
         """New items with their scores for a session of item indices, best first.
 
         Args:
             clicks: item indices of the session, oldest first, 0 where unknown.
-            best: score of the best item of the model's own list.
+            own: scores of the model's own list, falling.
         """
         known = clicks[clicks > 0]
-        return self._places.nearest(clicks, best) if len(known) and len(self) else []
+        return self._places.nearest(clicks, own) if len(known) and len(self) else []
 
     def _follow(self, item: RawId, entry: Entry) -> bool:
         if not entry.available or item not in self._catalogue.entries:
@@ -170,7 +169,8 @@ class _ClickPlaces:
             for item, weight in total.items():
                 self._weights.setdefault(item, []).append((raw, weight / length))
 
-    def nearest(self, clicks: IndexArray, best: float) -> Scored:
+    def nearest(self, clicks: IndexArray, own: Sequence[float]) -> Scored:
+        best = own[0] if own else 0.0
         recent = _recent(clicks)
         scores: dict[RawId, float] = {}
         for item in recent:
@@ -201,9 +201,12 @@ class _EmbeddingPlaces:
         vectors = [self._mean(newcomers[raw]) for raw in self.names]
         self.index = ExactIndex(np.stack(vectors).astype(np.float32), self.space.distance) if vectors else None
 
-    def nearest(self, clicks: IndexArray, best: float) -> Scored:  # noqa: ARG002 - distances need no comparison
+    def nearest(self, clicks: IndexArray, own: Sequence[float]) -> Scored:  # noqa: ARG002 - distances need no comparison
         vectors, known = self.space.sessions(Prefixes.of([clicks]))
-        if self.index is None or not known[0]:
+        return self._near(vectors) if known[0] else []
+
+    def _near(self, vectors: ScoreArray) -> Scored:
+        if self.index is None:
             return []
         found = self.index.search(vectors, len(self.names))
         return [
@@ -215,6 +218,33 @@ class _EmbeddingPlaces:
         if self.space.distance != "cosine":
             return total / newcomer.summed
         return total / max(float(np.linalg.norm(total)), 1e-12)
+
+
+class _RankedPlaces(_EmbeddingPlaces):
+    """For models that have a space, but weigh more than distances: nobody knows what else speaks for a new item.
+
+    So it stands behind as many items of the list as there are known items nearer to the session, or beside the first.
+    """
+
+    def nearest(self, clicks: IndexArray, own: Sequence[float]) -> Scored:
+        vectors, known = self.space.sessions(Prefixes.of([clicks]))
+        if not known[0]:
+            return []
+        newcomers = self._near(vectors)
+        if not own:
+            return [(0.0, raw) for _, raw in newcomers]
+        found = self.space.index.search(vectors, len(own), admissible=self.space.located)
+        nearer = [int((found.scores[0, : found.found[0]] >= score).sum()) for score, _ in newcomers]
+        return [(own[max(ahead, 1) - 1], raw) for ahead, (_, raw) in zip(nearer, newcomers, strict=True)]
+
+
+def _places(recommender: Recommender) -> Places:
+    space = recommender.space()
+    if space is None:
+        return _ClickPlaces()
+    from nearnext.recommenders.flagship.recommender import Metric
+
+    return _RankedPlaces(space) if isinstance(recommender, Metric) else _EmbeddingPlaces(space)
 
 
 def _recent(clicks: IndexArray) -> list[int]:

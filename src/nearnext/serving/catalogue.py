@@ -1,20 +1,20 @@
 """The live catalogue: what was added, removed or went out of stock since training, on disk before it counts.
 
-All worker processes append to one file and read what the others appended; a change counts once it is read back. A line
-is a checksum and a JSON object, written by one call. A line whose writer was killed half-way, or had no room on the
-disk, fails its checksum and was never confirmed to anybody; the next writer begins a new line.
+All worker processes append to one file and read what the others appended; a change counts once it is read back. What
+later changes have made void is left out when a process starts and finds much of it.
 """
 
 import logging
-import os
-import zlib
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from nearnext.errors import DataError
+from nearnext.serving.journal import Journal
 from nearnext.types import RawId
 
 __all__ = ["Catalogue", "Change", "Entry"]
@@ -24,6 +24,9 @@ MAX_TOUCHES = 256
 
 CONTEXT = 15
 """Clicks before a click on a new item that are kept of each such session."""
+
+VOID = 1000
+"""Lines without effect that are not worth writing the file anew."""
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +55,7 @@ class Entry:
         available: whether it may be recommended.
         like: known items that it is like.
         touches: clicks of sessions just before they clicked it, oldest session first.
-        life: which of the item's lives it is: it rises with each ``put`` and ``delete``.
+        life: which of the item's lives it is: a new number with each ``put`` and ``delete``.
     """
 
     available: bool = True
@@ -79,27 +82,20 @@ class Catalogue:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self.entries: dict[RawId, Entry] = {}
-        self.writable = True
+        self._lives = count(1)
+        self._n_lines = 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._sync_folder()
-        except OSError as error:
-            try:
-                self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                self._file = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError:
-                raise DataError(
-                    f"cannot read the catalogue {path}: {error.strerror}; choose another with --catalogue"
-                ) from error
-            self.writable = False
-            log.warning("catalogue changes cannot be written to %s (%s)", path, error.strerror)
-        self._position = 0
+            self._journal = Journal(path)
+        except DataError as error:
+            raise DataError(f"{error}; choose another catalogue with --catalogue") from error
         self.refresh()
-        self._torn = self._position < os.fstat(self._file).st_size
+        self._compact()
+
+    @property
+    def writable(self) -> bool:
+        """Whether changes can be written."""
+        return self._journal.writable
 
     def write(self, change: Change, *, durable: bool = True) -> None:
         """Append a change; it counts from the next `refresh` of any process.
@@ -112,35 +108,19 @@ class Catalogue:
             DataError: it could not be written, and does not count.
         """
         if not self.writable:
-            raise DataError(f"catalogue changes cannot be written to {self.path}; choose another with --catalogue")
-        text = msgspec.json.encode(change)
-        line = b"%s%08x %s\n" % (b"\n" if self._torn else b"", zlib.crc32(text), text)
-        try:
-            written = os.write(self._file, line)
-            self._torn = written < len(line)
-            if not self._torn and durable:
-                os.fdatasync(self._file)
-        except OSError as error:
-            raise DataError(f"cannot write {self.path}: {error.strerror}; free some space") from error
-        if self._torn:
-            raise DataError(f"cannot write {self.path}: no space left; free some space")
+            raise DataError(
+                f"catalogue changes cannot be written to {self._journal.path}; choose another with --catalogue"
+            )
+        self._journal.append(msgspec.json.encode(change), durable=durable)
 
     def refresh(self) -> list[RawId]:
-        """Take in what has been appended since the last call; gives the items it was about."""
-        size = os.fstat(self._file).st_size
-        if size == self._position:
-            return []
-        if size < self._position:
-            log.warning("%s became shorter; the catalogue is read anew", self.path)
-            known = list(self.entries)
-            self.entries.clear()
-            self._position = 0
-            return [*known, *self.refresh()]
-        text = os.pread(self._file, size - self._position, self._position)
-        whole = text.rfind(b"\n") + 1
-        self._position += whole
-        changes = [change for line in text[:whole].split(b"\n") if line and (change := _parsed(line, self.path))]
-        return [change.item for change in changes if self._apply(change)]
+        """Take in what has changed in the file since the last call; gives the items it was about."""
+        news = self._journal.read()
+        if not news.anew:
+            return self._take(news.texts)
+        before, self.entries, self._n_lines = self.entries, {}, 0
+        self._take(news.texts)
+        return [item for item in before | self.entries if not self._goes_on(item, before.get(item))]
 
     def touch(self, item: RawId, clicks: list[RawId]) -> None:
         """Note that a session with these clicks, oldest first, went on to a new item; nothing once there is enough.
@@ -154,7 +134,12 @@ class Catalogue:
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._file)
+        self._journal.close()
+
+    def _take(self, texts: list[bytes]) -> list[RawId]:
+        self._n_lines += len(texts)
+        changes = [change for text in texts if (change := self._parsed(text))]
+        return [change.item for change in changes if self._apply(change)]
 
     def _apply(self, change: Change) -> bool:
         entry = self.entries.setdefault(change.item, Entry())
@@ -163,7 +148,7 @@ class Catalogue:
                 return False
             entry.touches.append(tuple(change.clicks))
             return True
-        entry.life += 1
+        entry.life = next(self._lives)
         entry.available = change.op == "put" and change.available
         if change.op == "delete":
             entry.like, entry.touches = (), []
@@ -171,21 +156,46 @@ class Catalogue:
             entry.like = tuple(change.clicks)
         return True
 
-    def _sync_folder(self) -> None:
-        """A new file is only there after a power failure if its folder is on the disk as well."""
-        folder = os.open(self.path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    def _goes_on(self, item: RawId, before: Entry | None) -> bool:
+        """Whether an item is what it was in a file that was read before; its life goes on if only sessions joined."""
+        entry = self.entries.get(item)
+        if entry is None or before is None or (entry.available, entry.like) != (before.available, before.like):
+            return False
+        if entry.touches[: len(before.touches)] != before.touches:
+            return False
+        entry.life = before.life
+        return len(entry.touches) == len(before.touches)
 
+    def _compact(self) -> None:
+        """Write the file anew if most of it is void; one that others write to right now waits for another start."""
+        if self._n_lines - self._n_live() <= max(VOID, self._n_live()):
+            return
+        with self._journal.alone() as alone:
+            if not alone:
+                return
+            self.refresh()
+            n_lines = self._n_lines
+            try:
+                self._journal.replace(map(msgspec.json.encode, self._live()))
+            except OSError as error:
+                log.warning("%s stays as long as it is (%s)", self._journal.path, error.strerror)
+                return
+        self._n_lines = self._n_live()
+        log.info("%s: of %d lines %d are left", self._journal.path, n_lines, self._n_lines)
 
-def _parsed(line: bytes, path: Path) -> Change | None:
-    checksum, _, text = line.partition(b" ")
-    if checksum == b"%08x" % zlib.crc32(text):
+    def _n_live(self) -> int:
+        return sum(1 + len(entry.touches) for entry in self.entries.values())
+
+    def _live(self) -> Generator[Change]:
+        """The changes that lead to what there is now."""
+        for item, entry in self.entries.items():
+            yield Change("put", item, entry.available, list(entry.like))
+            for clicks in entry.touches:
+                yield Change("touch", item, clicks=list(clicks))
+
+    def _parsed(self, text: bytes) -> Change | None:
         try:
             return msgspec.json.decode(text, type=Change)
         except msgspec.MsgspecError:
-            pass
-    log.warning("%s: a line is incomplete or damaged and was left out", path)
-    return None
+            log.warning("%s: a line is no change and was left out", self._journal.path)
+            return None

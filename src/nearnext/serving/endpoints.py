@@ -142,7 +142,7 @@ class Endpoints:
         found = model.similar(request.parameters[0], k)
         if found is None:
             raise Refusal(404, "the model was not trained with this item")
-        return Answer(encode(SimilarAnswer(found.items, found.scores, found.shortage, model.version)))
+        return Answer(encode(SimilarAnswer(found.items, found.scores, found.basis, found.shortage, model.version)))
 
     async def put_item(self, request: Request) -> Answer:
         """An item of the catalogue, new or changed."""

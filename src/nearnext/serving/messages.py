@@ -126,9 +126,16 @@ class SimilarAnswer(Struct):
     """Items similar to one item, the most similar first."""
 
     items: list[RawId]
-    scores: list[float]
-    shortage: str | None
-    model: str
+    scores: Annotated[list[float], Meta(description="One per item, falling; what it means depends on the basis.")]
+    basis: Annotated[
+        Literal["embeddings", "sessions", "recommendations"],
+        Meta(
+            description="What makes items similar: that they are near in the model's space; that they were clicked in "
+            "the same training sessions; or that the model recommends them after this item."
+        ),
+    ]
+    shortage: Annotated[str | None, Meta(description="Why fewer than k items are given.")]
+    model: Annotated[str, Meta(description="Version of the model.")]
 
 
 class FoundItem(Struct):

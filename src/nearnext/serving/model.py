@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -11,12 +11,16 @@ from nearnext.artifact import load_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError
 from nearnext.recommenders.base import Recommendation, Recommender
+from nearnext.recommenders.explanation import session_index_of, similar_items
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue
-from nearnext.types import RawId
+from nearnext.types import IndexArray, RawId
 
-__all__ = ["LoadedModel", "ServedModel", "artifact_signature", "load_model"]
+if TYPE_CHECKING:
+    from nearnext.recommenders.space import EmbeddingSpace
+
+__all__ = ["LoadedModel", "ServedModel", "Similar", "artifact_signature", "load_model"]
 
 MANIFEST = "manifest.json"
 
@@ -69,6 +73,23 @@ def load_model(folder: Path) -> LoadedModel:
     return LoadedModel(recommender, artifact.manifest, version)
 
 
+class Similar(NamedTuple):
+    """Items similar to one, the most similar first.
+
+    Attributes:
+        basis: what makes them similar: ``embeddings`` that are near, the same training ``sessions``, or that they are
+            the model's ``recommendations`` after it.
+        items: raw ids.
+        scores: one per item, falling.
+        shortage: why there are fewer than were asked for, or None.
+    """
+
+    basis: Literal["embeddings", "sessions", "recommendations"]
+    items: list[RawId]
+    scores: list[float]
+    shortage: str | None
+
+
 class ServedModel:
     """One model with what it may recommend; a request keeps to the one that it began with.
 
@@ -87,6 +108,8 @@ class ServedModel:
     ...     served = ServedModel(LoadedModel(fitted, {}, "v1"), Catalogue(Path(folder, "changes")))
     >>> served.answer([Question([], k=2)])[0].items, served.similar("a", 1).items
     (['a', 'b'], ['b'])
+    >>> served.similar("a", 1).basis
+    'recommendations'
     """
 
     def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
@@ -105,24 +128,32 @@ class ServedModel:
         """An item's id in the model's own type."""
         return self.recommender.vocabulary.as_stored(item)
 
-    def similar(self, item: RawId, k: int) -> Recommendation | None:
+    def similar(self, item: RawId, k: int) -> Similar | None:
         """The items most similar to one, without itself; None for an item that the model was not trained with.
 
-        In a metric space they are the nearest ones; otherwise what the model recommends after this item alone.
+        In a metric space they are the nearest ones; otherwise those clicked in the same training sessions; where the
+        model keeps none, what it recommends after this item alone.
         """
-        vocabulary = self.recommender.vocabulary
-        index = vocabulary.encode([item])
+        index = self.recommender.vocabulary.encode([item])
         if not index[0]:
             return None
-        if self._space is None or not self._space.located[index[0]]:
-            return self.answer([Question([item], k, exclude_seen=True)])[0]
-        found = self._space.index.search(
-            self._space.items(index),
-            k,
-            admissible=self.assortment.admissible & self._space.located,
-            seen=Prefixes.of([index]),
-        )
+        if self._space is not None and self._space.located[index[0]]:
+            return self._near(self._space, index, k)
+        if session_index_of(self.recommender) is not None:
+            return self._clicked_together(item, k)
+        listed = self.answer([Question([item], k, exclude_seen=True)])[0]
+        return Similar("recommendations", listed.items, listed.scores, listed.shortage)
+
+    def _near(self, space: "EmbeddingSpace", index: IndexArray, k: int) -> Similar:
+        admissible = self.assortment.admissible & space.located
+        found = space.index.search(space.items(index), k, admissible=admissible, seen=Prefixes.of([index]))
         n_found = int(found.found[0])
         shortage = None if n_found == k else f"{n_found} of {k}: no further item may be recommended"
-        items = vocabulary.decode(found.items[0, :n_found])
-        return Recommendation(items, found.scores[0, :n_found].tolist(), n_found, [], shortage)
+        items = self.recommender.vocabulary.decode(found.items[0, :n_found])
+        return Similar("embeddings", items, found.scores[0, :n_found].tolist(), shortage)
+
+    def _clicked_together(self, item: RawId, k: int) -> Similar:
+        hidden = self.assortment.hidden
+        found = [one for one in similar_items(self.recommender, item, k + len(hidden)) if one[0] not in hidden][:k]
+        shortage = None if len(found) == k else f"{len(found)} of {k}: no further item shares a session with it"
+        return Similar("sessions", [one for one, _ in found], [score for _, score in found], shortage)

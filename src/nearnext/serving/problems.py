@@ -2,7 +2,14 @@
 
 from http import HTTPStatus
 
-__all__ = ["Refusal"]
+import msgspec
+
+from nearnext.serving.messages import Problem
+
+__all__ = ["PROBLEM", "Refusal"]
+
+PROBLEM = b"application/problem+json"
+"""Type of what a refusal says."""
 
 
 class Refusal(Exception):  # noqa: N818 - it ends a request, not the program
@@ -22,3 +29,11 @@ class Refusal(Exception):  # noqa: N818 - it ends a request, not the program
     def title(self) -> str:
         """The status in words."""
         return HTTPStatus(self.status).phrase
+
+    def body(self, request_id: str) -> bytes:
+        """What is answered, as JSON.
+
+        >>> Refusal(404, "no such page").body("r1")
+        b'{"title":"Not Found","status":404,"detail":"no such page","request_id":"r1"}'
+        """
+        return msgspec.json.encode(Problem(self.title, self.status, self.detail, request_id))

@@ -1,14 +1,20 @@
 """HTTP connections that do not wait for ever, and do not take headers without end."""
 
 import asyncio
+import secrets
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from nearnext.serving.problems import PROBLEM, Refusal
 
 __all__ = ["GuardedProtocol"]
 
 HEADER_BYTES = 64 << 10
 """Bytes of a request before its body."""
+
+TOO_LONG = Refusal(431, f"the headers are longer than {HEADER_BYTES} bytes")
+TOO_SLOW = Refusal(408, "the request did not come in in time")
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -39,10 +45,10 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._in_headers:
             self._header_bytes += len(data)
             if self._header_bytes > HEADER_BYTES:
-                self._end(431)
+                self._end(TOO_LONG)
                 return
         if not self._whole and self._coming is None:
-            self._coming = self.loop.call_later(self._patience, self._end, 408)
+            self._coming = self.loop.call_later(self._patience, self._end, TOO_SLOW)
         elif self._whole and self._coming is not None:
             self._coming.cancel()
             self._coming = None
@@ -61,6 +67,10 @@ class GuardedProtocol(HttpToolsProtocol):
         """A request is there."""
         self._whole = True
         super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came in is no HTTP."""
+        self._end(Refusal(400, msg))
 
     def pause_writing(self) -> None:
         """The client does not take its answer: it has a time limit from now on."""
@@ -84,12 +94,16 @@ class GuardedProtocol(HttpToolsProtocol):
             if timer is not None:
                 timer.cancel()
 
-    def _end(self, status: int) -> None:
+    def _end(self, refusal: Refusal) -> None:
         """Say what was wrong, where no answer has begun, and close."""
         if self.transport.is_closing():
             return
         cycle: Any = self.cycle
         answering = cycle is not None and cycle.response_started and not cycle.response_complete
         if not answering:
-            self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+            body = refusal.body(secrets.token_hex(6))
+            self.transport.write(
+                b"%scontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+                % (STATUS_LINE[refusal.status], PROBLEM, len(body), body)
+            )
         self.transport.close()

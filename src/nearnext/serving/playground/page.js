@@ -323,7 +323,7 @@ function evidence(why) {
     const shown = near.items.length > CHIPS ? excerpt(near.items, kind) : near.items;
     chips.append(...shown.map((id) => (id === null ? make("span", "quiet", "…") : chip(id, kind(id)))));
     const name = near.id === null ? "an older session" : `session ${near.id}`;
-    node.append(make("span", "quiet", `${name} · distance ${near.distance.toFixed(3)} · ${near.overlap} shared`), chips);
+    node.append(make("span", "quiet", `${name} · distance ${figure(near.distance)} · ${near.overlap} shared`), chips);
     list.append(node);
   }
   const title = found.containing
@@ -410,6 +410,7 @@ async function placeSession(turn) {
 function glide(point) {
   const from = map.shown;
   map.point = point;
+  $("here").disabled = !point;
   if (!point || !from || calm) { map.shown = point; draw(); return; }
   const begin = performance.now();
   const step = (now) => {
@@ -460,9 +461,10 @@ function paint() {
   }
   brush.globalAlpha = 1;
   if (map.shown && lively) paintPaths(s, look, ranks);
-  for (const [at, rank] of ranks) if (at !== undefined) paintRecommended(at, rank, s, look, grown, lively);
+  for (const [at, rank] of ranks) if (at !== undefined) paintRecommended(at, rank, s, look, grown);
   for (const [at] of clicked) if (at !== undefined) paintClicked(at, s, look, grown);
   if (map.shown && lively) paintHere(s, look);
+  if (lively) paintRanks(ranks, s, look, grown);
   if (map.over >= 0) {
     const [x, y] = project(map.x[map.over], map.y[map.over], s);
     ring(x, y, map.radius[map.over] * grown + 4, look.accent, 2.5);
@@ -488,10 +490,23 @@ function paintPaths(s, look, ranks) {
   brush.globalAlpha = 1;
 }
 
-function paintRecommended(at, rank, s, look, grown, lively) {
-  const [x, y] = project(map.x[at], map.y[at], s), radius = map.radius[at] * grown + 2.5;
-  ring(x, y, radius, look.ink, rank < 5 ? 1.8 : 1);
-  if (rank < 5 && lively) label(String(rank + 1), x + radius + 3, y, look.ink, look.ground);
+function paintRecommended(at, rank, s, look, grown) {
+  const [x, y] = project(map.x[at], map.y[at], s);
+  ring(x, y, map.radius[at] * grown + 2.5, look.ink, rank < 5 ? 1.8 : 1);
+}
+
+// Ranks above all else, the best first; one that would cover another, or the session's point, is left out.
+function paintRanks(ranks, s, look, grown) {
+  const taken = map.shown ? [project(map.shown.x, map.shown.y, s)] : [];
+  for (const [at, rank] of ranks) {
+    if (at === undefined) continue;
+    const [x, y] = project(map.x[at], map.y[at], s), radius = map.radius[at] * grown + 2.5;
+    const spot = [[x + radius + 8, y], [x - radius - 8, y], [x, y - radius - 9], [x, y + radius + 9]]
+      .find(([lx, ly]) => taken.every(([tx, ty]) => Math.abs(lx - tx) > 16 || Math.abs(ly - ty) > 14));
+    if (!spot) continue;
+    taken.push(spot);
+    label(String(rank + 1), ...spot, look.ink, look.ground);
+  }
 }
 
 function paintClicked(at, s, look, grown) {
@@ -527,6 +542,7 @@ function line(points) {
 function label(text, x, y, ink, ground) {
   brush.font = "600 12px system-ui, sans-serif";
   brush.textBaseline = "middle";
+  brush.textAlign = "center";
   brush.lineWidth = 4;
   brush.lineJoin = "round";
   brush.strokeStyle = ground;
@@ -574,6 +590,20 @@ function zoom(by, x, y) {
   view.y -= (py - s.height / 2) * (1 / s.unit - 1 / unit);
   view.zoom = to;
   if (to === 1) view.x = view.y = 0;
+  tell(-1);
+}
+
+// The session's point with what was clicked and recommended, as large as it may be.
+function nearby() {
+  if (!map.shown) return;
+  const items = [...state.session, ...state.list.map((entry) => entry.id)].map((id) => map.index.get(key(id))).filter((at) => at !== undefined);
+  const xs = [map.shown.x, ...items.map((at) => map.x[at])], ys = [map.shown.y, ...items.map((at) => map.y[at])];
+  const least = (values) => Math.min(...values), most = (values) => Math.max(...values);
+  const view = map.view, s = scale(), unit = s.unit / view.zoom;
+  const wide = Math.max(most(xs) - least(xs), 0.02), high = Math.max(most(ys) - least(ys), 0.02);
+  view.zoom = Math.max(1, Math.min(40, (s.width - 70) / wide / unit, (s.height - 70) / high / unit));
+  view.x = (least(xs) + most(xs)) / 2;
+  view.y = (least(ys) + most(ys)) / 2;
   tell(-1);
 }
 
@@ -658,6 +688,7 @@ $("surprise").onclick = surprise;
 $("query").oninput = () => search();
 $("nearer").onclick = () => zoom(1.6);
 $("farther").onclick = () => zoom(1 / 1.6);
+$("here").onclick = nearby;
 $("whole").onclick = () => zoom(0);
 $("theme").onclick = () => {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
