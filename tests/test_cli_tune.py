@@ -72,6 +72,18 @@ def test_the_same_command_goes_on_where_it_stopped(
     assert fits == 5
 
 
+def test_what_cannot_go_on_says_that_it_was_interrupted(
+    nearnext: Command, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stopped(*_: Any) -> VSKNN:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(VSKNN, "fit", stopped)
+    done = nearnext("fit", log, "--method", "vsknn", "--out", tmp_path / "m")
+    assert (done.code, done.err.split()) == (130, ["interrupted"])
+    assert not (tmp_path / "m").exists()
+
+
 def test_methods_without_options_say_so_in_one_line(nearnext: Command, log: Path):
     done = nearnext("tune", log, "--method", "pop", "--trials", "9")
     assert done.code == 0, done.err
@@ -129,6 +141,20 @@ def test_tuning_that_makes_no_sense_gives_one_line(
     assert done.err.startswith("error: ")
     assert reason in done.err
     assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["--method", "magic"], ["--set", "k=0"], ["--set", "kk=1"]])
+def test_options_are_checked_before_the_log_is_read(nearnext: Command, tmp_path: Path, arguments: list[str]):
+    (tmp_path / "broken.csv").write_text("no,log\n", "utf-8")
+    done = nearnext("tune", tmp_path / "broken.csv", *arguments)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+    assert "magic" in done.err or "vsknn" in done.err
+
+
+def test_fewer_than_no_threads_are_refused(nearnext: Command, log: Path):
+    done = nearnext("tune", log, "--trials", "1", "--threads", "-1")
+    assert done.code == 2
+    assert "--threads" in done.err
 
 
 def test_a_study_of_another_log_is_refused(nearnext: Command, log: Path, tmp_path: Path):

@@ -9,9 +9,11 @@ import pytest
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments import sizing
+from nearnext.experiments import flagship_cost, sizing
+from nearnext.experiments.model_bytes import gru4rec_bytes, network_bytes
 from nearnext.experiments.single import size_model
-from nearnext.experiments.sizing import Estimate, estimate, gru4rec_bytes, network_bytes
+from nearnext.experiments.sizing import Estimate, estimate
+from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.optimisers import make_optimiser
 from nearnext.recommenders.gru4rec.weights import Weights
@@ -147,6 +149,26 @@ def test_the_default_method_tells_the_size_that_follows_from_the_log():
     assert sized.seconds is not None
     assert sized.seconds > 0
     assert sized.basis == f"fits on {LOG.n_events} and {LOG.n_events} of {LOG.n_events} clicks"
+
+
+def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pytest.MonkeyPatch):
+    # The log is its own sample. A pass takes 10 s, 9 s of them on what is not held out; beside training a fit takes
+    # 5 s, and a step of each calibration 0.1 s.
+    def timed(metric: Metric, sample: Sessions) -> tuple[float, int]:
+        metric.fit(sample)
+        best = max(metric.history, key=lambda epoch: epoch["HitRate@20"] + epoch["MRR@20"])["epoch"]
+        for epoch in metric.history:
+            epoch["seconds"] = 9.0
+        passes = 0.9 * (len(metric.history) + (metric.correction is None)) + best
+        n_calibrations = 2 + (metric.calibration is not None)
+        return 10.0 * passes + 5.0 + n_calibrations * 0.1 * (metric.calibration_steps - 1), 0
+
+    monkeypatch.setattr(flagship_cost, "timed_fit", timed)
+    monkeypatch.setattr(flagship_cost, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "calibration_steps": 50}
+    for correction, passes in ((None, 0.9 * 4 + 3), (False, 0.9 * 3 + 3)):
+        sized = estimate(make_recommender("metric", {**options, "correction": correction}), LOG)
+        assert sized.seconds == pytest.approx(10 * passes + 5 + 3 * 50 * 0.1)
 
 
 @pytest.mark.parametrize("method", ["pop", "vsknn", "gru4rec", "sml-maxpool-ncas"])

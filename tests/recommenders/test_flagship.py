@@ -267,6 +267,41 @@ def test_what_little_there_is_to_learn_is_learned_and_said(clicks: list[list[str
     assert len(answer.items) == log.n_items
 
 
+NEW = [[f"new{(s + j) % 6}" for j in range(3)] for s in range(9)]
+ODD: dict[str, list[list[str]]] = {
+    "two items": [["a", "b"], ["b", "a", "a"]] * 20,
+    "three sessions": [["a", "b", "c"], ["b", "c"], ["a", "c"]],
+    "one item": [["a", "a", "a"]] * 40,
+    "all alike": [["a", "b", "c", "d"]] * 40,
+    "each item once": [[f"{s}-{j}" for j in range(3)] for s in range(40)],
+    "each session its own item": [[f"{s}"] * 3 for s in range(40)],
+    "a giant": [[f"i{j * 7 % 31}" for j in range(700)]],
+    "giants": [[f"i{(s + j * (1 + s % 3)) % 31}" for j in range(120)] for s in range(12)],
+    "only new items held out": [*CLICKS[:81], *NEW],
+    "strange ids": [["żółć", "a,b", '"', " ", "\u202eabc", "n" * 3000][s % 3 : s % 3 + 3] for s in range(40)],
+}
+"""Logs nobody would wish for, sessions in order of time."""
+
+
+@pytest.mark.parametrize("same_time", [False, True])
+@pytest.mark.parametrize("name", ODD)
+def test_odd_logs_give_whole_lists_of_finite_scores(
+    name: str, same_time: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    log = Sessions.of(ODD[name], starts=[1.5e9 + 60 * s * (not same_time) for s in range(len(ODD[name]))])
+    for heard in (False, True):
+        monkeypatch.setattr(module, "significantly_better", lambda *_, heard=heard: heard)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        fitted = tiny(correction=None).fit(log)
+        loaded = load_artifact(save_artifact(fitted, tmp_path / f"{heard}", {})).recommender
+        k = min(log.n_items, 20)
+        for model in (fitted, loaded):
+            ranking = model.rank(Prefixes.every(log), k)
+            assert np.isfinite(ranking.scores).all()
+            assert (ranking.scores >= 0).all()
+            assert (ranking.items > 0).all()
+            assert (np.diff(np.sort(ranking.items, axis=1), axis=1) > 0).all()
+
+
 def test_a_log_that_teaches_nothing_is_no_model_to_keep():
     model = tiny().fit(Sessions.of([["a"], ["b"], ["a"]]))
     with pytest.raises(DataError, match="metric: nothing was learned"):
@@ -300,6 +335,11 @@ def test_params_make_the_model_again_from_an_option_file(name: str):
     assert again.params() == params
     assert isinstance(again, Metric)
     assert same_lists(again.fit(LOG), fitted)
+
+
+@pytest.mark.parametrize(("text", "voters"), [("", []), (" ", []), ("sr", ["sr"]), ("sr, vsknn", ["sr", "vsknn"])])
+def test_voters_are_given_as_text_too_and_none_as_an_empty_one(text: str, voters: list[str]):
+    assert make_recommender("metric-fast", {"voters": text}).params()["voters"] == voters
 
 
 def test_the_fast_one_is_smaller_in_every_respect():
@@ -454,9 +494,18 @@ def two_each(n: int) -> Candidates:
 
 @pytest.mark.parametrize(("right", "expected"), [(90, True), (55, False), (10, False)])
 def test_votes_must_be_right_significantly_more_often(right: int, expected: bool):
-    # Gains of 1/2 and −1/2: 40 against 2.33 · 3 for 90 of 100, 5 against 2.33 · 4.97 for 55 of 100.
+    # Gains of 1/2 and −1/2: 40 against 2.33 · 5 for 90 of 100, 5 for 55 of 100.
     places = (np.arange(100) < right).astype(np.int64)
     assert significantly_better((by(1), by(1)), two_each(100), places, np.arange(100)) is expected
+
+
+@pytest.mark.parametrize(("n_sessions", "expected"), [(1, False), (2, False), (5, False), (6, True)])
+def test_a_handful_of_sessions_proves_nothing_however_alike_they_are(n_sessions: int, expected: bool):
+    # Each gains 1/2 where its votes are right: n/2 against 2.33 · √n/2, which 5 do not exceed.
+    clicks = n_sessions + 40
+    places = (np.arange(clicks) < n_sessions).astype(np.int64)
+    places[n_sessions:] = -1  # the other sessions' next items are no candidates: nothing changes there
+    assert significantly_better((by(1), by(1)), two_each(clicks), places, np.arange(clicks)) is expected
 
 
 def test_each_half_is_judged_by_the_weights_of_the_other():

@@ -25,7 +25,8 @@ def main() -> None:
         _fail(f"{where}{error.strerror or error}; check the path, its permissions and the free space")
     except SystemExit as ended:
         if ended.code == INTERRUPTED:
-            sys.stderr.write(f"{_interruption(ended) or 'interrupted'}\n")  # what was stopped says how to go on
+            said = str(_interruption(ended) or "")  # what was stopped says how to go on, if it can
+            sys.stderr.write(f"{said or 'interrupted'}\n")
         raise
 
 

@@ -36,14 +36,20 @@ __all__ = [
 ]
 
 Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500. Repeatable.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500, or metric.voters= (none). Repeatable."),
+]
 Config = Annotated[Path | None, typer.Option(help="TOML or YAML file with a table of options for each method.")]
-OwnSettings = Annotated[list[str] | None, typer.Option("--set", help="OPTION=VALUE, e.g. k=500. Repeatable.")]
+OwnSettings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="OPTION=VALUE, e.g. k=500, layers=64,32 (several), or voters= (none). Repeatable."),
+]
 OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")]
 Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file.")]
 ReportFile = Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")]
-Threads = Annotated[int, typer.Option(help="Worker threads; 0: one per core.")]
+Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
 
 STUDY = Path("nearnext-tuning")
 """Folder of studies, unless another place is named."""

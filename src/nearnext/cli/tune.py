@@ -37,6 +37,7 @@ from nearnext.cli.options import (
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
 from nearnext.experiments.tuning.tune import tune as run_tuning
+from nearnext.experiments.tuning.tuned import Search
 from nearnext.report.numbers import duration, fixed
 from nearnext.report.tuning import trials_table
 
@@ -85,6 +86,7 @@ def tune(
         readable_options(out)
     held = pairs(settings or [], "--set")
     options = own_options(config, method) | held
+    Search.of(method, options, held)  # what cannot be tuned is said before a long log is read
     sessions, event_log = read_log(log, reading)
     result = run_tuning(
         sessions,

@@ -26,6 +26,7 @@ __all__ = [
     "last_sessions",
     "sample_fit",
     "seconds_of",
+    "spread_sessions",
     "step_cost",
     "timed_fit",
     "used_bytes",
@@ -129,6 +130,15 @@ def last_sessions(sessions: Sessions, n: int) -> Sessions:
     ['b']
     """
     return sessions.select(np.argsort(sessions.starts, kind="stable")[-n:])
+
+
+def spread_sessions(sessions: Sessions, n: int) -> Sessions:
+    """As many sessions evenly from the whole log, all of them where there are no more.
+
+    >>> spread_sessions(Sessions.of([["a"], ["b"], ["c"]]), 2).n_sessions
+    2
+    """
+    return sessions.select(np.arange(n) * sessions.n_sessions // n if n < sessions.n_sessions else sessions.lengths > 0)
 
 
 def timed_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]:

@@ -1,16 +1,11 @@
 """What a fit will take, before it is made: parameters, peak memory and time.
 
-**Memory** of a network, in bytes, with T tables (1, or 2 without a common embedding) of I items in D dimensions and L
-further parameters: weights W = 4 (T (I + 1) D + L); Adam 2 W, and on the CPU 8 T (I + 1) for when a row was last moved,
-on an accelerator 4 T (I + 1) D for the gradient of whole tables; best weights so far W; and at the end of an epoch, one
-after the other, the item embeddings that validation searches 8 I D + 8 I, or a copy of the new best weights W. Of
-GRU4Rec with layers of widths H: W = 4 ((I + 1) (D + 1) + (I + 1) E + Σ 3 H (inputs + H + 1)), E the width of a separate
-input embedding; the optimiser 2 W + 8 for each row of each matrix. What a batch takes is measured, as is all that
-methods without gradients learn.
+**Memory** of what learns by gradients follows from formulas, see `experiments.model_bytes`. What a batch takes is
+measured, as is all that methods without gradients learn.
 
 **Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);
 of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks. The default method has
-steps of several kinds: its time, and its memory beside W and its copies, are read off a line through two fits.
+steps of several kinds, see `experiments.flagship_cost`.
 """
 
 import time
@@ -26,14 +21,13 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.experiments.measuring import (
     CASES,
-    last_sessions,
     sample_fit,
     seconds_of,
     step_cost,
-    timed_fit,
     used_bytes,
     validation_seconds,
 )
+from nearnext.experiments.model_bytes import FLOAT, gru4rec_bytes, network_bytes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.batches import n_pairs
@@ -45,13 +39,7 @@ if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods wi
     from nearnext.training.loop import Examples
     from nearnext.training.objective import Objective
 
-__all__ = ["Estimate", "estimate", "gru4rec_bytes", "network_bytes"]
-
-FLOAT, INTEGER = 4, 8
-"""Bytes of a weight and of a count."""
-
-WARM_UP, FEW, MANY = 100, 500, 2000
-"""Sessions of the fits that the default method is estimated from; the first one only compiles what is compiled."""
+__all__ = ["Estimate", "estimate"]
 
 TINY = 20
 """Sessions of each kind in the log that a network is built for to count its layers."""
@@ -130,58 +118,6 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     return _of_sample(recommender, sessions)
 
 
-def network_bytes(
-    network: "SessionItemNetwork", n_items: int, *, further: int = 0, accelerator: bool = False
-) -> dict[str, int]:
-    """Bytes that training of a network takes, by what holds them, without those of a batch.
-
-    Args:
-        network: of any number of items: its tables count as for ``n_items``.
-        n_items: number of items I.
-        further: parameters of the loss.
-        accelerator: trained on one.
-
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> from nearnext.model.network import SessionItemNetwork
-    >>> sizes = network_bytes(SessionItemNetwork(1, ItemTower(dim=4), MaxPool(dim=4)), n_items=9)
-    >>> sizes["weights"], sizes["Adam"]
-    (160, 400)
-    """
-    from nearnext.training.trainer import TABLES
-
-    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
-    n_tables = sum(name in TABLES for name in sizes)
-    dim = network.item_embedding.embedding_dim
-    layers = sum(size for name, size in sizes.items() if name not in TABLES) + further
-    weights = FLOAT * (n_tables * (n_items + 1) * dim + layers)
-    rows = n_tables * (n_items + 1)
-    return {
-        "weights": weights,
-        "Adam": 2 * weights + (FLOAT * rows * dim if accelerator else INTEGER * rows),
-        "best weights": weights,
-        "validation": max(2 * FLOAT * n_items * dim + INTEGER * n_items, weights),
-    }
-
-
-def gru4rec_bytes(gru4rec: GRU4Rec, n_items: int) -> dict[str, int]:
-    """Bytes that training of GRU4Rec takes, by what holds them, without those of a batch.
-
-    >>> gru4rec_bytes(GRU4Rec(layers=(2,)), n_items=3)
-    {'weights': 168, 'optimiser': 408}
-    """
-    widths = gru4rec.layers
-    shapes = [(n_items + 1, widths[-1] + 1)]
-    entered = widths[-1]
-    if not gru4rec.constrained_embedding:
-        entered = gru4rec.embedding or widths[0]
-        shapes.append((n_items + 1, entered))
-    for inputs, width in zip((entered, *widths), widths, strict=False):
-        shapes += [(inputs, 3 * width), (width, 3 * width), (1, 3 * width)]
-    weights = FLOAT * sum(rows * columns for rows, columns in shapes)
-    return {"weights": weights, "optimiser": 2 * weights + INTEGER * sum(rows for rows, _ in shapes)}
-
-
 def _of_network(recommender: TrainsNetwork, sessions: Sessions) -> Estimate:
     tiny, objective, _ = recommender.prepare(Sessions.of([["a", "b"], ["b", "a"]] * TINY))
     further = sum(parameter.numel() for _, parameter in objective.parameters)
@@ -221,35 +157,21 @@ def _on_accelerator(config: "TrainingConfig") -> bool:
 
 
 def _of_flagship(recommender: Recommender, sessions: Sessions) -> Estimate:
-    """From whole fits on two samples, a line through each cost: its steps have fixed and growing parts."""
+    from nearnext.experiments.flagship_cost import flagship_cost
     from nearnext.recommenders.flagship.recommender import Metric
 
     assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
     settled = asdict(recommender.size(sessions))
-    before, measured_fits = used_bytes(), list[tuple[int, float, int]]()
-    sized = replace(recommender, **settled, directory="", resume=False)
-    replace(sized, epochs=1, calibration_steps=1).fit(last_sessions(sessions, WARM_UP))
-    for n_sessions in (FEW, MANY):
-        fitted = replace(sized)
-        sample = last_sessions(sessions, n_sessions)
-        seconds, peak = timed_fit(fitted, sample)
-        if fitted.network is None:
-            raise DataError(f"{recommender.name}: {fitted.note}")
-        known = sum(network_bytes(fitted.network, len(fitted.vocabulary)).values())
-        measured_fits.append((sample.n_events, seconds, max(peak - before - known, 0)))
-    (few, first, least), (many, second, most) = measured_fits
-    slope = 1 / max(many - few, 1)
-    sizes = network_bytes(fitted.network, sessions.n_items)
-    # What votes are calibrated on is bounded, and with it the memory beside the tables.
-    bounded = min(sessions.n_events, int(recommender.calibrated_on / max(recommender.validation_fraction, 0.01)))
-    rest = most + max(most - least, 0) * slope * max(bounded - many, 0)
+    before = used_bytes()
+    cost = flagship_cost(replace(recommender, **settled, directory="", resume=False), sessions)
+    weights = cost.network["weights"]
     return Estimate(
-        sizes["weights"] // FLOAT,
-        {"this process and the log": before, **sizes, "network of the refit": sizes["weights"], "rest": int(rest)},
-        recommender.size(sessions).epochs,
+        weights // FLOAT,
+        {"this process and the log": before, **cost.network, "network of the refit": weights, "rest": cost.rest_bytes},
+        settled["epochs"],
         0,
-        second + max(second - first, 0.0) * slope * (sessions.n_events - many),
-        f"fits on {few:,} and {many:,} of {sessions.n_events:,} clicks",
+        cost.seconds,
+        cost.basis,
         settled,
     )
 
