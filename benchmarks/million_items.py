@@ -4,13 +4,15 @@
 
 The log is synthetic: every item occurs, sessions stay in one of the catalogue's categories, popular items are clicked
 more often. One epoch of the `tuned` preset is trained; the last few sessions are held out, and all items are ranked for
-each of their prefixes, as in every training. ``--index`` builds the index of the trained model afterwards.
+each of their prefixes, as in every training. ``--method metric`` is the default recommender as a whole: an epoch before
+its calibration, and one on all sessions after it. ``--index`` builds the index of the trained model afterwards.
 """
 
 import argparse
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -18,8 +20,10 @@ import polars as pl
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.recommenders.indexing import reindex
+from nearnext.recommenders.metric.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.options import parts_from_options
 from nearnext.recommenders.metric.recommender import MetricRecommender
+from nearnext.recommenders.registry import FLAGSHIP, make_recommender
 
 IN_CATEGORY = 200
 LENGTH = 5.0
@@ -54,6 +58,16 @@ def peak_gib() -> float:
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 2**20
 
 
+def model_of(method: str, dim: int, validation_fraction: float) -> EmbeddedRecommender:
+    """An unfitted recommender that takes one epoch."""
+    options: dict[str, Any] = {"dim": dim, "epochs": 1, "validation_fraction": validation_fraction}
+    if method in FLAGSHIP:
+        return cast("EmbeddedRecommender", make_recommender(method, options))
+    if "gru" in method or "lstm" in method:
+        options["hidden"] = dim
+    return MetricRecommender(**parts_from_options(method, options | {"device": "cpu"}))
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -67,10 +81,7 @@ def main() -> None:
     sessions = synthetic(given.items, given.sessions)
     print(f"{sessions.n_events:,} clicks in {sessions.n_sessions:,} sessions on {sessions.n_items:,} items", flush=True)
     print(f"peak memory with the log: {peak_gib():.2f} GiB", flush=True)
-    options = {"dim": given.dim, "epochs": 1, "device": "cpu", "validation_fraction": given.held_out / given.sessions}
-    if "gru" in given.method or "lstm" in given.method:
-        options["hidden"] = given.dim
-    model = MetricRecommender(**parts_from_options(given.method, options))
+    model = model_of(given.method, given.dim, given.held_out / given.sessions)
     begin, computed = time.perf_counter(), time.process_time()
     model.fit(sessions)
     elapsed, computed = time.perf_counter() - begin, time.process_time() - computed

@@ -543,3 +543,16 @@ def test_reciprocal_ranks_end_at_twenty():
     found = Candidates(np.array([0, 25]), np.arange(1, 26).astype(np.int32), np.zeros((25, 1), np.float32))
     ranks = [float(reciprocal_ranks(scores, found, np.array([place]))[0]) for place in (0, 19, 20, -1)]
     assert ranks == [1.0, 1 / 20, 0.0, 0.0]
+
+
+def test_a_short_list_is_the_beginning_of_a_longer_one(monkeypatch: pytest.MonkeyPatch):
+    adopted = "nearnext.recommenders.flagship.recommender.significantly_better"
+    monkeypatch.setattr(adopted, lambda *_: True)  # type: ignore[reportUnknownLambdaType]
+    draw = np.random.default_rng(4)
+    log = Sessions.of([[f"i{item}" for item in 25 * (n % 3) + draw.integers(0, 25, 5)] for n in range(500)])
+    model = Metric(dim=8, epochs=1, candidates=20, calibration_steps=5).fit(log)
+    assert model.calibration is not None
+    (short,), (long,) = (model.recommend([["i3", "i30"]], k=k) for k in (20, 75))
+    assert (long.items[:20], long.scores[:20]) == (short.items, short.scores)
+    assert len(set(long.items)) == long.own == 75
+    assert long.scores == sorted(long.scores, reverse=True)

@@ -15,7 +15,17 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import RankChunk, Request
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
-__all__ = ["OWN_FIGURES", "Candidates", "Lists", "best_candidates", "collect", "figure_names", "targets_among", "vote"]
+__all__ = [
+    "OWN_FIGURES",
+    "Candidates",
+    "Lists",
+    "best_candidates",
+    "collect",
+    "figure_names",
+    "followed_by",
+    "targets_among",
+    "vote",
+]
 
 OWN_FIGURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")
 """Figures of a candidate that do not come from a voting method; the last two are the same for the whole session."""
@@ -265,3 +275,54 @@ def best_candidates(
             items[row, slot], scores[row, slot] = item, value
         listed[row] = n
     return listed
+
+
+def followed_by(near: Lists, own: Int64Array, items: IndexArray, scores: ScoreArray, temperature: float) -> Int64Array:
+    """Lists of all candidates, followed by the next nearest items; gives how many they hold then: [B].
+
+    Their scores fall from that of the last candidate on, by e for every temperature that an item is farther away.
+
+    Args:
+        near: the nearest items, scores 1 + cosine: [B, K].
+        own: how many places are filled: [B].
+        items: the lists, completed in place: [B, k].
+        scores: their scores, above 0: [B, k].
+        temperature: of the cosine.
+
+    >>> near = Lists(np.array([[3, 1, 2]], np.int32), np.array([[1.9, 1.5, 1.0]], np.float32))
+    >>> items, scores = np.array([[1, 3, 0]], np.int32), np.array([[0.6, 0.4, 0.0]], np.float32)
+    >>> followed_by(near, np.array([2]), items, scores, 0.5).tolist(), items.tolist(), scores.round(3).tolist()
+    ([3], [[1, 3, 2]], [[0.6..., 0.4..., 0.146...]])
+    """
+    filled = own.copy()
+    _follow(near.items, near.scores, filled, items, scores, temperature)
+    return filled
+
+
+@njit(cache=True, nogil=True)
+def _follow(
+    near: IndexArray,
+    nearness: ScoreArray,
+    filled: Int64Array,
+    items: IndexArray,
+    scores: ScoreArray,
+    temperature: float,
+) -> None:
+    for row in range(len(filled)):
+        n = filled[row]
+        if n == 0 or n == items.shape[1]:
+            continue
+        listed, farthest = set(items[row, :n]), nearness[row, 0]
+        for place in range(near.shape[1]):
+            item = near[row, place]
+            if item in listed:
+                farthest = nearness[row, place]
+        for place in range(near.shape[1]):
+            item = near[row, place]
+            if item == 0 or filled[row] == items.shape[1]:
+                break
+            if item not in listed:
+                farther = max(float(farthest) - float(nearness[row, place]), 0.0)
+                items[row, filled[row]] = item
+                scores[row, filled[row]] = scores[row, n - 1] * np.exp(-farther / temperature)
+                filled[row] += 1

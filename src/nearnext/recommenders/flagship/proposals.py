@@ -15,7 +15,7 @@ from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import Index
-from nearnext.types import BoolArray, IndexArray, ScoreArray
+from nearnext.types import BoolArray, ScoreArray
 
 __all__ = ["VOTERS", "Proposals", "Propose", "require_voters"]
 
@@ -27,8 +27,11 @@ VOTERS: dict[str, Callable[[], Recommender]] = {
 }
 """Methods that may vote, with their default options."""
 
-Propose = Callable[[Prefixes, Request], tuple[Candidates, IndexArray]]
-"""Candidates of prefixes, and how many of each prefix's clicks the metric model knows: [B]."""
+Propose = Callable[[Prefixes, Request], tuple[Candidates, Lists]]
+"""Candidates of prefixes, the same for lists of any length, and the items nearest to each: at least as many as wanted.
+
+A prefix of which the metric model knows no click has no nearest item.
+"""
 
 
 def require_voters(names: Sequence[str]) -> tuple[str, ...]:
@@ -86,20 +89,19 @@ class Proposals:
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
         encode = SessionEncoding(self.network, self.trained)
 
-        def propose(prefixes: Prefixes, request: Request) -> tuple[Candidates, IndexArray]:
-            wanted = replace(request, k=max(self.most, request.k))
+        def propose(prefixes: Prefixes, request: Request) -> tuple[Candidates, Lists]:
             sessions, known = encode(prefixes)
             found = self.index.search(
                 sessions,
-                wanted.k,
+                max(self.most, request.k),
                 admissible=request.admissible & self.trained,
                 seen=prefixes if request.exclude_seen else None,
             )
-            nowhere = known == 0
-            near = Lists(np.where(nowhere[:, None], 0, found.items), found.scores)
+            near = Lists(np.where(known[:, None] == 0, 0, found.items), found.scores)
+            nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
             voting = replace(request, k=self.most)
             votes = [vote(ranker, prefixes, voting) for ranker in rankers]
-            candidates = collect(prefixes, near, sessions, self.vectors, votes, self.popularity, self.temperature)
-            return candidates, known
+            candidates = collect(prefixes, nearest, sessions, self.vectors, votes, self.popularity, self.temperature)
+            return candidates, near
 
         return propose

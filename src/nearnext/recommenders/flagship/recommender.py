@@ -37,7 +37,7 @@ from nearnext.recommenders.base import CHUNK, RankChunk, Recommender, Request, S
 from nearnext.recommenders.flagship.adoption import K, significantly_better
 from nearnext.recommenders.flagship.breadth import broadened
 from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
-from nearnext.recommenders.flagship.candidates import Candidates, best_candidates, targets_among
+from nearnext.recommenders.flagship.candidates import Candidates, best_candidates, followed_by, targets_among
 from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, require_voters
 from nearnext.recommenders.flagship.sizing import Size, size_for
 from nearnext.recommenders.metric.embedded import EmbeddedRecommender
@@ -395,9 +395,11 @@ class Metric(EmbeddedRecommender):
         calibration, propose = self.calibration, self.proposals.proposer()
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            found, known = propose(prefixes, request)
+            found, near = propose(prefixes, request)
             own = best_candidates(found.offsets, found.items, calibration.probabilities(found), items, scores)
-            return np.where(known > 0, own, 0).astype(np.int32)
+            if request.k > self.candidates:
+                own = followed_by(near, own, items, scores, self.temperature)
+            return np.where(near.items[:, 0] > 0, own, 0).astype(np.int32)
 
         return rank_chunk
 
