@@ -5,19 +5,22 @@ machine, so the processor time of both is printed. Closed loop: wrk, as many req
 loop: requests at fixed times whether or not earlier ones were answered; latency counts from the time they were due.
 With NEARNEXT_DATA set, the log is rsc15_64; without, a synthetic shop.
 
-    python benchmarks/serving.py [--method vsknn] [--seconds 10] [--rate 2000] [--connections 16]
+    python benchmarks/serving.py [--method vsknn] [--seconds 10] [--rate 2000] [--connections 16] [--workers 1]
+
+Several workers keep sessions in a redis-server that is started for them; their processor time and its own are added up.
 """
 
 import argparse
 import asyncio
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -26,7 +29,7 @@ import msgspec
 import numpy as np
 import psutil
 
-from nearnext.artifact import save_artifact
+from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.data.shop import SyntheticShop
@@ -53,11 +56,17 @@ end
 
 @dataclass(frozen=True)
 class Load:
-    """Where the service is, and which clicks are sent to it: session and body of each."""
+    """Where the service is, its first processes, and the clicks that are sent to it: session and body of each."""
 
     url: str
-    process: psutil.Process
+    processes: list[psutil.Process]
     clicks: list[tuple[int, bytes]]
+
+    def busy(self) -> float:
+        """Seconds that all processes have computed."""
+        family = [one for root in self.processes for one in (root, *root.children(recursive=True))]
+        times = [process.cpu_times() for process in family]
+        return sum(one.user + one.system for one in times)
 
 
 def logs() -> tuple[Sessions, Sessions]:
@@ -82,17 +91,37 @@ def clicks_of(test: Sessions, most: int = 50_000) -> list[tuple[int, bytes]]:
 
 
 @contextmanager
-def running(model: Path) -> Generator[tuple[str, psutil.Process]]:
-    """The service of a model, on a free port, with its access log thrown away."""
+def running(model: Path, workers: int) -> Generator[tuple[str, list[psutil.Process]]]:
+    """The service of a model, on a free port, with its access log thrown away, and all its processes."""
     program = "from nearnext.cli import main; main()"
-    command = [sys.executable, "-c", program, "serve", str(model), "--port", "0"]
+    command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", "--workers", str(workers)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment
-    ) as one:
+    with ExitStack() as stack:
+        roots: list[psutil.Process] = []
+        if workers > 1:
+            store, process = stack.enter_context(redis())
+            command += ["--store", store]
+            roots.append(process)
+        one = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+        )
+        stack.callback(one.terminate)
         assert one.stdout
+        url = one.stdout.readline().split()[-1]
+        yield url, [*roots, psutil.Process(one.pid)]
+
+
+@contextmanager
+def redis() -> Generator[tuple[str, psutil.Process]]:
+    """The URL and the process of a redis-server that keeps nothing."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = ["redis-server", "--port", str(port), "--save", "", "--appendonly", "no"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as one:
+        time.sleep(1.0)
         try:
-            yield one.stdout.readline().split()[-1], psutil.Process(one.pid)
+            yield f"redis://127.0.0.1:{port}/0", psutil.Process(one.pid)
         finally:
             one.terminate()
 
@@ -123,15 +152,13 @@ def closed_loop(load: Load, connections: int, seconds: int) -> None:
         script = Path(folder) / "clicks.lua"
         script.write_text(SCRIPT % listed)
         command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script), load.url]
-        before = load.process.cpu_times()
+        before = load.busy()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
-        after = load.process.cpu_times()
+        busy = load.busy() - before
     told = [
         " ".join(line.split()) for line in done.stdout.splitlines() if "%  " in line or "/sec:" in line or "Non" in line
     ]
-    print(
-        f"  closed loop, {connections} connections: {'; '.join(told)}; server busy {_busy(before, after) / seconds:.0%}"
-    )
+    print(f"  closed loop, {connections} connections: {'; '.join(told)}; server busy {busy / seconds:.0%}")
 
 
 async def _open_loop(load: Load, rate: float, seconds: float, connections: int) -> None:
@@ -156,18 +183,14 @@ async def _open_loop(load: Load, rate: float, seconds: float, connections: int) 
             latencies[number] = time.perf_counter() - due
         writer.close()
 
-    before, own = load.process.cpu_times(), time.process_time()
+    before, own = load.busy(), time.process_time()
     await asyncio.gather(*(work() for _ in range(connections)))
     spent = time.perf_counter() - begin
-    after, own = load.process.cpu_times(), time.process_time() - own
+    busy, own = load.busy() - before, time.process_time() - own
     print(
         f"  open loop at {rate:,.0f}/s: {n_requests / spent:,.0f}/s answered, {_percentiles(latencies)}; "
-        f"server busy {_busy(before, after) / spent:.0%}, client {own / spent:.0%}"
+        f"server busy {busy / spent:.0%}, client {own / spent:.0%}"
     )
-
-
-def _busy(before: object, after: object) -> float:
-    return sum(getattr(after, name) - getattr(before, name) for name in ("user", "system"))
 
 
 def _percentiles(seconds: np.ndarray) -> str:
@@ -183,14 +206,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rate", type=float, default=2000.0, help="requests per second of the open loop")
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=1)
     chosen = parser.parse_args()
     train, test = logs()
     with tempfile.TemporaryDirectory() as folder:
         model = chosen.model or save_artifact(make_recommender(chosen.method).fit(train), Path(folder) / "model", {})
-        print(f"{chosen.method if chosen.model is None else chosen.model}: {train.n_items:,} items")
+        name = load_artifact(model).recommender.name
+        print(f"{name}: {train.n_items:,} items, {chosen.workers} {'worker' if chosen.workers == 1 else 'workers'}")
         compute(model, test)
-        with running(model) as (url, process):
-            load = Load(url, process, clicks_of(test))
+        with running(model, chosen.workers) as (url, processes):
+            load = Load(url, processes, clicks_of(test))
             asyncio.run(_open_loop(load, 200, 2, 4))
             for connections in (1, chosen.connections):
                 closed_loop(load, connections, chosen.seconds)
