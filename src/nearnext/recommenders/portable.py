@@ -14,7 +14,7 @@ import polars as pl
 from nearnext.atomic import whole_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.model.encoding import session_vectors
+from nearnext.model.encoding import SessionEncoding
 from nearnext.model.export import TOLERANCE, OnnxEncoder, export_onnx
 from nearnext.model.network import SessionItemNetwork
 from nearnext.recommenders.base import Recommender
@@ -121,7 +121,8 @@ def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatenc
     for length in lengths.tolist():
         one: IndexArray = rng.integers(1, network.n_items + 1, int(length), dtype=np.int32)
         sessions.append(Prefixes.of([one]))
-    own, own_vectors = _timed(sessions, lambda one: session_vectors(network, one)[0])
+    encode = SessionEncoding(network)
+    own, own_vectors = _timed(sessions, lambda one: encode(one)[0])
     onnx, onnx_vectors = _timed(sessions, lambda one: encoder.session_vectors(one)[0])
     return EncoderLatency(own, onnx, bool(np.array_equal(own_vectors, onnx_vectors)))
 
