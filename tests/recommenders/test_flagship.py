@@ -19,16 +19,17 @@ from nearnext.errors import ArtifactError, ConfigError, DataError
 from nearnext.evaluation.audit import audit_split
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.flagship import recommender as module
+from nearnext.recommenders.flagship import votes
 from nearnext.recommenders.flagship.adoption import reciprocal_ranks, significantly_better
 from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
 from nearnext.recommenders.flagship.candidates import (
     Candidates,
     Lists,
-    best_candidates,
     collect,
     figure_names,
     targets_among,
 )  # fmt: skip
+from nearnext.recommenders.flagship.lists import best_candidates
 from nearnext.recommenders.flagship.proposals import VOTERS, Proposals
 from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.flagship.sizing import Size, size_for
@@ -67,13 +68,13 @@ def same_lists(one: Metric, other: Metric) -> bool:
 @pytest.fixture
 def adopted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Votes are heard, whatever they bring: tiny logs prove nothing."""
-    monkeypatch.setattr(module, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
 
 
 @pytest.fixture(scope="module")
 def voted() -> Metric:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(module, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+        patched.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
         return tiny().fit(LOG)
 
 
@@ -290,7 +291,7 @@ def test_odd_logs_give_whole_lists_of_finite_scores(
 ):
     log = Sessions.of(ODD[name], starts=[1.5e9 + 60 * s * (not same_time) for s in range(len(ODD[name]))])
     for heard in (False, True):
-        monkeypatch.setattr(module, "significantly_better", lambda *_, heard=heard: heard)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+        monkeypatch.setattr(votes, "significantly_better", lambda *_, heard=heard: heard)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
         fitted = tiny(correction=None).fit(log)
         loaded = load_artifact(save_artifact(fitted, tmp_path / f"{heard}", {})).recommender
         k = min(log.n_items, 20)
@@ -546,7 +547,7 @@ def test_reciprocal_ranks_end_at_twenty():
 
 
 def test_a_short_list_is_the_beginning_of_a_longer_one(monkeypatch: pytest.MonkeyPatch):
-    adopted = "nearnext.recommenders.flagship.recommender.significantly_better"
+    adopted = "nearnext.recommenders.flagship.votes.significantly_better"
     monkeypatch.setattr(adopted, lambda *_: True)  # type: ignore[reportUnknownLambdaType]
     draw = np.random.default_rng(4)
     log = Sessions.of([[f"i{item}" for item in 25 * (n % 3) + draw.integers(0, 25, 5)] for n in range(500)])

@@ -17,7 +17,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.options import require_at_least, require_number
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
-__all__ = ["neighbouring_items", "propagated_embeddings"]
+__all__ = ["extended_embeddings", "neighbouring_items", "propagated_embeddings"]
 
 WINDOW = 5
 """Clicks that are at most so far apart make their items neighbours, with the weight 1 / distance."""
@@ -78,3 +78,31 @@ def neighbouring_items(sessions: Sessions) -> Any:
     total: FloatArray = np.asarray(weighted.sum(axis=1), dtype=np.float64).ravel()
     scale: Any = diags(np.where(total > 0, 1 / np.sqrt(np.maximum(total, 1e-30)), 0.0))
     return (scale @ weighted @ scale).tocsr().astype(np.float32)
+
+
+def extended_embeddings(embeddings: ScoreArray, learned: Sessions, sessions: Sessions) -> ScoreArray:
+    """Item embeddings for a larger catalogue: those there are, and new items at the mean of their neighbours, length 1.
+
+    An item without a neighbour that has an embedding gets zeros.
+
+    Args:
+        embeddings: of the items of ``learned``, row 0 for none: [I + 1, D].
+        learned: sessions in the vocabulary that the embeddings have.
+        sessions: all sessions, in the larger vocabulary of J items.
+
+    Returns:
+        [J + 1, D].
+
+    >>> old = Sessions.of([["a", "b"]])
+    >>> table = extended_embeddings(np.array([[0, 0], [1, 0], [1, 0]], np.float32), old, Sessions.of([["a", "b", "c"]]))
+    >>> table.tolist()
+    [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
+    """
+    table = np.zeros((sessions.n_items + 1, embeddings.shape[1]), dtype=np.float32)
+    places = sessions.vocabulary.encode(learned.vocabulary.ids)
+    table[places] = embeddings[1:]
+    new = np.ones(len(table), dtype=np.bool_)
+    new[places] = new[0] = False
+    around: ScoreArray = neighbouring_items(sessions)[np.flatnonzero(new)] @ table
+    table[new] = around / np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-30)
+    return table

@@ -107,6 +107,7 @@ def _method(key: str) -> type[Recommender]:
     if key not in FLAGSHIP:
         return RECOMMENDERS[key]
     # Here too torch is imported only by whoever asks for it.
-    from nearnext.recommenders.flagship.recommender import Metric, MetricFast
+    from nearnext.recommenders.flagship.fast import MetricFast
+    from nearnext.recommenders.flagship.recommender import Metric
 
     return {method.name: method for method in (Metric, MetricFast)}[key]

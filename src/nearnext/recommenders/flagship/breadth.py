@@ -10,7 +10,8 @@ import numpy as np
 
 from nearnext.recommenders.flagship.adoption import K, reciprocal_ranks
 from nearnext.recommenders.flagship.calibration import Calibration
-from nearnext.recommenders.flagship.candidates import OWN_FIGURES, Candidates, best_candidates
+from nearnext.recommenders.flagship.candidates import OWN_FIGURES, Candidates
+from nearnext.recommenders.flagship.lists import best_candidates
 from nearnext.types import Int64Array
 
 __all__ = ["broadened", "discounted", "items_shown"]

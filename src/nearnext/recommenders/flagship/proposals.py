@@ -2,20 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.model.encoding import SessionEncoding
+from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
-from nearnext.recommenders.base import Recommender, Request
+from nearnext.progress import track
+from nearnext.recommenders.base import CHUNK, Recommender, Request
 from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect, vote
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import Index
-from nearnext.types import BoolArray, ScoreArray
+from nearnext.types import BoolArray, Int64Array, ScoreArray
 
 __all__ = ["VOTERS", "Proposals", "Propose", "require_voters"]
 
@@ -73,6 +75,29 @@ class Proposals:
     temperature: float
     most: int
 
+    @classmethod
+    def over(
+        cls,
+        network: SessionItemNetwork,
+        index: Index,
+        voters: dict[str, Recommender],
+        clicks: Int64Array,
+        *,
+        temperature: float,
+        most: int,
+    ) -> Self:
+        """Proposals from a network that knows every item; ``clicks`` are those of each item: [I + 1]."""
+        return cls(
+            network=network,
+            index=index,
+            vectors=item_vectors(network),
+            trained=np.arange(len(clicks)) > 0,
+            voters=voters,
+            popularity=np.log1p(clicks).astype(np.float32),
+            temperature=temperature,
+            most=most,
+        )
+
     @staticmethod
     def fit_voters(names: Sequence[str], sessions: Sessions) -> dict[str, Recommender]:
         """The voting methods, fitted."""
@@ -83,6 +108,22 @@ class Proposals:
         neighbours = [voter for voter in self.voters.values() if isinstance(voter, SessionNeighbours)]
         lists = [voter.rank(prefixes, k, threads=1).items for voter in neighbours]
         return max((len(np.unique(items[items > 0])) for items in lists), default=0)
+
+    def candidates(self, prefixes: Prefixes) -> Candidates:
+        """Candidates of many prefixes, chunk by chunk."""
+        request = Request(self.most, self.trained)
+        propose, parts = self.proposer(), list[Candidates]()
+        with track("proposing", len(prefixes), "cases") as advance:
+            for begin in range(0, len(prefixes), CHUNK):
+                part = prefixes.slice(begin, begin + CHUNK)
+                parts.append(propose(part, request)[0])
+                advance(len(part))
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        return Candidates(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.figures for part in parts]),
+        )
 
     def proposer(self) -> Propose:
         """A function with scratch memory of its own, used by one thread."""

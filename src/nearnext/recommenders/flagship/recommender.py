@@ -29,17 +29,15 @@ from nearnext.model.encoders.attention import Attention
 from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
 from nearnext.model.network import SessionItemNetwork
-from nearnext.model.propagation import neighbouring_items, propagated_embeddings
+from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import require_at_least, require_dropout, require_number, require_switch
-from nearnext.progress import track
-from nearnext.recommenders.base import CHUNK, RankChunk, Recommender, Request, State
-from nearnext.recommenders.flagship.adoption import K, significantly_better
-from nearnext.recommenders.flagship.breadth import broadened
-from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
-from nearnext.recommenders.flagship.candidates import Candidates, best_candidates, followed_by, targets_among
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.flagship.calibration import Calibration
+from nearnext.recommenders.flagship.lists import best_candidates, followed_by
 from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, require_voters
 from nearnext.recommenders.flagship.sizing import Size, size_for
+from nearnext.recommenders.flagship.votes import calibrated_votes
 from nearnext.recommenders.metric.embedded import EmbeddedRecommender
 from nearnext.retrieval import ExactIndex
 from nearnext.training.checkpoint import RunDirectory, holds_checkpoint
@@ -47,7 +45,7 @@ from nearnext.training.next_item import NextItemTraining, train_next_item
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["Metric", "MetricFast"]
+__all__ = ["Metric"]
 
 MEASURED = 6_000
 """Prefixes of the sessions held out that epochs are compared on, about."""
@@ -284,44 +282,25 @@ class Metric(EmbeddedRecommender):
 
     def _calibrate(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Adopt the votes if they make lists significantly better on the sessions held out."""
-        vectors = item_vectors(network.eval())
-        proposals = Proposals(
-            network=network,
-            index=ExactIndex(vectors),
-            vectors=vectors,
-            trained=np.arange(learned.n_items + 1) > 0,
-            voters=Proposals.fit_voters(self.voters, learned),
-            popularity=np.log1p(learned.item_counts()).astype(np.float32),
-            temperature=self.temperature,
-            most=self.candidates,
+        index = ExactIndex(item_vectors(network.eval()))
+        voters, clicks = Proposals.fit_voters(self.voters, learned), learned.item_counts()
+        proposals = Proposals.over(network, index, voters, clicks, temperature=self.temperature, most=self.candidates)
+        self.calibration = calibrated_votes(
+            proposals,
+            held_out,
+            most_prefixes=self.calibrated_on,
+            breadth=self.breadth,
+            hidden=self.hidden,
+            steps=self.calibration_steps,
+            seed=self.seed,
         )
-        prefixes = Prefixes.every(held_out)
-        first = max(0, len(prefixes) - self.calibrated_on)
-        prefixes = prefixes.slice(first, len(prefixes))
-        found = _proposed(proposals, prefixes)
-        places = targets_among(found, held_out.items[prefixes.ends])
-        owners = held_out.session_of_event()[prefixes.ends]
-        owners = owners - owners[0]
-        options = {"hidden": self.hidden, "steps": self.calibration_steps, "seed": self.seed}
-        even, odd = (fit_calibration(found, np.where(owners % 2 == half, places, -1), **options) for half in (0, 1))
-        if significantly_better((even, odd), found, places, owners):
-            enough = proposals.items_shown_by_neighbours(prefixes, K)
-            self.calibration = broadened(fit_calibration(found, places, **options), found, places, enough, self.breadth)
-        else:
+        if self.calibration is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 
     def _grown(self, network: SessionItemNetwork, sessions: Sessions, learned: Sessions) -> SessionItemNetwork:
         """The network over the whole catalogue; items that only later sessions have lie among their neighbours."""
-        whole = self._network(sessions.n_items)
-        weights = network.state_dict()
-        table = np.zeros((sessions.n_items + 1, whole.item_embedding.embedding_dim), dtype=np.float32)
-        places = sessions.vocabulary.encode(learned.vocabulary.ids)
-        table[places] = weights["item_embedding.weight"].numpy()[1:]
-        new = np.ones(len(table), dtype=np.bool_)
-        new[places] = new[0] = False
-        around: ScoreArray = neighbouring_items(sessions)[np.flatnonzero(new)] @ table
-        lengths = np.linalg.norm(around, axis=1, keepdims=True)
-        table[new] = around / np.maximum(lengths, 1e-30)
+        whole, weights = self._network(sessions.n_items), network.state_dict()
+        table = extended_embeddings(weights["item_embedding.weight"].numpy(), learned, sessions)
         whole.load_state_dict(weights | {"item_embedding.weight": as_tensor(table)})
         return whole
 
@@ -342,15 +321,8 @@ class Metric(EmbeddedRecommender):
 
     def _hear(self, voters: dict[str, Recommender]) -> None:
         assert self.network is not None and self.index is not None  # noqa: PT018, S101
-        self.proposals = Proposals(
-            network=self.network,
-            index=self.index,
-            vectors=item_vectors(self.network),
-            trained=self.trained,
-            voters=voters,
-            popularity=np.log1p(self.popularity).astype(np.float32),
-            temperature=self.temperature,
-            most=self.candidates,
+        self.proposals = Proposals.over(
+            self.network, self.index, voters, self.popularity, temperature=self.temperature, most=self.candidates
         )
 
     def _end_of_training(self) -> int:
@@ -404,48 +376,11 @@ class Metric(EmbeddedRecommender):
         return rank_chunk
 
 
-@dataclass(eq=False)
-class MetricFast(Metric):
-    """`Metric` in a fraction of the time: a smaller space, fewer epochs, two voting methods.
-
-    >>> MetricFast().params()["dim"]
-    64
-    """
-
-    name: ClassVar[str] = "metric-fast"
-
-    dim: int | None = 64
-    epochs: int | None = 2
-    negatives: int | None = 1024
-    batch_size: int | None = 128
-    voters: tuple[str, ...] = ("vsknn", "sr")
-    candidates: int = 50
-    calibration_steps: int = 400
-    calibrated_on: int = 8_000
-
-
 def _some(validation: Validation) -> Validation:
     """At most about `MEASURED` of the cases, evenly over the period."""
     prefixes, step = validation.prefixes, -(-len(validation.targets) // MEASURED) or 1
     some = Prefixes(prefixes.items, prefixes.starts[::step], prefixes.ends[::step], prefixes.times[::step])
     return Validation(some, validation.targets[::step])
-
-
-def _proposed(proposals: Proposals, prefixes: Prefixes) -> Candidates:
-    """Candidates of many prefixes, chunk by chunk."""
-    request = Request(proposals.most, np.arange(len(proposals.trained)) > 0)
-    propose, parts = proposals.proposer(), list[Candidates]()
-    with track("proposing", len(prefixes), "cases") as advance:
-        for begin in range(0, len(prefixes), CHUNK):
-            part = prefixes.slice(begin, begin + CHUNK)
-            parts.append(propose(part, request)[0])
-            advance(len(part))
-    counts = np.concatenate([np.diff(part.offsets) for part in parts])
-    return Candidates(
-        np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        np.concatenate([part.items for part in parts]),
-        np.concatenate([part.figures for part in parts]),
-    )
 
 
 def _part(state: State, prefix: str) -> State:

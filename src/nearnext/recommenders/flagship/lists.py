@@ -1,0 +1,102 @@
+"""Lists from candidates: the most probable ones first, and behind all of them what is near."""
+
+import numpy as np
+from numba import njit
+
+from nearnext.recommenders.flagship.candidates import Lists
+from nearnext.types import IndexArray, Int64Array, ScoreArray
+
+__all__ = ["best_candidates", "followed_by"]
+
+
+@njit(cache=True, nogil=True)
+def best_candidates(
+    offsets: Int64Array, candidates: IndexArray, values: ScoreArray, items: IndexArray, scores: ScoreArray
+) -> Int64Array:
+    """The most probable candidates of each prefix, equal ones by item index; returns how many: [B].
+
+    Args:
+        offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
+        candidates: item indices: [C].
+        values: what they are ranked by, above or equal to 0: [C].
+        items: receives item indices: [B, k].
+        scores: receives their values: [B, k].
+
+    >>> items, scores = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
+    >>> values = np.array([0.2, 0.5, 0.2], np.float32)
+    >>> best_candidates(np.array([0, 3]), np.array([9, 4, 3], np.int32), values, items, scores).tolist(), items.tolist()
+    ([2], [[4, 3]])
+    """
+    listed = np.zeros(len(offsets) - 1, dtype=np.int64)
+    k = items.shape[1]
+    for row in range(len(listed)):
+        n = 0
+        for place in range(offsets[row], offsets[row + 1]):
+            item, value = candidates[place], values[place]
+            if n == k:
+                last = n - 1
+                if value < scores[row, last] or (value == scores[row, last] and item > items[row, last]):
+                    continue
+                slot = last
+            else:
+                slot = n
+                n += 1
+            while slot > 0 and (
+                scores[row, slot - 1] < value or (scores[row, slot - 1] == value and items[row, slot - 1] > item)
+            ):
+                items[row, slot], scores[row, slot] = items[row, slot - 1], scores[row, slot - 1]
+                slot -= 1
+            items[row, slot], scores[row, slot] = item, value
+        listed[row] = n
+    return listed
+
+
+def followed_by(near: Lists, own: Int64Array, items: IndexArray, scores: ScoreArray, temperature: float) -> Int64Array:
+    """Lists of all candidates, followed by the next nearest items; gives how many they hold then: [B].
+
+    Their scores fall from that of the last candidate on, by e for every temperature that an item is farther away.
+
+    Args:
+        near: the nearest items, scores 1 + cosine: [B, K].
+        own: how many places are filled: [B].
+        items: the lists, completed in place: [B, k].
+        scores: their scores, above 0: [B, k].
+        temperature: of the cosine.
+
+    >>> near = Lists(np.array([[3, 1, 2]], np.int32), np.array([[1.9, 1.5, 1.0]], np.float32))
+    >>> items, scores = np.array([[1, 3, 0]], np.int32), np.array([[0.6, 0.4, 0.0]], np.float32)
+    >>> followed_by(near, np.array([2]), items, scores, 0.5).tolist(), items.tolist(), scores.round(3).tolist()
+    ([3], [[1, 3, 2]], [[0.6..., 0.4..., 0.146...]])
+    """
+    filled = own.copy()
+    _follow(near.items, near.scores, filled, items, scores, temperature)
+    return filled
+
+
+@njit(cache=True, nogil=True)
+def _follow(
+    near: IndexArray,
+    nearness: ScoreArray,
+    filled: Int64Array,
+    items: IndexArray,
+    scores: ScoreArray,
+    temperature: float,
+) -> None:
+    for row in range(len(filled)):
+        n = filled[row]
+        if n == 0 or n == items.shape[1]:
+            continue
+        listed, farthest = set(items[row, :n]), nearness[row, 0]
+        for place in range(near.shape[1]):
+            item = near[row, place]
+            if item in listed:
+                farthest = nearness[row, place]
+        for place in range(near.shape[1]):
+            item = near[row, place]
+            if item == 0 or filled[row] == items.shape[1]:
+                break
+            if item not in listed:
+                farther = max(float(farthest) - float(nearness[row, place]), 0.0)
+                items[row, filled[row]] = item
+                scores[row, filled[row]] = scores[row, n - 1] * np.exp(-farther / temperature)
+                filled[row] += 1
