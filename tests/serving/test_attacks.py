@@ -2,6 +2,7 @@
 
 import json
 import re
+import resource
 import socket
 import time
 from collections.abc import Generator
@@ -254,12 +255,23 @@ def test_answers_cannot_be_split_by_a_request_id(client: Client):
     assert "access-control-allow-origin" not in reply.headers
 
 
-def test_many_open_connections_are_served(server: Server):
-    address = Client(server.url).address
-    connections = [socket.create_connection(address, timeout=20) for _ in range(500)]
+@pytest.fixture
+def many_files() -> Generator[int]:
+    """How many connections this process may open, after it was allowed as many as the system gives."""
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    yield most - 200
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before, most))
+
+
+def test_ten_thousand_open_connections_are_served(server: Server, many_files: int):
+    n, address = min(10_000, many_files), Client(server.url).address
+    connections = list[socket.socket]()
     try:
+        for _ in range(n):
+            connections.append(socket.create_connection(address, timeout=30))
         assert still_works(server)
-        for connection in connections[::50]:
+        for connection in connections[:: n // 20]:
             connection.sendall(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n")
             assert connection.recv(4096).startswith(b"HTTP/1.1 200 ")
     finally:
