@@ -33,6 +33,14 @@ def test_items_of_length_zero_have_products_of_zero():
     assert items.error(np.ones(1)).tolist() == [0.0]
 
 
+def test_the_smallest_numbers_there_are_have_products_of_zero():
+    items = QuantisedItems(np.full((2, 3), np.finfo(np.float32).smallest_subnormal, np.float32))
+    products = np.empty((1, 2), np.float32)
+    items.products(np.ones((1, 3), np.float32), products)
+    assert products.tolist() == [[0.0, 0.0]]
+    assert 0.0 < items.error(np.ones(1))[0] < 1e-40
+
+
 @pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
 @pytest.mark.parametrize("spread", [1.0, 1e-3])
 def test_one_query_gets_the_list_that_it_gets_among_many(distance: str, spread: float):

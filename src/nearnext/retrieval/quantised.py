@@ -40,8 +40,8 @@ class QuantisedItems:
         lost = 0.0
         for begin in range(0, len(vectors), ROWS):
             rows = slice(begin, begin + ROWS)
-            largest = np.abs(vectors[rows]).max(axis=1)
-            sizes = np.where(largest > 0, largest / LEVELS, 1.0).astype(np.float32)
+            sizes = (np.abs(vectors[rows]).max(axis=1) / LEVELS).astype(np.float32)
+            sizes[sizes == 0] = 1.0  # zeros, or so small that the step between two levels is none
             self._steps[rows] = np.clip(np.rint(vectors[rows] / sizes[:, None]), -LEVELS, LEVELS).astype(np.int8)
             self._sizes[rows] = sizes
             rest = vectors[rows].astype(np.float64) - self._steps[rows] * sizes[:, None].astype(np.float64)
