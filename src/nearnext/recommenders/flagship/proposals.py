@@ -9,14 +9,14 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.model.encoding import SessionEncoding, item_vectors
+from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
 from nearnext.recommenders.base import CHUNK, Recommender, Request
 from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect, vote
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.rules import Markov, SequentialRules
-from nearnext.retrieval import Index
+from nearnext.retrieval import ExactIndex, Index
 from nearnext.types import BoolArray, Int64Array, ScoreArray
 
 __all__ = ["VOTERS", "Proposals", "Propose", "require_voters"]
@@ -79,18 +79,18 @@ class Proposals:
     def over(
         cls,
         network: SessionItemNetwork,
-        index: Index,
+        index: ExactIndex,
         voters: dict[str, Recommender],
         clicks: Int64Array,
         *,
         temperature: float,
         most: int,
     ) -> Self:
-        """Proposals from a network that knows every item; ``clicks`` are those of each item: [I + 1]."""
+        """Proposals from a network and the index of all its items; ``clicks`` are those of each item: [I + 1]."""
         return cls(
             network=network,
             index=index,
-            vectors=item_vectors(network),
+            vectors=index.vectors,
             trained=np.arange(len(clicks)) > 0,
             voters=voters,
             popularity=np.log1p(clicks).astype(np.float32),

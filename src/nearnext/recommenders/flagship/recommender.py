@@ -320,7 +320,8 @@ class Metric(EmbeddedRecommender):
             self._hear(Proposals.fit_voters(self.voters, sessions))
 
     def _hear(self, voters: dict[str, Recommender]) -> None:
-        assert self.network is not None and self.index is not None  # noqa: PT018, S101
+        assert self.network is not None  # noqa: S101
+        assert isinstance(self.index, ExactIndex)  # noqa: S101 - another one may come after the fit, by `search_by`
         self.proposals = Proposals.over(
             self.network, self.index, voters, self.popularity, temperature=self.temperature, most=self.candidates
         )
