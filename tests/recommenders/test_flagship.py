@@ -19,7 +19,7 @@ from nearnext.evaluation.audit import audit_split
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.flagship import recommender as module
 from nearnext.recommenders.flagship import votes
-from nearnext.recommenders.flagship.proposals import VOTERS, Proposals
+from nearnext.recommenders.flagship.proposals import VOTERS
 from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.flagship.sizing import Size, size_for
 from nearnext.recommenders.registry import FLAGSHIP, make_recommender
@@ -169,18 +169,18 @@ def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metr
 def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
     """The sessions of each training, and of each fit of voters."""
     trained, heard = list[Sessions](), list[Sessions]()
-    train, fit_voters = module.train_next_item, Proposals.fit_voters
+    train, fit_voters = module.train_next_item, Metric._voters_of
 
     def train_too(network: Any, sessions: Sessions, config: Any, **options: Any) -> Any:
         trained.append(sessions)
         return train(network, sessions, config, **options)
 
-    def fit_too(names: Any, sessions: Sessions) -> Any:
+    def fit_too(self: Metric, sessions: Sessions) -> Any:
         heard.append(sessions)
-        return fit_voters(names, sessions)
+        return fit_voters(self, sessions)
 
     monkeypatch.setattr(module, "train_next_item", train_too)
-    monkeypatch.setattr(Proposals, "fit_voters", staticmethod(fit_too))
+    monkeypatch.setattr(Metric, "_voters_of", fit_too)
     return trained, heard
 
 

@@ -144,7 +144,6 @@ def in_and_out(path: Path, times: int = 20) -> Catalogue:
     one = Catalogue(path)
     for turn in range(times):
         one.write(Change("put", "a", available=bool(turn % 2)), durable=False)
-    one.refresh()
     return one
 
 
@@ -179,6 +178,37 @@ def test_a_file_is_left_alone_while_little_of_it_is_void(tmp_path: Path):
 
 
 @pytest.mark.usefixtures("eager")
+def test_a_running_process_writes_the_file_anew_as_well(tmp_path: Path):
+    path = tmp_path / "changes"
+    one = in_and_out(path)
+    assert (n_lines(path), one.refresh(), n_lines(path)) == (20, ["a"] * 20, 1)
+    one.write(Change("put", "b"))
+    one.write(Change("delete", "b"))
+    assert (one.refresh(), n_lines(path)) == (["b", "b"], 3)  # two live lines, one void
+    one.write(Change("put", "b"))
+    one.write(Change("delete", "b"))
+    assert (one.refresh(), n_lines(path)) == (["b", "b"], 2)
+    assert told(one) == told(Catalogue(path)) == {(str, "a"): (True, (), []), (str, "b"): (False, (), [])}
+
+
+@pytest.mark.usefixtures("eager")
+def test_what_changed_while_the_file_is_written_anew_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "changes"
+    other, one = Catalogue(path), in_and_out(path)
+    take = Catalogue._take
+
+    def and_then_somebody_writes(self: Catalogue, texts: list[bytes]) -> list[RawId]:
+        changed = take(self, texts)
+        if len(texts) == 20:
+            other.write(Change("delete", "late"))
+        return changed
+
+    monkeypatch.setattr(Catalogue, "_take", and_then_somebody_writes)
+    assert one.refresh() == [*["a"] * 20, "late"]
+    assert (n_lines(path), one.entries["late"].available) == (2, False)
+
+
+@pytest.mark.usefixtures("eager")
 def test_processes_that_have_the_old_file_open_go_over_to_the_new_one(tmp_path: Path):
     path = tmp_path / "changes"
     reader, writer = Catalogue(path), in_and_out(path)
@@ -187,7 +217,7 @@ def test_processes_that_have_the_old_file_open_go_over_to_the_new_one(tmp_path: 
     Catalogue(path)
     assert n_lines(path) == 2
     writer.write(Change("delete", "after"))
-    assert writer.refresh() == reader.refresh() == ["before", "after"]
+    assert (reader.refresh(), writer.refresh()) == (["before", "after"], ["a", "before", "after"])
     assert told(writer) == told(reader) == told(Catalogue(path))
     assert list(writer.entries) == ["a", "before", "after"]
 
@@ -203,8 +233,11 @@ def test_items_keep_their_lives_in_a_new_file_unless_they_began_another(tmp_path
     lives = {item: entry.life for item, entry in one.entries.items()}
     other = Catalogue(path)
     other.write(Change("touch", "joined", clicks=[3]))
-    other.write(Change("delete", "reborn"))
+    for _ in range(20):
+        other.write(Change("delete", "reborn"), durable=False)
     other.write(Change("put", "reborn", clicks=[4]))
+    other.refresh()
+    assert n_lines(path) == 7
     assert sorted(map(str, one.refresh())) == ["joined", "reborn"]
     now = {item: entry.life for item, entry in one.entries.items()}
     assert [item for item in now if now[item] == lives[item]] == ["a", "same", "joined"]
@@ -310,6 +343,7 @@ def test_changes_written_while_processes_start_and_write_the_file_anew_all_count
 def test_a_file_that_was_removed_is_made_again_by_the_next_change(tmp_path: Path):
     path = tmp_path / "changes"
     one = in_and_out(path)
+    one.refresh()
     path.unlink()
     assert (one.refresh(), list(one.entries)) == ([], ["a"])
     one.write(Change("delete", "b"))

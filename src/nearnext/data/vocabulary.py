@@ -46,7 +46,7 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
+    @cached_property
     def integer(self) -> bool:
         """Whether the raw ids are integers (otherwise they are strings)."""
         return self.ids.dtype == pl.Int64

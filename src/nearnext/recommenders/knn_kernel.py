@@ -64,10 +64,12 @@ class Scratch(NamedTuple):
         met: all sessions met, to be cleared: [S].
         keys: order in which candidates are sampled: [S].
         values: similarities of candidates in order: [S].
+        anchors: place of the session's last click on a shared item, from 1: [S].
         seen: number of the prefix that last contained the item: [I + 1].
         scores: votes for each item: [I + 1].
         candidates: items with votes: [I + 1].
         listed: number of the prefix whose candidates last contained the item: [I + 1].
+        ages: exp(−age / λ) of each session, its age at the end of training: [S]; empty where age does not count.
         gap_weights: exp(−gap / λ) of gaps 0, 1, ... up to the longest session; empty where gaps do not count.
     """
 
@@ -78,10 +80,12 @@ class Scratch(NamedTuple):
     met: IndexArray
     keys: Int64Array
     values: ScoreArray
+    anchors: IndexArray
     seen: Int64Array
     scores: FloatArray
     candidates: IndexArray
     listed: Int64Array
+    ages: FloatArray
     gap_weights: FloatArray
 
 
@@ -97,10 +101,12 @@ def make_scratch(index: SessionIndex, votes: Votes) -> Scratch:
         met=np.zeros(n_sessions, dtype=np.int32),
         keys=np.zeros(n_sessions, dtype=np.int64),
         values=np.zeros(n_sessions, dtype=np.float32),
+        anchors=np.zeros(n_sessions, dtype=np.int32),
         seen=np.zeros(n_indices, dtype=np.int64),
         scores=np.zeros(n_indices),
         candidates=np.zeros(n_indices, dtype=np.int32),
         listed=np.zeros(n_indices, dtype=np.int64),
+        ages=np.exp((index.ends - index.ends[0]) / votes.time_scale) if votes.time_scale > 0 else np.zeros(0),
         gap_weights=np.exp(-np.arange(n_gaps) / (votes.gap_scale or 1.0)),
     )
 
@@ -168,8 +174,10 @@ def _collect(
                 scratch.met[n_met] = session
                 n_met += 1
                 scratch.nearest_step[session] = end - click
+                scratch.anchors[session] = 0
             scratch.overlap[session] += 1
             scratch.similarities[session] += weight
+            scratch.anchors[session] = max(scratch.anchors[session], index.item_positions[place])
     return n_met, Current(mark, squares, total, size, time, salt)
 
 
@@ -218,14 +226,17 @@ def _similarity(kind: int, current: Current, shared: float, n_shared: int, n_ite
 def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
     """Similarities of the candidates, with the decay of age; those above 0 stay at the front of ``touched``."""
     kept = 0
+    # Asked for a time long before the sessions', their weights must stay numbers.
+    recency = 1.0
+    if votes.time_scale > 0:
+        recency = math.exp(min((index.ends[0] - current.time) / votes.time_scale, MOST_EXPONENT))
     for position in range(n_touched):
         session = int(scratch.touched[position])
         n_items = int(index.session_offsets[session + 1] - index.session_offsets[session])
         shared, n_shared = float(scratch.similarities[session]), int(scratch.overlap[session])
         value = _similarity(votes.similarity, current, shared, n_shared, n_items)
         if votes.time_scale > 0:
-            # Asked for a time long before the session's, the weight must stay a number.
-            value *= math.exp(min((index.ends[session] - current.time) / votes.time_scale, MOST_EXPONENT))
+            value *= scratch.ages[session] * recency
         scratch.similarities[session] = value
         if value > 0:
             scratch.touched[kept] = session
@@ -280,16 +291,6 @@ def nearest_sessions(
 
 
 @njit(cache=True, nogil=True)
-def _anchor(index: SessionIndex, session: int, mark: int, scratch: Scratch) -> int:
-    """Place of the last click of a training session on an item of the prefix, from 1."""
-    anchor = 0
-    for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
-        if scratch.seen[index.session_items[place]] == mark:
-            anchor = max(anchor, index.last_positions[place])
-    return anchor
-
-
-@njit(cache=True, nogil=True)
 def _vote(
     index: SessionIndex,
     votes: Votes,
@@ -304,18 +305,16 @@ def _vote(
 
     ``n_steps`` is the number of clicks of the prefix.
     """
-    n_candidates = 0
     step_weights = np.empty(n_steps + 1)
     for step in range(1, n_steps + 1):
         step_weights[step] = (
             math.exp((1 - step) / votes.score_scale) if votes.score_scale > 0 else step_weight(votes.score_decay, step)
         )
+    n_candidates = 0
     for position in range(n_neighbours):
         session = int(scratch.touched[position])
-        step = int(scratch.nearest_step[session])
-        vote = scratch.similarities[session]
-        vote *= step_weights[step]
-        anchor = _anchor(index, session, current.mark, scratch) if votes.gap_scale > 0 else 0
+        vote = scratch.similarities[session] * step_weights[scratch.nearest_step[session]]
+        anchor = scratch.anchors[session]
         for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
             item = index.session_items[place]
             score = vote * index.item_weights[item]

@@ -19,7 +19,7 @@ from nearnext.recommenders.knn_kernel import (
     nearest_sessions,
     rank_by_neighbours,
 )
-from nearnext.recommenders.session_index import SessionIndex, build_index
+from nearnext.recommenders.session_index import SessionIndex, build_index, stored_arrays, stored_index
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
 __all__ = ["SKNN", "VSKNN", "VSTAN", "SessionNeighbours"]
@@ -88,10 +88,10 @@ class SessionNeighbours(Recommender):
         self.index = build_index(sessions, self._idf_factor())
 
     def _state(self) -> State:
-        return dict(self.index._asdict())
+        return stored_arrays(self.index)
 
     def _restore(self, state: State) -> None:
-        self.index = SessionIndex(**state)
+        self.index = stored_index(state)
 
     def _end_of_training(self) -> int:
         return int(self.index.ends[0])

@@ -1,13 +1,14 @@
 """Training sessions by recency, and the sessions of each item: what session-kNN looks neighbours up in."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
-__all__ = ["SessionIndex", "build_index", "newest_first"]
+__all__ = ["SessionIndex", "build_index", "newest_first", "stored_arrays", "stored_index"]
 
 
 class SessionIndex(NamedTuple):
@@ -16,6 +17,7 @@ class SessionIndex(NamedTuple):
     Attributes:
         item_offsets: sessions of item i are at item_offsets[i]..item_offsets[i + 1]: [I + 2].
         item_sessions: session numbers, most recent first: [P].
+        item_positions: place of the last click on the item in that session, from 1: [P].
         session_offsets: items of session s are at session_offsets[s]..session_offsets[s + 1]: [S + 1].
         session_items: distinct items of each session: [P].
         last_positions: place of the last click on that item in its session, from 1: [P].
@@ -26,6 +28,7 @@ class SessionIndex(NamedTuple):
 
     item_offsets: Int64Array
     item_sessions: IndexArray
+    item_positions: IndexArray
     session_offsets: Int64Array
     session_items: IndexArray
     last_positions: IndexArray
@@ -68,6 +71,7 @@ def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
     return SessionIndex(
         item_offsets=np.searchsorted(pair_item[by_item], np.arange(n_items + 2)).astype(np.int64),
         item_sessions=pair_session[by_item].astype(np.int32),
+        item_positions=pair_place.astype(np.int32)[by_item],
         session_offsets=np.searchsorted(pair_session, np.arange(n_sessions + 1)).astype(np.int64),
         session_items=pair_item.astype(np.int32),
         last_positions=pair_place.astype(np.int32),
@@ -75,3 +79,19 @@ def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
         item_weights=1.0 + idf_factor * idf,
         idf=idf,
     )
+
+
+def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int64Array]:
+    """The arrays from which `stored_index` makes the index again, by name."""
+    return {name: array for name, array in index._asdict().items() if name != "item_positions"}
+
+
+def stored_index(arrays: Mapping[str, Any]) -> SessionIndex:
+    """The index whose `stored_arrays` are given.
+
+    >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
+    >>> stored_index(stored_arrays(index)).item_positions.tolist() == index.item_positions.tolist()
+    True
+    """
+    by_item = np.argsort(arrays["session_items"], kind="stable")
+    return SessionIndex(**arrays, item_positions=arrays["last_positions"][by_item])

@@ -1,7 +1,9 @@
-"""Item embeddings in 8 bits per dimension: a quarter of the memory to read where one query is compared with all items.
+"""Item embeddings in 8 bits per dimension: little to read and quick to multiply where one query meets all items.
 
-They only propose. By Cauchy-Schwarz an inner product with a rounded embedding errs by at most the length of the query
-times that of what was rounded away, so what could be among the nearest is known, and is scored exactly afterwards.
+They only propose. By Cauchy-Schwarz an inner product of rounded vectors errs by at most what was rounded away of either
+times the length of the other, so what could be among the nearest is known, and is scored exactly afterwards. Products
+are summed in 16 bits, in which a processor computes twice as many at once as in 32: both vectors are scaled so that no
+sum of theirs can leave these bits, again by Cauchy-Schwarz.
 """
 
 import numpy as np
@@ -15,55 +17,118 @@ __all__ = ["QuantisedItems"]
 LEVELS = 127
 """Steps on each side of 0."""
 
-ROWS = 4096
-"""Embeddings that are rounded together."""
+MOST = 2**15 - 1
+"""The largest sum."""
+
+BLOCK = 512
+"""Items that are multiplied together, one dimension after the other: their sums stay in the processor's first cache."""
 
 Int8Array = NDArray[np.int8]
+Int16Array = NDArray[np.int16]
 
 
 class QuantisedItems:
-    """Embeddings rounded to 8 bits per dimension, each by its own largest value.
+    """Embeddings rounded to 8 bits per dimension, all by one scale.
 
     Args:
         vectors: finite embeddings: [I, D].
 
     >>> items = QuantisedItems(np.array([[0.6, 0.8], [1.0, 0.0]], np.float32))
     >>> query, products = np.array([[0.8, 0.6]], np.float32), np.empty((1, 2), np.float32)
-    >>> items.products(query, products)
-    >>> bool(np.all(np.abs(products - [[0.96, 0.8]]) <= items.error(np.ones(1))[:, None]))
-    True
+    >>> errors = items.products(query, products)
+    >>> bool(np.all(np.abs(products - [[0.96, 0.8]]) <= errors[:, None])), bool(errors[0] < 0.02)
+    (True, True)
     """
 
     def __init__(self, vectors: ScoreArray) -> None:
-        self._steps = np.zeros(vectors.shape, dtype=np.int8)
-        self._sizes = np.ones(len(vectors), dtype=np.float32)
-        lost = 0.0
-        for begin in range(0, len(vectors), ROWS):
-            rows = slice(begin, begin + ROWS)
-            sizes = (np.abs(vectors[rows]).max(axis=1) / LEVELS).astype(np.float32)
-            sizes[sizes == 0] = 1.0  # zeros, or so small that the step between two levels is none
-            self._steps[rows] = np.clip(np.rint(vectors[rows] / sizes[:, None]), -LEVELS, LEVELS).astype(np.int8)
-            self._sizes[rows] = sizes
-            rest = vectors[rows].astype(np.float64) - self._steps[rows] * sizes[:, None].astype(np.float64)
-            lost = max(lost, float(np.linalg.norm(rest, axis=1).max()))
-        self._lost = lost
+        n_items, dim = vectors.shape
+        self._n_items = n_items
+        lengths = np.sqrt(np.einsum("id,id->i", vectors, vectors, dtype=np.float64))
+        # Items and queries get about the same share of the bits of a sum.
+        wanted, largest = np.sqrt(MOST) / max(float(lengths.max()), 1e-300), float(np.abs(vectors).max(initial=0.0))
+        self._scale = float(min(wanted, LEVELS / max(largest, 1e-300)))
+        self._steps = np.zeros((-(-n_items // BLOCK), dim, BLOCK), dtype=np.int8)
+        lost, longest = 0.0, 0.0
+        for block, begin in enumerate(range(0, n_items, BLOCK)):
+            exact = vectors[begin : begin + BLOCK].astype(np.float64)
+            steps = np.rint(exact * self._scale)
+            self._steps[block, :, : len(exact)] = steps.T
+            lost = max(lost, float(np.linalg.norm(exact - steps / self._scale, axis=1).max()))
+            longest = max(longest, float(np.linalg.norm(steps, axis=1).max()))
+        self._lost, self._longest = lost, longest
 
-    def products(self, queries: ScoreArray, products: ScoreArray) -> None:
-        """Inner products of queries [B, D] with the rounded items, written into ``products``: [B, I]."""
-        _products(queries, self._steps, self._sizes, products)
+    def products(self, queries: ScoreArray, products: ScoreArray) -> FloatArray:
+        """Inner products with the rounded items, and the most by which they differ from those with the items.
 
-    def error(self, lengths: FloatArray) -> FloatArray:
-        """The most by which products of queries so long [B] differ from those of the items, rounding apart: [B]."""
-        return self._lost * lengths
+        Args:
+            queries: finite: [B, D].
+            products: receives the products: [B, I].
+
+        Returns:
+            The largest possible difference for each query, apart from the rounding of a 32-bit float: [B].
+        """
+        errors = np.empty(len(queries))
+        _products(queries, self._steps, self._scale, self._lost, self._longest, products, errors)
+        return errors
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
-def _products(queries: ScoreArray, steps: Int8Array, sizes: ScoreArray, products: ScoreArray) -> None:
-    dim = queries.shape[1]
+@njit(cache=True, nogil=True)
+def _products(
+    queries: ScoreArray,
+    steps: Int8Array,
+    scale: float,
+    lost: float,
+    longest: float,
+    products: ScoreArray,
+    errors: FloatArray,
+) -> None:
+    dim, n_items = queries.shape[1], products.shape[1]
+    rounded, sums = np.empty(dim, dtype=np.int16), np.empty(BLOCK, dtype=np.int16)
     for row in range(len(queries)):
-        query = queries[row]
-        for item in range(len(steps)):
-            total = np.float32(0.0)
-            for place in range(dim):
-                total += query[place] * np.float32(steps[item, place])
-            products[row, item] = total * sizes[item]
+        query_scale, errors[row] = _round(queries[row], rounded, scale, lost, longest)
+        back = np.float32(1.0 / (scale * query_scale))
+        for block in range(len(steps)):
+            _add_up(rounded, steps[block], sums)
+            begin = block * BLOCK
+            for place in range(min(BLOCK, n_items - begin)):
+                products[row, begin + place] = np.float32(sums[place]) * back
+
+
+@njit(cache=True, nogil=True)
+def _round(query: ScoreArray, rounded: Int16Array, scale: float, lost: float, longest: float) -> tuple[float, float]:
+    """The query in whole steps, written into ``rounded``; gives their number per unit and the most it errs by."""
+    squares = 0.0
+    for place in range(len(query)):
+        squares += np.float64(query[place]) ** 2
+    length = np.sqrt(squares)
+    # Rounding makes a vector longer by half the diagonal of a step at most.
+    room = MOST / longest - np.sqrt(len(query)) / 2 if longest > 0 else 1.0
+    query_scale = room / length if room > 0 and length > 0 else 1.0
+    away = 0.0
+    for place in range(len(query)):
+        value = np.float64(query[place]) * query_scale if room > 0 else 0.0
+        rounded[place] = np.int16(np.rint(value))
+        away += (np.float64(query[place]) - np.float64(rounded[place]) / query_scale) ** 2
+    return query_scale, lost * length + np.sqrt(away) * longest / scale
+
+
+@njit(cache=True, nogil=True)
+def _add_up(query: Int16Array, steps: Int8Array, sums: Int16Array) -> None:
+    """Inner products of a query [D] with a block of items [D, BLOCK], four dimensions at a time."""
+    for place in range(BLOCK):
+        sums[place] = 0
+    whole = len(query) // 4 * 4
+    for at in range(0, whole, 4):
+        one, two, three, four = query[at], query[at + 1], query[at + 2], query[at + 3]
+        of_one, of_two, of_three, of_four = steps[at], steps[at + 1], steps[at + 2], steps[at + 3]
+        for place in range(BLOCK):
+            sums[place] = np.int16(
+                sums[place]
+                + one * np.int16(of_one[place])
+                + two * np.int16(of_two[place])
+                + three * np.int16(of_three[place])
+                + four * np.int16(of_four[place])
+            )
+    for at in range(whole, len(query)):
+        for place in range(BLOCK):
+            sums[place] = np.int16(sums[place] + query[at] * np.int16(steps[at, place]))

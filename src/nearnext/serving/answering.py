@@ -50,9 +50,14 @@ class Answering:
         self._vocabulary = recommender.vocabulary
         self._ids: list[RawId] = ["", *recommender.vocabulary.ids.to_list()]
         self._rank: RankChunk = recommender.ranker()
+        self._end_of_training = recommender.asked_at(None)
 
     def answer(self, questions: Sequence[Question]) -> list[Recommendation]:
         """The list of each question; it depends on nothing but the question, the model and the catalogue."""
+        if len(questions) == 1:
+            (only,) = questions
+            restricted = only.exclude or only.allow is not None
+            return self._ranked(questions, self._mask(only) if restricted else self._assortment.admissible)
         answers: list[Recommendation | None] = [None] * len(questions)
         plain = [row for row, question in enumerate(questions) if not question.exclude and question.allow is None]
         plain.sort(key=lambda row: _alike(questions[row]))
@@ -81,9 +86,10 @@ class Answering:
     def _ranked(self, questions: Sequence[Question], mask: BoolArray) -> list[Recommendation]:
         k, exclude_seen = questions[0].k, questions[0].exclude_seen
         clicks = [self._vocabulary.encode(question.items) for question in questions]
-        asked = [self._recommender.asked_at(question.time) for question in questions]
-        prefixes = Prefixes.of(clicks)
-        prefixes.times[:] = asked
+        prefixes = Prefixes.of(clicks, self._end_of_training)
+        for row, question in enumerate(questions):
+            if question.time is not None:
+                prefixes.times[row] = self._recommender.asked_at(question.time)
         items = np.zeros((len(questions), k), dtype=np.int32)
         scores = np.zeros((len(questions), k), dtype=np.float32)
         own = self._rank(prefixes, Request(k, mask, exclude_seen), items, scores)

@@ -1,7 +1,7 @@
 """The live catalogue: what was added, removed or went out of stock since training, on disk before it counts.
 
 All worker processes append to one file and read what the others appended; a change counts once it is read back. What
-later changes have made void is left out when a process starts and finds much of it.
+later changes have made void is left out as soon as it is most of the file.
 """
 
 import logging
@@ -84,13 +84,12 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         self.entries: dict[RawId, Entry] = {}
         self._lives = count(1)
-        self._n_lines = 0
+        self._n_lines, self._worth_a_look = 0, VOID
         try:
             self._journal = Journal(path)
         except DataError as error:
             raise DataError(f"{error}; choose another catalogue with --catalogue") from error
         self.refresh()
-        self._compact()
 
     @property
     def writable(self) -> bool:
@@ -115,6 +114,12 @@ class Catalogue:
 
     def refresh(self) -> list[RawId]:
         """Take in what has changed in the file since the last call; gives the items it was about."""
+        changed = self._refreshed()
+        if self._n_lines > self._worth_a_look:
+            changed += self._compacted()
+        return changed
+
+    def _refreshed(self) -> list[RawId]:
         news = self._journal.read()
         if not news.anew:
             return self._take(news.texts)
@@ -166,22 +171,26 @@ class Catalogue:
         entry.life = before.life
         return len(entry.touches) == len(before.touches)
 
-    def _compact(self) -> None:
-        """Write the file anew if most of it is void; one that others write to right now waits for another start."""
-        if self._n_lines - self._n_live() <= max(VOID, self._n_live()):
-            return
+    def _compacted(self) -> list[RawId]:
+        """The file written anew if most of it is void, unless others write to it right now; what changed meanwhile."""
+        n_live = self._n_live()
+        worth_it = n_live + max(VOID, n_live)
+        self._worth_a_look = max(worth_it, self._n_lines + VOID)
+        if self._n_lines <= worth_it:
+            return []
         with self._journal.alone() as alone:
             if not alone:
-                return
-            self.refresh()
-            n_lines = self._n_lines
+                return []
+            changed, n_lines = self._refreshed(), self._n_lines
             try:
                 self._journal.replace(map(msgspec.json.encode, self._live()))
             except OSError as error:
                 log.warning("%s stays as long as it is (%s)", self._journal.path, error.strerror)
-                return
+                return changed
         self._n_lines = self._n_live()
+        self._worth_a_look = self._n_lines + max(VOID, self._n_lines)
         log.info("%s: of %d lines %d are left", self._journal.path, n_lines, self._n_lines)
+        return changed
 
     def _n_live(self) -> int:
         return sum(1 + len(entry.touches) for entry in self.entries.values())

@@ -191,12 +191,12 @@ def _probabilities(
             hidden[:] = inner_bias
             add_product(standard, inner, hidden)
             result[place] = score + _read_out(hidden, outer)
-            highest = max(highest, float(result[place]))
+            highest = max(highest, np.float64(result[place]))
         total = 0.0
         for place in range(begin, end):
-            total += np.exp(float(result[place]) - highest)
+            total += np.exp(np.float64(result[place]) - highest)
         for place in range(begin, end):
-            result[place] = np.exp(float(result[place]) - highest) / total
+            result[place] = np.exp(np.float64(result[place]) - highest) / total
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})

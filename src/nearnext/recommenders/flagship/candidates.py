@@ -150,7 +150,7 @@ def _collect(
         for voter in range(len(voted)):
             n = _list(voted[voter, row], n, place_of, items[begin:])
         end = offsets[row + 1] = begin + n
-        best_cosine = float(near_scores[row, 0]) - 1.0 if near[row, 0] > 0 else 0.0
+        best_cosine = np.float64(near_scores[row, 0]) - 1.0 if near[row, 0] > 0 else 0.0
         length = np.log(max(ends[row] - starts[row], 1))
         for place in range(begin, end):
             item = items[place]
@@ -172,7 +172,7 @@ def _product(one: ScoreArray, other: ScoreArray) -> float:
     """Inner product in 64 bits, in whatever order is fast: it depends on nothing but the two."""
     total = 0.0
     for place in range(len(one)):
-        total += float(one[place]) * float(other[place])
+        total += np.float64(one[place]) * np.float64(other[place])
     return total
 
 
@@ -206,8 +206,8 @@ def _add_votes(voted: IndexArray, scored: ScoreArray, place_of: IndexArray, figu
     total, best = 0.0, 0.0
     for place in range(len(voted)):
         if voted[place] > 0:
-            total += float(scored[place])
-            best = max(best, float(scored[place]))
+            total += np.float64(scored[place])
+            best = max(best, np.float64(scored[place]))
     for place in range(len(figures)):
         figures[place, column + 1] = np.log(LEAST)
         figures[place, column + 2] = best / total if total > 0 else 0.0

@@ -96,7 +96,7 @@ def _follow(
             if item == 0 or filled[row] == items.shape[1]:
                 break
             if item not in listed:
-                farther = max(float(farthest) - float(nearness[row, place]), 0.0)
+                farther = max(np.float64(farthest) - np.float64(nearness[row, place]), 0.0)
                 items[row, filled[row]] = item
                 scores[row, filled[row]] = scores[row, n - 1] * np.exp(-farther / temperature)
                 filled[row] += 1

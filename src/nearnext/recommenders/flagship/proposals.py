@@ -1,13 +1,12 @@
 """What proposes candidates: the index of a metric model, and methods fitted on the same sessions that vote."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
@@ -19,15 +18,15 @@ from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.types import BoolArray, Int64Array, ScoreArray
 
-__all__ = ["VOTERS", "Proposals", "Propose", "require_voters"]
+__all__ = ["VOTERS", "Proposals", "Propose", "make_voters", "require_voters"]
 
-VOTERS: dict[str, Callable[[], Recommender]] = {
+VOTERS: dict[str, type[Recommender]] = {
     "vsknn": VSKNN,
     "vstan": VSTAN,
     "sr": SequentialRules,
     "markov-1": Markov,
 }
-"""Methods that may vote, with their default options."""
+"""Methods that may vote."""
 
 Propose = Callable[[Prefixes, Request], tuple[Candidates, Lists]]
 """Candidates of prefixes, the same for lists of any length, and the items nearest to each: at least as many as wanted.
@@ -49,6 +48,22 @@ def require_voters(names: Sequence[str]) -> tuple[str, ...]:
         if name not in VOTERS:
             raise ConfigError(f"unknown voter '{name}'; known: {', '.join(VOTERS)}")
     return tuple(dict.fromkeys(names))
+
+
+def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict[str, Recommender]:
+    """The voting methods by name, unfitted, with their default options but for how many sessions they look at.
+
+    Args:
+        names: of methods in `VOTERS`.
+        neighbours: sessions that vote, for methods of neighbouring sessions.
+        sample_size: sessions sharing an item that are compared at all, for the same methods.
+
+    >>> [(voter.k, voter.sample_size) for voter in make_voters(["vsknn", "vstan"], 50, 200).values()]
+    [(50, 200), (50, 200)]
+    """
+    looking = {"k": neighbours, "sample_size": sample_size}
+    made = {name: VOTERS[name] for name in names}
+    return {name: one(**(looking if issubclass(one, SessionNeighbours) else {})) for name, one in made.items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,11 +113,6 @@ class Proposals:
             most=most,
         )
 
-    @staticmethod
-    def fit_voters(names: Sequence[str], sessions: Sessions) -> dict[str, Recommender]:
-        """The voting methods, fitted."""
-        return {name: VOTERS[name]().fit(sessions) for name in names}
-
     def items_shown_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
         """How many different items the session-kNN method shows in its lists of k, of several the one with the most."""
         neighbours = [voter for voter in self.voters.values() if isinstance(voter, SessionNeighbours)]
@@ -138,9 +148,10 @@ class Proposals:
                 admissible=request.admissible & self.trained,
                 seen=prefixes if request.exclude_seen else None,
             )
-            near = Lists(np.where(known[:, None] == 0, 0, found.items), found.scores)
+            items = found.items if known.all() else np.where(known[:, None] == 0, 0, found.items)
+            near = Lists(items, found.scores)
             nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
-            voting = replace(request, k=self.most)
+            voting = Request(self.most, request.admissible, request.exclude_seen)
             votes = [vote(ranker, prefixes, voting) for ranker in rankers]
             candidates = collect(prefixes, nearest, sessions, self.vectors, votes, self.popularity, self.temperature)
             return candidates, near

@@ -35,7 +35,7 @@ from nearnext.options import require_at_least, require_dropout, require_number, 
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.flagship.calibration import Calibration
 from nearnext.recommenders.flagship.lists import best_candidates, followed_by
-from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, require_voters
+from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, make_voters, require_voters
 from nearnext.recommenders.flagship.sizing import Size, size_for
 from nearnext.recommenders.flagship.votes import calibrated_votes
 from nearnext.recommenders.metric.embedded import EmbeddedRecommender
@@ -80,6 +80,8 @@ class Metric(EmbeddedRecommender):
             neither votes nor the best epoch can be chosen.
         voters: methods whose votes are heard; none: lists are by distance alone.
         candidates: items that the index and each voter propose, at least 20.
+        neighbours: sessions that vote, for voters of neighbouring sessions, at least 1.
+        sample_size: sessions sharing an item that these compare at all, 0 for every one.
         hidden: hidden units of the calibration, at least 1.
         calibration_steps: of the calibration, at least 1.
         breadth: share of hits and reciprocal ranks on the sessions held out that may be given for lists which show as
@@ -119,7 +121,9 @@ class Metric(EmbeddedRecommender):
     max_length: int = 20
     validation_fraction: float = 0.1
     voters: tuple[str, ...] = tuple(VOTERS)
-    candidates: int = 100
+    candidates: int = 60
+    neighbours: int = 200
+    sample_size: int = 1000
     hidden: int = 32
     calibration_steps: int = 800
     calibrated_on: int = 20_000
@@ -138,7 +142,8 @@ class Metric(EmbeddedRecommender):
         sizes = {name: getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")}
         require_at_least(1, **{name: value for name, value in sizes.items() if value is not None})
         require_at_least(1, max_length=self.max_length, hidden=self.hidden, calibration_steps=self.calibration_steps)
-        require_at_least(0, steps=self.steps, seed=self.seed)
+        require_at_least(1, neighbours=self.neighbours)
+        require_at_least(0, steps=self.steps, seed=self.seed, sample_size=self.sample_size)
         require_at_least(20, candidates=self.candidates)
         require_at_least(100, calibrated_on=self.calibrated_on)
         require_dropout(self.dropout)
@@ -283,7 +288,7 @@ class Metric(EmbeddedRecommender):
     def _calibrate(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Adopt the votes if they make lists significantly better on the sessions held out."""
         index = ExactIndex(item_vectors(network.eval()))
-        voters, clicks = Proposals.fit_voters(self.voters, learned), learned.item_counts()
+        voters, clicks = self._voters_of(learned), learned.item_counts()
         proposals = Proposals.over(network, index, voters, clicks, temperature=self.temperature, most=self.candidates)
         self.calibration = calibrated_votes(
             proposals,
@@ -317,7 +322,13 @@ class Metric(EmbeddedRecommender):
     def _propose(self, sessions: Sessions | None) -> None:
         """Ready to propose candidates, the voters fitted on all sessions; None: no votes are heard."""
         if sessions is not None and self.network is not None:
-            self._hear(Proposals.fit_voters(self.voters, sessions))
+            self._hear(self._voters_of(sessions))
+
+    def _voters(self) -> dict[str, Recommender]:
+        return make_voters(self.voters, self.neighbours, self.sample_size)
+
+    def _voters_of(self, sessions: Sessions) -> dict[str, Recommender]:
+        return {name: voter.fit(sessions) for name, voter in self._voters().items()}
 
     def _hear(self, voters: dict[str, Recommender]) -> None:
         assert self.network is not None  # noqa: S101
@@ -356,8 +367,8 @@ class Metric(EmbeddedRecommender):
         if self.calibration is not None:
             popularity = {"popularity": self.popularity}
             self._hear({
-                name: VOTERS[name]().restore(self.vocabulary, popularity | _part(state, f"voter.{name}."))
-                for name in self.voters
+                name: voter.restore(self.vocabulary, popularity | _part(state, f"voter.{name}."))
+                for name, voter in self._voters().items()
             })  # fmt: skip
 
     def _ranker(self) -> RankChunk:

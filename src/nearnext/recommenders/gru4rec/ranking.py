@@ -202,7 +202,7 @@ def _select(
 def _dot(one: ScoreArray, other: ScoreArray) -> float:
     total = 0.0
     for column in range(len(one)):
-        total += float(one[column]) * float(other[column])
+        total += np.float64(one[column]) * np.float64(other[column])
     return total
 
 
