@@ -19,7 +19,6 @@ from nearnext.evaluation.audit import audit_split
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.flagship import recommender as module
 from nearnext.recommenders.flagship import votes
-from nearnext.recommenders.flagship.proposals import VOTERS
 from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.flagship.sizing import Size, size_for
 from nearnext.recommenders.registry import FLAGSHIP, make_recommender
@@ -334,7 +333,7 @@ def test_voters_are_given_as_text_too_and_none_as_an_empty_one(text: str, voters
 def test_the_fast_one_is_smaller_in_every_respect():
     fast, whole = make_recommender("metric-fast").params(), make_recommender("metric").params()
     assert (fast["dim"], fast["epochs"], fast["voters"]) == (64, 2, ["vsknn", "sr"])
-    assert whole["voters"] == list(VOTERS)
+    assert (whole["dim"], whole["voters"]) == (None, ["vsknn", "vstan", "sr"])
     assert make_recommender("metric-fast", {"voters": "sr,markov-1"}).params()["voters"] == ["sr", "markov-1"]
 
 

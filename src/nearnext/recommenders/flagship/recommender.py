@@ -35,7 +35,7 @@ from nearnext.options import require_at_least, require_dropout, require_number, 
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.flagship.calibration import Calibration
 from nearnext.recommenders.flagship.lists import best_candidates, followed_by
-from nearnext.recommenders.flagship.proposals import VOTERS, Proposals, make_voters, require_voters
+from nearnext.recommenders.flagship.proposals import Proposals, make_voters, require_voters
 from nearnext.recommenders.flagship.sizing import Size, size_for
 from nearnext.recommenders.flagship.votes import calibrated_votes
 from nearnext.recommenders.metric.embedded import EmbeddedRecommender
@@ -120,9 +120,9 @@ class Metric(EmbeddedRecommender):
     steps: int = 5
     max_length: int = 20
     validation_fraction: float = 0.1
-    voters: tuple[str, ...] = tuple(VOTERS)
+    voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
     candidates: int = 60
-    neighbours: int = 200
+    neighbours: int = 100
     sample_size: int = 1000
     hidden: int = 32
     calibration_steps: int = 800
