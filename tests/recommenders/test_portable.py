@@ -13,7 +13,8 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.model.export import OnnxEncoder
-from nearnext.recommenders.portable import export_encoder
+from nearnext.recommenders import portable
+from nearnext.recommenders.portable import EncoderLatency, encode_by_onnx, export_encoder
 from nearnext.recommenders.registry import make_recommender
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
@@ -68,3 +69,21 @@ def test_a_model_that_learned_nothing_says_so():
     empty = make_recommender("sml-avgpool-ncas", {"dim": 4, "device": "cpu"}).fit(Sessions.of([["a"]]))
     with pytest.raises(ConfigError, match=r"sml-avgpool-ncas has learned no encoder .*; fit it again"):
         export_encoder(empty, {}, "encoder.onnx")
+
+
+def test_onnxruntime_encodes_sessions_where_it_is_faster(model: Path, monkeypatch: pytest.MonkeyPatch):
+    own = load_artifact(model).recommender
+    sessions = [["a"], ["b", "late", "a"], ["late"], [], ["c"] * 40]
+    for onnx, replaced in ((1.0, True), (3.0, False)):
+        other = load_artifact(model).recommender
+        measured = EncoderLatency(2.0, onnx, same_bits=False)
+        monkeypatch.setattr(portable, "encoder_latency", lambda *_, measured=measured: measured)
+        assert encode_by_onnx(other) == measured
+        assert (other.network.compiled() is not None) == replaced  # type: ignore[attr-defined]
+        for one, wanted in zip(other.recommend(sessions, k=3), own.recommend(sessions, k=3), strict=True):
+            assert (one.items, one.own) == (wanted.items, wanted.own)
+            assert one.scores == pytest.approx(wanted.scores, abs=1e-6)
+
+
+def test_methods_without_an_encoder_are_left_as_they_are():
+    assert encode_by_onnx(make_recommender("pop").fit(Sessions.of([["a", "b"]]))) is None

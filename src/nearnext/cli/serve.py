@@ -35,6 +35,9 @@ def serve(
     idle_timeout: Annotated[float, typer.Option(help="Seconds until a silent connection is closed.")] = 60.0,
     shutdown_timeout: Annotated[float, typer.Option(help="Seconds for open requests at the end.")] = 15.0,
     access_log: Annotated[bool, typer.Option("--access-log/--no-access-log", help="Log each request.")] = True,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Encode sessions by onnxruntime where that is faster; equal up to rounding.")
+    ] = False,
 ) -> None:
     """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /openapi.json describes it."""
     try:
@@ -60,5 +63,6 @@ def serve(
         idle_timeout=idle_timeout,
         shutdown_timeout=shutdown_timeout,
         access_log=access_log,
+        onnx=onnx,
     )
     run_service(settings, announce=lambda url: console.print(f"serving {artifact} at {url}", soft_wrap=True))

@@ -95,9 +95,19 @@ class OnnxEncoder:
         """As `nearnext.model.encoding.session_vectors`, one session after the other: [B, D], [B]."""
         clicks, known = last_known_clicks(prefixes, self.n_items, self.max_length, trained)
         vectors = np.zeros((len(prefixes), int(self.about["dim"])), dtype=np.float32)
+        self.write(clicks, known, vectors)
+        return vectors, known
+
+    def write(self, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
+        """Session embeddings, one after the other so that company changes nothing.
+
+        Args:
+            clicks: known item indices, oldest first: [B, L].
+            known: how many of them there are, the others are not read: [B].
+            vectors: receives the embeddings of sessions with known clicks: [B, D].
+        """
         for row in np.flatnonzero(known):
             vectors[row] = self.encode(clicks[row : row + 1, : known[row]])[0]
-        return vectors, known
 
 
 def export_onnx(

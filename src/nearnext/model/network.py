@@ -17,7 +17,10 @@ from nearnext.model.items import ItemTower
 from nearnext.options import require_at_least, require_known
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["SessionItemNetwork"]
+__all__ = ["EncodeClicks", "SessionItemNetwork"]
+
+EncodeClicks = Callable[[IndexArray, IndexArray, ScoreArray], None]
+"""Takes known item indices [B, L], how many of them there are [B], and writes embeddings [B, D]."""
 
 
 class SessionItemNetwork(nn.Module):
@@ -72,6 +75,7 @@ class SessionItemNetwork(nn.Module):
         std = item.initial_std or (1.0 if weighted else item.dim**-0.5)
         self.item_embedding = _embedding_table(n_items, item.dim, std)
         self.click_embedding = None if common_embedding else _embedding_table(n_items, item.dim, std)
+        self._instead: EncodeClicks | None = None
 
     def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of sessions and of their candidate items, in one call as data-parallel training needs it.
@@ -112,11 +116,14 @@ class SessionItemNetwork(nn.Module):
         table = self.item_embedding if self.click_embedding is None else self.click_embedding
         return self._placed(self.session_encoder(table(clicks), clicks > 0))
 
-    def compiled(self) -> Callable[[IndexArray, IndexArray, ScoreArray], None] | None:
-        """What `encode_clicks` gives, as the weights are now, for arrays, where the session encoder has such a form.
+    def compute_by(self, encode: EncodeClicks) -> None:
+        """Let other code give the session embeddings of lists from now on: the same up to rounding."""
+        self._instead = encode
 
-        It takes known item indices [B, L], how many of them there are [B], and writes embeddings [B, D].
-        """
+    def compiled(self) -> EncodeClicks | None:
+        """What `encode_clicks` gives, as the weights are now, for arrays, where there is code for that."""
+        if self._instead is not None:
+            return self._instead
         encode = self.session_encoder.compiled() if self.item_embedding.weight.device.type == "cpu" else None
         if encode is None:
             return None

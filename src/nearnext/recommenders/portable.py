@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.recommenders.base import Recommender
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["EncoderExport", "EncoderLatency", "encoder_latency", "export_encoder"]
+__all__ = ["EncoderExport", "EncoderLatency", "encode_by_onnx", "encoder_latency", "export_encoder"]
 
 KEPT = ("method", "params", "data", "versions")
 """Entries of an artifact's manifest that the description repeats."""
@@ -54,7 +55,7 @@ class EncoderLatency:
     """Median microseconds that one session computes on one thread: the model's own way, and the ONNX graph's.
 
     Attributes:
-        model: in a block of fixed shape, as lists are computed.
+        model: as lists are computed.
         onnx: alone.
         same_bits: whether all embeddings of the two were equal to the last bit.
     """
@@ -125,6 +126,36 @@ def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatenc
     own, own_vectors = _timed(sessions, lambda one: encode(one)[0])
     onnx, onnx_vectors = _timed(sessions, lambda one: encoder.session_vectors(one)[0])
     return EncoderLatency(own, onnx, bool(np.array_equal(own_vectors, onnx_vectors)))
+
+
+def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
+    """Let onnxruntime compute the session embeddings from now on if it takes less time than the model.
+
+    Lists are then those of embeddings that are equal up to rounding, see `export_onnx`.
+
+    Returns:
+        What was measured; None for a method that has no session encoder.
+
+    Raises:
+        ConfigError: the encoder cannot be expressed in ONNX, or the extra is not installed.
+        ArtifactError: the graph differs from the model.
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.registry import make_recommender
+    >>> model = make_recommender("sml-maxpool-ncas", {"dim": 4, "epochs": 1}).fit(Sessions.of([["a", "b"]] * 20))
+    >>> measured = encode_by_onnx(model)
+    >>> measured is not None and (measured.onnx < measured.model) == (model.network.compiled() is not None)
+    True
+    """
+    if not isinstance(getattr(recommender, "network", None), SessionItemNetwork):
+        return None
+    network = _network(recommender)
+    with tempfile.TemporaryDirectory() as folder:
+        file = export_onnx(network, Path(folder) / "encoder.onnx").file
+        measured, encoder = encoder_latency(recommender, file), OnnxEncoder(file)
+    if measured.onnx < measured.model:
+        network.compute_by(encoder.write)
+    return measured
 
 
 def _timed(sessions: list[Prefixes], encode: Callable[[Prefixes], ScoreArray]) -> tuple[float, ScoreArray]:

@@ -72,7 +72,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     service = Service(settings) if settings.workers == 1 else None
     if service is None:
         check(settings)
-        load_model(settings.artifact)
+        load_model(settings.artifact, onnx=settings.onnx)
     with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as figures:
         host, port = listening.getsockname()[:2]
         announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")

@@ -49,7 +49,7 @@ class Service:
         self.access = Access(read_keys(settings.api_key_file) if settings.api_key_file else [], settings.origins)
         self.store = make_store(settings)
         self._signature = artifact_signature(settings.artifact)
-        loaded = loaded or load_model(settings.artifact)
+        loaded = loaded or load_model(settings.artifact, onnx=settings.onnx)
         self.catalogue = Catalogue(settings.catalogue_file)
         self.event_log = EventLogWriter(settings.event_log) if settings.event_log else None
         self.measures = Measures()
@@ -93,7 +93,7 @@ class Service:
         if signature == self._signature:
             return
         try:
-            loaded = await asyncio.to_thread(load_model, self.settings.artifact)
+            loaded = await asyncio.to_thread(load_model, self.settings.artifact, onnx=self.settings.onnx)
         except (NearnextError, MemoryError) as error:
             self._signature = signature
             self._refuse(str(error) or "not enough memory")

@@ -39,6 +39,7 @@ class ServiceSettings:
         idle_timeout: seconds after which a silent connection is closed.
         shutdown_timeout: seconds that requests in progress have at a shutdown.
         access_log: whether each request is logged.
+        onnx: whether onnxruntime encodes sessions where it is faster than the model's own code.
 
     Raises:
         ConfigError: a number out of range, a store of an unknown kind, or several workers without a common store.
@@ -67,6 +68,7 @@ class ServiceSettings:
     idle_timeout: float = 60.0
     shutdown_timeout: float = 15.0
     access_log: bool = True
+    onnx: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(
