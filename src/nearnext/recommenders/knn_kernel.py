@@ -26,6 +26,9 @@ SAMPLINGS = ("recent", "random", "common")
 _COSINE, _JACCARD, _DICE, _VEC = range(4)
 _RECENT, _RANDOM = range(2)
 
+WINDOW = 2048
+"""Sessions, neighbouring ones by number, that are looked at together: what is noted of them stays in the cache."""
+
 MOST_EXPONENT = 100.0
 """Of the weight of a session that ended after the time asked for."""
 
@@ -54,17 +57,20 @@ class Votes(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory of one thread, all zero between two prefixes except marks: by session [S], or by item [I + 1].
+    """Memory of one thread, by session of a window [W], by candidate session [S], or by item [I + 1].
 
     Attributes:
-        similarities: sum of the weights of shared clicks, then similarity: [S].
-        overlap: distinct items shared: [S].
-        nearest_step: distance of the most recent shared click, 1 the last: [S].
-        touched: candidate sessions: [S].
-        met: all sessions met, to be cleared: [S].
+        shared: sum of the weights of clicks shared with a session of the window: [W].
+        overlap: distinct items shared with it, 0 for all before and after: [W].
+        step: distance of the most recent shared click, 1 the last: [W].
+        anchor: place of that session's last click on a shared item, from 1: [W].
+        touched: candidate sessions; the following three say the same of them as the window did: [S].
+        similarities: sums of weights, then similarities: [S].
+        overlaps: distinct items shared: [S].
+        steps: distances of the most recent shared clicks: [S].
+        anchors: places of the last clicks on shared items: [S].
         keys: order in which candidates are sampled: [S].
-        values: similarities of candidates in order: [S].
-        anchors: place of the session's last click on a shared item, from 1: [S].
+        values: similarities of candidates as 32-bit floats: [S].
         seen: number of the prefix that last contained the item: [I + 1].
         scores: votes for each item: [I + 1].
         candidates: items with votes: [I + 1].
@@ -73,14 +79,17 @@ class Scratch(NamedTuple):
         gap_weights: exp(−gap / λ) of gaps 0, 1, ... up to the longest session; empty where gaps do not count.
     """
 
-    similarities: FloatArray
+    shared: FloatArray
     overlap: IndexArray
-    nearest_step: IndexArray
+    step: IndexArray
+    anchor: IndexArray
     touched: IndexArray
-    met: IndexArray
+    similarities: FloatArray
+    overlaps: IndexArray
+    steps: IndexArray
+    anchors: IndexArray
     keys: Int64Array
     values: ScoreArray
-    anchors: IndexArray
     seen: Int64Array
     scores: FloatArray
     candidates: IndexArray
@@ -94,14 +103,17 @@ def make_scratch(index: SessionIndex, votes: Votes) -> Scratch:
     n_sessions, n_indices = len(index.ends), len(index.item_offsets) - 1
     n_gaps = int(index.last_positions.max(initial=0)) + 1 if votes.gap_scale > 0 else 0
     return Scratch(
-        similarities=np.zeros(n_sessions),
-        overlap=np.zeros(n_sessions, dtype=np.int32),
-        nearest_step=np.zeros(n_sessions, dtype=np.int32),
+        shared=np.zeros(WINDOW),
+        overlap=np.zeros(WINDOW, dtype=np.int32),
+        step=np.zeros(WINDOW, dtype=np.int32),
+        anchor=np.zeros(WINDOW, dtype=np.int32),
         touched=np.zeros(n_sessions, dtype=np.int32),
-        met=np.zeros(n_sessions, dtype=np.int32),
+        similarities=np.zeros(n_sessions),
+        overlaps=np.zeros(n_sessions, dtype=np.int32),
+        steps=np.zeros(n_sessions, dtype=np.int32),
+        anchors=np.zeros(n_sessions, dtype=np.int32),
         keys=np.zeros(n_sessions, dtype=np.int64),
         values=np.zeros(n_sessions, dtype=np.float32),
-        anchors=np.zeros(n_sessions, dtype=np.int32),
         seen=np.zeros(n_indices, dtype=np.int64),
         scores=np.zeros(n_indices),
         candidates=np.zeros(n_indices, dtype=np.int32),
@@ -143,12 +155,14 @@ def _mix(value: np.uint64) -> np.uint64:
 def _collect(
     index: SessionIndex, votes: Votes, clicks: IndexArray, begin: int, end: int, mark: int, time: int, scratch: Scratch
 ) -> tuple[int, Current]:
-    """All sessions that share an item with the clicks begin..end − 1; gives how many, and what is known of the prefix.
+    """The sessions that share an item with the clicks begin..end − 1; gives how many, and what is known of the prefix.
 
     A repeated item weighs as its most recent click does.
     """
-    squares, total, size, n_met = 0.0, 0.0, 0, 0
+    squares, total, size, n_lists = 0.0, 0.0, 0, 0
     salt = np.uint64(votes.seed)
+    heads, tails = np.empty(end - begin, dtype=np.int64), np.empty(end - begin, dtype=np.int64)
+    weights, steps = np.empty(end - begin), np.empty(end - begin, dtype=np.int32)
     for click in range(end - 1, begin - 1, -1):
         item = clicks[click]
         salt = _mix(salt + np.uint64(item) + np.uint64(0x9E3779B97F4A7C15))
@@ -161,47 +175,111 @@ def _collect(
         squares += weight * weight
         total += weight
         size += 1
-        if item == 0:
-            continue
-        first, last = index.item_offsets[item], index.item_offsets[item + 1]
-        if votes.sampling == _RECENT and votes.sample_size:
-            # A session among the most recent of all candidates is among the most recent of each of its items.
-            last = min(last, first + votes.sample_size)
-        for place in range(first, last):
-            session = index.item_sessions[place]
-            if scratch.overlap[session] == 0:
-                scratch.touched[n_met] = session
-                scratch.met[n_met] = session
-                n_met += 1
-                scratch.nearest_step[session] = end - click
-                scratch.anchors[session] = 0
-            scratch.overlap[session] += 1
-            scratch.similarities[session] += weight
-            scratch.anchors[session] = max(scratch.anchors[session], index.item_positions[place])
-    return n_met, Current(mark, squares, total, size, time, salt)
+        if item:
+            heads[n_lists], tails[n_lists] = index.item_offsets[item], index.item_offsets[item + 1]
+            weights[n_lists], steps[n_lists] = weight, end - click
+            n_lists += 1
+    n_touched = _merge(index, votes, heads[:n_lists], tails, weights, steps, scratch)
+    return n_touched, Current(mark, squares, total, size, time, salt)
+
+
+@njit(cache=True, nogil=True)
+def _merge(
+    index: SessionIndex,
+    votes: Votes,
+    heads: Int64Array,
+    tails: Int64Array,
+    weights: FloatArray,
+    steps: IndexArray,
+    scratch: Scratch,
+) -> int:
+    """Candidates from sorted lists of sessions, window by window; gives how many.
+
+    Where only the most recent candidates count, the first windows that hold enough of them are all that is read.
+    """
+    enough = votes.sample_size if votes.sampling == _RECENT and votes.sample_size else len(index.ends)
+    n_touched = 0
+    while n_touched < enough:
+        low = len(index.ends)
+        for at in range(len(heads)):
+            if heads[at] < tails[at]:
+                low = min(low, index.item_sessions[heads[at]])
+        if low == len(index.ends):
+            break
+        before = n_touched
+        for at in range(len(heads)):
+            n_touched = _note(index, votes, low, heads, tails[at], at, weights[at], steps[at], n_touched, scratch)
+        for position in range(before, n_touched):
+            slot = scratch.touched[position] - low
+            scratch.similarities[position] = scratch.shared[slot]
+            scratch.overlaps[position] = scratch.overlap[slot]
+            scratch.steps[position] = scratch.step[slot]
+            scratch.anchors[position] = scratch.anchor[slot]
+            scratch.overlap[slot] = 0
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _note(
+    index: SessionIndex,
+    votes: Votes,
+    low: int,
+    heads: Int64Array,
+    tail: int,
+    at: int,
+    weight: float,
+    step: int,
+    n_touched: int,
+    scratch: Scratch,
+) -> int:
+    """Note the sessions of one list that lie in the window from ``low`` on; its head moves behind them."""
+    head = heads[at]
+    while head < tail and index.item_sessions[head] < low + WINDOW:
+        slot = index.item_sessions[head] - low
+        if scratch.overlap[slot] == 0:
+            scratch.touched[n_touched] = index.item_sessions[head]
+            n_touched += 1
+            scratch.shared[slot], scratch.step[slot], scratch.anchor[slot] = 0.0, step, 0
+        scratch.overlap[slot] += 1
+        scratch.shared[slot] += weight
+        if votes.gap_scale > 0:
+            scratch.anchor[slot] = max(scratch.anchor[slot], index.item_positions[head])
+        head += 1
+    heads[at] = head
+    return n_touched
+
+
+@njit(cache=True, nogil=True)
+def _move(scratch: Scratch, position: int, target: int) -> None:
+    """Put a candidate to another, earlier place."""
+    scratch.touched[target] = scratch.touched[position]
+    scratch.similarities[target] = scratch.similarities[position]
+    scratch.overlaps[target] = scratch.overlaps[position]
+    scratch.steps[target] = scratch.steps[position]
+    scratch.anchors[target] = scratch.anchors[position]
 
 
 @njit(cache=True, nogil=True)
 def _sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
-    """Keep ``sample_size`` candidates at the front of ``touched``: those with the smallest keys, which are distinct."""
+    """Keep ``sample_size`` candidates at the front: those with the smallest keys, which are distinct."""
     size = votes.sample_size
     if size == 0 or n_touched <= size:
         return n_touched
-    keys, touched = scratch.keys, scratch.touched
+    keys = scratch.keys
     for position in range(n_touched):
-        session = np.int64(touched[position])
+        session = np.int64(scratch.touched[position])
         if votes.sampling == _RECENT:
             keys[position] = session
         elif votes.sampling == _RANDOM:
             spread = np.int64(_mix(np.uint64(session) + current.salt) >> np.uint64(33))
             keys[position] = (spread << np.int64(32)) | session
         else:
-            keys[position] = (np.int64(0x7FFFFFFF - scratch.overlap[session]) << np.int64(32)) | session
+            keys[position] = (np.int64(0x7FFFFFFF - scratch.overlaps[position]) << np.int64(32)) | session
     threshold = np.partition(keys[:n_touched], size - 1)[size - 1]
     kept = 0
     for position in range(n_touched):
         if keys[position] <= threshold:
-            touched[kept] = touched[position]
+            _move(scratch, position, kept)
             kept += 1
     return kept
 
@@ -224,34 +302,35 @@ def _similarity(kind: int, current: Current, shared: float, n_shared: int, n_ite
 
 @njit(cache=True, nogil=True)
 def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
-    """Similarities of the candidates, with the decay of age; those above 0 stay at the front of ``touched``."""
+    """Similarities of the candidates, with the decay of age; those above 0 stay at the front."""
     kept = 0
     # Asked for a time long before the sessions', their weights must stay numbers.
     recency = 1.0
     if votes.time_scale > 0:
         recency = math.exp(min((index.ends[0] - current.time) / votes.time_scale, MOST_EXPONENT))
     for position in range(n_touched):
-        session = int(scratch.touched[position])
-        n_items = int(index.session_offsets[session + 1] - index.session_offsets[session])
-        shared, n_shared = float(scratch.similarities[session]), int(scratch.overlap[session])
+        session, n_items = int(scratch.touched[position]), 0
+        if votes.similarity != _VEC:
+            n_items = int(index.session_offsets[session + 1] - index.session_offsets[session])
+        shared, n_shared = float(scratch.similarities[position]), int(scratch.overlaps[position])
         value = _similarity(votes.similarity, current, shared, n_shared, n_items)
         if votes.time_scale > 0:
             value *= scratch.ages[session] * recency
-        scratch.similarities[session] = value
         if value > 0:
-            scratch.touched[kept] = session
+            _move(scratch, position, kept)
+            scratch.similarities[kept] = value
             kept += 1
     return kept
 
 
 @njit(cache=True, nogil=True)
 def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
-    """Keep the k nearest candidates at the front of ``touched``; of equal ones the more recent stay."""
+    """Keep the k nearest candidates at the front; of equal ones the more recent stay."""
     k, values, touched = votes.k, scratch.values, scratch.touched
     if n_touched <= k:
         return n_touched
     for position in range(n_touched):
-        values[position] = scratch.similarities[touched[position]]
+        values[position] = scratch.similarities[position]
     threshold = np.partition(values[:n_touched], n_touched - k)[n_touched - k]
     above, n_ties = 0, 0
     ties = np.empty(n_touched, dtype=np.int32)
@@ -263,9 +342,8 @@ def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
     last = np.partition(ties[:n_ties], k - above - 1)[k - above - 1]
     kept = 0
     for position in range(n_touched):
-        session = touched[position]
-        if values[position] > threshold or (values[position] == threshold and session <= last):
-            touched[kept] = session
+        if values[position] > threshold or (values[position] == threshold and touched[position] <= last):
+            _move(scratch, position, kept)
             kept += 1
     return kept
 
@@ -284,10 +362,9 @@ def nearest_sessions(
         scratch: memory that has served no prefix.
     """
     begin = max(0, len(clicks) - votes.last_n_clicks) if votes.last_n_clicks else 0
-    n_met, current = _collect(index, votes, clicks, begin, len(clicks), 1, time, scratch)
-    kept = _nearest(votes, _weigh(index, votes, current, _sample(votes, current, n_met, scratch), scratch), scratch)
-    numbers = scratch.touched[:kept].copy()
-    return numbers, scratch.similarities[numbers]
+    n_touched, current = _collect(index, votes, clicks, begin, len(clicks), 1, time, scratch)
+    kept = _nearest(votes, _weigh(index, votes, current, _sample(votes, current, n_touched, scratch), scratch), scratch)
+    return scratch.touched[:kept].copy(), scratch.similarities[:kept].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -301,7 +378,7 @@ def _vote(
     skip_seen: bool,
     scratch: Scratch,
 ) -> int:
-    """Votes of the neighbours at the front of ``touched`` for their items; returns how many items have votes.
+    """Votes of the neighbours at the front for their items; returns how many items have votes.
 
     ``n_steps`` is the number of clicks of the prefix.
     """
@@ -313,8 +390,8 @@ def _vote(
     n_candidates = 0
     for position in range(n_neighbours):
         session = int(scratch.touched[position])
-        vote = scratch.similarities[session] * step_weights[scratch.nearest_step[session]]
-        anchor = scratch.anchors[session]
+        vote = scratch.similarities[position] * step_weights[scratch.steps[position]]
+        anchor = scratch.anchors[position]
         for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
             item = index.session_items[place]
             score = vote * index.item_weights[item]
@@ -368,13 +445,10 @@ def rank_by_neighbours(
         if votes.last_n_clicks:
             begin = max(begin, ends[row] - votes.last_n_clicks)
         mark = first_mark + row + 1
-        n_met, current = _collect(index, votes, clicks, begin, ends[row], mark, times[row], scratch)
-        kept = _sample(votes, current, n_met, scratch)
+        n_touched, current = _collect(index, votes, clicks, begin, ends[row], mark, times[row], scratch)
+        kept = _sample(votes, current, n_touched, scratch)
         kept = _weigh(index, votes, current, kept, scratch)
         kept = _nearest(votes, kept, scratch)
         skip_seen = exclude_seen or not votes.remind
         n_candidates = _vote(index, votes, current, kept, ends[row] - begin, admissible, skip_seen, scratch)
         own[row] = keep_best(scratch.candidates, n_candidates, scratch.scores, items[row], scores[row])
-        for position in range(n_met):
-            scratch.similarities[scratch.met[position]] = 0
-            scratch.overlap[scratch.met[position]] = 0
