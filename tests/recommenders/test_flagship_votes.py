@@ -22,10 +22,12 @@ from nearnext.types import ScoreArray
 def test_figures_of_candidates_by_hand():
     vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
     near = Lists(np.array([[1, 3]], np.int32), np.array([[2.0, 1.6]], np.float32))
-    votes = [Lists(np.array([[2, 3, 0]], np.int32), np.array([[3.0, 1.0, 0.0]], np.float32))]
+    votes = Lists(np.array([[[2, 3, 0]]], np.int32), np.array([[[3.0, 1.0, 0.0]]], np.float32))
     popularity = np.array([0, 0.1, 0.2, 0.3], np.float32)
     prefixes = Prefixes.of([np.array([2, 3, 2], np.int32)])
-    found = collect(prefixes, near, vectors[:1], vectors, votes, popularity, 0.5)
+    places = np.zeros(4, np.int32)
+    found = collect(prefixes, near, vectors[:1], vectors, votes, popularity, 0.5, places)
+    assert not places.any()
     assert (found.items.tolist(), found.offsets.tolist()) == ([1, 3, 2], [0, 3])
     expected = {
         "nearness": [0.0, -0.8, -2.0],

@@ -60,8 +60,9 @@ class Vocabulary:
         """Item indices of raw ids, 0 where unknown; text that spells a known integer id counts as that id: [n]."""
         if isinstance(raw, pl.Series):
             return self._encode_series(raw)
-        known = self.index
-        return np.fromiter((known.get(self.as_stored(value), 0) for value in raw), np.int32, count=len(raw))
+        known, kind = self.index, int if self.integer else str
+        indices = [known.get(value if type(value) is kind else self.as_stored(value), 0) for value in raw]
+        return np.array(indices, dtype=np.int32)
 
     def as_stored(self, value: RawId) -> RawId:
         """The id in the vocabulary's own type: ``"12"`` becomes 12 where ids are integers, 12 ``"12"`` where not."""

@@ -6,13 +6,12 @@ recently the session has clicked it, and how popular it is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.recommenders.base import RankChunk, Request
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "collect",
     "figure_names",
     "targets_among",
-    "vote",
 ]
 
 OWN_FIGURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")
@@ -45,21 +43,19 @@ def figure_names(voters: Sequence[str]) -> tuple[str, ...]:
     return (*OWN_FIGURES, *(f"{voter} {figure}" for voter in voters for figure in PER_VOTER))
 
 
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """One method's lists for B prefixes, as far as the method itself scored them.
+class Lists(NamedTuple):
+    """One method's lists for B prefixes, as far as the method itself scored them, or those of several methods.
 
     Attributes:
-        items: item indices, best first, 0 after the end of a list: [B, K].
-        scores: their scores, falling, at least 0: [B, K].
+        items: item indices, best first, 0 after the end of a list: [B, K], of V methods [V, B, K].
+        scores: their scores, falling, at least 0: likewise.
     """
 
     items: IndexArray
     scores: ScoreArray
 
 
-@dataclass(frozen=True, eq=False)
-class Candidates:
+class Candidates(NamedTuple):
     """Candidates of B prefixes, one after the other.
 
     Attributes:
@@ -73,22 +69,15 @@ class Candidates:
     figures: ScoreArray
 
 
-def vote(rank_chunk: RankChunk, prefixes: Prefixes, request: Request) -> Lists:
-    """The lists of a method that fills none up from popularity."""
-    items = np.zeros((len(prefixes), request.k), dtype=np.int32)
-    scores = np.zeros((len(prefixes), request.k), dtype=np.float32)
-    rank_chunk(prefixes, request, items, scores)
-    return Lists(items, np.maximum(scores, 0.0))
-
-
 def collect(
     prefixes: Prefixes,
     near: Lists,
     sessions: ScoreArray,
     vectors: ScoreArray,
-    votes: Sequence[Lists],
+    votes: Lists,
     popularity: ScoreArray,
     temperature: float,
+    places: IndexArray,
 ) -> Candidates:
     """Everything that any list proposes, with its figures.
 
@@ -97,30 +86,27 @@ def collect(
         near: the nearest items, scores 1 + cosine.
         sessions: session embeddings of length 1, or 0 for a session that has none: [B, D].
         vectors: item embedding of item j + 1 in row j: [I, D].
-        votes: the lists of each voting method.
+        votes: the lists of each voting method: [V, B, K].
         popularity: logarithm of one more than each item's clicks: [I + 1].
         temperature: of the cosine: that far apart, one item is e times as probable as another.
+        places: scratch memory of this thread, zeros before and after: [I + 1].
 
     >>> near = Lists(np.array([[2, 1]], np.int32), np.array([[2.0, 1.0]], np.float32))
     >>> items = np.eye(2, dtype=np.float32)
-    >>> votes = [Lists(np.array([[1, 0]], np.int32), np.array([[5.0, 0.0]], np.float32))]
-    >>> found = collect(
-    ...     Prefixes.of([np.array([2], np.int32)]), near, items[1:], items, votes, np.zeros(3, np.float32), 0.5
-    ... )
+    >>> votes = Lists(np.array([[[1, 0]]], np.int32), np.array([[[5.0, 0.0]]], np.float32))
+    >>> session, places = Prefixes.of([np.array([2], np.int32)]), np.zeros(3, np.int32)
+    >>> found = collect(session, near, items[1:], items, votes, np.zeros(3, np.float32), 0.5, places)
     >>> found.items.tolist(), found.figures[:, 0].tolist(), found.figures[:, -3].tolist()
     ([2, 1], [0.0, -2.0], [0.0, 1.0])
     """
-    voted = np.zeros((len(votes), len(prefixes), max((one.items.shape[1] for one in votes), default=0)), np.int32)
-    scored = np.zeros(voted.shape, np.float32)
-    for place, one in enumerate(votes):
-        voted[place, :, : one.items.shape[1]], scored[place, :, : one.items.shape[1]] = one.items, one.scores
-    most = len(prefixes) * (near.items.shape[1] + voted.shape[0] * voted.shape[2])
+    n_voters, _, n_voted = votes.items.shape
+    most = len(prefixes) * (near.items.shape[1] + n_voters * n_voted)
     items = np.empty(most, dtype=np.int32)
-    figures = np.empty((most, len(OWN_FIGURES) + len(PER_VOTER) * len(votes)), dtype=np.float32)
+    figures = np.empty((most, len(OWN_FIGURES) + len(PER_VOTER) * n_voters), dtype=np.float32)
     offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
     _collect(
-        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, vectors, voted, scored,
-        popularity, temperature, np.zeros(len(popularity), np.int32), items, figures, offsets,
+        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, vectors, votes.items,
+        votes.scores, popularity, temperature, places, items, figures, offsets,
     )  # fmt: skip
     return Candidates(offsets, items[: offsets[-1]], figures[: offsets[-1]])
 

@@ -12,7 +12,7 @@ __all__ = ["best_candidates", "followed_by"]
 @njit(cache=True, nogil=True)
 def best_candidates(
     offsets: Int64Array, candidates: IndexArray, values: ScoreArray, items: IndexArray, scores: ScoreArray
-) -> Int64Array:
+) -> IndexArray:
     """The most probable candidates of each prefix, equal ones by item index; returns how many: [B].
 
     Args:
@@ -27,7 +27,7 @@ def best_candidates(
     >>> best_candidates(np.array([0, 3]), np.array([9, 4, 3], np.int32), values, items, scores).tolist(), items.tolist()
     ([2], [[4, 3]])
     """
-    listed = np.zeros(len(offsets) - 1, dtype=np.int64)
+    listed = np.zeros(len(offsets) - 1, dtype=np.int32)
     k = items.shape[1]
     for row in range(len(listed)):
         n = 0
@@ -51,7 +51,7 @@ def best_candidates(
     return listed
 
 
-def followed_by(near: Lists, own: Int64Array, items: IndexArray, scores: ScoreArray, temperature: float) -> Int64Array:
+def followed_by(near: Lists, own: IndexArray, items: IndexArray, scores: ScoreArray, temperature: float) -> IndexArray:
     """Lists of all candidates, followed by the next nearest items; gives how many they hold then: [B].
 
     Their scores fall from that of the last candidate on, by e for every temperature that an item is farther away.
@@ -65,7 +65,8 @@ def followed_by(near: Lists, own: Int64Array, items: IndexArray, scores: ScoreAr
 
     >>> near = Lists(np.array([[3, 1, 2]], np.int32), np.array([[1.9, 1.5, 1.0]], np.float32))
     >>> items, scores = np.array([[1, 3, 0]], np.int32), np.array([[0.6, 0.4, 0.0]], np.float32)
-    >>> followed_by(near, np.array([2]), items, scores, 0.5).tolist(), items.tolist(), scores.round(3).tolist()
+    >>> own = np.array([2], np.int32)
+    >>> followed_by(near, own, items, scores, 0.5).tolist(), items.tolist(), scores.round(3).tolist()
     ([3], [[1, 3, 2]], [[0.6..., 0.4..., 0.146...]])
     """
     filled = own.copy()
@@ -77,7 +78,7 @@ def followed_by(near: Lists, own: Int64Array, items: IndexArray, scores: ScoreAr
 def _follow(
     near: IndexArray,
     nearness: ScoreArray,
-    filled: Int64Array,
+    filled: IndexArray,
     items: IndexArray,
     scores: ScoreArray,
     temperature: float,

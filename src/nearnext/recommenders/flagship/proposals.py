@@ -12,7 +12,7 @@ from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
 from nearnext.recommenders.base import CHUNK, Recommender, Request
-from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect, vote
+from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import ExactIndex, Index
@@ -139,21 +139,29 @@ class Proposals:
         """A function with scratch memory of its own, used by one thread."""
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
         encode = SessionEncoding(self.network, self.trained)
+        places = np.zeros(len(self.popularity), dtype=np.int32)
+        trained = None if self.trained[1:].all() else self.trained
 
         def propose(prefixes: Prefixes, request: Request) -> tuple[Candidates, Lists]:
             sessions, known = encode(prefixes)
             found = self.index.search(
                 sessions,
                 max(self.most, request.k),
-                admissible=request.admissible & self.trained,
+                admissible=request.admissible if trained is None else request.admissible & trained,
                 seen=prefixes if request.exclude_seen else None,
             )
             items = found.items if known.all() else np.where(known[:, None] == 0, 0, found.items)
             near = Lists(items, found.scores)
             nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
             voting = Request(self.most, request.admissible, request.exclude_seen)
-            votes = [vote(ranker, prefixes, voting) for ranker in rankers]
-            candidates = collect(prefixes, nearest, sessions, self.vectors, votes, self.popularity, self.temperature)
+            shape = (len(rankers), len(prefixes), self.most)
+            votes = Lists(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+            for rank, voted, scored in zip(rankers, votes.items, votes.scores, strict=True):
+                rank(prefixes, voting, voted, scored)
+            np.maximum(votes.scores, 0.0, out=votes.scores)
+            candidates = collect(
+                prefixes, nearest, sessions, self.vectors, votes, self.popularity, self.temperature, places
+            )
             return candidates, near
 
         return propose

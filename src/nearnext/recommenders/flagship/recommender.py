@@ -383,7 +383,8 @@ class Metric(EmbeddedRecommender):
             own = best_candidates(found.offsets, found.items, calibration.probabilities(found), items, scores)
             if request.k > self.candidates:
                 own = followed_by(near, own, items, scores, self.temperature)
-            return np.where(near.items[:, 0] > 0, own, 0).astype(np.int32)
+            own[near.items[:, 0] == 0] = 0
+            return own
 
         return rank_chunk
 
