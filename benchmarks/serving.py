@@ -130,11 +130,11 @@ def compute(model: Path, test: Sessions, cases: int = 2000) -> None:
     """Encode, search and serialise for one prefix after another: latency without HTTP."""
     with tempfile.TemporaryDirectory() as folder:
         served = ServedModel(load_model(model), Catalogue(Path(folder) / "changes"))
+        sessions = [test.raw(case % test.n_sessions) for case in range(cases)]
+        questions = [Question(session[: max(1, len(session) - 1)], K) for session in sessions]
         seconds = np.empty(cases)
         busy = np.empty(cases)
-        for case in range(cases):
-            session = test.raw(case % test.n_sessions)
-            question = Question(session[: max(1, len(session) - 1)], K)
+        for case, question in enumerate(questions):
             begin, begin_busy = time.perf_counter(), time.thread_time()
             msgspec.json.encode(served.answer([question])[0])
             seconds[case], busy[case] = time.perf_counter() - begin, time.thread_time() - begin_busy

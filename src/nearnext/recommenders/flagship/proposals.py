@@ -150,9 +150,11 @@ class Proposals:
                 admissible=request.admissible if trained is None else request.admissible & trained,
                 seen=prefixes if request.exclude_seen else None,
             )
-            items = found.items if known.all() else np.where(known[:, None] == 0, 0, found.items)
-            near = Lists(items, found.scores)
-            nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
+            found.items[known == 0] = 0
+            near = Lists(found.items, found.scores)
+            nearest = near
+            if request.k > self.most:
+                nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
             voting = Request(self.most, request.admissible, request.exclude_seen)
             shape = (len(rankers), len(prefixes), self.most)
             votes = Lists(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
