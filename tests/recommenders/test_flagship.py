@@ -168,7 +168,7 @@ def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metr
 def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
     """The sessions of each training, and of each fit of voters."""
     trained, heard = list[Sessions](), list[Sessions]()
-    train, fit_voters = module.train_next_item, Metric._voters_of
+    train, fit_voters = module.train_next_item, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
 
     def train_too(network: Any, sessions: Sessions, config: Any, **options: Any) -> Any:
         trained.append(sessions)

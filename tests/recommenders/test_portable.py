@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import polars as pl
@@ -77,7 +78,7 @@ def test_onnxruntime_encodes_sessions_where_it_is_faster(model: Path, monkeypatc
     for onnx, replaced in ((1.0, True), (3.0, False)):
         other = load_artifact(model).recommender
         measured = EncoderLatency(2.0, onnx, same_bits=False)
-        monkeypatch.setattr(portable, "encoder_latency", lambda *_, measured=measured: measured)
+        monkeypatch.setattr(portable, "encoder_latency", Mock(return_value=measured))
         assert encode_by_onnx(other) == measured
         assert (other.network.compiled() is not None) == replaced  # type: ignore[attr-defined]
         for one, wanted in zip(other.recommend(sessions, k=3), own.recommend(sessions, k=3), strict=True):

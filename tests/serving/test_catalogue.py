@@ -195,7 +195,7 @@ def test_a_running_process_writes_the_file_anew_as_well(tmp_path: Path):
 def test_what_changed_while_the_file_is_written_anew_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "changes"
     other, one = Catalogue(path), in_and_out(path)
-    take = Catalogue._take
+    take = Catalogue._take  # pyright: ignore[reportPrivateUsage]
 
     def and_then_somebody_writes(self: Catalogue, texts: list[bytes]) -> list[RawId]:
         changed = take(self, texts)

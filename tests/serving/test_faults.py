@@ -290,6 +290,12 @@ def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, 
         assert len(list((tmp_path / "events").glob("*.jsonl"))) == 2, "one worker took all requests"
 
 
+def test_the_url_is_told_once_all_workers_answer(artifact: Path, redis: Redis, tmp_path: Path):
+    with started(artifact, "--store", redis.url, "--workers", 3, folder=tmp_path) as server:
+        said = [line["message"] for line in server.logged()]
+        assert sum(line.startswith("requests are answered by model") for line in said) == 3
+
+
 def test_workers_share_the_catalogue_and_come_back_when_they_die(artifact: Path, redis: Redis, tmp_path: Path):
     with started(artifact, "--store", redis.url, "--workers", 2, folder=tmp_path) as server:
         clients = clients_of_both_workers(server, each=4)

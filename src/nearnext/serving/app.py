@@ -47,10 +47,18 @@ class Application:
         settings: what the service was told.
         service: where this very process has made it already.
         parent: process without which this one stops, or None.
+        ready: called once requests are answered.
     """
 
-    def __init__(self, settings: ServiceSettings, service: Service | None = None, parent: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        service: Service | None = None,
+        parent: int | None = None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
         self.settings = settings
+        self._ready = ready
         self._made = service
         self._parent = parent
         self._routes: list[_Route] = []
@@ -71,6 +79,8 @@ class Application:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         await send({"type": "lifespan.startup.complete"})
+        log.info("requests are answered by model %s", self._service.model.version)
+        self._ready()
         await receive()
         await self._service.stop()
         await send({"type": "lifespan.shutdown.complete"})

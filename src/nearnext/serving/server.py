@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from math import ceil
+from multiprocessing.connection import Connection
 
 import uvicorn
 
@@ -61,7 +62,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
 
     Args:
         settings: what to serve, and how.
-        announce: called with the service's URL as soon as connections are taken.
+        announce: called with the service's URL as soon as all workers answer.
 
     Raises:
         NearnextError: the settings, the model or the address cannot be used.
@@ -75,19 +76,24 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
         load_model(settings.artifact, onnx=settings.onnx)
     with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as figures:
         host, port = listening.getsockname()[:2]
-        announce(f"http://{f'[{host}]' if ':' in host else host}:{port}")
+        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if service is not None:
-            _run(Application(settings, service), listening)
+            _run(Application(settings, service, ready=lambda: announce(url)), listening)
         else:
             os.environ[MULTIPROCESS] = figures
-            run_workers(_work, settings, listening)
+            run_workers(_work, settings, listening, lambda: announce(url))
 
 
-def _work(settings: ServiceSettings, listening: socket.socket, parent: int) -> None:
+def _work(settings: ServiceSettings, listening: socket.socket, parent: int, told: Connection) -> None:
     """The life of one of several workers."""
     logging.config.dictConfig(log_config())
+
+    def ready() -> None:
+        told.send(None)
+        told.close()
+
     try:
-        _run(Application(settings, parent=parent), listening)
+        _run(Application(settings, parent=parent, ready=ready), listening)
     except KeyboardInterrupt:
         sys.exit(0)  # Ctrl-C reaches all processes; the first one says so
 
