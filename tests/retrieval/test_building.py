@@ -45,7 +45,7 @@ def test_small_catalogues_are_searched_exactly_without_a_measurement():
 
 
 def test_the_rule_is_two_to_the_power_of_23_numbers():
-    assert building.EXACT_NUMBERS == 65_536 * 128
+    assert building.EXACT_NUMBERS == 262_144 * 128
 
 
 def test_large_catalogues_are_searched_approximately_once_measured(large: ExactIndex, timed: list[float]):

@@ -23,7 +23,7 @@ IndexKind = Literal["auto", "exact", "approximate"]
 RECALL_FLOOR = 0.95
 """Least share of the exact lists that an approximate index must find."""
 
-EXACT_NUMBERS = 2**23
+EXACT_NUMBERS = 2**25
 """Numbers in the item embeddings up to which exact search of one query takes a few milliseconds at most."""
 
 K = 20
@@ -92,7 +92,7 @@ def build_index(
 ) -> tuple[Index, IndexReport]:
     """An index of the items, and how it was chosen.
 
-    ``auto`` gives the exact index for up to 2²³ numbers (65,536 items of dimension 128), and for more than that where
+    ``auto`` gives the exact index for up to 2²⁵ numbers (262,144 items of dimension 128), and for more than that where
     the approximate one has too low a recall or is no faster. ``approximate`` is refused below the floor.
 
     Args:
