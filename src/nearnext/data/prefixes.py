@@ -56,7 +56,9 @@ class Prefixes:
             (only,) = clicks
             ends = np.array([len(only)], dtype=np.int64)
             start = np.zeros(1, dtype=np.int64)
-            return cls(np.asarray(only, np.int32), start, ends, np.array([time], dtype=np.int64))
+            return cls(
+                only.astype(np.int32, casting="same_kind", copy=False), start, ends, np.array([time], dtype=np.int64)
+            )
         lengths = np.array([len(prefix) for prefix in clicks], dtype=np.int64)
         ends = lengths.cumsum()
         items = np.concatenate(clicks, dtype=np.int32, casting="same_kind") if len(clicks) else np.zeros(0, np.int32)

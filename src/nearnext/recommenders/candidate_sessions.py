@@ -13,7 +13,7 @@ from nearnext.recommenders.decay import position_weight
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SAMPLINGS", "Current", "Scratch", "Votes", "collect", "make_scratch", "move", "sample"]
+__all__ = ["SAMPLINGS", "Current", "Notes", "Scratch", "Votes", "collect", "make_scratch", "move", "sample"]
 
 SAMPLINGS = ("recent", "random", "common")
 """Names of the ways to choose candidate sessions, in the order of their codes."""
@@ -47,19 +47,29 @@ class Votes(NamedTuple):
     seed: int
 
 
+class Notes(NamedTuple):
+    """What is known of n sessions.
+
+    Attributes:
+        similarities: sums of the weights of shared clicks, later similarities: [n].
+        overlaps: distinct items shared: [n].
+        steps: distances of the most recent shared clicks, 1 the last: [n].
+        anchors: places of the sessions' last clicks on shared items, from 1: [n].
+    """
+
+    similarities: FloatArray
+    overlaps: IndexArray
+    steps: IndexArray
+    anchors: IndexArray
+
+
 class Scratch(NamedTuple):
     """Memory of one thread, by session of a window [W], by candidate session [S], or by item [I + 1].
 
     Attributes:
-        shared: sum of the weights of clicks shared with a session of the window: [W].
-        overlap: distinct items shared with it, 0 for all before and after: [W].
-        step: distance of the most recent shared click, 1 the last: [W].
-        anchor: place of that session's last click on a shared item, from 1: [W].
-        touched: candidate sessions; the following three say the same of them as the window did: [S].
-        similarities: sums of weights, then similarities: [S].
-        overlaps: distinct items shared: [S].
-        steps: distances of the most recent shared clicks: [S].
-        anchors: places of the last clicks on shared items: [S].
+        window: of the sessions of the window, overlaps 0 for all before and after: [W].
+        touched: candidate sessions: [S].
+        notes: of the candidate sessions: [S].
         keys: order in which candidates are sampled: [S].
         values: similarities of candidates as 32-bit floats: [S].
         seen: number of the prefix that last contained the item: [I + 1].
@@ -70,15 +80,9 @@ class Scratch(NamedTuple):
         gap_weights: exp(−gap / λ) of gaps 0, 1, ... up to the longest session; empty where gaps do not count.
     """
 
-    shared: FloatArray
-    overlap: IndexArray
-    step: IndexArray
-    anchor: IndexArray
+    window: Notes
     touched: IndexArray
-    similarities: FloatArray
-    overlaps: IndexArray
-    steps: IndexArray
-    anchors: IndexArray
+    notes: Notes
     keys: Int64Array
     values: ScoreArray
     seen: Int64Array
@@ -94,15 +98,9 @@ def make_scratch(index: SessionIndex, votes: Votes) -> Scratch:
     n_sessions, n_indices = len(index.ends), len(index.item_offsets) - 1
     n_gaps = int(index.last_positions.max(initial=0)) + 1 if votes.gap_scale > 0 else 0
     return Scratch(
-        shared=np.zeros(WINDOW),
-        overlap=np.zeros(WINDOW, dtype=np.int32),
-        step=np.zeros(WINDOW, dtype=np.int32),
-        anchor=np.zeros(WINDOW, dtype=np.int32),
+        window=_no_notes(WINDOW),
         touched=np.zeros(n_sessions, dtype=np.int32),
-        similarities=np.zeros(n_sessions),
-        overlaps=np.zeros(n_sessions, dtype=np.int32),
-        steps=np.zeros(n_sessions, dtype=np.int32),
-        anchors=np.zeros(n_sessions, dtype=np.int32),
+        notes=_no_notes(n_sessions),
         keys=np.zeros(n_sessions, dtype=np.int64),
         values=np.zeros(n_sessions, dtype=np.float32),
         seen=np.zeros(n_indices, dtype=np.int64),
@@ -112,6 +110,11 @@ def make_scratch(index: SessionIndex, votes: Votes) -> Scratch:
         ages=np.exp((index.ends - index.ends[0]) / votes.time_scale) if votes.time_scale > 0 else np.zeros(0),
         gap_weights=np.exp(-np.arange(n_gaps) / (votes.gap_scale or 1.0)),
     )
+
+
+def _no_notes(n: int) -> Notes:
+    overlaps, steps, anchors = np.zeros((3, n), dtype=np.int32)
+    return Notes(np.zeros(n), overlaps, steps, anchors)
 
 
 class Current(NamedTuple):
@@ -202,11 +205,8 @@ def _merge(
             n_touched = _note(index, votes, low, heads, tails[at], at, weights[at], steps[at], n_touched, scratch)
         for position in range(before, n_touched):
             slot = scratch.touched[position] - low
-            scratch.similarities[position] = scratch.shared[slot]
-            scratch.overlaps[position] = scratch.overlap[slot]
-            scratch.steps[position] = scratch.step[slot]
-            scratch.anchors[position] = scratch.anchor[slot]
-            scratch.overlap[slot] = 0
+            _copy(scratch.window, slot, scratch.notes, position)
+            scratch.window.overlaps[slot] = 0
     return n_touched
 
 
@@ -224,17 +224,17 @@ def _note(
     scratch: Scratch,
 ) -> int:
     """Note the sessions of one list that lie in the window from ``low`` on; its head moves behind them."""
-    head = heads[at]
+    head, window = heads[at], scratch.window
     while head < tail and index.item_sessions[head] < low + WINDOW:
         slot = index.item_sessions[head] - low
-        if scratch.overlap[slot] == 0:
+        if window.overlaps[slot] == 0:
             scratch.touched[n_touched] = index.item_sessions[head]
             n_touched += 1
-            scratch.shared[slot], scratch.step[slot], scratch.anchor[slot] = 0.0, step, 0
-        scratch.overlap[slot] += 1
-        scratch.shared[slot] += weight
+            window.similarities[slot], window.steps[slot], window.anchors[slot] = 0.0, step, 0
+        window.overlaps[slot] += 1
+        window.similarities[slot] += weight
         if votes.gap_scale > 0:
-            scratch.anchor[slot] = max(scratch.anchor[slot], index.item_positions[head])
+            window.anchors[slot] = max(window.anchors[slot], index.item_positions[head])
         head += 1
     heads[at] = head
     return n_touched
@@ -244,10 +244,15 @@ def _note(
 def move(scratch: Scratch, position: int, target: int) -> None:
     """Put a candidate to another, earlier place."""
     scratch.touched[target] = scratch.touched[position]
-    scratch.similarities[target] = scratch.similarities[position]
-    scratch.overlaps[target] = scratch.overlaps[position]
-    scratch.steps[target] = scratch.steps[position]
-    scratch.anchors[target] = scratch.anchors[position]
+    _copy(scratch.notes, position, scratch.notes, target)
+
+
+@njit(cache=True, nogil=True)
+def _copy(source: Notes, position: int, target: Notes, place: int) -> None:
+    target.similarities[place] = source.similarities[position]
+    target.overlaps[place] = source.overlaps[position]
+    target.steps[place] = source.steps[position]
+    target.anchors[place] = source.anchors[position]
 
 
 @njit(cache=True, nogil=True)
@@ -265,7 +270,7 @@ def sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> 
             spread = np.int64(_mix(np.uint64(session) + current.salt) >> np.uint64(33))
             keys[position] = (spread << np.int64(32)) | session
         else:
-            keys[position] = (np.int64(0x7FFFFFFF - scratch.overlaps[position]) << np.int64(32)) | session
+            keys[position] = (np.int64(0x7FFFFFFF - scratch.notes.overlaps[position]) << np.int64(32)) | session
     threshold = np.partition(keys[:n_touched], size - 1)[size - 1]
     kept = 0
     for position in range(n_touched):

@@ -50,13 +50,13 @@ def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, 
         session, n_items = int(scratch.touched[position]), 0
         if votes.similarity != _VEC:
             n_items = int(index.session_offsets[session + 1] - index.session_offsets[session])
-        shared, n_shared = float(scratch.similarities[position]), int(scratch.overlaps[position])
+        shared, n_shared = float(scratch.notes.similarities[position]), int(scratch.notes.overlaps[position])
         value = _similarity(votes.similarity, current, shared, n_shared, n_items)
         if votes.time_scale > 0:
             value *= scratch.ages[session] * recency
         if value > 0:
             move(scratch, position, kept)
-            scratch.similarities[kept] = value
+            scratch.notes.similarities[kept] = value
             kept += 1
     return kept
 
@@ -68,7 +68,7 @@ def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
     if n_touched <= k:
         return n_touched
     for position in range(n_touched):
-        values[position] = scratch.similarities[position]
+        values[position] = scratch.notes.similarities[position]
     threshold = np.partition(values[:n_touched], n_touched - k)[n_touched - k]
     above, n_ties = 0, 0
     ties = np.empty(n_touched, dtype=np.int32)
@@ -87,6 +87,17 @@ def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
 
 
 @njit(cache=True, nogil=True)
+def _neighbours(
+    index: SessionIndex, votes: Votes, clicks: IndexArray, begin: int, end: int, mark: int, time: int, scratch: Scratch
+) -> tuple[int, Current]:
+    """The neighbours of clicks begin..end − 1, put to the front; gives how many, and what is known of the prefix."""
+    n_touched, current = collect(index, votes, clicks, begin, end, mark, time, scratch)
+    n_touched = sample(votes, current, n_touched, scratch)
+    n_touched = _weigh(index, votes, current, n_touched, scratch)
+    return _nearest(votes, n_touched, scratch), current
+
+
+@njit(cache=True, nogil=True)
 def nearest_sessions(
     index: SessionIndex, votes: Votes, clicks: IndexArray, time: int, scratch: Scratch
 ) -> tuple[IndexArray, FloatArray]:
@@ -100,9 +111,8 @@ def nearest_sessions(
         scratch: memory that has served no prefix.
     """
     begin = max(0, len(clicks) - votes.last_n_clicks) if votes.last_n_clicks else 0
-    n_touched, current = collect(index, votes, clicks, begin, len(clicks), 1, time, scratch)
-    kept = _nearest(votes, _weigh(index, votes, current, sample(votes, current, n_touched, scratch), scratch), scratch)
-    return scratch.touched[:kept].copy(), scratch.similarities[:kept].copy()
+    kept, _ = _neighbours(index, votes, clicks, begin, len(clicks), 1, time, scratch)
+    return scratch.touched[:kept].copy(), scratch.notes.similarities[:kept].copy()
 
 
 @njit(cache=True, nogil=True)
@@ -128,8 +138,8 @@ def _vote(
     n_candidates = 0
     for position in range(n_neighbours):
         session = int(scratch.touched[position])
-        vote = scratch.similarities[position] * step_weights[scratch.steps[position]]
-        anchor = scratch.anchors[position]
+        vote = scratch.notes.similarities[position] * step_weights[scratch.notes.steps[position]]
+        anchor = scratch.notes.anchors[position]
         for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
             item = index.session_items[place]
             score = vote * index.item_weights[item]
@@ -183,10 +193,7 @@ def rank_by_neighbours(
         if votes.last_n_clicks:
             begin = max(begin, ends[row] - votes.last_n_clicks)
         mark = first_mark + row + 1
-        n_touched, current = collect(index, votes, clicks, begin, ends[row], mark, times[row], scratch)
-        kept = sample(votes, current, n_touched, scratch)
-        kept = _weigh(index, votes, current, kept, scratch)
-        kept = _nearest(votes, kept, scratch)
+        kept, current = _neighbours(index, votes, clicks, begin, ends[row], mark, times[row], scratch)
         skip_seen = exclude_seen or not votes.remind
         n_candidates = _vote(index, votes, current, kept, ends[row] - begin, admissible, skip_seen, scratch)
         own[row] = keep_best(scratch.candidates, n_candidates, scratch.scores, items[row], scores[row])

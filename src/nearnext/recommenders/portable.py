@@ -147,9 +147,9 @@ def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
     >>> measured is not None and (measured.onnx < measured.model) == (model.network.compiled() is not None)
     True
     """
-    if not isinstance(getattr(recommender, "network", None), SessionItemNetwork):
+    network = getattr(recommender, "network", None)
+    if not isinstance(network, SessionItemNetwork):
         return None
-    network = _network(recommender)
     with tempfile.TemporaryDirectory() as folder:
         file = export_onnx(network, Path(folder) / "encoder.onnx").file
         measured, encoder = encoder_latency(recommender, file), OnnxEncoder(file)

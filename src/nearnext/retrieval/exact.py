@@ -221,12 +221,12 @@ def _best_of(
     scores: ScoreArray,
 ) -> int:
     """The best of ascending item indices, written into the last two arrays; gives how many."""
-    n_listed = 0
+    rows, n_rows = np.empty(len(candidates), dtype=np.int32), 0
     for item in candidates:
         if admissible[item] and not (clicks == item).any():
-            score = _score(query, vectors[item - 1], kind)
-            n_listed = insert_ranked(item, score, n_listed, items, scores)
-    return n_listed
+            rows[n_rows] = item - 1
+            n_rows += 1
+    return _rank(rows[:n_rows], query, vectors, kind, items, scores)
 
 
 @njit(cache=True, nogil=True)
@@ -314,16 +314,13 @@ def _kth_best(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
 
 
 @njit(cache=True, nogil=True)
-def _score(query: ScoreArray, vector: ScoreArray, kind: int) -> np.float32:
-    """The score in 64 bits, term by term in the order of the dimensions, rounded once."""
-    return _four_scores(query, vector, vector, vector, vector, kind)[0]
-
-
-@njit(cache=True, nogil=True)
 def _four_scores(
     query: ScoreArray, one: ScoreArray, two: ScoreArray, three: ScoreArray, four: ScoreArray, kind: int
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Scores of four items: each sum waits for its own last term, so that four take as long as one."""
+    """Scores of four items in 64 bits, term by term in the order of the dimensions, rounded once.
+
+    Each sum waits for its own last term, so that four take as long as one.
+    """
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     for place in range(len(query)):
         value = np.float64(query[place])

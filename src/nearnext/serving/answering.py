@@ -55,11 +55,9 @@ class Answering:
     def answer(self, questions: Sequence[Question]) -> list[Recommendation]:
         """The list of each question; it depends on nothing but the question, the model and the catalogue."""
         if len(questions) == 1:
-            (only,) = questions
-            restricted = only.exclude or only.allow is not None
-            return self._ranked(questions, self._mask(only) if restricted else self._assortment.admissible)
+            return self._ranked(questions, self._mask(questions[0]))
         answers: list[Recommendation | None] = [None] * len(questions)
-        plain = [row for row, question in enumerate(questions) if not question.exclude and question.allow is None]
+        plain = [row for row, question in enumerate(questions) if not _restricted(question)]
         plain.sort(key=lambda row: _alike(questions[row]))
         for _, group in groupby(plain, key=lambda row: _alike(questions[row])):
             rows = list(group)
@@ -67,12 +65,14 @@ class Answering:
             for row, one in zip(rows, found, strict=True):
                 answers[row] = one
         for row, question in enumerate(questions):
-            if question.exclude or question.allow is not None:
+            if _restricted(question):
                 answers[row] = self._ranked([question], self._mask(question))[0]
         return [one for one in answers if one is not None]
 
     def _mask(self, question: Question) -> BoolArray:
         mask = self._assortment.admissible
+        if not _restricted(question):
+            return mask
         if question.allow is not None:
             allowed = np.zeros_like(mask)
             allowed[self._vocabulary.encode(question.allow)] = True
@@ -138,6 +138,11 @@ class Answering:
 
     def _stored(self, items: Iterable[RawId]) -> list[RawId]:
         return [self._vocabulary.as_stored(item) for item in items]
+
+
+def _restricted(question: Question) -> bool:
+    """Whether it may be answered with less than the assortment."""
+    return bool(question.exclude) or question.allow is not None
 
 
 def _alike(question: Question) -> tuple[int, bool]:

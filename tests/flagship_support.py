@@ -1,0 +1,28 @@
+"""A small log, and the default recommender so small that it is fitted in a moment."""
+
+from typing import Any
+
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.flagship.recommender import Metric
+from nearnext.recommenders.registry import make_recommender
+
+N_ITEMS = 61
+CLICKS = [[f"i{(s * 7 + j * j) % N_ITEMS}" for j in range(2 + s % 5)] for s in range(90)]
+LOG = Sessions.of(CLICKS, starts=[1.5e9 + 3600 * s for s in range(90)])
+TINY: dict[str, Any] = {
+    "dim": 8,
+    "epochs": 1,
+    "batch_size": 32,
+    "negatives": 16,
+    "candidates": 20,
+    "hidden": 4,
+    "calibration_steps": 5,
+    "calibrated_on": 100,
+    "correction": True,
+}
+
+
+def tiny(name: str = "metric", **options: Any) -> Metric:
+    made = make_recommender(name, {**TINY, **options})
+    assert isinstance(made, Metric)
+    return made
