@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from nearnext.cli import main
+from training_support import SHIFT
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,11 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+
+
+def pytest_report_header() -> str:
+    """Which seeds the tests that train use: a failure can then be run again."""
+    return f"NEARNEXT_TEST_SEED: {SHIFT}"
 
 
 @pytest.fixture

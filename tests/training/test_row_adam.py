@@ -75,7 +75,7 @@ def test_a_row_without_any_gradient_stays_exactly():
 
 
 @pytest.mark.parametrize("optimiser", [RowAdam, WholeAdam])
-def test_a_restored_optimiser_goes_on_bit_for_bit(optimiser: type[RowAdam] | type[WholeAdam]):
+def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: type[RowAdam] | type[WholeAdam]):
     first, second = [[4, 1], [2], [1]], [[2, 7], [4]]
     table, other = tables()
     through = optimiser(table)
@@ -87,4 +87,4 @@ def test_a_restored_optimiser_goes_on_bit_for_bit(optimiser: type[RowAdam] | typ
     for adam in (through, resumed):
         steps(adam, second)
         adam.settle(RATE)
-    assert torch.equal(table, other)
+    torch.testing.assert_close(other, table)

@@ -29,6 +29,7 @@ from nearnext.training.loop import Epoch, Examples, train
 from nearnext.training.objective import Objective, objective_of
 from nearnext.training.trainer import Trainer
 from nearnext.training.validation import Validation
+from training_support import assert_same_history, assert_same_weights, seed
 
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])
 LATER = Sessions.of([["i1", "i2", "i4"], ["i3", "i4"]]).with_vocabulary(LOG.vocabulary)
@@ -52,17 +53,13 @@ def run(
     directory: Path | None, *, resume: bool = False, objective: Objective | None = None, **changes: object
 ) -> Ended:
     with own_randomness():
-        seed_draws(1)
+        seed_draws(seed(1))
         network = SessionItemNetwork(LOG.n_items, ItemTower(6, 5), encoder_named("gru", dim=6, hidden=6, dropout=0.2))
         chosen = objective or objective_of(loss_named("pml:proxy-nca"), "cosine", logq=False, dim=6, n_items=9)
-    examples = Examples(LOG, PositiveNegative(), validation=Validation.of(LATER), seed=3)
+    examples = Examples(LOG, PositiveNegative(), validation=Validation.of(LATER), seed=seed(3))
     place = None if directory is None else RunDirectory(directory, identity(**changes))
     history = train(network, chosen, examples, CONFIG, run=place, resume=resume)
     return Ended({name: tensor.clone() for name, tensor in network.state_dict().items()}, history)
-
-
-def without_seconds(history: list[Epoch]) -> list[Epoch]:
-    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in history]
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,8 +87,8 @@ def test_an_interrupted_run_resumes_to_the_weights_of_one_that_was_not(
         with pytest.raises(TrainingInterrupted, match=f"{tmp_path}: run the same command again, with resume"):
             run(tmp_path)
     resumed = run(tmp_path, resume=True)
-    assert all(torch.equal(through.weights[name], tensor) for name, tensor in resumed.weights.items())
-    assert without_seconds(resumed.history) == without_seconds(through.history)
+    assert_same_weights(resumed.weights, through.weights)
+    assert_same_history(resumed.history, through.history)
 
 
 def test_a_run_resumed_twice_still_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -102,18 +99,18 @@ def test_a_run_resumed_twice_still_gives_the_same_weights(tmp_path: Path, monkey
             with pytest.raises(TrainingInterrupted):
                 run(tmp_path, resume=resume)
     resumed = run(tmp_path, resume=True)
-    assert all(torch.equal(through.weights[name], tensor) for name, tensor in resumed.weights.items())
+    assert_same_weights(resumed.weights, through.weights)
 
 
 def test_a_directory_changes_no_weight(tmp_path: Path):
-    assert without_seconds(run(tmp_path).history) == without_seconds(run(None).history)
+    assert_same_history(run(tmp_path).history, run(None).history)
 
 
 def test_resuming_a_finished_run_gives_its_weights_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = run(tmp_path)
     monkeypatch.delattr(Trainer, "step")
     again = run(tmp_path, resume=True)
-    assert all(torch.equal(first.weights[name], tensor) for name, tensor in again.weights.items())
+    assert_same_weights(again.weights, first.weights)
 
 
 def test_ctrl_c_without_a_directory_interrupts_as_usual(monkeypatch: pytest.MonkeyPatch):
@@ -207,7 +204,7 @@ def test_the_checkpoint_before_survives_a_disk_that_fills(
     assert RunDirectory(tmp_path, identity()).load().progress["schedule"]["epoch"] == 2
     assert [path.name for path in tmp_path.glob("*checkpoint*")] == ["checkpoint.safetensors"]
     resumed = run(tmp_path, resume=True)
-    assert all(torch.equal(through.weights[name], tensor) for name, tensor in resumed.weights.items())
+    assert_same_weights(resumed.weights, through.weights)
 
 
 def test_a_disk_that_is_full_from_the_start_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

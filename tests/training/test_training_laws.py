@@ -26,6 +26,7 @@ from nearnext.training.minibatch import BatchReader
 from nearnext.training.objective import Objective, objective_of
 from nearnext.training.trainer import Trainer
 from nearnext.training.validation import Validation
+from training_support import assert_same_weights, seed
 
 DIM, ITEMS = 6, 7
 LOG = Sessions.of([[f"i{(s + j * j) % ITEMS}" for j in range(2 + s % 4)] for s in range(40)])
@@ -42,7 +43,7 @@ def network_of(encoder: str, *, n_items: int = LOG.n_items, common: bool = True,
     sizes = options or {"hidden": DIM, "filters": 5}
     config = encoder_named(encoder, dim=DIM, **{name: value for name, value in sizes.items() if name in known})
     with own_randomness():
-        seed_draws(1)
+        seed_draws(seed(1))
         return SessionItemNetwork(n_items, ItemTower(DIM, hidden), config, common_embedding=common)
 
 
@@ -52,19 +53,19 @@ def weights_of(network: SessionItemNetwork) -> dict[str, Tensor]:
 
 def built(loss: str, distance: DistanceName = "cosine", **options: Any) -> Objective:
     with own_randomness():
-        seed_draws(5)
+        seed_draws(seed(5))
         known = {field.name for field in fields(LOSSES[loss])} if loss in LOSSES else set[str]()
         config = loss_named(loss, **{name: value for name, value in options.items() if name in known})
         return objective_of(config, distance, logq=False, dim=DIM, n_items=LOG.n_items)
 
 
 def trained(
-    encoder: str, loss: str = "ncas", *, sampler: Sampler | None = None, seed: int = 3, **options: object
+    encoder: str, loss: str = "ncas", *, sampler: Sampler | None = None, number: int = 3, **options: object
 ) -> Mapping[str, Tensor]:
     network = network_of(encoder, dropout=0.3)
     objective = built(loss)
     config = TrainingConfig(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "device": "cpu", **options})  # pyright: ignore[reportArgumentType]
-    train(network, objective, Examples(LOG, sampler or PositiveNegative(), seed=seed), config)
+    train(network, objective, Examples(LOG, sampler or PositiveNegative(), seed=seed(number)), config)
     return weights_of(network)
 
 
@@ -107,18 +108,17 @@ def test_one_step_changes_every_parameter_whatever_the_sampler(sampler: Sampler)
 
 @every_encoder
 def test_the_same_seed_gives_the_same_weights(encoder: str):
-    one, other = trained(encoder), trained(encoder)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_same_weights(trained(encoder), trained(encoder))
 
 
 @every_loss
 def test_the_same_seed_gives_the_same_weights_with_every_loss(loss: str):
-    one, other = trained("maxpool", loss), trained("maxpool", loss)
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_same_weights(trained("maxpool", loss), trained("maxpool", loss))
 
 
 def test_another_seed_gives_other_weights():
-    assert not torch.equal(trained("gru")["item_embedding.weight"], trained("gru", seed=4)["item_embedding.weight"])
+    one, other = trained("gru"), trained("gru", number=4)
+    assert not torch.allclose(one["item_embedding.weight"], other["item_embedding.weight"], atol=1e-3)
 
 
 def test_training_leaves_the_generator_of_torch_as_it_was():
@@ -130,19 +130,33 @@ def test_training_leaves_the_generator_of_torch_as_it_was():
         assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_longer_padding_of_the_prefixes_changes_no_weight():
-    short, long = (trained("gru", sampler=PositiveNegative(max_length=length)) for length in (5, 15))
-    assert all(torch.equal(short[name], long[name]) for name in short)
+@every_encoder
+def test_a_longer_padding_of_the_prefixes_changes_no_gradient(encoder: str):
+    short, long = (gradients(encoder, max_length) for max_length in (5, 15))
+    assert_same_weights(long, short)
+
+
+def gradients(encoder: str, max_length: int) -> dict[str, Tensor]:
+    """Of a batch with every session, whose prefixes are padded to ``max_length`` at least."""
+    network = network_of(encoder)
+    sampler = PositiveNegative(max_length=max_length, fill="repeat")
+    batch = next(sampler.epoch(LOG, 0, 7, batch_size=LOG.n_sessions))
+    minibatch = BatchReader(LOG.n_items, CPU.device)(batch)
+    candidates = torch.cat([minibatch.positive_indices.flatten(), minibatch.negative_indices.flatten()])
+    prefixes = np.pad(batch.prefixes, [(0, 0), (0, max_length - batch.prefixes.shape[1])])
+    sessions, items = network(as_tensor(prefixes), candidates)
+    built("ncas")(sessions, items, minibatch).backward()
+    return {name: weight.grad for name, weight in network.named_parameters() if weight.grad is not None}
 
 
 @every_encoder
-def test_a_session_is_encoded_alike_in_any_company(encoder: str):
+def test_a_session_is_encoded_alike_in_any_batch(encoder: str):
     network = network_of(encoder, n_items=50).eval()
     rng = np.random.default_rng(0)
     clicks = [rng.integers(0, 51, length).astype(np.int32) for length in rng.integers(0, 25, 150)]
     whole, known = session_vectors(network, Prefixes.of(clicks))
     alone = np.concatenate([session_vectors(network, Prefixes.of([one]))[0] for one in clicks[:40]])
-    assert np.array_equal(whole[:40], alone)
+    np.testing.assert_allclose(whole[:40], alone, rtol=1e-5, atol=1e-5)
     assert known.tolist() == [min(15, int(np.count_nonzero(one))) for one in clicks]
 
 
@@ -153,8 +167,8 @@ def test_encoding_for_ranking_agrees_with_the_network(encoder: str):
     with torch.inference_mode():
         expected = network.encode_sessions(torch.tensor([[3, 0, 1, 7]]))[0].numpy()
         items = network.encode_items().numpy()
-    np.testing.assert_allclose(session_vectors(network, Prefixes.of([clicks]))[0][0], expected, atol=1e-6)
-    np.testing.assert_allclose(item_vectors(network), items, atol=1e-6)
+    np.testing.assert_allclose(session_vectors(network, Prefixes.of([clicks]))[0][0], expected, atol=1e-5)
+    np.testing.assert_allclose(item_vectors(network), items, atol=1e-5)
 
 
 def scripted(metrics: list[float], monkeypatch: pytest.MonkeyPatch) -> Validation:
@@ -182,8 +196,8 @@ def test_the_best_epoch_is_what_remains_not_the_last(encoder: str, monkeypatch: 
     stopped = network_of(encoder)
     examples = Examples(LOG, PositiveNegative(), validation=scripted([0.2, 0.4], monkeypatch))
     train(stopped, objective, examples, TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01, device="cpu"))
-    assert all(torch.equal(ends[0][name], tensor) for name, tensor in weights_of(stopped).items())
-    assert not torch.equal(ends[0]["item_embedding.weight"], ends[1]["item_embedding.weight"])
+    assert_same_weights(weights_of(stopped), ends[0])
+    assert not torch.allclose(ends[0]["item_embedding.weight"], ends[1]["item_embedding.weight"], atol=1e-3)
 
 
 @every_loss

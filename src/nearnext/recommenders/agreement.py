@@ -1,0 +1,119 @@
+"""When two lists are the same: scores may differ by rounding, and the order only where scores are that close.
+
+Libraries of linear algebra add in another order for another processor, batch size or number of threads. Nothing that
+goes through one can promise more than this.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from nearnext.recommenders.ranking import Ranking
+from nearnext.types import BoolArray, FloatArray, RawId
+
+__all__ = ["ROUNDING", "ScoredList", "difference", "differing_lists", "list_of"]
+
+ROUNDING = 1e-5
+"""How far scores may be apart, as a share of the largest score of the list in magnitude."""
+
+
+class ScoredList(Protocol):
+    """A ranked list: items, best first, their scores, and how many leading items the method itself scored."""
+
+    @property
+    def items(self) -> Sequence[RawId]: ...  # noqa: D102
+    @property
+    def scores(self) -> Sequence[float]: ...  # noqa: D102
+    @property
+    def own(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class _Row:
+    items: list[int]
+    scores: list[float]
+    own: int
+
+
+def list_of(ranking: Ranking, row: int) -> ScoredList:
+    """One list of a ranking, in item indices, without what is empty at its end.
+
+    >>> ranking = Ranking(np.array([[3, 0]], np.int32), np.array([[0.5, 0.0]], np.float32), np.array([1], np.int32))
+    >>> list_of(ranking, 0).items
+    [3]
+    """
+    n_items = int(np.count_nonzero(ranking.items[row]))
+    return _Row(ranking.items[row, :n_items].tolist(), ranking.scores[row, :n_items].tolist(), int(ranking.own[row]))
+
+
+def differing_lists(expected: Ranking, found: Ranking, rtol: float = ROUNDING) -> BoolArray:
+    """Which lists of two rankings of one shape are not the same up to rounding: [B].
+
+    >>> ranking = Ranking(np.array([[3, 1]], np.int32), np.array([[0.5, 0.4]], np.float32), np.array([2], np.int32))
+    >>> turned = Ranking(np.array([[1, 3]], np.int32), np.array([[0.5, 0.4]], np.float32), np.array([2], np.int32))
+    >>> differing_lists(ranking, ranking).tolist(), differing_lists(ranking, turned).tolist()
+    ([False], [True])
+    """
+    largest = np.maximum(np.abs(expected.scores), np.abs(found.scores)).max(axis=1, initial=0.0, keepdims=True)
+    close = np.abs(expected.scores - found.scores) <= rtol * largest
+    differing = (expected.own != found.own) | ~((expected.items == found.items) & close).all(axis=1)
+    for row in np.flatnonzero(differing).tolist():
+        differing[row] = difference(list_of(expected, row), list_of(found, row), rtol) is not None
+    return differing
+
+
+def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) -> str | None:
+    """The first difference of two lists that rounding does not explain, in words; None where they are the same.
+
+    Scores may differ by ``rtol`` of the largest one. An item may stand elsewhere, or be replaced at the end of the
+    list, where its score is that close to those that stand there instead.
+
+    >>> difference(_Row([3, 1], [0.5, 0.4999999], 2), _Row([1, 3], [0.5, 0.4999999], 2))
+    >>> difference(_Row([3, 1], [0.5, 0.4], 2), _Row([3, 2], [0.5, 0.4], 2)) is None  # both may be 2nd
+    True
+    >>> difference(_Row([3, 1], [0.5, 0.4], 2), _Row([1, 3], [0.5, 0.4], 2))
+    'item 3 has score 0.4 at rank 2, expected 0.5 at rank 1'
+    """
+    own = expected.own
+    if len(expected.items) != len(found.items) or own != found.own:
+        return (
+            f"{len(found.items)} items, {found.own} of them scored by the method, "
+            f"expected {len(expected.items)} and {own}"
+        )
+    if list(expected.items[own:]) != list(found.items[own:]):
+        return f"filled up with {list(found.items[own:])}, expected {list(expected.items[own:])}"
+    wanted, got = (np.asarray(one.scores, dtype=np.float64)[:own] for one in (expected, found))
+    tolerance = rtol * max(np.abs(wanted).max(initial=0.0), np.abs(got).max(initial=0.0))
+    apart = np.flatnonzero(~(np.abs(wanted - got) <= tolerance))
+    if len(apart) == 0:
+        return _misplaced(expected, found, wanted, got, tolerance)
+    return _moved(expected, found, int(apart[0]))
+
+
+def _moved(expected: ScoredList, found: ScoredList, rank: int) -> str:
+    """What is wrong at a rank where the scores of the two lists are not close."""
+    item = expected.items[rank]
+    where = f"expected {expected.scores[rank]:.9g} at rank {rank + 1}"
+    if item not in found.items:
+        return f"item {item!r} is missing, {where}"
+    at = list(found.items).index(item)
+    return f"item {item!r} has score {found.scores[at]:.9g} at rank {at + 1}, {where}"
+
+
+def _misplaced(
+    expected: ScoredList, found: ScoredList, wanted: FloatArray, got: FloatArray, tolerance: float
+) -> str | None:
+    """The first item whose score is not the same in both lists, although the scores are, rank by rank."""
+    places = {item: rank for rank, item in enumerate(found.items)}
+    for rank, item in enumerate(expected.items[: len(wanted)]):
+        # What is not in the other list has at most the score of its last item.
+        other = got[places.get(item, len(got) - 1)]
+        if abs(wanted[rank] - other) > tolerance:
+            return _moved(expected, found, rank)
+    listed = set(expected.items)
+    for rank, item in enumerate(found.items[: len(got)]):
+        if item not in listed and abs(got[rank] - wanted[-1]) > tolerance:
+            return f"item {item!r} with score {got[rank]:.9g} at rank {rank + 1} is not expected"
+    return None
