@@ -1,6 +1,6 @@
 """The check that lists are the same up to rounding."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from nearnext.types import RawId
 
 __all__ = ["assert_same_lists"]
 
-Lists = Ranking | ScoredList | Mapping[str, Any] | Iterable[ScoredList | Mapping[str, Any]]
+Answer = Mapping[str, Any]
+Lists = Ranking | ScoredList | Answer | Sequence[ScoredList | Answer]
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,10 @@ def assert_same_lists(found: Lists, expected: Lists, rtol: float = ROUNDING) -> 
 def _lists(lists: Lists) -> list[ScoredList]:
     if isinstance(lists, Ranking):
         return [list_of(lists, row) for row in range(len(lists))]
-    if isinstance(lists, Iterable) and not isinstance(lists, Mapping):
+    if isinstance(lists, Sequence):
         return [_list(one) for one in lists]
     return [_list(lists)]
 
 
-def _list(one: ScoredList | Mapping[str, Any]) -> ScoredList:
+def _list(one: ScoredList | Answer) -> ScoredList:
     return _Answer(one["items"], one["scores"], one["own"]) if isinstance(one, Mapping) else one
