@@ -5,6 +5,7 @@ from typing import Any
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.registry import make_recommender
+from training_support import seed
 
 N_ITEMS = 61
 CLICKS = [[f"i{(s * 7 + j * j) % N_ITEMS}" for j in range(2 + s % 5)] for s in range(90)]
@@ -23,6 +24,6 @@ TINY: dict[str, Any] = {
 
 
 def tiny(name: str = "metric", **options: Any) -> Metric:
-    made = make_recommender(name, {**TINY, **options})
+    made = make_recommender(name, {**TINY, "seed": seed(), **options})
     assert isinstance(made, Metric)
     return made

@@ -1,5 +1,6 @@
 """The laws that every recommender keeps, run over every name in the registry."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import Ranking
 from nearnext.recommenders.registry import FLAGSHIP, RECOMMENDERS, make_recommender, option_names
+from nearnext.testing import assert_same_lists
+from training_support import seed
 
 TRAIN = Sessions.of(
     [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
@@ -37,7 +41,14 @@ every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *FLAGSHIP,
 
 
 def make(name: str) -> Recommender:
-    return make_recommender(name, SMALL.get(name))
+    seeds = {"seed": seed()} if "seed" in option_names(name) else {}
+    return make_recommender(name, SMALL.get(name, {}) | seeds)
+
+
+@cache
+def fitted(name: str) -> Recommender:
+    """Fitted once for the laws that only ask it."""
+    return make(name).fit(TRAIN)
 
 
 def prefixes() -> Prefixes:
@@ -46,14 +57,14 @@ def prefixes() -> Prefixes:
 
 @every_method
 def test_lists_hold_k_distinct_known_items(name: str):
-    ranking = make(name).fit(TRAIN).rank(prefixes(), k=10)
+    ranking = fitted(name).rank(prefixes(), k=10)
     assert np.all((ranking.items >= 1) & (ranking.items <= TRAIN.n_items))
     assert all(len(set(row)) == 10 for row in ranking.items.tolist())
 
 
 @every_method
 def test_scores_fall_and_equal_ones_are_in_order_of_popularity(name: str):
-    ranking = make(name).fit(TRAIN).rank(prefixes(), k=10)
+    ranking = fitted(name).rank(prefixes(), k=10)
     for row, own in enumerate(ranking.own):
         scores, items = ranking.scores[row, :own], ranking.items[row, :own]
         assert np.all(np.diff(scores) <= 0)
@@ -62,49 +73,44 @@ def test_scores_fall_and_equal_ones_are_in_order_of_popularity(name: str):
 
 @every_method
 def test_fitting_twice_gives_the_same_lists(name: str):
-    one, other = (make(name).fit(TRAIN).rank(prefixes(), k=10) for _ in range(2))
-    assert np.array_equal(one.items, other.items)
-    assert np.array_equal(one.scores, other.scores)
+    again = make(name).fit(TRAIN).rank(prefixes(), k=10)
+    assert_same_lists(again, fitted(name).rank(prefixes(), k=10))
 
 
 @every_method
-def test_company_and_threads_change_no_list(name: str):
-    method = make(name).fit(TRAIN)
-    whole = method.rank(prefixes(), k=7, threads=2)
+def test_batches_and_threads_change_no_list(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nearnext.recommenders.base.CHUNK", 16)
+    whole = fitted(name).rank(prefixes(), k=7, threads=3)
     for begin in range(0, len(prefixes()), 17):
-        part = method.rank(prefixes().slice(begin, begin + 17), k=7, threads=1)
-        assert np.array_equal(part.items, whole.items[begin : begin + 17])
-        assert np.array_equal(part.scores, whole.scores[begin : begin + 17])
+        rows = slice(begin, begin + 17)
+        part = fitted(name).rank(prefixes().slice(begin, begin + 17), k=7, threads=1)
+        assert_same_lists(part, Ranking(whole.items[rows], whole.scores[rows], whole.own[rows]))
 
 
 @every_method
-def test_a_saved_model_answers_bit_for_bit_alike(name: str, tmp_path: Path):
-    method = make(name).fit(TRAIN)
-    loaded = load_artifact(save_artifact(method, tmp_path / "model", {})).recommender
-    assert loaded.params() == method.params()
-    one, other = method.rank(prefixes(), k=10), loaded.rank(prefixes(), k=10)
-    assert np.array_equal(one.items, other.items)
-    assert np.array_equal(one.scores, other.scores)
+def test_a_saved_model_gives_the_same_lists(name: str, tmp_path: Path):
+    loaded = load_artifact(save_artifact(fitted(name), tmp_path / "model", {})).recommender
+    assert loaded.params() == fitted(name).params()
+    assert_same_lists(loaded.rank(prefixes(), k=10), fitted(name).rank(prefixes(), k=10))
 
 
 @every_method
 def test_excluded_items_never_come_back_and_lists_stay_full(name: str):
-    method = make(name).fit(TRAIN)
-    answer = method.recommend([["i1", "i2"]], k=10, exclude=["i1", "i3", "unheard-of"])[0]
+    answer = fitted(name).recommend([["i1", "i2"]], k=10, exclude=["i1", "i3", "unheard-of"])[0]
     assert len(answer.items) == 10
     assert not {"i1", "i3"} & set(answer.items)
 
 
 @every_method
 def test_only_allowed_items_come_and_a_shortage_is_explained(name: str):
-    answer = make(name).fit(TRAIN).recommend([["i1"]], k=5, allow=["i4", "i5"])[0]
+    answer = fitted(name).recommend([["i1"]], k=5, allow=["i4", "i5"])[0]
     assert set(answer.items) == {"i4", "i5"}
     assert answer.shortage == "2 of 5: no further item may be recommended"
 
 
 @every_method
 def test_seen_items_can_be_left_out(name: str):
-    answer = make(name).fit(TRAIN).recommend([["i1", "i2", "i3"]], k=15, exclude_seen=True)[0]
+    answer = fitted(name).recommend([["i1", "i2", "i3"]], k=15, exclude_seen=True)[0]
     assert len(answer.items) == 15
     assert not {"i1", "i2", "i3"} & set(answer.items)
 
@@ -112,14 +118,14 @@ def test_seen_items_can_be_left_out(name: str):
 @every_method
 @pytest.mark.parametrize("session", [[], ["never-seen"], ["never-seen", "nor-this"]])
 def test_a_session_without_known_items_gets_the_popular_ones(name: str, session: list[str]):
-    answer = make(name).fit(TRAIN).recommend([session], k=3)[0]
+    answer = fitted(name).recommend([session], k=3)[0]
     assert answer.items == TRAIN.vocabulary.decode([1, 2, 3])
     assert answer.unknown == session
 
 
 @every_method
 def test_k_beyond_the_catalogue_gives_every_item_once(name: str):
-    answer = make(name).fit(TRAIN).recommend([["i1"]], k=500)[0]
+    answer = fitted(name).recommend([["i1"]], k=500)[0]
     assert sorted(map(str, answer.items)) == sorted(map(str, TRAIN.vocabulary.ids.to_list()))
     assert answer.shortage is not None
 
@@ -157,7 +163,7 @@ def test_unfitted_and_badly_called_recommenders_say_so(name: str):
     with pytest.raises(ConfigError, match="not fitted"):
         make(name).recommend([["a"]])
     with pytest.raises(ConfigError, match="k must be at least 1"):
-        make(name).fit(TRAIN).recommend([["i1"]], k=0)
+        fitted(name).recommend([["i1"]], k=0)
     with pytest.raises(DataError, match="found none"):
         make(name).fit(TRAIN.select(np.zeros(TRAIN.n_sessions, dtype=np.bool_)))
 
