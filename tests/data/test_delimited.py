@@ -144,10 +144,10 @@ def test_a_first_line_without_end_is_one_clear_error(tmp_path: Path) -> None:
         chunks_of(tmp_path / "log.csv", b"a," * (1 << 20))
 
 
-def test_quotes_and_blanks_of_ids_come_back_from_a_whole_log(tmp_path: Path) -> None:
+def test_quotes_and_inner_blanks_of_ids_come_back_from_a_whole_log(tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     path.write_text('session_id,item_id,timestamp\n" a ","say ""hi"", x",1400000000\nb,007,1400000001\n')
     assert read_events(path).frame.rows() == [
-        (" a ", 'say "hi", x', 1_400_000_000_000_000),
+        ("a", 'say "hi", x', 1_400_000_000_000_000),
         ("b", "007", 1_400_000_001_000_000),
     ]

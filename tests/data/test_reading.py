@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from nearnext.data.events import read_events, scan_events
 from nearnext.data.jsonlines import JsonLinesReader
+from nearnext.data.prepare import prepare
+from nearnext.data.sessionise import read_sessions
 from nearnext.errors import ConfigError, DataError
 
 SECONDS = 1_396_867_869
@@ -172,6 +175,30 @@ def test_event_types_are_all_counted_and_selected_ones_used(tmp_path: Path) -> N
     path.write_text(CSV)
     with pytest.raises(DataError, match="no event column to select types from"):
         read_events(path, events=["view"])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 6])
+def test_repeats_of_one_item_across_event_types_are_counted(seed: int) -> None:
+    rows = [
+        ("u", "a", 0, "view"),
+        ("u", "a", 1, "cart"),
+        ("v", "a", 1, "view"),
+        ("u", "b", 2, "view"),
+        ("u", "b", 3, "view"),
+    ]
+    rows += [("v", "a", 3, "buy"), ("v", None, 4, "buy"), ("u", "b", 4, "buy")]
+    frame = pl.DataFrame(rows, schema=["session", "item", "ts", "type"], orient="row")
+    frame = frame.with_columns(pl.col("ts") + SECONDS)
+    assert read_events(frame.sample(fraction=1.0, shuffle=True, seed=seed)).report.repeats_across_types == 3 / 7
+    assert read_events(frame, events=["view"]).report.repeats_across_types is None
+    assert read_events(frame, events=["view", "cart"]).report.repeats_across_types == 1 / 5
+    assert read_events(frame.drop("type")).report.repeats_across_types is None
+
+
+@pytest.mark.parametrize("call", [read_events, scan_events, read_sessions, partial(prepare, out="out.parquet")])
+def test_an_unknown_option_is_named_by_the_call_itself(call: Callable[..., object]) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colums'"):
+        call(FRAME, colums={})
 
 
 def test_malformed_json_is_rejected_by_line(tmp_path: Path) -> None:

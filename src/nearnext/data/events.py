@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import TypedDict
 
 import polars as pl
 
@@ -22,25 +22,15 @@ __all__ = ["EventLog", "EventScan", "ReadOptions", "ReadReport", "read_events", 
 
 
 class ReadOptions(TypedDict, total=False):
-    """How a log is read; each may be left out.
-
-    Attributes:
-        columns: column of each role (session, user, item, time, event) that its name does not tell. A mapped user
-            without a mapped session means: cut sessions per user.
-        layout: a known layout, where it must not be guessed: session-rec, yoochoose-clicks, retailrocket, diginetica,
-            otto, columns.
-        time_unit: s, ms, us or ns for all numeric times, instead of telling each by its magnitude.
-        events: event types to use; all without it.
-        strict: whether a rejected row is an error.
-        rejects: CSV file to write rejected rows to (file, line, reason, text); it is no part of the log in a folder.
-    """
+    """The options of `read_events`, to be passed on."""
 
     columns: Mapping[str, str] | None
     layout: str | None
     time_unit: str | None
     events: Sequence[str] | None
+    quoting: bool
     strict: bool
-    rejects: Path | None
+    rejects: str | Path | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,22 +152,61 @@ def _event_types(events: Sequence[str] | None) -> frozenset[str] | None:
     return frozenset(events)
 
 
-def scan_events(source: object, **options: Unpack[ReadOptions]) -> EventScan:
+def scan_events(
+    source: object,
+    *,
+    columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    time_unit: str | None = None,
+    events: Sequence[str] | None = None,
+    quoting: bool = True,
+    strict: bool = False,
+    rejects: str | Path | None = None,
+) -> EventScan:
     """The events of a log, chunk by chunk, in bounded memory; ``source`` and options as in `read_events`.
 
     >>> scan_events(pl.DataFrame({"user": ["u"], "item": ["i"], "ts": ["2014-04-07"]})).name
     'polars frame'
     """
+    options = ReadOptions(
+        columns=columns,
+        layout=layout,
+        time_unit=time_unit,
+        events=events,
+        quoting=quoting,
+        strict=strict,
+        rejects=rejects,
+    )
     return EventScan(source, options)
 
 
-def read_events(source: object, **options: Unpack[ReadOptions]) -> EventLog:
+def read_events(
+    source: object,
+    *,
+    columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    time_unit: str | None = None,
+    events: Sequence[str] | None = None,
+    quoting: bool = True,
+    strict: bool = False,
+    rejects: str | Path | None = None,
+) -> EventLog:
     """The events of a click log.
 
     Args:
-        source: path of a file (CSV, TSV, JSONL, Parquet; gzip, bz2 or zstd), of a folder of such files or a glob, or
-            a pandas, polars or pyarrow frame.
-        **options: see `ReadOptions`.
+        source: path of a file (CSV, TSV, JSONL, Parquet; gzip, bz2, xz, zstd or lz4), of a folder of such files or a
+            glob, or a pandas, polars or pyarrow frame.
+        columns: column of each role (session, user, item, time, event) that its name does not tell; a name, or a
+            position from 1 where the file has no header. A mapped user without a mapped session means: cut sessions
+            per user.
+        layout: a known layout, where it must not be guessed: session-rec, yoochoose-clicks, retailrocket, diginetica,
+            otto, columns.
+        time_unit: what numeric times count, instead of telling it by their magnitude: s, ms, us, ns, min, h or d since
+            1970, excel (days since 1899-12-30), or date (20240131, 202401311530 and so on).
+        events: event types to use; all without it.
+        quoting: whether quotes in text files enclose fields; without, they are letters like any other.
+        strict: whether a rejected row, or a file of a folder that is not read, is an error.
+        rejects: CSV file to write rejected rows to (file, line, reason, text); it is no part of the log in a folder.
 
     Raises:
         DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
@@ -187,6 +216,15 @@ def read_events(source: object, **options: Unpack[ReadOptions]) -> EventLog:
     >>> log.frame.rows()
     [('u', '007', 1396867869000000)]
     """
+    options = ReadOptions(
+        columns=columns,
+        layout=layout,
+        time_unit=time_unit,
+        events=events,
+        quoting=quoting,
+        strict=strict,
+        rejects=rejects,
+    )
     scan = EventScan(source, options)
     chunks = list(scan)
     return EventLog(pl.concat(same_types(chunks)), scan.report)

@@ -1,6 +1,14 @@
-"""Raw ids of a log: integers stay integers and strings stay strings, whatever a later chunk brings."""
+"""Raw ids of a log, by one rule for every source and every lookup.
+
+Blanks around an id are no part of it. An id that is empty, or written as one of `NOTHING`, is missing. A whole number
+that a float column wrote, ``123.0``, is ``123``. All else stays as it is written: ``007`` is not ``7``, and the forms
+of Unicode are not mixed. An id is an integer where its source says so, or where a text file has canonical integers
+only; an integer and the text that spells it are the same id when two logs meet.
+"""
 
 import math
+import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -10,8 +18,14 @@ import polars as pl
 from nearnext.errors import DataError
 from nearnext.types import BoolArray
 
-__all__ = ["IdColumn", "canonical_integers", "missing_ids", "series_of"]
+__all__ = ["NOTHING", "IdColumn", "canonical_integers", "ids_as", "series_of", "tidy", "tidy_text"]
 
+NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
+"""How databases, pandas, R, Python and JavaScript write that there is nothing."""
+BLANKS = " \t\r\n\x0b\x0c\u00a0"
+WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
+TRIMMED = "blanks around ids dropped"
+SHORTENED = "ids written as 123.0 read as 123"
 EXACT_FLOAT = 2**53
 MAX_INTEGER = 2**63 - 1
 
@@ -27,56 +41,89 @@ def canonical_integers(text: pl.Series) -> pl.Series:
     return integers if same.all() else integers.set(~same, None)
 
 
-def missing_ids(raw: pl.Series) -> BoolArray:
-    """Rows without an id: null, NaN or an empty string: [n].
+def tidy_text(text: str) -> str:
+    """One id of text by the rule.
 
-    >>> missing_ids(pl.Series(["a", "", None])).tolist()
-    [False, True, True]
+    >>> tidy_text(" a "), tidy_text("123.0"), tidy_text("007")
+    ('a', '123', '007')
     """
-    missing = raw.is_null()
-    if raw.dtype.is_float():
-        missing = raw.is_null() | raw.is_nan().fill_null(False)
-    elif raw.dtype == pl.String:
-        missing = (raw == "").fill_null(True)
-    return missing.to_numpy()
+    text = text.strip(BLANKS)
+    return text[:-2] if re.match(WHOLE_FLOAT, text) else text
+
+
+def tidy(text: pl.Series) -> tuple[pl.Series, Counter[str]]:
+    """A column of text by the same rule, and how many ids were changed in which way.
+
+    >>> tidy(pl.Series([" a", "123.0", "007"]))[0].to_list()
+    ['a', '123', '007']
+    """
+    ids = text.str.strip_chars(BLANKS)
+    changed = Counter({TRIMMED: int((ids.str.len_bytes() != text.str.len_bytes()).sum())})
+    if ids.str.ends_with(".0").any():
+        whole = ids.str.extract(WHOLE_FLOAT, 1)
+        changed[SHORTENED] = whole.len() - whole.null_count()
+        ids = whole.fill_null(ids)
+    return ids, +changed
 
 
 class IdColumn:
-    """The ids of one kind in a log, read chunk by chunk, none of them missing.
+    """The ids of one role in a log, read chunk by chunk.
 
     Text files do not say what an id is: there, ids are integers only while every id so far is a canonical one. Once
     one is not, this and all later chunks are strings; earlier chunks then become strings by a cast, without loss.
 
+    Attributes:
+        changed: how many ids were read otherwise than written, by kind.
+
     >>> column = IdColumn("item")
-    >>> column.read(pl.Series(["12", "3"]), untyped=True).to_list(), column.text
-    ([12, 3], False)
-    >>> column.read(pl.Series(["007", "3"]), untyped=True).to_list(), column.text
-    (['007', '3'], True)
+    >>> ids, faults = column.read(pl.Series(["12", " 3", "NULL"]), untyped=True)
+    >>> ids.to_list(), [(reason, mask.tolist()) for reason, mask in faults if mask.any()]
+    (['12', '3', 'NULL'], [('missing item id (NULL)', [False, False, True])])
+    >>> column.settle(ids.head(2), untyped=True).to_list(), column.settle(pl.Series(["007"]), untyped=True).to_list()
+    ([12, 3], ['007'])
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.text = False
+        self.changed: Counter[str] = Counter()
 
-    @property
-    def dtype(self) -> pl.DataType:
-        """What ids are, so far."""
-        return pl.String() if self.text else pl.Int64()
+    def read(self, raw: pl.Series, *, untyped: bool) -> tuple[pl.Series, list[tuple[str, BoolArray]]]:
+        """Ids as Int64 or String, and reasons why rows have none, each with a mask: [n].
 
-    def read(self, raw: pl.Series, *, untyped: bool) -> pl.Series:
-        """Ids as Int64 or String; ``untyped``: the source cannot tell integers from strings.
+        Args:
+            raw: the column as its source has it.
+            untyped: the source cannot tell integers from strings.
 
         Raises:
             DataError: values that are no ids, such as fractions or dates.
         """
         ids = self._exact(raw)
-        if ids.dtype == pl.String and len(ids):
-            if untyped and not self.text:
-                integers = canonical_integers(ids)
-                if integers.null_count() == 0:
-                    return integers
+        if untyped and not self.text:
+            integers = canonical_integers(ids)
+            ids = ids if integers.null_count() else integers
+        faults: list[tuple[str, BoolArray]] = []
+        if ids.dtype == pl.String:
+            ids, changed = tidy(ids)
+            self.changed += changed
+            faults.append((f"missing {self.name} id", (ids == "").fill_null(True).to_numpy()))
+            if (ids.str.len_bytes() <= max(map(len, NOTHING))).any():
+                written = ids.filter(ids.is_in(NOTHING)).unique(maintain_order=True)
+                faults += [
+                    (f"missing {self.name} id ({word})", (ids == word).fill_null(False).to_numpy()) for word in written
+                ]
+        else:
+            faults.append((f"missing {self.name} id", ids.is_null().to_numpy()))
+        return ids, faults
+
+    def settle(self, ids: pl.Series, *, untyped: bool) -> pl.Series:
+        """Ids that are used, none of them missing, in the type that the log has so far."""
+        if ids.dtype == pl.String and len(ids) and not self.text:
+            integers = canonical_integers(ids) if untyped else None
+            if integers is not None and integers.null_count() == 0:
+                return integers
             self.text = True
-        return ids.cast(self.dtype)
+        return ids.cast(pl.String if self.text else pl.Int64)
 
     def _exact(self, raw: pl.Series) -> pl.Series:
         dtype = raw.dtype
@@ -85,20 +132,17 @@ class IdColumn:
         if dtype.is_integer() or dtype == pl.Null:
             return raw.cast(pl.Int64)
         if dtype.is_float():
-            return self._whole(raw.cast(pl.Float64))
+            return self._whole(raw.cast(pl.Float64).fill_nan(None))
         if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
             return raw.cast(pl.String)
         if isinstance(dtype, pl.Decimal) and dtype.scale == 0:
-            return self._exact_decimal(raw)
+            text = raw.cast(pl.String)
+            integers = canonical_integers(text)
+            return integers if integers.null_count() == text.null_count() else text
         raise DataError(f"expected integers or strings as {self.name} ids, found values of type {dtype}; convert them")
 
-    def _exact_decimal(self, raw: pl.Series) -> pl.Series:
-        text = raw.cast(pl.String)
-        integers = canonical_integers(text)
-        return integers if integers.null_count() == text.null_count() else text
-
     def _whole(self, raw: pl.Series) -> pl.Series:
-        whole = (raw == raw.round()) & (raw.abs() < EXACT_FLOAT)
+        whole = ((raw == raw.round()) & (raw.abs() < EXACT_FLOAT)).fill_null(True)
         if not whole.all():
             value = raw.filter(~whole)[0]
             raise DataError(
@@ -106,6 +150,21 @@ class IdColumn:
                 "them as integers or strings"
             )
         return raw.cast(pl.Int64)
+
+
+def ids_as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Ids of any column in the type of other ids (Int64 or String), null where that type has no such id.
+
+    >>> ids_as(pl.Series(["7", "007", " 7.0"]), pl.Int64()).to_list(), ids_as(pl.Series([7]), pl.String()).to_list()
+    ([7, None, 7], ['7'])
+    """
+    if raw.dtype.is_float():
+        whole = (raw == raw.round()) & (raw.abs() < EXACT_FLOAT)
+        raw = raw.set(~whole.fill_null(False), None).cast(pl.Int64)
+    if raw.dtype.is_integer():
+        return raw.cast(dtype, strict=False)
+    text = tidy(raw.cast(pl.String, strict=False))[0]
+    return canonical_integers(text) if dtype == pl.Int64 else text
 
 
 def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:

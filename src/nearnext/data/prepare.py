@@ -1,10 +1,10 @@
 """Logs larger than memory: read, cut into sessions, filtered and written as Parquet, a part at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -62,7 +62,13 @@ def prepare(
     gap: float = GAP,
     collapse_repeats: bool = False,
     partitions: int | None = None,
-    **options: Unpack[ReadOptions],
+    columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    time_unit: str | None = None,
+    events: Sequence[str] | None = None,
+    quoting: bool = True,
+    strict: bool = False,
+    rejects: str | Path | None = None,
 ) -> PrepareReport:
     """A sessionised, filtered Parquet file of a log of any size; memory holds one partition and the items.
 
@@ -70,13 +76,19 @@ def prepare(
     complete; nothing is left beside it when the work is broken off.
 
     Args:
-        source: the log; it and the options as in `read_events`.
+        source: the log, as in `read_events`.
         out: the Parquet file to write.
         chosen: sessions and items to use; by default sessions of 2 or more clicks.
         gap: as in `sessionise`.
         collapse_repeats: as in `sessionise`.
         partitions: parts to work on one after another; by default chosen from the size of the log.
-        **options: see `ReadOptions`.
+        columns: as in `read_events`.
+        layout: as in `read_events`.
+        time_unit: as in `read_events`.
+        events: as in `read_events`.
+        quoting: as in `read_events`.
+        strict: as in `read_events`.
+        rejects: as in `read_events`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -90,6 +102,15 @@ def prepare(
     """
     if partitions is not None and partitions < 1:
         raise ConfigError(f"the number of partitions must be at least 1, found {partitions}")
+    options = ReadOptions(
+        columns=columns,
+        layout=layout,
+        time_unit=time_unit,
+        events=events,
+        quoting=quoting,
+        strict=strict,
+        rejects=rejects,
+    )
     scan = EventScan(source, options)
     target = _checked_target(Path(out), scan)
     try:

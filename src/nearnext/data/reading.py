@@ -1,13 +1,14 @@
 """One pass over a log: which rows of each chunk are usable events, and what is told about the others."""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
 from nearnext.data.chunks import Chunk, FrameReader, LogReader
-from nearnext.data.ids import IdColumn, missing_ids
+from nearnext.data.ids import IdColumn
 from nearnext.data.layouts import BY_NAME, Layout, Role
 from nearnext.data.rejects import Rejects
 from nearnext.data.times import Clock
@@ -15,6 +16,9 @@ from nearnext.errors import DataError
 from nearnext.types import BoolArray
 
 __all__ = ["ReadReport", "Reading"]
+
+EXAMINED = 1_000_000
+"""Rows on which repeats across event types are counted."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,11 @@ class ReadReport:
         used: rows that became events.
         rejected: rows that could not be used, by reason.
         event_types: rows of each event type, selected or not; empty without such a column.
+        repeats_across_types: of the used rows, the share that repeats the item of the row before in the same session
+            or user under another event type, such as a view and then a purchase, found on the first million rows;
+            None where fewer than two types are used.
+        changed: how many values were read otherwise than written, by kind, such as blanks around ids.
+        left_out: what the folder or glob holds and was not read.
     """
 
     source: str
@@ -40,6 +49,9 @@ class ReadReport:
     used: int
     rejected: dict[str, int]
     event_types: dict[str, int]
+    repeats_across_types: float | None = None
+    changed: dict[str, int] = field(default_factory=dict[str, int])
+    left_out: list[str] = field(default_factory=list[str])
 
 
 class Reading:
@@ -61,6 +73,7 @@ class Reading:
         self._rows = 0
         self._used = 0
         self._event_types: Counter[str] = Counter()
+        self._repeats = _Repeats()
 
     def enter(self, reader: LogReader, layout: Layout) -> None:
         """Turns to the next file of the log.
@@ -100,10 +113,11 @@ class Reading:
         frame = chunk.frame
         selected = self._selected(frame)
         times = self._clock.read(frame["time"], frame["date"] if "date" in frame.columns else None)
+        columns = [self._ids[role] for role in (self._key, "item")]
+        ids = [column.read(frame[column.name], untyped=reader.untyped) for column in columns]
         checks = [
             *chunk.faults,
-            (f"missing {self._key} id", missing_ids(frame[self._key])),
-            ("missing item id", missing_ids(frame["item"])),
+            *(fault for _, faults in ids for fault in faults),
             ("missing time", times.missing),
             ("unparsable time", times.unparsable),
             ("time out of range", times.out_of_range),
@@ -117,13 +131,15 @@ class Reading:
         kept = selected & (codes == 0)
         self._rows += frame.height + sum(rejected.rows for rejected in chunk.rejected)
         self._used += int(np.count_nonzero(kept))
-        columns = [
-            self._ids[role].read(_kept(frame[role], kept), untyped=reader.untyped) for role in (self._key, "item")
-        ]
-        times_kept = times.micros if kept.all() else times.micros[kept]
-        return pl.DataFrame(
-            [columns[0].alias(f"{self._key}_id"), columns[1].alias("item_id"), pl.Series("time", times_kept)]
+        owners, items = (
+            column.settle(_kept(raw, kept), untyped=reader.untyped)
+            for column, (raw, _) in zip(columns, ids, strict=True)
         )
+        times_kept = pl.Series("time", times.micros if kept.all() else times.micros[kept])
+        events = pl.DataFrame([owners.alias(f"{self._key}_id"), items.alias("item_id"), times_kept])
+        if "event" in frame.columns:
+            self._repeats.add(events, _kept(frame["event"], kept))
+        return events
 
     def _selected(self, frame: pl.DataFrame) -> BoolArray:
         """Rows of the event types that are wanted: [n]."""
@@ -137,7 +153,7 @@ class Reading:
         self._event_types.update(dict(zip(counts["event"].to_list(), counts["count"].to_list(), strict=True)))
         return selected if self._events is None else types.is_in(list(self._events)).to_numpy()
 
-    def report(self, source: str) -> ReadReport:
+    def report(self, source: str, left_out: Sequence[str] = ()) -> ReadReport:
         """What was read so far."""
         return ReadReport(
             source=source,
@@ -148,8 +164,36 @@ class Reading:
             used=self._used,
             rejected={reason: count for reason, count in self.rejects.counts.most_common() if count},
             event_types=dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0]))),
+            repeats_across_types=self._repeats.share,
+            changed=dict(sum((ids.changed for ids in self._ids.values()), Counter[str]())),
+            left_out=list(left_out),
         )
 
 
 def _kept(column: pl.Series, kept: BoolArray) -> pl.Series:
     return column if kept.all() else column.filter(pl.Series(kept))
+
+
+class _Repeats:
+    """Counts used rows that repeat the item of the row before in their session or user under another event type."""
+
+    def __init__(self) -> None:
+        self._types: set[str | None] = set()
+        self._rows = 0
+        self._found = 0
+
+    def add(self, events: pl.DataFrame, types: pl.Series) -> None:
+        """Counts those of a chunk of used rows; types [n]."""
+        owner, item, time = events.columns
+        self._types.update(types.unique().to_list())
+        if self._rows >= EXAMINED:
+            return
+        rows = events.with_columns(types.cast(pl.String).alias("type")).sort(owner, time, maintain_order=True)
+        same = (pl.col(owner) == pl.col(owner).shift()) & (pl.col(item) == pl.col(item).shift())
+        self._found += rows.select((same & (pl.col("type") != pl.col("type").shift())).sum()).item()
+        self._rows += rows.height
+
+    @property
+    def share(self) -> float | None:
+        """The share of the counted rows, None where there are fewer than two types."""
+        return self._found / self._rows if len(self._types) > 1 else None

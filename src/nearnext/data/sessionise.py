@@ -1,7 +1,9 @@
 """Events into sessions: by session id, or cut per user by inactivity, over the whole log."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Unpack, cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -155,7 +157,17 @@ def collapsed(sessions: Sessions) -> Sessions:
 
 
 def read_sessions(
-    source: object, *, gap: float = GAP, collapse_repeats: bool = False, **options: Unpack[ReadOptions]
+    source: object,
+    *,
+    gap: float = GAP,
+    collapse_repeats: bool = False,
+    columns: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    time_unit: str | None = None,
+    events: Sequence[str] | None = None,
+    quoting: bool = True,
+    strict: bool = False,
+    rejects: str | Path | None = None,
 ) -> Sessions:
     """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
 
@@ -167,4 +179,13 @@ def read_sessions(
     >>> read_sessions(frame).raw(0)
     [7, 8]
     """
+    options = ReadOptions(
+        columns=columns,
+        layout=layout,
+        time_unit=time_unit,
+        events=events,
+        quoting=quoting,
+        strict=strict,
+        rejects=rejects,
+    )
     return sessionise(read_events(source, **options), gap=gap, collapse_repeats=collapse_repeats)

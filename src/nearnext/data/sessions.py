@@ -179,20 +179,16 @@ class Sessions:
     def followed_by(self, later: "Sessions") -> "Sessions":
         """These sessions and then others, in a vocabulary of both: known items keep their index, new ones come after.
 
-        Raises:
-            DataError: one side has integer ids and the other strings.
+        Where one side has integer ids and the other strings, all are strings: 7 and ``"7"`` are the same item.
         """
-        for mine, other in ((self.vocabulary.ids, later.vocabulary.ids), (self.session_ids, later.session_ids)):
-            if mine.dtype != other.dtype:
-                raise DataError(f"expected ids of one type to join two logs, found {mine.dtype} and {other.dtype}")
         new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
-        vocabulary = Vocabulary(pl.concat([self.vocabulary.ids, new]))
+        vocabulary = Vocabulary(_joined(self.vocabulary.ids, new))
         return Sessions(
             items=np.concatenate([self.items, later.with_vocabulary(vocabulary).items]),
             offsets=np.concatenate([self.offsets, later.offsets[1:] + self.n_events]),
             times=np.concatenate([self.times, later.times]),
             vocabulary=vocabulary,
-            session_ids=pl.concat([self.session_ids, later.session_ids]),
+            session_ids=_joined(self.session_ids, later.session_ids),
         )
 
     def fingerprint(self) -> str:
@@ -204,3 +200,8 @@ class Sessions:
             digest.update(str(ids.dtype).encode())
             digest.update("\x1f".join(map(str, ids.to_list())).encode())
         return digest.hexdigest()
+
+
+def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:
+    """One column of both; text where only one of them is."""
+    return pl.concat([ids, others] if ids.dtype == others.dtype else [ids.cast(pl.String), others.cast(pl.String)])

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from nearnext.data.ids import ids_as, tidy_text
 from nearnext.errors import DataError
 from nearnext.types import IndexArray, RawId
 
@@ -57,27 +58,44 @@ class Vocabulary:
         return {raw: position for position, raw in enumerate(self.ids.to_list(), start=1)}
 
     def encode(self, raw: Sequence[RawId] | pl.Series) -> IndexArray:
-        """Item indices of raw ids, 0 where unknown; text that spells a known integer id counts as that id: [n]."""
+        """Item indices of raw ids, 0 where unknown: [n].
+
+        An id that is not in the vocabulary as it is given is looked up by the rule of `nearnext.data.ids`, in lists
+        and in columns alike: ``"12"`` is 12 and ``" a"`` is ``"a"``, but ``"007"`` is not 7.
+        """
         if isinstance(raw, pl.Series):
             return self._encode_series(raw)
         known, kind = self.index, int if self.integer else str
         indices = [known.get(value if type(value) is kind else self.as_stored(value), 0) for value in raw]
+        if not self.integer and 0 in indices:
+            indices = [found or known.get(self.as_stored(value), 0) for found, value in zip(indices, raw, strict=True)]
         return np.array(indices, dtype=np.int32)
 
     def as_stored(self, value: RawId) -> RawId:
-        """The id in the vocabulary's own type: ``"12"`` becomes 12 where ids are integers, 12 ``"12"`` where not."""
+        """The id as the vocabulary would have it: ``"12"`` becomes 12 where ids are integers, 12 ``"12"`` where not."""
+        if self.integer and not isinstance(value, str):
+            return value
+        text = str(value)
+        if text in self.index:
+            return text
+        text = tidy_text(text)
         if not self.integer:
-            return str(value)
-        if isinstance(value, str):
-            text = value.strip()
-            canonical = text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
-            return int(text) if canonical else value
-        return value
+            return text
+        canonical = text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
+        return int(text) if canonical else value
 
     def _encode_series(self, raw: pl.Series) -> IndexArray:
-        position = pl.DataFrame({"id": self.ids, "item_index": np.arange(1, len(self) + 1, dtype=np.int32)})
-        wanted = pl.DataFrame({"id": raw.cast(self.ids.dtype, strict=False)})
-        joined = wanted.join(position, on="id", how="left", maintain_order="left")
+        if self.integer or raw.dtype != pl.String:
+            return self._positions(ids_as(raw, self.ids.dtype))
+        found = self._positions(raw)
+        left = np.flatnonzero(found == 0)
+        if len(left):
+            found[left] = self._positions(ids_as(raw.gather(left), self.ids.dtype))
+        return found
+
+    def _positions(self, ids: pl.Series) -> IndexArray:
+        known = pl.DataFrame({"id": self.ids, "item_index": np.arange(1, len(self) + 1, dtype=np.int32)})
+        joined = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
         return joined["item_index"].fill_null(0).to_numpy().astype(np.int32)
 
     def decode(self, item_indices: Sequence[int] | IndexArray) -> list[RawId]:
