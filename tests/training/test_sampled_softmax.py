@@ -9,7 +9,6 @@ from torch.nn import functional
 from nearnext.data.sessions import Sessions
 from nearnext.model.distances import l2_normalised
 from nearnext.training.sampled_softmax import Proposal, sampled_softmax
-from nearnext.training.sparse_adam import BETAS, SparseAdam
 
 
 def drawn(n: int, u: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -60,16 +59,3 @@ def test_the_presence_is_the_share_of_batches_that_hold_the_item():
     # The draws are a fixed number, the formula takes them as Poisson: 1 - exp(-2 p) for 1 - (1 - p)^2.
     np.testing.assert_allclose(held, 1 - (1 - np.array([0.6, 0.3, 0.1])) ** 2, atol=0.015)
     np.testing.assert_allclose(expected, 1 - np.exp(-2 * np.array([0.6, 0.3, 0.1])), rtol=1e-5)
-
-
-def test_rows_move_as_adam_moves_them_and_the_others_stay():
-    draw = torch.Generator().manual_seed(1)
-    table, gradients = torch.randn(4, 3, generator=draw), [torch.randn(2, 3, generator=draw) for _ in range(5)]
-    ours, theirs, rows = table.clone(), table[[0, 2]].clone().requires_grad_(), torch.tensor([0, 2])
-    sparse, adam = SparseAdam(ours), torch.optim.Adam([theirs], lr=0.1, betas=BETAS)
-    for step, gradient in enumerate(gradients, start=1):
-        sparse.step(rows, gradient, 0.1, step)
-        theirs.grad = gradient
-        adam.step()
-    torch.testing.assert_close(ours[rows], theirs.detach(), rtol=1e-5, atol=1e-6)
-    assert torch.equal(ours[[1, 3]], table[[1, 3]])

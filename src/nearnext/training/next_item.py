@@ -34,12 +34,14 @@ from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
 from nearnext.training.log import open_log
 from nearnext.training.loop import Epoch
+from nearnext.training.optimisers import RowAdam
 from nearnext.training.sampled_softmax import Proposal, sampled_softmax
-from nearnext.training.sparse_adam import BETAS, SparseAdam
 from nearnext.training.validation import Validation
 from nearnext.types import Int64Array
 
 __all__ = ["NextItemTraining", "train_next_item"]
+
+BETAS = (0.9, 0.98)
 
 POOL = 25
 """Batches that are sorted by length together, so that a batch has little padding."""
@@ -216,7 +218,7 @@ class _Loop:
         )
         self._n_batches = sum(1 for _ in range(0, len(windows.begins), config.batch_size))
         self._table = network.item_embedding.weight.detach()
-        self._rows = SparseAdam(self._table)
+        self._rows = RowAdam(self._table, betas=BETAS, exact=False)
         self._encoder = torch.optim.AdamW(
             network.session_encoder.parameters(), lr=config.encoder_rate, betas=BETAS, weight_decay=0.0, fused=True
         )
@@ -300,7 +302,7 @@ class _Loop:
             group["lr"] = config.encoder_rate * share
         self._encoder.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
         assert table.grad is not None  # noqa: S101 - the loss reads the table
-        self._rows.step(rows, table.grad, config.learning_rate * share, done + 1)
+        self._rows.write(rows, table.grad, config.learning_rate * share)
         return float(loss.detach())
 
     def _loss(self, clicks: Tensor, real: Tensor, rows: Tensor, items: Tensor) -> Tensor:
@@ -327,8 +329,7 @@ class _Loop:
             **{f"network.{name}": tensor for name, tensor in self._network.state_dict().items()},
             **{f"best.{name}": tensor for name, tensor in self._best.items()},
             **{f"encoder.{place}.{name}": tensor for place, kept in moments.items() for name, tensor in kept.items()},
-            "rows.mean": self._rows.mean,
-            "rows.square": self._rows.square,
+            **{f"rows.{name}": tensor for name, tensor in self._rows.state().items()},
         }
         directory.save(Checkpoint(tensors, {"history": history, "best": self._best_figure}))
 
@@ -336,8 +337,7 @@ class _Loop:
         kept = directory.load()
         self._network.load_state_dict(_part(kept.tensors, "network."))
         self._best, self._best_figure = _part(kept.tensors, "best."), float(kept.progress["best"])
-        self._rows.mean.copy_(kept.tensors["rows.mean"])
-        self._rows.square.copy_(kept.tensors["rows.square"])
+        self._rows.restore(_part(kept.tensors, "rows."))
         state = self._encoder.state_dict()
         moments: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _part(kept.tensors, "encoder.").items():

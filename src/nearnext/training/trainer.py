@@ -11,7 +11,7 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.training.devices import Devices
 from nearnext.training.minibatch import Minibatch
 from nearnext.training.objective import Objective
-from nearnext.training.row_adam import BETAS, EPSILON, RowAdam, TableOptimiser, WholeAdam
+from nearnext.training.optimisers import BETAS, EPSILON, RowAdam, RowOptimiser, WholeAdam
 
 __all__ = ["Trainer"]
 
@@ -39,7 +39,7 @@ class Trainer:
         by_name = dict(network.named_parameters())
         self._tables = {name: by_name.pop(name) for name in TABLES if name in by_name}
         optimiser = RowAdam if devices.device.type == "cpu" else WholeAdam
-        self._table_adams: dict[str, TableOptimiser] = {
+        self._table_adams: dict[str, RowOptimiser] = {
             name: optimiser(table.detach()) for name, table in self._tables.items()
         }
         self._layers: dict[str, nn.Parameter] = {**by_name, **{f"loss.{n}": p for n, p in objective.parameters}}

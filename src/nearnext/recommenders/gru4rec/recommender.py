@@ -9,15 +9,14 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import RankChunk, Recommender, State
 from nearnext.recommenders.gru4rec.batches import n_pairs
-from nearnext.recommenders.gru4rec.optimisers import OPTIMISERS, OptimiserName
 from nearnext.recommenders.gru4rec.ranking import RankingTables, ranker
 from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.types import FloatArray
 
-__all__ = ["LOSSES", "GRU4Rec"]
+__all__ = ["LOSSES", "OPTIMISERS", "GRU4Rec"]
 
 LOSSES = ("cross-entropy", "bpr-max")
-"""Names of the losses."""
+OPTIMISERS = ("adagrad", "adam")
 
 
 @dataclass(eq=False)
@@ -61,7 +60,7 @@ class GRU4Rec(Recommender):
     layers: tuple[int, ...] = (100,)
     epochs: int = 10
     batch_size: int = 32
-    optimiser: OptimiserName = "adagrad"
+    optimiser: Literal["adagrad", "adam"] = "adagrad"
     learning_rate: float = 0.1
     momentum: float = 0.0
     dropout_embedding: float = 0.1

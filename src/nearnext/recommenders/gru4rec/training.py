@@ -25,8 +25,8 @@ from nearnext.recommenders.gru4rec.batches import (
     session_parallel,
 )
 from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
-from nearnext.recommenders.gru4rec.optimisers import OptimiserName, make_optimiser
 from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.training.optimisers import RowAdagrad, RowAdam, RowOptimiser
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["Objective", "Trainer", "TrainingOptions", "gru_step"]
@@ -71,7 +71,7 @@ class TrainingOptions:
     objective: Objective
     epochs: int
     batch_size: int
-    optimiser: OptimiserName
+    optimiser: str
     learning_rate: float
     momentum: float
     dropout_embedding: float
@@ -111,12 +111,19 @@ def gru_step(inputs: Tensor, hidden: Tensor, layer: Sequence[Tensor]) -> Tensor:
     return torch.lerp(hidden, candidate, update)
 
 
+def row_optimiser(options: TrainingOptions, table: Tensor) -> RowOptimiser:
+    """The optimiser of one matrix; only Adagrad takes a momentum."""
+    if options.optimiser == "adam":
+        return RowAdam(table.detach(), exact=False)
+    return RowAdagrad(table.detach(), momentum=options.momentum)
+
+
 class _Table:
     """One matrix of the network and its optimiser."""
 
     def __init__(self, weights: ScoreArray, options: TrainingOptions) -> None:
         self.tensor = tensor(weights)
-        self._optimiser = make_optimiser(options.optimiser, weights, options.learning_rate, options.momentum)
+        self._optimiser, self._rate = row_optimiser(options, self.tensor), options.learning_rate
 
     def rows(self, items: Int64Array) -> Tensor:
         """A copy of some rows, to take gradients of: [n, width]."""
@@ -124,7 +131,7 @@ class _Table:
 
     def step(self, gradient: Tensor, rows: Int64Array | None = None) -> None:
         """Change distinct rows (None: all) by their gradient: [n, width]."""
-        self._optimiser.step(gradient.numpy(), rows)
+        self._optimiser.write(torch.arange(len(self.tensor)) if rows is None else tensor(rows), gradient, self._rate)
 
 
 class Trainer:

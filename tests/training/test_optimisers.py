@@ -1,4 +1,8 @@
-"""Moving a row only when it is read gives what Adam on the whole table gives."""
+"""Exact Adam on rows gives what Adam on the whole table gives; the lazy one and Adagrad leave other rows alone."""
+
+import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -6,12 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearnext.training.row_adam import RowAdam, TableOptimiser, WholeAdam
+from nearnext.training.optimisers import RowAdagrad, RowAdam, RowOptimiser, WholeAdam
 
 RATE = 0.01
 
 
-def steps(adam: TableOptimiser, rows: list[list[int]], rate: float = RATE) -> None:
+def steps(adam: RowOptimiser, rows: list[list[int]], rate: float = RATE) -> None:
     """One step for each list of rows, with gradients that depend on the step and the row alone."""
     for step, chosen in enumerate(rows):
         index = torch.tensor(chosen)
@@ -74,8 +78,17 @@ def test_a_row_without_any_gradient_stays_exactly():
     assert torch.equal(mine[7], before)
 
 
-@pytest.mark.parametrize("optimiser", [RowAdam, WholeAdam])
-def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: type[RowAdam] | type[WholeAdam]):
+EVERY: dict[str, Callable[[torch.Tensor], RowOptimiser]] = {
+    "exact adam": RowAdam,
+    "lazy adam": partial(RowAdam, betas=(0.9, 0.98), exact=False),
+    "adagrad": partial(RowAdagrad, momentum=0.3),
+    "whole adam": WholeAdam,
+}
+every_optimiser = pytest.mark.parametrize("optimiser", EVERY.values(), ids=EVERY.keys())
+
+
+@every_optimiser
+def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: Callable[[torch.Tensor], RowOptimiser]):
     first, second = [[4, 1], [2], [1]], [[2, 7], [4]]
     table, other = tables()
     through = optimiser(table)
@@ -88,3 +101,36 @@ def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: type[Row
         steps(adam, second)
         adam.settle(RATE)
     torch.testing.assert_close(other, table)
+
+
+@pytest.mark.parametrize("optimiser", [EVERY["lazy adam"], EVERY["adagrad"]])
+def test_rows_that_no_step_reads_stay(optimiser: Callable[[torch.Tensor], RowOptimiser]):
+    table, before = tables()
+    lazy = optimiser(table)
+    steps(lazy, [[4, 1], [1], [4]])
+    lazy.settle(RATE)
+    assert (table != before).any(dim=1).nonzero().flatten().tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_on_all_rows_it_is_torch_s_adam(exact: bool):
+    mine, theirs = tables()
+    adam = RowAdam(mine, betas=(0.9, 0.98), exact=exact)
+    reference = torch.optim.Adam([theirs.requires_grad_()], lr=RATE, betas=(0.9, 0.98))
+    rows = torch.arange(len(mine))
+    for step in range(5):
+        theirs.grad = torch.sin(theirs.detach() * 9 + step)
+        adam.write(rows, theirs.grad, RATE)
+        reference.step()
+    torch.testing.assert_close(mine, theirs.detach(), rtol=1e-5, atol=1e-6)
+
+
+def test_adagrad_divides_by_the_root_of_all_squares_so_far_and_keeps_momentum():
+    table, rows = torch.zeros(3, 1), torch.tensor([2])
+    adagrad = RowAdagrad(table, momentum=0.5)
+    adagrad.write(rows, torch.tensor([[3.0]]), 0.1)
+    first = -0.1 * 3 / math.sqrt(9 + 1e-6)
+    assert table[:, 0].tolist() == pytest.approx([0, 0, first])
+    adagrad.write(rows, torch.tensor([[4.0]]), 0.1)
+    second = 0.5 * first - 0.1 * 4 / math.sqrt(25 + 1e-6)
+    assert table[:, 0].tolist() == pytest.approx([0, 0, first + second])
