@@ -1,12 +1,11 @@
 """Session-parallel mini-batches, the alias table, and distinct items of a step."""
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.gru4rec.batches import ColumnFinder, PopularitySampler, n_pairs, session_parallel
+from nearnext.recommenders.gru4rec.batches import ColumnFinder, n_pairs, session_parallel
 
 clicks = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=12)
 
@@ -54,26 +53,6 @@ def test_an_epoch_reads_every_pair_once(clicks: list[list[int]], batch_size: int
 def test_steps_end_when_too_few_slots_are_left():
     sessions = Sessions.of([["a", "b", "c", "a"], ["b", "c"]])
     assert [len(step.slots) for step in session_parallel(sessions, batch_size=2, least=2)] == [2]
-
-
-@settings(deadline=None)
-@given(
-    popularity=st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any),
-    alpha=st.sampled_from([0.0, 0.5, 1.0]),
-)
-def test_the_table_gives_each_item_its_probability(popularity: list[int], alpha: float):
-    sampler = PopularitySampler.of(np.array([7, *popularity]), alpha)
-    n_items = len(popularity)
-    given_away = np.bincount(sampler.alias - 1, weights=1 - sampler.keep, minlength=n_items)
-    weight = np.array([float(count) ** alpha if count else 0.0 for count in popularity])
-    assert (sampler.keep + given_away) / n_items == pytest.approx(weight / weight.sum(), abs=1e-12)
-
-
-def test_draws_follow_the_table_and_the_seed():
-    sampler = PopularitySampler.of(np.array([0, 16, 4, 0, 1]), alpha=0.5)
-    drawn = sampler.draw(np.random.default_rng(3), 70_000)
-    assert np.bincount(drawn, minlength=5) / 10_000 == pytest.approx([0, 4, 2, 0, 1], abs=0.06)
-    assert np.array_equal(drawn, sampler.draw(np.random.default_rng(3), 70_000))
 
 
 def test_columns_count_how_often_an_item_occurs():

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nearnext.data.sessions import Sessions
 from nearnext.model.distances import l2_normalised
-from nearnext.training.sampled_softmax import Proposal, sampled_softmax
+from nearnext.training.sampled_softmax import sampled_softmax
 
 
 def drawn(n: int, u: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -49,13 +48,3 @@ def test_one_item_alone_is_certain():
     sessions, items, _, _ = drawn(2, 1, 4)
     loss = sampled_softmax(sessions, items, torch.zeros(2, dtype=torch.int64), torch.tensor([-5.0]), 0.07, 0.1)
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-5)
-
-
-def test_the_presence_is_the_share_of_batches_that_hold_the_item():
-    sessions = Sessions.of([["a"] * 6 + ["b"] * 3 + ["c"]])
-    proposal, rng = Proposal(sessions, n=2, alpha=1.0), np.random.default_rng(5)
-    held = np.mean([np.isin([1, 2, 3], proposal.draw(rng).numpy()) for _ in range(20_000)], axis=0)
-    expected = proposal.log_presence(torch.tensor([1, 2, 3]), n_clicks=0).exp().numpy()
-    # The draws are a fixed number, the formula takes them as Poisson: 1 - exp(-2 p) for 1 - (1 - p)^2.
-    np.testing.assert_allclose(held, 1 - (1 - np.array([0.6, 0.3, 0.1])) ** 2, atol=0.015)
-    np.testing.assert_allclose(expected, 1 - np.exp(-2 * np.array([0.6, 0.3, 0.1])), rtol=1e-5)

@@ -12,7 +12,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.options import require_at_least, require_known, require_number
 from nearnext.sampling.examples import Examples
-from nearnext.sampling.proposal import Exclusion, Proposal, log_counts
+from nearnext.sampling.exclusion import Exclusion
+from nearnext.sampling.proposal import Proposal, log_counts
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["Exclude", "InBatch", "InversePopularity", "Negatives", "PerExample", "Popularity", "Uniform"]
@@ -97,12 +98,12 @@ class PerExample(Negatives, ABC):
         require_at_least(1, n_negatives=self.n_negatives)
 
     @abstractmethod
-    def weights(self, counts: Int64Array) -> FloatArray:
-        """Weight of each item from its clicks; 0 at index 0: [I + 1] → [I + 1]."""
+    def proposal(self, counts: Int64Array) -> Proposal:
+        """What they are drawn from, given the clicks of each item: [I + 1]."""
 
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:  # noqa: ARG002
         """A function that draws the negatives of consecutive batches: [B, N] each."""
-        proposal = Proposal.of(self.weights(sessions.item_counts()))
+        proposal = self.proposal(sessions.item_counts())
         marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
 
         def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
@@ -135,9 +136,9 @@ class Uniform(PerExample):
     Uniform(exclude='positives', n_negatives=4)
     """
 
-    def weights(self, counts: Int64Array) -> FloatArray:
-        """1 for every item."""
-        return _known_items(np.ones(len(counts)))
+    def proposal(self, counts: Int64Array) -> Proposal:
+        """Every item alike."""
+        return Proposal.of((np.arange(len(counts)) > 0).astype(np.float64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +155,8 @@ class Popularity(PerExample):
 
     Reference: Hidasi & Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM 2018, §4.
 
-    >>> Popularity(alpha=0.5).weights(np.array([0, 9, 4]))[1:] / 3
-    array([0.333..., 0.222...])
+    >>> Popularity(alpha=0.5).proposal(np.array([0, 9, 4])).shares.round(3).tolist()
+    [0.0, 0.6, 0.4]
     """
 
     alpha: float = 0.75
@@ -164,9 +165,9 @@ class Popularity(PerExample):
         super().__post_init__()
         require_number("alpha", self.alpha, at_least=0.0)
 
-    def weights(self, counts: Int64Array) -> FloatArray:
-        """Clicks to the power of alpha, as a part of the most popular item's."""
-        return _power(counts, self.alpha)
+    def proposal(self, counts: Int64Array) -> Proposal:
+        """Clicks to the power of alpha."""
+        return Proposal.by_popularity(counts, self.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +182,8 @@ class InversePopularity(PerExample):
     Raises:
         ConfigError: an option out of range.
 
-    >>> InversePopularity().weights(np.array([0, 4, 1])).tolist()
-    [0.0, 0.25, 1.0]
+    >>> InversePopularity().proposal(np.array([0, 4, 1])).shares.tolist()
+    [0.0, 0.2, 0.8]
     """
 
     alpha: float = 1.0
@@ -191,9 +192,9 @@ class InversePopularity(PerExample):
         super().__post_init__()
         require_number("alpha", self.alpha, at_least=0.0)
 
-    def weights(self, counts: Int64Array) -> FloatArray:
-        """1 / clicks to the power of alpha, as a part of the rarest item's."""
-        return _power(counts, -self.alpha)
+    def proposal(self, counts: Int64Array) -> Proposal:
+        """1 / clicks to the power of alpha."""
+        return Proposal.by_popularity(counts, -self.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,7 +241,7 @@ class InBatch(Negatives):
 
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
         """A function that gives the negatives of consecutive batches: [N] each, with masks [B, N]."""
-        proposal = Proposal.of(_power(sessions.item_counts(), self.alpha))
+        proposal = Proposal.by_popularity(sessions.item_counts(), self.alpha)
         expected = expected_positives()
         marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
 
@@ -259,18 +260,3 @@ class InBatch(Negatives):
                 yield Drawn(shared, ~excluded, log_counts(counts, (shared > 0) & (counts > 0)))
 
         return draw
-
-
-def _known_items(weights: FloatArray) -> FloatArray:
-    weights[0] = 0.0
-    return weights
-
-
-def _power(counts: Int64Array, exponent: float) -> FloatArray:
-    """Counts to a power, relative to the largest result, so that no exponent overflows; 0 stays 0."""
-    clicked = counts > 0
-    clicked[0] = False
-    weights = np.zeros(len(counts))
-    reference = counts[clicked].max() if exponent >= 0 else counts[clicked].min()
-    weights[clicked] = (counts[clicked] / reference) ** exponent
-    return weights

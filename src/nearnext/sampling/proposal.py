@@ -1,17 +1,14 @@
-"""Draws of items from a fixed distribution, leaving out what each example excludes."""
+"""What negatives are drawn from: one distribution over the items, and how probably a batch holds an item."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
 
-from nearnext.sampling.examples import Examples
+from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Exclusion", "Proposal"]
-
-HEAVY = 0.5
+__all__ = ["BatchItems", "Proposal", "log_counts"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,85 +40,65 @@ class Proposal:
         thresholds, aliases = _alias_table(shares[1:] * (len(shares) - 1))
         return cls(shares, thresholds, aliases)
 
+    @classmethod
+    def by_popularity(cls, counts: Int64Array, alpha: float) -> "Proposal":
+        """The distribution proportional to clicks^alpha; an item without clicks is never drawn: [I + 1].
+
+        >>> Proposal.by_popularity(np.array([0, 9, 0, 1]), alpha=0.5).shares.tolist()
+        [0.0, 0.75, 0.0, 0.25]
+        """
+        clicked = counts > 0
+        clicked[0] = False
+        weights = np.zeros(len(counts))
+        # Relative to the largest result, so that no exponent overflows.
+        reference = counts[clicked].max() if alpha >= 0 else counts[clicked].min()
+        weights[clicked] = (counts[clicked] / reference) ** alpha
+        return cls.of(weights)
+
     def draw(self, rng: np.random.Generator, size: int | tuple[int, ...]) -> IndexArray:
         """Items drawn independently: an array of the given shape."""
-        uniform = rng.random(size) * len(self.thresholds)
-        position = uniform.astype(np.int32)
-        return np.where(uniform - position < self.thresholds[position], position + np.int32(1), self.aliases[position])
+        uniforms = rng.random(size)
+        return _draw(self.thresholds, self.aliases, uniforms.reshape(-1)).reshape(uniforms.shape)
 
 
 @dataclass(frozen=True, eq=False)
-class Exclusion:
-    """Which items are no negatives of R examples: clicks of their sessions, and their positives.
+class BatchItems:
+    """Items that stand for the whole catalogue in a batch: n drawn by popularity^α, and the clicks of the batch.
 
     Attributes:
-        items: item index of each click of the log: [E].
-        begin: first click of each example that is excluded, with all that follow it in the session: [R].
-        end: one past the session's last click: [R].
-        positives: positives of each example, 0 where masked; excluded as well: [R, P].
-        marked: scratch memory, all False between uses: [I + 1].
+        proposal: what they are drawn from.
+        n: how many are drawn, some of them possibly twice.
+        clicked: share of each item among the clicks: [I + 1].
+
+    Reference: Bengio, Senécal 2008 (logQ).
+
+    >>> items = BatchItems.of(Sessions.of([["a", "b"]]), n=1, alpha=0.0)
+    >>> np.exp(items.log_presence(np.array([1, 2]), n_clicks=0)).tolist()  # one draw from two items
+    [0.393..., 0.393...]
     """
 
-    items: IndexArray
-    begin: Int64Array
-    end: Int64Array
-    positives: IndexArray
-    marked: BoolArray
+    proposal: Proposal
+    n: int
+    clicked: FloatArray
 
     @classmethod
-    def of(
-        cls, items: IndexArray, examples: Examples, positives: IndexArray, *, whole_session: bool, marked: BoolArray
-    ) -> "Exclusion":
-        """The future and the positives of the examples, and their prefixes too if the whole session is excluded."""
-        begin = examples.first if whole_session else examples.next_click
-        return cls(items, begin, examples.end, positives, marked)
+    def of(cls, sessions: Sessions, n: int, alpha: float) -> "BatchItems":
+        """Draws from the clicked items of sessions, at most as many as there are.
 
-    def rows(self, which: Int64Array) -> "Exclusion":
-        """The same for some of the examples."""
-        return Exclusion(self.items, self.begin[which], self.end[which], self.positives[which], self.marked)
-
-    def of_candidates(self, candidates: IndexArray, shares: FloatArray) -> tuple[BoolArray, FloatArray]:
-        """Which candidates [R, N] are excluded (0 always is), and the mass of what each example excludes: [R]."""
-        excluded = np.empty(candidates.shape, dtype=np.bool_)
-        mass = np.empty(len(candidates))
-        _exclude(self.items, self.begin, self.end, self.positives, self.marked, candidates, shares, excluded, mass)
-        return excluded, mass
-
-    def draw(
-        self, proposal: Proposal, n_negatives: int, rng: np.random.Generator
-    ) -> tuple[IndexArray, BoolArray, ScoreArray]:
-        """Negatives [R, N] drawn from the proposal among what is not excluded, their mask, and log expected counts.
-
-        An example that excludes all that the proposal can give has no negatives: 0, masked.
+        Args:
+            sessions: whose clicks are counted, one at least.
+            n: items that are drawn, at least 1.
+            alpha: exponent of popularity, at least 0; 0 draws uniformly.
         """
-        negatives = proposal.draw(rng, (len(self.begin), n_negatives))
-        refused, mass = self.of_candidates(negatives, proposal.shares)
-        remaining = 1.0 - mass
-        # Where more than half is excluded, draws are made from the remaining items themselves: elsewhere each redraw
-        # succeeds with probability at least 1/2, so redrawing ends.
-        heavy = np.flatnonzero(mass > HEAVY)
-        if len(heavy):
-            exactly, left = self.rows(heavy)._draw_exactly(proposal.shares, rng.random((len(heavy), n_negatives)))
-            negatives[heavy], refused[heavy], remaining[heavy] = exactly, False, left
-        self._redraw(proposal, negatives, refused, rng)
-        mask = negatives > 0
-        expected = n_negatives * proposal.shares[negatives] / np.where(remaining > 0, remaining, 1.0)[:, None]
-        return negatives, mask, log_counts(expected, mask)
+        counts = sessions.item_counts()
+        counts[0] = 0
+        n_items = int(np.count_nonzero(counts))
+        return cls(Proposal.by_popularity(counts, alpha), min(n, n_items), counts / counts.sum())
 
-    def _redraw(self, proposal: Proposal, negatives: IndexArray, refused: BoolArray, rng: np.random.Generator) -> None:
-        """Refused draws replaced in place until none is left."""
-        while len(rows := np.flatnonzero(refused.any(axis=1))):
-            redrawn, again = negatives[rows], refused[rows]
-            redrawn[again] = proposal.draw(rng, int(np.count_nonzero(again)))
-            refused[rows], _ = self.rows(rows).of_candidates(redrawn, proposal.shares)
-            negatives[rows] = redrawn
-
-    def _draw_exactly(self, shares: FloatArray, uniforms: FloatArray) -> tuple[IndexArray, FloatArray]:
-        """Negatives [R, N] from the items that are left, 0 where there are none, and the mass of what is left: [R]."""
-        negatives = np.zeros(uniforms.shape, dtype=np.int32)
-        left = np.zeros(len(uniforms))
-        _draw_exactly(self.items, self.begin, self.end, self.positives, self.marked, shares, uniforms, negatives, left)
-        return negatives, left
+    def log_presence(self, items: IndexArray | Int64Array, n_clicks: int) -> ScoreArray:
+        """ln(1 − exp(−expected count)): how probably each item is among those of a batch of so many clicks: [U]."""
+        expected = self.n * self.proposal.shares[items] + n_clicks * self.clicked[items]
+        return np.log(-np.expm1(-np.maximum(expected, 1e-12))).astype(np.float32)
 
 
 def log_counts(expected: FloatArray, mask: BoolArray) -> ScoreArray:
@@ -159,75 +136,18 @@ def _alias_table(scaled: FloatArray) -> tuple[FloatArray, IndexArray]:
             n_large -= 1
             small[n_small] = rich
             n_small += 1
+    # What is left differs from 1 by rounding only; an item that is never drawn must not be left.
+    for at in range(n_small):
+        if scaled[small[at]] <= 0:
+            thresholds[small[at]], aliases[small[at]] = 0.0, np.argmax(scaled) + 1
     return thresholds, aliases
 
 
 @njit(cache=True, nogil=True)
-def _mark(
-    items: IndexArray, begin: int, end: int, positives: IndexArray, value: bool, marked: BoolArray, shares: FloatArray
-) -> float:
-    """Marks of one example's excluded items set (or cleared); gives the mass of those whose mark changed."""
-    mass = 0.0
-    for click in range(begin, end):
-        if marked[items[click]] != value:
-            marked[items[click]] = value
-            mass += float(shares[items[click]])
-    for item in positives:
-        if marked[item] != value:
-            marked[item] = value
-            mass += float(shares[item])
-    return mass
-
-
-@njit(cache=True, nogil=True)
-def _exclude(
-    items: IndexArray,
-    begin: Int64Array,
-    end: Int64Array,
-    positives: IndexArray,
-    marked: BoolArray,
-    candidates: IndexArray,
-    shares: FloatArray,
-    excluded: BoolArray,
-    mass: FloatArray,
-) -> None:
-    """Which candidates each example excludes, written to ``excluded`` [R, N], and the mass of all it excludes: [R]."""
-    for row in range(len(begin)):
-        mass[row] = _mark(items, begin[row], end[row], positives[row], True, marked, shares)
-        for column in range(candidates.shape[1]):
-            item = candidates[row, column]
-            excluded[row, column] = item == 0 or marked[item]
-        _mark(items, begin[row], end[row], positives[row], False, marked, shares)
-
-
-@njit(cache=True, nogil=True)
-def _draw_exactly(
-    items: IndexArray,
-    begin: Int64Array,
-    end: Int64Array,
-    positives: IndexArray,
-    marked: BoolArray,
-    shares: FloatArray,
-    uniforms: FloatArray,
-    negatives: IndexArray,
-    left: FloatArray,
-) -> None:
-    """Items by inverse distribution function over those that are not excluded, written to ``negatives``: [R, N]."""
-    allowed: NDArray[np.int32] = np.empty(len(shares), dtype=np.int32)
-    cumulated: FloatArray = np.empty(len(shares))
-    for row in range(len(begin)):
-        _mark(items, begin[row], end[row], positives[row], True, marked, shares)
-        n_allowed, total = 0, 0.0
-        for item in range(1, len(shares)):
-            if shares[item] > 0 and not marked[item]:
-                total += shares[item]
-                allowed[n_allowed] = item
-                cumulated[n_allowed] = total
-                n_allowed += 1
-        _mark(items, begin[row], end[row], positives[row], False, marked, shares)
-        left[row] = total
-        if n_allowed == 0:
-            continue
-        for column in range(negatives.shape[1]):
-            place = int(np.searchsorted(cumulated[:n_allowed], float(uniforms[row, column]) * total, side="right"))
-            negatives[row, column] = allowed[min(place, n_allowed - 1)]
+def _draw(thresholds: FloatArray, aliases: IndexArray, uniforms: FloatArray) -> IndexArray:
+    items = np.empty(len(uniforms), dtype=np.int32)
+    for at in range(len(uniforms)):
+        scaled = uniforms[at] * len(thresholds)
+        position = min(int(scaled), len(thresholds) - 1)
+        items[at] = position + 1 if scaled - position < thresholds[position] else aliases[position]
+    return items

@@ -30,12 +30,13 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.model.threads import one_thread
 from nearnext.options import require_at_least, require_number
 from nearnext.progress import track
+from nearnext.sampling.proposal import BatchItems
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
 from nearnext.training.log import open_log
 from nearnext.training.loop import Epoch
 from nearnext.training.optimisers import RowAdam
-from nearnext.training.sampled_softmax import Proposal, sampled_softmax
+from nearnext.training.sampled_softmax import sampled_softmax
 from nearnext.training.validation import Validation
 from nearnext.types import Int64Array
 
@@ -189,8 +190,8 @@ def train_next_item(
     windows = _Windows.of(known, network.max_length)
     if not len(windows.begins):
         raise DataError("expected sessions with at least two clicks on known items, found none; give a longer log")
-    proposal = Proposal(known, config.negatives, config.alpha)
-    loop = _Loop(network, windows, proposal, config, seed)
+    items = BatchItems.of(known, config.negatives, config.alpha)
+    loop = _Loop(network, windows, items, config, seed)
     with one_thread(), own_randomness(), deferred_interrupt(run is not None) as stop:
         if run is None:
             return loop.run(None, validation, False, watch, stop)
@@ -205,14 +206,14 @@ class _Loop:
         self,
         network: SessionItemNetwork,
         windows: _Windows,
-        proposal: Proposal,
+        items: BatchItems,
         config: NextItemTraining,
         seed: int,
     ) -> None:
-        self._network, self._windows, self._proposal, self._config, self._seed = (
+        self._network, self._windows, self._items, self._config, self._seed = (
             network,
             windows,
-            proposal,
+            items,
             config,
             seed,
         )
@@ -268,7 +269,9 @@ class _Loop:
                 if stop():
                     return None
                 done = number * self._n_batches + place
-                loss = self._step(clicks, self._proposal.draw(rng), done)
+                loss = self._step(
+                    clicks, as_tensor(self._items.proposal.draw(rng, self._items.n).astype(np.int64)), done
+                )
                 total += loss
                 advance(1)
         if not math.isfinite(total) or self._overgrown():
@@ -312,7 +315,7 @@ class _Loop:
         local = self._local[clicks]
         sessions = encoder.every_prefix(functional.embedding(local[:, :-1], items), given)[wanted]
         target = local[:, 1:][wanted]
-        present = self._proposal.log_presence(rows, int(real.sum()))
+        present = as_tensor(self._items.log_presence(rows.numpy(), int(real.sum())))
         return sampled_softmax(l2_normalised(sessions), items, target, present, config.temperature, config.smoothing)
 
     def _compare(self, figures: Epoch, validation: Validation | None) -> None:

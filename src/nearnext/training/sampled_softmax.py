@@ -1,54 +1,16 @@
-"""The softmax over items that stand for the whole catalogue: how they are drawn, and its cross-entropy.
+"""The cross-entropy of a softmax over items that stand for the whole catalogue (`nearnext.sampling.proposal`).
 
-Items are drawn once for a batch by popularity^α, the batch's own items join them, and each counts by the inverse of how
-probably it is there (logQ), so that the sum estimates the one over all items.
+Each item counts by the inverse of how probably it is there (logQ), so that the sum estimates the one over all items.
 
 References: Bengio, Senécal 2008 (logQ); Szegedy et al. 2016 (smoothed labels).
 """
 
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nearnext.data.sessions import Sessions
-from nearnext.model.tensors import as_tensor
-
-__all__ = ["Proposal", "sampled_softmax"]
-
-
-class Proposal:
-    """Items for a batch by popularity^α, and the logarithm of how probably an item is among those of a batch.
-
-    Args:
-        sessions: whose clicks are counted.
-        n: items that are drawn, at least 1; at most as many as there are.
-        alpha: exponent of popularity, at least 0; 0 draws uniformly.
-
-    >>> proposal = Proposal(Sessions.of([["a", "b"]]), n=1, alpha=0.0)
-    >>> proposal.log_presence(torch.tensor([1, 2]), n_clicks=0).exp().tolist()  # one draw from two items
-    [0.393..., 0.393...]
-    """
-
-    def __init__(self, sessions: Sessions, n: int, alpha: float) -> None:
-        counts = sessions.item_counts().astype(np.float64)
-        counts[0] = 0.0
-        share = np.where(counts > 0, counts**alpha, 0.0)
-        self._n = min(n, int((counts > 0).sum()))
-        self._cumulated = np.cumsum(share) / share.sum()
-        self._drawn = as_tensor((self._n * share / share.sum()).astype(np.float32))
-        self._clicked = as_tensor((counts / counts.sum()).astype(np.float32))
-
-    def draw(self, rng: np.random.Generator) -> Tensor:
-        """Item indices, some of them possibly twice: [n]."""
-        found = np.searchsorted(self._cumulated, rng.random(self._n), side="right")
-        return as_tensor(np.minimum(found, len(self._cumulated) - 1))
-
-    def log_presence(self, items: Tensor, n_clicks: int) -> Tensor:
-        """ln(1 − exp(−expected count)) of items in a batch of so many clicks: [U]."""
-        expected = self._drawn[items] + n_clicks * self._clicked[items]
-        return torch.log(-torch.expm1(-expected.clamp_min(1e-12)))
+__all__ = ["sampled_softmax"]
 
 
 def sampled_softmax(

@@ -1,16 +1,15 @@
-"""Session-parallel mini-batches, extra negatives by popularity, and the distinct items of a step."""
+"""Session-parallel mini-batches, and the distinct items of a step."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from nearnext.data.sessions import Sessions
-from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
+from nearnext.types import IndexArray, Int64Array, ScoreArray
 
-__all__ = ["ColumnFinder", "Columns", "PopularitySampler", "Step", "n_pairs", "session_parallel"]
+__all__ = ["ColumnFinder", "Columns", "Step", "n_pairs", "session_parallel"]
 
 
 class Step(NamedTuple):
@@ -69,71 +68,6 @@ def n_pairs(sessions: Sessions) -> int:
     2
     """
     return sessions.n_events - sessions.n_sessions
-
-
-@dataclass(frozen=True, eq=False)
-class PopularitySampler:
-    """Items drawn with probability proportional to clicks^alpha, in constant time each (Walker 1977).
-
-    Attributes:
-        keep: probability that column j of the table gives item j + 1 itself: [I].
-        alias: the item that it gives otherwise: [I].
-
-    Reference: Hidasi & Karatzoglou 2018, on additional samples.
-
-    >>> sampler = PopularitySampler.of(np.array([0, 9, 0, 1]), alpha=1.0)
-    >>> drawn = np.bincount(sampler.draw(np.random.default_rng(0), 10_000), minlength=4) / 10_000
-    >>> drawn.round(1).tolist()
-    [0.0, 0.9, 0.0, 0.1]
-    """
-
-    keep: FloatArray
-    alias: Int64Array
-
-    @classmethod
-    def of(cls, popularity: Int64Array, alpha: float) -> "PopularitySampler":
-        """A sampler from the clicks of each item, position 0 left out: [I + 1]."""
-        # 0 ** 0 is 1, but an item without clicks is never drawn.
-        weight = np.where(popularity[1:] > 0, popularity[1:].astype(np.float64) ** alpha, 0.0)
-        return cls(*_alias_table(weight * (len(weight) / weight.sum())))
-
-    def draw(self, rng: np.random.Generator, n: int) -> IndexArray:
-        """Item indices, drawn with replacement: [n]."""
-        return _draw(self.keep, self.alias, rng.random(n))
-
-
-@njit(cache=True)
-def _alias_table(share: FloatArray) -> tuple[FloatArray, Int64Array]:
-    """Columns of height 1, each filled by its own item and at most one other; ``share`` has mean 1: [I]."""
-    n_items = len(share)
-    keep, alias = share.copy(), np.arange(1, n_items + 1)
-    small, large = np.flatnonzero(share < 1), np.flatnonzero(share >= 1)
-    n_small, n_large = len(small), len(large)
-    stack = np.empty(n_items, dtype=np.int64)
-    stack[:n_small] = small
-    while n_small and n_large:
-        short, rich = stack[n_small - 1], large[n_large - 1]
-        alias[short] = rich + 1
-        keep[rich] -= 1 - keep[short]
-        n_small -= 1
-        if keep[rich] < 1:
-            n_large -= 1
-            stack[n_small] = rich
-            n_small += 1
-    # What is left differs from 1 by rounding only.
-    keep[large[:n_large]] = 1.0
-    keep[stack[:n_small]] = 1.0
-    return keep, alias
-
-
-@njit(cache=True)
-def _draw(keep: FloatArray, alias: Int64Array, uniform: FloatArray) -> IndexArray:
-    items = np.empty(len(uniform), dtype=np.int32)
-    for at in range(len(uniform)):
-        place = uniform[at] * len(keep)
-        column = min(int(place), len(keep) - 1)
-        items[at] = column + 1 if place - column < keep[column] else alias[column]
-    return items
 
 
 class Columns(NamedTuple):

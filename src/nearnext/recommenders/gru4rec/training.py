@@ -19,13 +19,13 @@ from nearnext.progress import track
 from nearnext.recommenders.gru4rec.batches import (
     ColumnFinder,
     Columns,
-    PopularitySampler,
     Step,
     n_pairs,
     session_parallel,
 )
 from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
 from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.sampling.proposal import Proposal
 from nearnext.training.optimisers import RowAdagrad, RowAdam, RowOptimiser
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -172,7 +172,7 @@ class Trainer:
         """
         options = self._options
         popularity = sessions.item_counts()
-        sampler = PopularitySampler.of(popularity, options.objective.sample_alpha)
+        sampler = Proposal.by_popularity(popularity, options.objective.sample_alpha)
         losses = np.zeros(options.epochs)
         with track("gru4rec: training", options.epochs * n_pairs(sessions), "events") as advance, one_thread():
             for epoch in range(options.epochs):
@@ -186,7 +186,7 @@ class Trainer:
         epoch: int,
         sessions: Sessions,
         popularity: Int64Array,
-        sampler: PopularitySampler,
+        sampler: Proposal,
         advance: Callable[[int], None],
     ) -> float:
         options = self._options
