@@ -12,7 +12,7 @@ import pytest
 import typer
 import yaml
 
-from nearnext.cli import app
+from nearnext.cli.commands import app
 from nearnext.serving.openapi import OPERATIONS
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import GRACE

@@ -10,35 +10,37 @@
 1.0
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from nearnext.artifact import Artifact, load_artifact, save_artifact
-from nearnext.data.events import EventLog, read_events, scan_events
-from nearnext.data.filters import Filter, apply_filter
-from nearnext.data.prepare import PrepareReport, prepare
-from nearnext.data.sessionise import read_sessions, sessionise
-from nearnext.data.sessions import Sessions
-from nearnext.data.shop import SyntheticShop
-from nearnext.data.splits import Split, split_days, split_last, split_parts, split_windows
-from nearnext.data.statistics import describe, table1
-from nearnext.data.synthetic import best_hit_rate, generate, write_log
-from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ArtifactError, ConfigError, DataError, NearnextError
-from nearnext.evaluation.protocol import Evaluation, evaluate
-from nearnext.experiments.compare import Comparison, compare
-from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.tune import tune
-from nearnext.recommenders.base import Recommendation, Recommender
-from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
-from nearnext.recommenders.popularity import Pop, SessionPop
-from nearnext.recommenders.registry import BASELINES, make_recommender
-from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
-
 if TYPE_CHECKING:
+    from nearnext.artifact import Artifact, load_artifact, save_artifact
+    from nearnext.data.events import EventLog, read_events, scan_events
+    from nearnext.data.filters import Filter, apply_filter
+    from nearnext.data.prepare import PrepareReport, prepare
+    from nearnext.data.sessionise import read_sessions, sessionise
+    from nearnext.data.sessions import Sessions
+    from nearnext.data.shop import SyntheticShop
+    from nearnext.data.splits import Split, split_days, split_last, split_parts, split_windows
+    from nearnext.data.statistics import describe, table1
+    from nearnext.data.synthetic import best_hit_rate, generate, write_log
+    from nearnext.data.vocabulary import Vocabulary
+    from nearnext.errors import ArtifactError, ConfigError, DataError, NearnextError
+    from nearnext.evaluation.protocol import Evaluation, evaluate
+    from nearnext.experiments.compare import Comparison, compare
+    from nearnext.experiments.tuning.budget import Tuning
+    from nearnext.experiments.tuning.tune import tune
     from nearnext.model.encoders import GRU, MaxPool
     from nearnext.model.losses import NCAS, Triplet
+    from nearnext.recommenders.base import Recommendation, Recommender
     from nearnext.recommenders.gru4rec import GRU4Rec
     from nearnext.recommenders.metric.recommender import MetricRecommender
+    from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
+    from nearnext.recommenders.popularity import Pop, SessionPop
+    from nearnext.recommenders.registry import BASELINES, make_recommender
+    from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+
+    __version__: str
 
 __all__ = [
     "BASELINES",
@@ -96,21 +98,118 @@ __all__ = [
     "write_log",
 ]
 
-_NEED_TORCH = {
-    "GRU": "nearnext.model.encoders",
-    "GRU4Rec": "nearnext.recommenders.gru4rec",
-    "MaxPool": "nearnext.model.encoders",
-    "MetricRecommender": "nearnext.recommenders.metric.recommender",
-    "NCAS": "nearnext.model.losses",
-    "Triplet": "nearnext.model.losses",
+_MODULES: dict[str, tuple[str, ...]] = {
+    "nearnext.artifact": (
+        "Artifact",
+        "load_artifact",
+        "save_artifact",
+    ),
+    "nearnext.data.events": (
+        "EventLog",
+        "read_events",
+        "scan_events",
+    ),
+    "nearnext.data.filters": (
+        "Filter",
+        "apply_filter",
+    ),
+    "nearnext.data.prepare": (
+        "PrepareReport",
+        "prepare",
+    ),
+    "nearnext.data.sessionise": (
+        "read_sessions",
+        "sessionise",
+    ),
+    "nearnext.data.sessions": ("Sessions",),
+    "nearnext.data.shop": ("SyntheticShop",),
+    "nearnext.data.splits": (
+        "Split",
+        "split_days",
+        "split_last",
+        "split_parts",
+        "split_windows",
+    ),
+    "nearnext.data.statistics": (
+        "describe",
+        "table1",
+    ),
+    "nearnext.data.synthetic": (
+        "best_hit_rate",
+        "generate",
+        "write_log",
+    ),
+    "nearnext.data.vocabulary": ("Vocabulary",),
+    "nearnext.errors": (
+        "ArtifactError",
+        "ConfigError",
+        "DataError",
+        "NearnextError",
+    ),
+    "nearnext.evaluation.protocol": (
+        "Evaluation",
+        "evaluate",
+    ),
+    "nearnext.experiments.compare": (
+        "Comparison",
+        "compare",
+    ),
+    "nearnext.experiments.tuning.budget": ("Tuning",),
+    "nearnext.experiments.tuning.tune": ("tune",),
+    "nearnext.model.encoders": (
+        "GRU",
+        "MaxPool",
+    ),
+    "nearnext.model.losses": (
+        "NCAS",
+        "Triplet",
+    ),
+    "nearnext.recommenders.base": (
+        "Recommendation",
+        "Recommender",
+    ),
+    "nearnext.recommenders.gru4rec": ("GRU4Rec",),
+    "nearnext.recommenders.metric.recommender": ("MetricRecommender",),
+    "nearnext.recommenders.neighbours": (
+        "SKNN",
+        "VSKNN",
+        "VSTAN",
+    ),
+    "nearnext.recommenders.popularity": (
+        "Pop",
+        "SessionPop",
+    ),
+    "nearnext.recommenders.registry": (
+        "BASELINES",
+        "make_recommender",
+    ),
+    "nearnext.recommenders.rules": (
+        "AssociationRules",
+        "Markov",
+        "SequentialRules",
+    ),
 }
-"""Names that are imported when they are first used, so that the classical methods start without torch."""
+"""The public names of each module; a module is imported when one of its names is first used."""
+
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """The public names that need torch."""
-    if name in _NEED_TORCH:
-        from importlib import import_module
+    """A public name from its module, or the version of the installed package."""
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
 
-        return getattr(import_module(_NEED_TORCH[name]), name)
-    raise AttributeError(f"module 'nearnext' has no attribute '{name}'")
+        try:
+            value = version("nearnext")
+        except PackageNotFoundError:  # a copy of the source that was never installed
+            value = "unknown"
+    elif name in _MODULE_OF:
+        value = getattr(import_module(_MODULE_OF[name]), name)
+    else:
+        raise AttributeError(f"module 'nearnext' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF, "__version__"})

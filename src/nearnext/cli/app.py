@@ -2,28 +2,26 @@
 
 import csv
 import inspect
-import json
-import math
-import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
-from nearnext.atomic import whole_file
-from nearnext.data.events import EventLog, ReadOptions, read_events
-from nearnext.data.filters import Filter
-from nearnext.data.sessionise import sessionise
-from nearnext.data.sessions import Sessions
+import nearnext
+from nearnext.cli.output import console
 from nearnext.errors import ConfigError
 from nearnext.progress import show_progress
-from nearnext.report.tables import reading_table
+
+if TYPE_CHECKING:
+    from nearnext.data.events import EventLog, ReadOptions
+    from nearnext.data.filters import Filter
+    from nearnext.data.sessions import Sessions
 
 __all__ = [
     "FilterMode",
@@ -31,32 +29,40 @@ __all__ = [
     "MaxLength",
     "MinLength",
     "MinSupport",
+    "QuickGroup",
     "Reading",
     "app",
     "command_line",
-    "console",
     "ids",
     "make_filter",
     "pairs",
     "read_log",
     "reads_logs",
     "takes",
-    "writable",
-    "write_json",
 ]
+
+
+class QuickGroup(TyperGroup):
+    """The application; for switches without a default typer would import pydantic, a third of the time of help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options of the application, switches off unless given."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            if parameter.name in ("help", "install_completion", "show_completion") and parameter.default is None:
+                parameter.default = False
+        return parameters
+
 
 app = typer.Typer(
     name="nearnext",
+    cls=QuickGroup,
     help="From a click log to a next-item recommender, measured honestly.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-PIPED_WIDTH = 160
-"""Columns of the output where it goes to a file or another program."""
-
-console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 LogArgument = Annotated[str, typer.Argument(help="Click log: a file, folder or glob (CSV, TSV, JSONL, Parquet).")]
 MinLength = Annotated[int, typer.Option(help="Shortest session kept, clicks.")]
@@ -65,9 +71,18 @@ FilterMode = Annotated[str, typer.Option("--filter", help="paper: length, suppor
 MaxLength = Annotated[int, typer.Option(help="Keep only the last clicks of longer sessions; 0: keep all.")]
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        console.print(f"nearnext {nearnext.__version__}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def start(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bars.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback answers
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
     """From a click log to a next-item recommender, measured honestly."""
     show_progress(not quiet)
@@ -86,8 +101,10 @@ class Reading:
     gap: float
     collapse_repeats: bool
 
-    def options(self) -> ReadOptions:
+    def options(self) -> "ReadOptions":
         """What reading itself takes."""
+        from nearnext.data.events import ReadOptions
+
         return ReadOptions(
             columns=self.columns or None,
             layout=self.layout,
@@ -178,12 +195,16 @@ reads_logs = takes("reading", _reading_options)
 """Give a command with a ``reading`` parameter the reading options instead of it."""
 
 
-def read_log(source: str, reading: Reading) -> tuple[Sessions, EventLog]:
+def read_log(source: str, reading: Reading) -> "tuple[Sessions, EventLog]":
     """The sessions of a log; how it was read is printed.
 
     Raises:
         DataError: the log cannot be used.
     """
+    from nearnext.data.events import read_events
+    from nearnext.data.sessionise import sessionise
+    from nearnext.report.tables import reading_table
+
     log = read_events(source, **reading.options())
     console.print(reading_table(asdict(log.report)))
     if log.report.rejected and reading.rejects:
@@ -191,12 +212,14 @@ def read_log(source: str, reading: Reading) -> tuple[Sessions, EventLog]:
     return sessionise(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats), log
 
 
-def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -> Filter:
+def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -> "Filter":
     """The filter that the options ask for.
 
     Raises:
         ConfigError: a number or mode out of range.
     """
+    from nearnext.data.filters import Filter
+
     if max_length < 0:
         raise ConfigError(f"--max-length must be 0 (keep all) or positive, found {max_length}")
     return Filter(min_length, min_support, mode, max_length or None)  # type: ignore[arg-type]
@@ -205,37 +228,3 @@ def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -
 def command_line() -> str:
     """The command as it was typed, for a result to say how to repeat it."""
     return shlex.join(["nearnext", *sys.argv[1:]])
-
-
-def writable(*paths: Path | None) -> None:
-    """Make sure, before any work is done, that results can be written to these files.
-
-    Raises:
-        ConfigError: a folder cannot be made or written, or the file is a folder.
-    """
-    for path in paths:
-        if path is None:
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another place")
-
-
-def write_json(path: Path, result: Mapping[str, Any]) -> None:
-    """Write a result in one step; what is no number is written as null."""
-    text = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with whole_file(path) as unfinished:
-        unfinished.write_bytes(text.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in cast("Sequence[Any]", value)]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if isinstance(value, str | int | bool | None) else str(value)

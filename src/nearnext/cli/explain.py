@@ -1,37 +1,45 @@
 """The command that says why an item is recommended."""
 
-import json as json_format
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.artifact import load_artifact
-from nearnext.cli.app import app, console, ids
-from nearnext.recommenders.explanation import Evidence, Explanation, Pull
-from nearnext.recommenders.explanation import explain as explanation_of
-from nearnext.types import RawId
+from nearnext.cli.app import app, ids
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console
+
+if TYPE_CHECKING:
+    from nearnext.recommenders.explanation import Evidence, Explanation, Pull
+    from nearnext.types import RawId
 
 __all__ = ["explain"]
 
 
-@app.command()
+@app.command(cls=JsonSwitch)
 def explain(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     *,
     session: Annotated[str, typer.Option(help="Item ids, oldest first: a,b,c.")],
     item: Annotated[str, typer.Option(help="Item id to explain.")],
     k: Annotated[int, typer.Option("--k", help="How many similar items and training sessions.")] = 5,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    json: JsonFile = None,
 ) -> None:
     """Why an item is recommended: the clicks that pulled it, items like it, training sessions like this one."""
+    results = Results(json)
+    from nearnext.artifact import load_artifact
+    from nearnext.recommenders.explanation import explain as explanation_of
+
     why = explanation_of(load_artifact(model).recommender, ids(session), item, n=k)
-    if json:
-        print(json_format.dumps(why.as_dict(), ensure_ascii=False))  # noqa: T201 - the output
-        return
+    results.write(why.as_dict())
+    if not results.printed:
+        _print(why)
+        results.announce()
+
+
+def _print(why: "Explanation") -> None:
     _print_place(why)
     if why.clicks:
         console.print("what each click does for the score:", _clicks_table(why.clicks))
@@ -47,7 +55,7 @@ def explain(
         console.print(f"no {part}: {escape(reason)}", style="dim", soft_wrap=True)
 
 
-def _print_place(why: Explanation) -> None:
+def _print_place(why: "Explanation") -> None:
     rank = "none of the first 1,000 places" if why.rank is None else f"rank {why.rank:,}"
     score = "" if why.score is None else f", score {why.score:.6g}"
     console.print(
@@ -57,7 +65,7 @@ def _print_place(why: Explanation) -> None:
     )
 
 
-def _clicks_table(clicks: Sequence[Pull]) -> Table:
+def _clicks_table(clicks: "Sequence[Pull]") -> Table:
     table = Table("click", "item", "effect", "score without it", "rank without it")
     for click in clicks:
         table.add_row(
@@ -70,14 +78,14 @@ def _clicks_table(clicks: Sequence[Pull]) -> Table:
     return table
 
 
-def _similar_table(similar: Sequence[tuple[RawId, float]]) -> Table:
+def _similar_table(similar: "Sequence[tuple[RawId, float]]") -> Table:
     table = Table("item", "score")
     for item, score in similar:
         table.add_row(_shown(item), f"{score:.6g}")
     return table
 
 
-def _sessions_table(evidence: Evidence, item: RawId) -> Table:
+def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
     table = Table("session", "distance", "shared items", "clicks")
     for near in evidence.sessions:
         shown = [f"[bold]{_shown(clicked)}[/bold]" if clicked == item else _shown(clicked) for clicked in near.items]
@@ -86,5 +94,5 @@ def _sessions_table(evidence: Evidence, item: RawId) -> Table:
     return table
 
 
-def _shown(raw: RawId) -> str:
+def _shown(raw: "RawId") -> str:
     return escape(str(raw))

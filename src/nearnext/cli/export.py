@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from nearnext.artifact import load_artifact
-from nearnext.cli.app import app, console, writable
+from nearnext.cli.app import app
+from nearnext.cli.output import console, require_extra, writable
 
 __all__ = ["export"]
 
@@ -19,9 +19,11 @@ def export(
     tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension.")] = 1e-5,
 ) -> None:
     """Export the session encoder of a metric model as ONNX, verified equal to the model, with its items beside it."""
+    require_extra("onnx", "export")
+    writable(onnx)
+    from nearnext.artifact import load_artifact
     from nearnext.recommenders.portable import encoder_latency, export_encoder
 
-    writable(onnx)
     artifact = load_artifact(model)
     done = export_encoder(artifact.recommender, artifact.manifest, onnx, tolerance=tolerance)
     console.print(f"graph: {done.graph}")

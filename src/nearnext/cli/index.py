@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from nearnext.artifact import load_artifact, save_artifact
-from nearnext.cli.app import app, console
+from nearnext.cli.app import app
+from nearnext.cli.output import console, require_extra
 
 __all__ = ["index"]
 
@@ -22,6 +22,9 @@ def index(
     threads: Annotated[int, typer.Option(help="Threads that build; with 1 it is the same index every time.")] = 1,
 ) -> None:
     """Build or rebuild the index of a metric model's items, measure it against exact search, and save it."""
+    if kind == "approximate":
+        require_extra("ann", "an approximate index")
+    from nearnext.artifact import load_artifact, save_artifact
     from nearnext.recommenders.indexing import reindex
 
     artifact = load_artifact(model)

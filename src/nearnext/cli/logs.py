@@ -15,20 +15,12 @@ from nearnext.cli.app import (
     Reading,
     app,
     command_line,
-    console,
     make_filter,
     read_log,
     reads_logs,
-    writable,
-    write_json,
+    takes,
 )
-from nearnext.data.prepare import prepare as prepare_log
-from nearnext.data.shop import SyntheticShop
-from nearnext.data.statistics import table1
-from nearnext.data.synthetic import best_hit_rate, write_log
-from nearnext.experiments.statistics import statistics_result
-from nearnext.report.html import statistics_page, write_report
-from nearnext.report.tables import reading_table, statistics_table
+from nearnext.cli.output import Results, console, result_files, writable
 
 __all__ = ["prepare", "stats", "synth"]
 
@@ -38,6 +30,7 @@ MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 
 @app.command()
 @reads_logs
+@takes("results", result_files)
 def stats(
     log: LogArgument,
     *,
@@ -45,23 +38,22 @@ def stats(
     min_support: MinSupport = 5,
     filter_mode: FilterMode = "paper",
     max_length: MaxLength = 0,
-    json: Annotated[Path | None, typer.Option(help="Write the statistics to this JSON file.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write an HTML page with figures.")] = None,
+    results: Results,
     reading: Reading,
 ) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
+    from nearnext.data.statistics import table1
+    from nearnext.experiments.statistics import statistics_result
+    from nearnext.report.html import statistics_page
+    from nearnext.report.tables import statistics_table
+
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
-    writable(json, report)
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())
+    results.write(result, lambda: statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
     console.print(statistics_table(*table1(sessions, chosen)))
-    if json:
-        write_json(json, result)
-        console.print(f"statistics: {json}")
-    if report:
-        write_report(report, statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
-        console.print(f"report: {report}")
+    results.announce()
 
 
 @app.command()
@@ -78,6 +70,10 @@ def prepare(
     reading: Reading,
 ) -> None:
     """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
+    from nearnext.data.prepare import prepare as prepare_log
+    from nearnext.report.tables import reading_table
+
+    writable(out)
     done = prepare_log(
         log,
         out,
@@ -107,6 +103,10 @@ def synth(
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same log.")] = 7,
 ) -> None:
     """A synthetic shop's click log, with the best hit rate that anyone can reach on its Markov part."""
+    from nearnext.data.shop import SyntheticShop
+    from nearnext.data.synthetic import best_hit_rate, write_log
+
+    writable(out)
     categories = max(1, min(MOST_CATEGORIES, items // ITEMS_PER_CATEGORY))
     shop = SyntheticShop(sessions=sessions, items=items, categories=categories, days=days, seed=seed)
     written = write_log(shop, out)

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from nearnext.artifact import load_artifact, save_artifact
 from nearnext.cli.app import (
     FilterMode,
     LogArgument,
@@ -18,23 +17,18 @@ from nearnext.cli.app import (
     Reading,
     app,
     command_line,
-    console,
     ids,
     make_filter,
     pairs,
     read_log,
     reads_logs,
     takes,
-    writable,
-    write_json,
 )
 from nearnext.cli.options import (
     Config,
     Cutoffs,
-    JsonFile,
     OwnConfig,
     OwnSettings,
-    ReportFile,
     Settings,
     Threads,
     TunedOptions,
@@ -46,39 +40,17 @@ from nearnext.cli.options import (
     own_options,
     tuned_options,
 )
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, result_files
 from nearnext.errors import ConfigError
-from nearnext.evaluation.metrics import METRIC_DEFINITIONS
-from nearnext.experiments.compare import Comparison
-from nearnext.experiments.compare import compare as run_comparison
-from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.single import evaluate_model, fit_model, size_model
-from nearnext.recommenders.memory import REMEMBERED
-from nearnext.recommenders.registry import BASELINES, make_recommender
-from nearnext.report.html import comparison_page, write_report
-from nearnext.report.sizing import sizing_table
-from nearnext.report.tables import comparison_table
-from nearnext.report.tuning import tuning_table
+from nearnext.recommenders.registry import BASELINES
 
-__all__ = [
-    "Config",
-    "JsonFile",
-    "ReportFile",
-    "Settings",
-    "Threads",
-    "Unknown",
-    "compare",
-    "evaluate",
-    "fit",
-    "method_names",
-    "method_options",
-    "print_audit",
-    "recommend",
-]
+__all__ = ["compare", "evaluate", "fit", "print_audit", "recommend"]
 
 
 @app.command()
 @reads_logs
 @takes("tuning", tuned_options)
+@takes("results", result_files)
 def compare(
     log: LogArgument,
     *,
@@ -96,14 +68,18 @@ def compare(
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of tuning.")] = 7,
     replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
     threads: Threads = 0,
-    json: JsonFile = None,
-    report: ReportFile = None,
+    results: Results,
     tuning: TunedOptions,
     reading: Reading,
 ) -> None:
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
+    from nearnext.evaluation.metrics import METRIC_DEFINITIONS
+    from nearnext.experiments.compare import Comparison
+    from nearnext.experiments.compare import compare as run_comparison
+    from nearnext.experiments.plan import SplitPlan
+    from nearnext.report.html import comparison_page
+
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
-    writable(json, report)
     names = method_names(methods)
     comparison = Comparison(
         methods=names,
@@ -123,16 +99,15 @@ def compare(
         test_sessions, test_log = read_log(test, reading)
         readings.append(asdict(test_log.report))
     result = run_comparison(sessions, test_sessions, comparison, reading=readings, command=command_line())
+    results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
     _print_comparison(result, comparison.ks[-1])
-    if json:
-        write_json(json, result)
-        console.print(f"result: {json}")
-    if report:
-        write_report(report, comparison_page(result, METRIC_DEFINITIONS))
-        console.print(f"report: {report}")
+    results.announce()
 
 
 def _print_comparison(result: Mapping[str, Any], k: int) -> None:
+    from nearnext.report.tables import comparison_table
+    from nearnext.report.tuning import tuning_table
+
     protocol, data, audit = result["protocol"], result["data"], result["audit"]
     console.print(
         f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
@@ -179,7 +154,9 @@ def fit(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
-    remember: Annotated[int, typer.Option(help="Most recent sessions kept to explain by; 0: none.")] = REMEMBERED,
+    remember: Annotated[
+        int | None, typer.Option(help="Most recent sessions kept to explain by; 0: none.", show_default="100000")
+    ] = None,
     min_length: MinLength = 2,
     min_support: MinSupport = 1,
     filter_mode: FilterMode = "paper",
@@ -187,6 +164,11 @@ def fit(
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
+    from nearnext.artifact import save_artifact
+    from nearnext.experiments.single import fit_model, size_model
+    from nearnext.recommenders.memory import REMEMBERED
+    from nearnext.recommenders.registry import make_recommender
+
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
     options = own_options(config, method) | {name: value for name, value in given.items() if value is not None}
     recommender = make_recommender(method, options | pairs(settings or [], "--set"))
@@ -199,6 +181,7 @@ def fit(
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
+    remember = REMEMBERED if remember is None else remember
     provenance = fit_model(recommender, sessions, chosen, remember=remember, reading=read, command=command_line())
     save_artifact(recommender, out, provenance)
     console.print(
@@ -210,6 +193,8 @@ def fit(
 
 
 def _print_size(sized: Mapping[str, Any]) -> None:
+    from nearnext.report.sizing import sizing_table
+
     console.print(sizing_table(sized))
     if not sized["fits"]:
         console.print("[red]this is more memory than is free[/red]: choose a smaller dim, or filter rare items")
@@ -218,6 +203,7 @@ def _print_size(sized: Mapping[str, Any]) -> None:
 
 @app.command()
 @reads_logs
+@takes("results", json_file)
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     log: LogArgument,
@@ -226,11 +212,14 @@ def evaluate(
     k: Cutoffs = "5,10,20",
     max_length: MaxLength = 1000,
     threads: Threads = 0,
-    json: JsonFile = None,
+    results: Results,
     reading: Reading,
 ) -> None:
     """Evaluate a saved model on all sessions of a later log."""
-    writable(json)
+    from nearnext.artifact import load_artifact
+    from nearnext.experiments.single import evaluate_model
+    from nearnext.report.tables import comparison_table
+
     artifact = load_artifact(model)
     sessions, event_log = read_log(log, reading)
     result = evaluate_model(
@@ -243,18 +232,17 @@ def evaluate(
         reading=asdict(event_log.report),
         command=command_line(),
     )
+    results.write(result)
     console.print(comparison_table(result, result["protocol"]["k"][-1], width=console.width))
     if overlap := result["data"]["earlier_test_sessions"]:
         console.print(
             f"[yellow]{overlap:,} test sessions start before the model's training ended[/yellow]: "
             "these figures are not those of a prediction"
         )
-    if json:
-        write_json(json, result)
-        console.print(f"result: {json}")
+    results.announce()
 
 
-@app.command()
+@app.command(cls=JsonSwitch)
 def recommend(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     *,
@@ -263,9 +251,12 @@ def recommend(
     exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
     allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    json: JsonFile = None,
 ) -> None:
     """Next items for sessions of item ids."""
+    results = Results(json)
+    from nearnext.artifact import load_artifact
+
     recommender = load_artifact(model).recommender
     sessions = [ids(text) for text in session]
     answers = recommender.recommend(
@@ -275,10 +266,8 @@ def recommend(
         allow=ids(allow) if allow is not None else None,
         exclude_seen=exclude_seen,
     )
-    if json:
-        import json as json_format
-
-        print(json_format.dumps([asdict(answer) for answer in answers], ensure_ascii=False))  # noqa: T201 - the output
+    results.write([asdict(answer) for answer in answers])
+    if results.printed:
         return
     for text, answer in zip(session, answers, strict=True):
         table = Table("rank", "item", "score", "from", title=f"after {text or 'nothing'}", title_justify="left")
@@ -291,3 +280,4 @@ def recommend(
             console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
         if answer.shortage:
             console.print(answer.shortage)
+    results.announce()

@@ -1,13 +1,11 @@
 """Options of methods on the command line: from files and from ``--set``, and how they are declared."""
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-import yaml
 
 from nearnext.cli.app import pairs
 from nearnext.errors import ConfigError
@@ -19,10 +17,8 @@ __all__ = [
     "TUNING",
     "Config",
     "Cutoffs",
-    "JsonFile",
     "OwnConfig",
     "OwnSettings",
-    "ReportFile",
     "Settings",
     "Threads",
     "TunedOptions",
@@ -47,8 +43,6 @@ OwnSettings = Annotated[
 ]
 OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")]
 Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file.")]
-ReportFile = Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")]
 Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
 
 STUDY = Path("nearnext-tuning")
@@ -136,6 +130,10 @@ def own_options(config: Path | None, method: str) -> dict[str, Any]:
 
 def _load(config: Path) -> dict[str, Any]:
     """The content of a TOML or YAML file."""
+    import tomllib
+
+    import yaml
+
     text = config.read_bytes()
     try:
         if config.suffix.lower() in (".yaml", ".yml"):

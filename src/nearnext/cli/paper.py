@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,48 +14,30 @@ from nearnext.cli.app import (
     MaxLength,
     MinLength,
     MinSupport,
+    QuickGroup,
     Reading,
     app,
     command_line,
-    console,
     make_filter,
     read_log,
     reads_logs,
     takes,
-    writable,
-    write_json,
 )
-from nearnext.cli.models import (
-    Config,
-    JsonFile,
-    ReportFile,
-    Settings,
-    Threads,
-    Unknown,
-    method_names,
-    method_options,
-    print_audit,
-)
-from nearnext.data.filters import Filter
+from nearnext.cli.models import print_audit
+from nearnext.cli.options import Config, Settings, Threads, Unknown, method_names, method_options
+from nearnext.cli.output import JsonFile, ReportFile, Results, console
 from nearnext.errors import ConfigError
-from nearnext.experiments.paper.coverage import coverage_result
-from nearnext.experiments.paper.figure1 import figure1_result
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, Setting, chosen_entries
-from nearnext.experiments.paper.table1 import table1_result
-from nearnext.experiments.paper.table2 import table2_result
-from nearnext.experiments.paper.table3 import ENCODERS, table3_result
-from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.result import Result
-from nearnext.experiments.store import RunStore
-from nearnext.report.html import write_report
-from nearnext.report.numbers import duration
-from nearnext.report.paper import paper_tables
-from nearnext.report.paper_page import paper_page
+
+if TYPE_CHECKING:
+    from nearnext.data.filters import Filter
+    from nearnext.experiments.paper.lineup import Entry, Experiment, Setting
+    from nearnext.experiments.result import Result
 
 __all__ = ["coverage", "fig1", "paper", "table1", "table2", "table3"]
 
 paper = typer.Typer(
     name="paper",
+    cls=QuickGroup,
     help="The paper's tables and figure, made from any log (arXiv:2101.02655).",
     no_args_is_help=True,
 )
@@ -68,9 +50,8 @@ Methods = Annotated[str, typer.Option(help="Only these rows, by the paper's name
 class Statistics:
     """The options of the tables that only describe a log."""
 
-    chosen: Filter
-    json: Path | None
-    report: Path | None
+    chosen: "Filter"
+    results: Results
 
 
 def _statistics_options(
@@ -81,7 +62,7 @@ def _statistics_options(
     json: JsonFile = None,
     report: ReportFile = None,
 ) -> Statistics:
-    return Statistics(make_filter(filter_mode, min_length, min_support, max_length), json, report)
+    return Statistics(make_filter(filter_mode, min_length, min_support, max_length), Results(json, report))
 
 
 @dataclass(frozen=True)
@@ -89,12 +70,11 @@ class Training:
     """The options of the tables that train and evaluate methods."""
 
     test: str | None
-    setting: Setting
+    setting: "Setting"
     config: Path | None
     settings: list[str]
     work: Path | None
-    json: Path | None
-    report: Path | None
+    results: Results
 
 
 def _training_options(
@@ -119,13 +99,17 @@ def _training_options(
     json: JsonFile = None,
     report: ReportFile = None,
 ) -> Training:
+    results = Results(json, report)
+    from nearnext.experiments.paper.lineup import Setting
+    from nearnext.experiments.plan import SplitPlan
+
     plan = SplitPlan.parse(
         split,
         chosen=make_filter(filter_mode, min_length, min_support, max_length),
         unknown=unknown,  # type: ignore[arg-type]
     )
     setting = Setting(plan, quick, seed, replicates, threads or None)
-    return Training(test, setting, config, settings or [], work, json, report)
+    return Training(test, setting, config, settings or [], work, results)
 
 
 @paper.command()
@@ -133,6 +117,8 @@ def _training_options(
 @takes("statistics", _statistics_options)
 def table1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
     """Table 1: items, sessions and events of a log, after and (before) preprocessing."""
+    from nearnext.experiments.paper.table1 import table1_result
+
     _describe(table1_result, log, statistics, reading)
 
 
@@ -141,6 +127,8 @@ def table1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> Non
 @takes("statistics", _statistics_options)
 def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
     """Figure 1: session lengths and recurring items of a log; drawn with --report."""
+    from nearnext.experiments.paper.figure1 import figure1_result
+
     _describe(figure1_result, log, statistics, reading)
 
 
@@ -149,6 +137,9 @@ def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
 @takes("training", _training_options)
 def table2(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
+    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
+    from nearnext.experiments.paper.table2 import table2_result
+
     entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
     _compare(partial(table2_result, entries=entries), entries, log, training, reading)
 
@@ -159,11 +150,14 @@ def table2(log: LogArgument, *, methods: Methods = "", training: Training, readi
 def table3(
     log: LogArgument,
     *,
-    encoders: Annotated[str, typer.Option(help="Session encoders, as in the paper.")] = ",".join(ENCODERS),
+    encoders: Annotated[str, typer.Option(help="Only these session encoders, as in the paper; default: all.")] = "",
     training: Training,
     reading: Reading,
 ) -> None:
     """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
+    from nearnext.experiments.paper.lineup import Entry
+    from nearnext.experiments.paper.table3 import ENCODERS, table3_result
+
     known = {name.lower(): name for name in ENCODERS}
     names = [name.lower() for name in method_names(encoders)]
     if unknown := [name for name in names if name not in known]:
@@ -178,22 +172,26 @@ def table3(
 @takes("training", _training_options)
 def coverage(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
+    from nearnext.experiments.paper.coverage import coverage_result
+    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
+
     entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
     _compare(partial(coverage_result, entries=entries), entries, log, training, reading)
 
 
 def _describe(make: Callable[..., dict[str, Any]], log: str, statistics: Statistics, reading: Reading) -> None:
-    writable(statistics.json, statistics.report)
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
     result = make(sessions, statistics.chosen, name=_name(log), reading=read, command=command_line())
-    _show(result, statistics.json, statistics.report)
+    _show(result, statistics.results)
 
 
 def _compare(
-    make: Callable[[Experiment], Result], entries: Sequence[Entry], log: str, training: Training, reading: Reading
+    make: "Callable[[Experiment], Result]", entries: "Sequence[Entry]", log: str, training: Training, reading: Reading
 ) -> None:
-    writable(training.json, training.report)
+    from nearnext.experiments.paper.lineup import Experiment
+    from nearnext.experiments.store import RunStore
+
     store = RunStore(training.work) if training.work is not None else None
     options = method_options(training.config, training.settings, [entry.name for entry in entries])
     sessions, event_log = read_log(log, reading)
@@ -213,14 +211,19 @@ def _compare(
             name=f"{experiment.name}, tested on {_name(training.test)}",
             reading=[*experiment.reading, asdict(test_log.report)],
         )
-    _show(make(experiment), training.json, training.report)
+    _show(make(experiment), training.results)
 
 
 def _name(log: str) -> str:
     return Path(log).name or log
 
 
-def _show(result: Mapping[str, Any], json: Path | None, report: Path | None) -> None:
+def _show(result: Mapping[str, Any], results: Results) -> None:
+    from nearnext.report.numbers import duration
+    from nearnext.report.paper import paper_tables
+    from nearnext.report.paper_page import paper_page
+
+    results.write(result, lambda: paper_page(result))
     for table in paper_tables(result, width=console.width):
         console.print(table)
     if kept := [method.get("label") or method["name"] for method in result.get("methods", []) if method.get("kept")]:
@@ -228,9 +231,4 @@ def _show(result: Mapping[str, Any], json: Path | None, report: Path | None) -> 
     if "audit" in result:
         print_audit(result["audit"])
     console.print(duration(result["protocol"]["duration_seconds"]), style="dim")
-    if json:
-        write_json(json, result)
-        console.print(f"result: {json}")
-    if report:
-        write_report(report, paper_page(result))
-        console.print(f"report: {report}")
+    results.announce()

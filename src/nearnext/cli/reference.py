@@ -5,7 +5,7 @@ from typing import Any
 
 import typer.main
 
-from nearnext.cli.app import app
+from nearnext.cli.commands import app
 
 __all__ = ["command_reference"]
 
@@ -35,7 +35,7 @@ def _commands(name: str, group: Any) -> Iterator[tuple[str, Any]]:
 def _row(parameter: Any) -> str:
     is_option = bool(parameter.opts) and parameter.opts[0].startswith("-")
     name = ", ".join(parameter.opts) if is_option else str(parameter.name).upper()
-    default = parameter.default
+    default = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
     shown = "required" if parameter.required else "" if default in (None, "", False) or callable(default) else default
     text = " ".join(str(parameter.help or "").split()).replace("|", "\\|")
     return f"| `{name}` | {shown} | {text} |"

@@ -1,26 +1,25 @@
 """The command that plays held-out sessions through a running service."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.artifact import load_artifact
-from nearnext.cli.app import LogArgument, MaxLength, Reading, app, console, read_log, reads_logs, writable, write_json
-from nearnext.cli.options import JsonFile, cutoff_numbers
-from nearnext.data.filters import keep_last_clicks
-from nearnext.serving.access import read_keys
-from nearnext.serving.client import Load, Target
-from nearnext.serving.replay import Replay
-from nearnext.serving.replay import replay as replay_sessions
+from nearnext.cli.app import LogArgument, MaxLength, Reading, app, read_log, reads_logs, takes
+from nearnext.cli.options import cutoff_numbers
+from nearnext.cli.output import Results, console, json_file, require_extra
+
+if TYPE_CHECKING:
+    from nearnext.serving.replay import Replay
 
 __all__ = ["replay"]
 
 
 @app.command()
 @reads_logs
+@takes("results", json_file)
 def replay(
     model: Annotated[Path, typer.Argument(help="Model directory that the service serves.")],
     log: LogArgument,
@@ -33,11 +32,17 @@ def replay(
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
     max_length: MaxLength = 1000,
     api_key_file: Annotated[Path | None, typer.Option(help="File whose first key the service accepts.")] = None,
-    json: JsonFile = None,
+    results: Results,
     reading: Reading,
 ) -> None:
     """Play held-out sessions through a running service: are its lists those that were evaluated, and how fast?"""
-    writable(json)
+    require_extra("replay", "replay")
+    from nearnext.artifact import load_artifact
+    from nearnext.data.filters import keep_last_clicks
+    from nearnext.serving.access import read_keys
+    from nearnext.serving.client import Load, Target
+    from nearnext.serving.replay import replay as replay_sessions
+
     ks = cutoff_numbers(k)
     target = Target(url, read_keys(api_key_file)[0].decode() if api_key_file else None, timeout)
     load = Load(rate, concurrency)
@@ -46,17 +51,16 @@ def replay(
     if max_length:
         sessions = keep_last_clicks(sessions, max_length)
     result = replay_sessions(recommender, sessions, target, load, ks=ks, exclude_seen=exclude_seen)
+    results.write(result.as_dict())
     console.print(_metrics_table(result), _latency_table(result))
     _print_course(result)
     _print_verdict(result)
-    if json:
-        write_json(json, result.as_dict())
-        console.print(f"result: {json}")
+    results.announce()
     if not result.equal:
         raise typer.Exit(1)
 
 
-def _metrics_table(result: Replay) -> Table:
+def _metrics_table(result: "Replay") -> Table:
     table = Table("metric", "offline", "served")
     served = result.served.values()
     for name, value in result.offline.values().items():
@@ -65,7 +69,7 @@ def _metrics_table(result: Replay) -> Table:
     return table
 
 
-def _latency_table(result: Replay) -> Table:
+def _latency_table(result: "Replay") -> Table:
     table = Table("milliseconds", "p50", "p90", "p99", "max")
     kinds = {"from when it was due": result.latency, "from when it was sent": result.service_latency}
     for name, latency in kinds.items():
@@ -74,7 +78,7 @@ def _latency_table(result: Replay) -> Table:
     return table
 
 
-def _print_course(result: Replay) -> None:
+def _print_course(result: "Replay") -> None:
     console.print(
         f"{result.clicks:,} clicks in {result.seconds:.1f} s, {result.clicks / max(result.seconds, 1e-9):,.0f}/s; "
         f"the client took {result.client_seconds:.1f} s of processor time",
@@ -87,7 +91,7 @@ def _print_course(result: Replay) -> None:
         console.print(f"[yellow]several models answered[/yellow]: {parts}", soft_wrap=True)
 
 
-def _print_verdict(result: Replay) -> None:
+def _print_verdict(result: "Replay") -> None:
     lists = f"{result.offline.n_cases:,} served lists"
     if result.equal:
         console.print(f"[green]equal[/green]: all {lists} are those that were evaluated")

@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from nearnext.cli.app import app, console
-from nearnext.errors import ConfigError
-from nearnext.serving.settings import ServiceSettings
+from nearnext.cli.app import app
+from nearnext.cli.output import console, require_extra
 
 __all__ = ["serve"]
 
@@ -40,10 +39,10 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /openapi.json describes it."""
-    try:
-        from nearnext.serving.server import serve as run_service
-    except ImportError as error:
-        raise ConfigError(f"a service needs {error.name}; install it with: pip install 'nearnext[serve]'") from error
+    require_extra("serve", "a service")
+    from nearnext.serving.server import serve as run_service
+    from nearnext.serving.settings import ServiceSettings
+
     settings = ServiceSettings(
         artifact=artifact,
         host=host,

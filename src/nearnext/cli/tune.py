@@ -16,36 +16,31 @@ from nearnext.cli.app import (
     Reading,
     app,
     command_line,
-    console,
     make_filter,
     pairs,
     read_log,
     reads_logs,
-    writable,
-    write_json,
+    takes,
 )
 from nearnext.cli.options import (
     STUDY,
     TUNING,
-    JsonFile,
     OwnConfig,
     OwnSettings,
     Threads,
     Unknown,
     own_options,
 )
+from nearnext.cli.output import Results, console, json_file, require_extra, writable
 from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
-from nearnext.experiments.tuning.tune import tune as run_tuning
-from nearnext.experiments.tuning.tuned import Search
 from nearnext.report.numbers import duration, fixed
-from nearnext.report.tuning import trials_table
 
 __all__ = ["tune"]
 
 
 @app.command()
 @reads_logs
+@takes("results", json_file)
 def tune(
     log: LogArgument,
     *,
@@ -75,13 +70,18 @@ def tune(
     max_length: MaxLength = 1000,
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = TUNING.seed,
     threads: Threads = 0,
-    json: JsonFile = None,
+    results: Results,
     reading: Reading,
 ) -> None:
     """The best options of a method, found on the end of a training log; begins with --config, holds --set as it is."""
+    require_extra("tune", "tuning")
+    from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
+    from nearnext.experiments.tuning.tune import tune as run_tuning
+    from nearnext.experiments.tuning.tuned import Search
+
     tuning = Tuning(trials, budget, metric, validation, seed, study)
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
-    writable(out, json)
+    writable(out)
     if out is not None:
         readable_options(out)
     held = pairs(settings or [], "--set")
@@ -100,17 +100,17 @@ def tune(
         reading=[asdict(event_log.report)],
         command=command_line(),
     )
-    _show(result)
     table = options_table(result["method"], result["options"], _notes(result))
+    if out is not None:
+        write_options(out, result["method"], table)
+    results.write(result)
+    _show(result)
     if out is None:
         console.print(table, end="", markup=False, highlight=False, soft_wrap=True)
     else:
-        write_options(out, result["method"], table)
         console.print(f"options: {out}")
     console.print(f"study: {result['study']}")
-    if json:
-        write_json(json, result)
-        console.print(f"result: {json}")
+    results.announce()
 
 
 def _show(result: Mapping[str, Any]) -> None:
@@ -122,6 +122,8 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{data['validation']['first']}",
         soft_wrap=True,
     )
+    from nearnext.report.tuning import trials_table
+
     if result["note"]:
         console.print(f"[yellow]{result['method']}: {result['note']}[/yellow]", soft_wrap=True)
     console.print(trials_table(result))

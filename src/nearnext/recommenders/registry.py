@@ -2,30 +2,36 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, get_origin, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from nearnext.errors import ConfigError
-from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.metric.names import METRIC_NAMES, is_metric_name, parts_of_name
-from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
-from nearnext.recommenders.popularity import Pop, SessionPop
-from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+
+if TYPE_CHECKING:
+    from nearnext.recommenders.base import Recommender
 
 __all__ = ["BASELINES", "FLAGSHIP", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
 
-RECOMMENDERS: dict[str, type[Recommender]] = {
-    method.name: method
-    for method in (Pop, SessionPop, Markov, AssociationRules, SequentialRules, SKNN, VSKNN, VSTAN, GRU4Rec)
+RECOMMENDERS: dict[str, "type[Recommender] | str"] = {
+    "pop": "popularity:Pop",
+    "spop": "popularity:SessionPop",
+    "markov-1": "rules:Markov",
+    "ar": "rules:AssociationRules",
+    "sr": "rules:SequentialRules",
+    "sknn": "neighbours:SKNN",
+    "vsknn": "neighbours:VSKNN",
+    "vstan": "neighbours:VSTAN",
+    "gru4rec": "gru4rec:GRU4Rec",
 }
-"""Every recommender by the name it has on the command line and in results."""
+"""Every recommender by the name it has on the command line and in results; imported when it is first used."""
 
-FLAGSHIP: tuple[str, ...] = ("metric", "metric-fast")
+_FLAGSHIP = {"metric": "flagship.recommender:Metric", "metric-fast": "flagship.fast:MetricFast"}
+
+FLAGSHIP: tuple[str, ...] = tuple(_FLAGSHIP)
 """The default method of a fit, and what it is in a fraction of the time."""
 
 _ALIASES = {"markov": "markov-1", "popularity": "pop", "session-pop": "spop"}
@@ -58,14 +64,13 @@ def option_names(name: str) -> list[str]:
     """
     key = canonical_name(name)
     if is_metric_name(key):
-        # torch takes over a second to import: only the methods that need it pay for it.
         from nearnext.recommenders.metric.options import metric_option_names
 
         return metric_option_names(key)
     return [entry.name for entry in fields(_method(key)) if entry.init]
 
 
-def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Recommender:
+def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Recommender":
     """An unfitted recommender; option values may be text, read by the option's type: several as 32,16, none as "".
 
     Raises:
@@ -76,6 +81,8 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> Rec
     >>> make_recommender("metric", {"voters": ""}).params()["voters"]
     []
     """
+    from pydantic import TypeAdapter, ValidationError
+
     key = canonical_name(name)
     if is_metric_name(key):
         from nearnext.recommenders.metric.options import parts_from_options
@@ -103,11 +110,9 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",")] if text.strip() else []
 
 
-def _method(key: str) -> type[Recommender]:
-    if key not in FLAGSHIP:
-        return RECOMMENDERS[key]
-    # Here too torch is imported only by whoever asks for it.
-    from nearnext.recommenders.flagship.fast import MetricFast
-    from nearnext.recommenders.flagship.recommender import Metric
-
-    return {method.name: method for method in (Metric, MetricFast)}[key]
+def _method(key: str) -> "type[Recommender]":
+    method = RECOMMENDERS.get(key) or _FLAGSHIP[key]
+    if isinstance(method, str):
+        module, _, name = method.partition(":")
+        method = getattr(import_module(f"nearnext.recommenders.{module}"), name)
+    return method

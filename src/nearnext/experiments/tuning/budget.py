@@ -4,10 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nearnext.experiments.tuning.metric import DEFAULT_METRIC, TunedMetric
-from nearnext.experiments.tuning.trial import Trial
 from nearnext.options import require_at_least, require_number
+
+if TYPE_CHECKING:
+    from nearnext.experiments.tuning.trial import Trial
 
 __all__ = ["MINUTE", "Tuning"]
 
@@ -51,14 +54,14 @@ class Tuning:
         require_at_least(0, seed=self.seed)
         object.__setattr__(self, "metric", str(TunedMetric.parse(self.metric)))
 
-    def allows(self, trials: Sequence[Trial]) -> bool:
+    def allows(self, trials: "Sequence[Trial]") -> bool:
         """Whether another trial may begin after these."""
         if not trials:
             return True
         spent = sum(trial.seconds for trial in trials)
         return len(trials) < self.trials and spent + spent / len(trials) <= self.minutes * MINUTE
 
-    def within(self, trials: Sequence[Trial]) -> list[Trial]:
+    def within(self, trials: "Sequence[Trial]") -> "list[Trial]":
         """The trials that this budget pays for: those from the first on, where a study holds more."""
         paid: list[Trial] = []
         for trial in trials:
@@ -67,11 +70,11 @@ class Tuning:
             paid.append(trial)
         return paid
 
-    def left(self, trials: Sequence[Trial]) -> float:
+    def left(self, trials: "Sequence[Trial]") -> float:
         """Seconds after which the trial that begins now is given up between two epochs; the first one never is."""
         return self.minutes * MINUTE - sum(trial.seconds for trial in trials) if trials else math.inf
 
-    def expected(self, trials: Sequence[Trial]) -> tuple[int, float]:
+    def expected(self, trials: "Sequence[Trial]") -> tuple[int, float]:
         """How many trials there will be in all, and the seconds left, from the mean of those that were."""
         spent = sum(trial.seconds for trial in trials)
         mean = max(spent / max(len(trials), 1), 1e-9)

@@ -1,0 +1,123 @@
+"""How a program ends that cannot go on: one line on stderr and an exit status, never a traceback."""
+
+import os
+import signal
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+from nearnext.errors import NearnextError
+
+__all__ = ["INTERRUPTED", "one_line"]
+
+INTERRUPTED = 130
+"""Exit status of a program stopped with Ctrl-C, as shells have it."""
+
+NO_MEMORY = "not enough memory; filter the log first with 'nearnext prepare', or use a shorter log"
+
+WHAT_MEMORY_LACKS = ("cannot allocate memory", "can't start new thread", "failed to map segment", "bad_alloc")
+"""What libraries say, in errors of many types, where memory or threads run out."""
+
+
+class _Interrupt:
+    """Ctrl-C, and whether it was pressed: libraries turn the error into one of their own while they are imported."""
+
+    pressed = False
+
+    @classmethod
+    def note(cls, signum: int, frame: FrameType | None) -> None:
+        cls.pressed = True
+        signal.default_int_handler(signum, frame)
+
+
+@contextmanager
+def one_line() -> Generator[None]:
+    """Run a program; an error that a user can mend, Ctrl-C or too little memory ends it with one line.
+
+    Raises:
+        SystemExit: always where something failed, with 2, or 130 for Ctrl-C; otherwise as the program ends.
+
+    >>> with one_line():
+    ...     print("done")
+    done
+    """
+    _take_interrupts()
+    _print_anything()
+    try:
+        yield
+        _flush()
+    except NearnextError as error:
+        _fail(str(error))
+    except (SystemExit, KeyboardInterrupt) as ended:
+        _flush()
+        if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
+            raise
+        _interrupted(ended)
+    except BaseException as error:
+        if _Interrupt.pressed:
+            _interrupted(error)
+        if reason := _reason(error):
+            _fail(reason)
+        raise
+
+
+def _take_interrupts() -> None:
+    _Interrupt.pressed = False
+    with suppress(ValueError):  # outside the main thread there are no signals
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, _Interrupt.note)
+
+
+def _print_anything() -> None:
+    """What a terminal cannot show becomes a question mark: no character ends a program."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # closed, or not a file
+            stream.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+
+
+def _flush() -> None:
+    """Write what is left to standard output; a reader that has gone, as ``head`` does, is no error."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the shell
+        return
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is left must not be tried again at the very end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            _fail(f"standard output cannot be written: {error.strerror}")
+
+
+def _reason(error: BaseException) -> str:
+    """Why the program cannot go on, where that is nobody's mistake in the program; empty: it may be one."""
+    text = f"{error}".lower()
+    if isinstance(error, MemoryError) or any(lack in text for lack in WHAT_MEMORY_LACKS):
+        return NO_MEMORY
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}; check the path, its permissions and the free space"
+    return ""
+
+
+def _interrupted(ended: BaseException) -> NoReturn:
+    """End as Ctrl-C does; what was stopped says how to go on, if it can."""
+    with suppress(ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed once more it ends the program at once
+    said, cause = "", ended
+    while cause is not None and not said:
+        said = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
+        cause = cause.__cause__ or cause.__context__
+    _say(said or "interrupted")
+    sys.exit(INTERRUPTED)
+
+
+def _fail(message: str) -> NoReturn:
+    _say(f"error: {message}")
+    sys.exit(2)
+
+
+def _say(message: str) -> None:
+    with suppress(OSError, AttributeError):  # stderr may be closed too
+        sys.stderr.write(f"{' '.join(message.split())}\n")

@@ -1,0 +1,201 @@
+"""Where results go: the terminal, JSON, an HTML page. Files are written before anything is printed about them."""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from nearnext.atomic import whole_file
+from nearnext.errors import ConfigError, DataError
+
+__all__ = [
+    "STDOUT",
+    "JsonFile",
+    "JsonSwitch",
+    "ReportFile",
+    "Results",
+    "console",
+    "json_file",
+    "require_extra",
+    "result_files",
+    "writable",
+    "write_json",
+]
+
+STDOUT = Path("-")
+"""The file name that stands for standard output."""
+
+PIPED_WIDTH = 160
+"""Columns of the output where it goes to a file or another program."""
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "ann": ("faiss",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "replay": ("aiohttp",),
+    "report": ("jinja2", "matplotlib"),
+    "serve": ("httptools", "msgspec", "prometheus_client", "uvicorn", "uvloop"),
+    "tune": ("optuna",),
+}
+"""The modules of an extra that its commands cannot do without."""
+
+
+class _Console(Console):
+    """The terminal; where its reader has gone, as ``head`` does, the work goes on without it."""
+
+    def on_broken_pipe(self) -> None:
+        """Print into nothing from now on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
+
+
+console = _Console(width=None if _is_terminal() or "COLUMNS" in os.environ else PIPED_WIDTH)
+
+
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file; -: to stdout.")]
+ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the result as one HTML page.")]
+
+
+def require_extra(extra: str, purpose: str) -> None:
+    """Make sure, before any work is done, that an extra of the package is installed.
+
+    Raises:
+        ConfigError: one of its modules is missing.
+    """
+    if missing := [module for module in EXTRAS[extra] if not _installed(module)]:
+        raise ConfigError(f"{purpose} needs {', '.join(missing)}; install with: pip install 'nearnext[{extra}]'")
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # something stands in its place
+        return sys.modules.get(module) is not None
+
+
+def writable(*paths: Path | None) -> None:
+    """Make sure, before any work is done, that results can be written to these files.
+
+    Raises:
+        ConfigError: a folder cannot be made or written, or the file is a folder.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error
+        if path.is_dir() or not os.access(path.parent, os.W_OK):
+            raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another place")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files that a command writes its result to, checked before the work begins.
+
+    Attributes:
+        json: file for the result as JSON; ``-``: standard output, where tables then go to stderr.
+        report: file for the HTML page.
+
+    Raises:
+        ConfigError: a file cannot be written, or the extra that pages need is missing.
+    """
+
+    json: Path | None = None
+    report: Path | None = None
+
+    def __post_init__(self) -> None:
+        console.stderr = self.json == STDOUT
+        if self.report is not None:
+            require_extra("report", "--report")
+        writable(self.json if self.json != STDOUT else None, self.report)
+
+    @property
+    def printed(self) -> bool:
+        """Whether the result is all that standard output gets."""
+        return self.json == STDOUT
+
+    def write(self, result: Any, page: Callable[[], str] | None = None) -> None:
+        """Write the files: first of all, so that nothing that the terminal does can lose them."""
+        if self.json is not None:
+            write_json(self.json, result)
+        if self.report is not None and page is not None:
+            from nearnext.report.html import write_report
+
+            write_report(self.report, page())
+
+    def announce(self) -> None:
+        """Print where the result is."""
+        if self.json is not None and not self.printed:
+            console.print(f"result: {self.json}", markup=False, soft_wrap=True)
+        if self.report is not None:
+            console.print(f"report: {self.report}", markup=False, soft_wrap=True)
+
+
+class JsonSwitch(TyperCommand):
+    """A command whose ``--json`` once was a switch: alone it still stands for ``--json -``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, with the file that a lone ``--json`` leaves out."""
+        completed: list[str] = []
+        for word, following in zip(args, [*args[1:], "--"], strict=True):
+            completed.append(word)
+            if word == "--json" and following != "-" and following.startswith("-"):
+                sys.stderr.write("--json without a file is deprecated: write --json - for standard output\n")
+                completed.append("-")
+        return super().parse_args(ctx, completed)
+
+
+def result_files(json: JsonFile = None, report: ReportFile = None) -> Results:
+    """Options of commands whose result can be a page too."""
+    return Results(json, report)
+
+
+def json_file(json: JsonFile = None) -> Results:
+    """Option of commands whose result is JSON alone."""
+    return Results(json)
+
+
+def write_json(path: Path, result: Any) -> None:
+    """Write a result in one step; what is no number is written as null, and standard output gets UTF-8 too.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    text = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    content = text.encode("utf-8", "replace")  # a file name may hold what is not Unicode
+    if path != STDOUT:
+        with whole_file(path) as unfinished:
+            unfinished.write_bytes(content)
+        return
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        console.on_broken_pipe()
+    except (AttributeError, OSError) as error:
+        raise DataError(f"--json -: standard output cannot be written ({error}); name a file") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(entry) for key, entry in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in cast("Sequence[Any]", value)]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if isinstance(value, str | int | bool | None) else str(value)
