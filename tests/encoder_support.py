@@ -11,6 +11,7 @@ from nearnext.model.encoders import (
     Attention,
     Caser,
     EncoderConfig,
+    MaxPool,
     SessionEncoder,
     TagSpace,
     TextCNN,
@@ -20,6 +21,9 @@ from nearnext.model.encoders import (
 DIM = 6
 VARIANTS: dict[str, EncoderConfig] = {
     **{name: config(dim=DIM) for name, config in ENCODERS.items()},
+    "maxpool dense": MaxPool(DIM, dense_layers=2, last_tanh=True),
+    "maxpool with zeros": MaxPool(DIM, zeros_up_to=4),
+    "weightedpool dense": WeightedPool(DIM, dense_layers=1),
     "weightedpool linear": WeightedPool(DIM, "linear"),
     "weightedpool log": WeightedPool(DIM, "log"),
     "weightedpool quadratic": WeightedPool(DIM, "quadratic"),
@@ -29,6 +33,7 @@ VARIANTS: dict[str, EncoderConfig] = {
     "caser even": Caser(DIM, length=6, heights=(2, 4, 6)),
     "gru deep": GRU(DIM, hidden=5, layers=2, dense_layers=2),
     "lstm deep": LSTM(DIM, hidden=5, layers=2, dense_layers=2),
+    "gru in a cube": GRU(DIM, hidden=5, last_tanh=True),
     "rnn bare": RNN(DIM, hidden=DIM, dense_layers=0),
     "attention inside": Attention(DIM, positions=3, correction=False),
 }

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from encoder_support import DIM, alone, batch, built, sessions
 from nearnext.model.encoders import (
@@ -27,6 +27,25 @@ def test_pools_by_hand() -> None:
     assert MaxPool(2).build(2)(clicks, mask).tolist() == [[4.0, -5.0]]
     assert AvgPool(2).build(2)(clicks, mask).tolist() == [[1.0, -6.0]]
     assert LastItem(2).build(2)(clicks, mask).tolist() == [[-2.0, -6.0]]
+
+
+@pytest.mark.parametrize("pooling", [MaxPool, AvgPool, WeightedPool, LastItem])
+def test_dense_layers_follow_the_pooled_clicks_of_another_dimension(
+    pooling: type[MaxPool | AvgPool | WeightedPool | LastItem],
+) -> None:
+    torch.manual_seed(3)
+    (session,) = sessions([4])
+    encoder = pooling(3, dense_layers=2, last_tanh=True).build(DIM)
+    first, second = (layer for layer in encoder.modules() if isinstance(layer, nn.Linear))
+    hidden = torch.tanh(alone(pooling(DIM).build(DIM), session) @ first.weight.mT + first.bias)
+    torch.testing.assert_close(alone(encoder, session), torch.tanh(hidden @ second.weight.mT + second.bias))
+
+
+@pytest.mark.parametrize("n_clicks", [1, 3, 4])
+def test_zeros_take_part_in_the_maximum_of_a_session_shorter_than_they_fill(n_clicks: int) -> None:
+    (session,) = sessions([n_clicks])
+    padded = torch.cat([session, torch.zeros(max(4 - n_clicks, 0), DIM)])
+    torch.testing.assert_close(alone(MaxPool(DIM, zeros_up_to=4).build(DIM), session), padded.amax(dim=0))
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from nearnext.model.encoders import (
     encoder_named,
 )
 
-ORDERLESS = {"maxpool", "avgpool"}
+ORDERLESS = {"maxpool", "maxpool dense", "maxpool with zeros", "avgpool"}
 every_encoder = pytest.mark.parametrize("variant", VARIANTS)
 
 
@@ -179,6 +179,10 @@ def test_every_name_gives_the_paper_dimension_by_default() -> None:
         ("attention", {"positions": 0}, "positions must be a whole number of at least 1, found 0"),
         ("attention", {"dropout": 1.5}, "dropout must be a number of at least 0 and below 1, found 1.5"),
         ("attention", {"correction": "no"}, "correction must be true or false, found 'no'"),
+        ("maxpool", {"dense_layers": -1}, "dense_layers must be a whole number of at least 0, found -1"),
+        ("maxpool", {"zeros_up_to": 1.5}, "zeros_up_to must be a whole number of at least 0, found 1.5"),
+        ("avgpool", {"last_tanh": True}, "last_tanh follows the last dense layer, found none; set dense_layers to 1"),
+        ("tagspace", {"last_tanh": 1}, "last_tanh must be true or false, found 1"),
         ("caser", {"length": 2, "heights": (1, 3)}, r"caser: heights \(1, 3\) must not exceed the length of 2 clicks"),
     ],
 )

@@ -19,11 +19,39 @@ def test_hidden_units_are_linear_tanh_linear() -> None:
     torch.testing.assert_close(encoder(embeddings), hidden @ weights["4.weight"].mT + weights["4.bias"])
 
 
+def test_a_last_tanh_follows_the_last_layer() -> None:
+    torch.manual_seed(2)
+    plain = ItemTower(dim=4, hidden=3).build()
+    torch.manual_seed(2)
+    encoder, embeddings = ItemTower(dim=4, hidden=3, last_tanh=True).build(), torch.randn(2, 5, 4)
+    torch.testing.assert_close(encoder(embeddings), torch.tanh(plain(embeddings)))
+
+
+def test_frozen_layers_are_kept_and_saved_but_are_no_parameters() -> None:
+    torch.manual_seed(2)
+    trained = ItemTower(dim=4, hidden=3).build()
+    torch.manual_seed(2)
+    frozen, embeddings = ItemTower(dim=4, hidden=3, frozen=True).build(), torch.randn(2, 4, requires_grad=True)
+
+    found = frozen(embeddings)
+    found.sum().backward()
+
+    torch.testing.assert_close(found, trained(embeddings))
+    assert embeddings.grad is not None
+    assert embeddings.grad.any()
+    assert list(frozen.parameters()) == []
+    assert frozen.state_dict().keys() == trained.state_dict().keys()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"hidden": -1}, "hidden must be a whole number of at least 0, found -1"),
+        ({"max_norm": 0.0}, "max_norm must be above 0 and finite, found 0.0"),
+        ({"last_tanh": True}, "last_tanh needs layers in the item encoder, found none; set hidden to 1 or more"),
+        ({"frozen": True}, "frozen needs layers in the item encoder, found none"),
+        ({"hidden": 2, "frozen": "yes"}, "frozen must be true or false, found 'yes'"),
         ({"initial_std": 0.0}, "initial_std must be above 0 and finite, found 0.0"),
         ({"initial_std": float("nan")}, "initial_std must be above 0 and finite, found nan"),
     ],

@@ -197,3 +197,24 @@ def test_clicks_that_are_no_item_indices_are_refused(clicks: Tensor, message: st
 def test_candidates_of_another_vocabulary_are_refused() -> None:
     with pytest.raises(DataError, match=r"expected item indices in 0\.\.9, found 10\.\.10"):
         network().encode_items(torch.tensor([10]))
+
+
+@either_embedding
+def test_both_towers_read_embeddings_of_at_most_the_longest_norm(common: bool) -> None:
+    torch.manual_seed(5)
+    tower = ItemTower(DIM, initial_std=1.0, max_norm=1.5)
+    towers = SessionItemNetwork(N_ITEMS, tower, MaxPool(DIM), common_embedding=common, distance="euclidean")
+    with torch.no_grad():
+        for table in (towers.item_embedding, towers.click_embedding):
+            if table is not None:
+                table.weight[1] *= 0.1 / table.weight[1].norm()
+                table.weight[2] *= 9.0 / table.weight[2].norm()
+
+    items, sessions = towers.encode_items(), towers.encode_sessions(torch.tensor([[1], [2]]))
+
+    rows = towers.item_embedding.weight.detach()[1:]
+    expected = torch.stack([row * min(1.0, 1.5 / float(row.norm())) for row in rows])
+    torch.testing.assert_close(items, expected)
+    torch.testing.assert_close(sessions.norm(dim=1), torch.tensor([0.1, 1.5]))
+    (items.sum() + towers.encode_sessions(torch.tensor([[1, 0, 2]])).sum()).backward()
+    assert all(weight.grad is not None and weight.grad.isfinite().all() for weight in towers.parameters())

@@ -92,12 +92,23 @@ def test_one_step_changes_every_trainable_parameter(encoder: str, loss: str):
         assert not changed[table][0].any(), "padding is not trained"
 
 
+def test_a_step_leaves_a_frozen_item_encoder_as_it_is_and_changes_all_else():
+    network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5, frozen=True), encoder_named("maxpool", dim=DIM))
+    before = weights_of(network)
+    changed = one_step(network, "ncas")
+    assert changed.keys() == {"item_embedding.weight"}
+    assert changed["item_embedding.weight"][1:].any(dim=1).all()
+    after = weights_of(network)
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"item_embedding.weight"}
+
+
 @pytest.mark.parametrize(
     "sampler",
     [
         EveryPrefix(n_positives=8),
         EveryPrefix(negatives=Uniform(n_negatives=2), unit="session"),
         PositiveNegative(negatives=InBatch(extra=8)),
+        PositiveNegative(fill="own", overlaps=False, negatives=Uniform(share="batch")),
         SlidingWindow(window=2),
     ],
 )

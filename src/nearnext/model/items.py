@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least
+from nearnext.model.feedforward import feed_forward, freeze
+from nearnext.options import require_at_least, require_switch
 
 __all__ = ["ItemTower"]
 
@@ -20,13 +20,20 @@ __all__ = ["ItemTower"]
 class ItemTower:
     """Item encoder ω: the item's embedding, through linear, tanh, linear layers where ``hidden`` is positive.
 
+    The authors' program ends in another tanh, never trains these layers, so that they are a fixed random map, and keeps
+    embeddings within a ball: ``last_tanh``, ``frozen`` and ``max_norm``.
+
     Attributes:
         dim: dimension D of the embedding and of the metric space.
         hidden: units of the hidden layer; 0 leaves the embedding as it is.
         initial_std: standard deviation of the embeddings before training, above 0; None lets the network choose.
+        last_tanh: whether a tanh follows the last layer.
+        frozen: whether the layers keep the weights that they begin with.
+        max_norm: embeddings longer than this are scaled down to it where they are read, by sessions too; None: never.
 
     Raises:
-        ConfigError: ``dim`` is below 1, ``hidden`` below 0, or ``initial_std`` not above 0.
+        ConfigError: ``dim`` is below 1, ``hidden`` below 0, ``initial_std`` or ``max_norm`` not above 0, or layers are
+            described where ``hidden`` is 0.
 
     >>> ItemTower(dim=8).build()
     Sequential()
@@ -35,13 +42,24 @@ class ItemTower:
     dim: int = 400
     hidden: int = 0
     initial_std: float | None = None
+    last_tanh: bool = False
+    frozen: bool = False
+    max_norm: float | None = None
 
     def __post_init__(self) -> None:
         require_at_least(1, dim=self.dim)
         require_at_least(0, hidden=self.hidden)
-        if self.initial_std is not None and not 0.0 < self.initial_std < math.inf:
-            raise ConfigError(f"initial_std must be above 0 and finite, found {self.initial_std}")
+        for name, value in (("initial_std", self.initial_std), ("max_norm", self.max_norm)):
+            if value is not None and not 0.0 < value < math.inf:
+                raise ConfigError(f"{name} must be above 0 and finite, found {value}")
+        for name, switch in (("last_tanh", self.last_tanh), ("frozen", self.frozen)):
+            require_switch(name, switch)
+            if switch and self.hidden == 0:
+                raise ConfigError(f"{name} needs layers in the item encoder, found none; set hidden to 1 or more")
 
     def build(self) -> nn.Module:
         """The layers after the embedding: [..., D] → [..., D], without normalisation."""
-        return feed_forward(self.dim, [self.hidden, self.dim] if self.hidden else [])
+        layers = feed_forward(self.dim, [self.hidden, self.dim] if self.hidden else [], last_tanh=self.last_tanh)
+        if self.frozen:
+            freeze(layers)
+        return layers

@@ -69,6 +69,7 @@ class SessionItemNetwork(nn.Module):
         self.n_items = n_items
         self.distance: DistanceName = distance
         self.max_length = max_length
+        self.max_norm = item.max_norm
         self.session_encoder = encoder.build(item.dim)
         self.item_encoder = item.build()
         weighted = any(True for _ in self.session_encoder.parameters())
@@ -114,7 +115,7 @@ class SessionItemNetwork(nn.Module):
                 is not checked.
         """
         table = self.item_embedding if self.click_embedding is None else self.click_embedding
-        return self._placed(self.session_encoder(table(clicks), clicks > 0))
+        return self._placed(self.session_encoder(self._limited(table(clicks)), clicks > 0))
 
     def compute_by(self, encode: EncodeClicks) -> None:
         """Let other code give the session embeddings of lists from now on: the same up to rounding."""
@@ -124,7 +125,8 @@ class SessionItemNetwork(nn.Module):
         """What `encode_clicks` gives, as the weights are now, for arrays, where there is code for that."""
         if self._instead is not None:
             return self._instead
-        encode = self.session_encoder.compiled() if self.item_embedding.weight.device.type == "cpu" else None
+        supported = self.item_embedding.weight.device.type == "cpu" and self.max_norm is None
+        encode = self.session_encoder.compiled() if supported else None
         if encode is None:
             return None
         shared = self.item_embedding if self.click_embedding is None else self.click_embedding
@@ -148,9 +150,16 @@ class SessionItemNetwork(nn.Module):
             DataError: not whole numbers, or (checked on the CPU) outside 0..I.
         """
         if indices is None:
-            return self._placed(self.item_encoder(self.item_embedding.weight[1:]))
+            return self._placed(self.item_encoder(self._limited(self.item_embedding.weight[1:])))
         self._require_indices(indices)
-        return self._placed(self.item_encoder(self.item_embedding(indices)))
+        return self._placed(self.item_encoder(self._limited(self.item_embedding(indices))))
+
+    def _limited(self, rows: Tensor) -> Tensor:
+        """Embeddings as both towers read them, at most ``max_norm`` long: [..., D] → [..., D]."""
+        if self.max_norm is None:
+            return rows
+        squared = rows.square().sum(dim=-1, keepdim=True)
+        return rows * (self.max_norm * squared.clamp_min(self.max_norm**2).rsqrt())
 
     def _placed(self, embeddings: Tensor) -> Tensor:
         return l2_normalised(embeddings) if self.distance == "cosine" else embeddings

@@ -62,7 +62,7 @@ def encoder_named(name: str, **options: Any) -> AnyEncoder:
         ConfigError: the name or an option is unknown (the known ones are listed), or an option is out of range.
 
     >>> encoder_named("textcnn", dim=64, filter_sizes=[1, 3])
-    TextCNN(dim=64, filter_sizes=(1, 3), filters=100, dropout=0.0)
+    TextCNN(dim=64, filter_sizes=(1, 3), filters=100, dropout=0.0, last_tanh=False)
     >>> encoder_named("transformer")
     Traceback (most recent call last):
     nearnext.errors.ConfigError: unknown session encoder 'transformer'; known: maxpool, avgpool, weightedpool, ...

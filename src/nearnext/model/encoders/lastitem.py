@@ -1,6 +1,6 @@
 """LastItem: the embedding of the last click, all that a first-order Markov chain sees.
 
-[B, T, D] → [B, D].
+[B, T, D_in] → [B, D].
 """
 
 from dataclasses import dataclass
@@ -9,43 +9,41 @@ from torch import Tensor
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import last_clicks
-from nearnext.options import require_at_least, require_same_dim
+from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
 
 __all__ = ["LastItem", "LastItemEncoder"]
 
 
 @dataclass(frozen=True)
-class LastItem:
+class LastItem(Pooling):
     """Session encoder φ: the last click.
 
     Attributes:
-        dim: dimension D of clicks and session.
+        dim: dimension D of the session, and of the clicks where there is no dense layer.
+        dense_layers: fully connected layers of ``dim`` units after the pooling, tanh between them; 0: none.
+        last_tanh: whether a tanh follows the last dense layer.
 
     Raises:
-        ConfigError: ``dim`` is below 1, or ``build`` is given clicks of another dimension.
+        ConfigError: an option out of range, or ``build`` without dense layers is given clicks of another dimension.
 
     >>> LastItem(dim=8).build(input_dim=8)
-    LastItemEncoder()
+    LastItemEncoder(
+      (dense): Sequential()
+    )
     """
 
-    dim: int = 400
-
-    def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim)
-
     def build(self, input_dim: int) -> SessionEncoder:
-        """The encoder; ``input_dim`` must be ``dim``."""
-        require_same_dim("lastitem", self.dim, input_dim)
-        return LastItemEncoder()
+        """The encoder; without dense layers ``input_dim`` must be ``dim``."""
+        return LastItemEncoder(self.layers("lastitem", input_dim))
 
 
-class LastItemEncoder(SessionEncoder):
-    """The last real click, zeros for an empty session: [B, T, D] → [B, D].
+class LastItemEncoder(PoolingEncoder):
+    """The last real click, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
 
     >>> import torch
     >>> LastItemEncoder()(torch.tensor([[[1.0], [2.0], [6.0]]]), torch.tensor([[True, True, False]]))
     tensor([[2.]])
     """
 
-    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         return last_clicks(clicks, mask, length=1)[0].squeeze(1)

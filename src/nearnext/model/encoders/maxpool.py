@@ -1,52 +1,69 @@
 """MaxPool: the maximum of the clicks in each dimension.
 
-Paper: §4.4, Pooling. [B, T, D] → [B, D]; the order of the clicks is lost.
+Paper: §4.4, Pooling. [B, T, D_in] → [B, D]; the order of the clicks is lost.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import max_over_time
-from nearnext.options import require_at_least, require_same_dim
+from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
+from nearnext.options import require_at_least
 
 __all__ = ["MaxPool", "MaxPoolEncoder"]
 
 
 @dataclass(frozen=True)
-class MaxPool:
-    """Session encoder φ: the maximum of the clicks in each dimension.
+class MaxPool(Pooling):
+    """Session encoder φ: the maximum of the clicks in each dimension, through dense layers where asked for.
 
     Attributes:
-        dim: dimension D of clicks and session.
+        dim: dimension D of the session, and of the clicks where there is no dense layer.
+        dense_layers: fully connected layers of ``dim`` units after the pooling, tanh between them; 0: none.
+        last_tanh: whether a tanh follows the last dense layer.
+        zeros_up_to: a session of fewer clicks takes the maximum over its clicks and zero, as if it were padded with
+            zeros to this length; 0: never. The authors' program pads to 15 clicks.
 
     Raises:
-        ConfigError: ``dim`` is below 1, or ``build`` is given clicks of another dimension.
+        ConfigError: an option out of range, or ``build`` without dense layers is given clicks of another dimension.
 
     >>> MaxPool(dim=8).build(input_dim=8)
-    MaxPoolEncoder()
+    MaxPoolEncoder(
+      (dense): Sequential()
+    )
     """
 
-    dim: int = 400
+    zeros_up_to: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim)
+        super().__post_init__()
+        require_at_least(0, zeros_up_to=self.zeros_up_to)
 
     def build(self, input_dim: int) -> SessionEncoder:
-        """The encoder; ``input_dim`` must be ``dim``."""
-        require_same_dim("maxpool", self.dim, input_dim)
-        return MaxPoolEncoder()
+        """The encoder; without dense layers ``input_dim`` must be ``dim``."""
+        return MaxPoolEncoder(self.layers("maxpool", input_dim), self.zeros_up_to)
 
 
-class MaxPoolEncoder(SessionEncoder):
-    """Maximum over the real clicks, zeros for an empty session: [B, T, D] → [B, D].
+class MaxPoolEncoder(PoolingEncoder):
+    """Maximum over the real clicks, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
 
     >>> import torch
     >>> clicks = torch.tensor([[[1.0, -4.0], [2.0, -5.0]]])
     >>> MaxPoolEncoder()(clicks, torch.tensor([[True, True]]))
     tensor([[ 2., -4.]])
+    >>> MaxPoolEncoder(zeros_up_to=3)(clicks, torch.tensor([[True, True]]))
+    tensor([[2., 0.]])
     """
 
-    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
-        return max_over_time(clicks, mask)
+    def __init__(self, dense: nn.Sequential | None = None, zeros_up_to: int = 0) -> None:
+        super().__init__(dense)
+        self.zeros_up_to = zeros_up_to
+
+    def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+        highest = max_over_time(clicks, mask)
+        if self.zeros_up_to == 0:
+            return highest
+        short = mask.sum(dim=1, keepdim=True) < self.zeros_up_to
+        return highest.where(~short, highest.clamp_min(0.0))

@@ -16,7 +16,7 @@ from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.encoders.onnx_recurrent import last_state
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout
+from nearnext.options import require_at_least, require_dropout, require_switch
 
 __all__ = ["GRU", "LSTM", "RNN", "RecurrentEncoder"]
 
@@ -30,6 +30,7 @@ class _Recurrent:
     layers: int = 1
     dense_layers: int = 1
     dropout: float = 0.0
+    last_tanh: bool = False
 
     cell: ClassVar[type[nn.RNN | nn.GRU | nn.LSTM]]
 
@@ -37,6 +38,7 @@ class _Recurrent:
         require_at_least(1, dim=self.dim, hidden=self.hidden, layers=self.layers)
         require_at_least(0, dense_layers=self.dense_layers)
         require_dropout(self.dropout)
+        require_switch("last_tanh", self.last_tanh)
         if self.dense_layers == 0 and self.hidden != self.dim:
             raise ConfigError(
                 f"{type(self).__name__.lower()}: without dense layers hidden ({self.hidden}) must be dim ({self.dim}); "
@@ -54,7 +56,7 @@ class RNN(_Recurrent):
     Options and errors are those of `GRU`.
 
     >>> RNN(dim=8, hidden=16)
-    RNN(dim=8, hidden=16, layers=1, dense_layers=1, dropout=0.0)
+    RNN(dim=8, hidden=16, layers=1, dense_layers=1, dropout=0.0, last_tanh=False)
     """
 
     cell = nn.RNN
@@ -70,6 +72,7 @@ class GRU(_Recurrent):
         dense_layers: fully connected layers of ``dim`` units after the last state, tanh between them; with 0 the
             embedding is the last state.
         dropout: share dropped in training between recurrent layers and before each dense layer, in [0, 1).
+        last_tanh: whether a tanh follows the last dense layer.
 
     Raises:
         ConfigError: a number is below its least value (0 dense layers, otherwise 1), dropout is out of range, or
@@ -110,7 +113,9 @@ class RecurrentEncoder(SessionEncoder):
         self.recurrent = config.cell(
             input_dim, config.hidden, num_layers=config.layers, batch_first=True, dropout=between_layers
         )
-        self.dense = feed_forward(config.hidden, [config.dim] * config.dense_layers, config.dropout)
+        self.dense = feed_forward(
+            config.hidden, [config.dim] * config.dense_layers, config.dropout, last_tanh=config.last_tanh
+        )
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         if not torch.compiler.is_exporting() and not len(clicks):

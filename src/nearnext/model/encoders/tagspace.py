@@ -12,7 +12,7 @@ from torch import Tensor
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout
+from nearnext.options import require_at_least, require_dropout, require_switch
 
 __all__ = ["TagSpace", "TagSpaceEncoder"]
 
@@ -28,6 +28,7 @@ class TagSpace:
         filter_size: clicks that a filter spans (K of the reference).
         filters: filters, or features of the session (H of the reference).
         dropout: share of the features dropped in training, in [0, 1).
+        last_tanh: whether a tanh follows the dense layer.
 
     Raises:
         ConfigError: a number is below 1, or dropout is out of range.
@@ -40,10 +41,12 @@ class TagSpace:
     filter_size: int = 5
     filters: int = 1000
     dropout: float = 0.0
+    last_tanh: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(1, dim=self.dim, filter_size=self.filter_size, filters=self.filters)
         require_dropout(self.dropout)
+        require_switch("last_tanh", self.last_tanh)
 
     def build(self, input_dim: int) -> SessionEncoder:
         """The encoder, its weights drawn from torch's global generator."""
@@ -61,7 +64,7 @@ class TagSpaceEncoder(SessionEncoder):
     def __init__(self, config: TagSpace, input_dim: int) -> None:
         super().__init__()
         self.convolution = CentredConvolution(input_dim, config.filters, config.filter_size)
-        self.dense = feed_forward(config.filters, [config.dim], config.dropout)
+        self.dense = feed_forward(config.filters, [config.dim], config.dropout, last_tanh=config.last_tanh)
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         features = torch.tanh(self.convolution(zero_padding(clicks, mask)))  # [B, T, F]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout, whole_numbers
+from nearnext.options import require_at_least, require_dropout, require_switch, whole_numbers
 
 __all__ = ["TextCNN", "TextCNNEncoder"]
 
@@ -29,6 +29,7 @@ class TextCNN:
         filter_sizes: clicks that a filter spans.
         filters: filters of each size.
         dropout: share of the filter responses dropped in training, in [0, 1).
+        last_tanh: whether a tanh follows the dense layer.
 
     Raises:
         ConfigError: a number is below 1, there is no filter size, or dropout is out of range.
@@ -41,10 +42,12 @@ class TextCNN:
     filter_sizes: tuple[int, ...] = (1, 3, 5)
     filters: int = 100
     dropout: float = 0.0
+    last_tanh: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(1, dim=self.dim, filters=self.filters)
         require_dropout(self.dropout)
+        require_switch("last_tanh", self.last_tanh)
         object.__setattr__(self, "filter_sizes", whole_numbers("filter_sizes", self.filter_sizes))
 
     def build(self, input_dim: int) -> SessionEncoder:
@@ -65,7 +68,9 @@ class TextCNNEncoder(SessionEncoder):
         self.convolutions = nn.ModuleList(
             CentredConvolution(input_dim, config.filters, size) for size in config.filter_sizes
         )
-        self.dense = feed_forward(config.filters * len(config.filter_sizes), [config.dim], config.dropout)
+        self.dense = feed_forward(
+            config.filters * len(config.filter_sizes), [config.dim], config.dropout, last_tanh=config.last_tanh
+        )
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         clicks = zero_padding(clicks, mask)

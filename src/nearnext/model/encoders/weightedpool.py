@@ -1,17 +1,18 @@
 """WeightedPool: the mean of the clicks, recent ones weighing more.
 
-Paper: §4.4, Pooling, with the recency weights that §5.4 credits VSKNN's results to. [B, T, D] → [B, D].
+Paper: §4.4, Pooling, with the recency weights that §5.4 credits VSKNN's results to. [B, T, D_in] → [B, D].
 """
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
-from nearnext.options import require_at_least, require_known, require_same_dim
+from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
+from nearnext.options import require_known
 
 __all__ = ["DecayName", "WeightedPool", "WeightedPoolEncoder"]
 
@@ -20,7 +21,7 @@ DecayName = Literal["linear", "div", "log", "quadratic"]
 
 
 @dataclass(frozen=True)
-class WeightedPool:
+class WeightedPool(Pooling):
     """Session encoder φ: the mean of the clicks weighted by recency.
 
     With a = 0, 1, ... the age of a click counted from the last one, and n the clicks of the session, a click weighs,
@@ -32,42 +33,44 @@ class WeightedPool:
     - ``quadratic``: 1 / (1 + a)²
 
     Attributes:
-        dim: dimension D of clicks and session.
+        dim: dimension D of the session, and of the clicks where there is no dense layer.
+        dense_layers: fully connected layers of ``dim`` units after the pooling, tanh between them; 0: none.
+        last_tanh: whether a tanh follows the last dense layer.
         decay: name of the decay.
 
     Raises:
-        ConfigError: ``dim`` is below 1, the decay is unknown, or ``build`` is given clicks of another dimension.
+        ConfigError: an option out of range, or ``build`` without dense layers is given clicks of another dimension.
 
     >>> WeightedPool(dim=8, decay="log").build(input_dim=8)
-    WeightedPoolEncoder()
+    WeightedPoolEncoder(
+      (dense): Sequential()
+    )
     """
 
-    dim: int = 400
     decay: DecayName = "div"
 
     def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim)
+        super().__post_init__()
         require_known("decay", self.decay, get_args(DecayName))
 
     def build(self, input_dim: int) -> SessionEncoder:
-        """The encoder; ``input_dim`` must be ``dim``."""
-        require_same_dim("weightedpool", self.dim, input_dim)
-        return WeightedPoolEncoder(self.decay)
+        """The encoder; without dense layers ``input_dim`` must be ``dim``."""
+        return WeightedPoolEncoder(self.decay, self.layers("weightedpool", input_dim))
 
 
-class WeightedPoolEncoder(SessionEncoder):
-    """Weighted mean over the real clicks, zeros for an empty session: [B, T, D] → [B, D].
+class WeightedPoolEncoder(PoolingEncoder):
+    """Weighted mean over the real clicks, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
 
     >>> clicks = torch.tensor([[[4.0], [1.0]]])
     >>> WeightedPoolEncoder("linear")(clicks, torch.tensor([[True, True]]))  # (1/2 · 4 + 1 · 1) / (3/2)
     tensor([[2.]])
     """
 
-    def __init__(self, decay: DecayName) -> None:
-        super().__init__()
+    def __init__(self, decay: DecayName, dense: nn.Sequential | None = None) -> None:
+        super().__init__(dense)
         self.decay: DecayName = decay
 
-    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         weights = zero_padding(self._weights(mask, clicks.dtype).unsqueeze(-1), mask)  # [B, T, 1]
         total = weights.sum(dim=1)
         return (weights * zero_padding(clicks, mask)).sum(dim=1) / total.where(total > 0, 1.0)

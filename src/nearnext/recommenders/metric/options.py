@@ -20,7 +20,10 @@ __all__ = ["metric_option_names", "name_of_parts", "options_of_parts", "parts_fr
 
 SETTINGS: Mapping[str, Any] = {
     "item_hidden": int,
+    "item_tanh": bool,
+    "item_frozen": bool,
     "initial_std": float | None,
+    "max_norm": float | None,
     "common_embedding": bool,
     "distance": DistanceName,
     "max_length": int,

@@ -47,7 +47,10 @@ class MetricRecommender(EmbeddedRecommender):
         sampler: what becomes a training example.
         training: optimiser, schedule, validation, device.
         item_hidden: units of the hidden layer of the item encoder ω, 0: none.
+        item_tanh: whether a tanh follows the last layer of the item encoder.
+        item_frozen: whether its layers keep the weights that they begin with.
         initial_std: of the embeddings before training, see `SessionItemNetwork`.
+        max_norm: longest embedding that both encoders read, see `ItemTower`; None: any.
         common_embedding: φ and ω read one embedding table.
         distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
         max_length: the last clicks of a session that are seen.
@@ -74,7 +77,10 @@ class MetricRecommender(EmbeddedRecommender):
     sampler: Sampler = field(default_factory=PositiveNegative)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     item_hidden: int = 0
+    item_tanh: bool = False
+    item_frozen: bool = False
     initial_std: float | None = None
+    max_norm: float | None = None
     common_embedding: bool = True
     distance: DistanceName = "cosine"
     max_length: int = 15
@@ -125,7 +131,14 @@ class MetricRecommender(EmbeddedRecommender):
         return options_of_parts(**super().params())
 
     def _tower(self) -> ItemTower:
-        return ItemTower(dim=self.encoder.dim, hidden=self.item_hidden, initial_std=self.initial_std)
+        return ItemTower(
+            dim=self.encoder.dim,
+            hidden=self.item_hidden,
+            initial_std=self.initial_std,
+            last_tanh=self.item_tanh,
+            frozen=self.item_frozen,
+            max_norm=self.max_norm,
+        )
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         return SessionItemNetwork(
