@@ -109,3 +109,47 @@ def test_smoothed_negative_below_its_share_is_drawn_nearer() -> None:
 def test_option_out_of_range_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         NCAS(**options)
+
+
+@pytest.mark.parametrize("direction", ["paper", "cross_entropy"])
+def test_softmax_labels_are_the_softmax_of_the_block_of_positives(direction: Direction) -> None:
+    torch.manual_seed(4)
+    positive, negative = torch.rand(3, 2), torch.rand(3, 5)
+    log_p = torch.cat([-positive, -negative], dim=1).log_softmax(dim=1)
+    log_labels = torch.cat([torch.ones(3, 2), torch.zeros(3, 5)], dim=1).log_softmax(dim=1)
+    wanted, given = (log_p, log_labels) if direction == "paper" else (log_labels, log_p)
+    expected = torch.nn.functional.kl_div(given, wanted, reduction="batchmean", log_target=True)
+    loss = NCAS(labels="softmax", direction=direction)
+    torch.testing.assert_close(loss(LossInput(positive, negative)), expected)
+
+
+@pytest.mark.parametrize("direction", ["paper", "cross_entropy"])
+def test_softmax_labels_leave_out_what_is_masked(direction: Direction) -> None:
+    loss = NCAS(smoothing=0.0, labels="softmax", direction=direction)
+    short = LossInput(positive=torch.tensor([[0.3]]), negative=torch.tensor([[0.9, 0.4]]))
+    padded = LossInput(
+        positive=torch.tensor([[0.3, torch.nan]], requires_grad=True),
+        negative=torch.tensor([[0.9, 0.4, 7.0]]),
+        positive_mask=torch.tensor([[True, False]]),
+        negative_mask=torch.tensor([[True, True, False]]),
+    )
+    found = loss(padded)
+    found.backward()
+    torch.testing.assert_close(found, loss(short))
+    assert padded.positive.grad is not None
+    assert padded.positive.grad.isfinite().all()
+
+
+def test_softmax_labels_over_a_whole_batch_leave_the_positives_four_percent_as_a_smoothing_of_974_does() -> None:
+    batch = LossInput(positive=torch.rand(1, 8), negative=torch.rand(1, 504))
+    kept = 8 * exp(1) / (8 * exp(1) + 504)
+    smoothing = 1 - (kept - 8 / 512) / (1 - 8 / 512)
+    assert (kept, smoothing) == (pytest.approx(0.0414, abs=5e-5), pytest.approx(0.974, abs=5e-4))
+    smoothed = NCAS(smoothing=smoothing, direction="cross_entropy")
+    soft = NCAS(labels="softmax", direction="cross_entropy")
+    torch.testing.assert_close(soft(batch), smoothed(batch), rtol=1e-3, atol=1e-6)
+
+
+def test_unknown_labels_are_refused() -> None:
+    with pytest.raises(ConfigError, match="unknown labels 'hard'; known: smoothed, softmax"):
+        NCAS(labels="hard")  # pyright: ignore[reportArgumentType]
