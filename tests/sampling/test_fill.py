@@ -36,6 +36,18 @@ def test_repeat_goes_through_the_following_clicks_again():
     assert positives("repeat", next_click=2, width=5) == [3, 4, 3, 4, 3]
 
 
+def test_first_goes_back_to_the_next_click():
+    assert positives("first", next_click=2, width=5) == [3, 4, 3, 3, 3]
+    assert positives("first", next_click=2, width=1) == [3]
+
+
+def test_own_goes_back_through_the_prefix_and_then_to_the_next_click():
+    assert positives("own", next_click=2, width=3) == [3, 4, 2]
+    assert positives("own", next_click=2, width=6) == [3, 4, 2, 1, 3, 3]
+    assert positives("own", next_click=7, width=3) == [8, 7, 6]
+    assert positives("own", next_click=5, width=3) == [6, 7, 8]
+
+
 def test_knn_adds_distinct_candidates_of_the_session_after_its_own_clicks():
     items = positives("knn", next_click=2, width=4)
     assert items[:2] == [3, 4]
@@ -62,6 +74,12 @@ def test_expected_counts_by_hand():
     )
     # Lists of three: bcd, cdc, ddd.
     assert Positives(LOG, 3, "repeat").expected_counts(chances)[1:5] == pytest.approx([0, 1 / 3, 1, 5 / 3])
+    # bcd, cdc, ddd by the first of them again; bcd, cdb, dcb by the prefix. Of four: bcda, cdba, dcba.
+    assert Positives(LOG, 3, "first").expected_counts(chances)[1:5] == pytest.approx([0, 1 / 3, 1, 5 / 3])
+    assert Positives(LOG, 3, "own").expected_counts(chances)[1:5] == pytest.approx([0, 1, 1, 1])
+    assert Positives(LOG, 4, "own").expected_counts(chances)[1:5] == pytest.approx([1, 1, 1, 1])
+    # Of five: bcdab, cdbac, dcbad.
+    assert Positives(LOG, 5, "own").expected_counts(chances)[1:5] == pytest.approx([1, 4 / 3, 4 / 3, 4 / 3])
     # Missing of three: 0, 1, 2; spread over the candidates e, f, g, which the second session also has as clicks.
     expected = Positives(LOG, 3, "knn", NEIGHBOURS).expected_counts(chances)
     assert expected[1:] == pytest.approx([0, 1 / 3, 2 / 3, 1, 1 / 3, 2 / 3, 1, 1])

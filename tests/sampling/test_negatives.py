@@ -19,11 +19,12 @@ from nearnext.sampling import (
     NeighbourPositives,
     Popularity,
     PositiveNegative,
+    ReversedPopularity,
     Sampler,
     SlidingWindow,
     Uniform,
 )
-from nearnext.sampling.negatives import Exclude, PerExample
+from nearnext.sampling.negatives import Exclude, PerExample, Share
 from nearnext.sampling.proposal import BatchItems, Proposal
 
 # One session to sample from; single clicks make items 1, 2, 3, 4, 5, 6 clicked 32, 16, 8, 4, 2, 2 times.
@@ -35,12 +36,17 @@ def counted_log(*session: str) -> Sessions:
     return Sessions.of([list(session), *singles])
 
 
+def clicks_of(log: Sessions, session: int) -> list[int]:
+    return log.items[log.offsets[session] : log.offsets[session + 1]].tolist()
+
+
 LAWS: dict[str, tuple[type[PerExample], dict[str, Any], list[float]]] = {
     "uniform": (Uniform, {}, [1, 1, 1, 1, 1, 1]),
     "popularity": (Popularity, {"alpha": 1.0}, [32, 16, 8, 4, 2, 2]),
     "popularity-0.5": (Popularity, {"alpha": 0.5}, [32**0.5, 4, 8**0.5, 2, 2**0.5, 2**0.5]),
     "popularity-0": (Popularity, {"alpha": 0}, [1, 1, 1, 1, 1, 1]),
     "inverse": (InversePopularity, {}, [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1 / 2]),
+    "reversed": (ReversedPopularity, {}, [1, 17, 25, 29, 31, 31]),
     "inverse-0.5": (InversePopularity, {"alpha": 0.5}, [32**-0.5, 1 / 4, 8**-0.5, 1 / 2, 2**-0.5, 2**-0.5]),
 }
 every_law = pytest.mark.parametrize(("law", "options", "weights"), LAWS.values(), ids=LAWS.keys())
@@ -185,10 +191,46 @@ class TestInBatch:
         assert not last.log_proposal.any()
 
 
+class TestSharedDraws:
+    log = Sessions.of([["a", "b", "c"], ["c", "d"], ["b", "a"], ["e", "d"]])
+
+    @pytest.mark.parametrize("share", ["negatives", "batch"])
+    def test_every_example_has_the_draws_of_all_and_its_own_future_is_masked(self, share: Share):
+        sampler = PositiveNegative(n_positives=2, negatives=Uniform(n_negatives=3, share=share))
+        alone = next(replace(sampler, negatives=Uniform(n_negatives=3)).epoch(self.log, 0, 7, 4))
+        batch = next(sampler.epoch(self.log, 0, 7, 4))
+        others = alone.positives.ravel().tolist() if share == "batch" else []
+        assert batch.shared
+        assert batch.negatives.tolist() == others + alone.negatives.ravel().tolist()
+        for row, session in enumerate(batch.sessions.tolist()):
+            excluded = {0, *clicks_of(self.log, session)[np.count_nonzero(batch.prefixes[row]) :]}
+            assert batch.negative_mask[row].tolist() == [item not in excluded for item in batch.negatives.tolist()]
+
+    def test_expected_counts_are_those_of_all_draws_and_of_the_positives_of_others(self):
+        # Each of 4 sessions has half a batch of 2 to share: one of the 3 others.
+        negatives = Popularity(alpha=1.0, n_negatives=3, share="batch")
+        batch = next(PositiveNegative(n_positives=1, negatives=negatives).epoch(self.log, 0, 7, 2))
+        clicks = np.array([0, 2, 2, 2, 2, 1])
+        positives = np.array([0, 1, 0.5, 0.5, 2, 0])  # b or c, d, a, d
+        expected = 6 * clicks / 9 + positives / 3
+        assert self.log.vocabulary.ids.to_list() == ["a", "b", "c", "d", "e"]
+        assert np.exp(batch.log_proposal) == pytest.approx(expected[batch.negatives], rel=1e-5)
+
+    def test_an_example_without_negatives_of_its_own_has_those_of_others(self):
+        log = Sessions.of([["a", "b", "c"], ["a", "b"]])
+        negatives = Uniform(n_negatives=2, exclude="session", share="negatives")
+        batch = next(PositiveNegative(negatives=negatives).epoch(log, 0, 7, 2))
+        whole, other = batch.sessions.tolist().index(0), batch.sessions.tolist().index(1)
+        assert not batch.negative_mask[whole].any()
+        assert sorted(batch.negatives.tolist()) == [0, 0, 3, 3]
+        assert batch.negative_mask[other].sum() == 2
+
+
 SIMULATED: dict[str, Sampler] = {
     "mask": PositiveNegative(n_positives=3),
     "repeat": PositiveNegative(n_positives=3, fill="repeat"),
     "knn": PositiveNegative(n_positives=3, fill="knn"),
+    "own": PositiveNegative(n_positives=3, fill="own"),
     "sliding-window": SlidingWindow(n_positives=3, window=2),
     "every-prefix": EveryPrefix(n_positives=3),
     "every-prefix-by-session": EveryPrefix(n_positives=3, unit="session"),
@@ -219,7 +261,7 @@ def test_shared_negatives_occur_as_often_as_they_are_expected(sampler: Sampler, 
     assert checked == 4
 
 
-@pytest.mark.parametrize("law", [Uniform, Popularity, InversePopularity])
+@pytest.mark.parametrize("law", [Uniform, Popularity, InversePopularity, ReversedPopularity])
 @pytest.mark.parametrize("exclude", ["positives", "session"])
 def test_drawn_negatives_occur_as_often_as_they_are_expected(law: type[PerExample], exclude: Exclude):
     log = Sessions.of([["a", "b", "c", "d"], ["e", "d", "f"], ["g", "a"], ["b", "b", "g"], ["e", "b"]])

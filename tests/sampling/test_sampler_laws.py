@@ -16,15 +16,18 @@ from nearnext.sampling import (
     NeighbourPositives,
     Popularity,
     PositiveNegative,
+    ReversedPopularity,
     Sampler,
     SlidingWindow,
     Uniform,
 )
+from nearnext.sampling.negatives import PerExample
 
 SAMPLERS: dict[str, Sampler] = {
     "positive-negative-mask": PositiveNegative(n_positives=3, max_length=4, fill="mask"),
     "positive-negative-repeat": PositiveNegative(n_positives=3, max_length=4, fill="repeat"),
     "positive-negative-knn": PositiveNegative(n_positives=3, max_length=4, fill="knn"),
+    "positive-negative-own": PositiveNegative(n_positives=3, max_length=4, fill="own"),
     "sliding-window": SlidingWindow(n_positives=3, window=4),
     "every-prefix": EveryPrefix(n_positives=3, max_length=4),
     "every-prefix-by-session": EveryPrefix(n_positives=3, max_length=4, unit="session"),
@@ -34,6 +37,9 @@ NEGATIVES: dict[str, Negatives] = {
     "uniform-session": Uniform(n_negatives=5, exclude="session"),
     "popularity": Popularity(n_negatives=5),
     "inverse-popularity": InversePopularity(n_negatives=5),
+    "reversed-popularity": ReversedPopularity(n_negatives=5),
+    "uniform-shared": Uniform(n_negatives=5, share="negatives"),
+    "popularity-batch": Popularity(n_negatives=5, exclude="session", share="batch"),
     "in-batch": InBatch(),
     "in-batch-session": InBatch(exclude="session"),
     "in-batch-extra": InBatch(extra=6),
@@ -86,8 +92,16 @@ def possible_splits(log: Sessions, batch: Batch, row: int) -> list[int]:
 def test_shapes_and_types_are_those_of_the_batch(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
     for batch in batches(sampler, log, neighbours):
         rows = len(batch)
-        n_negatives = rows * P + sampler.negatives.extra if isinstance(sampler.negatives, InBatch) else 5
-        assert batch.shared == isinstance(sampler.negatives, InBatch)
+        match sampler.negatives:
+            case InBatch(extra=extra):
+                n_negatives, shared = rows * P + extra, True
+            case PerExample(share="batch"):
+                n_negatives, shared = rows * (P + 5), True
+            case PerExample(share="negatives"):
+                n_negatives, shared = rows * 5, True
+            case _:
+                n_negatives, shared = 5, False
+        assert batch.shared == shared
         assert batch.prefixes.shape == (rows, T)
         assert batch.positives.shape == batch.positive_mask.shape == (rows, P)
         assert batch.negative_mask.shape == (rows, n_negatives)
@@ -221,13 +235,32 @@ def test_batches_hold_as_many_units_as_asked_and_the_last_what_is_left(
     assert 1 <= units[-1] <= B
 
 
-@pytest.mark.parametrize("fill", ["mask", "repeat", "knn"])
+@pytest.mark.parametrize("fill", ["mask", "repeat", "knn", "own"])
 def test_positive_negative_takes_every_session_of_two_clicks_once(
     fill: str, log: Sessions, neighbours: NeighbourPositives
 ):
     sampler = replace(SAMPLERS[f"positive-negative-{fill}"])
     seen = np.concatenate([batch.sessions for batch in batches(sampler, log, neighbours)])
     assert sorted(seen.tolist()) == np.flatnonzero(log.lengths >= 2).tolist()
+
+
+def test_without_overlaps_an_example_waits_that_shares_a_positive_with_an_earlier_one_of_its_batch(log: Sessions):
+    sampler = PositiveNegative(n_positives=3, max_length=4, fill="own", negatives=Uniform(share="batch"))
+    apart = replace(sampler, overlaps=False)
+    for all_of_them, kept in zip(sampler.epoch(log, 0, 7, B), apart.epoch(log, 0, 7, B), strict=True):
+        taken: set[int] = set()
+        expected: list[int] = []
+        for row, positives in enumerate(all_of_them.positives.tolist()):
+            if not taken & set(positives):
+                expected.append(row)
+                taken |= set(positives)
+        assert kept.sessions.tolist() == all_of_them.sessions[expected].tolist()
+        assert np.array_equal(kept.prefixes, all_of_them.prefixes[expected])
+        assert np.array_equal(kept.positives, all_of_them.positives[expected])
+        assert len(kept.negatives) == len(expected) * (3 + 8)
+    assert sum(len(batch) for batch in apart.epoch(log, 0, 7, B)) < np.count_nonzero(log.lengths > 1)
+    whole = list(apart.epoch(log, 0, 7, B))
+    assert equal(whole[3:], list(apart.epoch(log, 0, 7, B, start_batch=3)))
 
 
 @pytest.mark.parametrize("unit", ["prefix", "session"])

@@ -51,14 +51,17 @@ def test_a_nested_description_equals_the_objects_written_out():
         ),
         (
             lambda: negatives_named("hard"),
-            "unknown negatives 'hard'; known: uniform, popularity, inverse-popularity, in-batch",
+            "unknown negatives 'hard'; known: uniform, popularity, inverse-popularity, reversed-popularity",
         ),
         (lambda: sampler_named("every-prefix", negatives="hard"), "unknown negatives 'hard'"),
         (lambda: sampler_named("every-prefix", negatives={"alpha": 1}), "unknown negatives '\\(no name\\)'"),
         (lambda: sampler_named("every-prefix", negatives=3), "negatives must be a config such as Uniform"),
         (lambda: sampler_named("every-prefix", window=3), "every-prefix has no option 'window'; known: n_positives"),
         (lambda: negatives_named("uniform", alpha=1), "uniform has no option 'alpha'; known: exclude, n_negatives"),
-        (lambda: sampler_named("positive-negative", fill="zero"), "unknown fill 'zero'; known: knn, repeat, mask"),
+        (
+            lambda: sampler_named("positive-negative", fill="zero"),
+            "unknown fill 'zero'; known: knn, repeat, first, own, mask",
+        ),
         (lambda: PositiveNegative(n_positives=0), "n_positives must be a whole number of at least 1, found 0"),
         (lambda: PositiveNegative(max_length=0), "max_length must be a whole number of at least 1"),
         (
@@ -70,6 +73,8 @@ def test_a_nested_description_equals_the_objects_written_out():
         (lambda: SlidingWindow(window=0), "window must be a whole number of at least 1"),
         (lambda: Uniform(n_negatives=0), "n_negatives must be a whole number of at least 1"),
         (lambda: negatives_named("uniform", exclude="none"), "unknown exclude 'none'; known: positives, session"),
+        (lambda: negatives_named("uniform", share="all"), "unknown share 'all'; known: none, negatives, batch"),
+        (lambda: sampler_named("positive-negative", overlaps=1), "overlaps must be true or false, found 1"),
         (lambda: Popularity(alpha=-0.5), "alpha must be a finite number of at least 0, found -0.5"),
         (lambda: InversePopularity(alpha=float("nan")), "alpha must be a finite number of at least 0, found nan"),
         (lambda: InBatch(extra=-1), "extra must be a whole number of at least 0"),

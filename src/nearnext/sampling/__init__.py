@@ -2,7 +2,14 @@
 
 from nearnext.sampling.batch import Batch
 from nearnext.sampling.every_prefix import EveryPrefix
-from nearnext.sampling.negatives import InBatch, InversePopularity, Negatives, Popularity, Uniform
+from nearnext.sampling.negatives import (
+    InBatch,
+    InversePopularity,
+    Negatives,
+    Popularity,
+    ReversedPopularity,
+    Uniform,
+)
 from nearnext.sampling.neighbour_positives import NeighbourPositives
 from nearnext.sampling.positive_negative import PositiveNegative
 from nearnext.sampling.registry import NEGATIVES, SAMPLERS, negatives_named, sampler_named
@@ -20,6 +27,7 @@ __all__ = [
     "NeighbourPositives",
     "Popularity",
     "PositiveNegative",
+    "ReversedPopularity",
     "Sampler",
     "SlidingWindow",
     "Uniform",

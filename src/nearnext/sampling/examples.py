@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.types import IndexArray, Int64Array
+from nearnext.types import BoolArray, IndexArray, Int64Array
 
 __all__ = ["Examples", "clicks_between"]
 
@@ -43,6 +43,10 @@ class Examples:
         """Examples begin..end − 1."""
         rows = slice(begin, end)
         return Examples(self.sessions[rows], self.first[rows], self.next_click[rows], self.end[rows])
+
+    def where(self, kept: BoolArray) -> "Examples":
+        """The examples that are kept: [R]."""
+        return Examples(self.sessions[kept], self.first[kept], self.next_click[kept], self.end[kept])
 
 
 def clicks_between(items: IndexArray, begin: Int64Array, end: Int64Array, width: int) -> IndexArray:

@@ -13,13 +13,29 @@ from nearnext.errors import ConfigError
 from nearnext.options import require_at_least, require_known, require_number
 from nearnext.sampling.examples import Examples
 from nearnext.sampling.exclusion import Exclusion
-from nearnext.sampling.proposal import Proposal, log_counts
-from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+from nearnext.sampling.proposal import Proposal
+from nearnext.sampling.sharing import Drawn, Sharing
+from nearnext.types import FloatArray, IndexArray, Int64Array
 
-__all__ = ["Exclude", "InBatch", "InversePopularity", "Negatives", "PerExample", "Popularity", "Uniform"]
+__all__ = [
+    "Exclude",
+    "InBatch",
+    "InversePopularity",
+    "Negatives",
+    "PerExample",
+    "Popularity",
+    "ReversedPopularity",
+    "Share",
+    "Uniform",
+]
 
 Exclude = Literal["positives", "session"]
 """Which clicks of its session are no negatives of an example: those from its positives on, or all."""
+
+Share = Literal["none", "negatives", "batch"]
+SHARES: tuple[Share, ...] = ("none", "negatives", "batch")
+"""What an example's negatives are: its own draws, those of all examples of the batch, or these and the positives of the
+other examples."""
 
 
 class Block(NamedTuple):
@@ -36,14 +52,6 @@ class Block(NamedTuple):
     positives: IndexArray
     cuts: Int64Array
     others: FloatArray
-
-
-class Drawn(NamedTuple):
-    """Negatives of one batch, their mask and log expected counts, shaped as in `Batch`."""
-
-    items: IndexArray
-    mask: BoolArray
-    log_proposal: ScoreArray
 
 
 Drawer = Callable[[Block, np.random.Generator], Iterator[Drawn]]
@@ -87,24 +95,32 @@ class Negatives(ABC):
 class PerExample(Negatives, ABC):
     """Negatives drawn for each example on its own, with replacement, from one distribution over the items.
 
+    With ``share="none"`` these are its negatives. With ``share="negatives"`` the draws for all examples of its batch
+    are, and with ``share="batch"`` the positives of the other examples as well: an example is compared with all items
+    of its batch (Paper: §4.3, "inside N-sized mini-batches"). What an example excludes is masked.
+
     >>> isinstance(Popularity(), PerExample), isinstance(InBatch(), PerExample)
     (True, False)
     """
 
     n_negatives: int = 8
+    share: Share = "none"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(1, n_negatives=self.n_negatives)
+        require_known("share", self.share, SHARES)
 
     @abstractmethod
     def proposal(self, counts: Int64Array) -> Proposal:
         """What they are drawn from, given the clicks of each item: [I + 1]."""
 
-    def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:  # noqa: ARG002
-        """A function that draws the negatives of consecutive batches: [B, N] each."""
+    def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
+        """A function that draws the negatives of consecutive batches: [B, N] each, or [N] where shared."""
         proposal = self.proposal(sessions.item_counts())
         marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        expected = expected_positives() if self.share == "batch" else None
+        sharing = Sharing(sessions.items, proposal, expected, self.exclude == "session", marked)
 
         def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
             excluded = Exclusion.of(
@@ -115,8 +131,13 @@ class PerExample(Negatives, ABC):
                 marked=marked,
             )
             drawn = Drawn(*excluded.draw(proposal, self.n_negatives, rng))
-            for begin, end in pairwise(block.cuts.tolist()):
-                yield Drawn(drawn.items[begin:end], drawn.mask[begin:end], drawn.log_proposal[begin:end])
+            for (begin, end), others in zip(pairwise(block.cuts.tolist()), block.others, strict=True):
+                own = Drawn(drawn.items[begin:end], drawn.mask[begin:end], drawn.log_proposal[begin:end])
+                if self.share == "none":
+                    yield own
+                else:
+                    examples = block.examples.slice(begin, end)
+                    yield sharing.of(examples, block.positives[begin:end], own.items.ravel(), others)
 
         return draw
 
@@ -128,12 +149,13 @@ class Uniform(PerExample):
     Attributes:
         exclude: ``positives`` or ``session``, see `Negatives`.
         n_negatives: N, negatives of each example, with replacement.
+        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
 
     Raises:
         ConfigError: an option out of range.
 
     >>> Uniform(n_negatives=4)
-    Uniform(exclude='positives', n_negatives=4)
+    Uniform(exclude='positives', n_negatives=4, share='none')
     """
 
     def proposal(self, counts: Int64Array) -> Proposal:
@@ -148,6 +170,7 @@ class Popularity(PerExample):
     Attributes:
         exclude: ``positives`` or ``session``, see `Negatives`.
         n_negatives: N, negatives of each example, with replacement.
+        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
         alpha: at least 0; 1: as clicked, 0: uniform over the clicked items.
 
     Raises:
@@ -177,6 +200,7 @@ class InversePopularity(PerExample):
     Attributes:
         exclude: ``positives`` or ``session``, see `Negatives`.
         n_negatives: N, negatives of each example, with replacement.
+        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
         alpha: at least 0; 0: uniform over the clicked items.
 
     Raises:
@@ -195,6 +219,29 @@ class InversePopularity(PerExample):
     def proposal(self, counts: Int64Array) -> Proposal:
         """1 / clicks to the power of alpha."""
         return Proposal.by_popularity(counts, -self.alpha)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReversedPopularity(PerExample):
+    """Negatives drawn in proportion to (highest count + 1 − clicks): nearly uniformly, the most clicked hardly ever.
+
+    The authors' program draws from this.
+
+    Attributes:
+        exclude: ``positives`` or ``session``, see `Negatives`.
+        n_negatives: N, negatives of each example, with replacement.
+        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
+
+    Raises:
+        ConfigError: an option out of range.
+
+    >>> ReversedPopularity().proposal(np.array([0, 9, 7])).shares.tolist()
+    [0.0, 0.25, 0.75]
+    """
+
+    def proposal(self, counts: Int64Array) -> Proposal:
+        """The highest number of clicks and 1, less an item's clicks."""
+        return Proposal.of(np.where(np.arange(len(counts)) > 0, counts.max() + 1.0 - counts, 0.0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,21 +289,12 @@ class InBatch(Negatives):
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
         """A function that gives the negatives of consecutive batches: [N] each, with masks [B, N]."""
         proposal = Proposal.by_popularity(sessions.item_counts(), self.alpha)
-        expected = expected_positives()
         marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        sharing = Sharing(sessions.items, proposal, expected_positives(), self.exclude == "session", marked)
 
         def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
             for (begin, end), others in zip(pairwise(block.cuts.tolist()), block.others, strict=True):
-                positives = block.positives[begin:end]
-                shared = np.concatenate([positives.ravel(), proposal.draw(rng, self.extra)])
-                excluded, _ = Exclusion.of(
-                    sessions.items,
-                    block.examples.slice(begin, end),
-                    positives,
-                    whole_session=self.exclude == "session",
-                    marked=marked,
-                ).of_candidates(np.broadcast_to(shared, (end - begin, len(shared))), proposal.shares)
-                counts = others * expected[shared] + self.extra * proposal.shares[shared]
-                yield Drawn(shared, ~excluded, log_counts(counts, (shared > 0) & (counts > 0)))
+                extra = proposal.draw(rng, self.extra)
+                yield sharing.of(block.examples.slice(begin, end), block.positives[begin:end], extra, others)
 
         return draw

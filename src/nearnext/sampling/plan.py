@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numba import njit
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
@@ -12,7 +13,7 @@ from nearnext.sampling.batch import Batch
 from nearnext.sampling.examples import Examples, clicks_between
 from nearnext.sampling.negatives import Block, Drawer
 from nearnext.sampling.positives import Positives
-from nearnext.types import Int64Array
+from nearnext.types import BoolArray, IndexArray, Int64Array
 
 __all__ = ["EpochPlan", "epoch_order"]
 
@@ -43,6 +44,7 @@ class EpochPlan:
         batch_size: units in each batch.
         seed: at least 0.
         epoch: at least 0.
+        overlaps: whether two examples of a batch may have a positive in common; if not, the later one is left out.
     """
 
     sessions: Sessions
@@ -54,6 +56,7 @@ class EpochPlan:
     batch_size: int
     seed: int
     epoch: int
+    overlaps: bool = True
 
     def batches(self, start_batch: int) -> Iterator[Batch]:
         """The batches from ``start_batch`` on, drawn only from the block that it is in."""
@@ -71,10 +74,14 @@ class EpochPlan:
         rng = np.random.default_rng([self.seed, self.epoch, block + 1])
         rows = self.unit_offsets[units]
         examples = Examples.at(self.sessions, self.next_clicks[rows[0] : rows[-1]])
-        given = np.maximum(examples.first, examples.next_click - self.prefix_length)
-        prefixes = clicks_between(self.sessions.items, given, examples.next_click, self.prefix_length)
         positives, mask = self.positives.draw(examples, rng)
         cuts = rows - rows[0]
+        if not self.overlaps:
+            kept = _without_overlaps(positives, cuts, self.sessions.n_items)
+            examples, positives, mask = examples.where(kept), positives[kept], mask[kept]
+            cuts = np.concatenate([[0], np.cumsum(kept)])[cuts]
+        given = np.maximum(examples.first, examples.next_click - self.prefix_length)
+        prefixes = clicks_between(self.sessions.items, given, examples.next_click, self.prefix_length)
         others = (np.diff(units) - 1) / max(len(self.unit_offsets) - 2, 1)
         negatives = self.draw_negatives(Block(examples, positives, cuts, others), rng)
         batches = [
@@ -95,3 +102,19 @@ class EpochPlan:
                 "give a log with more items or exclude less"
             )
         return batches
+
+
+@njit(cache=True, nogil=True)
+def _without_overlaps(positives: IndexArray, cuts: Int64Array, n_items: int) -> BoolArray:
+    """Which examples have no positive in common with an earlier one that is kept of their batch: [R, P] → [R]."""
+    kept: BoolArray = np.zeros(len(positives), dtype=np.bool_)
+    batch_of = np.zeros(n_items + 1, dtype=np.int64)  # the last batch that an item was a positive in, from 1
+    for batch in range(1, len(cuts)):
+        for row in range(cuts[batch - 1], cuts[batch]):
+            kept[row] = True
+            for item in positives[row]:
+                kept[row] = kept[row] and not (item > 0 and batch_of[item] == batch)
+            if kept[row]:
+                for item in positives[row]:
+                    batch_of[item] = batch
+    return kept

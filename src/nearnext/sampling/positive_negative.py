@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.options import require_at_least, require_known
+from nearnext.options import require_at_least, require_known, require_switch
 from nearnext.sampling.positives import FILLS, Fill
 from nearnext.sampling.sampler import Sampler
 from nearnext.types import FloatArray, Int64Array
@@ -25,7 +25,10 @@ class PositiveNegative(Sampler):
         max_length: T, the last clicks of a prefix that are given; 15 in the paper.
         fill: what completes a list of fewer than P positives. ``knn``: items of the nearest training sessions, chosen
             at random from ``neighbours``, masked where those do not suffice; ``repeat``: the same clicks again, in
-            order; ``mask``: nothing.
+            order; ``first``: the first of them again; ``own``: the given clicks, the last one first, then as ``first``;
+            ``mask``: nothing.
+        overlaps: whether two examples of a batch may have a positive in common; if not, the later one waits for
+            another epoch.
 
     Raises:
         ConfigError: an option out of range.
@@ -40,11 +43,13 @@ class PositiveNegative(Sampler):
 
     max_length: int = 15
     fill: Fill = "mask"
+    overlaps: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(1, max_length=self.max_length)
         require_known("fill", self.fill, FILLS)
+        require_switch("overlaps", self.overlaps)
 
     @property
     def _prefix_length(self) -> int:
@@ -53,6 +58,10 @@ class PositiveNegative(Sampler):
     @property
     def _fill(self) -> Fill:
         return self.fill
+
+    @property
+    def _overlaps(self) -> bool:
+        return self.overlaps
 
     def _units(self, sessions: Sessions) -> Int64Array:
         return np.flatnonzero(sessions.lengths > 1)

@@ -14,10 +14,11 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 __all__ = ["FILLS", "Fill", "Positives"]
 
-Fill = Literal["knn", "repeat", "mask"]
+Fill = Literal["knn", "repeat", "first", "own", "mask"]
 
-FILLS: tuple[Fill, ...] = ("knn", "repeat", "mask")
-"""What completes a list of fewer than P positives: neighbours' items, the same clicks again, or nothing."""
+FILLS: tuple[Fill, ...] = ("knn", "repeat", "first", "own", "mask")
+"""What completes a list of fewer than P positives: neighbours' items, the same clicks again, the first of them again,
+the session's own last clicks before them, or nothing."""
 
 NONE = NeighbourPositives.of([])
 
@@ -30,7 +31,8 @@ class Positives:
         sessions: the log.
         n_positives: P.
         fill: ``knn``: a short list is completed with distinct candidates of the session, chosen at random, and masked
-            where those do not suffice; ``repeat``: with its own clicks again, in order; ``mask``: not at all.
+            where those do not suffice; ``repeat``: with its own clicks again, in order; ``first``: with the first of
+            them again; ``own``: with the prefix's clicks, the last one first, then as ``first``; ``mask``: not at all.
         neighbours: candidates of each session; only ``knn`` has any.
 
     Paper: §4.5.
@@ -49,9 +51,8 @@ class Positives:
     def draw(self, examples: Examples, rng: np.random.Generator) -> tuple[IndexArray, BoolArray]:
         """Positives of the examples, 0 where masked, and their mask: [R, P] each."""
         items, width = self.sessions.items, self.n_positives
-        if self.fill == "repeat":
-            following = np.minimum(examples.end - examples.next_click, width)
-            positives = items[examples.next_click[:, None] + np.arange(width) % following[:, None]]
+        if self.fill in ("repeat", "first", "own"):
+            positives = items[self._clicks(examples)]
         else:
             positives = clicks_between(items, examples.next_click, examples.end, width)
         if self.fill == "knn":
@@ -65,6 +66,19 @@ class Positives:
             )
         return positives, positives > 0
 
+    def _clicks(self, examples: Examples) -> Int64Array:
+        """Places of the positives in the log, where nothing is masked: [R, P]."""
+        step = np.arange(self.n_positives)
+        following = (examples.end - examples.next_click)[:, None]
+        if self.fill == "repeat":
+            return examples.next_click[:, None] + step % np.minimum(following, self.n_positives)
+        back = np.where(step < following, step, 0)
+        if self.fill == "own":
+            own = following - 1 - step  # −1 for the first missing one: the last click of the prefix
+            given = (examples.first - examples.next_click)[:, None]
+            back = np.where((own < 0) & (own >= given), own, back)
+        return examples.next_click[:, None] + back
+
     def expected_counts(self, chances: FloatArray) -> FloatArray:
         """How often each item is expected among the positives of an epoch: [I + 1].
 
@@ -77,7 +91,7 @@ class Positives:
             self.sessions.offsets,
             chances,
             self.n_positives,
-            self.fill == "repeat",
+            self.fill,
             self.neighbours.offsets if self.fill == "knn" else np.zeros(self.sessions.n_sessions + 1, np.int64),
             self.neighbours.items,
             expected,
@@ -130,7 +144,7 @@ def _expect(
     offsets: Int64Array,
     chances: FloatArray,
     width: int,
-    repeat: bool,
+    fill: str,
     candidate_offsets: Int64Array,
     candidates: IndexArray,
     expected: FloatArray,
@@ -144,8 +158,13 @@ def _expect(
                 continue
             following = min(width, offsets[session + 1] - click)
             for step in range(following):
-                times = (width - 1 - step) // following + 1 if repeat else 1
+                times = (width - 1 - step) // following + 1 if fill == "repeat" else 1
                 expected[items[click + step]] += chances[click] * times
+            if fill in ("first", "own"):
+                own = min(width - following, click - offsets[session]) if fill == "own" else 0
+                for step in range(own):
+                    expected[items[click - 1 - step]] += chances[click]
+                expected[items[click]] += chances[click] * (width - following - own)
             chosen += chances[click] * min(width - following, end - begin)
         for place in range(begin, end):
             expected[candidates[place]] += chosen / (end - begin)

@@ -8,7 +8,14 @@ from typing import Any, cast
 from nearnext.errors import ConfigError
 from nearnext.options import require_known
 from nearnext.sampling.every_prefix import EveryPrefix
-from nearnext.sampling.negatives import InBatch, InversePopularity, Negatives, Popularity, Uniform
+from nearnext.sampling.negatives import (
+    InBatch,
+    InversePopularity,
+    Negatives,
+    Popularity,
+    ReversedPopularity,
+    Uniform,
+)
 from nearnext.sampling.positive_negative import PositiveNegative
 from nearnext.sampling.sampler import Sampler
 from nearnext.sampling.sliding_window import SlidingWindow
@@ -25,6 +32,7 @@ NEGATIVES: Mapping[str, type[Negatives]] = MappingProxyType(
         "uniform": Uniform,
         "popularity": Popularity,
         "inverse-popularity": InversePopularity,
+        "reversed-popularity": ReversedPopularity,
         "in-batch": InBatch,
     }
 )
@@ -42,7 +50,7 @@ def sampler_named(name: str, **options: Any) -> Sampler:
         ConfigError: the name or an option is unknown (the known ones are listed), or an option is out of range.
 
     >>> sampler_named("sliding-window", window=3, negatives={"name": "popularity", "alpha": 0.5}).negatives
-    Popularity(exclude='positives', n_negatives=8, alpha=0.5)
+    Popularity(exclude='positives', n_negatives=8, share='none', alpha=0.5)
     >>> sampler_named("random-walk")
     Traceback (most recent call last):
     nearnext.errors.ConfigError: unknown sampler 'random-walk'; known: positive-negative, sliding-window, every-prefix

@@ -110,6 +110,7 @@ class Sampler(ABC):
             batch_size=batch_size,
             seed=seed,
             epoch=epoch,
+            overlaps=self._overlaps,
         )
         return plan.batches(start_batch)
 
@@ -121,6 +122,10 @@ class Sampler(ABC):
     @property
     def _fill(self) -> Fill:
         return "mask"
+
+    @property
+    def _overlaps(self) -> bool:
+        return True
 
     @abstractmethod
     def _units(self, sessions: Sessions) -> Int64Array:
