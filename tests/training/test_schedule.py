@@ -58,6 +58,15 @@ def test_without_validation_every_epoch_is_the_best_so_far():
     assert (schedule.best_epoch, schedule.finished, schedule.learning_rate) == (2, False, 0.001)
 
 
+def test_the_rate_can_fall_after_every_so_many_epochs_whatever_validation_says():
+    config = TrainingConfig(learning_rate=0.8, lr_factor=0.5, lower_every=2, lowerings=2)
+    rates = [after([0.1 * epoch for epoch in range(epochs)], config).learning_rate for epochs in range(6)]
+    assert rates == [0.8, 0.8, 0.4, 0.4, 0.2, 0.2]
+    assert after([None] * 4, config).learning_rate == 0.2
+    stopped = after([0.5, 0.5, 0.5], config)
+    assert (stopped.finished, stopped.lowered, stopped.best_epoch, stopped.learning_rate) == (True, 2, 1, 0.4)
+
+
 def test_it_is_a_frozen_value():
     with pytest.raises(FrozenInstanceError):
         Schedule(0.1).epoch = 3  # pyright: ignore[reportAttributeAccessIssue]
@@ -73,6 +82,7 @@ def test_the_defaults_are_those_of_the_paper():
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1, found 0"),
+        ({"lower_every": -1}, "lower_every must be a whole number of at least 0, found -1"),
         ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, found 2.5"),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, found 0.0"),
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, found nan"),

@@ -26,8 +26,9 @@ class TrainingConfig:
         batch_size: sessions (or prefixes, as the sampler has it) in a step, over all devices together.
         learning_rate: of Adam.
         lr_factor: what the learning rate is multiplied with when it is lowered, in (0, 1).
+        lower_every: epochs after which the learning rate is lowered whatever validation says; 0: validation decides.
         improvement: relative improvement of the validation metric below which the learning rate is lowered.
-        lowerings: training stops when the learning rate would be lowered for this time.
+        lowerings: training stops when an epoch improves by less for this time.
         validation_fraction: last part of the training sessions, by start time, that is held out; 0: none.
         validation_metric: ``HitRate`` or ``MRR``.
         clip: largest norm of a step's gradient, 0: no limit.
@@ -47,6 +48,7 @@ class TrainingConfig:
     batch_size: int = 32
     learning_rate: float = 0.001
     lr_factor: float = 0.5
+    lower_every: int = 0
     improvement: float = 0.005
     lowerings: int = 3
     validation_fraction: float = 0.05
@@ -57,6 +59,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require_at_least(1, epochs=self.epochs, batch_size=self.batch_size, lowerings=self.lowerings)
+        require_at_least(0, lower_every=self.lower_every)
         require_number("learning_rate", self.learning_rate, above=0.0)
         require_number("lr_factor", self.lr_factor, above=0.0, below=1.0)
         require_number("improvement", self.improvement, at_least=0.0)

@@ -14,7 +14,7 @@ class Schedule:
     Attributes:
         learning_rate: of the next epoch.
         epoch: epochs done.
-        lowered: how often the learning rate was lowered.
+        lowered: how often an epoch improved too little, and lowered the learning rate where validation decides.
         best: highest validation metric so far, None before the first.
         best_epoch: number of that epoch, from 1; 0 before the first.
         finished: whether training is over.
@@ -43,9 +43,12 @@ class Schedule:
         """The schedule after an epoch with this validation metric, in [0, 1]; None where nothing is held out.
 
         An epoch that improves the best metric so far by less than ``improvement``, relative to it, lowers the learning
-        rate; the lowering number ``lowerings`` ends training instead. Without a metric every epoch is the best so far.
+        rate; the lowering number ``lowerings`` ends training instead. With ``lower_every`` such epochs only end
+        training, and the rate falls after every so many epochs. Without a metric every epoch is the best so far.
         """
         done = replace(self, epoch=self.epoch + 1)
+        if config.lower_every and done.epoch % config.lower_every == 0:
+            done = replace(done, learning_rate=self.learning_rate * config.lr_factor)
         if metric is None:
             return replace(done, best_epoch=done.epoch, finished=done.epoch >= config.epochs)
         improved = self.best is None or (metric > self.best and metric - self.best >= config.improvement * self.best)
@@ -55,5 +58,6 @@ class Schedule:
             lowered = self.lowered + 1
             if lowered >= config.lowerings:
                 return replace(done, lowered=lowered, finished=True)
-            done = replace(done, lowered=lowered, learning_rate=self.learning_rate * config.lr_factor)
+            rate = done.learning_rate if config.lower_every else self.learning_rate * config.lr_factor
+            done = replace(done, lowered=lowered, learning_rate=rate)
         return replace(done, finished=done.epoch >= config.epochs)
