@@ -16,7 +16,8 @@ import pytest
 from nearnext.data.events import read_events, scan_events
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.prepare import prepare
-from nearnext.data.sessionise import read_sessions
+from nearnext.data.repeats import Repeats
+from nearnext.data.sessionise import read_sessions, sessions_of
 from nearnext.errors import ConfigError, DataError
 
 SECONDS = 1_396_867_869
@@ -189,10 +190,11 @@ def test_repeats_of_one_item_across_event_types_are_counted(seed: int) -> None:
     rows += [("v", "a", 3, "buy"), ("v", None, 4, "buy"), ("u", "b", 4, "buy")]
     frame = pl.DataFrame(rows, schema=["session", "item", "ts", "type"], orient="row")
     frame = frame.with_columns(pl.col("ts") + SECONDS)
-    assert read_events(frame.sample(fraction=1.0, shuffle=True, seed=seed)).report.repeats_across_types == 3 / 7
-    assert read_events(frame, events=["view"]).report.repeats_across_types is None
-    assert read_events(frame, events=["view", "cart"]).report.repeats_across_types == 1 / 5
-    assert read_events(frame.drop("type")).report.repeats_across_types is None
+    shuffled = frame.sample(fraction=1.0, shuffle=True, seed=seed)
+    assert sessions_of(read_events(shuffled))[1] == Repeats(clicks=7, repeats=4, across_types=4, left_out=4)
+    assert sessions_of(read_events(frame, events=["view"]))[1].across_types == 0
+    assert sessions_of(read_events(frame, events=["view", "cart"]))[1].across_types == 1
+    assert sessions_of(read_events(frame.drop("type")))[1].across_types == 0
 
 
 @pytest.mark.parametrize("call", [read_events, scan_events, read_sessions, partial(prepare, out="out.parquet")])

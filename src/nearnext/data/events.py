@@ -20,6 +20,9 @@ from nearnext.progress import track
 
 __all__ = ["EventLog", "EventScan", "ReadOptions", "ReadReport", "read_events", "same_types", "scan_events"]
 
+OTHER_FILES = 255
+"""The event type of events of files without event types, in a log that has others."""
+
 
 class ReadOptions(TypedDict, total=False):
     """The options of `read_events`, to be passed on."""
@@ -41,17 +44,34 @@ class EventLog:
         frame: columns ``session_id`` or ``user_id`` and ``item_id`` (Int64 or String), ``time`` (Int64, microseconds
             since 1970 UTC).
         report: what was read.
+        types: event type of each event, as a number (UInt8), where the log has several.
     """
 
     frame: pl.DataFrame
     report: ReadReport
+    types: pl.Series | None = None
+
+    @classmethod
+    def of(cls, chunks: Sequence[pl.DataFrame], report: ReadReport) -> "EventLog":
+        """The log of an `EventScan`'s chunks, at least one.
+
+        >>> scan = scan_events(pl.DataFrame({"session": [1], "item": [7], "time": [100], "event": ["view"]}))
+        >>> EventLog.of(list(scan), scan.report).frame.columns
+        ['session_id', 'item_id', 'time']
+        """
+        frame = pl.concat(same_types(chunks), how="diagonal")
+        if "event" not in frame.columns:
+            return cls(frame, report)
+        types = frame["event"].fill_null(OTHER_FILES)
+        return cls(frame.drop("event"), report, types if types.n_unique() > 1 else None)
 
 
 class EventScan:
     """The events of a log, one chunk after another, in bounded memory.
 
-    Each chunk is a frame as in `EventLog`. Ids of text files may begin as Int64 and go on as String, once one is seen
-    that is no integer; ``report`` is known when the last chunk has been given.
+    Each chunk is a frame as in `EventLog`; of files with event types also with a number for each type (``event``). Ids
+    of text files may begin as Int64 and go on as String, once one is seen that is no integer; ``report`` is known when
+    the last chunk has been given.
 
     >>> log = pl.DataFrame({"session_id": ["a", "a"], "item_id": [7, 8], "timestamp": [1400000000, 1400000001]})
     >>> scan = scan_events(log)
@@ -227,7 +247,7 @@ def read_events(
     )
     scan = EventScan(source, options)
     chunks = list(scan)
-    return EventLog(pl.concat(same_types(chunks)), scan.report)
+    return EventLog.of(chunks, scan.report)
 
 
 def same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
@@ -236,5 +256,5 @@ def same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
     >>> [chunk["item_id"].to_list() for chunk in same_types([pl.DataFrame({"item_id": i}) for i in ([7], ["007"])])]
     [['7'], ['007']]
     """
-    text = [name for name in chunks[0].columns if any(chunk.schema[name] == pl.String for chunk in chunks)]
+    text = [name for name in chunks[0].columns if any(chunk.schema.get(name) == pl.String for chunk in chunks)]
     return [chunk.with_columns(pl.col(text).cast(pl.String)) for chunk in chunks]

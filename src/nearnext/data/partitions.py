@@ -55,8 +55,8 @@ class Partitions:
         for writer in self._writers.values():
             writer.close()
 
-    def __iter__(self) -> Iterator[pl.DataFrame | None]:
-        """Each partition's events, None where it has none; its files are gone afterwards."""
+    def __iter__(self) -> Iterator[list[pl.DataFrame]]:
+        """Each partition's events in frames, none where it has no events; its files are gone afterwards."""
         for partition in range(self.n):
             parts: list[pl.DataFrame] = []
             for number, kinds in self._writers:
@@ -65,7 +65,7 @@ class Partitions:
                     parts.append(_load(path))
                     path.unlink()
             text = pl.col(sorted(self._text)).cast(pl.String)
-            yield pl.concat([part.with_columns(text) for part in parts]) if parts else None
+            yield [part.with_columns(text) for part in parts]
 
 
 def _load(path: Path) -> pl.DataFrame:

@@ -14,7 +14,8 @@ from nearnext.data.events import EventLog, EventScan, ReadOptions
 from nearnext.data.filters import Filter, FilterReport, keep_last_clicks
 from nearnext.data.partitions import Partitions, load_sessions, save_sessions
 from nearnext.data.reading import ReadReport
-from nearnext.data.sessionise import GAP, sessionise
+from nearnext.data.repeats import Repeats
+from nearnext.data.sessionise import GAP, sessions_of
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
@@ -43,6 +44,7 @@ class PrepareReport:
         events: clicks written.
         items: distinct items written.
         partitions: parts in which the log was worked on.
+        repeats: how clicks that repeat the one before them were counted.
     """
 
     out: Path
@@ -52,6 +54,7 @@ class PrepareReport:
     events: int
     items: int
     partitions: int
+    repeats: Repeats
 
 
 def prepare(
@@ -60,7 +63,7 @@ def prepare(
     *,
     chosen: Filter | None = None,
     gap: float = GAP,
-    collapse_repeats: bool = False,
+    collapse_repeats: bool | None = None,
     partitions: int | None = None,
     columns: Mapping[str, str] | None = None,
     layout: str | None = None,
@@ -149,16 +152,19 @@ def _prepared(
     target: Path,
     chosen: Filter,
     gap: float,
-    collapse_repeats: bool,
+    collapse_repeats: bool | None,
 ) -> PrepareReport:
     for chunk in scan:
         parts.add(chunk)
     parts.close()
-    work = _Filtering(folder, chosen)
+    work, repeats = _Filtering(folder, chosen), Repeats()
     with track("cutting sessions", parts.n, "parts") as advance:
         for events in parts:
-            if events is not None:
-                work.take(sessionise(EventLog(events, scan.report), gap=gap, collapse_repeats=collapse_repeats))
+            if events:
+                log = EventLog.of(events, scan.report)
+                sessions, found = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
+                repeats += found
+                work.take(sessions)
             advance(1)
     work.finish()
     if work.counts.sum() == 0:
@@ -176,6 +182,7 @@ def _prepared(
         events=int(work.counts.sum()),
         items=int(np.count_nonzero(work.counts)),
         partitions=parts.n,
+        repeats=repeats,
     )
 
 

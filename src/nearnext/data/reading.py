@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,9 +17,6 @@ from nearnext.errors import DataError
 from nearnext.types import BoolArray
 
 __all__ = ["ReadReport", "Reading"]
-
-EXAMINED = 1_000_000
-"""Rows on which repeats across event types are counted."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +32,7 @@ class ReadReport:
         used: rows that became events.
         rejected: rows that could not be used, by reason.
         event_types: rows of each event type, selected or not; empty without such a column.
-        repeats_across_types: of the used rows, the share that repeats the item of the row before in the same session
-            or user under another event type, such as a view and then a purchase, found on the first million rows;
-            None where fewer than two types are used.
+        repeats: how clicks that repeat the one before them were counted, once sessions are cut.
         changed: how many values were read otherwise than written, by kind, such as blanks around ids.
         left_out: what the folder or glob holds and was not read.
     """
@@ -49,7 +45,7 @@ class ReadReport:
     used: int
     rejected: dict[str, int]
     event_types: dict[str, int]
-    repeats_across_types: float | None = None
+    repeats: dict[str, Any] = field(default_factory=dict[str, Any])
     changed: dict[str, int] = field(default_factory=dict[str, int])
     left_out: list[str] = field(default_factory=list[str])
 
@@ -73,7 +69,7 @@ class Reading:
         self._rows = 0
         self._used = 0
         self._event_types: Counter[str] = Counter()
-        self._repeats = _Repeats()
+        self._codes: dict[str, int] = {}
 
     def enter(self, reader: LogReader, layout: Layout) -> None:
         """Turns to the next file of the log.
@@ -136,10 +132,17 @@ class Reading:
             for column, (raw, _) in zip(columns, ids, strict=True)
         )
         times_kept = pl.Series("time", times.micros if kept.all() else times.micros[kept])
-        events = pl.DataFrame([owners.alias(f"{self._key}_id"), items.alias("item_id"), times_kept])
-        if "event" in frame.columns:
-            self._repeats.add(events, _kept(frame["event"], kept))
-        return events
+        events = [owners.alias(f"{self._key}_id"), items.alias("item_id"), times_kept]
+        if "event" in frame.columns and (self._events is None or len(self._events) > 1):
+            events.append(self._event_codes(_kept(frame["event"], kept)))
+        return pl.DataFrame(events)
+
+    def _event_codes(self, types: pl.Series) -> pl.Series:
+        """Event types as numbers, the same in every chunk; from the 255th on they share one: [n]."""
+        words = types.cast(pl.String).fill_null("(none)")
+        for word in words.unique().sort().to_list():
+            self._codes.setdefault(word, min(len(self._codes), 255))
+        return words.replace_strict(self._codes, return_dtype=pl.UInt8).alias("event")
 
     def _selected(self, frame: pl.DataFrame) -> BoolArray:
         """Rows of the event types that are wanted: [n]."""
@@ -164,7 +167,6 @@ class Reading:
             used=self._used,
             rejected={reason: count for reason, count in self.rejects.counts.most_common() if count},
             event_types=dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0]))),
-            repeats_across_types=self._repeats.share,
             changed=dict(sum((ids.changed for ids in self._ids.values()), Counter[str]())),
             left_out=list(left_out),
         )
@@ -172,28 +174,3 @@ class Reading:
 
 def _kept(column: pl.Series, kept: BoolArray) -> pl.Series:
     return column if kept.all() else column.filter(pl.Series(kept))
-
-
-class _Repeats:
-    """Counts used rows that repeat the item of the row before in their session or user under another event type."""
-
-    def __init__(self) -> None:
-        self._types: set[str | None] = set()
-        self._rows = 0
-        self._found = 0
-
-    def add(self, events: pl.DataFrame, types: pl.Series) -> None:
-        """Counts those of a chunk of used rows; types [n]."""
-        owner, item, time = events.columns
-        self._types.update(types.unique().to_list())
-        if self._rows >= EXAMINED:
-            return
-        rows = events.with_columns(types.cast(pl.String).alias("type")).sort(owner, time, maintain_order=True)
-        same = (pl.col(owner) == pl.col(owner).shift()) & (pl.col(item) == pl.col(item).shift())
-        self._found += rows.select((same & (pl.col("type") != pl.col("type").shift())).sum()).item()
-        self._rows += rows.height
-
-    @property
-    def share(self) -> float | None:
-        """The share of the counted rows, None where there are fewer than two types."""
-        return self._found / self._rows if len(self._types) > 1 else None

@@ -1,7 +1,6 @@
 """Events into sessions: by session id, or cut per user by inactivity, over the whole log."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,13 +11,14 @@ from scipy import sparse
 
 from nearnext.data.arrow import arrow
 from nearnext.data.events import EventLog, ReadOptions, read_events
+from nearnext.data.repeats import EventCodes, Repeats, merge_repeats
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
-__all__ = ["GAP", "group", "read_sessions", "sessionise"]
+__all__ = ["GAP", "group", "read_sessions", "sessionise", "sessions_of"]
 
 GAP = 1800.0
 """Seconds: a longer pause of a user begins a new session."""
@@ -44,17 +44,19 @@ def group(codes: Codes, n_groups: int) -> tuple[Positions, Int64Array]:
     return rows.indices, rows.indptr.astype(np.int64)
 
 
-def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool = False) -> Sessions:
+def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> Sessions:
     """The sessions of a log, in order of their start; equal starts keep the order of first appearance.
 
     With session ids, events of one id are one session. Otherwise a session of a user ends where the pause until the
     next event is longer than ``gap``; the n-th session of user u is called ``u:n``. Inside a session events are in
-    order of time; equal times keep the log's order.
+    order of time; equal times keep the log's order. Of consecutive clicks on one item that have several event types,
+    such as a view and then a purchase, the first counts, unless ``collapse_repeats`` says otherwise.
 
     Args:
         log: the events.
         gap: seconds, used where the log has no session ids.
-        collapse_repeats: whether consecutive clicks of a session on one item become its first.
+        collapse_repeats: whether consecutive clicks of a session on one item become its first: all of them (True),
+            none (False), those with several event types (None).
 
     Raises:
         DataError: the log has no events.
@@ -65,21 +67,36 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool = Fals
     >>> sessions.session_ids.to_list(), sessions.raw(0)
     (['u:1', 'u:2'], ['a', 'b'])
     """
+    return sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)[0]
+
+
+def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> tuple[Sessions, Repeats]:
+    """The sessions of a log as `sessionise` gives them, and how repeated clicks were counted.
+
+    >>> events = {"session": "s", "item": ["a", "a", "b"], "ts": [1, 2, 3], "event": ["view", "buy", "view"]}
+    >>> sessions, repeats = sessions_of(read_events(pl.DataFrame(events)))
+    >>> sessions.raw(0), repeats.left_out
+    (['a', 'b'], 1)
+    """
     if not gap >= 0:
         raise ConfigError(f"the session gap must not be negative, found {gap}; give it in seconds")
     if log.frame.height == 0:
         raise DataError("the log has no events, so there are no sessions; give a log with clicks")
     with track("cutting sessions", log.frame.height, "events") as advance:
-        sessions = _grouped(log.frame, gap)
-        if collapse_repeats:
-            sessions = collapsed(sessions)
-        sessions = sessions.reindexed()
+        grouped, codes = _grouped(log, gap)
+        merged, repeats = merge_repeats(grouped, codes, collapse_repeats)
+        del grouped, codes
+        sessions = merged.reindexed()
         advance(log.frame.height)
-    return sessions
+    return sessions, repeats
 
 
-def _grouped(frame: pl.DataFrame, gap: float) -> Sessions:
-    """Sessions in a vocabulary ordered by first appearance; large arrays live only as long as they are needed."""
+def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None]:
+    """Sessions in a vocabulary ordered by first appearance, and the event type of each click where there are several.
+
+    Large arrays live only as long as they are needed.
+    """
+    frame = log.frame
     key = frame.columns[0]
     times = frame["time"].to_numpy()
     order, offsets, ids = _by_owner_and_time(frame[key], times)
@@ -93,9 +110,10 @@ def _grouped(frame: pl.DataFrame, gap: float) -> Sessions:
         del moved
     codes, vocabulary = _encode(frame["item_id"])
     items = codes[order]
+    types = log.types.to_numpy()[order] if log.types is not None else None
     del codes, order
     items += 1
-    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id"))
+    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id")), types
 
 
 def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
@@ -144,23 +162,11 @@ def _cut(users: pl.Series, offsets: Int64Array, times: Int64Array, gap: float) -
     return ids.alias("session_id"), np.append(starts, len(times))
 
 
-def collapsed(sessions: Sessions) -> Sessions:
-    """Sessions in which consecutive clicks on one item are one click, the first.
-
-    >>> collapsed(Sessions.of([["a", "a", "b", "a"]])).raw(0)
-    ['a', 'b', 'a']
-    """
-    kept = np.ones(sessions.n_events, np.bool_)
-    kept[1:] = sessions.items[1:] != sessions.items[:-1]
-    kept[sessions.offsets[:-1]] = True
-    return replace(sessions) if kept.all() else sessions.keep_events(kept)
-
-
 def read_sessions(
     source: object,
     *,
     gap: float = GAP,
-    collapse_repeats: bool = False,
+    collapse_repeats: bool | None = None,
     columns: Mapping[str, str] | None = None,
     layout: str | None = None,
     time_unit: str | None = None,

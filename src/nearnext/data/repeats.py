@@ -1,0 +1,132 @@
+"""One click that a log tells several times, as a view, a cart and a purchase: counted, and merged."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearnext.data.sessions import Sessions
+from nearnext.types import BoolArray
+
+__all__ = ["EventCodes", "Repeats", "merge_repeats", "repeat_notes"]
+
+COMMON = 0.005
+"""Share of clicks from which on repeats under other event types are worth a line."""
+
+EventCodes = NDArray[np.uint8]
+"""Event types as numbers."""
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """How clicks that repeat the item of the click before them were counted.
+
+    Attributes:
+        clicks: clicks of the log, all of them.
+        repeats: those that repeat the item of the click before them in their session.
+        across_types: those of them that stand in a run of clicks on one item with several event types.
+        left_out: repeats that were not counted.
+
+    >>> Repeats(200, 20, 10, 10) + Repeats(100, 1, 0, 0)
+    Repeats(clicks=300, repeats=21, across_types=10, left_out=10)
+    """
+
+    clicks: int = 0
+    repeats: int = 0
+    across_types: int = 0
+    left_out: int = 0
+
+    def __add__(self, other: "Repeats") -> "Repeats":
+        return Repeats(
+            self.clicks + other.clicks,
+            self.repeats + other.repeats,
+            self.across_types + other.across_types,
+            self.left_out + other.left_out,
+        )
+
+    def facts(self, event_types: Mapping[str, int]) -> dict[str, Any]:
+        """All of it as plain data, with the note.
+
+        >>> Repeats(200).facts({})
+        {'clicks': 200, 'repeats': 0, 'across_types': 0, 'left_out': 0, 'note': ''}
+        """
+        return {**asdict(self), "note": self.note(event_types)}
+
+    def note(self, event_types: Mapping[str, int]) -> str:
+        """What has to be said of them before any figure, with the options that change it; nothing where they are rare.
+
+        Args:
+            event_types: rows of each event type that is used, the most frequent first.
+
+        >>> Repeats(200, 20, 10, 10).note({"view": 190, "buy": 10})[:66]
+        '10 clicks (5.0%) repeat the click before them under another event '
+        >>> Repeats(200, 20, 0, 0).note({"view": 200})
+        ''
+        """
+        if self.across_types < max(1, COMMON * self.clicks):
+            return ""
+        first = next(iter(event_types), "view")
+        said = (
+            f"{self.across_types:,} clicks ({self.across_types / self.clicks:.1%}) repeat the click before them under "
+            f"another event type ({', '.join(event_types)})"
+        )
+        if self.left_out == 0:
+            return (
+                f"{said} and are counted: one click counts several times, which makes every figure too high; leave out "
+                f"--keep-repeats, or use --events {first} or --collapse-repeats"
+            )
+        if self.left_out > self.across_types:
+            return f"{said}; like all clicks on the item of the click before, they are not counted (--collapse-repeats)"
+        return f"{said}: they count as one click; --events {first} uses one type, --keep-repeats counts every row"
+
+
+def repeat_notes(reading: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The notes of several logs, from the reports of how they were read.
+
+    >>> repeat_notes([{"source": "clicks.csv", "repeats": {"note": "views and purchases count as one click"}}, {}])
+    ['clicks.csv: views and purchases count as one click']
+    """
+    empty: Mapping[str, Any] = {}
+    counted = [(report.get("source"), (report.get("repeats") or empty).get("note")) for report in reading]
+    return [f"{source}: {note}" for source, note in counted if note]
+
+
+def merge_repeats(
+    sessions: Sessions, codes: EventCodes | None, collapse_repeats: bool | None
+) -> tuple[Sessions, Repeats]:
+    """Sessions whose repeated clicks are counted as asked, and what was found.
+
+    Args:
+        sessions: in order of time.
+        codes: event type of each click; None: all of one type: [E].
+        collapse_repeats: whether consecutive clicks on one item become its first; None: only where the run of clicks
+            has several event types.
+
+    >>> merged, found = merge_repeats(Sessions.of([["a", "a", "b", "b"]]), np.array([0, 1, 0, 0], np.uint8), None)
+    >>> merged.raw(0), found.across_types
+    (['a', 'b', 'b'], 1)
+    """
+    again = _again(sessions)
+    across = again & _mixed_runs(again, codes) if codes is not None else np.zeros_like(again)
+    dropped = again if collapse_repeats else across if collapse_repeats is None else np.zeros_like(again)
+    n_dropped = int(dropped.sum())
+    found = Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped)
+    return sessions.keep_events(~dropped) if n_dropped else replace(sessions), found
+
+
+def _again(sessions: Sessions) -> BoolArray:
+    """Clicks on the item of the click before them in their session: [E]."""
+    again = np.zeros(sessions.n_events, np.bool_)
+    again[1:] = sessions.items[1:] == sessions.items[:-1]
+    again[sessions.offsets[:-1]] = False
+    return again
+
+
+def _mixed_runs(again: BoolArray, codes: EventCodes) -> BoolArray:
+    """Clicks of runs, each a click and its repeats, that have several event types: [E]."""
+    run = np.cumsum(~again) - 1
+    mixed = np.zeros(len(again), np.bool_)
+    mixed[run[1:][again[1:] & (codes[1:] != codes[:-1])]] = True
+    return mixed[run]

@@ -1,0 +1,79 @@
+"""One click that a log tells several times: merged by default, the same for a log of one event type."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from nearnext.data.events import read_events
+from nearnext.data.prepare import prepare
+from nearnext.data.repeats import Repeats
+from nearnext.data.sessionise import read_sessions, sessions_of
+
+ROWS = [
+    ("s", "a", 1, "view"),
+    ("s", "a", 2, "cart"),
+    ("s", "b", 3, "view"),
+    ("s", "b", 4, "view"),
+    ("s", "c", 5, "view"),
+    ("s", "c", 6, "view"),
+    ("s", "c", 7, "buy"),
+    ("s", "a", 8, "buy"),
+    ("t", "a", 9, "view"),
+    ("t", "b", 10, "view"),
+]
+FRAME = pl.DataFrame(ROWS, schema=["session", "item", "time", "event"], orient="row")
+
+
+def clicks(**options: object) -> list[str]:
+    return [str(item) for item in read_sessions(FRAME, **options).raw(0)]  # type: ignore[arg-type]
+
+
+def test_a_run_of_clicks_on_one_item_counts_once_where_its_event_types_differ():
+    assert clicks() == ["a", "b", "b", "c", "a"]
+    assert clicks(collapse_repeats=True) == ["a", "b", "c", "a"]
+    assert clicks(collapse_repeats=False) == ["a", "a", "b", "b", "c", "c", "c", "a"]
+
+
+def test_one_event_type_is_counted_row_by_row():
+    assert clicks(events=["view"]) == ["a", "b", "b", "c", "c"]
+    alone = FRAME.filter(pl.col("event") == "view")
+    assert read_sessions(alone).raw(0) == clicks(events=["view"])
+    assert read_sessions(alone.drop("event")).raw(0) == clicks(events=["view"])
+
+
+def test_two_chosen_types_are_merged_and_the_third_is_not_there():
+    assert clicks(events=["view", "cart"]) == ["a", "b", "b", "c", "c"]
+
+
+def test_what_was_found_is_counted_and_said():
+    log = read_events(FRAME)
+    _, found = sessions_of(log)
+    assert found == Repeats(clicks=10, repeats=4, across_types=3, left_out=3)
+    assert found.note(log.report.event_types) == (
+        "3 clicks (30.0%) repeat the click before them under another event type (view, buy, cart): they count as one "
+        "click; --events view uses one type, --keep-repeats counts every row"
+    )
+    _, kept = sessions_of(log, collapse_repeats=False)
+    assert "one click counts several times" in kept.note(log.report.event_types)
+    assert sessions_of(read_events(FRAME, events=["view"]))[1].note({}) == ""
+
+
+def test_rare_repeats_are_not_worth_a_line():
+    assert Repeats(clicks=1000, repeats=500, across_types=2, left_out=2).note({"view": 1}) == ""
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_prepare_merges_as_reading_does(tmp_path: Path, partitions: int):
+    report = prepare(FRAME, tmp_path / "p.parquet", partitions=partitions)
+    assert (report.repeats.across_types, report.repeats.left_out) == (3, 3)
+    assert read_sessions(tmp_path / "p.parquet").raw(0) == clicks()
+
+
+def test_a_folder_in_which_only_some_files_have_event_types(tmp_path: Path):
+    FRAME.head(8).write_csv(tmp_path / "1.csv")
+    FRAME.tail(2).drop("event").write_csv(tmp_path / "2.csv")
+    sessions = read_sessions(tmp_path)
+    assert (sessions.raw(0), sessions.raw(1)) == (clicks(), ["a", "b"])
+    report = prepare(tmp_path, tmp_path.parent / "p.parquet", partitions=2)
+    assert report.events == sessions.n_events
