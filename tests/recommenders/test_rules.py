@@ -63,3 +63,27 @@ def test_an_unknown_last_click_gets_popular_items():
 def test_options_out_of_range_are_refused(options: dict[str, object], reason: str):
     with pytest.raises(ConfigError, match=reason):
         SequentialRules(**options)  # pyright: ignore[reportArgumentType]
+
+
+def test_association_rules_of_a_giant_session_are_those_of_its_last_clicks():
+    giant = [f"x{click}" for click in range(9_000)]
+    short = [["a", "b"], ["b", "c"]]
+    rules = AssociationRules().fit(Sessions.of([*short, giant]))
+    assert rules.note == "ar: of 1 long sessions only the last 3,162 clicks count"
+    assert len(rules.table.items) == 4 + 3162 * 3161
+    assert rules.recommend([["a"]], k=1)[0].items == ["b"]
+    assert rules.recommend([[giant[0]]], k=1)[0].own == 0
+    assert rules.recommend([[giant[-1]]], k=5)[0].own == 5
+
+
+def test_association_rules_never_cut_sessions_that_are_usual():
+    few = [f"x{click % 40}" for click in range(20_000)]
+    assert AssociationRules().fit(Sessions.of([few])).note == ""
+    long = [[f"x{(s + click) % 300}" for click in range(200)] for s in range(300)]
+    assert AssociationRules().fit(Sessions.of(long)).note == ""
+
+
+def test_sequential_rules_stop_at_the_longest_session():
+    sessions = Sessions.of([["a", "b", "c"]])
+    one, other = (SequentialRules(steps=steps, weighting="div").fit(sessions) for steps in (2, 10**9))
+    assert one.recommend([["a"]], k=3) == other.recommend([["a"]], k=3)

@@ -16,6 +16,12 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreA
 
 __all__ = ["AssociationRules", "Markov", "SequentialRules"]
 
+MOST_PAIRS = 10_000_000
+"""Pairs of items, over all sessions, that association rules count at most, unless all sessions are short."""
+
+ALWAYS_WHOLE = 200
+"""Clicks up to which no session is cut for that."""
+
 
 @dataclass(frozen=True, eq=False)
 class RuleTable:
@@ -127,7 +133,9 @@ def _sequential(sessions: Sessions, weights: FloatArray) -> Any:
     total: Any = sparse.csr_array((size, size), dtype=np.float64)
     for step, weight in enumerate(weights, start=1):
         together = session_of[:-step] == session_of[step:]
-        if weight == 0 or not together.any():
+        if not together.any():
+            break  # no session is longer
+        if weight == 0:
             continue
         earlier, later = sessions.items[:-step][together], sessions.items[step:][together]
         total = total + sparse.csr_array((np.full(len(earlier), weight), (earlier, later)), shape=(size, size))
@@ -185,7 +193,32 @@ class SequentialRules(_Rules):
             raise ConfigError(f"unknown weighting '{self.weighting}'; known: {', '.join(DECAYS)}")
 
     def _learn(self, sessions: Sessions) -> None:
-        self.table = RuleTable.of(_sequential(sessions, step_weights(self.weighting, self.steps)), self.pruning)
+        steps = min(self.steps, int(sessions.lengths.max()))
+        self.table = RuleTable.of(_sequential(sessions, step_weights(self.weighting, steps)), self.pruning)
+
+
+def _click_counts(sessions: Sessions) -> Any:
+    """Clicks of each session on each item: sparse [S, I + 1]."""
+    clicks: Any = sparse.csr_array(
+        (np.ones(sessions.n_events), sessions.items.copy(), sessions.offsets.copy()),
+        shape=(sessions.n_sessions, sessions.n_items + 1),
+    )
+    clicks.sum_duplicates()
+    return clicks
+
+
+def _longest_window(distinct: Int64Array) -> int:
+    """The most clicks per session with which the sessions have no more than ``MOST_PAIRS`` pairs of items.
+
+    >>> _longest_window(np.array([3, 5])), _longest_window(np.array([20_000, 100]))
+    (5, 3160)
+    """
+    rising = np.sort(distinct).astype(np.float64)
+    below = np.concatenate([[0.0], np.cumsum(rising**2)])[:-1]  # pairs of the shorter sessions
+    room = np.sqrt(np.maximum(MOST_PAIRS - below, 0) / np.arange(len(rising), 0, -1))
+    # All sessions up to this one are whole, the longer ones share the pairs that are left.
+    cut = np.flatnonzero(rising > room)
+    return int(rising[-1]) if len(cut) == 0 else max(int(room[cut[0]]), ALWAYS_WHOLE)
 
 
 @dataclass(eq=False)
@@ -193,6 +226,9 @@ class AssociationRules(_Rules):
     """AR: how often two items were clicked in one session, in any order.
 
     With c clicks of item a and d of item b in a session, the rule a → b gains c · d, and a → a gains c · (c − 1).
+
+    Time and memory grow with the square of a session's distinct items. Where all sessions together have more than
+    10 million pairs, only the last clicks of the longest ones count, 200 or more; ``note`` says how many.
 
     Attributes:
         pruning: rules kept per item, 0 for all (session-rec: 20).
@@ -206,12 +242,18 @@ class AssociationRules(_Rules):
 
     name: ClassVar[str] = "ar"
 
+    note: str = field(init=False, repr=False, default="")
+
     def _learn(self, sessions: Sessions) -> None:
-        clicks: Any = sparse.csr_array(
-            (np.ones(sessions.n_events), sessions.items.copy(), sessions.offsets.copy()),
-            shape=(sessions.n_sessions, sessions.n_items + 1),
-        )
-        clicks.sum_duplicates()
+        clicks = _click_counts(sessions)
+        distinct = np.diff(clicks.indptr)
+        longest = _longest_window(distinct)
+        self.note = ""
+        if (too_long := distinct > longest).any():
+            from_end = np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
+            sessions = sessions.keep_events((from_end <= longest) | ~np.repeat(too_long, sessions.lengths))
+            clicks = _click_counts(sessions)
+            self.note = f"ar: of {too_long.sum():,} long sessions only the last {longest:,} clicks count"
         pairs = clicks.T @ clicks
         pairs.setdiag(pairs.diagonal() - sessions.item_counts())
         self.table = RuleTable.of(pairs.tocsr(), self.pruning)
