@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation import significance
-from nearnext.evaluation.significance import PairedDifference, average_windows, bootstrap, holm, interval, paired
+from nearnext.evaluation.significance import (
+    PairedDifference,
+    average_windows,
+    bootstrap,
+    corrected,
+    holm,
+    interval,
+    paired,
+)
 from nearnext.types import FloatArray, Int64Array
 
 
@@ -211,3 +219,20 @@ def test_more_windows_narrow_the_interval() -> None:
 def test_windows_that_do_not_fit_are_refused(shapes: list[tuple[int, int]]) -> None:
     with pytest.raises(DataError, match="equally many replicates"):
         average_windows([np.zeros(shape) for shape in shapes])
+
+
+def test_a_difference_that_no_resampling_contradicts_has_a_bound_as_p():
+    first, second = np.linspace(0.5, 0.6, 99), np.linspace(0.1, 0.2, 99)
+    clear = paired(first, second, 0.55, 0.15)
+    assert (clear.p, clear.p_is_bound) == (0.02, True)
+    mixed = paired(first, first[::-1], 0.55, 0.55)
+    assert not mixed.p_is_bound
+    holm_of_both = corrected([mixed, clear, clear])
+    assert [each.p_is_bound for each in holm_of_both] == [False, True, True]
+    assert [each.p for each in holm_of_both[1:]] == [pytest.approx(0.06)] * 2
+
+
+def test_a_p_value_that_the_correction_lifts_to_a_bound_is_one():
+    bound = PairedDifference(0.1, 0.0, 0.2, 0.01, p_is_bound=True)
+    measured = PairedDifference(0.1, 0.0, 0.2, 0.011)
+    assert [(each.p, each.p_is_bound) for each in corrected([measured, bound])] == [(0.02, True), (0.02, True)]

@@ -73,6 +73,15 @@ def test_a_lead_whose_corrected_p_is_large_is_no_lead(result: dict[str, Any]) ->
     assert finding(result, 20)[0].lead.endswith("cannot tell the two apart.")
 
 
+def test_a_p_value_that_is_a_bound_is_shown_as_one(result: dict[str, Any]) -> None:
+    test = result["significance"][0]
+    test["correction"] = "Holm, 2 methods"
+    test["against"][0] |= {"p": 0.001999, "p_is_bound": True}
+    assert "p < 0.002 after Holm's correction): more than chance explains." in finding(result, 20)[0].lead
+    test["against"][0]["p"] = 0.0796
+    assert finding(result, 20)[0].lead.endswith("cannot tell the two apart; ask for more replicates.")
+
+
 def test_a_lead_without_a_test_is_stated_without_a_verdict(result: dict[str, Any]) -> None:
     del result["significance"]
     assert finding(result, 20)[0].lead == "It is 0.2000 ahead of markov."

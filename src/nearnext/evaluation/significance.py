@@ -1,14 +1,14 @@
 """How sure a metric is: intervals and paired differences by bootstrap over sessions, Holm's correction."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = ["PairedDifference", "average_windows", "bootstrap", "holm", "interval", "paired"]
+__all__ = ["PairedDifference", "average_windows", "bootstrap", "corrected", "holm", "interval", "paired"]
 
 _CHUNK_CELLS = 4_000_000  # weights held at a time, 32 MB
 
@@ -91,6 +91,8 @@ class PairedDifference:
         low: lower end of the interval of the difference.
         high: upper end of the interval of the difference.
         p: two-sided p-value of "no difference", in (0, 1].
+        p_is_bound: no resampling contradicts the difference: the p-value is below ``p``, which is the least that so
+            many resamplings can show.
 
     >>> PairedDifference(difference=0.02, low=0.01, high=0.03, p=0.002).p
     0.002
@@ -100,6 +102,7 @@ class PairedDifference:
     low: float
     high: float
     p: float
+    p_is_bound: bool = False
 
 
 def paired(
@@ -122,7 +125,7 @@ def paired(
         ConfigError: level outside (0, 1).
 
     >>> paired(np.array([0.5, 0.75, 1.0]), np.array([0.25, 0.25, 0.25]), 0.75, 0.25, level=0.5)
-    PairedDifference(difference=0.5, low=0.375, high=0.625, p=0.5)
+    PairedDifference(difference=0.5, low=0.375, high=0.625, p=0.5, p_is_bound=True)
     """
     if replicates_a.ndim != 1 or replicates_a.shape != replicates_b.shape:
         raise DataError(
@@ -133,7 +136,20 @@ def paired(
     low, high = interval(differences[:, np.newaxis], level)
     extreme = int(min(np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)))
     p = min(1.0, 2 * (1 + extreme) / (len(differences) + 1))
-    return PairedDifference(value_a - value_b, float(low[0]), float(high[0]), p)
+    return PairedDifference(value_a - value_b, float(low[0]), float(high[0]), p, p_is_bound=extreme == 0 and p < 1)
+
+
+def corrected(differences: Sequence[PairedDifference]) -> list[PairedDifference]:
+    """The same differences with p-values corrected after Holm; one that rests on a bound is a bound.
+
+    >>> found = [PairedDifference(0.1, 0.0, 0.2, 0.5), PairedDifference(0.1, 0.0, 0.2, 0.001, True)]
+    >>> [(each.p, each.p_is_bound) for each in corrected(found)]
+    [(0.5, False), (0.002, True)]
+    """
+    adjusted = holm([each.p for each in differences])
+    # The correction never lets a p-value be below that of a smaller one, which may be a bound.
+    bounds = [p for p, each in zip(adjusted, differences, strict=True) if each.p_is_bound]
+    return [replace(each, p=p, p_is_bound=p < 1 and p in bounds) for each, p in zip(differences, adjusted, strict=True)]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,5 +1,6 @@
 """The result of a comparison as a table of texts and marks, and its finding in words: for terminal and page."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,6 +19,7 @@ __all__ = [
     "method_name",
     "metric_value",
     "ordered_methods",
+    "p_text",
 ]
 
 HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
@@ -25,7 +27,7 @@ HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Cover
 
 UNRANKED = ("Popularity", "Gini")
 
-SIGNIFICANT = 0.05
+SIGNIFICANT, SMALLEST_P = 0.05, 0.001
 
 Lists = Literal["metrics", "unfilled_metrics"]
 
@@ -210,12 +212,15 @@ def _lead(methods: Sequence[Mapping[str, Any]], metric: str, tests: Sequence[Map
     against = [each for test in found for each in test["against"] if each["name"] == method_name(second)]
     if not against:
         return f"{text}."
-    text += _interval(against[0], f", p {_p(against[0].get('p'))}")
+    text += _interval(against[0], f", p {p_text(against[0])}{_correction(found[0])}")
     low = against[0].get("low")
     if low is None:
         return f"{text}."
-    clear = low > 0 and (against[0].get("p") or 0.0) < SIGNIFICANT
-    return f"{text}: {'more than chance explains' if clear else 'these test sessions cannot tell the two apart'}."
+    if low > 0 and (against[0].get("p") or 0.0) < SIGNIFICANT:
+        return f"{text}: more than chance explains."
+    if low > 0 and against[0].get("p_is_bound"):
+        return f"{text}: so few resamplings cannot tell the two apart; ask for more replicates."
+    return f"{text}: these test sessions cannot tell the two apart."
 
 
 def _interval(value: Mapping[str, Any], further: str = "") -> str:
@@ -223,6 +228,19 @@ def _interval(value: Mapping[str, Any], further: str = "") -> str:
     return "" if low is None or high is None else f" (95% interval {fixed(low)} to {fixed(high)}{further})"
 
 
-def _p(value: float | None) -> str:
-    least = 0.001
-    return "unknown" if value is None else f"< {least}" if value < least else f"= {value:.3f}"
+def p_text(difference: Mapping[str, Any]) -> str:
+    """The p-value of a difference; one that is only known to be below a bound is shown so.
+
+    >>> p_text({"p": 0.0123}), p_text({"p": 0.00701, "p_is_bound": True}), p_text({"p": 0.0002})
+    ('= 0.012', '< 0.008', '< 0.001')
+    """
+    value, digits = difference.get("p"), 3
+    if value is None:
+        return "unknown"
+    if difference.get("p_is_bound") or value < SMALLEST_P:
+        return f"< {math.ceil(value * 10**digits) / 10**digits:.{digits}f}"
+    return f"= {value:.{digits}f}"
+
+
+def _correction(test: Mapping[str, Any]) -> str:
+    return f" after {test['correction'].partition(',')[0]}'s correction" if test.get("correction") else ""
