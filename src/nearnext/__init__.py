@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nearnext.artifact import Artifact, load_artifact, save_artifact
     from nearnext.data.events import EventLog, read_events, scan_events
     from nearnext.data.filters import Filter, apply_filter
+    from nearnext.data.leaks import Leaks
     from nearnext.data.prepare import PrepareReport, prepare
     from nearnext.data.sessionise import read_sessions, sessionise
     from nearnext.data.sessions import Sessions
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from nearnext.data.statistics import describe, table1
     from nearnext.data.synthetic import best_hit_rate, generate, write_log
     from nearnext.data.vocabulary import Vocabulary
-    from nearnext.errors import ArtifactError, ConfigError, DataError, NearnextError
+    from nearnext.errors import ArtifactError, ConfigError, DataError, LeakWarning, NearnextError
     from nearnext.evaluation.protocol import Evaluation, evaluate
     from nearnext.experiments.compare import Comparison, compare
     from nearnext.experiments.tuning.budget import Tuning
@@ -59,6 +60,8 @@ __all__ = [
     "EventLog",
     "Filter",
     "GRU4Rec",
+    "LeakWarning",
+    "Leaks",
     "Markov",
     "MaxPool",
     "MetricRecommender",
@@ -113,6 +116,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Filter",
         "apply_filter",
     ),
+    "nearnext.data.leaks": ("Leaks",),
     "nearnext.data.prepare": (
         "PrepareReport",
         "prepare",
@@ -144,6 +148,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "ArtifactError",
         "ConfigError",
         "DataError",
+        "LeakWarning",
         "NearnextError",
     ),
     "nearnext.evaluation.protocol": (

@@ -18,8 +18,9 @@ from safetensors.numpy import (
     save_file,  # pyright: ignore[reportUnknownVariableType]
 )
 
+from nearnext.data.imprint import Imprint
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ArtifactError, ConfigError, DataError
+from nearnext.errors import ArtifactError, ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
@@ -38,6 +39,9 @@ INDEX = "index.faiss"
 
 SESSIONS = "sessions.parquet"
 """The training sessions that the recommender remembers; an artifact of one that remembers none lacks the file."""
+
+IMPRINT = "training.safetensors"
+"""Times and digests of the training sessions, to recognise them in a test log; older artifacts lack the file."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,11 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
     pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
     if recommender.memory is not None:
         recommender.memory.to_frame().write_parquet(folder / SESSIONS)
+    if recommender.imprint is not None:
+        save_file(recommender.imprint.arrays(), folder / IMPRINT)
+        (folder / IMPRINT).chmod(0o644)
     _write_index(recommender, folder / INDEX)
-    written = [name for name in (STATE, VOCABULARY, SESSIONS, INDEX) if (folder / name).is_file()]
+    written = [name for name in (STATE, VOCABULARY, SESSIONS, IMPRINT, INDEX) if (folder / name).is_file()]
     manifest = {
         "schema": SCHEMA,
         "method": recommender.name,
@@ -154,6 +161,14 @@ def _read_index(recommender: Recommender, file: Path) -> None:
     recommender.search_by(ApproximateIndex.load(space.index, file))
 
 
+def _read_imprint(folder: Path, manifest: Mapping[str, Any]) -> Imprint | None:
+    """What is known of the training sessions: of an older artifact the time of the last click, or nothing."""
+    if IMPRINT in manifest["sha256"]:
+        return Imprint.from_arrays(load_file(folder / IMPRINT))
+    last_time = manifest.get("data", {}).get("last_time")
+    return Imprint.until(int(last_time)) if last_time is not None else None
+
+
 def load_artifact(directory: str | Path) -> Artifact:
     """The recommender of a directory, after its checksums were verified.
 
@@ -176,7 +191,8 @@ def load_artifact(directory: str | Path) -> Artifact:
         if SESSIONS in manifest["sha256"]:
             frame = pl.read_parquet(folder / SESSIONS)
             recommender.memory = SessionMemory.from_frame(frame, recommender.vocabulary)
-    except (KeyError, TypeError, OSError, SafetensorError, ConfigError, DataError, pl.exceptions.PolarsError) as error:
+        recommender.imprint = _read_imprint(folder, manifest)
+    except (LookupError, TypeError, ValueError, OSError, SafetensorError, pl.exceptions.PolarsError) as error:
         raise ArtifactError(f"{folder} does not hold what its manifest says ({error}); fit the model again") from error
     if INDEX in manifest["sha256"]:
         _read_index(recommender, folder / INDEX)

@@ -1,6 +1,6 @@
 """One family of errors: each message says what was expected, what was found and what to do."""
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "NearnextError"]
+__all__ = ["ArtifactError", "ConfigError", "DataError", "LeakWarning", "NearnextError"]
 
 
 class NearnextError(Exception):
@@ -22,3 +22,7 @@ class ConfigError(NearnextError, ValueError):
 
 class ArtifactError(NearnextError):
     """A saved model is missing, damaged, or of a schema this version cannot load."""
+
+
+class LeakWarning(UserWarning):
+    """Test sessions are not later than the training sessions, or are among them: figures on them are no prediction."""

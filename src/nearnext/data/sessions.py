@@ -3,6 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,6 +12,9 @@ import polars as pl
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
+
+if TYPE_CHECKING:
+    from nearnext.data.imprint import Imprint
 
 __all__ = ["Sessions"]
 
@@ -190,6 +195,13 @@ class Sessions:
             vocabulary=vocabulary,
             session_ids=_joined(self.session_ids, later.session_ids),
         )
+
+    @cached_property
+    def imprint(self) -> "Imprint":
+        """What a model that is fitted on these sessions keeps of them, to recognise them in a test log."""
+        from nearnext.data.imprint import KEPT, Imprint  # it is made of sessions
+
+        return Imprint.of(self, KEPT)
 
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""

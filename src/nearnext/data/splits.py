@@ -8,12 +8,15 @@ from typing import Literal
 import numpy as np
 
 from nearnext.data.filters import Filter, FilterReport, apply_filter
+from nearnext.data.imprint import Imprint
+from nearnext.data.leaks import Leaks, boundary_leaks, find_leaks, warn_of
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError, DataError
 
 __all__ = [
     "Split",
     "UnknownRule",
+    "join_parts",
     "split_at",
     "split_days",
     "split_last",
@@ -41,6 +44,7 @@ class Split:
         unknown_clicks: test clicks on items unknown to training.
         short_test_sessions: test sessions left out because fewer than 2 clicks remain.
         overlapping_sessions: training sessions whose last click is later than ``cut_time``.
+        leaks: whether the test part is later than the training part, and none of its sessions is in it.
 
     >>> train, test = split_last(Sessions.of([["a", "b"], ["b", "a"], ["a", "c"]]), fraction=0.3)
     >>> train.n_sessions, test.n_sessions, test.items.tolist()
@@ -56,6 +60,11 @@ class Split:
     unknown_clicks: int
     short_test_sessions: int
     overlapping_sessions: int
+    leaks: Leaks
+
+    def __str__(self) -> str:
+        parts = f"{self.train.n_sessions:,} training sessions, {self.test.n_sessions:,} test sessions"
+        return "\n".join([*self.leaks.lines(), f"{parts}; {self.leaks.verdict}"])
 
     def __iter__(self) -> Iterator[Sessions]:
         yield self.train
@@ -69,15 +78,36 @@ class Split:
 def split_parts(
     train: Sessions, test: Sessions, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
 ) -> Split:
-    """A split from two logs, or two parts of one: filters and vocabulary come from ``train`` alone.
+    """A split from two logs: filters and vocabulary come from ``train`` alone.
+
+    A `LeakWarning` says, and the split's ``leaks`` hold, what is wrong where ``test`` is earlier than ``train``,
+    overlaps with it, or has sessions of it.
 
     Raises:
         DataError: nothing is left to learn from or to predict.
         ConfigError: unknown rule.
 
     >>> split = split_parts(Sessions.of([["a", "b"]]), Sessions.of([["b", "x", "a"]], starts=[9999.0]), unknown="drop")
-    >>> split.test.raw(0), split.unknown_clicks
-    (['b', 'a'], 1)
+    >>> split.test.raw(0), split.unknown_clicks, split.leaks.clean
+    (['b', 'a'], 1, True)
+    """
+    split = join_parts(train, test, chosen=chosen, unknown=unknown)
+    warn_of(split.leaks)
+    return split
+
+
+def join_parts(
+    train: Sessions,
+    test: Sessions,
+    *,
+    chosen: Filter | None = None,
+    unknown: UnknownRule = "miss",
+    leaks: Leaks | None = None,
+) -> Split:
+    """As `split_parts`, without a warning; ``leaks`` are looked for unless they are given.
+
+    >>> join_parts(Sessions.of([["a", "b"]]), Sessions.of([["a", "b"]])).leaks.clean
+    False
     """
     if unknown not in ("miss", "drop"):
         raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
@@ -85,6 +115,7 @@ def split_parts(
     if test.n_sessions == 0:
         raise DataError("no test sessions; choose a larger test part or give a longer log")
     cut_time = int(test.starts.min())
+    leaks = leaks or find_leaks(Imprint.of(train) if train.n_sessions else None, test)
     kept, train_filter = apply_filter(train, chosen)
     if kept.n_sessions == 0:
         raise DataError(
@@ -113,6 +144,7 @@ def split_parts(
         unknown_clicks=unknown_clicks,
         short_test_sessions=test.n_sessions - future.n_sessions,
         overlapping_sessions=int(np.count_nonzero(kept.ends > cut_time)),
+        leaks=leaks,
     )
 
 
@@ -131,9 +163,8 @@ def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, 
             f"{sessions.n_sessions - n_train} for testing; both need at least one"
         )
     order = np.argsort(sessions.starts, kind="stable")
-    return split_parts(
-        sessions.select(order[:n_train]), sessions.select(order[n_train:]), chosen=chosen, unknown=unknown
-    )
+    train, test = sessions.select(order[:n_train]), sessions.select(order[n_train:])
+    return join_parts(train, test, chosen=chosen, unknown=unknown, leaks=boundary_leaks(train, test))
 
 
 def split_last(

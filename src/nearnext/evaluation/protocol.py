@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nearnext.data.leaks import Leaks, find_leaks, warn_of
 from nearnext.data.sessions import Sessions
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.cost import measured
@@ -35,6 +36,7 @@ class Evaluation:
         unfilled: sums over the method's own entries alone.
         seconds: ranking time, fit and metrics not included.
         peak_rss_mb: the most memory the process held while ranking.
+        leaks: whether the test sessions are later than those that were learned from, and none of them among them.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Evaluation:
     unfilled: MetricSums
     seconds: float
     peak_rss_mb: float
+    leaks: Leaks | None = None
 
     @property
     def cases_per_second(self) -> float:
@@ -62,7 +65,8 @@ class Evaluation:
     def __str__(self) -> str:
         intervals = self.intervals()
         lines = [
-            f"{self.name}: {self.filled.n_cases:,} cases in {np.count_nonzero(self.filled.session_cases):,} sessions"
+            *(self.leaks.lines() if self.leaks is not None else ()),
+            f"{self.name}: {self.filled.n_cases:,} cases in {np.count_nonzero(self.filled.session_cases):,} sessions",
         ]
         for name, value in self.values().items():
             around = "  [{:.4f}, {:.4f}]".format(*intervals[name]) if name in intervals else ""
@@ -77,8 +81,12 @@ def evaluate(
     *,
     max_prefix: int | None = None,
     threads: int | None = None,
+    leaks: Leaks | None = None,
 ) -> Evaluation:
     """Rank all items for every prefix of every test session, and score the lists. Nothing is sampled.
+
+    A `LeakWarning` says, and ``leaks`` of the evaluation hold, what is wrong where test sessions are earlier than the
+    training sessions or among them.
 
     Args:
         recommender: fitted on sessions that end before the test begins.
@@ -86,6 +94,7 @@ def evaluate(
         k: list length, or several.
         max_prefix: clicks of a prefix that the recommender sees, the last ones; None: all.
         threads: worker threads, by default one per core.
+        leaks: those of the split that both parts come from; by default they are looked for, in ``test``.
 
     Raises:
         ConfigError: a list length below 1, or a recommender that is not fitted.
@@ -98,6 +107,9 @@ def evaluate(
     0.5
     """
     ks = cutoffs([k] if isinstance(k, int) else k)
+    if leaks is None:
+        leaks = find_leaks(recommender.imprint, test)
+        warn_of(leaks)
     if test.vocabulary is not recommender.vocabulary:
         test = test.with_vocabulary(recommender.vocabulary)
     cases = Cases.of(test, max_prefix)
@@ -114,4 +126,4 @@ def evaluate(
             peak = max(peak, cost.peak_rss_mb)
             filled.add(ranking)
             unfilled.add(ranking.unfilled())
-    return Evaluation(recommender.name, recommender.params(), filled.sums(), unfilled.sums(), seconds, peak)
+    return Evaluation(recommender.name, recommender.params(), filled.sums(), unfilled.sums(), seconds, peak, leaks)

@@ -8,7 +8,7 @@ import numpy as np
 
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.splits import Split, UnknownRule, split_at, split_days, split_last, split_parts, time_windows
+from nearnext.data.splits import Split, UnknownRule, join_parts, split_at, split_days, split_last, time_windows
 from nearnext.errors import ConfigError
 
 __all__ = ["PlannedSplit", "SplitPlan"]
@@ -72,7 +72,7 @@ class SplitPlan:
             ConfigError: an amount out of range.
         """
         if test is not None:
-            return [PlannedSplit(split_parts(log, test, chosen=self.chosen, unknown=self.unknown), self, log, test)]
+            return [PlannedSplit(join_parts(log, test, chosen=self.chosen, unknown=self.unknown), self, log, test)]
         if self.kind == "days":
             return [PlannedSplit(split_days(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
         if self.kind == "last":
@@ -113,5 +113,6 @@ class PlannedSplit:
         """The same split of the log with later sessions added behind it: the cut stays where it was."""
         chosen, unknown = self.plan.chosen, self.plan.unknown
         if self.test is not None:
-            return split_parts(self.log, self.test.followed_by(planted), chosen=chosen, unknown=unknown)
+            later = self.test.followed_by(planted)
+            return join_parts(self.log, later, chosen=chosen, unknown=unknown, leaks=self.split.leaks)
         return split_at(self.log.followed_by(planted), self.split.raw_train_sessions, chosen=chosen, unknown=unknown)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nearnext.data.imprint import Imprint
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
@@ -75,8 +76,8 @@ class Recommender(ABC):
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
     most popular admissible items. ``memory`` holds training sessions where `remember` was called: they explain lists,
-    and change none. ``watch`` is called with the figures of each epoch by methods that train in epochs; what it
-    raises ends the fit.
+    and change none. ``imprint`` recognises sessions that were learned from; None where that is not known. ``watch`` is
+    called with the figures of each epoch by methods that train in epochs; what it raises ends the fit.
     """
 
     name: ClassVar[str]
@@ -84,6 +85,7 @@ class Recommender(ABC):
     vocabulary: Vocabulary = field(init=False, repr=False)
     popularity: Int64Array = field(init=False, repr=False)
     memory: SessionMemory | None = field(init=False, repr=False, default=None)
+    imprint: Imprint | None = field(init=False, repr=False, default=None)
     watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
     def fit(self, sessions: Sessions) -> Self:
@@ -94,6 +96,7 @@ class Recommender(ABC):
         """
         if sessions.n_sessions == 0 or sessions.n_items == 0:
             raise DataError("expected training sessions, found none; lower the filters or give a longer log")
+        imprint = sessions.imprint
         popularity = sessions.item_counts()
         if popularity[0] or np.any(np.diff(popularity[1:]) > 0):
             sessions = sessions.keep_events(sessions.items > 0).reindexed()
@@ -101,6 +104,7 @@ class Recommender(ABC):
         self.vocabulary = sessions.vocabulary
         self.popularity = popularity
         self.memory = None
+        self.imprint = imprint
         self._learn(sessions)
         return self
 

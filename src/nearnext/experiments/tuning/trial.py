@@ -117,5 +117,12 @@ class Bench:
     def _measure(self, recommender: Recommender, watch: Callable[[Mapping[str, float]], None]) -> dict[str, float]:
         recommender.watch = watch
         recommender.fit(self.split.train)
-        found = evaluate(recommender, self.split.test, self.metric.k, max_prefix=self.max_prefix, threads=self.threads)
+        found = evaluate(
+            recommender,
+            self.split.test,
+            self.metric.k,
+            max_prefix=self.max_prefix,
+            threads=self.threads,
+            leaks=self.split.leaks,
+        )
         return found.values()

@@ -1,0 +1,219 @@
+"""What is kept of sessions so that they are recognised later: times, and digests instead of ids and items."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from nearnext.data.ids import canonical_integers
+from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.types import Int64Array
+
+__all__ = ["KEPT", "NONE", "Digests", "Imprint", "content_digests", "id_digests", "numbered", "session_keys"]
+
+Digests = NDArray[np.uint64]
+
+KEPT = 65_536
+"""Digests of contents, and of ids, that a fitted model keeps at most: those of the smallest value, a fair sample."""
+
+NONE = np.uint64(np.iinfo(np.uint64).max)
+"""The content of a session that cannot be recognised."""
+
+FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def _mixed(values: Digests) -> Digests:
+    """The finaliser of SplitMix64, in place. Steele, Lea and Flood, *Fast Splittable Pseudorandom Numbers*, 2014."""
+    values ^= values >> np.uint64(30)
+    values *= FACTORS[0]
+    values ^= values >> np.uint64(27)
+    values *= FACTORS[1]
+    values ^= values >> np.uint64(31)
+    return values
+
+
+def id_digests(ids: pl.Series) -> Digests:
+    """A number for each id, the same in every process; text that spells an integer has that integer's: [n].
+
+    >>> bool((id_digests(pl.Series([7, 8])) == id_digests(pl.Series(["7", "008"]))).tolist() == [True, False])
+    True
+    """
+    if ids.dtype != pl.String:
+        return _mixed(ids.cast(pl.Int64).to_numpy().astype(np.int64).view(np.uint64) + GOLDEN)
+    numbers = canonical_integers(ids)
+    digests = _mixed(numbers.fill_null(0).to_numpy().astype(np.int64).view(np.uint64) + GOLDEN)
+    text = numbers.is_null().to_numpy()
+    words = (blake2b(word.encode("utf-8", "replace"), digest_size=8).digest() for word in ids.filter(pl.Series(text)))
+    digests[text] = np.frombuffer(b"".join(words), dtype="<u8")
+    return digests
+
+
+def content_digests(sessions: Sessions) -> Digests:
+    """A number for each session that equal last clicks at equal seconds share, whatever the session is called: [S].
+
+    Of the last two clicks, so that a session cut to its last clicks keeps its number. The largest number stands for
+    sessions of one click, of clicks within one second, and of unknown last items: they cannot be recognised.
+
+    >>> log = Sessions.of([["a", "b"], ["a", "b"], ["c"]], starts=[0, 60, 120])
+    >>> first, second, third = content_digests(log)
+    >>> longer = content_digests(Sessions.of([["x", "a", "b"]], starts=[-1]))[0]
+    >>> bool(first == second), bool(third == NONE), bool(first == longer)
+    (False, True, True)
+    """
+    ends, starts = sessions.offsets[1:] - 1, sessions.offsets[:-1]
+    pairs = [np.maximum(ends - 1, starts), ends]
+    items = np.concatenate([sessions.items[clicks] for clicks in pairs])
+    seconds = np.concatenate([sessions.times[clicks] // MICROSECONDS for clicks in pairs])
+    used = np.flatnonzero(np.bincount(items, minlength=1)[1:])
+    of_item = np.zeros(sessions.n_items + 1, np.uint64)
+    of_item[used + 1] = id_digests(sessions.vocabulary.ids.gather(used))
+    clicks = _mixed(of_item[items] + _mixed(seconds.view(np.uint64) + GOLDEN))
+    before, last = np.split(clicks, 2)
+    digests = _mixed(before * FACTORS[0] + last)
+    unknown = (items == 0).reshape(2, -1).any(axis=0)
+    digests[unknown | (sessions.starts // MICROSECONDS == sessions.ends // MICROSECONDS)] = NONE
+    return digests
+
+
+def session_keys(sessions: Sessions) -> tuple[pl.Series, bool]:
+    """What two parts of one visit share: its session id, or the user of sessions that were cut by pauses: [S].
+
+    The flag says whether it is the user. Sessions of user u are called ``u:1``, ``u:2``, ...
+
+    >>> session_keys(Sessions.of([["a"]]))[0].to_list()
+    [0]
+    """
+    ids = sessions.session_ids
+    if ids.dtype != pl.String or not ids.str.contains(r":\d+$").all() or not len(ids):
+        return ids, False
+    return ids.str.replace(r":\d+$", ""), True
+
+
+@dataclass(frozen=True, eq=False)
+class Imprint:
+    """What sessions leave behind: enough to tell later whether others overlap with them; no id and no item.
+
+    Attributes:
+        sessions: how many there were.
+        first_start: when the first began, microseconds since 1970 UTC.
+        last_start: when the last began.
+        last_end: time of the last click.
+        contents: distinct content digests, rising: [C].
+        ids: digests of session ids, or of users, rising: [K].
+        ends: time of the last click under each of them, seconds: [K].
+        by_user: ``ids`` are of users, whose sessions were cut by pauses.
+        numbered: session ids count up from 0 or 1, so that those of another log may mean other sessions.
+        bounds: the largest digest that is kept among contents and among ids.
+
+    >>> imprint = Imprint.of(Sessions.of([["a", "b"], ["a", "c"]]))
+    >>> imprint.sessions, len(imprint.contents), imprint.numbered
+    (2, 2, True)
+    """
+
+    sessions: int
+    first_start: int
+    last_start: int
+    last_end: int
+    contents: Digests
+    ids: Digests
+    ends: Int64Array
+    by_user: bool = False
+    numbered: bool = False
+    bounds: tuple[int, int] = (int(NONE), int(NONE))
+
+    @classmethod
+    def of(cls, sessions: Sessions, limit: int | None = None) -> Self:
+        """The imprint of sessions, at least one; ``limit`` digests of contents and of ids at most."""
+        contents = content_digests(sessions)
+        contents_bound = _bound(contents, limit)
+        contents = np.unique(contents[(contents <= contents_bound) & (contents < NONE)])
+        keys, by_user = session_keys(sessions)
+        ids = id_digests(keys)
+        ids_bound = _bound(ids, limit)
+        kept = ids <= ids_bound
+        ids, ends = ids[kept], sessions.ends[kept] // MICROSECONDS
+        order = np.lexsort((ends, ids))
+        last = np.append(np.diff(ids[order]) > 0, True)  # of one id, the session that ends last
+        ids, ends = ids[order][last], ends[order][last]
+        return cls(
+            sessions=sessions.n_sessions,
+            first_start=int(sessions.starts.min()),
+            last_start=int(sessions.starts.max()),
+            last_end=int(sessions.ends.max()),
+            contents=contents,
+            ids=ids,
+            ends=ends,
+            by_user=by_user,
+            numbered=numbered(sessions.session_ids),
+            bounds=(int(contents_bound), int(ids_bound)),
+        )
+
+    @classmethod
+    def until(cls, last_time: int) -> Self:
+        """What is known of sessions of which only the time of the last click is, microseconds."""
+        nothing = np.zeros(0, np.uint64)
+        first = int(np.iinfo(np.int64).min)  # not known
+        return cls(0, first, last_time, last_time, nothing, nothing, np.zeros(0, np.int64), bounds=(-1, -1))
+
+    @property
+    def comparable(self) -> bool:
+        """Whether more is known than the time of the last click."""
+        return self.bounds[0] >= 0
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as arrays, for a file."""
+        facts = (self.sessions, self.first_start, self.last_start, self.last_end, self.by_user, self.numbered)
+        return {
+            "contents": self.contents,
+            "ids": self.ids,
+            "ends": self.ends,
+            "facts": np.array(facts, np.int64),
+            "bounds": np.array(self.bounds, np.uint64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
+        """The imprint that `arrays` gave.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: a fact is missing.
+        """
+        sessions, first_start, last_start, last_end, by_user, numbered = (int(fact) for fact in arrays["facts"])
+        contents_bound, ids_bound = (int(bound) for bound in arrays["bounds"])
+        return cls(
+            sessions,
+            first_start,
+            last_start,
+            last_end,
+            arrays["contents"],
+            arrays["ids"],
+            arrays["ends"],
+            bool(by_user),
+            bool(numbered),
+            (contents_bound, ids_bound),
+        )
+
+
+def _bound(digests: Digests, limit: int | None) -> np.uint64:
+    """The largest of the smallest ``limit`` digests, or the largest that there is where there are no more."""
+    if limit is None or len(digests) <= limit:
+        return NONE
+    return np.partition(digests, limit - 1)[limit - 1]
+
+
+def numbered(ids: pl.Series) -> bool:
+    """Whether session ids count up from 0 or 1, so that equal ids of two logs may stand for different sessions.
+
+    >>> numbered(pl.Series([2, 1, 4])), numbered(pl.Series([7, 8])), numbered(pl.Series(["s1"]))
+    (True, False, False)
+    """
+    numbers = ids if ids.dtype != pl.String else canonical_integers(ids)
+    if not len(numbers) or numbers.null_count():
+        return False
+    values = numbers.to_numpy()
+    return 0 <= int(values.min()) <= 1 and int(values.max()) < 2 * len(values) + 1
