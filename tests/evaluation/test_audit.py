@@ -40,7 +40,7 @@ def failed(verdict: Verdict) -> list[str]:
 def test_honest_methods_pass(name: str):
     verdict = verdict_on(make_recommender(name), lambda: make_recommender(name))
     assert verdict.passed, verdict.checks
-    assert len(verdict.checks) == 5
+    assert len(verdict.checks) == 6
 
 
 def test_a_vocabulary_of_the_whole_log_is_caught():
@@ -152,4 +152,4 @@ def test_a_control_without_any_method_fitted_again_says_so():
     control = verdict.checks[-1]
     assert control.passed
     assert "no method was fitted on them" in control.detail
-    assert "not fitted again (60 s)" in verdict.checks[1].detail
+    assert "not fitted again (60 s)" in verdict.checks[2].detail

@@ -46,7 +46,7 @@ def test_a_result_says_how_to_repeat_it(result: Result):
 
 def test_the_audit_is_in_the_result(result: Result):
     assert result["audit"]["passed"] is True
-    assert len(result["audit"]["checks"]) == len(BASELINES) + 4
+    assert len(result["audit"]["checks"]) == len(BASELINES) + 5
 
 
 def test_results_are_plain_json(result: Result):

@@ -112,7 +112,7 @@ def test_a_label_is_no_part_of_what_a_run_depends_on(tmp_path: Path, fits: Fits)
     labelled = Comparison(["mine"], labels={"mine": "sknn"}, ks=(5,), replicates=50)
     result = compare(LOG, comparison=labelled, store=store)
     assert len(fits) == 2
-    assert result["audit"]["checks"][1]["name"] == "mine: what was learned"
+    assert result["audit"]["checks"][2]["name"] == "mine: what was learned"
 
 
 def test_windows_are_kept_one_by_one(tmp_path: Path, fits: Fits):

@@ -108,6 +108,27 @@ def test_a_failed_audit_is_the_first_thing_said(result: dict[str, Any]) -> None:
     assert ("p", "alert") in [(tag, attributes.get("role")) for tag, attributes in page.tags]
 
 
+def test_warnings_come_before_everything_else(result: dict[str, Any]) -> None:
+    result["warnings"] = ["not clean: the test log is the training log", "clicks.csv: views <and> carts"]
+    result["audit"]["passed"] = False
+    result["audit"]["verdict"] = result["warnings"][0]
+    page = Page(comparison_page(result))
+    start = page.text.index("not clean: the test log is the training log")
+    assert start < page.text.index("views <and> carts") < page.text.index("How well each method predicts")
+    assert "Leak audit: not clean" in page.text
+    assert "passed" not in page.text[: page.text.index("Results")]
+
+
+def test_p_values_at_the_floor_are_bounds_on_the_page(result: dict[str, Any]) -> None:
+    test = result["significance"][0]
+    test["correction"] = "Holm, 2 methods"
+    test["against"][0] |= {"p": 0.001999, "p_is_bound": True}
+    text = Page(comparison_page(result)).text
+    assert "corrected for the number of methods (Holm, 2 methods)" in text
+    assert "0.1800 to 0.2200 < 0.002" in text
+    assert "0.4800 to 0.5200 = 0.002" in text
+
+
 def test_nothing_from_the_data_becomes_markup(result: dict[str, Any], pages: dict[str, str]) -> None:
     plain_tags = {tag for tag, _ in Page(pages["comparison"]).tags}
     attacked = copy.deepcopy(result)

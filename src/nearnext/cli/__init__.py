@@ -1,5 +1,7 @@
 """The command line: parse, call, print. It repeats the Python API and holds no logic of its own."""
 
+import warnings
+
 __all__ = ["main"]
 
 
@@ -7,6 +9,7 @@ def main() -> None:
     """Run the command line; what is wrong with the input is one line on stderr and exit status 2."""
     from nearnext.cli.ending import one_line  # light: from here on every failure is one line
 
+    warnings.filterwarnings("ignore", "not clean", UserWarning)  # commands print leaks themselves, first of all
     with one_line():
         from nearnext.cli.commands import app
 

@@ -5,7 +5,7 @@ import inspect
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +21,7 @@ from nearnext.progress import show_progress
 if TYPE_CHECKING:
     from nearnext.data.events import EventLog, ReadOptions
     from nearnext.data.filters import Filter
+    from nearnext.data.imprint import Imprint
     from nearnext.data.sessions import Sessions
 
 __all__ = [
@@ -36,7 +37,9 @@ __all__ = [
     "ids",
     "make_filter",
     "pairs",
+    "print_warnings",
     "read_log",
+    "read_test_log",
     "reads_logs",
     "takes",
 ]
@@ -99,7 +102,7 @@ class Reading:
     strict: bool
     rejects: Path | None
     gap: float
-    collapse_repeats: bool
+    collapse_repeats: bool | None
 
     def options(self) -> "ReadOptions":
         """What reading itself takes."""
@@ -155,8 +158,12 @@ def _reading_options(
     rejects: Annotated[Path | None, typer.Option(help="Write rows that cannot be used to this CSV file.")] = None,
     gap: Annotated[float, typer.Option(help="Minutes of pause that end a session, where the log has none.")] = 30.0,
     collapse_repeats: Annotated[
-        bool, typer.Option("--collapse-repeats", help="Count consecutive clicks on one item as one.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--collapse-repeats/--keep-repeats",
+            help="Count consecutive clicks on one item as one, or each; default: as one if their event types differ.",
+        ),
+    ] = None,
 ) -> Reading:
     return Reading(
         columns=pairs(column or [], "--column"),
@@ -195,21 +202,66 @@ reads_logs = takes("reading", _reading_options)
 """Give a command with a ``reading`` parameter the reading options instead of it."""
 
 
-def read_log(source: str, reading: Reading) -> "tuple[Sessions, EventLog]":
-    """The sessions of a log; how it was read is printed.
+def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, EventLog]":
+    """The sessions of a log; how it was read is printed, unless `show_reading` shall do so later.
 
     Raises:
         DataError: the log cannot be used.
     """
     from nearnext.data.events import read_events
-    from nearnext.data.sessionise import sessionise
-    from nearnext.report.tables import reading_table
+    from nearnext.data.sessionise import sessions_of
 
     log = read_events(source, **reading.options())
-    console.print(reading_table(asdict(log.report)))
+    sessions, repeats = sessions_of(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats)
+    used = {kind: rows for kind, rows in log.report.event_types.items() if kind in (reading.events or [kind])}
+    log = replace(log, report=replace(log.report, repeats=repeats.facts(used)))
+    if show:
+        show_reading(log, reading)
+    return sessions, log
+
+
+def read_test_log(
+    source: str, reading: Reading, known: "Imprint | Sessions | None", earlier: "Sequence[EventLog]" = ()
+) -> "tuple[Sessions, EventLog]":
+    """The sessions to predict; the first thing that is printed is what is wrong with predicting them.
+
+    Args:
+        source: the test log.
+        reading: how it is read.
+        known: the sessions that are learned from, or what is known of them.
+        earlier: logs whose reading has not been printed.
+
+    Raises:
+        DataError: the log cannot be used.
+    """
+    from nearnext.data.imprint import Imprint
+    from nearnext.data.leaks import find_leaks
+    from nearnext.data.sessions import Sessions
+
+    sessions, log = read_log(source, reading, show=False)
+    imprint = Imprint.of(known) if isinstance(known, Sessions) else known
+    print_warnings(find_leaks(imprint, sessions).lines())
+    for each in (*earlier, log):
+        show_reading(each, reading)
+    return sessions, log
+
+
+def show_reading(log: "EventLog", reading: Reading) -> None:
+    """Print how a log was read, first what has to be known of its events."""
+    from nearnext.data.repeats import repeat_notes
+    from nearnext.report.tables import reading_table
+
+    report = asdict(log.report)
+    print_warnings(repeat_notes([report]))
+    console.print(reading_table(report))
     if log.report.rejected and reading.rejects:
         console.print(f"rows that cannot be used are in {reading.rejects}", style="dim")
-    return sessionise(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats), log
+
+
+def print_warnings(lines: Sequence[str]) -> None:
+    """Print what has to be read before any figure: what is not clean in red, the rest in yellow."""
+    for line in lines:
+        console.print(line, style="red" if line.startswith("not clean") else "yellow", markup=False, soft_wrap=True)
 
 
 def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -> "Filter":

@@ -16,6 +16,7 @@ from nearnext.cli.app import (
     app,
     command_line,
     make_filter,
+    print_warnings,
     read_log,
     reads_logs,
     takes,
@@ -71,6 +72,7 @@ def prepare(
 ) -> None:
     """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
     from nearnext.data.prepare import prepare as prepare_log
+    from nearnext.data.repeats import repeat_notes
     from nearnext.report.tables import reading_table
 
     writable(out)
@@ -83,6 +85,8 @@ def prepare(
         chosen=make_filter(filter_mode, min_length, min_support, max_length),
         partitions=partitions or None,
     )
+    used = {kind: rows for kind, rows in done.read.event_types.items() if kind in (reading.events or [kind])}
+    print_warnings(repeat_notes([{"source": log, "repeats": done.repeats.facts(used)}]))
     console.print(reading_table(asdict(done.read)))
     taken = done.filtered
     console.print(

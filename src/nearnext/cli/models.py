@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from nearnext.cli.app import (
@@ -20,7 +21,9 @@ from nearnext.cli.app import (
     ids,
     make_filter,
     pairs,
+    print_warnings,
     read_log,
+    read_test_log,
     reads_logs,
     takes,
 )
@@ -92,11 +95,11 @@ def compare(
         tuning=replace(tuning, seed=seed) if tuning is not None else None,
         held={name: tuple(values) for name, values in method_settings(settings).items()},
     )
-    sessions, event_log = read_log(log, reading)
+    sessions, event_log = read_log(log, reading, show=test is None)
     readings = [asdict(event_log.report)]
     test_sessions = None
     if test is not None:
-        test_sessions, test_log = read_log(test, reading)
+        test_sessions, test_log = read_test_log(test, reading, sessions, [event_log])
         readings.append(asdict(test_log.report))
     result = run_comparison(sessions, test_sessions, comparison, reading=readings, command=command_line())
     results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
@@ -109,6 +112,7 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
     from nearnext.report.tuning import tuning_table
 
     protocol, data, audit = result["protocol"], result["data"], result["audit"]
+    print_warnings(result["warnings"])
     console.print(
         f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
         f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
@@ -120,11 +124,20 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
     console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
+    print_findings(result, k)
     if any(method.get("tuning") for method in result["methods"]):
         console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
         console.print(tuning_table(result))
     print_audit(audit)
     console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
+
+
+def print_findings(result: Mapping[str, Any], k: int) -> None:
+    """Print who is first on HitRate and MRR, and whether that is more than chance."""
+    from nearnext.report.comparison import finding
+
+    for found in finding(result, k):
+        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_audit(audit: Mapping[str, Any]) -> None:
@@ -133,7 +146,8 @@ def print_audit(audit: Mapping[str, Any]) -> None:
         console.print(f"[green]leak audit passed[/green]: {len(audit['checks'])} checks with planted sessions")
     for check in audit["checks"]:
         if not check["passed"]:
-            console.print(f"[red]leak audit FAILED[/red]: {check['name']}: {check['detail']}", soft_wrap=True)
+            text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"
+            console.print(text, soft_wrap=True)
 
 
 @app.command()
@@ -221,7 +235,7 @@ def evaluate(
     from nearnext.report.tables import comparison_table
 
     artifact = load_artifact(model)
-    sessions, event_log = read_log(log, reading)
+    sessions, event_log = read_test_log(log, reading, artifact.recommender.imprint)
     result = evaluate_model(
         artifact,
         sessions,
@@ -234,11 +248,7 @@ def evaluate(
     )
     results.write(result)
     console.print(comparison_table(result, result["protocol"]["k"][-1], width=console.width))
-    if overlap := result["data"]["earlier_test_sessions"]:
-        console.print(
-            f"[yellow]{overlap:,} test sessions start before the model's training ended[/yellow]: "
-            "these figures are not those of a prediction"
-        )
+    print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])
     results.announce()
 
 

@@ -19,7 +19,9 @@ from nearnext.cli.app import (
     app,
     command_line,
     make_filter,
+    print_warnings,
     read_log,
+    read_test_log,
     reads_logs,
     takes,
 )
@@ -194,7 +196,7 @@ def _compare(
 
     store = RunStore(training.work) if training.work is not None else None
     options = method_options(training.config, training.settings, [entry.name for entry in entries])
-    sessions, event_log = read_log(log, reading)
+    sessions, event_log = read_log(log, reading, show=training.test is None)
     experiment = Experiment(
         sessions,
         setting=replace(training.setting, options=options),
@@ -204,7 +206,7 @@ def _compare(
         store=store,
     )
     if training.test is not None:
-        test_sessions, test_log = read_log(training.test, reading)
+        test_sessions, test_log = read_test_log(training.test, reading, sessions, [event_log])
         experiment = replace(
             experiment,
             test=test_sessions,
@@ -224,6 +226,7 @@ def _show(result: Mapping[str, Any], results: Results) -> None:
     from nearnext.report.paper_page import paper_page
 
     results.write(result, lambda: paper_page(result))
+    print_warnings(result.get("warnings") or [])
     for table in paper_tables(result, width=console.width):
         console.print(table)
     if kept := [method.get("label") or method["name"] for method in result.get("methods", []) if method.get("kept")]:

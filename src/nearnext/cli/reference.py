@@ -34,7 +34,7 @@ def _commands(name: str, group: Any) -> Iterator[tuple[str, Any]]:
 
 def _row(parameter: Any) -> str:
     is_option = bool(parameter.opts) and parameter.opts[0].startswith("-")
-    name = ", ".join(parameter.opts) if is_option else str(parameter.name).upper()
+    name = ", ".join((*parameter.opts, *parameter.secondary_opts)) if is_option else str(parameter.name).upper()
     default = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
     shown = "required" if parameter.required else "" if default in (None, "", False) or callable(default) else default
     text = " ".join(str(parameter.help or "").split()).replace("|", "\\|")

@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import LogArgument, MaxLength, Reading, app, read_log, reads_logs, takes
+from nearnext.cli.app import LogArgument, MaxLength, Reading, app, read_test_log, reads_logs, takes
 from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
 
@@ -47,7 +47,7 @@ def replay(
     target = Target(url, read_keys(api_key_file)[0].decode() if api_key_file else None, timeout)
     load = Load(rate, concurrency)
     recommender = load_artifact(model).recommender
-    sessions, _ = read_log(log, reading)
+    sessions, _ = read_test_log(log, reading, recommender.imprint)
     if max_length:
         sessions = keep_last_clicks(sessions, max_length)
     result = replay_sessions(recommender, sessions, target, load, ks=ks, exclude_seen=exclude_seen)

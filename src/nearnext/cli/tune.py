@@ -18,6 +18,7 @@ from nearnext.cli.app import (
     command_line,
     make_filter,
     pairs,
+    print_warnings,
     read_log,
     reads_logs,
     takes,
@@ -115,6 +116,7 @@ def tune(
 
 def _show(result: Mapping[str, Any]) -> None:
     data, used = result["data"], result["used"]
+    print_warnings(result["warnings"])
     console.print(
         f"[bold]{result['method']}[/bold]: {used['trials']} trials in {duration(used['seconds'])} "
         f"({used['earlier_trials']} from earlier runs, {used['pruned']} pruned, {used['failed']} failed), learned from "

@@ -1,7 +1,7 @@
 """One click that a log tells several times, as a view, a cart and a purchase: counted, and merged."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -113,7 +113,7 @@ def merge_repeats(
     dropped = again if collapse_repeats else across if collapse_repeats is None else np.zeros_like(again)
     n_dropped = int(dropped.sum())
     found = Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped)
-    return sessions.keep_events(~dropped) if n_dropped else replace(sessions), found
+    return sessions.keep_events(~dropped) if n_dropped else sessions, found
 
 
 def _again(sessions: Sessions) -> BoolArray:

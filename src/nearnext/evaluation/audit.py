@@ -7,6 +7,7 @@ from functools import cached_property, partial
 import numpy as np
 import polars as pl
 
+from nearnext.data.leaks import Leaks
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.splits import Split
@@ -43,7 +44,11 @@ class AuditCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The audit's outcome: it passed when every check did."""
+    """The audit's outcome: it passed when every check did.
+
+    >>> Verdict((AuditCheck("one", True, "fine"), AuditCheck("other", False, "1 list differs"))).text
+    'not clean: other: 1 list differs'
+    """
 
     checks: tuple[AuditCheck, ...]
 
@@ -51,6 +56,12 @@ class Verdict:
     def passed(self) -> bool:
         """Whether every check passed."""
         return all(check.passed for check in self.checks)
+
+    @property
+    def text(self) -> str:
+        """``passed``, or ``not clean`` and every check that failed."""
+        failed = [f"{check.name}: {check.detail}" for check in self.checks if not check.passed]
+        return f"not clean: {'; '.join(failed)}" if failed else "passed"
 
 
 @dataclass(frozen=True)
@@ -89,12 +100,14 @@ class Audit:
     sees them must recommend these; further decoys make the rarest item the most popular one. Planted after the cut
     they must leave training data and recommendations bit for bit as they were. Clicks behind a prefix are exchanged,
     and cases are ranked in another order and company, which must not matter either. At last the decoys are planted
-    before the cut: a method that then recommends as before would show that the audit cannot see a leak.
+    before the cut: a method that then recommends as before would show that the audit cannot see a leak. What the data
+    bring along, a test part that is earlier than training or among it, is a check as well.
 
     Args:
         split: the split of the run.
         resplit: makes the run's split again, with sessions added to the log behind its end.
         seed: of the choice of prefixes.
+        leaks: those of the data; by default the split's.
 
     >>> from nearnext.data.splits import split_at
     >>> from nearnext.recommenders.popularity import SessionPop
@@ -105,8 +118,9 @@ class Audit:
     True
     """
 
-    def __init__(self, split: Split, resplit: Resplit, *, seed: int = 0) -> None:
+    def __init__(self, split: Split, resplit: Resplit, *, seed: int = 0, leaks: Leaks | None = None) -> None:
         self._split = split
+        self._leaks = leaks or split.leaks
         self._probe = _choose(split.test, seed)
         last = max(int(split.test.times.max()), int(split.train.times.max()))
         self._planted = resplit(_decoys(split, self._probe, last + HOUR)).train
@@ -140,6 +154,7 @@ class Audit:
         """All checks: of the split itself, of each method, and of the methods together."""
         return Verdict(
             (
+                _parts(self._leaks),
                 _same_training(self._split.train, self._planted),
                 *(AuditCheck(f"{each.name}: what was learned", each.unchanged, each.detail) for each in methods),
                 _together(
@@ -250,6 +265,12 @@ def _new_ids(taken: pl.Series, count: int) -> pl.Series:
         return pl.Series(taken.name, np.arange(begin, begin + count))
     stem = "planted" + "-" * int(taken.str.len_chars().to_numpy().max())  # longer than every id, so none of them
     return pl.Series(taken.name, [f"{stem}{number}" for number in range(count)], dtype=pl.String)
+
+
+def _parts(leaks: Leaks) -> AuditCheck:
+    clean = "test sessions are later than training, and none of them is among the training sessions"
+    detail = "; ".join(leaks.found) or ("; ".join([clean, *leaks.notes]) if leaks.checked else "; ".join(leaks.notes))
+    return AuditCheck("the test part against the training part", leaks.clean, detail)
 
 
 def _same_training(train: Sessions, planted: Sessions) -> AuditCheck:

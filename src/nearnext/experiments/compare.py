@@ -4,19 +4,21 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from nearnext.artifact import versions
+from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.audit import Audit, Verdict
 from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import CASE_METRICS, DEFAULT_CUTOFFS, cutoffs
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
-from nearnext.evaluation.significance import average_windows, bootstrap, holm, paired
+from nearnext.evaluation.significance import average_windows, bootstrap, corrected, paired
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
-from nearnext.experiments.result import Result, Run, called, describe_part, machine, method_result
+from nearnext.experiments.result import Result, Run, called, describe_part, machine, method_result, warning_lines
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import tune_method, validation_split
@@ -108,6 +110,9 @@ def compare(
 ) -> Result:
     """Fit and evaluate every method on the same cases; the result is plain data, ready for JSON.
 
+    ``warnings`` comes first: what has to be read before the figures. A `LeakWarning` says the same of a test log that
+    is earlier than the training log or among it.
+
     Args:
         log: the sessions to split, or to train on where ``test`` is given.
         test: sessions of a test log of its own.
@@ -128,9 +133,11 @@ def compare(
     chosen = comparison or Comparison()
     begin = time.perf_counter()
     planned = chosen.plan.splits(log, test)
+    leaks = reduce(Leaks.plus, (one.split.leaks for one in planned))
+    warn_of(leaks)
     tuned = _tuned(planned[0], chosen)
     chosen = replace(chosen, options={**chosen.options, **{name: found.options for name, found in tuned.items()}})
-    runs, verdict = _run_all(planned, chosen, store)
+    runs, verdict = _run_all(planned, leaks, chosen, store)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
     methods = [
         method_result(runs[name], replicates[name], name if name in chosen.labels else "")
@@ -138,6 +145,8 @@ def compare(
         for name in chosen.methods
     ]
     return {
+        "warnings": warning_lines(reading, leaks),
+        "leaks": leaks.facts(),
         "protocol": {
             "split": chosen.plan.describe(test is not None),
             "filter": asdict(chosen.plan.chosen),
@@ -163,7 +172,11 @@ def compare(
             "test_fingerprint": test.fingerprint() if test is not None else None,
             "reading": [dict(report) for report in reading],
         },
-        "audit": {"passed": verdict.passed, "checks": [asdict(check) for check in verdict.checks]},
+        "audit": {
+            "passed": verdict.passed,
+            "verdict": verdict.text,
+            "checks": [asdict(check) for check in verdict.checks],
+        },
         "methods": methods,
         "significance": _significance(methods, replicates, chosen.ks[-1]),
     }
@@ -195,11 +208,11 @@ def _tuning_text(chosen: Comparison) -> str:
 
 
 def _run_all(
-    planned: Sequence[PlannedSplit], chosen: Comparison, store: RunStore | None
+    planned: Sequence[PlannedSplit], leaks: Leaks, chosen: Comparison, store: RunStore | None
 ) -> tuple[dict[str, list[Run]], Verdict]:
     """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
     runs: dict[str, list[Run]] = {name: [] for name in chosen.methods}
-    audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed)
+    audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed, leaks=leaks)
     with track("comparing", len(planned) * len(chosen.methods), "methods") as advance:
         for window, one in enumerate(planned):
             data = one.fingerprint() if store is not None else ""
@@ -222,12 +235,20 @@ def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None, 
     recommender = chosen.make(name)
     if directory is not None:
         recommender = recommender.with_checkpoints(directory)
+    _ = one.split.train.imprint  # every method keeps it, the first one must not pay for all
     with measured() as cost:
         recommender.fit(one.split.train)
     recommender.require_learned()
     seconds = max(cost.seconds, recommender.training_seconds)  # an interrupted fit took longer than its last part
     longest = chosen.plan.chosen.max_length
-    evaluation = evaluate(recommender, one.split.test, chosen.ks, max_prefix=longest, threads=chosen.threads)
+    evaluation = evaluate(
+        recommender,
+        one.split.test,
+        chosen.ks,
+        max_prefix=longest,
+        threads=chosen.threads,
+        leaks=one.split.leaks,
+    )
     return Run(
         evaluation,
         seconds,
@@ -269,12 +290,13 @@ def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray
             )
             for other in others
         ]
-        corrected = holm([difference.p for difference in differences]) if differences else []
         against = [
-            {"name": called(other), **asdict(difference), "p": p}
-            for other, difference, p in zip(others, differences, corrected, strict=True)
+            {"name": called(other), **asdict(difference)}
+            for other, difference in zip(others, corrected(differences), strict=True)
         ]
-        found.append({"metric": name, "best": called(best), "against": against})
+        found.append(
+            {"metric": name, "best": called(best), "correction": f"Holm, {len(others)} comparisons", "against": against}
+        )
     return found
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from nearnext.data.leaks import Leaks
+from nearnext.data.repeats import repeat_notes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
@@ -15,7 +17,7 @@ from nearnext.evaluation.significance import interval
 from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.types import FloatArray
 
-__all__ = ["Result", "Run", "called", "describe_part", "machine", "method_result"]
+__all__ = ["Result", "Run", "called", "describe_part", "machine", "method_result", "warning_lines"]
 
 Result = dict[str, Any]
 
@@ -118,6 +120,15 @@ def describe_part(sessions: Sessions) -> Result:
         "first": str(first),
         "last": str(last),
     }
+
+
+def warning_lines(reading: Sequence[Mapping[str, Any]], leaks: Leaks | None = None) -> list[str]:
+    """What has to be read before the figures of a result: leaks of the data, then how events were counted.
+
+    >>> warning_lines([{"source": "clicks.csv", "repeats": {"note": "views and purchases count as one click"}}])
+    ['clicks.csv: views and purchases count as one click']
+    """
+    return [*(leaks.lines() if leaks is not None else ()), *repeat_notes(reading)]
 
 
 def machine() -> str:

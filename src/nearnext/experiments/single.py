@@ -9,11 +9,12 @@ import numpy as np
 
 from nearnext.artifact import Artifact, versions
 from nearnext.data.filters import Filter, apply_filter, keep_last_clicks
+from nearnext.data.leaks import find_leaks
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import bootstrap
-from nearnext.experiments.result import Result, Run, describe_part, machine, method_result
+from nearnext.experiments.result import Result, Run, describe_part, machine, method_result, warning_lines
 from nearnext.experiments.sizing import estimate
 from nearnext.options import require_at_least
 from nearnext.recommenders.base import Recommender
@@ -128,6 +129,7 @@ def evaluate_model(
     if unknown not in ("miss", "drop"):
         raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
     begin = time.perf_counter()
+    leaks = find_leaks(artifact.recommender.imprint, sessions)
     test = sessions.with_vocabulary(artifact.recommender.vocabulary)
     if max_length:
         test = keep_last_clicks(test, max_length)
@@ -137,12 +139,13 @@ def evaluate_model(
     test = test.select(test.lengths > 1)
     if test.n_sessions == 0:
         raise DataError("no session of 2 or more clicks to predict; evaluate on a later log of the same shop")
-    evaluation = evaluate(artifact.recommender, test, ks, max_prefix=max_length, threads=threads)
+    evaluation = evaluate(artifact.recommender, test, ks, max_prefix=max_length, threads=threads, leaks=leaks)
     run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
     sums = evaluation.filled
     replicates = bootstrap(sums.session_sums, sums.session_cases, seed=seed)
-    trained_until = int(artifact.manifest.get("data", {}).get("last_time", 0))
     return {
+        "warnings": warning_lines([reading or {}], leaks),
+        "leaks": leaks.facts(),
         "protocol": {
             "split": "a saved model on a log of its own",
             "unknown": unknown,
@@ -163,7 +166,6 @@ def evaluate_model(
             "fingerprint": sessions.fingerprint(),
             "reading": [dict(reading or {})],
             "unknown_test_clicks": unknown_clicks,
-            "earlier_test_sessions": int(np.count_nonzero(test.starts <= trained_until)),
         },
         "methods": [method_result([run], replicates)],
     }

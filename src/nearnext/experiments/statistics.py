@@ -9,7 +9,7 @@ from nearnext.artifact import versions
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import describe, length_distribution, recurring_distribution
-from nearnext.experiments.result import Result, machine
+from nearnext.experiments.result import Result, machine, warning_lines
 
 __all__ = ["statistics_result"]
 
@@ -29,6 +29,7 @@ def statistics_result(
     begin = time.perf_counter()
     kept, taken = apply_filter(log, chosen)
     return {
+        "warnings": warning_lines([reading or {}]),
         "protocol": {
             "filter": asdict(chosen),
             "command": command,

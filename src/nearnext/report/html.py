@@ -6,6 +6,7 @@ from typing import Any
 
 from nearnext.atomic import whole_file
 from nearnext.data.filters import Filter, apply_filter
+from nearnext.data.repeats import repeat_notes
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import (
     clicks_per_day,
@@ -56,6 +57,7 @@ def comparison_page(
     unfilled = any(method.get("unfilled_metrics") for method in result["methods"])
     return render_page(
         "comparison.html",
+        warnings=result.get("warnings") or [],
         k=k,
         methods=ordered_methods(result, f"HitRate@{k}"),
         findings=finding(result, k),
@@ -95,6 +97,7 @@ def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Seque
     return render_page(
         "statistics.html",
         title=title,
+        warnings=repeat_notes(reading),
         rows=statistics_rows(describe(log), describe(kept)),
         chosen=chosen,
         taken=taken,

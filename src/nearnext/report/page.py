@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import Any, NamedTuple, cast
 
 from nearnext.errors import ConfigError
-from nearnext.report.comparison import method_name
+from nearnext.report.comparison import method_name, p_text
 from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
 
 __all__ = ["Figure", "fact_rows", "listed", "render_page"]
@@ -43,7 +43,7 @@ def render_page(template: str, **context: Any) -> str:
         lstrip_blocks=True,
     )
     formats = (compact, count, duration, fixed, moment, percent, plain)
-    environment.filters.update({form.__name__: form for form in (*formats, method_name)})
+    environment.filters.update({form.__name__: form for form in (*formats, method_name, p_text)})
     # The figures are our own SVG, in which matplotlib has escaped every name.
     environment.filters["svg"] = import_module("markupsafe").Markup
     return environment.get_template(template).render(**context)

@@ -38,6 +38,7 @@ def paper_page(result: Mapping[str, Any]) -> str:
     ranked = paper["name"] in SORTED_TABLES
     return render_page(
         "paper.html",
+        warnings=result.get("warnings") or [],
         name=paper["name"],
         log=paper["log"],
         findings=finding(result, K, ("Recall", "MRR")) if ranked else [],

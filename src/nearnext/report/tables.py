@@ -186,7 +186,9 @@ def reading_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for key, value in report.items():
         name = key.replace("_", " ")
-        if key == "rejected":
+        if key == "repeats" and value:
+            rows.append(("repeated clicks", f"{count(value['repeats'])}, of which {count(value['left_out'])} left out"))
+        elif key == "rejected":
             rows += [(f"rejected: {reason}", count(number)) for reason, number in value.items()] or [(name, "none")]
         elif isinstance(value, int) and not isinstance(value, bool):
             rows.append((name, count(value)))

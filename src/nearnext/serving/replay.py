@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from nearnext.data.leaks import Leaks, find_leaks, warn_of
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import DataError
@@ -63,6 +64,7 @@ class Replay:
         service_latency: from when each request was sent.
         seconds: of the whole replay.
         client_seconds: processor time that the client took of it.
+        leaks: whether the sessions are later than those that were learned from, and none of them among them.
     """
 
     offline: MetricSums
@@ -75,6 +77,7 @@ class Replay:
     service_latency: Latency
     seconds: float
     client_seconds: float
+    leaks: Leaks
 
     @property
     def equal(self) -> bool:
@@ -84,6 +87,8 @@ class Replay:
     def as_dict(self) -> dict[str, Any]:
         """The same as plain lists and dictionaries, ready for JSON."""
         return {
+            "warnings": self.leaks.lines(),
+            "leaks": self.leaks.facts(),
             "equal": self.equal,
             "lists": self.offline.n_cases,
             "differing": self.differing,
@@ -126,6 +131,8 @@ def replay(
         DataError: no session has 2 clicks.
         ConfigError: no service answers, a list length below 1, or a recommender that is not fitted.
     """
+    leaks = find_leaks(recommender.imprint, sessions)
+    warn_of(leaks)
     sessions = sessions.select(sessions.lengths > 1)
     if sessions.n_sessions == 0:
         raise DataError("no session of 2 or more clicks to replay; choose a later log of the same shop")
@@ -153,6 +160,7 @@ def replay(
         service_latency=Latency.of(answers.latencies - answers.waits),
         seconds=answers.seconds,
         client_seconds=answers.client_seconds,
+        leaks=leaks,
     )
 
 

@@ -11,7 +11,7 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule, split_last
 from nearnext.errors import DataError
-from nearnext.experiments.result import Result, describe_part, machine
+from nearnext.experiments.result import Result, describe_part, machine, warning_lines
 from nearnext.experiments.tuning.budget import MINUTE, Tuning
 from nearnext.experiments.tuning.metric import TunedMetric
 from nearnext.experiments.tuning.search import propose
@@ -91,6 +91,8 @@ def tune(
     tuned = tune_method(search, split, settled, chosen=chosen or Filter(), threads=threads)
     found = tuned.facts()
     return {
+        "warnings": warning_lines(reading, split.leaks),
+        "leaks": split.leaks.facts(),
         "protocol": {
             "tuning": settled.describe().replace("every method", search.method),
             "search": "tree-structured Parzen estimator of optuna, median pruning of methods that measure their epochs",
