@@ -1,28 +1,90 @@
-"""Progress of long work: one bar with rate and remaining time, shown on stderr only when asked for."""
+"""Progress of long work on stderr, only when asked for: bars on a terminal, elsewhere a line every ten seconds."""
 
+import sys
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    SpinnerColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
-
-__all__ = ["Advance", "show_progress", "track"]
-
+__all__ = ["Advance", "note", "show_progress", "track"]
 
 SLOW = 10.0
 """Units per second below which the rate is shown with a fraction."""
+
+FIRST, EVERY = 5.0, 10.0
+"""Seconds until the first line where there is no terminal, and between two of them."""
+
+MINUTE = 60
+
+
+@dataclass(eq=False)
+class _Task:
+    """Work under way: ``done`` of ``total`` units (None: unknown) since ``begin``, in seconds of a clock."""
+
+    description: str
+    total: int | None
+    unit: str
+    begin: float
+    done: int = 0
+    bar: Any = None
+
+    def line(self, now: float) -> str:
+        """The work in words, e.g. ``epoch 2, loss 0.2513: 300 of 900 sessions, 25 sessions/s, 0:24 left``."""
+        of = f" of {self.total:,}" if self.total is not None else ""
+        parts = [f"{self.description}: {self.done:,}{of} {self.unit}"]
+        if self.done and now > self.begin:
+            rate = self.done / (now - self.begin)
+            parts.append(f"{_rate(rate)} {self.unit}/s")
+            if self.total is not None and self.total > self.done:
+                parts.append(f"{_clock((self.total - self.done) / rate)} left")
+        return ", ".join(parts)
+
+
+@dataclass
+class _Display:
+    """What is shown: nothing until the command line switches it on; a library call never does."""
+
+    enabled: bool = False
+    tasks: list[_Task] = field(default_factory=list[_Task])
+    bars: Any = None
+    due: float = 0.0
+
+    def begin(self, task: _Task) -> None:
+        if not self.tasks:
+            self.due = time.monotonic() + FIRST
+            if _terminal():
+                self.bars = _rich_bars()
+                self.bars.start()
+        self.tasks.append(task)
+        if self.bars is not None:
+            task.bar = self.bars.add_task(task.description, total=task.total, unit=task.unit)
+
+    def end(self, task: _Task) -> None:
+        self.tasks.remove(task)
+        if self.bars is not None:
+            self.bars.remove_task(task.bar)
+            if not self.tasks:
+                self.bars.stop()
+                self.bars = None
+
+    def update(self, task: _Task, **changes: Any) -> None:
+        if self.bars is not None:
+            self.bars.update(task.bar, **changes)
+        elif (now := time.monotonic()) >= self.due:
+            self.due = now + EVERY
+            self.say("; ".join(one.line(now) for one in self.tasks))
+
+    def say(self, text: str) -> None:
+        if self.bars is not None:
+            self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
+            return
+        with suppress(OSError, AttributeError):  # stderr is closed: nobody reads it
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
+
+
+_display = _Display()
 
 
 class Advance:
@@ -33,81 +95,100 @@ class Advance:
     ...     advance.describe("epoch 1, loss 0.25")
     """
 
-    def __init__(self, progress: Progress | None = None, task: TaskID | None = None) -> None:
-        self._progress, self._task = progress, task
+    def __init__(self, task: _Task | None = None) -> None:
+        self._task = task
 
     def __call__(self, units: int) -> None:
         """Units of work just done."""
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task, units)
+        if self._task is not None:
+            self._task.done += units
+            _display.update(self._task, advance=units)
 
     def expect(self, total: int) -> None:
-        """Another number of units in all."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, total=total)
+        """Set the total."""
+        if self._task is not None:
+            self._task.total = total
+            _display.update(self._task, total=total)
 
     def describe(self, description: str) -> None:
-        """Another text before the bar."""
-        if self._progress is not None and self._task is not None:
-            self._progress.update(self._task, description=description)
-
-
-class _Rate(ProgressColumn):
-    """Units per second, e.g. ``12,345 rows/s``."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        digits = 0 if speed and speed >= SLOW else 2
-        return Text(f"{speed:,.{digits}f} {task.fields['unit']}/s" if speed else "", style="cyan")
-
-
-class _Display:
-    """Whether bars are drawn; the command line switches them on, a library call never does."""
-
-    enabled: bool = False
-    active: Progress | None = None
+        """Change the text before the bar."""
+        if self._task is not None:
+            self._task.description = description
+            _display.update(self._task, description=description)
 
 
 def show_progress(enabled: bool = True) -> None:
-    """Draw progress bars on stderr from now on (the command line does), or stop doing so.
+    """Show progress on stderr from now on (the command line does), or stop doing so.
 
     >>> show_progress(False)
     """
-    _Display.enabled = enabled
+    _display.enabled = enabled
+
+
+def note(text: str) -> None:
+    """One line on stderr about what happens now, where progress is shown.
+
+    >>> note("compiling")
+    """
+    if _display.enabled:
+        _display.say(text)
 
 
 @contextmanager
 def track(description: str, total: int | None, unit: str) -> Generator[Advance]:
-    """A bar over ``total`` units of work (None: unknown); the value given is called with units done.
+    """Progress over ``total`` units of work (None: unknown); the value given is called with units done.
 
-    Bars nest: an inner one is drawn below the outer one.
+    Work nests: an inner bar is drawn below the outer one, and a line names both.
 
     >>> with track("reading", total=3, unit="rows") as advance:
     ...     advance(3)
     """
-    if not _Display.enabled:
+    if not _display.enabled:
         yield Advance()
         return
-    outer = _Display.active
-    progress = outer or Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    task = _Task(description, total, unit, time.monotonic())
+    _display.begin(task)
+    try:
+        yield Advance(task)
+    finally:
+        _display.end(task)
+
+
+def _terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:,.{0 if per_second >= SLOW else 2}f}"
+
+
+def _clock(seconds: float) -> str:
+    whole = round(seconds)
+    hours, minutes = divmod(whole // MINUTE, MINUTE)
+    return f"{hours}:{minutes:02}:{whole % MINUTE:02}" if hours else f"{minutes}:{whole % MINUTE:02}"
+
+
+def _rich_bars() -> Any:
+    """Bars with rate and remaining time."""
+    from rich import progress as rich
+    from rich.console import Console
+    from rich.text import Text
+
+    class Rate(rich.ProgressColumn):
+        """Units per second, e.g. ``12,345 rows/s``."""
+
+        def render(self, task: rich.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{_rate(speed)} {task.fields['unit']}/s" if speed else "", style="cyan")
+
+    return rich.Progress(
+        rich.SpinnerColumn(),
+        rich.TextColumn("{task.description}"),
+        rich.BarColumn(bar_width=24),
+        rich.MofNCompleteColumn(),
+        Rate(),
+        rich.TimeElapsedColumn(),
+        rich.TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
     )
-    if outer is None:
-        _Display.active = progress
-        progress.start()
-    task = progress.add_task(description, total=total, unit=unit)
-    try:
-        yield Advance(progress, task)
-    finally:
-        progress.remove_task(task)
-        if outer is None:
-            progress.stop()
-            _Display.active = None

@@ -1,14 +1,14 @@
 """A ranked list that grows item by item, for compiled searches through the catalogue."""
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["insert_ranked"]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def insert_ranked(item: int, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
     """One item, of a higher index than all listed ones, put in its place; gives how many are listed then.
 

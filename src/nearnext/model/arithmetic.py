@@ -4,8 +4,8 @@ Sums may be taken in any order, but in the same one at every call: a result depe
 """
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.types import ScoreArray
 
 __all__ = ["add_product", "tanh"]
@@ -14,7 +14,7 @@ FARTHEST = 9.0
 """Beyond it tanh is ±1 in 32 bits."""
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled(error_model="numpy", fastmath={"contract"})
 def tanh(value: np.float32) -> np.float32:
     """The hyperbolic tangent of a 32-bit number, off by 2e-7 at most.
 
@@ -32,7 +32,7 @@ def tanh(value: np.float32) -> np.float32:
     return np.float32(2.0) * n * d / (d * d + n * n)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> None:
     """A vector times a matrix added to a total: [N], [N, M], [M]. Four rows at a time: fewer passes over the total.
 

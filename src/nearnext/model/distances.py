@@ -17,9 +17,9 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from nearnext.compiled import compiled
 from nearnext.options import require_known
 from nearnext.types import ScoreArray
 
@@ -65,7 +65,7 @@ def l2_normalised(vectors: Tensor) -> Tensor:
     return cast("Any", _Normalise).apply(wide)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def normalise_rows(vectors: ScoreArray, units: ScoreArray) -> None:
     """What `l2_normalised` gives, of an array, written into another or the same one: [B, D].
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 import torch
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
@@ -135,7 +135,7 @@ def last_known_clicks(
     return clicks, known
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _last_known(
     items: IndexArray, starts: Int64Array, ends: Int64Array, listed: BoolArray, clicks: IndexArray, known: IndexArray
 ) -> None:

@@ -7,8 +7,8 @@ Training sessions are numbered by recency, 0 the most recent, so that every list
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.recommenders.decay import position_weight
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
@@ -137,7 +137,7 @@ class Current(NamedTuple):
     salt: np.uint64
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mix(value: np.uint64) -> np.uint64:
     """Splitmix64's finaliser: equal inputs give equal, well spread outputs, so that sampling needs no state."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -145,7 +145,7 @@ def _mix(value: np.uint64) -> np.uint64:
     return value ^ (value >> np.uint64(31))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def collect(
     index: SessionIndex, votes: Votes, clicks: IndexArray, begin: int, end: int, mark: int, time: int, scratch: Scratch
 ) -> tuple[int, Current]:
@@ -177,7 +177,7 @@ def collect(
     return n_touched, Current(mark, squares, total, size, time, salt)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _merge(
     index: SessionIndex,
     votes: Votes,
@@ -197,7 +197,7 @@ def _merge(
         low = len(index.ends)
         for at in range(len(heads)):
             if heads[at] < tails[at]:
-                low = min(low, index.item_sessions[heads[at]])
+                low = min(low, int(index.item_sessions[heads[at]]))
         if low == len(index.ends):
             break
         before = n_touched
@@ -210,7 +210,7 @@ def _merge(
     return n_touched
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _note(
     index: SessionIndex,
     votes: Votes,
@@ -240,14 +240,14 @@ def _note(
     return n_touched
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def move(scratch: Scratch, position: int, target: int) -> None:
     """Put a candidate to another, earlier place."""
     scratch.touched[target] = scratch.touched[position]
     _copy(scratch.notes, position, scratch.notes, target)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _copy(source: Notes, position: int, target: Notes, place: int) -> None:
     target.similarities[place] = source.similarities[position]
     target.overlaps[place] = source.overlaps[position]
@@ -255,7 +255,7 @@ def _copy(source: Notes, position: int, target: Notes, place: int) -> None:
     target.anchors[place] = source.anchors[position]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
     """Keep ``sample_size`` candidates at the front: those with the smallest keys, which are distinct."""
     size = votes.sample_size

@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.types import FloatArray
 
 __all__ = ["DECAYS", "EXPONENTIAL", "position_weight", "step_weight", "step_weights"]
@@ -18,7 +18,7 @@ EXPONENTIAL = len(DECAYS)
 _SAME, _DIV, _LINEAR, _QUADRATIC = range(4)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def step_weight(decay: int, step: int) -> float:
     """Weight of something found ``step`` clicks back (1: the last click), as session-rec's ``*_score`` functions.
 
@@ -36,7 +36,7 @@ def step_weight(decay: int, step: int) -> float:
     return 1.0 / math.log10(step + 1.7)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def position_weight(decay: int, position: int, length: int, scale: float) -> float:
     """Weight of the click at ``position`` (1: the first) of a session of ``length`` clicks.
 

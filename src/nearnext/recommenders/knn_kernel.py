@@ -3,8 +3,8 @@
 import math
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.recommenders.candidate_sessions import Current, Scratch, Votes, collect, move, sample
 from nearnext.recommenders.decay import step_weight
 from nearnext.recommenders.selection import keep_best
@@ -22,7 +22,7 @@ MOST_EXPONENT = 100.0
 """Of the weight of a session that ended after the time asked for."""
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _similarity(kind: int, current: Current, shared: float, n_shared: int, n_items: int) -> float:
     """Similarity of the prefix to a session of ``n_items`` items, from the summed weights and number of shared ones."""
     if kind == _COSINE:
@@ -38,7 +38,7 @@ def _similarity(kind: int, current: Current, shared: float, n_shared: int, n_ite
     return 2.0 * n_shared / (2.0 * n_shared + current.size + n_items)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> int:
     """Similarities of the candidates, with the decay of age; those above 0 stay at the front."""
     kept = 0
@@ -61,7 +61,7 @@ def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, 
     return kept
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
     """Keep the k nearest candidates at the front; of equal ones the more recent stay."""
     k, values, touched = votes.k, scratch.values, scratch.touched
@@ -86,7 +86,7 @@ def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
     return kept
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _neighbours(
     index: SessionIndex, votes: Votes, clicks: IndexArray, begin: int, end: int, mark: int, time: int, scratch: Scratch
 ) -> tuple[int, Current]:
@@ -97,7 +97,7 @@ def _neighbours(
     return _nearest(votes, n_touched, scratch), current
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def nearest_sessions(
     index: SessionIndex, votes: Votes, clicks: IndexArray, time: int, scratch: Scratch
 ) -> tuple[IndexArray, FloatArray]:
@@ -115,7 +115,7 @@ def nearest_sessions(
     return scratch.touched[:kept].copy(), scratch.notes.similarities[:kept].copy()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _vote(
     index: SessionIndex,
     votes: Votes,
@@ -155,7 +155,7 @@ def _vote(
     return n_candidates
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def rank_by_neighbours(
     index: SessionIndex,
     votes: Votes,

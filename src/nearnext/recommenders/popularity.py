@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import RankChunk, Recommender, Request
 from nearnext.recommenders.selection import fill_from_popularity, keep_best
@@ -44,7 +44,7 @@ class Pop(Recommender):
         return rank_chunk
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _rank_unseen(
     clicks: IndexArray,
     starts: Int64Array,
@@ -102,7 +102,7 @@ class SessionPop(Recommender):
         return rank_chunk
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _rank_seen(
     clicks: IndexArray,
     starts: Int64Array,

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numba import njit
 from scipy import sparse
 
+from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
@@ -93,7 +93,7 @@ class _Rules(Recommender):
         return rank_chunk
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _follow(
     rule_offsets: Int64Array,
     rule_items: IndexArray,

@@ -1,14 +1,14 @@
 """Choosing the best of many scored items; of equal scores the smaller index wins, which is the more popular item."""
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["fill_from_popularity", "keep_best"]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def keep_best(
     candidates: IndexArray, n_candidates: int, scores: FloatArray, items: IndexArray, values: ScoreArray
 ) -> int:
@@ -53,7 +53,7 @@ def keep_best(
     return n_kept
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def fill_from_popularity(
     items: IndexArray,
     own: IndexArray,

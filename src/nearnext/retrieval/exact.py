@@ -8,8 +8,8 @@ take one thread: whoever ranks in several threads of its own gains no more from 
 
 import numpy as np
 import torch
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
@@ -209,7 +209,7 @@ def _no_neighbours(n_queries: int, k: int) -> Neighbours:
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _best_of(
     candidates: Int64Array,
     query: ScoreArray,
@@ -229,7 +229,7 @@ def _best_of(
     return _rank(rows[:n_rows], query, vectors, kind, items, scores)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _strike_out(clicks: IndexArray, starts: Int64Array, ends: Int64Array, proposed: ScoreArray) -> None:
     """−∞ for the items of each row's own clicks."""
     for row in range(len(starts)):
@@ -238,7 +238,7 @@ def _strike_out(clicks: IndexArray, starts: Int64Array, ends: Int64Array, propos
                 proposed[row, clicks[position] - 1] = -np.inf
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _select(
     proposed: ScoreArray,
     queries: ScoreArray,
@@ -270,7 +270,7 @@ def _select(
         found[row] = _rank(near[:n_near], queries[row], vectors, kind, items[row], scores[row])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _rank(
     near: IndexArray, query: ScoreArray, vectors: ScoreArray, kind: int, items: IndexArray, scores: ScoreArray
 ) -> int:
@@ -289,7 +289,7 @@ def _rank(
     return n_listed
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz", "reassoc"})
+@compiled(fastmath={"nnan", "nsz", "reassoc"})
 def _highest(values: ScoreArray) -> np.float32:
     highest = values[0]
     for place in range(1, len(values)):
@@ -297,7 +297,7 @@ def _highest(values: ScoreArray) -> np.float32:
     return highest
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _kth_best(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
     """The k-th largest value above −∞, −∞ if there are fewer; ``highest`` has the largest of each chunk."""
     # As many values as there are chunks with a larger one are larger: what lies below cannot be the k-th.
@@ -313,7 +313,7 @@ def _kth_best(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
     return np.partition(kept[:n_kept], n_kept - k)[n_kept - k] if n_kept >= k else np.float32(-np.inf)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _four_scores(
     query: ScoreArray, one: ScoreArray, two: ScoreArray, three: ScoreArray, four: ScoreArray, kind: int
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:
@@ -337,7 +337,7 @@ def _four_scores(
     return _read(a, kind), _read(b, kind), _read(c, kind), _read(d, kind)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _read(total: float, kind: int) -> np.float32:
     """The score of a sum of products or of squared differences."""
     if kind == COSINE:

@@ -7,9 +7,9 @@ sum of theirs can leave these bits, again by Cauchy-Schwarz.
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nearnext.compiled import compiled
 from nearnext.types import FloatArray, ScoreArray
 
 __all__ = ["QuantisedItems"]
@@ -72,7 +72,7 @@ class QuantisedItems:
         return errors
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _products(
     queries: ScoreArray,
     steps: Int8Array,
@@ -94,7 +94,7 @@ def _products(
                 products[row, begin + place] = np.float32(sums[place]) * back
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _round(query: ScoreArray, rounded: Int16Array, scale: float, lost: float, longest: float) -> tuple[float, float]:
     """The query in whole steps, written into ``rounded``; gives their number per unit and the most it errs by."""
     squares = 0.0
@@ -112,7 +112,7 @@ def _round(query: ScoreArray, rounded: Int16Array, scale: float, lost: float, lo
     return query_scale, lost * length + np.sqrt(away) * longest / scale
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_up(query: Int16Array, steps: Int8Array, sums: Int16Array) -> None:
     """Inner products of a query [D] with a block of items [D, BLOCK], four dimensions at a time."""
     for place in range(BLOCK):

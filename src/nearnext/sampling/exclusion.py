@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from nearnext.compiled import compiled
 from nearnext.sampling.examples import Examples
 from nearnext.sampling.proposal import Proposal, log_counts
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
@@ -89,7 +89,7 @@ class Exclusion:
         return negatives, left
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _mark(
     items: IndexArray, begin: int, end: int, positives: IndexArray, value: bool, marked: BoolArray, shares: FloatArray
 ) -> float:
@@ -106,7 +106,7 @@ def _mark(
     return mass
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _exclude(
     items: IndexArray,
     begin: Int64Array,
@@ -127,7 +127,7 @@ def _exclude(
         _mark(items, begin[row], end[row], positives[row], False, marked, shares)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _draw_exactly(
     items: IndexArray,
     begin: Int64Array,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.sampling.examples import Examples, clicks_between
@@ -117,7 +117,7 @@ def require_neighbours(fill: Fill, neighbours: NeighbourPositives | None, sessio
     return neighbours
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _choose(
     offsets: Int64Array,
     candidates: IndexArray,
@@ -138,7 +138,7 @@ def _choose(
             pool[chosen] = pool[step]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _expect(
     items: IndexArray,
     offsets: Int64Array,

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -110,7 +110,7 @@ def log_counts(expected: FloatArray, mask: BoolArray) -> ScoreArray:
     return np.log(expected, out=np.zeros_like(expected), where=mask).astype(np.float32)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _alias_table(scaled: FloatArray) -> tuple[FloatArray, IndexArray]:
     """Thresholds and aliases of probabilities that were multiplied by their number, so that their mean is 1."""
     size = len(scaled)
@@ -143,7 +143,7 @@ def _alias_table(scaled: FloatArray) -> tuple[FloatArray, IndexArray]:
     return thresholds, aliases
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _draw(thresholds: FloatArray, aliases: IndexArray, uniforms: FloatArray) -> IndexArray:
     items = np.empty(len(uniforms), dtype=np.int32)
     for at in range(len(uniforms)):

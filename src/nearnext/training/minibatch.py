@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from nearnext.compiled import compiled
 from nearnext.model.tensors import as_tensor
 from nearnext.sampling import Batch
 from nearnext.types import IndexArray, Int64Array
@@ -112,7 +112,7 @@ class BatchReader:
         return as_tensor(array).to(self._device)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _distinct(items: IndexArray, place: Int64Array, rows: Int64Array, places: Int64Array) -> int:
     """Place of each item among the distinct ones, 0 first, then as they come; ``place`` is left as all zeros."""
     rows[0] = 0

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
+from nearnext.compiled import compiled
 from nearnext.model.tensors import as_tensor
 from nearnext.types import FloatArray, Int64Array, ScoreArray
 
@@ -178,7 +178,7 @@ class WholeAdam:
         self._adam.state[self._table].update(state)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sums_ahead(beta1: float, beta2: float, horizon: int) -> FloatArray:
     """Σ_{s>t} r^(s−t) c(s) for t = 0..horizon; from there on it no longer changes."""
     ratio = beta1 / np.sqrt(beta2)
@@ -191,7 +191,7 @@ def _sums_ahead(beta1: float, beta2: float, horizon: int) -> FloatArray:
     return sums
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _catch_up(
     table: ScoreArray,
     mean: ScoreArray,
@@ -224,7 +224,7 @@ def _catch_up(
         values[at] = table[row]
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@compiled(error_model="numpy", fastmath={"contract"})
 def _adam(
     table: ScoreArray,
     mean: ScoreArray,
@@ -253,7 +253,7 @@ def _adam(
             moved[row] = steps
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled(error_model="numpy")
 def _adagrad(
     table: ScoreArray,
     squares: ScoreArray,

@@ -7,8 +7,8 @@ session after the other is encoded in the same steps, whatever company it is in.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.distances import normalise_rows
 from nearnext.types import IndexArray, ScoreArray
@@ -45,7 +45,7 @@ class AttentionWeights(NamedTuple):
     correction: ScoreArray
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def encode_by_attention(
     weights: AttentionWeights, table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray
 ) -> None:
@@ -96,7 +96,7 @@ def encode_by_attention(
         _mix(weights, both, last, vectors[row])
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _mix(weights: AttentionWeights, both: ScoreArray, last: ScoreArray, vector: ScoreArray) -> None:
     """The read-out and the last click by the gate's shares, and the correction."""
     dim = len(last)
@@ -110,7 +110,7 @@ def _mix(weights: AttentionWeights, both: ScoreArray, last: ScoreArray, vector: 
     add_product(both, weights.correction, vector)
 
 
-@njit(cache=True, nogil=True, fastmath=FASTMATH)
+@compiled(fastmath=FASTMATH)
 def _energy(asked: ScoreArray, inner: ScoreArray, energy: ScoreArray) -> np.float32:
     total = np.float32(0.0)
     for place in range(len(asked)):
@@ -118,7 +118,7 @@ def _energy(asked: ScoreArray, inner: ScoreArray, energy: ScoreArray) -> np.floa
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _softmax(values: ScoreArray) -> None:
     highest, total = values.max(), np.float32(0.0)
     for place in range(len(values)):

@@ -13,10 +13,10 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.model.threads import one_thread
@@ -166,7 +166,7 @@ def _loss(
     return functional.cross_entropy(scores, as_tensor(places[rows]))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _probabilities(
     offsets: Int64Array,
     figures: ScoreArray,
@@ -199,7 +199,7 @@ def _probabilities(
             result[place] = np.exp(np.float64(result[place]) - highest) / total
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _read_out(hidden: ScoreArray, outer: ScoreArray) -> np.float32:
     """Sum of outer · silu(hidden); silu x = x / (1 + exp(−x)) = x (1 + tanh(x / 2)) / 2."""
     total = np.float32(0.0)

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
@@ -111,7 +111,7 @@ def collect(
     return Candidates(offsets, items[: offsets[-1]], figures[: offsets[-1]])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _collect(
     clicks: IndexArray,
     starts: Int64Array,
@@ -153,7 +153,7 @@ def _collect(
             place_of[items[place]] = 0
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled(fastmath={"reassoc", "contract"})
 def _product(one: ScoreArray, other: ScoreArray) -> float:
     """Inner product in 64 bits, in whatever order is fast: it depends on nothing but the two."""
     total = 0.0
@@ -162,7 +162,7 @@ def _product(one: ScoreArray, other: ScoreArray) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _list(proposed: IndexArray, n: int, place_of: IndexArray, items: IndexArray) -> int:
     """The proposed items that are not yet listed, added behind the first ``n``; gives how many are listed then."""
     for item in proposed:
@@ -173,7 +173,7 @@ def _list(proposed: IndexArray, n: int, place_of: IndexArray, items: IndexArray)
     return n
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_clicks(clicks: IndexArray, place_of: IndexArray, figures: ScoreArray) -> None:
     """Whether, how recently and how often the session has clicked a candidate."""
     for position in range(len(clicks)):
@@ -187,7 +187,7 @@ def _add_clicks(clicks: IndexArray, place_of: IndexArray, figures: ScoreArray) -
         figures[place, 3] = np.log(max(figures[place, 3], np.float32(1.0)))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_votes(voted: IndexArray, scored: ScoreArray, place_of: IndexArray, figures: ScoreArray, column: int) -> None:
     total, best = 0.0, 0.0
     for place in range(len(voted)):

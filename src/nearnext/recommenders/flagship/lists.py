@@ -1,15 +1,15 @@
 """Lists from candidates: the most probable ones first, and behind all of them what is near."""
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.recommenders.flagship.candidates import Lists
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["best_candidates", "followed_by"]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def best_candidates(
     offsets: Int64Array, candidates: IndexArray, values: ScoreArray, items: IndexArray, scores: ScoreArray
 ) -> IndexArray:
@@ -74,7 +74,7 @@ def followed_by(near: Lists, own: IndexArray, items: IndexArray, scores: ScoreAr
     return filled
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _follow(
     near: IndexArray,
     nearness: ScoreArray,

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
@@ -119,7 +119,7 @@ class ColumnFinder:
         )
 
 
-@njit(cache=True)
+@compiled()
 def _distinct(items: IndexArray, column_of: Int64Array) -> tuple[Int64Array, Int64Array]:
     distinct = np.empty(len(items), dtype=np.int64)
     at = np.empty(len(items), dtype=np.int64)

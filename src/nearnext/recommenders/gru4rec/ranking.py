@@ -8,8 +8,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.ranked import insert_ranked
 from nearnext.recommenders.base import RankChunk, Request
@@ -93,7 +93,7 @@ def ranker(tables: RankingTables) -> RankChunk:
     return rank_chunk
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _read(
     clicks: IndexArray,
     starts: Int64Array,
@@ -127,7 +127,7 @@ def _read(
         states[row, :width] = hidden[len(layers) - 1, :width]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> None:
     """``total += vector @ matrix``, summed in the order of the rows of ``matrix``: [n], [n, m], at least [m]."""
     for row in range(matrix.shape[0]):
@@ -136,7 +136,7 @@ def _add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> N
             total[column] += factor * matrix[row, column]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _step(
     entered: ScoreArray, hidden: ScoreArray, layer: Layer, entered_gates: ScoreArray, hidden_gates: ScoreArray
 ) -> None:
@@ -153,12 +153,12 @@ def _step(
         hidden[unit] += update * (np.float32(candidate) - hidden[unit])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sigmoid(value: float) -> np.float32:
     return np.float32(0.5 + 0.5 * math.tanh(0.5 * value))
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _select(
     proposed: ScoreArray,
     states: ScoreArray,
@@ -198,7 +198,7 @@ def _select(
                     own[row] = insert_ranked(item, score, own[row], items[row], scores[row])
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _dot(one: ScoreArray, other: ScoreArray) -> float:
     total = 0.0
     for column in range(len(one)):
@@ -206,7 +206,7 @@ def _dot(one: ScoreArray, other: ScoreArray) -> float:
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _kth_best(values: ScoreArray, admissible: BoolArray, seen: Int64Array, mark: int, k: int) -> np.float32:
     """The k-th largest value of the items that may be listed, −∞ if there are fewer."""
     best = np.full(k, -np.inf, dtype=np.float32)
@@ -226,7 +226,7 @@ def _kth_best(values: ScoreArray, admissible: BoolArray, seen: Int64Array, mark:
     return least
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _none_reaches(values: ScoreArray, begin: int, end: int, least: np.float32) -> bool:
     """Whether all values begin..end − 1 are below ``least``; counting them compiles to vector instructions."""
     count = 0

@@ -5,8 +5,8 @@ Exact: all pairs repel, which a few thousand points afford. Nothing is drawn at 
 """
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.types import FloatArray, Int64Array
 
 __all__ = ["mixed_place", "neighbour_layout", "neighbours_kept", "principal_plane"]
@@ -107,7 +107,7 @@ def _affinities(vectors: FloatArray, perplexity: float) -> tuple[Int64Array, Int
     return rows, columns, drawn[rows, columns] / drawn.sum()
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _shares(squared: FloatArray, entropy: float) -> FloatArray:
     """Gaussian weights of each row's neighbours, of the width at which their entropy is the one wanted."""
     shares = np.empty_like(squared)
@@ -129,7 +129,7 @@ def _shares(squared: FloatArray, entropy: float) -> FloatArray:
     return shares
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _descend(points: FloatArray, rows: Int64Array, columns: Int64Array, weights: FloatArray, rate: float) -> FloatArray:
     n = len(points)
     velocity, gains = np.zeros_like(points), np.ones_like(points)

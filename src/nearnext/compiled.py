@@ -1,0 +1,144 @@
+"""Functions that numba compiles when they are first called, and keeps for later runs where it can write.
+
+A function is kept in the ``__pycache__`` beside its source, or in ``NUMBA_CACHE_DIR`` where that is set; where the
+installation is read-only, in the user's cache folder; where that cannot be written either, in a private folder for
+temporary files; and where nothing can be written, not at all.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from numba import njit
+from numba.core import event
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    InTreeCacheLocator,
+    UserProvidedCacheLocator,
+    UserWideCacheLocator,
+)
+from numba.core.dispatcher import Dispatcher
+
+from nearnext.progress import note
+
+__all__ = ["compiled"]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+_said: set[str] = set()
+
+
+def compiled(**options: Any) -> Callable[[Function], Function]:
+    """A decorator: compile the function at its first call, without Python's lock, and keep the result.
+
+    Args:
+        options: those of ``numba.njit``, such as ``fastmath``.
+
+    >>> @compiled()
+    ... def twice(number: int) -> int:
+    ...     return 2 * number
+    >>> twice(4)
+    8
+    """
+
+    def decorate(function: Function) -> Function:
+        dispatcher: Any = njit(nogil=True, **options)(function)
+        if "<" not in function.__code__.co_filename:  # what was typed in has no file to be kept beside
+            try:
+                dispatcher._cache = _Cache(function)
+            except RuntimeError:
+                _say_once("compiled code cannot be kept, and is compiled in each run: set NUMBA_CACHE_DIR to a folder")
+        return dispatcher
+
+    return decorate
+
+
+class _Stamped:
+    """What is compiled is up to date while its own file, the compiled functions and the numbers that it uses are.
+
+    Numba looks at a function's own file only, although what it calls is compiled into it: after an upgrade the old
+    code of a called function would go on running.
+    """
+
+    def __init__(self, function: Any, file: str) -> None:
+        super().__init__(function, file)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+        self._used = sorted(_parts(function.__globals__))
+
+    def get_source_stamp(self) -> Any:
+        return (super().get_source_stamp(), self._used)  # type: ignore[misc]  # pyright: ignore
+
+
+def _parts(names: dict[str, Any]) -> list[str]:
+    """The compiled functions and the numbers among the global names of a module, as text."""
+    found: list[str] = []
+    for name, value in names.items():
+        if isinstance(value, Dispatcher):
+            cache: Any = cast("Any", value)._cache
+            found.append(f"{name} {getattr(getattr(cache, '_cache_file', None), '_source_stamp', '')}")
+        elif isinstance(value, int | float) and not name.startswith("__"):
+            found.append(f"{name} {value!r}")
+    return found
+
+
+class _Provided(_Stamped, UserProvidedCacheLocator):
+    pass
+
+
+class _InTree(_Stamped, InTreeCacheLocator):
+    pass
+
+
+class _UserWide(_Stamped, UserWideCacheLocator):
+    pass
+
+
+class _Temporary(_Stamped, InTreeCacheLocator):
+    """A folder of this user among the temporary files; one that another user could write to is not trusted."""
+
+    def get_cache_path(self) -> str:
+        own: Any = self
+        return str(_temporary_folder() / own.get_suitable_cache_subpath(own._py_file))
+
+    def ensure_cache_path(self) -> None:
+        folder = _temporary_folder()
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            raise PermissionError(f"{folder} is not a folder of this user alone")
+        super().ensure_cache_path()
+
+
+def _temporary_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"nearnext-compiled-{os.getuid()}"
+
+
+class _Impl(CompileResultCacheImpl):
+    _locator_classes = [_Provided, _InTree, _UserWide, _Temporary]  # noqa: RUF012 - as numba has it
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Impl
+
+
+class _Listener(event.Listener):
+    """Says that something is compiled, once: without a word a first run seems to hang."""
+
+    def on_start(self, event: Any) -> None:
+        if event.data["dispatcher"].py_func.__module__.startswith("nearnext."):
+            _say_once("compiling (once, up to a minute; later runs start at once)")
+
+    def on_end(self, event: Any) -> None:
+        pass
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        note(text)
+
+
+cast("Any", event).register("numba:compile", _Listener())

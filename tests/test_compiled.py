@@ -1,0 +1,87 @@
+"""Compiled code: kept where something can be written, never out of date, and used from nowhere else."""
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nearnext import compiled as module
+from nearnext.progress import show_progress
+
+SOURCE = Path(module.__file__).parent
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def test_without_a_place_to_keep_it_code_runs_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(module._Impl, "_locator_classes", [])  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr(module, "_said", set())
+    show_progress()
+    try:
+        functions = [module.compiled()(double) for _ in range(2)]
+    finally:
+        show_progress(False)
+    assert [function(4) for function in functions] == [8, 8]
+    assert capsys.readouterr().err == (
+        "compiled code cannot be kept, and is compiled in each run: set NUMBA_CACHE_DIR to a folder\n"
+    )
+
+
+def test_the_last_place_is_a_folder_of_this_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(module._Impl, "_locator_classes", [module._Temporary])  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert module.compiled()(double)(4) == 8
+    (folder,) = tmp_path.iterdir()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert list(folder.rglob("*.nbc"))
+
+
+@pytest.mark.parametrize("kind", ["open to all", "a link"])
+def test_a_folder_that_another_user_could_have_made_is_not_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+):
+    monkeypatch.setattr(module._Impl, "_locator_classes", [module._Temporary])  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = module._temporary_folder()  # pyright: ignore[reportPrivateUsage]
+    if kind == "a link":
+        (tmp_path / "other").mkdir()
+        folder.symlink_to(tmp_path / "other")
+    else:
+        folder.mkdir()
+        folder.chmod(0o777)
+    assert module.compiled()(double)(4) == 8
+    assert not list(tmp_path.rglob("*.nb?"))
+
+
+CALLED = "from nearnext.compiled import compiled\nFACTOR = {factor}\n@compiled()\ndef scale(x):\n    return x * {by}\n"
+CALLER = (
+    "import called\nfrom called import scale, FACTOR\nfrom nearnext.compiled import compiled\n"
+    "@compiled()\ndef both(x):\n    return scale(x) + FACTOR\n"
+)
+
+
+def test_code_is_compiled_again_when_what_it_uses_has_changed(tmp_path: Path):
+    (tmp_path / "caller.py").write_text(CALLER, "utf-8")
+    program = [
+        sys.executable,
+        "-B",
+        "-c",
+        "from caller import both; print(both(2), sum(both.stats.cache_hits.values()))",
+    ]
+    found: list[list[str]] = []
+    for factor, by in ((100, 3), (100, 3), (100, 30), (200, 30)):
+        (tmp_path / "called.py").write_text(CALLED.format(factor=factor, by=by), "utf-8")
+        done = subprocess.run(program, cwd=tmp_path, capture_output=True, text=True, check=True)
+        found.append(done.stdout.split())
+    assert found == [["106", "0"], ["106", "1"], ["160", "0"], ["260", "0"]]
+
+
+def test_all_kernels_are_compiled_by_one_decorator():
+    users = [path.name for path in SOURCE.rglob("*.py") if "from numba import" in path.read_text("utf-8")]
+    assert users == ["compiled.py"]
