@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.sampling.batch import Batch
@@ -104,7 +104,7 @@ class EpochPlan:
         return batches
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _without_overlaps(positives: IndexArray, cuts: Int64Array, n_items: int) -> BoolArray:
     """Which examples have no positive in common with an earlier one that is kept of their batch: [R, P] → [R]."""
     kept: BoolArray = np.zeros(len(positives), dtype=np.bool_)
