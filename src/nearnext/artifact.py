@@ -3,7 +3,6 @@
 import hashlib
 import json
 import platform
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,6 +17,7 @@ from safetensors.numpy import (
     save_file,  # pyright: ignore[reportUnknownVariableType]
 )
 
+from nearnext.atomic import whole_folder
 from nearnext.data.imprint import Imprint
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError
@@ -25,7 +25,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
 
-__all__ = ["SCHEMA", "Artifact", "load_artifact", "save_artifact", "versions"]
+__all__ = ["SCHEMA", "Artifact", "load_artifact", "replaced_method", "save_artifact", "versions"]
 
 SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
@@ -94,6 +94,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
         ArtifactError: the directory holds something else, or cannot be written.
         ConfigError: the recommender is not fitted.
 
+    >>> import tempfile
     >>> from nearnext.data.sessions import Sessions
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]]))
@@ -104,20 +105,35 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
     target = Path(directory)
-    if target.exists() and not (target / MANIFEST).is_file() and (not target.is_dir() or any(target.iterdir())):
-        raise ArtifactError(f"{target} exists and is no nearnext artifact; choose another name")
+    replaced_method(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as scratch:
-            fresh = Path(scratch) / "new"
-            fresh.mkdir()
+        with whole_folder(target) as fresh:
             _write(recommender, fresh, provenance)
-            if target.exists():
-                target.rename(Path(scratch) / "old")
-            fresh.rename(target)
-    except OSError as error:
-        raise ArtifactError(f"cannot write {target}: {error.strerror or error}; nothing was replaced") from error
+    except (OSError, SafetensorError, pl.exceptions.PolarsError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"cannot write {target}: {reason}; nothing was replaced") from error
     return target
+
+
+def replaced_method(directory: str | Path) -> str | None:
+    """The method of the model that saving to a directory would replace; None: there is none.
+
+    Raises:
+        ArtifactError: the directory holds something else, which saving would refuse too.
+
+    >>> replaced_method("no/such/model") is None
+    True
+    """
+    target = Path(directory)
+    try:
+        if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+            return None
+        loaded: Any = json.loads((target / MANIFEST).read_text("utf-8")) if (target / MANIFEST).is_file() else None
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{target} cannot be read ({error}); choose another name") from error
+    if loaded is None:
+        raise ArtifactError(f"{target} exists and is no nearnext artifact; choose another name")
+    return str(cast("dict[str, Any]", loaded).get("method")) if isinstance(loaded, dict) else "an unknown method"
 
 
 def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]) -> None:

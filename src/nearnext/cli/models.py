@@ -178,7 +178,7 @@ def fit(
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
-    from nearnext.artifact import save_artifact
+    from nearnext.cli.saving import announce_replacement, save
     from nearnext.experiments.single import fit_model, size_model
     from nearnext.recommenders.memory import REMEMBERED
     from nearnext.recommenders.registry import make_recommender
@@ -193,11 +193,12 @@ def fit(
         return
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
+    announce_replacement(out, recommender.name)
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
     remember = REMEMBERED if remember is None else remember
     provenance = fit_model(recommender, sessions, chosen, remember=remember, reading=read, command=command_line())
-    save_artifact(recommender, out, provenance)
+    save(recommender, out, provenance)
     console.print(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
         f"{provenance['fit_seconds']:.2f} s: {out}"

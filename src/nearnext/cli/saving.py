@@ -1,0 +1,73 @@
+"""Saving what a fit has made: what it replaces is named first, and where the disk is full the fit is not lost."""
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nearnext.cli.output import console, writable
+from nearnext.errors import ArtifactError
+
+if TYPE_CHECKING:
+    from nearnext.recommenders.base import Recommender
+
+__all__ = ["announce_replacement", "save"]
+
+
+def announce_replacement(out: Path, method: str) -> None:
+    """Say which model a fit will replace, where it is of another method.
+
+    Raises:
+        ArtifactError: the directory holds something that is no model.
+        ConfigError: it cannot be written.
+    """
+    from nearnext.artifact import replaced_method
+
+    writable(out.with_name(f".{out.name}.new"))
+    before = replaced_method(out)
+    if before is not None and before != method:
+        text = f"{out} holds a model of {before}; the one of {method} will replace it"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+def save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -> None:
+    """Save a fitted model; where that fails, save it to a folder that has room, and say which.
+
+    Raises:
+        ArtifactError: it could not be written to ``out``; the message says where the model is.
+    """
+    from nearnext.artifact import save_artifact
+
+    try:
+        save_artifact(recommender, out, provenance)
+    except ArtifactError as error:
+        while True:
+            for place in _other_places(out):
+                try:
+                    saved = save_artifact(recommender, place, provenance)
+                except ArtifactError:
+                    place.parent.rmdir()
+                    continue
+                raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error
+            if not _asked_for_another_try(error):
+                raise
+
+
+def _other_places(out: Path) -> Iterator[Path]:
+    """Names for a model in the folder for temporary files, the home folder and the current one."""
+    for folder in (tempfile.gettempdir, Path.home, Path.cwd):
+        try:
+            place = Path(tempfile.mkdtemp(dir=folder(), prefix="nearnext-")) / out.name
+        except (OSError, RuntimeError):  # there is no such folder, or it cannot be written
+            continue
+        yield place
+
+
+def _asked_for_another_try(error: ArtifactError) -> bool:
+    """Whether somebody at the terminal has made room: then nothing needs to be fitted again."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+        return False
+    sys.stderr.write(f"{error}\nno other folder has room; free some, then press Enter to try again: ")
+    sys.stderr.flush()
+    return bool(sys.stdin.readline())
