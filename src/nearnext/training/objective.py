@@ -90,7 +90,7 @@ def objective_of(
 
     >>> from nearnext.model.losses import Triplet
     >>> objective_of(Triplet(), "cosine", logq=False, dim=4, n_items=9).loss
-    Triplet(margin=0.3, swap=False, rank_weights=True, pairing='matched')
+    Triplet(margin=0.3, swap=False, rank_weights=True, pairing='matched', chord=False)
     """
     built = loss.build(dim, n_items) if isinstance(loss, MetricLearning) else loss
     return Objective(built, distance, logq)

@@ -78,3 +78,18 @@ def test_swap_without_item_distances_is_refused() -> None:
 def test_unknown_pairing_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="unknown pairing 'hardest'; known: matched, all"):
         Triplet(pairing=cast("Pairing", "hardest"))
+
+
+def test_chord_compares_the_euclidean_distances_of_normalised_vectors() -> None:
+    torch.manual_seed(6)
+    anchors, positives, negatives = (torch.nn.functional.normalize(torch.randn(5, 4), dim=1) for _ in range(3))
+    cosine = LossInput((1 - (anchors * positives).sum(1))[:, None], (1 - (anchors * negatives).sum(1))[:, None])
+    expected = torch.nn.functional.triplet_margin_loss(anchors, positives, negatives, margin=0.5)
+    torch.testing.assert_close(Triplet(margin=0.5, chord=True)(cosine), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_chord_has_a_finite_gradient_at_distance_zero() -> None:
+    positive = torch.zeros(1, 1, requires_grad=True)
+    Triplet(margin=0.5, chord=True)(LossInput(positive, torch.tensor([[0.1]]))).backward()
+    assert positive.grad is not None
+    assert positive.grad.tolist() == [[0.0]]

@@ -32,7 +32,7 @@ def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
         ConfigError: an unknown name or option, or an option out of range.
 
     >>> loss_named("triplet", margin=0.5)
-    Triplet(margin=0.5, swap=False, rank_weights=True, pairing='matched')
+    Triplet(margin=0.5, swap=False, rank_weights=True, pairing='matched', chord=False)
     >>> loss_named("pml:multi-similarity+batch-hard").miner
     'batch-hard'
     >>> loss_named("hinge")

@@ -26,6 +26,9 @@ class Triplet:
     With ``pairing="all"`` each positive meets every negative of its session and the hinges are averaged over the
     negatives, so that one weight per positive keeps its meaning and the scale does not grow with N.
 
+    With ``chord`` each distance d counts as √(2 d). Of the cosine distance that is the Euclidean distance of normalised
+    vectors, which the authors' program uses, with a margin of 0.5.
+
     Deviation: eq. (8) sums j = 0..L, L + 1 terms for L positives; here j = 0..L − 1.
 
     Attributes:
@@ -35,6 +38,7 @@ class Triplet:
         rank_weights: whether w_j is as above; otherwise every w_j is 1.
         pairing: ``matched``: the j-th positive with the j-th negative, as many of one as of the other (eq. 8; the
             order of the negatives then matters); ``all``: every positive with every negative.
+        chord: whether √(2 d) is compared instead of d.
 
     Raises:
         ConfigError: a margin below 0, an unknown choice, unequal numbers in ``matched``, or ``swap`` without
@@ -52,12 +56,14 @@ class Triplet:
     swap: bool = False
     rank_weights: bool = True
     pairing: Pairing = "matched"
+    chord: bool = False
 
     def __post_init__(self) -> None:
         require_number("margin", self.margin, at_least=0.0)
         require_switch("swap", self.swap)
         require_switch("rank_weights", self.rank_weights)
         require_known("pairing", self.pairing, PAIRINGS)
+        require_switch("chord", self.chord)
 
     @property
     def needs_item_distances(self) -> bool:
@@ -68,19 +74,27 @@ class Triplet:
         """The loss of a batch, a scalar."""
         masked = batch.masked()
         pairs = pairs_of(masked, self.pairing)
-        negative = pairs.negative
+        positive, negative = pairs.positive, pairs.negative
         if self.swap:
             if pairs.positive_negative is None:
                 raise ConfigError(
                     "swap needs positive_negative [B, P, N] distances, found none; give them to LossInput"
                 )
             negative = torch.minimum(negative, pairs.positive_negative)
-        hinge = torch.where(pairs.mask, torch.relu(pairs.positive - negative + self.margin), 0.0)
+        if self.chord:
+            positive, negative = _chord(positive), _chord(negative)
+        hinge = torch.where(pairs.mask, torch.relu(positive - negative + self.margin), 0.0)
         per_positive = hinge.sum(dim=2) / pairs.mask.sum(dim=2).clamp(min=1)  # [B, P]
         if self.rank_weights:
             position = masked.positive_mask.cumsum(dim=1).clamp(min=1)  # 1 + j, counted over real positives only
             per_positive = per_positive * position.rsqrt()
         return masked.mean_over_sessions(per_positive.sum(dim=1))
+
+
+def _chord(distance: Tensor) -> Tensor:
+    # The slope of √ is infinite at 0: there the gradient is 0 instead.
+    apart = distance > 0
+    return (2 * distance.where(apart, 1.0)).sqrt().where(apart, 0.0)
 
 
 TABLE_3_TRIPLETS: Mapping[str, Triplet] = MappingProxyType(
