@@ -97,6 +97,11 @@ def test_a_test_log_of_its_own_is_predicted(nearnext: Command, log: Path, tmp_pa
         (["table2", "--methods", "magic"], "'magic' is not a method of this table; known: POP"),
         (["table3", "--encoders", "CNN"], "'cnn' is not an encoder of this table; known: RNN, MaxPool"),
         (["table2", "--methods", "pop", "--split", "random"], "unknown split 'random'"),
+        (
+            ["table2", "--methods", "pop", "--preset", "huge"],
+            "unknown preset 'huge'; known: paper, authors",
+        ),
+        (["table2", "--methods", "pop", "--quick", "--preset", "paper"], "found --preset paper as well; give one"),
         (["table2", "--methods", "pop", "--unknown", "guess"], "known: miss, drop"),
         (["table2", "--methods", "pop", "--set", "pop.k=1"], "pop has no option 'k'"),
         (["table2", "--methods", "pop", "--min-support", "9999"], "no training sessions left"),

@@ -178,34 +178,34 @@ def test_coverage_counts_items_of_the_catalogue():
 
 
 def test_presets_reach_trained_methods_only_and_are_named():
-    quick = Setting(quick=True, seed=11)
+    quick = Setting(preset="quick", seed=11)
     assert quick.options_of(Entry("GRU4Rec+", "gru4rec"))["seed"] == 11
     assert quick.options_of(Entry("GRU4Rec+", "gru4rec"))["epochs"] < 10
     assert "epochs" not in Setting().options_of(Entry("GRU4Rec+", "gru4rec"))
     assert quick.options_of(Entry("POP", "pop")) == {}
-    result = table2_result(Experiment(LOG, setting=Setting(quick=True, replicates=20)), CLASSICAL[:1])
+    result = table2_result(Experiment(LOG, setting=Setting(preset="quick", replicates=20)), CLASSICAL[:1])
     assert result["protocol"]["preset"] == "quick"
     assert any(note.startswith("QUICK preset") for note in ours(result)["notes"])
 
 
 def test_the_metric_models_are_trained_as_the_preset_says():
     rnn, tagspace = (Entry("", name) for name in ("sml-gru-ncas", "sml-tagspace-ncas"))
-    assert Setting(quick=True, seed=3).options_of(rnn) == {"seed": 3, "preset": "quick"}
+    assert Setting(preset="quick", seed=3).options_of(rnn) == {"seed": 3, "preset": "quick"}
     assert Setting(seed=3).options_of(rnn) == {"seed": 3, "preset": "paper"}
-    assert make_recommender(tagspace.name, Setting(quick=True).options_of(tagspace)).params()["filters"] == 64
+    assert make_recommender(tagspace.name, Setting(preset="quick").options_of(tagspace)).params()["filters"] == 64
     assert make_recommender(tagspace.name, Setting().options_of(tagspace)).params()["filters"] == 1000
 
 
 def test_sizes_are_told_once_where_all_trained_models_share_them():
     methods = [{"name": name, "params": {"dim": 8}} for name in ("a", "b", "c")]
     result = {"protocol": {"preset": "paper"}, "methods": [{"name": "pop", "params": {}}, *methods]}
-    assert size_notes(result) == ["full preset; every trained model: dimension 8"]
+    assert size_notes(result) == ["preset of the paper's text; every trained model: dimension 8"]
     methods[0]["params"] = {"dim": 4}
-    assert size_notes(result) == ["full preset; a: dimension 4; b, c: dimension 8"]
+    assert size_notes(result) == ["preset of the paper's text; a: dimension 4; b, c: dimension 8"]
 
 
 def test_every_row_of_every_table_can_be_made():
-    for setting in (Setting(), Setting(quick=True)):
+    for setting in [Setting(preset=preset) for preset in ("paper", "authors", "tuned", "quick")]:
         for entry in TABLE_2_LINEUP:
             assert make_recommender(entry.name, setting.options_of(entry)).name == entry.name
         for variant in VARIANTS:
@@ -215,7 +215,7 @@ def test_every_row_of_every_table_can_be_made():
 
 
 def test_own_options_overrule_the_preset():
-    setting = Setting(quick=True, options={"gru4rec": {"epochs": "1"}})
+    setting = Setting(preset="quick", options={"gru4rec": {"epochs": "1"}})
     assert setting.options_of(Entry("GRU4Rec+", "gru4rec"))["epochs"] == "1"
 
 

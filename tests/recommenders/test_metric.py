@@ -114,6 +114,10 @@ def test_the_paper_preset_is_what_the_paper_prints():
         "fill": "knn",
         "sampler": "positive-negative",
         "negative_source": "uniform",
+        "share": "batch",
+        "item_hidden": 400,
+        "item_tanh": True,
+        "item_frozen": False,
         "common_embedding": True,
         "distance": "cosine",
         "learning_rate": 0.001,
@@ -130,6 +134,45 @@ def test_the_paper_preset_is_what_the_paper_prints():
     assert {name: params[name] for name in printed} == printed
     triplet = make_recommender("sml-textcnn-triplet", {"preset": "paper"}).params()
     assert (triplet["margin"], triplet["filter_sizes"], triplet["rank_weights"]) == (0.3, (1, 3, 5), True)
+    assert (triplet["share"], triplet["pairing"], triplet["chord"]) == ("none", "matched", False)
+
+
+def test_the_authors_preset_is_their_program():
+    maxpool = make_recommender("sml-maxpool-ncas", {"preset": "authors"}).params()
+    program = {
+        "dim": 400,
+        "dense_layers": 2,
+        "last_tanh": True,
+        "zeros_up_to": 15,
+        "item_hidden": 400,
+        "item_tanh": True,
+        "item_frozen": True,
+        "max_norm": 1.0,
+        "distance": "squared_euclidean",
+        "fill": "own",
+        "overlaps": False,
+        "positives": 8,
+        "negatives": 8,
+        "negative_source": "reversed-popularity",
+        "share": "batch",
+        "labels": "softmax",
+        "direction": "cross_entropy",
+        "temperature": 1.0,
+        "batch_size": 32,
+        "learning_rate": 0.001,
+        "lr_factor": 0.8,
+    }
+    assert {name: maxpool[name] for name in program} == program
+    triplet = make_recommender("sml-maxpool-triplet", {"preset": "authors"}).params()
+    loss = {"distance": "cosine", "chord": True, "margin": 0.5, "share": "none", "pairing": "matched", "batch_size": 64}
+    assert {name: triplet[name] for name in loss} == loss
+    gru = make_recommender("sml-gru-triplet", {"preset": "authors"}).params()
+    assert (gru["hidden"], gru["dense_layers"], gru["last_tanh"], gru["batch_size"]) == (500, 1, True, 32)
+
+
+def test_options_that_are_given_overrule_those_of_a_preset():
+    params = make_recommender("sml-maxpool-triplet", {"preset": "authors", "batch_size": 8, "dim": 16}).params()
+    assert (params["batch_size"], params["dim"], params["margin"]) == (8, 16, 0.5)
 
 
 def test_the_defaults_in_python_are_the_papers():
@@ -159,7 +202,7 @@ def test_parts_chosen_by_name_are_the_parts_of_python():
         ("sml-gru-hinge", {}, "unknown method 'sml-gru-hinge'; known: sml-"),
         ("sml-gru", {}, "unknown method 'sml-gru'; known: sml-"),
         ("sml-gru-pml:nope", {}, "unknown metric-learning loss 'nope'; known: angular"),
-        ("sml-gru-ncas", {"preset": "huge"}, "unknown preset 'huge'; known: paper, quick, tuned"),
+        ("sml-gru-ncas", {"preset": "huge"}, "unknown preset 'huge'; known: paper, authors, quick, tuned"),
         ("sml-gru-ncas", {"margin": 1}, "sml-gru-ncas has no option 'margin'; known: "),
         ("sml-gru-ncas", {"window": 3}, "window is no option of sampler 'every-prefix' with negatives 'in-batch'"),
         ("sml-gru-ncas", {"sampler": "walk"}, "unknown sampler 'walk'; known: positive-negative"),

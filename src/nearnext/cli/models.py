@@ -161,7 +161,10 @@ def fit(
     method: Annotated[str, typer.Option(help="Method to fit.")] = "metric",
     settings: OwnSettings = None,
     config: OwnConfig = None,
-    preset: Annotated[str | None, typer.Option(help="Options of a metric model by name: paper or quick.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Options of a metric model by name: tuned (default), paper, authors or quick."),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random.")] = None,
     run: Annotated[Path | None, typer.Option(help="Directory for a metric model's checkpoints and logs.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,

@@ -89,7 +89,16 @@ def _training_options(
     ] = 5,
     filter_mode: FilterMode = "paper",
     max_length: MaxLength = 1000,
-    quick: Annotated[bool, typer.Option("--quick", help="Smaller models, fewer epochs: minutes, not a night.")] = False,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the metric models: paper (the paper's text, the default), authors (the program that made its "
+            "tables), tuned (ours) or quick."
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="The same as --preset quick: smaller models, fewer epochs, minutes.")
+    ] = False,
     config: Config = None,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="Seed of training and bootstrap.")] = 7,
@@ -110,7 +119,9 @@ def _training_options(
         chosen=make_filter(filter_mode, min_length, min_support, max_length),
         unknown=unknown,  # type: ignore[arg-type]
     )
-    setting = Setting(plan, quick, seed, replicates, threads or None)
+    if quick and preset not in (None, "quick"):
+        raise ConfigError(f"--quick is a preset of its own, found --preset {preset} as well; give one of the two")
+    setting = Setting(plan, "quick" if quick else preset or "paper", seed, replicates, threads or None)
     return Training(test, setting, config, settings or [], work, results)
 
 

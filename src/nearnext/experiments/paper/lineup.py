@@ -1,4 +1,4 @@
-"""The methods of a table under the paper's names, with the options that the quick and the full preset give them."""
+"""The methods of a table under the paper's names, with the options that each preset gives them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +10,7 @@ from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, called
 from nearnext.experiments.store import RunStore
+from nearnext.options import require_known
 from nearnext.recommenders.registry import option_names
 
 __all__ = ["TABLE_2_LINEUP", "Entry", "Experiment", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
@@ -19,9 +20,21 @@ K = 20
 
 Preset = Mapping[str, Mapping[str, Any]]
 
-QUICK: Preset = {"sml": {"preset": "quick"}, "gru4rec": {"epochs": 3}}
-FULL: Preset = {"sml": {"preset": "paper"}}
-"""Options by the first words of a method's name."""
+PRESET_OPTIONS: Mapping[str, Preset] = {
+    "paper": {"sml": {"preset": "paper"}},
+    "authors": {"sml": {"preset": "authors"}},
+    "tuned": {"sml": {"preset": "tuned"}},
+    "quick": {"sml": {"preset": "quick"}, "gru4rec": {"epochs": 3}},
+}
+"""Of each preset, options by the first words of a method's name."""
+
+PRESET_NOTES: Mapping[str, str] = {
+    "paper": "preset of the paper's text",
+    "authors": "preset of the authors' program, which made the paper's tables",
+    "tuned": "default preset, chosen on validation",
+    "quick": "QUICK preset, smaller and trained for less long than in the paper",
+}
+"""What a table says of each preset."""
 
 SIZES: Mapping[str, str] = {
     "dim": "dimension",
@@ -80,7 +93,7 @@ class Setting:
 
     Attributes:
         plan: split, filter, and what happens to unknown items.
-        quick: smaller trained models, fewer epochs.
+        preset: of the metric models; ``paper``, ``authors``, ``tuned`` or ``quick``.
         seed: of training, bootstrap and audit.
         replicates: resamplings of the bootstrap.
         threads: worker threads of the evaluation, by default one per core.
@@ -88,11 +101,14 @@ class Setting:
     """
 
     plan: SplitPlan = field(default_factory=SplitPlan)
-    quick: bool = False
+    preset: str = "paper"
     seed: int = 7
     replicates: int = 2000
     threads: int | None = None
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+
+    def __post_init__(self) -> None:
+        require_known("preset", self.preset, PRESET_OPTIONS)
 
     def options_of(self, entry: Entry) -> dict[str, Any]:
         """All options of a row: seed, then preset, then the row's own, then those that were asked for.
@@ -101,8 +117,8 @@ class Setting:
         {'seed': 3, 'k': '500'}
         """
         seed = {"seed": self.seed} if "seed" in option_names(entry.name) else {}
-        preset = QUICK if self.quick else FULL
-        return {**seed, **entry.options_in(preset), **entry.options, **self.options.get(entry.name, {})}
+        of_preset = entry.options_in(PRESET_OPTIONS[self.preset])
+        return {**seed, **of_preset, **entry.options, **self.options.get(entry.name, {})}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +134,8 @@ class Experiment:
         command: how to repeat this.
         store: where finished runs are kept, and taken from.
 
-    >>> Experiment(Sessions.of([["a", "b"]])).setting.quick
-    False
+    >>> Experiment(Sessions.of([["a", "b"]])).setting.preset
+    'paper'
     """
 
     log: Sessions
@@ -179,7 +195,7 @@ def compare_entries(entries: Sequence[Entry], experiment: Experiment) -> Result:
         command=experiment.command,
         store=experiment.store,
     )
-    result["protocol"]["preset"] = "quick" if setting.quick else "paper"
+    result["protocol"]["preset"] = setting.preset
     return result
 
 
@@ -188,7 +204,7 @@ def size_notes(result: Result) -> list[str]:
 
     >>> method = {"name": "sml-gru-ncas", "params": {"dim": 400, "epochs": 150}}
     >>> size_notes({"protocol": {"preset": "paper"}, "methods": [method]})
-    ['full preset; sml-gru-ncas: dimension 400, epochs at most 150']
+    ["preset of the paper's text; sml-gru-ncas: dimension 400, epochs at most 150"]
     """
     by_size: dict[str, list[str]] = {}
     for method in result["methods"]:
@@ -196,10 +212,8 @@ def size_notes(result: Result) -> list[str]:
         sizes = [f"{what} {params[name]}" for name, what in SIZES.items() if name in params]
         if sizes:
             by_size.setdefault(", ".join(sizes), []).append(called(method))
-    quick = result["protocol"]["preset"] == "quick"
     told = [f"{_all(labels, alone=len(by_size) == 1)}: {sizes}" for sizes, labels in by_size.items()]
-    head = "QUICK preset, smaller and trained for less long than in the paper" if quick else "full preset"
-    return ["; ".join([head, *told])]
+    return ["; ".join([PRESET_NOTES[result["protocol"]["preset"]], *told])]
 
 
 def _all(labels: Sequence[str], *, alone: bool) -> str:

@@ -12,7 +12,7 @@ from nearnext.model.encoders import ENCODERS, EncoderConfig, encoder_named
 from nearnext.model.losses import LOSSES, Loss, MetricLearning, loss_named
 from nearnext.options import require_known
 from nearnext.recommenders.metric.names import parts_of_name
-from nearnext.recommenders.metric.presets import DEFAULT_PRESET, PRESETS
+from nearnext.recommenders.metric.presets import DEFAULT_PRESET, preset_options
 from nearnext.sampling import NEGATIVES, SAMPLERS, Sampler, negatives_named, sampler_named
 from nearnext.training.config import TrainingConfig
 
@@ -104,9 +104,7 @@ def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     (64, 400, 4, 150)
     """
     encoder, loss = parts_of_name(name)
-    preset = options.get("preset", DEFAULT_PRESET)
-    require_known("preset", preset, PRESETS)
-    chosen = {**PRESETS[preset], **options}
+    chosen = {**preset_options(options.get("preset", DEFAULT_PRESET), encoder, loss), **options}
     sampler, source = chosen.get("sampler", "positive-negative"), chosen.get("negative_source", "uniform")
     require_known("sampler", sampler, SAMPLERS)
     require_known("negative_source", source, NEGATIVES)
