@@ -18,6 +18,7 @@ from nearnext.model.export import METADATA, OnnxEncoder, export_onnx
 from nearnext.model.items import ItemTower
 from nearnext.model.network import SessionItemNetwork
 from nearnext.types import IndexArray
+from training_support import seed
 
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
@@ -33,7 +34,7 @@ N_ITEMS, DIM = 30, 6
 
 
 def network_of(name: str, **options: Any) -> SessionItemNetwork:
-    torch.manual_seed(3)
+    torch.manual_seed(seed(3))
     options.setdefault("max_length", 5)
     config = ENCODERS[name](dim=DIM, **SMALL.get(name, {}))
     return SessionItemNetwork(N_ITEMS, ItemTower(dim=DIM), config, **options).eval()
@@ -68,22 +69,22 @@ def test_every_encoder_is_exported(name: str, tmp_path: Path):
     network = network_of(name)
     done = export_onnx(network, tmp_path / "encoder.onnx")
     assert done.sessions == 5 * 8
-    assert done.max_difference < 1e-6
+    assert done.max_difference < 1e-5
     encoder = OnnxEncoder(done.file)
     rng = np.random.default_rng(0)
     for length in range(1, 6):
         for rows in (1, 3):
             clicks = rng.integers(1, N_ITEMS + 1, (rows, length)).astype(np.int32)
-            np.testing.assert_allclose(encoder.encode(clicks), of(network, clicks), atol=1e-6)
+            np.testing.assert_allclose(encoder.encode(clicks), of(network, clicks), atol=1e-5)
     padded = np.array([[4, 9, 0, 0], [1, 0, 0, 0], [7, 7, 2, 5]], np.int32)
-    np.testing.assert_allclose(encoder.encode(padded), of(network, padded), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(padded), of(network, padded), atol=1e-5)
 
 
 def test_a_table_for_clicks_alone_and_a_space_without_bounds(tmp_path: Path):
     network = network_of("avgpool", distance="euclidean", common_embedding=False)
     encoder = OnnxEncoder(export_onnx(network, tmp_path / "encoder.onnx").file)
     clicks = np.array([[3, 8]], np.int32)
-    np.testing.assert_allclose(encoder.encode(clicks), of(network, clicks), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(clicks), of(network, clicks), atol=1e-5)
     assert encoder.about["distance"] == "euclidean"
 
 
@@ -91,7 +92,7 @@ def test_sessions_of_one_click_at_most(tmp_path: Path):
     network = network_of("maxpool", max_length=1)
     encoder = OnnxEncoder(export_onnx(network, tmp_path / "encoder.onnx").file)
     one = np.array([[3]], np.int32)
-    np.testing.assert_allclose(encoder.encode(one), of(network, one), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(one), of(network, one), atol=1e-5)
 
 
 def test_prefixes_are_read_as_the_model_reads_them(gru: tuple[SessionItemNetwork, Path, Any]):
@@ -103,7 +104,7 @@ def test_prefixes_are_read_as_the_model_reads_them(gru: tuple[SessionItemNetwork
     found, known = encoder.session_vectors(prefixes, trained)
     wanted, wanted_known = session_vectors(network, prefixes, trained)
     assert known.tolist() == wanted_known.tolist() == [1, 0, 5, 0, 1]
-    np.testing.assert_allclose(found, wanted, atol=1e-6)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert not found[1].any()
 
 
@@ -130,7 +131,7 @@ def test_a_graph_that_differs_is_refused_and_not_kept(exported_before: SessionIt
 
 
 def test_a_graph_of_other_weights_is_found_out(exported_before: SessionItemNetwork, tmp_path: Path):
-    torch.manual_seed(4)
+    torch.manual_seed(seed(4))
     other = SessionItemNetwork(
         N_ITEMS, ItemTower(dim=DIM), ENCODERS["gru"](dim=DIM, **SMALL["gru"]), max_length=5
     ).eval()
@@ -155,7 +156,7 @@ def test_large_weights_lie_in_a_file_of_their_own(
     encoder = OnnxEncoder(export_onnx(exported_before, tmp_path / "encoder.onnx").file)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["encoder.onnx", "encoder.onnx.data"]
     clicks = np.array([[3, 8]], np.int32)
-    np.testing.assert_allclose(encoder.encode(clicks), of(exported_before, clicks), atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(clicks), of(exported_before, clicks), atol=1e-5)
 
 
 class _Unportable(nn.Module):

@@ -36,7 +36,6 @@ def export(
     )
     latency = encoder_latency(artifact.recommender, done.graph)
     console.print(
-        f"one session, median on one thread: onnxruntime {latency.onnx:.0f} µs, the model {latency.model:.0f} µs; "
-        f"embeddings {'equal to the last bit' if latency.same_bits else 'equal up to rounding'}",
+        f"one session, median on one thread: onnxruntime {latency.onnx:.0f} µs, the model {latency.model:.0f} µs",
         soft_wrap=True,
     )

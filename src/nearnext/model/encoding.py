@@ -1,11 +1,8 @@
-"""Embeddings for ranking, as arrays: all items once, and prefixes in blocks of one shape.
+"""Embeddings for ranking, as arrays: all items once, and prefixes in blocks of similar length.
 
-An embedding must not depend on the company in which it is computed, to the last bit. Matrix products and convolutions
-give that only for inputs of one shape: prefixes of one length are therefore encoded together, in blocks of a fixed
-number of rows, on one thread; encoders that have a compiled form take one session after the other.
+An embedding is the same up to rounding whatever the block. Each call takes one thread: callers that rank in several
+threads gain no more from those of torch. Encoders that have a compiled form take one session after the other.
 """
-
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -19,8 +16,8 @@ from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["SessionEncoding", "item_vectors", "last_known_clicks", "session_vectors"]
 
-BLOCK_ROWS = 32
-"""Sessions encoded together: many enough for matrix products, few enough for the answer to a single session."""
+BLOCK_ROWS = 256
+"""Sessions encoded together: many enough for matrix products, few enough to be of similar length."""
 
 BLOCK_ITEMS = 4096
 """Items encoded together."""
@@ -100,17 +97,14 @@ def session_vectors(
 
 
 def _encode_blocks(network: SessionItemNetwork, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
-    """Embeddings by the network itself, prefixes of one length together, written into ``vectors``."""
+    """Embeddings by the network itself, in order of length to pad little, written into ``vectors``."""
     device = network.item_embedding.weight.device
-    by_length = np.argsort(known, kind="stable")
-    first = np.searchsorted(known[by_length], np.arange(1, network.max_length + 2))
+    by_length = np.argsort(known, kind="stable")[np.count_nonzero(known == 0) :]
     with torch.inference_mode(), one_thread():
-        for length, (begin, end) in enumerate(pairwise(first.tolist()), start=1):
-            for at in range(begin, end, BLOCK_ROWS):
-                rows = by_length[at : min(at + BLOCK_ROWS, end)]
-                block = np.resize(clicks[rows, :length], (BLOCK_ROWS, length))
-                encoded = network.encode_clicks(as_tensor(block).to(device, torch.int64))
-                vectors[rows] = encoded.cpu().numpy()[: len(rows)]
+        for begin in range(0, len(by_length), BLOCK_ROWS):
+            rows = by_length[begin : begin + BLOCK_ROWS]
+            block = as_tensor(clicks[rows, : known[rows[-1]]]).to(device, torch.int64)
+            vectors[rows] = network.encode_clicks(block).cpu().numpy()
 
 
 def last_known_clicks(

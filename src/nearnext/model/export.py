@@ -1,7 +1,7 @@
 """The session encoder φ as an ONNX graph, and that graph computed by onnxruntime; both need the extra ``onnx``.
 
-The graph takes item indices and gives session embeddings. It agrees with the network up to rounding, not to the last
-bit: onnxruntime adds in another order. Who needs the network's own bits asks the network.
+The graph takes item indices and gives session embeddings. It agrees with the network up to rounding:
+onnxruntime adds in another order.
 """
 
 import json

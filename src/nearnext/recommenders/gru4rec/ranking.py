@@ -1,40 +1,28 @@
 """Lists from a trained network: one pass over each session, then a search over all items.
 
-A list must not depend on the company in which it is computed, to the last bit. Matrix products give no such promise,
-so they only propose: whatever could be among the best k, given the rounding of 32-bit sums, is scored again one by one.
+States are summed in a fixed order, the products with all items by the library of linear algebra: scores are the same up
+to rounding whatever the batch.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
+from nearnext.model.arithmetic import add_product
 from nearnext.ranked import insert_ranked
 from nearnext.recommenders.base import RankChunk, Request
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["RankingTables", "hidden_states", "ranker"]
+__all__ = ["hidden_states", "ranker"]
 
 BLOCK_BYTES = 64 * 2**20
 """Memory of one block of scores."""
 
 STRIDE = 64
 """Scores looked at together: most strides hold none that could be listed."""
-
-
-class RankingTables(NamedTuple):
-    """What ranking reads: the weights, and the length of the longest output row."""
-
-    weights: Weights
-    longest: float
-
-    @classmethod
-    def of(cls, weights: Weights) -> "RankingTables":
-        """The tables of trained weights."""
-        return cls(weights, float(np.linalg.norm(weights.outputs, axis=1).max()))
 
 
 def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
@@ -54,30 +42,25 @@ def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, Ind
     return states, known
 
 
-def ranker(tables: RankingTables) -> RankChunk:
+def ranker(weights: Weights) -> RankChunk:
     """A function that ranks the prefixes of a chunk; what it holds is used by one thread."""
-    outputs = tables.weights.outputs
+    outputs = weights.outputs
     n_rows = max(1, BLOCK_BYTES // (4 * len(outputs)))
     block = np.empty((0, len(outputs)), dtype=np.float32)
     seen = np.zeros(len(outputs), dtype=np.int64)
-    rounding = np.float32((outputs.shape[1] + 4) * 2.0**-23 * tables.longest)
 
     def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
         nonlocal block
-        states, known = hidden_states(tables.weights, prefixes)
+        states, known = hidden_states(weights, prefixes)
         own = np.zeros(len(prefixes), dtype=np.int32)
         if len(block) < min(n_rows, len(prefixes)):
             block = np.empty((min(n_rows, len(prefixes)), len(outputs)), dtype=np.float32)
         for begin in range(0, len(prefixes), n_rows):
             rows = slice(begin, min(begin + n_rows, len(prefixes)))
-            proposed = np.matmul(states[rows], outputs.T, out=block[: rows.stop - begin])
             seen.fill(0)
             _select(
-                proposed,
-                states[rows],
+                np.matmul(states[rows], outputs.T, out=block[: rows.stop - begin]),
                 known[rows],
-                outputs,
-                rounding,
                 request.admissible,
                 request.exclude_seen,
                 prefixes.items,
@@ -128,15 +111,6 @@ def _read(
 
 
 @compiled()
-def _add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> None:
-    """``total += vector @ matrix``, summed in the order of the rows of ``matrix``: [n], [n, m], at least [m]."""
-    for row in range(matrix.shape[0]):
-        factor = vector[row]
-        for column in range(matrix.shape[1]):
-            total[column] += factor * matrix[row, column]
-
-
-@compiled()
 def _step(
     entered: ScoreArray, hidden: ScoreArray, layer: Layer, entered_gates: ScoreArray, hidden_gates: ScoreArray
 ) -> None:
@@ -144,8 +118,8 @@ def _step(
     width = layer.hidden.shape[0]
     entered_gates[: 3 * width] = layer.bias[0]
     hidden_gates[: 3 * width] = 0
-    _add_product(entered, layer.inputs, entered_gates)
-    _add_product(hidden, layer.hidden, hidden_gates)
+    add_product(entered, layer.inputs, entered_gates[: 3 * width])
+    add_product(hidden, layer.hidden, hidden_gates[: 3 * width])
     for unit in range(width):
         reset = _sigmoid(float(entered_gates[unit] + hidden_gates[unit]))
         update = _sigmoid(float(entered_gates[width + unit] + hidden_gates[width + unit]))
@@ -160,11 +134,8 @@ def _sigmoid(value: float) -> np.float32:
 
 @compiled()
 def _select(
-    proposed: ScoreArray,
-    states: ScoreArray,
+    values: ScoreArray,
     known: IndexArray,
-    outputs: ScoreArray,
-    rounding: np.float32,
     admissible: BoolArray,
     exclude_seen: bool,
     clicks: IndexArray,
@@ -175,61 +146,29 @@ def _select(
     scores: ScoreArray,
     own: IndexArray,
 ) -> None:
-    """The best k of each row by exact score, equal ones by item index, written into ``items``, ``scores``, ``own``."""
-    for row in range(len(states)):
+    """The best k of each row of scores, equal ones by item index, written into ``items``, ``scores``, ``own``."""
+    k = items.shape[1]
+    for row in range(len(values)):
         if known[row] == 0:
             continue
         if exclude_seen:
             for position in range(starts[row], ends[row]):
                 seen[clicks[position]] = row + 1
-        length = np.float32(0)
-        for column in range(states.shape[1]):
-            length += states[row, column] * states[row, column]
-        least = _kth_best(proposed[row], admissible, seen, row + 1, items.shape[1])
-        least -= np.float32(2) * rounding * np.sqrt(length)
-        values = proposed[row]
-        for begin in range(0, len(values), STRIDE):
-            end = min(begin + STRIDE, len(values))
-            if _none_reaches(values, begin, end, least):
+        listed = 0
+        for begin in range(0, values.shape[1], STRIDE):
+            end = min(begin + STRIDE, values.shape[1])
+            if listed == k and _none_exceeds(values[row], begin, end, scores[row, k - 1]):
                 continue
             for item in range(max(begin, 1), end):
-                if values[item] >= least and admissible[item] and seen[item] != row + 1:
-                    score = np.float32(_dot(states[row], outputs[item]))
-                    own[row] = insert_ranked(item, score, own[row], items[row], scores[row])
+                if admissible[item] and seen[item] != row + 1:
+                    listed = insert_ranked(item, values[row, item], listed, items[row], scores[row])
+        own[row] = listed
 
 
 @compiled()
-def _dot(one: ScoreArray, other: ScoreArray) -> float:
-    total = 0.0
-    for column in range(len(one)):
-        total += np.float64(one[column]) * np.float64(other[column])
-    return total
-
-
-@compiled()
-def _kth_best(values: ScoreArray, admissible: BoolArray, seen: Int64Array, mark: int, k: int) -> np.float32:
-    """The k-th largest value of the items that may be listed, −∞ if there are fewer."""
-    best = np.full(k, -np.inf, dtype=np.float32)
-    least = best[k - 1]
-    for begin in range(0, len(values), STRIDE):
-        end = min(begin + STRIDE, len(values))
-        if _none_reaches(values, begin, end, least):
-            continue
-        for item in range(max(begin, 1), end):
-            if values[item] > least and admissible[item] and seen[item] != mark:
-                slot = k - 1
-                while slot > 0 and best[slot - 1] < values[item]:
-                    best[slot] = best[slot - 1]
-                    slot -= 1
-                best[slot] = values[item]
-                least = best[k - 1]
-    return least
-
-
-@compiled()
-def _none_reaches(values: ScoreArray, begin: int, end: int, least: np.float32) -> bool:
-    """Whether all values begin..end − 1 are below ``least``; counting them compiles to vector instructions."""
+def _none_exceeds(values: ScoreArray, begin: int, end: int, least: np.float32) -> bool:
+    """Whether no value of begin..end − 1 is above ``least``; counting them compiles to vector instructions."""
     count = 0
     for position in range(begin, end):
-        count += values[position] >= least
+        count += values[position] > least
     return count == 0

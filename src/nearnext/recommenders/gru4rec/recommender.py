@@ -9,7 +9,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import RankChunk, Recommender, State
 from nearnext.recommenders.gru4rec.batches import n_pairs
-from nearnext.recommenders.gru4rec.ranking import RankingTables, ranker
+from nearnext.recommenders.gru4rec.ranking import ranker
 from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.types import FloatArray
 
@@ -75,7 +75,7 @@ class GRU4Rec(Recommender):
     seed: int = 0
 
     losses: FloatArray = field(init=False, repr=False)
-    tables: RankingTables = field(init=False, repr=False)
+    weights: Weights = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._check_names()
@@ -129,14 +129,14 @@ class GRU4Rec(Recommender):
             n_sample=self.n_sample,
         )
         self.losses = Trainer(weights, options, rng).train(sessions, self.watch)
-        self.tables = RankingTables.of(weights if n_pairs(sessions) else weights.silenced())
+        self.weights = weights if n_pairs(sessions) else weights.silenced()
 
     def _state(self) -> State:
-        return {"losses": self.losses, **self.tables.weights.to_state()}
+        return {"losses": self.losses, **self.weights.to_state()}
 
     def _restore(self, state: State) -> None:
         self.losses = state["losses"]
-        self.tables = RankingTables.of(Weights.from_state(state, len(self.layers)))
+        self.weights = Weights.from_state(state, len(self.layers))
 
     def _ranker(self) -> RankChunk:
-        return ranker(self.tables)
+        return ranker(self.weights)
