@@ -11,8 +11,7 @@ from typing import Any
 
 import aiohttp
 
-PATIENCE = 60.0
-"""Seconds after which something that should have happened has not."""
+from serving_support import PATIENCE
 
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")
 
@@ -121,5 +120,5 @@ class Chromium:
         """End the browser."""
         self._run(self._http.close())
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(PATIENCE)
         self._loop.close()

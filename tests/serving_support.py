@@ -18,11 +18,16 @@ from urllib.parse import urlsplit
 from nearnext.artifact import save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.registry import make_recommender
+from training_support import seeded
 
 LOG = Sessions.of(
     [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
 )
 OTHER_LOG = Sessions.of([[f"i{(s * 5 + 3 * j) % 17}" for j in range(3)] for s in range(60)])
+
+
+PATIENCE = 300.0
+"""Seconds after which what should have happened has not, on a machine that does much else."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class Client:
         parts = urlsplit(url)
         assert parts.hostname
         self.address = (parts.hostname, parts.port or 80)
-        self._connection = http.client.HTTPConnection(*self.address, timeout=60)
+        self._connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
 
     def __call__(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Reply:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
@@ -79,11 +84,11 @@ class Server:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
 
     def logged(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
@@ -112,21 +117,17 @@ def started(artifact: Path, *options: object, folder: Path, before: Callable[[],
         assert " at http://" in line, log.read_text()
         server = Server(line.split()[-1], process, log)
         client = server.client
-        wait_until(lambda: client("GET", "/readyz").status == 200, STARTING)
+        wait_until(lambda: client("GET", "/readyz").status == 200)
         yield server
     finally:
         for client in server.clients if server else ():
             client.close()
         process.kill()
-        process.wait(20)
+        process.wait(PATIENCE)
         process.stdout.close()
 
 
-STARTING = 90.0
-"""Seconds in which a server should be there, on a machine that does much else."""
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 40.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Return once the condition holds; connections that fail count as: not yet."""
     deadline = time.monotonic() + seconds
     while True:
@@ -147,7 +148,7 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
 
 def fitted(name: str, folder: Path, log: Sessions = LOG, **options: Any) -> Path:
     """An artifact of a method fitted on a small log."""
-    return save_artifact(make_recommender(name, options).fit(log), folder, {})
+    return save_artifact(make_recommender(name, seeded(name, options)).fit(log), folder, {})
 
 
 @dataclass
@@ -172,9 +173,9 @@ class Redis:
     def kill(self) -> None:
         assert self.process
         self.process.kill()
-        self.process.wait(20)
+        self.process.wait(PATIENCE)
 
     def _answers(self) -> bool:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
             connection.sendall(b"PING\r\n")
             return connection.recv(16).startswith(b"+PONG")

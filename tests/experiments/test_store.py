@@ -17,6 +17,7 @@ from nearnext.experiments.result import Result, Run
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.recommenders.metric.recommender import MetricRecommender
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
+from training_support import seed
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 COMPARISON = Comparison(["markov-1", "sknn"], ks=(5,), replicates=50)
@@ -161,7 +162,9 @@ def test_keys_tell_text_and_number_options_apart():
 
 TRAINED = Comparison(
     ["sml-maxpool-ncas"],
-    options={"sml-maxpool-ncas": {"dim": 4, "epochs": 4, "batch_size": 32, "extra": 8, "device": "cpu"}},
+    options={
+        "sml-maxpool-ncas": {"dim": 4, "epochs": 4, "batch_size": 32, "extra": 8, "device": "cpu", "seed": seed()}
+    },
     ks=(5,),
     replicates=50,
 )

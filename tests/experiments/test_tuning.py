@@ -19,6 +19,7 @@ from nearnext.experiments.tuning.trial import Trial
 from nearnext.experiments.tuning.tune import TuningInterrupted, tune
 from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.registry import RECOMMENDERS
+from training_support import seed
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 QUICK: dict[str, Any] = {"metric": "MRR@5", "trials": 6}
@@ -235,7 +236,7 @@ def test_trials_that_spend_the_budget_are_given_up_between_epochs_but_for_the_fi
         return -1.0 if trials else math.inf
 
     monkeypatch.setattr(Tuning, "left", overspent)
-    options = {"epochs": 3, "layers": [4], "n_sample": 8}
+    options = {"epochs": 3, "layers": [4], "n_sample": 8, "seed": seed()}
     result = tune(LOG, "gru4rec", Tuning(trials=3, metric="MRR@5"), options=options, held=["epochs", "layers"])
     assert [trial["state"] for trial in result["trials"]] == ["complete", "pruned", "pruned"]
     assert result["trials"][1]["reason"] == "after epoch 1 the budget was spent"
@@ -249,14 +250,23 @@ def test_what_is_left_of_a_minute_after_forty_seconds():
 
 
 def test_metric_models_report_their_epochs():
-    options = {"dim": 4, "hidden": 4, "epochs": 3, "batch_size": 32, "device": "cpu", "extra": 8, "lowerings": 9}
+    options = {
+        "dim": 4,
+        "hidden": 4,
+        "epochs": 3,
+        "batch_size": 32,
+        "device": "cpu",
+        "extra": 8,
+        "lowerings": 9,
+        "seed": seed(),
+    }
     result = tune(LOG, "sml-gru-ncas", Tuning(trials=2, metric="HitRate+MRR@20"), options=options)
     assert [len(trial["epochs"]) for trial in result["trials"]] == [3, 3]
     assert result["options"]["epochs"] == 3
 
 
 def test_sizes_that_follow_from_the_log_are_left_to_do_so():
-    options = {"epochs": 1, "voters": ["sr"], "validation_fraction": 0.0}
+    options = {"epochs": 1, "voters": ["sr"], "validation_fraction": 0.0, "seed": seed()}
     result = tune(LOG, "metric-fast", Tuning(trials=2, metric="MRR@5"), options={"dim": None, **options})
     first, second = (trial["options"] for trial in result["trials"])
     assert "dim" not in first

@@ -17,7 +17,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.recommenders.registry import FLAGSHIP, RECOMMENDERS, make_recommender, option_names
 from nearnext.testing import assert_same_lists
-from training_support import seed
+from training_support import seeded
 
 TRAIN = Sessions.of(
     [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
@@ -41,8 +41,7 @@ every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *FLAGSHIP,
 
 
 def make(name: str) -> Recommender:
-    seeds = {"seed": seed()} if "seed" in option_names(name) else {}
-    return make_recommender(name, SMALL.get(name, {}) | seeds)
+    return make_recommender(name, seeded(name, SMALL.get(name)))
 
 
 @cache

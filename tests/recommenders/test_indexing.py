@@ -87,7 +87,10 @@ def test_a_damaged_index_is_refused(model: Path, tmp_path: Path):
 
 
 def test_fitting_chooses_an_index(monkeypatch: pytest.MonkeyPatch):
-    make = lambda: make_recommender("sml-maxpool-ncas", {"dim": 8, "epochs": 1, "device": "cpu", "extra": 16})  # noqa: E731
+    def make() -> Recommender:
+        options = {"dim": 8, "epochs": 1, "device": "cpu", "extra": 16, "seed": seed()}
+        return make_recommender("sml-maxpool-ncas", options)
+
     small = fit_model(make(), log(), Filter(), remember=0)["index"]
     assert (small["kind"], small["recall"]) == ("exact", None)
     monkeypatch.setattr(building, "EXACT_NUMBERS", 1)

@@ -110,7 +110,7 @@ def test_only_the_rows_that_need_it_are_searched_exactly():
 
 
 @every_distance
-def test_company_changes_no_bit(distance: DistanceName):
+def test_the_batch_changes_no_list(distance: DistanceName):
     approximate, _ = BOTH[distance]
     queries = unit(np.random.default_rng(3), 30)
     whole = approximate.search(queries, 5)

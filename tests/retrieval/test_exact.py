@@ -1,4 +1,4 @@
-"""Exact search gives what a plain sort of all distances gives, whatever company a query is in."""
+"""Exact search gives what a plain sort of all distances gives, whatever the batch."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,10 @@ from hypothesis.extra import numpy as arrays
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
+from nearnext.recommenders.base import Recommendation
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.retrieval import exact as module
+from nearnext.testing import assert_same_lists
 from nearnext.types import BoolArray, ScoreArray
 
 DISTANCES = ("cosine", "euclidean", "squared_euclidean")
@@ -42,8 +44,8 @@ def test_lists_are_those_of_a_plain_sort(distance: str):
     for row, query in enumerate(queries):
         scores = plain(query, vectors, distance)
         order = np.lexsort((np.arange(300), -scores))[:10]
-        assert found.items[row].tolist() == (order + 1).tolist()
-        np.testing.assert_allclose(found.scores[row], scores[order], rtol=1e-6)
+        wanted = Recommendation((order + 1).tolist(), scores[order].tolist(), 10, [])
+        assert_same_lists(Recommendation(found.items[row].tolist(), found.scores[row].tolist(), 10, []), wanted)
 
 
 def test_scores_worked_by_hand():
@@ -67,7 +69,7 @@ def test_equal_scores_are_in_order_of_the_item_index(distance: str):
 
 @every_distance
 @pytest.mark.parametrize("dim", [3, 100])
-def test_company_changes_no_bit(distance: str, dim: int):
+def test_the_batch_changes_no_list(distance: str, dim: int):
     rng = np.random.default_rng(3)
     vectors, queries = unit(rng, 500, dim), unit(rng, 600, dim)
     index = ExactIndex(vectors, distance)  # pyright: ignore[reportArgumentType]

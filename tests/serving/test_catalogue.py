@@ -18,6 +18,7 @@ from nearnext.errors import DataError
 from nearnext.serving import catalogue as catalogues
 from nearnext.serving.catalogue import MAX_TOUCHES, Catalogue, Change
 from nearnext.types import RawId
+from serving_support import PATIENCE
 
 changes = st.lists(
     st.builds(
@@ -302,7 +303,7 @@ def test_a_process_killed_while_it_writes_the_file_anew_loses_nothing(tmp_path: 
         "Journal.replace = begin\n"
         "catalogue.Catalogue(Path(sys.argv[1]))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=PATIENCE)
     assert done.returncode == -signal.SIGKILL
     assert n_lines(path) == (2 if moment == "Journal._sync_folder" else 21)
     one.write(Change("delete", "c"))

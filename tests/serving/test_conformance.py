@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from nearnext.serving.openapi import OPERATIONS
-from serving_support import Server
+from serving_support import PATIENCE, Server
 
 CHECKS = [
     not_a_server_error,
@@ -63,6 +63,6 @@ def test_every_answer_is_as_described(described: Any, operation: Any, mode: Gene
     def check(case: schemathesis.Case[Any]) -> None:
         if mode is GenerationMode.POSITIVE:
             case.body = as_integers(case.body)
-        case.call_and_validate(checks=CHECKS, timeout=20)
+        case.call_and_validate(checks=CHECKS, timeout=PATIENCE)
 
     check()

@@ -15,7 +15,13 @@ import pytest
 
 from nearnext.artifact import load_artifact
 from nearnext.data.sessionise import read_sessions
-from serving_support import LOG, OTHER_LOG, Client, Redis, Server, fitted, lines_of, started, wait_until
+from nearnext.testing import assert_same_lists
+from serving_support import LOG, OTHER_LOG, PATIENCE, Client, Redis, Server, fitted, lines_of, started, wait_until
+
+
+def on(redis: Redis) -> tuple[object, ...]:
+    """Options of a service whose sessions are there, and that waits for it on a busy machine."""
+    return "--store", redis.url, "--store-timeout", PATIENCE
 
 
 class Load:
@@ -159,7 +165,7 @@ def test_a_new_model_replaces_the_old_one_under_load(watched: tuple[Path, Server
     assert old.items != new.items
     for answer in load.results:
         expected = old if answer["model"] == before else new
-        assert (answer["items"], answer["scores"]) == (expected.items, expected.scores)
+        assert_same_lists(answer, expected)
     described = server.client("GET", "/v1/model").json
     assert (described["method"], described["items"]) == ("markov-1", 17)
     figures = server.client("GET", "/metrics").body.decode()
@@ -236,7 +242,7 @@ def test_it_serves_without_the_store_and_recovers(artifact: Path, redis: Redis, 
         assert len(reply.json["recommendations"]["items"]) == 3
         return reply.json["stored"], reply.json["length"]
 
-    with started(artifact, "--store", redis.url, folder=tmp_path) as server:
+    with started(artifact, *on(redis), folder=tmp_path) as server:
         client = server.client
         with Load([server.client for _ in range(3)], work) as load:
             load.goes_on()
@@ -277,9 +283,7 @@ def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, 
         assert reply.json["stored"], reply.body
         return f"c{number}"
 
-    with started(
-        artifact, "--store", redis.url, "--workers", 2, "--event-log", tmp_path / "events", folder=tmp_path
-    ) as server:
+    with started(artifact, *on(redis), "--workers", 2, "--event-log", tmp_path / "events", folder=tmp_path) as server:
         with Load(clients_of_both_workers(server), work) as load:
             load.goes_on(150)
         assert not load.errors
@@ -291,13 +295,13 @@ def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, 
 
 
 def test_the_url_is_told_once_all_workers_answer(artifact: Path, redis: Redis, tmp_path: Path):
-    with started(artifact, "--store", redis.url, "--workers", 3, folder=tmp_path) as server:
+    with started(artifact, *on(redis), "--workers", 3, folder=tmp_path) as server:
         said = [line["message"] for line in server.logged()]
         assert sum(line.startswith("requests are answered by model") for line in said) == 3
 
 
 def test_workers_share_the_catalogue_and_come_back_when_they_die(artifact: Path, redis: Redis, tmp_path: Path):
-    with started(artifact, "--store", redis.url, "--workers", 2, folder=tmp_path) as server:
+    with started(artifact, *on(redis), "--workers", 2, folder=tmp_path) as server:
         clients = clients_of_both_workers(server, each=4)
         first = recommend(clients[0])["items"][0]
         clients[0]("DELETE", f"/v1/items/{first}")

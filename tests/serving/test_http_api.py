@@ -1,6 +1,5 @@
 """What each endpoint answers, over real HTTP, and that it is what the recommender says."""
 
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from nearnext.artifact import load_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.explanation import similar_items
+from nearnext.testing import assert_same_lists
 from serving_support import LOG, Client, Server, lines_of, wait_until
 
 
@@ -54,9 +54,8 @@ def test_served_lists_are_those_of_the_recommender(
     wanted: dict[str, Any] = {"k": 5} | options
     expected = recommender.recommend([items], **wanted)[0]
     answer = recommend(client, items, **options)
-    assert answer["items"] == expected.items
-    assert answer["scores"] == expected.scores
-    assert (answer["own"], answer["unknown"], answer["shortage"]) == (expected.own, expected.unknown, expected.shortage)
+    assert_same_lists(answer, expected)
+    assert (answer["unknown"], answer["shortage"]) == (expected.unknown, expected.shortage)
 
 
 def test_clicks_are_kept_and_recommended_from(client: Client, recommender: Recommender):
@@ -154,9 +153,7 @@ def test_a_new_item_is_recommended_where_sessions_went_on_to_it(client: Client):
     assert client("PUT", "/v1/items/brand-new", {}).json["known"] is False
     assert "brand-new" not in recommend(client, ["i1", "i2"], k=40)["items"]
     click(client, "explorer", "i1", "i2", "brand-new")
-    begin = time.monotonic()
-    wait_until(lambda: "brand-new" in recommend(client, ["i1", "i2"])["items"], 1.0)
-    assert time.monotonic() - begin < 1.0
+    wait_until(lambda: "brand-new" in recommend(client, ["i1", "i2"])["items"])
     assert "brand-new" not in recommend(client, ["i1", "i2"], exclude=["brand-new"])["items"]
     assert "brand-new" not in recommend(client, ["i1", "i2", "brand-new"], exclude_seen=True)["items"]
     assert recommend(client, ["i1", "i2"], allow=["brand-new"])["items"] == ["brand-new"]

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from redis import from_url
 
 from nearnext.errors import ConfigError
 from nearnext.serving.stores import MemoryStore, StoreDown
 from nearnext.serving.stores.redis import RedisStore
-from serving_support import Redis
+from serving_support import PATIENCE, Redis, wait_until
 
 T = TypeVar("T")
 
@@ -128,7 +130,7 @@ def test_memory_is_a_list_of_clicks_per_session(steps: list[tuple[str, str, list
 
 def on_redis(redis: Redis, work: Callable[[RedisStore], Awaitable[None]], ttl: float = 60.0, clicks: int = 3) -> None:
     async def run() -> None:
-        store = RedisStore(redis.url, ttl, clicks, 0.5)
+        store = RedisStore(redis.url, ttl, clicks, PATIENCE)
         try:
             await work(store)
         finally:
@@ -153,20 +155,26 @@ def test_redis_keeps_what_memory_keeps(redis: Redis):
 
 def test_redis_forgets_after_the_last_click(redis: Redis):
     async def work(store: RedisStore) -> None:
+        client: Any = from_url(redis.url)
         await store.append("s", ["a"])
-        await asyncio.sleep(0.15)
+        (key,) = client.keys()
+        assert 30_000 < client.pttl(key) <= 60_000
+        client.pexpire(key, 20_000)
+        assert await store.clicks("s") == ["a"]
+        assert client.pttl(key) <= 20_000, "reading keeps no session"
         assert await store.append("s", ["b"]) == ["a", "b"]
-        await asyncio.sleep(0.15)
-        assert await store.clicks("s") == ["a", "b"]
-        await asyncio.sleep(0.1)
+        assert client.pttl(key) > 30_000, "a click keeps it"
+        client.pexpire(key, 1)
+        wait_until(lambda: not client.exists(key))
         assert await store.clicks("s") == []
+        client.close()
 
-    on_redis(redis, work, ttl=0.2)
+    on_redis(redis, work, ttl=60.0)
 
 
 def test_redis_appends_at_the_same_time_lose_nothing(redis: Redis):
     async def work(store: RedisStore) -> None:
-        other = RedisStore(redis.url, 60, 1000, 2.0)
+        other = RedisStore(redis.url, 60, 1000, PATIENCE)
         await asyncio.gather(*(one.append("s", [number]) for number in range(200) for one in (store, other)))
         assert sorted(await store.clicks("s"), key=str) == sorted([*range(200), *range(200)], key=str)
         await other.close()
@@ -183,8 +191,10 @@ def test_a_dead_redis_is_reported_left_alone_and_found_again(redis: Redis):
                 await store.append("s", ["b"])
         assert store.state == "down"
         redis.start()
-        await asyncio.sleep(0.6)
-        assert await store.append("s", ["c"]) == ["c"]
+        while store.state == "down":  # it is left alone for half a second
+            with suppress(StoreDown):
+                assert await store.append("s", ["c"]) == ["c"]
+            await asyncio.sleep(0.05)
         assert store.state == "up"
 
     on_redis(redis, work)

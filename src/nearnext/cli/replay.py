@@ -1,5 +1,6 @@
 """The command that plays held-out sessions through a running service."""
 
+from math import isclose
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,10 +62,12 @@ def replay(
 
 
 def _metrics_table(result: "Replay") -> Table:
+    from nearnext.recommenders.agreement import ROUNDING
+
     table = Table("metric", "offline", "served")
     served = result.served.values()
     for name, value in result.offline.values().items():
-        color = "green" if value == served[name] else "red"
+        color = "green" if isclose(value, served[name], rel_tol=ROUNDING) else "red"
         table.add_row(name, f"{value:.6f}", f"[{color}]{served[name]:.6f}[/{color}]")
     return table
 
@@ -94,7 +97,7 @@ def _print_course(result: "Replay") -> None:
 def _print_verdict(result: "Replay") -> None:
     lists = f"{result.offline.n_cases:,} served lists"
     if result.equal:
-        console.print(f"[green]equal[/green]: all {lists} are those that were evaluated")
+        console.print(f"[green]equal[/green]: all {lists} are those that were evaluated, up to rounding")
         return
     console.print(
         f"[red]NOT equal[/red]: {result.differing:,} of {lists} differ from those that were evaluated; is it this "

@@ -12,6 +12,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.splits import Split
 from nearnext.data.vocabulary import Vocabulary
+from nearnext.recommenders.agreement import differing_lists
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import IndexArray, Int64Array
@@ -98,10 +99,10 @@ class Audit:
 
     Decoy sessions begin with real test prefixes and go on to items that exist nowhere else, so that a method which
     sees them must recommend these; further decoys make the rarest item the most popular one. Planted after the cut
-    they must leave training data and recommendations bit for bit as they were. Clicks behind a prefix are exchanged,
-    and cases are ranked in another order and company, which must not matter either. At last the decoys are planted
-    before the cut: a method that then recommends as before would show that the audit cannot see a leak. What the data
-    bring along, a test part that is earlier than training or among it, is a check as well.
+    they must leave training data as they were, and recommendations too, up to rounding. Clicks behind a prefix are
+    exchanged, and cases are ranked in another order and other batches, which must not matter either. At last the decoys
+    are planted before the cut: a method that then recommends as before would show that the audit cannot see a leak. What
+    the data bring along, a test part that is earlier than training or among it, is a check as well.
 
     Args:
         split: the split of the run.
@@ -275,12 +276,12 @@ def _parts(leaks: Leaks) -> AuditCheck:
 
 def _same_training(train: Sessions, planted: Sessions) -> AuditCheck:
     same = train.fingerprint() == planted.fingerprint()
-    seen = "is bit for bit the same" if same else f"changed: {planted.n_sessions} sessions, {planted.n_items} items"
+    seen = "is the same" if same else f"changed: {planted.n_sessions} sessions, {planted.n_items} items"
     return AuditCheck("training data, vocabulary and item counts", same, f"with sessions planted later, it {seen}")
 
 
 def _differing(one: Ranking, other: Ranking) -> int:
-    return int(np.count_nonzero((one.items != other.items).any(1) | (one.scores != other.scores).any(1)))
+    return int(np.count_nonzero(differing_lists(one, other)))
 
 
 def _together(name: str, bad: Sequence[str], good: str) -> AuditCheck:

@@ -99,7 +99,7 @@ class OnnxEncoder:
         return vectors, known
 
     def write(self, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
-        """Session embeddings, one after the other so that company changes nothing.
+        """Session embeddings, one after the other: requests bring one or few.
 
         Args:
             clicks: known item indices, oldest first: [B, L].

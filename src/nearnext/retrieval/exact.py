@@ -1,9 +1,9 @@
 """Exact nearest items: every item is compared with every query, in blocks of bounded memory.
 
-A list must not depend on the company in which it is computed, to the last bit. Matrix products give no such promise,
-so they only propose: whatever could be among the k nearest, given the rounding of 32-bit sums, is scored again in
-64 bits, term by term. For a single query the proposals come from a copy in 8 bits, whose error is bounded. Products
-take one thread: whoever ranks in several threads of its own gains no more from theirs.
+Matrix products only propose: whatever could be among the k nearest, given the rounding of 32-bit sums, is scored again
+in 64 bits, term by term in one order. So the list of a query is the same in any batch. For a single query the
+proposals come from a copy in 8 bits, whose error is bounded. Products take one thread: callers that rank in several
+threads gain no more from theirs.
 """
 
 import numpy as np

@@ -16,7 +16,7 @@ BATCH = 64
 class Batches:
     """Gathers the questions of one turn of the event loop.
 
-    Nobody waits for company: a single question is answered in the same turn. While a batch is answered, the next
+    None waits: a single question is answered in the same turn. While a batch is answered, the next
     requests gather in the sockets, so that batches grow with the load.
 
     >>> import tempfile

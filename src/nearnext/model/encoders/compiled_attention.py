@@ -1,7 +1,7 @@
 """The attention encoder for ranking: compiled, session by session, on arrays instead of tensors.
 
 A single session is far too small for a library of tensors: calling it takes ten times as long as computing. Here one
-session after the other is encoded in the same steps, whatever company it is in.
+session after the other is encoded, in the same steps whatever the batch.
 """
 
 from typing import NamedTuple

@@ -178,7 +178,7 @@ def _probabilities(
     outer: ScoreArray,
     result: ScoreArray,
 ) -> None:
-    """Candidate by candidate, so that the company of a prefix changes no bit: inner is [F, H]."""
+    """Candidate by candidate, so that a prefix gets the same in any batch: inner is [F, H]."""
     hidden, standard = np.empty(len(inner_bias), dtype=np.float32), np.empty(len(mean), dtype=np.float32)
     for row in range(len(offsets) - 1):
         begin, end = offsets[row], offsets[row + 1]
