@@ -1,4 +1,4 @@
-"""What all tests share: where the real logs are, and a way to call the command line in this process."""
+"""What all tests share: threads, where the real logs are, and a way to call the command line in this process."""
 
 import os
 import signal
@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 
 from nearnext.cli import main
 from training_support import SHIFT
+
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+"""One thread for this process and those that tests start: the tensors are tiny, and several processes test at once."""
 
 
 @dataclass(frozen=True)
