@@ -8,7 +8,15 @@ OUT    := out/demo
 LOG    ?=
 comma  := ,
 
-.PHONY: demo test check bench docs clean
+# Arithmetic as on the oldest processor: torch, oneDNN, MKL, OpenBLAS (of numpy) and numba, each by its own variable.
+GENERIC := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_CBWR=COMPATIBLE \
+  OPENBLAS_CORETYPE=Prescott NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=$(CURDIR)/out/numba-generic
+SERVED  := $(addprefix tests/serving/test_,answering.py http_api.py onnx.py playground.py replay.py similar.py)
+TRAINED := tests/training tests/recommenders $(SERVED) $(addprefix tests/experiments/test_,sizing.py store.py tuning.py)
+NUMERIC := tests/model tests/retrieval tests/sampling $(TRAINED)
+PYTEST  := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+.PHONY: demo test quick test-generic test-seed check bench docs clean
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, found %d.%d; set PYTHON=python3.x" % sys.version_info[:2])'
@@ -27,7 +35,16 @@ demo: $(READY)
 	@echo "Serve it, and open http://127.0.0.1:8000:  $(BIN)/nearnext serve $(OUT)/model"
 
 test: $(READY)
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
+
+quick: $(READY)
+	$(PYTEST) tests -m "not slow and not fault and not real_logs"
+
+test-generic: $(READY)
+	$(GENERIC) $(PYTEST) $(NUMERIC)
+
+test-seed: $(READY)
+	NEARNEXT_TEST_SEED=1 $(PYTEST) $(TRAINED)
 
 check: $(READY)
 	$(BIN)/ruff check .

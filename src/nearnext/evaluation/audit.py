@@ -101,8 +101,8 @@ class Audit:
     sees them must recommend these; further decoys make the rarest item the most popular one. Planted after the cut
     they must leave training data as they were, and recommendations too, up to rounding. Clicks behind a prefix are
     exchanged, and cases are ranked in another order and other batches, which must not matter either. At last the decoys
-    are planted before the cut: a method that then recommends as before would show that the audit cannot see a leak. What
-    the data bring along, a test part that is earlier than training or among it, is a check as well.
+    are planted before the cut: a method that then recommends as before would show that the audit cannot see a leak.
+    What the data bring along, a test part that is earlier than training or among it, is a check as well.
 
     Args:
         split: the split of the run.
