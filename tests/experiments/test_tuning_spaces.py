@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from nearnext.experiments.tuning.spaces import SPACES, space_of
 from nearnext.experiments.tuning.trial import Trial
 from nearnext.recommenders.metric.names import ENCODER_NAMES, LOSS_NAMES
 from nearnext.recommenders.registry import make_recommender, option_names
+from training_support import seed
 
 METHODS = [*SPACES, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODER_NAMES, LOSS_NAMES))]
 
@@ -84,16 +86,17 @@ def test_proposals_lie_in_their_ranges_and_conditions_hold(seed: int, losses: li
 
 def test_the_search_finds_the_good_end_of_a_range():
     space = Space((Searched("x", Real(0.0, 1.0), "any"), Searched("y", Real(0.0, 1.0), "any")))
-    trials: list[Trial] = []
-    for number in range(40):
-        proposal = propose(space, {"x": 1.0, "y": 1.0}, trials, 3)
-        assert proposal is not None
-        figure = 1.0 - (proposal.options["x"] - 0.2) ** 2 - (proposal.options["y"] - 0.7) ** 2
-        trials.append(Trial(number, dict(proposal.options), "complete", figure))
-    best = max(trials, key=lambda trial: trial.figure or 0.0).options
-    # Of 40 points drawn at random, one lies so near with a chance of 11%.
-    assert abs(best["x"] - 0.2) < 0.03
-    assert abs(best["y"] - 0.7) < 0.03
+    distances: list[float] = []  # squared, of the second half of each search
+    for number in range(3):
+        trials: list[Trial] = []
+        for at in range(40):
+            proposal = propose(space, {"x": 1.0, "y": 1.0}, trials, seed(number))
+            assert proposal is not None
+            squared = (proposal.options["x"] - 0.2) ** 2 + (proposal.options["y"] - 0.7) ** 2
+            trials.append(Trial(at, dict(proposal.options), "complete", 1.0 - squared))
+            distances += [squared] if at >= 20 else []
+    # Points drawn at random are 0.297 away on average, with a standard error of 0.03.
+    assert np.mean(distances) < 0.2
 
 
 @pytest.mark.parametrize(
