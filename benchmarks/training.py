@@ -11,6 +11,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -37,11 +38,9 @@ from nearnext.recommenders.neighbour_positives import prepare_neighbour_positive
 from nearnext.retrieval import ExactIndex
 from nearnext.sampling import PositiveNegative
 from nearnext.training.config import TrainingConfig
-from nearnext.training.devices import Devices
-from nearnext.training.loop import Examples
-from nearnext.training.minibatch import BatchReader
+from nearnext.training.examples import Examples, sampled_recipe
+from nearnext.training.learner import Learner
 from nearnext.training.objective import Objective
-from nearnext.training.trainer import Trainer
 from sampling import plain_example
 
 WARM_UP = 5
@@ -87,18 +86,16 @@ def plain_steps(sessions: Sessions) -> Callable[[int], None]:
 def epoch_steps(sessions: Sessions) -> tuple[Callable[[int, int], None], int]:
     """A function that takes so many steps of an epoch our way, and how many an epoch has."""
     examples = Examples(sessions, PositiveNegative(fill="knn"), prepare_neighbour_positives(sessions))
-    cpu = Devices(torch.device("cpu"))
-    trainer = Trainer(new_network(sessions.n_items), Objective(NCAS()), cpu)
-    reader = BatchReader(sessions.n_items, cpu.device)
+    network = new_network(sessions.n_items)
+    recipe = sampled_recipe(network, Objective(NCAS()), examples, TrainingConfig(device="cpu"))
+    learner = Learner(recipe)
 
     def run(epoch: int, batches: int) -> None:
-        for number, batch in enumerate(examples.epoch(epoch, PAPER.batch_size, 0)):
-            if number == batches:
-                break
-            trainer.step(reader(batch), PAPER.learning_rate)
-        trainer.settle(PAPER.learning_rate)
+        for batch in islice(recipe.batches.epoch(epoch, 0), batches):
+            learner.step(batch)
+        learner.settle(1.0)
 
-    return run, examples.sampler.n_batches(sessions, PAPER.batch_size)
+    return run, recipe.batches.n_batches
 
 
 def timed(work: Callable[[], object]) -> tuple[float, float]:

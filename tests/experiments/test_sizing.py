@@ -20,10 +20,9 @@ from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.recommenders.metric.recommender import MetricRecommender
 from nearnext.recommenders.registry import make_recommender
-from nearnext.training.devices import Devices
-from nearnext.training.minibatch import BatchReader
+from nearnext.training.examples import sampled_recipe
+from nearnext.training.learner import Learner
 from nearnext.training.optimisers import RowAdagrad, RowAdam
-from nearnext.training.trainer import Trainer
 from training_support import assert_same_weights, seed
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 29}" for j in range(2 + s % 4)] for s in range(200)])
@@ -48,11 +47,11 @@ def test_the_formula_is_what_training_holds(name: str, options: dict[str, Any]):
     network, objective, examples = model.prepare(LOG)
     further = sum(parameter.numel() for _, parameter in objective.parameters)
     expected = network_bytes(network, network.n_items, further=further)
-    trainer = Trainer(network, objective, Devices.find("cpu", "fp32"))
-    batch = next(examples.epoch(0, 16, 0))
-    trainer.step(BatchReader(network.n_items, Devices.find("cpu", "fp32").device)(batch), 0.01)
-    held = {name: tensor.numel() * tensor.element_size() for name, tensor in trainer.state().items()}
-    adam = {name: size for name, size in held.items() if name.startswith("adam.") and not name.endswith(COUNTERS)}
+    recipe = sampled_recipe(network, objective, examples, model.training)
+    learner = Learner(recipe)
+    learner.step(next(recipe.batches.epoch(0, 0)))
+    held = {name: tensor.numel() * tensor.element_size() for name, tensor in learner.state().items()}
+    adam = {name: size for name, size in held.items() if not name.startswith("weight.") and not name.endswith(COUNTERS)}
     assert expected["weights"] == sum(size for name, size in held.items() if name.startswith("weight."))
     assert expected["Adam"] == sum(adam.values())
 

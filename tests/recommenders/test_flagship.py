@@ -20,7 +20,6 @@ from nearnext.evaluation.audit import audit_split
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.agreement import differing_lists, list_of
 from nearnext.recommenders.base import Recommendation
-from nearnext.recommenders.flagship import recommender as module
 from nearnext.recommenders.flagship import votes
 from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.flagship.sizing import Size, size_for
@@ -150,17 +149,17 @@ def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metr
 def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
     """The sessions of each training, and of each fit of voters."""
     trained, heard = list[Sessions](), list[Sessions]()
-    train, fit_voters = module.train_next_item, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
+    recipe, fit_voters = Metric.recipe, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
 
-    def train_too(network: Any, sessions: Sessions, config: Any, **options: Any) -> Any:
+    def recipe_too(self: Metric, network: Any, sessions: Sessions, *others: Any) -> Any:
         trained.append(sessions)
-        return train(network, sessions, config, **options)
+        return recipe(self, network, sessions, *others)
 
     def fit_too(self: Metric, sessions: Sessions) -> Any:
         heard.append(sessions)
         return fit_voters(self, sessions)
 
-    monkeypatch.setattr(module, "train_next_item", train_too)
+    monkeypatch.setattr(Metric, "recipe", recipe_too)
     monkeypatch.setattr(Metric, "_voters_of", fit_too)
     return trained, heard
 

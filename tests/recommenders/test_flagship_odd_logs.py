@@ -82,5 +82,5 @@ def test_long_sessions_are_learned_from_and_only_their_last_clicks_seen():
 
 
 def test_a_loss_that_leaves_all_bounds_is_said():
-    with pytest.raises(ConfigError, match=r"no longer .* lower learning_rate"):
+    with pytest.raises(ConfigError, match=r"expected .* lower learning_rate"):
         tiny(learning_rate=1e30).fit(LOG)

@@ -16,8 +16,6 @@ from nearnext.data.splits import split_parts
 from nearnext.errors import ConfigError
 from nearnext.evaluation.protocol import evaluate
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.gru4rec.training import Objective, Trainer, TrainingOptions
-from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.recommenders.registry import BASELINES, make_recommender
 from training_support import assert_same_weights, seed
 
@@ -53,31 +51,6 @@ def test_it_remembers_more_than_the_last_click(variant: str):
     assert [answer.items for answer in answers] == [["x"], ["y"], ["z"]]
     assert gru4rec.losses[-1] < gru4rec.losses[0]
     assert len(gru4rec.losses) == gru4rec.epochs
-
-
-@every_variant
-def test_every_parameter_moves(variant: str):
-    log = Sessions.of([[f"i{(s * 7 + j * j) % 11}" for j in range(2 + s % 4)] for s in range(90)])
-    method = small(**VARIANTS[variant])
-    rng = np.random.default_rng(seed())
-    embedding = None if method.constrained_embedding else method.embedding
-    weights = Weights.draw(rng, log.n_items, method.layers, embedding)
-    before = {name: array.copy() for name, array in weights.to_state().items()}
-    options = TrainingOptions(
-        Objective(method.loss, method.bpreg, method.elu, method.logq, method.sample_alpha),
-        epochs=1,
-        batch_size=method.batch_size,
-        optimiser=method.optimiser,
-        learning_rate=method.learning_rate,
-        momentum=method.momentum,
-        dropout_embedding=method.dropout_embedding,
-        dropout_hidden=method.dropout_hidden,
-        n_sample=method.n_sample,
-    )
-    Trainer(weights, options, rng).train(log)
-    for name, array in weights.to_state().items():
-        read = slice(1, None) if name in ("outputs", "inputs") else slice(None)
-        assert not np.any(array[read] == before[name][read]), name
 
 
 def test_the_seed_decides_and_nothing_else():

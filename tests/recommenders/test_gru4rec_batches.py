@@ -1,66 +1,40 @@
-"""Session-parallel mini-batches, the alias table, and distinct items of a step."""
+"""The distinct items of a step of GRU4Rec, and where an epoch goes on."""
 
 import numpy as np
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
+import torch
 
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.gru4rec.batches import ColumnFinder, n_pairs, session_parallel
+from nearnext.recommenders.gru4rec.batches import SessionParallel, StepReader
+from nearnext.sampling.session_parallel import Step
 
-clicks = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=12)
-
-
-def test_a_session_takes_the_slot_of_the_one_that_ended():
-    sessions = Sessions.of([["a", "b"], ["c", "d", "e"], ["f", "g"], ["h"], ["i", "j"]])
-    steps = [
-        (
-            step.slots.tolist(),
-            step.begun.tolist(),
-            sessions.vocabulary.decode(step.inputs),
-            sessions.vocabulary.decode(step.targets),
-        )
-        for step in session_parallel(sessions, batch_size=2)
-    ]
-    assert steps == [
-        ([0, 1], [0, 1], ["a", "c"], ["b", "d"]),
-        ([0, 1], [0], ["f", "d"], ["g", "e"]),
-        ([0], [0], ["i"], ["j"]),
-    ]
+LOG = Sessions.of([[f"i{(s * 7 + j * j) % 11}" for j in range(2 + s % 4)] for s in range(90)])
 
 
-@settings(deadline=None)
-@given(clicks=clicks, batch_size=st.integers(1, 5))
-def test_every_slot_reads_whole_sessions_in_their_order(clicks: list[list[int]], batch_size: int):
-    sessions = Sessions.of(clicks)
-    read: dict[int, list[list[int]]] = {slot: [] for slot in range(batch_size)}
-    for step in session_parallel(sessions, batch_size):
-        for position, (slot, given_item, target) in enumerate(zip(step.slots, step.inputs, step.targets, strict=True)):
-            if position in step.begun:
-                read[int(slot)].append([int(given_item)])
-            assert read[int(slot)][-1][-1] == given_item
-            read[int(slot)][-1].append(int(target))
-    expected = [sessions.items[a:b].tolist() for a, b in zip(sessions.offsets, sessions.offsets[1:], strict=False)]
-    assert sorted(session for slot in read.values() for session in slot) == sorted(s for s in expected if len(s) > 1)
-
-
-@settings(deadline=None)
-@given(clicks=clicks, batch_size=st.integers(1, 5))
-def test_an_epoch_reads_every_pair_once(clicks: list[list[int]], batch_size: int):
-    sessions = Sessions.of(clicks)
-    assert sum(len(step.slots) for step in session_parallel(sessions, batch_size)) == n_pairs(sessions)
-
-
-def test_steps_end_when_too_few_slots_are_left():
-    sessions = Sessions.of([["a", "b", "c", "a"], ["b", "c"]])
-    assert [len(step.slots) for step in session_parallel(sessions, batch_size=2, least=2)] == [2]
+def batches_of(**options: object) -> SessionParallel:
+    given = {"n_sample": 5, "sample_alpha": 0.5, "logq": 1.0, "inputs": False, "seed": 3, **options}
+    return SessionParallel(LOG, 6, **given)  # pyright: ignore[reportArgumentType]
 
 
 def test_columns_count_how_often_an_item_occurs():
-    finder = ColumnFinder(9)
+    read = StepReader(batches_of(logq=0.0), LOG.item_counts())
+    slots = np.arange(2)
     for _ in range(2):
-        columns = finder.columns(np.array([4, 9], np.int32), np.array([5, 4], np.int32), np.array([5, 5, 7], np.int32))
-        assert columns.items.tolist() == [5, 4, 7, 9]
-        assert columns.target_at.tolist() == [0, 1]
-        assert columns.input_at.tolist() == [1, 3]
-        assert columns.as_target.tolist() == [1, 1, 0, 0]
-        assert columns.as_sample.tolist() == [2, 0, 1, 0]
+        step = Step(slots, slots[:0], np.array([4, 9], np.int32), np.array([5, 4], np.int32))
+        batch = read(step, np.array([5, 5, 7], np.int32))
+        assert batch.rows["outputs"].tolist() == [5, 4, 7, 9]
+        assert batch.target_at.tolist() == [0, 1]
+        assert batch.input_at.tolist() == [1, 3]
+        assert batch.occurrences.tolist() == [3, 1, 1, 0]
+        assert batch.correction.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("inputs", [False, True])
+def test_an_epoch_that_goes_on_has_the_steps_that_were_left(inputs: bool):
+    batches = batches_of(inputs=inputs)
+    whole = list(batches.epoch(1))
+    assert len(whole) == batches.n_batches
+    for start in (0, 1, len(whole) - 1):
+        for one, other in zip(batches.epoch(1, start), whole[start:], strict=True):
+            torch.testing.assert_close(vars(one), vars(other))
+    assert any(not torch.equal(a.rows["outputs"], b.rows["outputs"]) for a, b in zip(whole, batches.epoch(2)))  # noqa: B905

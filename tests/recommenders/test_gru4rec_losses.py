@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from nearnext.recommenders.gru4rec.batches import ColumnFinder
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.gru4rec.batches import SessionParallel, StepReader
 from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
-from nearnext.recommenders.gru4rec.training import Objective
+from nearnext.sampling.session_parallel import Step
 
 TARGETS, SAMPLES = [1, 2, 1], [3, 1, 3, 4]
 SCORE = {1: [0.3, -1.0, 2.0], 2: [0.1, 0.7, -0.4], 3: [-2.0, 0.5, 0.9], 4: [1.1, 0.0, -0.6]}
@@ -19,11 +20,14 @@ def sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x))
 
 
-def objective_of(loss: str, **options: float) -> list[float]:
-    defaults = {"bpreg": 0.0, "elu": 0.0, "logq": 0.0, "sample_alpha": 0.5}
-    columns = ColumnFinder(4).columns(np.zeros(0, np.int32), np.array(TARGETS, np.int32), np.array(SAMPLES, np.int32))
-    scores = torch.tensor([[SCORE[item][row] for item in columns.items.tolist()] for row in range(3)])
-    return Objective(loss, **(defaults | options))(scores, columns, POPULARITY).tolist()
+def objective_of(loss: str, *, logq: float = 0.0, bpreg: float = 0.0, elu: float = 0.0) -> list[float]:
+    options = SessionParallel(Sessions.of([["a"]]), 3, len(SAMPLES), 0.5, logq=logq, inputs=True, seed=0)
+    slots, targets = np.arange(3), np.array(TARGETS, np.int32)
+    batch = StepReader(options, POPULARITY)(Step(slots, slots, targets, targets), np.array(SAMPLES, np.int32))
+    scores = torch.tensor([[SCORE[item][row] for item in batch.rows["outputs"].tolist()] for row in range(3)])
+    if loss == "bpr-max":
+        return bpr_max(scores, batch.target_at, batch.occurrences, regularisation=bpreg, elu=elu).tolist()
+    return (cross_entropy(scores, batch.target_at, batch.occurrences) + batch.correction).tolist()
 
 
 def test_cross_entropy_is_the_softmax_over_all_places():

@@ -1,11 +1,8 @@
-"""Training on every prefix: what is read, what moves, how it stops and goes on."""
+"""Training on every prefix: what is read, what moves, and what is refused."""
 
 import math
-import os
-import signal
 from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -17,56 +14,41 @@ from torch import Tensor
 
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.model.distances import DistanceName
-from nearnext.model.encoders import Attention, EncoderConfig, MaxPool
+from nearnext.errors import ConfigError, DataError
+from nearnext.model.distances import l2_normalised
+from nearnext.model.encoders import ENCODERS, Attention, EncoderConfig, encoder_named
 from nearnext.model.items import ItemTower
+from nearnext.model.losses import NCAS
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
-from nearnext.training import next_item as module
-from nearnext.training.checkpoint import RunDirectory
-from nearnext.training.interrupt import TrainingInterrupted
-from nearnext.training.next_item import NextItemTraining, train_next_item
-from nearnext.training.validation import Validation
-from training_support import assert_same_history, assert_same_weights, seed
+from nearnext.sampling.prefix_windows import PrefixWindows
+from nearnext.training.loop import train
+from nearnext.training.next_item import NextItemTraining, next_item_recipe
+from training_support import assert_same_weights, seed
 
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])
-LATER = Sessions.of([["i1", "i2", "i4"], ["i3", "i4"]]).with_vocabulary(LOG.vocabulary)
 CONFIG = NextItemTraining(epochs=3, batch_size=8, learning_rate=0.05, encoder_rate=0.01, negatives=4)
 """Six steps an epoch."""
 
 
-def network_of(
-    log: Sessions, encoder: EncoderConfig | None = None, max_length: int = 4, distance: DistanceName = "cosine"
-) -> SessionItemNetwork:
+def network_of(log: Sessions, encoder: EncoderConfig | None = None, max_length: int = 4) -> SessionItemNetwork:
     with own_randomness():
         seed_draws(seed(1))
         chosen = encoder or Attention(dim=6, positions=4, dropout=0.2)
-        return SessionItemNetwork(log.n_items, ItemTower(6), chosen, max_length=max_length, distance=distance)
+        return SessionItemNetwork(log.n_items, ItemTower(6), chosen, max_length=max_length)
 
 
 def weights_of(network: SessionItemNetwork) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
 
-def run(directory: Path | None = None, *, config: NextItemTraining = CONFIG, number: int = 3, **options: Any):
-    network = network_of(LOG)
-    place = None if directory is None else RunDirectory(directory, {"data": "abc", "epochs": config.epochs})
-    history = train_next_item(
-        network, LOG, config, seed=seed(number), validation=Validation.of(LATER), run=place, **options
-    )  # fmt: skip
-    return weights_of(network), history
+def train_on(network: SessionItemNetwork, log: Sessions, config: NextItemTraining = CONFIG, **options: Any):
+    return train(next_item_recipe(network, log, config, seed=seed(3)), **options)
 
 
 def differ(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
     """Whether some weight differs by more than rounding."""
     return any(not torch.allclose(one[name], other[name], atol=1e-3) for name in one)
-
-
-def test_the_rate_rises_to_its_peak_and_falls_along_a_cosine():
-    config = NextItemTraining(warmup=0.1, final=0.2)
-    found = [config.rate(step, 20) for step in (0, 1, 2, 11, 20)]
-    assert found == pytest.approx([0.5, 1.0, 1.0, 0.6, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +75,7 @@ def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
 @given(lengths=st.lists(st.integers(1, 17), min_size=1, max_size=5), max_length=st.integers(1, 6))
 def test_windows_predict_every_click_but_the_first_of_a_session(lengths: list[int], max_length: int):
     log = Sessions.of([list(range(length)) for length in lengths])
-    windows = module._Windows.of(log, max_length)  # pyright: ignore[reportPrivateUsage]
+    windows = PrefixWindows.of(log, max_length)
     owner = log.session_of_event()
     targets: list[int] = []
     for begin, length in zip(windows.begins.tolist(), windows.lengths.tolist(), strict=True):
@@ -108,7 +90,7 @@ def test_windows_predict_every_click_but_the_first_of_a_session(lengths: list[in
 
 
 def test_a_batch_holds_each_window_once_padded_at_the_right():
-    windows = module._Windows.of(LOG, 4)  # pyright: ignore[reportPrivateUsage]
+    windows = PrefixWindows.of(LOG, 4)
     found: list[list[int]] = []
     for clicks in windows.batches(5, np.random.default_rng(0)):
         assert 1 <= len(clicks) <= 5
@@ -126,7 +108,7 @@ def test_the_loss_of_one_step_by_hand():
     network = network_of(log, Attention(dim=6))
     a, b = (vector / vector.norm() for vector in network.item_embedding.weight.detach()[1:])
     config = NextItemTraining(epochs=1, negatives=2, smoothing=0.0, temperature=0.5)
-    loss = train_next_item(network, log, config)[0]["loss"]
+    loss = train_on(network, log, config)[0]["loss"]
     # The session of a alone is a. Two draws of two equal items and two clicks: each item is expected 2 times.
     presence = 1 - math.exp(-2)
     near, next_one = math.exp(1 / 0.5) / presence, math.exp(float(a @ b) / 0.5)
@@ -137,7 +119,7 @@ def test_one_step_changes_every_parameter_and_every_item_but_padding():
     network = network_of(LOG)
     before = weights_of(network)
     config = NextItemTraining(epochs=1, batch_size=100, negatives=9)
-    train_next_item(network, LOG, config)
+    train_on(network, LOG, config)
     assert [name for name, tensor in before.items() if torch.equal(tensor, network.state_dict()[name])] == []
     moved = (before["item_embedding.weight"] != network.item_embedding.weight).any(dim=1)
     assert moved.tolist() == [False] + [True] * 9
@@ -148,7 +130,7 @@ def test_items_that_no_session_has_stay_where_they_are():
     log = LOG.with_vocabulary(Vocabulary.of([*LOG.vocabulary.ids.to_list(), "unclicked"]))
     network = network_of(log)
     before = network.item_embedding.weight.detach()[-1].clone()
-    train_next_item(network, log, CONFIG)
+    train_on(network, log, CONFIG)
     assert torch.equal(network.item_embedding.weight[-1], before)
 
 
@@ -156,112 +138,85 @@ def test_clicks_on_unknown_items_are_neither_read_nor_predicted():
     known = Sessions.of([["a", "b", "c"], ["b", "c"], ["c", "a"]] * 5)
     mixed = Sessions.of([["a", "?", "b", "c"], ["!", "b", "c"], ["c", "a", "?"]] * 5).with_vocabulary(known.vocabulary)
     one, other = network_of(known), network_of(known)
-    train_next_item(one, known, CONFIG)
-    train_next_item(other, mixed, CONFIG)
+    train_on(one, known, CONFIG)
+    train_on(other, mixed, CONFIG)
     assert_same_weights(other.state_dict(), one.state_dict())
 
 
-def test_same_seed_same_weights_and_inputs_and_generators_stay_as_they_were():
-    before, state = LOG.fingerprint(), torch.get_rng_state()
-    one, other, third = run(), run(), run(number=4)
-    assert_same_weights(other[0], one[0])
-    assert_same_history(other[1], one[1])
-    assert differ(one[0], third[0])
+def test_inputs_stay_as_they_were_and_another_seed_gives_other_weights():
+    before, one, other = LOG.fingerprint(), network_of(LOG), network_of(LOG)
+    train(next_item_recipe(one, LOG, CONFIG, seed=seed(3)))
+    train(next_item_recipe(other, LOG, CONFIG, seed=seed(4)))
+    assert differ(one.state_dict(), other.state_dict())
     assert LOG.fingerprint() == before
-    assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("best", [0, 1, 2])
-def test_the_best_epoch_on_validation_remains(best: int, monkeypatch: pytest.MonkeyPatch):
-    after: list[Mapping[str, Tensor]] = []
-
-    def measure(_self: Validation, network: SessionItemNetwork) -> dict[str, float]:
-        after.append(weights_of(network))
-        return {"HitRate@20": 0.1 if len(after) <= best else 0.2 - 0.01 * len(after), "MRR@20": 0.0}
-
-    monkeypatch.setattr(Validation, "measure", measure)
-    kept, history = run()
-    assert len(history) == len(after) == 3
-    assert_same_weights(kept, after[best])
-    assert all(differ(kept, other) for epoch, other in enumerate(after) if epoch != best)
+def test_an_epoch_that_goes_on_has_the_batches_that_were_left():
+    batches = next_item_recipe(network_of(LOG), LOG, CONFIG).batches
+    whole = list(batches.epoch(1, 0))
+    assert len(whole) == batches.n_batches == 6
+    for start in (0, 1, 4, 6):
+        for one, other in zip(batches.epoch(1, start), whole[start:], strict=True):
+            assert_same_weights(vars(one), vars(other))
 
 
 def test_without_validation_the_last_epoch_remains():
     short, long = network_of(LOG), network_of(LOG)
-    (one,) = train_next_item(short, LOG, NextItemTraining(epochs=1, batch_size=8))
+    (one,) = train_on(short, LOG, NextItemTraining(epochs=1, batch_size=8))
     assert set(one) == {"epoch", "loss", "learning_rate", "seconds"}
     seen: list[float] = []
-    train_next_item(long, LOG, CONFIG, watch=lambda epoch: seen.append(epoch["epoch"]))
+    train(next_item_recipe(long, LOG, CONFIG), watch=lambda epoch: seen.append(epoch["epoch"]))
     assert seen == [1, 2, 3]
     assert not long.training
     assert differ(short.state_dict(), long.state_dict())
 
 
-@pytest.mark.parametrize("step", [1, 8, 13])
-def test_a_run_that_ctrl_c_stopped_resumes_to_the_same_weights(
-    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    through, taken = run(), 0
-    real = module._Loop._step  # pyright: ignore[reportPrivateUsage]
-
-    def pressed(self: Any, *arguments: Any) -> float:
-        nonlocal taken
-        taken += 1
-        if taken == step:
-            os.kill(os.getpid(), signal.SIGINT)
-        return real(self, *arguments)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(module._Loop, "_step", pressed)  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(TrainingInterrupted, match=r"the epochs before this one are in .*, go on with --resume"):
-            run(tmp_path)
-    if step < 7:  # nothing was kept of the first epoch
-        with pytest.raises(ArtifactError, match="holds no checkpoint"):
-            run(tmp_path, resume=True)
-        return
-    resumed = run(tmp_path, resume=True)
-    assert_same_weights(resumed[0], through[0])
-    assert_same_history(resumed[1], through[1])
-
-
-def test_a_run_that_its_watch_stopped_resumes_to_the_same_weights(tmp_path: Path):
-    def stop(_figures: Mapping[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, watch=stop)
-    assert_same_weights(run(tmp_path, resume=True)[0], run()[0])
-
-
-def test_a_finished_run_gives_its_weights_again_and_refuses_other_options(tmp_path: Path):
-    through = run(tmp_path)
-    assert_same_weights(run(tmp_path, resume=True)[0], through[0])
-    with pytest.raises(ConfigError, match="is of another epochs: expected 5, found 3"):
-        run(tmp_path, resume=True, config=NextItemTraining(epochs=5))
-    with pytest.raises(ArtifactError, match="resume it or choose another directory"):
-        run(tmp_path)
-
-
 @pytest.mark.parametrize("option", ["learning_rate", "encoder_rate"])
 def test_training_that_leaves_all_bounds_stops_and_says_what_to_do(option: str):
-    with pytest.raises(ConfigError, match=r"no longer .* in epoch 1; lower learning_rate"):
-        run(config=replace(NextItemTraining(epochs=1), **{option: 1e30}))
+    config = replace(NextItemTraining(epochs=1), **{option: 1e30})
+    with pytest.raises(ConfigError, match=r"expected (a finite loss|weights below 1e\+18), .*; lower learning_rate"):
+        train_on(network_of(LOG), LOG, config)
 
 
-def test_a_loss_that_is_no_number_stops_training(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module._Loop, "_step", lambda *_: math.nan)  # pyright: ignore
-    with pytest.raises(ConfigError, match=r"no longer a number in epoch 1; lower learning_rate \(0.05\)"):
-        run()
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"distance": "euclidean"},
+        {"common_embedding": False},
+        {"item": ItemTower(6, hidden=3)},
+        {"item": ItemTower(6, max_norm=1.0)},
+    ],
+)
+def test_other_networks_are_refused(options: dict[str, Any]):
+    given: dict[str, Any] = {"n_items": 9, "item": ItemTower(6), "encoder": Attention(6), **options}
+    network = SessionItemNetwork(**given)
+    with pytest.raises(ConfigError, match="needs the cosine distance, and one embedding table without layers"):
+        next_item_recipe(network, LOG, CONFIG)
 
 
-@pytest.mark.parametrize("network", [network_of(LOG, MaxPool(6)), network_of(LOG, distance="euclidean")])
-def test_other_networks_are_refused(network: SessionItemNetwork):
-    with pytest.raises(ConfigError, match="needs the attention encoder and the cosine distance"):
-        train_next_item(network, LOG, CONFIG)
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_prefix_is_encoded_as_it_is_alone(name: str):
+    known = {field.name for field in fields(ENCODERS[name])}
+    encoder = encoder_named(name, dim=6, **{option: 6 for option in ("hidden", "filters") if option in known})
+    network = network_of(LOG, encoder, max_length=15).eval()
+    clicks = torch.tensor([[3, 1, 2, 5], [4, 2, 0, 0]])
+    with torch.inference_mode():
+        together = network.session_encoder.every_prefix(network.item_embedding(clicks), clicks > 0)
+        for row, length in ((0, 1), (0, 2), (0, 4), (1, 1), (1, 2)):
+            alone = network.encode_clicks(clicks[row : row + 1, :length])[0]
+            np.testing.assert_allclose(l2_normalised(together[row, length - 1]), alone, atol=1e-5)
+
+
+def test_a_loss_on_distances_can_stand_for_the_sampled_softmax():
+    """NCAS with the logQ correction is that softmax, but for the presence of the next item itself."""
+    log, config = Sessions.of([["a", "b"]]), NextItemTraining(epochs=1, negatives=2, smoothing=0.0, temperature=0.5)
+    loss = NCAS(smoothing=0.0, temperature=0.5, direction="cross_entropy")
+    found = [train(next_item_recipe(network_of(log, Attention(6)), log, config, loss=one)) for one in (None, loss)]
+    assert found[1][0]["loss"] == pytest.approx(found[0][0]["loss"], rel=1e-4)
 
 
 @pytest.mark.parametrize("log", [Sessions.of([["a"], ["b"]]), Sessions.of([["a", "?"]])])
 def test_sessions_without_two_known_clicks_are_refused(log: Sessions):
     known = log.with_vocabulary(Vocabulary.of(["a", "b"]))
     with pytest.raises(DataError, match="at least two clicks on known items, found none"):
-        train_next_item(network_of(known), known, CONFIG)
+        train_on(network_of(known), known, CONFIG)

@@ -19,7 +19,8 @@ from nearnext.model.losses import NCAS
 from nearnext.model.network import SessionItemNetwork
 from nearnext.sampling import PositiveNegative
 from nearnext.training.config import TrainingConfig
-from nearnext.training.loop import Examples, train
+from nearnext.training.examples import Examples, sampled_recipe
+from nearnext.training.loop import train
 from nearnext.training.objective import Objective
 from nearnext.training.validation import Validation
 
@@ -28,7 +29,7 @@ torch.random.manual_seed(int(sys.argv[1]))
 network = SessionItemNetwork(log.n_items, ItemTower(6, 5), encoder_named("gru", dim=6, hidden=6))
 config = TrainingConfig(epochs=2, batch_size=9, device="cpu", learning_rate=0.01)
 examples = Examples(log, PositiveNegative(), validation=Validation.of(log))
-history = train(network, Objective(NCAS()), examples, config)
+history = train(sampled_recipe(network, Objective(NCAS()), examples, config))
 sums = [float(tensor.double().sum()) for tensor in network.state_dict().values()]
 print(json.dumps([epoch["loss"] for epoch in history] + sums))
 """

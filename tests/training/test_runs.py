@@ -24,10 +24,11 @@ from nearnext.sampling import PositiveNegative
 from nearnext.training import checkpoint as checkpoints
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from nearnext.training.config import TrainingConfig
+from nearnext.training.examples import Examples, sampled_recipe
 from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
-from nearnext.training.loop import Epoch, Examples, train
+from nearnext.training.learner import Learner, StepFigures
+from nearnext.training.loop import Epoch, train
 from nearnext.training.objective import Objective, objective_of
-from nearnext.training.trainer import Trainer
 from nearnext.training.validation import Validation
 from training_support import assert_same_history, assert_same_weights, seed
 
@@ -58,23 +59,23 @@ def run(
         chosen = objective or objective_of(loss_named("pml:proxy-nca"), "cosine", logq=False, dim=6, n_items=9)
     examples = Examples(LOG, PositiveNegative(), validation=Validation.of(LATER), seed=seed(3))
     place = None if directory is None else RunDirectory(directory, identity(**changes))
-    history = train(network, chosen, examples, CONFIG, run=place, resume=resume)
+    history = train(sampled_recipe(network, chosen, examples, CONFIG), run=place, resume=resume)
     return Ended({name: tensor.clone() for name, tensor in network.state_dict().items()}, history)
 
 
 def interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C while the given step is computed."""
     taken = 0
-    real = Trainer.step
+    real = Learner[Any].step
 
-    def pressed(self: Trainer, *arguments: Any) -> Tensor:
+    def pressed(self: Learner[Any], *arguments: Any) -> StepFigures:
         nonlocal taken
         taken += 1
         if taken == step:
             os.kill(os.getpid(), signal.SIGINT)
         return real(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "step", pressed)
+    monkeypatch.setattr(Learner, "step", pressed)
 
 
 @pytest.mark.parametrize("step", [1, 6, 8, 13])
@@ -108,7 +109,7 @@ def test_a_directory_changes_no_weight(tmp_path: Path):
 
 def test_resuming_a_finished_run_gives_its_weights_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     first = run(tmp_path)
-    monkeypatch.delattr(Trainer, "step")
+    monkeypatch.delattr(Learner, "step")
     again = run(tmp_path, resume=True)
     assert_same_weights(again.weights, first.weights)
 
@@ -166,7 +167,7 @@ class Diverging:
 def test_a_loss_that_is_no_number_stops_training_and_says_what_to_do(tmp_path: Path):
     with pytest.raises(ConfigError, match=r"finite loss, found nan in epoch 2 .* lower learning_rate \(0.01\) or set"):
         run(tmp_path, objective=Objective(Diverging()))
-    assert RunDirectory(tmp_path, identity()).load().progress["schedule"]["epoch"] == 1
+    assert RunDirectory(tmp_path, identity()).load().progress["standing"]["epoch"] == 1
 
 
 def full_disk_after(writes: int, error: Callable[[], Exception], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +202,7 @@ def test_the_checkpoint_before_survives_a_disk_that_fills(
         full_disk_after(2, error, patched)
         with pytest.raises(ArtifactError, match="No space left on device; the one before it is kept"):
             run(tmp_path)
-    assert RunDirectory(tmp_path, identity()).load().progress["schedule"]["epoch"] == 2
+    assert RunDirectory(tmp_path, identity()).load().progress["standing"]["epoch"] == 2
     assert [path.name for path in tmp_path.glob("*checkpoint*")] == ["checkpoint.safetensors"]
     resumed = run(tmp_path, resume=True)
     assert_same_weights(resumed.weights, through.weights)
@@ -268,4 +269,4 @@ def test_sessions_that_give_no_example_are_refused_in_one_line():
     network = SessionItemNetwork(2, ItemTower(4), encoder_named("maxpool", dim=4))
     examples = Examples(Sessions.of([["a"], ["b"]]), PositiveNegative())
     with pytest.raises(DataError, match="expected a session of at least 2 clicks to sample from, found none of 2"):
-        train(network, Objective(loss_named("ncas")), examples, CONFIG)  # pyright: ignore[reportArgumentType]
+        train(sampled_recipe(network, Objective(loss_named("ncas")), examples, CONFIG))  # pyright: ignore[reportArgumentType]

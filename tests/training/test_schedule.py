@@ -6,32 +6,48 @@ import pytest
 
 from nearnext.errors import ConfigError
 from nearnext.training.config import TrainingConfig
-from nearnext.training.schedule import Schedule
+from nearnext.training.schedule import Schedule, Standing
 
-CONFIG = TrainingConfig(epochs=100, learning_rate=0.8, lr_factor=0.5, improvement=0.005, lowerings=3)
+PLAN = Schedule(epochs=100, lr_factor=0.5, improvement=0.005, lowerings=3)
 
 
-def after(metrics: list[float | None], config: TrainingConfig = CONFIG) -> Schedule:
-    schedule = Schedule.of(config)
+def after(metrics: list[float | None], plan: Schedule = PLAN) -> Standing:
+    standing = Standing()
     for metric in metrics:
-        schedule = schedule.step(metric, config)
-    return schedule
+        standing = plan.after(standing, {} if metric is None else {"HitRate@20": metric})
+    return standing
+
+
+def share(standing: Standing) -> float:
+    return PLAN.share(standing, 0, 10)
+
+
+def test_the_share_rises_to_its_peak_and_falls_along_a_cosine():
+    plan = Schedule(epochs=1, warmup=0.1, final=0.2)
+    found = [plan.share(Standing(), step, 20) for step in (0, 1, 2, 11, 20)]
+    assert found == pytest.approx([0.5, 1.0, 1.0, 0.6, 0.2])
+
+
+def test_figures_are_compared_by_their_sum_and_the_share_is_never_lowered_without_a_threshold():
+    plan = Schedule(epochs=9, compared=("HitRate@20", "MRR@20"))
+    standing = plan.after(Standing(), {"HitRate@20": 0.4, "MRR@20": 0.2})
+    standing = plan.after(standing, {"HitRate@20": 0.5, "MRR@20": 0.0})
+    assert (standing.best, standing.best_epoch, standing.lowered) == (pytest.approx(0.6), 1, 0)
 
 
 def test_the_learning_rate_stays_while_validation_improves_by_half_a_percent():
-    assert after([0.2, 0.201, 0.25]).learning_rate == 0.8
+    assert share(after([0.2, 0.201, 0.25])) == 1.0
 
 
 def test_an_improvement_just_below_half_a_percent_lowers_it():
-    schedule = after([0.2, 0.2009])
-    assert (schedule.learning_rate, schedule.lowered, schedule.best_epoch) == (0.4, 1, 2)
+    standing = after([0.2, 0.2009])
+    assert (share(standing), standing.lowered, standing.best_epoch) == (0.5, 1, 2)
 
 
 def test_training_stops_at_the_third_lowering():
     assert not after([0.5, 0.4, 0.4]).finished
     stopped = after([0.5, 0.4, 0.4, 0.4])
     assert (stopped.finished, stopped.lowered, stopped.epoch, stopped.best_epoch) == (True, 3, 4, 1)
-    assert stopped.learning_rate == 0.2
 
 
 def test_improvement_counts_from_the_best_epoch_so_far_not_from_the_last():
@@ -48,28 +64,28 @@ def test_a_metric_of_zero_throughout_stops():
 
 
 def test_training_ends_after_the_last_epoch_however_well_it_goes():
-    schedule = after([0.1, 0.2], TrainingConfig(epochs=2))
-    assert schedule.finished
-    assert schedule.lowered == 0
+    standing = after([0.1, 0.2], TrainingConfig(epochs=2).schedule())
+    assert standing.finished
+    assert standing.lowered == 0
 
 
 def test_without_validation_every_epoch_is_the_best_so_far():
-    schedule = after([None, None], TrainingConfig(epochs=3))
-    assert (schedule.best_epoch, schedule.finished, schedule.learning_rate) == (2, False, 0.001)
+    standing = after([None, None], TrainingConfig(epochs=3).schedule())
+    assert (standing.best_epoch, standing.finished, share(standing)) == (2, False, 1.0)
 
 
 def test_the_rate_can_fall_after_every_so_many_epochs_whatever_validation_says():
-    config = TrainingConfig(learning_rate=0.8, lr_factor=0.5, lower_every=2, lowerings=2)
-    rates = [after([0.1 * epoch for epoch in range(epochs)], config).learning_rate for epochs in range(6)]
-    assert rates == [0.8, 0.8, 0.4, 0.4, 0.2, 0.2]
-    assert after([None] * 4, config).learning_rate == 0.2
-    stopped = after([0.5, 0.5, 0.5], config)
-    assert (stopped.finished, stopped.lowered, stopped.best_epoch, stopped.learning_rate) == (True, 2, 1, 0.4)
+    plan = TrainingConfig(lr_factor=0.5, lower_every=2, lowerings=2).schedule()
+    shares = [plan.share(after([0.1 * epoch for epoch in range(epochs)], plan), 0, 9) for epochs in range(6)]
+    assert shares == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    assert plan.share(after([None] * 4, plan), 0, 9) == 0.25
+    stopped = after([0.5, 0.5, 0.5], plan)
+    assert (stopped.finished, stopped.lowered, stopped.best_epoch) == (True, 2, 1)
 
 
 def test_it_is_a_frozen_value():
     with pytest.raises(FrozenInstanceError):
-        Schedule(0.1).epoch = 3  # pyright: ignore[reportAttributeAccessIssue]
+        Standing().epoch = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_the_defaults_are_those_of_the_paper():

@@ -20,17 +20,15 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.sampling import EveryPrefix, InBatch, PositiveNegative, Sampler, SlidingWindow, Uniform
 from nearnext.training.config import TrainingConfig
-from nearnext.training.devices import Devices
-from nearnext.training.loop import Examples, train
+from nearnext.training.examples import Examples, sampled_recipe
+from nearnext.training.learner import Learner
+from nearnext.training.loop import train
 from nearnext.training.minibatch import BatchReader
 from nearnext.training.objective import Objective, objective_of
-from nearnext.training.trainer import Trainer
-from nearnext.training.validation import Validation
 from training_support import assert_same_weights, seed
 
 DIM, ITEMS = 6, 7
 LOG = Sessions.of([[f"i{(s + j * j) % ITEMS}" for j in range(2 + s % 4)] for s in range(40)])
-CPU = Devices(torch.device("cpu"))
 
 every_encoder = pytest.mark.parametrize("encoder", sorted(ENCODERS))
 every_loss = pytest.mark.parametrize(
@@ -65,7 +63,8 @@ def trained(
     network = network_of(encoder, dropout=0.3)
     objective = built(loss)
     config = TrainingConfig(**{"epochs": 2, "batch_size": 8, "learning_rate": 0.01, "device": "cpu", **options})  # pyright: ignore[reportArgumentType]
-    train(network, objective, Examples(LOG, sampler or PositiveNegative(), seed=seed(number)), config)
+    examples = Examples(LOG, sampler or PositiveNegative(), seed=seed(number))
+    train(sampled_recipe(network, objective, examples, config))
     return weights_of(network)
 
 
@@ -73,13 +72,16 @@ def one_step(
     network: SessionItemNetwork, loss: str, sampler: Sampler | None = None, **options: Any
 ) -> dict[str, Tensor]:
     """Where a step on a batch with every item changes each parameter of network and loss."""
-    trainer = Trainer(network, built(loss, **options), CPU)
-    before = {name: tensor.clone() for name, tensor in trainer.state().items() if name.startswith("weight.")}
-    batch = next((sampler or PositiveNegative(fill="repeat")).epoch(LOG, 0, 7, batch_size=LOG.n_sessions))
-    assert float(trainer.step(BatchReader(LOG.n_items, CPU.device)(batch), 0.01)) > 0
-    trainer.settle(0.01)
-    after = trainer.state()
-    return {name.removeprefix("weight."): (before[name] != after[name]) for name in before}
+    examples = Examples(LOG, sampler or PositiveNegative(fill="repeat"), seed=7)
+    config = TrainingConfig(batch_size=LOG.n_sessions, learning_rate=0.01, device="cpu")
+    recipe = sampled_recipe(network, built(loss, **options), examples, config)
+    learner = Learner(recipe)
+    before = {name: tensor.clone() for name, tensor in learner.weights().items()}
+    assert float(learner.step(next(recipe.batches.epoch(0, 0))).loss) > 0
+    learner.settle(1.0)
+    after = learner.weights()
+    buffers = dict(network.named_buffers())
+    return {name: (before[name] != after[name]) for name in before if name not in buffers}
 
 
 @every_loss
@@ -152,7 +154,7 @@ def gradients(encoder: str, max_length: int) -> dict[str, Tensor]:
     network = network_of(encoder)
     sampler = PositiveNegative(max_length=max_length, fill="repeat")
     batch = next(sampler.epoch(LOG, 0, 7, batch_size=LOG.n_sessions))
-    minibatch = BatchReader(LOG.n_items, CPU.device)(batch)
+    minibatch = BatchReader(LOG.n_items, torch.device("cpu"))(batch)
     candidates = torch.cat([minibatch.positive_indices.flatten(), minibatch.negative_indices.flatten()])
     prefixes = np.pad(batch.prefixes, [(0, 0), (0, max_length - batch.prefixes.shape[1])])
     sessions, items = network(as_tensor(prefixes), candidates)
@@ -182,67 +184,38 @@ def test_encoding_for_ranking_agrees_with_the_network(encoder: str):
     np.testing.assert_allclose(item_vectors(network), items, atol=1e-5)
 
 
-def scripted(metrics: list[float], monkeypatch: pytest.MonkeyPatch) -> Validation:
-    """A validation part whose figures are these, epoch by epoch."""
-    left = iter(metrics)
-
-    def measure(self: Validation, network: SessionItemNetwork) -> dict[str, float]:  # noqa: ARG001 - as the real one
-        return {"HitRate@20": next(left), "MRR@20": 0.0}
-
-    monkeypatch.setattr(Validation, "measure", measure)
-    return Validation.of(LOG)
-
-
-@every_encoder
-def test_the_best_epoch_is_what_remains_not_the_last(encoder: str, monkeypatch: pytest.MonkeyPatch):
-    objective = built("ncas")
-    config = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, lowerings=9, device="cpu")
-    ends: list[Mapping[str, Tensor]] = []
-    for metrics in ([0.2, 0.4, 0.3, 0.1], [0.2, 0.4, 0.5, 0.6]):
-        network = network_of(encoder)
-        examples = Examples(LOG, PositiveNegative(), validation=scripted(metrics, monkeypatch))
-        history = train(network, objective, examples, config)
-        assert [epoch["HitRate@20"] for epoch in history] == metrics
-        ends.append(weights_of(network))
-    stopped = network_of(encoder)
-    examples = Examples(LOG, PositiveNegative(), validation=scripted([0.2, 0.4], monkeypatch))
-    train(stopped, objective, examples, TrainingConfig(epochs=2, batch_size=8, learning_rate=0.01, device="cpu"))
-    assert_same_weights(weights_of(stopped), ends[0])
-    assert not torch.allclose(ends[0]["item_embedding.weight"], ends[1]["item_embedding.weight"], atol=1e-3)
-
-
 @every_loss
 def test_training_lowers_the_loss(loss: str):
     network = network_of("avgpool")
     objective = built(loss)
     config = TrainingConfig(epochs=12, batch_size=8, learning_rate=0.02, device="cpu")
-    history = train(network, objective, Examples(LOG, PositiveNegative(fill="repeat")), config)
+    history = train(sampled_recipe(network, objective, Examples(LOG, PositiveNegative(fill="repeat")), config))
     assert history[-1]["loss"] < history[0]["loss"]
 
 
 @pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
 def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName):
     """The short table of a batch gives the step that the whole tables give, computed here without it."""
-    config = encoder_named("gru", dim=DIM, hidden=DIM)
+    encoder = encoder_named("gru", dim=DIM, hidden=DIM)
     with own_randomness():
         seed_draws(2)
-        network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), config, distance=distance)
-    reference = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), config, distance=distance)
+        network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), encoder, distance=distance)
+    reference = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), encoder, distance=distance)
     reference.load_state_dict(network.state_dict())
     objective = built("triplet", distance)
     batch = next(PositiveNegative().epoch(LOG, 0, 7, batch_size=5))
-    reader = BatchReader(LOG.n_items, CPU.device)
-    minibatch = reader(batch)
-    trainer = Trainer(network, objective, CPU)
+    minibatch = BatchReader(LOG.n_items, torch.device("cpu"))(batch)
+    config = TrainingConfig(learning_rate=0.01, device="cpu")
+    learner = Learner(sampled_recipe(network, objective, Examples(LOG, PositiveNegative()), config))
     adam = torch.optim.Adam(reference.parameters(), lr=0.01)
     for _ in range(3):
-        trainer.step(minibatch, 0.01)
+        learner.step(minibatch)
         candidates = torch.cat([minibatch.positive_indices.flatten(), minibatch.negative_indices.flatten()])
         sessions, items = reference(as_tensor(batch.prefixes), candidates)
         adam.zero_grad()
         objective(sessions, items, minibatch).backward()
         adam.step()
-    trainer.settle(0.01)
+    learner.settle(1.0)
     for name, tensor in reference.state_dict().items():
         np.testing.assert_allclose(network.state_dict()[name].numpy(), tensor.numpy(), atol=2e-4, err_msg=name)
 

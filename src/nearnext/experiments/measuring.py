@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -15,9 +15,7 @@ from nearnext.recommenders.base import Recommender
 
 if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
     from nearnext.model.network import SessionItemNetwork
-    from nearnext.training.config import TrainingConfig
-    from nearnext.training.loop import Examples
-    from nearnext.training.objective import Objective
+    from nearnext.training.recipe import Recipe
     from nearnext.training.validation import Validation
 
 __all__ = [
@@ -77,29 +75,24 @@ class StepCost(NamedTuple):
     peak_bytes: int
 
 
-def step_cost(
-    network: "SessionItemNetwork", objective: "Objective", examples: "Examples", config: "TrainingConfig"
-) -> StepCost:
+def step_cost(recipe: "Recipe[Any]") -> StepCost:
     """The cost of a step, from the first ones of the first epoch; the network's weights are changed by them."""
     from nearnext.model.tensors import own_randomness
     from nearnext.model.threads import one_thread
-    from nearnext.training.devices import Devices
-    from nearnext.training.minibatch import BatchReader
-    from nearnext.training.trainer import Trainer
+    from nearnext.training.learner import Learner
 
-    devices = Devices.find(config.device, config.precision)
-    with one_thread(), own_randomness(devices.device):
-        trainer = Trainer(network.to(devices.device).train(), objective, devices, clip=config.clip)
-        for tensor in trainer.state().values():
+    with one_thread(), own_randomness(recipe.devices.device):
+        recipe.network.to(recipe.devices.device).train()
+        learner = Learner(recipe)
+        for tensor in learner.state().values():
             tensor.mul_(1)  # memory is given out when it is written first, and a few steps write a few rows
-        read = BatchReader(network.n_items, devices.device)
-        batches = examples.epoch(0, config.batch_size, 0)
+        batches = recipe.batches.epoch(0, 0)
         durations: list[float] = []
         with measured() as cost:
-            trainer.step(read(next(batches)), config.learning_rate)  # compiles what is compiled
+            learner.step(next(batches))  # compiles what is compiled
             begin = time.perf_counter()
             for batch in islice(batches, MOST_STEPS):
-                float(trainer.step(read(batch), config.learning_rate))
+                float(learner.step(batch).loss)
                 durations.append(time.perf_counter() - begin)
                 if durations[-1] > MOST_SECONDS:
                     break

@@ -39,7 +39,7 @@ def network_bytes(
     >>> sizes["weights"], sizes["Adam"]
     (160, 400)
     """
-    from nearnext.training.trainer import TABLES
+    from nearnext.training.examples import TABLES
 
     sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
     n_tables = sum(name in TABLES for name in sizes)

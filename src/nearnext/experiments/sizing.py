@@ -30,13 +30,13 @@ from nearnext.experiments.measuring import (
 from nearnext.experiments.model_bytes import FLOAT, gru4rec_bytes, network_bytes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.gru4rec.batches import n_pairs
 from nearnext.recommenders.registry import FLAGSHIP, make_recommender
+from nearnext.sampling.session_parallel import n_pairs
 
 if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
     from nearnext.model.network import SessionItemNetwork
     from nearnext.training.config import TrainingConfig
-    from nearnext.training.loop import Examples
+    from nearnext.training.examples import Examples
     from nearnext.training.objective import Objective
 
 __all__ = ["Estimate", "estimate"]
@@ -119,6 +119,8 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
 
 
 def _of_network(recommender: TrainsNetwork, sessions: Sessions) -> Estimate:
+    from nearnext.training.examples import sampled_recipe
+
     tiny, objective, _ = recommender.prepare(Sessions.of([["a", "b"], ["b", "a"]] * TINY))
     further = sum(parameter.numel() for _, parameter in objective.parameters)
     config = recommender.training
@@ -133,8 +135,8 @@ def _of_network(recommender: TrainsNetwork, sessions: Sessions) -> Estimate:
     begin = time.perf_counter()
     network, objective, examples = recommender.prepare(sessions)
     preparation = time.perf_counter() - begin
-    n_steps = examples.sampler.n_batches(examples.sessions, config.batch_size)
-    step = step_cost(network, objective, examples, config)
+    recipe = sampled_recipe(network, objective, examples, config)
+    n_steps, step = recipe.batches.n_batches, step_cost(recipe)
     per_epoch = n_steps * step.seconds
     basis = f"{step.n_measured} steps of {1000 * step.seconds:.3g} ms"
     if examples.validation is not None:

@@ -19,7 +19,7 @@ from nearnext.errors import ArtifactError, ConfigError
 __all__ = ["Checkpoint", "RunDirectory", "holds_checkpoint"]
 
 FILE, LOCK, CONFIG = "checkpoint.safetensors", ".lock", "config.json"
-SCHEMA = 1
+SCHEMA = 2
 
 
 def holds_checkpoint(directory: Path) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from nearnext.options import require_at_least, require_known, require_number
+from nearnext.training.schedule import Schedule
 
 __all__ = ["DeviceName", "Precision", "TrainingConfig", "ValidationMetric"]
 
@@ -31,7 +32,7 @@ class TrainingConfig:
         lowerings: training stops when an epoch improves by less for this time.
         validation_fraction: last part of the training sessions, by start time, that is held out; 0: none.
         validation_metric: ``HitRate`` or ``MRR``.
-        clip: largest norm of a step's gradient, 0: no limit.
+        clip: largest norm of the gradient of the embeddings, and of that of the layers, 0: no limit.
         device: ``auto`` (an accelerator where there is one), ``cpu`` or ``cuda``.
         precision: ``fp32``, or ``bf16`` for the layers of the network; distances and losses stay in 32 bits.
 
@@ -67,3 +68,14 @@ class TrainingConfig:
         require_number("clip", self.clip, at_least=0.0)
         for name, known in (("validation_metric", ValidationMetric), ("device", DeviceName), ("precision", Precision)):
             require_known(name, getattr(self, name), get_args(known))
+
+    def schedule(self) -> Schedule:
+        """How long training goes on, and when the learning rate is lowered."""
+        return Schedule(
+            epochs=self.epochs,
+            compared=(f"{self.validation_metric}@20",),
+            improvement=self.improvement,
+            lr_factor=self.lr_factor,
+            lower_every=self.lower_every,
+            lowerings=self.lowerings,
+        )

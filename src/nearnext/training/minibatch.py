@@ -6,12 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nearnext.compiled import compiled
 from nearnext.model.tensors import as_tensor
 from nearnext.sampling import Batch
-from nearnext.types import IndexArray, Int64Array
+from nearnext.sampling.distinct import DistinctItems
 
 __all__ = ["BatchReader", "Minibatch"]
+
+PADDING = np.zeros(1, dtype=np.int32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,10 @@ class Minibatch:
         """Examples with a positive and a negative: the ones that a loss is the mean over."""
         return int((self.positive_mask.any(dim=1) & self.negative_mask.any(dim=1)).sum())
 
+    def rows_of(self, table: str) -> Tensor:  # noqa: ARG002 - all tables
+        """The rows that the step reads, of every table: [U]."""
+        return self.rows
+
     def share(self, process: int, n_processes: int) -> "Minibatch":
         """The examples of one of several processes; all read the same rows."""
         mine = slice(process, None, n_processes)
@@ -80,7 +85,7 @@ class BatchReader:
     """
 
     def __init__(self, n_items: int, device: torch.device) -> None:
-        self._place = np.zeros(n_items + 1, dtype=np.int64)
+        self._distinct = DistinctItems(n_items)
         self._device = device
 
     def __call__(self, batch: Batch) -> Minibatch:
@@ -88,10 +93,9 @@ class BatchReader:
         # Most prefixes are shorter than the longest that a sampler gives.
         longest = int((batch.prefixes > 0).any(axis=0).sum())
         parts = (batch.prefixes[:, : max(longest, 1)], batch.positives, batch.negatives)
-        flat = np.concatenate([part.ravel() for part in parts])
-        places = np.empty(len(flat), dtype=np.int64)
-        rows = np.empty(min(len(flat), len(self._place)) + 1, dtype=np.int64)
-        rows = rows[: _distinct(flat, self._place, rows, places)]
+        # Row 0 of the short table stands for padding, as it does in the whole one.
+        rows, places = self._distinct(np.concatenate([PADDING, *(part.ravel() for part in parts)]))
+        places = places[1:]
         cuts = np.cumsum([part.size for part in parts])[:-1]
         prefixes, positives, negatives = (
             cut.reshape(part.shape) for cut, part in zip(np.split(places, cuts), parts, strict=True)
@@ -110,20 +114,3 @@ class BatchReader:
 
     def _tensor(self, array: "np.typing.NDArray[np.generic]") -> Tensor:
         return as_tensor(array).to(self._device)
-
-
-@compiled()
-def _distinct(items: IndexArray, place: Int64Array, rows: Int64Array, places: Int64Array) -> int:
-    """Place of each item among the distinct ones, 0 first, then as they come; ``place`` is left as all zeros."""
-    rows[0] = 0
-    n_rows = 1
-    for position in range(len(items)):
-        item = items[position]
-        if item > 0 and place[item] == 0:
-            place[item] = n_rows
-            rows[n_rows] = item
-            n_rows += 1
-        places[position] = place[item]
-    for row in range(n_rows):
-        place[rows[row]] = 0
-    return n_rows

@@ -1,8 +1,8 @@
-"""Training on every prefix at once: a softmax over sampled items, on the temperature of cosine distances.
+"""The recipe of every prefix: one pass of the encoder gives all prefixes of a session, each with its next item.
 
-The loss is the neighbourhood component loss of the paper (eq. 9) with the items as the points of the neighbourhood: the
-probability of the next item is exp(−d / τ), normalised over items that stand for the whole catalogue (see
-`nearnext.training.sampled_softmax`). One pass of the encoder gives every prefix of a session.
+The default loss is the neighbourhood component loss of the paper (eq. 9) with the items as the points of the
+neighbourhood: the probability of the next item is exp(−d / τ), normalised over items that stand for the whole catalogue
+(see `nearnext.training.sampled_softmax`). Any loss on distances can stand in its place.
 
 A step reads and moves only the rows of the table that its batch needs; neither gradient nor optimiser is dense, and
 there is no tensor of items × items or examples × items.
@@ -10,45 +10,38 @@ there is no tensor of items × items or examples × items.
 References: Goldberger et al. 2004 (NCA); Kingma, Ba 2015 (Adam).
 """
 
-import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.model.distances import l2_normalised
-from nearnext.model.encoders.attention import AttentionEncoder
+from nearnext.model.distances import all_pairs, l2_normalised, pairwise
+from nearnext.model.losses import Loss, LossInput
 from nearnext.model.network import SessionItemNetwork
-from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.model.threads import one_thread
+from nearnext.model.tensors import as_tensor
 from nearnext.options import require_at_least, require_number
-from nearnext.progress import track
+from nearnext.sampling.distinct import DistinctItems
+from nearnext.sampling.prefix_windows import PrefixWindows
 from nearnext.sampling.proposal import BatchItems
-from nearnext.training.checkpoint import Checkpoint, RunDirectory
-from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
-from nearnext.training.log import open_log
-from nearnext.training.loop import Epoch
-from nearnext.training.optimisers import RowAdam
+from nearnext.training.recipe import Recipe
+from nearnext.training.rules import Adam
 from nearnext.training.sampled_softmax import sampled_softmax
+from nearnext.training.schedule import Schedule
 from nearnext.training.validation import Validation
-from nearnext.types import Int64Array
 
-__all__ = ["NextItemTraining", "train_next_item"]
+__all__ = ["NextItemTraining", "PrefixBatch", "PrefixBatches", "next_item_recipe"]
 
 BETAS = (0.9, 0.98)
+TABLE = "item_embedding.weight"
 
-POOL = 25
-"""Batches that are sorted by length together, so that a batch has little padding."""
-
-LARGEST = 1e18
-"""Of a weight: squares of larger ones overflow, and normalised vectors become zero while the loss stays a number."""
+BLOCK = 32
+"""Batches whose negatives are drawn together."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +63,8 @@ class NextItemTraining:
     Raises:
         ConfigError: an option out of range.
 
-    >>> NextItemTraining(epochs=2).rate(0, 100), NextItemTraining(epochs=2, final=0.0).rate(99, 100) < 0.01
-    (0.2, True)
+    >>> NextItemTraining(epochs=2).schedule().warmup
+    0.05
     """
 
     epochs: int = 3
@@ -90,270 +83,167 @@ class NextItemTraining:
         for name in ("learning_rate", "encoder_rate", "temperature"):
             require_number(name, getattr(self, name), above=0.0)
         require_number("alpha", self.alpha, at_least=0.0)
-        for name in ("smoothing", "warmup"):
-            require_number(name, getattr(self, name), at_least=0.0, below=1.0)
-        require_number("final", self.final, at_least=0.0)
+        require_number("smoothing", self.smoothing, at_least=0.0, below=1.0)
+        self.schedule()
 
-    def rate(self, step: int, n_steps: int) -> float:
-        """Share of the peak learning rate at a step, counted from 0."""
-        rising = max(1, int(self.warmup * n_steps))
-        if step < rising:
-            return (step + 1) / rising
-        along = (step - rising) / max(1, n_steps - rising)
-        return self.final + (1 - self.final) * 0.5 * (1 + math.cos(math.pi * along))
+    def schedule(self) -> Schedule:
+        """Rises, falls along a cosine, and keeps the epoch with the highest sum of HitRate@20 and MRR@20."""
+        compared = ("HitRate@20", "MRR@20")
+        return Schedule(epochs=self.epochs, warmup=self.warmup, final=self.final, compared=compared)
 
 
 @dataclass(frozen=True, eq=False)
-class _Windows:
-    """What a step reads of each session: its last clicks, and for a long one the clicks before them likewise."""
+class PrefixBatch:
+    """B windows of clicks and the U distinct items of a step.
 
-    items: Int64Array
-    begins: Int64Array
-    lengths: Int64Array
+    Attributes:
+        rows: item index of each distinct item: [U].
+        clicks: position of each click among them, 0 where padded: [B, T].
+        real: True at clicks: [B, T].
+        log_presence: logarithm of how probably each item is in such a batch: [U].
+    """
 
-    @classmethod
-    def of(cls, sessions: Sessions, max_length: int) -> "_Windows":
-        width = max_length + 1  # so many clicks have max_length prefixes
-        begins, ends = sessions.offsets[:-1], sessions.offsets[1:]
-        found_begins, found_ends = list[Int64Array](), list[Int64Array]()
-        while len(begins):
-            first = np.maximum(begins, ends - width)
-            found_begins.append(first)
-            found_ends.append(ends)
-            # Windows overlap by half: a click in front of one has its context in the next.
-            earlier = first + width // 2
-            more = (first > begins) & (earlier - begins > 1)
-            begins, ends = begins[more], earlier[more]
-        begins, ends = np.concatenate(found_begins), np.concatenate(found_ends)
-        kept = ends - begins > 1
-        return cls(sessions.items.astype(np.int64), begins[kept], (ends - begins)[kept])
+    rows: Tensor
+    clicks: Tensor
+    real: Tensor
+    log_presence: Tensor
 
-    def batches(self, size: int, rng: np.random.Generator) -> Iterator[Tensor]:
-        """Clicks of each batch, padded with 0 at the right, in random order: [B, T]."""
-        order = rng.permutation(len(self.begins))
-        batches = list[Int64Array]()
-        for begin in range(0, len(order), size * POOL):
-            pool = order[begin : begin + size * POOL]
-            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
-            batches.extend(pool[at : at + size] for at in range(0, len(pool), size))
-        for place in rng.permutation(len(batches)):
-            rows = batches[int(place)]
-            steps = np.arange(int(self.lengths[rows].max()))
-            real = steps < self.lengths[rows, None]
-            clicks = np.zeros(real.shape, dtype=np.int64)
-            clicks[real] = self.items[(self.begins[rows, None] + steps)[real]]
-            yield as_tensor(clicks)
+    def __len__(self) -> int:
+        return int(self.real[:, 1:].sum())
+
+    @property
+    def n_counted(self) -> int:
+        """Examples that the loss is the mean over: clicks that follow another one."""
+        return len(self)
+
+    def rows_of(self, table: str) -> Tensor:  # noqa: ARG002 - there is one
+        """The rows that the step reads: [U]."""
+        return self.rows
+
+    def share(self, process: int, n_processes: int) -> "PrefixBatch":
+        """The windows of one of several processes."""
+        mine = slice(process, None, n_processes)
+        return replace(self, clicks=self.clicks[mine], real=self.real[mine])
 
 
-def train_next_item(
+@dataclass(frozen=True, eq=False)
+class PrefixBatches:
+    """Batches of windows, each with items that stand for the whole catalogue.
+
+    Attributes:
+        windows: what is learned from.
+        items: how these are drawn.
+        n_items: number of items I.
+        batch_size: windows in a batch.
+        seed: of order and draws.
+    """
+
+    windows: PrefixWindows
+    items: BatchItems
+    n_items: int
+    batch_size: int
+    seed: int
+
+    @property
+    def n_batches(self) -> int:
+        """Number of batches in an epoch."""
+        return -(-len(self.windows.begins) // self.batch_size)
+
+    def epoch(self, number: int, start_batch: int = 0) -> Iterator[PrefixBatch]:
+        """The batches of an epoch, counted from 0, from ``start_batch`` on."""
+        distinct, order = DistinctItems(self.n_items), np.random.default_rng((self.seed, number))
+        drawn = np.zeros((0, self.items.n), dtype=np.int32)
+        for batch, clicks in enumerate(self.windows.batches(self.batch_size, order, start_batch), start_batch):
+            if batch == start_batch or batch % BLOCK == 0:
+                rng = np.random.default_rng((self.seed, number, 1 + batch // BLOCK))
+                drawn = self.items.proposal.draw(rng, (BLOCK, self.items.n))
+            real = clicks > 0
+            rows, found = distinct(np.concatenate([clicks[real], drawn[batch % BLOCK]]))
+            n_clicks = int(np.count_nonzero(real))
+            positions = np.zeros(real.shape, dtype=np.int64)
+            positions[real] = found[:n_clicks]
+            presence = self.items.log_presence(rows, n_clicks)
+            yield PrefixBatch(as_tensor(rows), as_tensor(positions), as_tensor(real), as_tensor(presence))
+
+
+def next_item_recipe(
     network: SessionItemNetwork,
     sessions: Sessions,
     config: NextItemTraining,
     *,
+    loss: Loss | None = None,
     seed: int = 0,
     validation: Validation | None = None,
-    run: RunDirectory | None = None,
-    resume: bool = False,
-    watch: Callable[[Mapping[str, float]], None] | None = None,
-) -> list[Epoch]:
-    """Train the network in place on every prefix; it ends with the weights of the best epoch on validation.
+) -> Recipe[PrefixBatch]:
+    """The recipe that trains a network on every prefix.
 
     Args:
-        network: of the cosine distance, its session encoder an `AttentionEncoder`, one embedding table.
+        network: of the cosine distance and one embedding table, without layers after it.
         sessions: in the network's vocabulary; clicks of index 0 are neither read nor predicted.
         config: how.
+        loss: on the distances to the next item and to all other items of the step; None: the sampled softmax.
         seed: of order, draws and dropout, at least 0.
-        validation: what epochs are compared by, the sum of HitRate@20 and MRR@20; None: the last epoch remains.
-        run: where the checkpoint after each epoch and the log go; None: nowhere.
-        resume: go on after the epoch of the checkpoint in ``run``, to the weights of an uninterrupted run.
-        watch: called with the figures of each epoch.
-
-    Returns:
-        The figures of each epoch.
+        validation: what epochs are compared by; None: the last epoch remains.
 
     Raises:
-        ConfigError: a network of another kind, the loss is no longer a number, or a checkpoint of other options.
+        ConfigError: a network of another kind.
         DataError: no session has two clicks on known items.
-        ArtifactError: the run's directory is in use, or cannot be read or written.
-        TrainingInterrupted: Ctrl-C, where there is a directory; what the epoch begun has learned is lost.
 
-    >>> from nearnext.model.encoders import Attention
+    >>> from nearnext.model.encoders import GRU
     >>> from nearnext.model.items import ItemTower
+    >>> from nearnext.training.loop import train
     >>> log = Sessions.of([["a", "b", "c"]] * 20)
-    >>> network = SessionItemNetwork(3, ItemTower(dim=4), Attention(dim=4))
-    >>> [figures["epoch"] for figures in train_next_item(network, log, NextItemTraining(epochs=2))]
+    >>> network = SessionItemNetwork(3, ItemTower(dim=4), GRU(dim=4, hidden=4))
+    >>> [figures["epoch"] for figures in train(next_item_recipe(network, log, NextItemTraining(epochs=2)))]
     [1, 2]
     """
-    if not isinstance(network.session_encoder, AttentionEncoder) or network.distance != "cosine":
-        raise ConfigError("training on every prefix needs the attention encoder and the cosine distance")
+    more = network.click_embedding is not None or network.max_norm is not None or list(network.item_encoder.children())
+    if network.distance != "cosine" or more:
+        raise ConfigError(
+            "training on every prefix needs the cosine distance, and one embedding table without layers after it or "
+            "max_norm"
+        )
     known = sessions.keep_events(sessions.items > 0)
-    windows = _Windows.of(known, network.max_length)
+    windows = PrefixWindows.of(known, network.max_length)
     if not len(windows.begins):
         raise DataError("expected sessions with at least two clicks on known items, found none; give a longer log")
     items = BatchItems.of(known, config.negatives, config.alpha)
-    loop = _Loop(network, windows, items, config, seed)
-    with one_thread(), own_randomness(), deferred_interrupt(run is not None) as stop:
-        if run is None:
-            return loop.run(None, validation, False, watch, stop)
-        with run.locked(resume=resume):
-            return loop.run(run, validation, resume, watch, stop)
+    return Recipe(
+        network=network,
+        batches=PrefixBatches(windows, items, network.n_items, config.batch_size, seed),
+        loss=partial(_loss, network, config, loss),
+        schedule=config.schedule(),
+        tables={TABLE: Adam(config.learning_rate, BETAS, exact=False)},
+        layers=Adam(config.encoder_rate, BETAS, clip=1.0),
+        validate=None if validation is None else partial(validation.measure, network),
+        seed=seed,
+        remedy=f"lower learning_rate ({config.learning_rate}) or raise temperature ({config.temperature})",
+    )
 
 
-class _Loop:
-    """One training: what does not change, the optimisers, and the best weights so far."""
-
-    def __init__(
-        self,
-        network: SessionItemNetwork,
-        windows: _Windows,
-        items: BatchItems,
-        config: NextItemTraining,
-        seed: int,
-    ) -> None:
-        self._network, self._windows, self._items, self._config, self._seed = (
-            network,
-            windows,
-            items,
-            config,
-            seed,
+def _loss(
+    network: SessionItemNetwork,
+    config: NextItemTraining,
+    loss: Loss | None,
+    batch: PrefixBatch,
+    rows: Mapping[str, Tensor],
+) -> Tensor:
+    """The loss of all next items of a batch, N of them, each against the U items of the step."""
+    table = rows[TABLE]
+    given, follows = batch.real[:, :-1], batch.real[:, 1:]
+    encoded = network.session_encoder.every_prefix(functional.embedding(batch.clicks[:, :-1], table), given)
+    sessions, items = l2_normalised(encoded[follows]), l2_normalised(table)  # [N, D], [U, D]
+    targets = batch.clicks[:, 1:][follows]
+    if loss is None:
+        return sampled_softmax(sessions, items, targets, batch.log_presence, config.temperature, config.smoothing)
+    wanted = items[targets]
+    between = all_pairs(wanted, items, normalised=True)[:, None] if loss.needs_item_distances else None
+    return loss(
+        LossInput(
+            positive=pairwise(sessions, wanted)[:, None],
+            negative=all_pairs(sessions, items, normalised=True),
+            positive_negative=between,
+            negative_mask=targets[:, None] != torch.arange(len(items), device=targets.device),
+            log_proposal=batch.log_presence,
         )
-        self._n_batches = sum(1 for _ in range(0, len(windows.begins), config.batch_size))
-        self._table = network.item_embedding.weight.detach()
-        self._rows = RowAdam(self._table, betas=BETAS, exact=False)
-        self._encoder = torch.optim.AdamW(
-            network.session_encoder.parameters(), lr=config.encoder_rate, betas=BETAS, weight_decay=0.0, fused=True
-        )
-        self._local = torch.zeros(len(self._table), dtype=torch.int64)
-        self._best: dict[str, Tensor] = {}
-        self._best_figure = -math.inf
-
-    def run(
-        self,
-        directory: RunDirectory | None,
-        validation: Validation | None,
-        resume: bool,
-        watch: Callable[[Mapping[str, float]], None] | None,
-        stop: Callable[[], bool],
-    ) -> list[Epoch]:
-        history = self._resumed(directory) if directory and resume else []
-        with (
-            open_log(directory.path if directory else None) as log,
-            track("training", self._config.epochs, "epochs") as advance,
-        ):
-            advance(len(history))
-            while len(history) < self._config.epochs:
-                figures = self._epoch(len(history), stop)
-                if figures is None:
-                    raise _interrupted(directory)
-                self._compare(figures, validation)
-                history.append(figures)
-                log(figures)
-                advance(1)
-                if directory is not None:
-                    self._save(directory, history)
-                if watch is not None:
-                    watch(figures)
-        self._network.load_state_dict(self._best)
-        self._network.eval()
-        return history
-
-    def _epoch(self, number: int, stop: Callable[[], bool]) -> Epoch | None:
-        """The figures of an epoch, counted from 0; None: interrupted."""
-        config, rng = self._config, np.random.default_rng((self._seed, number))
-        place, n_steps = 0, self._config.epochs * self._n_batches
-        seed_draws(self._seed * 1_000_003 + number)
-        self._network.train()
-        total, begin = 0.0, time.perf_counter()
-        with track(f"epoch {number + 1}", self._n_batches, "batches") as advance:
-            for place, clicks in enumerate(self._windows.batches(config.batch_size, rng)):
-                if stop():
-                    return None
-                done = number * self._n_batches + place
-                loss = self._step(
-                    clicks, as_tensor(self._items.proposal.draw(rng, self._items.n).astype(np.int64)), done
-                )
-                total += loss
-                advance(1)
-        if not math.isfinite(total) or self._overgrown():
-            raise ConfigError(
-                f"the loss is no longer a number in epoch {number + 1}; lower learning_rate ({config.learning_rate}) "
-                f"or raise temperature ({config.temperature})"
-            )
-        return {
-            "epoch": number + 1,
-            "loss": total / self._n_batches,
-            "learning_rate": config.learning_rate * config.rate(number * self._n_batches + place, n_steps),
-            "seconds": time.perf_counter() - begin,
-        }
-
-    def _overgrown(self) -> bool:
-        bounds = (weight.detach().aminmax() for weight in self._network.parameters())
-        return not all(-LARGEST < float(lowest) <= float(highest) < LARGEST for lowest, highest in bounds)
-
-    def _step(self, clicks: Tensor, drawn: Tensor, done: int) -> float:
-        config = self._config
-        share = config.rate(done, config.epochs * self._n_batches)
-        real = clicks > 0
-        rows = cast("Tensor", torch.unique(torch.cat([clicks[real], drawn])))  # pyright: ignore[reportUnknownMemberType]
-        self._local[rows] = torch.arange(len(rows))
-        table = self._table.index_select(0, rows).requires_grad_()
-        loss = self._loss(clicks, real, rows, l2_normalised(table))
-        self._encoder.zero_grad(set_to_none=True)
-        loss.backward()  # pyright: ignore[reportUnknownMemberType] - its arguments are untyped
-        nn.utils.clip_grad_norm_(self._network.session_encoder.parameters(), 1.0)
-        for group in self._encoder.param_groups:
-            group["lr"] = config.encoder_rate * share
-        self._encoder.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
-        assert table.grad is not None  # noqa: S101 - the loss reads the table
-        self._rows.write(rows, table.grad, config.learning_rate * share)
-        return float(loss.detach())
-
-    def _loss(self, clicks: Tensor, real: Tensor, rows: Tensor, items: Tensor) -> Tensor:
-        """Cross-entropy of the next items with smoothed labels: clicks [B, T], rows [U], items [U, D]."""
-        config, encoder = self._config, cast("AttentionEncoder", self._network.session_encoder)
-        given, wanted = real[:, :-1], real[:, 1:]
-        local = self._local[clicks]
-        sessions = encoder.every_prefix(functional.embedding(local[:, :-1], items), given)[wanted]
-        target = local[:, 1:][wanted]
-        present = as_tensor(self._items.log_presence(rows.numpy(), int(real.sum())))
-        return sampled_softmax(l2_normalised(sessions), items, target, present, config.temperature, config.smoothing)
-
-    def _compare(self, figures: Epoch, validation: Validation | None) -> None:
-        if validation is not None:
-            figures.update(validation.measure(self._network))
-        figure = figures.get("HitRate@20", figures["epoch"]) + figures.get("MRR@20", 0.0)
-        if figure > self._best_figure:
-            self._best_figure = figure
-            self._best = {name: tensor.detach().clone() for name, tensor in self._network.state_dict().items()}
-
-    def _save(self, directory: RunDirectory, history: list[Epoch]) -> None:
-        moments = self._encoder.state_dict()["state"]
-        tensors = {
-            **{f"network.{name}": tensor for name, tensor in self._network.state_dict().items()},
-            **{f"best.{name}": tensor for name, tensor in self._best.items()},
-            **{f"encoder.{place}.{name}": tensor for place, kept in moments.items() for name, tensor in kept.items()},
-            **{f"rows.{name}": tensor for name, tensor in self._rows.state().items()},
-        }
-        directory.save(Checkpoint(tensors, {"history": history, "best": self._best_figure}))
-
-    def _resumed(self, directory: RunDirectory) -> list[Epoch]:
-        kept = directory.load()
-        self._network.load_state_dict(_part(kept.tensors, "network."))
-        self._best, self._best_figure = _part(kept.tensors, "best."), float(kept.progress["best"])
-        self._rows.restore(_part(kept.tensors, "rows."))
-        state = self._encoder.state_dict()
-        moments: dict[int, dict[str, Tensor]] = {}
-        for name, tensor in _part(kept.tensors, "encoder.").items():
-            place, figure = name.split(".")
-            moments.setdefault(int(place), {})[figure] = tensor
-        self._encoder.load_state_dict({**state, "state": moments})
-        return [dict(figures) for figures in kept.progress["history"]]
-
-
-def _interrupted(directory: RunDirectory | None) -> TrainingInterrupted:
-    where = f"; the epochs before this one are in {directory.path}, go on with --resume" if directory else ""
-    return TrainingInterrupted(f"training was interrupted{where}")
-
-
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    )

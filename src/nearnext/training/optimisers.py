@@ -148,6 +148,7 @@ class WholeAdam:
 
     Args:
         table: values of the rows, changed in place: [rows, D].
+        betas: β₁ and β₂, in [0, 1).
 
     >>> table = torch.ones(2, 1)
     >>> WholeAdam(table).write(torch.tensor([1]), torch.tensor([[5.0]]), learning_rate=0.1)
@@ -155,9 +156,9 @@ class WholeAdam:
     [1.0, 0.89999...]
     """
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
         self._table = table
-        self._adam = torch.optim.Adam([table], betas=BETAS, eps=EPSILON)
+        self._adam = torch.optim.Adam([table], betas=betas, eps=EPSILON)
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002, D102
         return self._table.index_select(0, rows)

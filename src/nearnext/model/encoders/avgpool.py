@@ -47,3 +47,7 @@ class AvgPoolEncoder(PoolingEncoder):
 
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         return zero_padding(clicks, mask).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
+
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Of the mean so far, at every click: [B, T, D]."""
+        return self.dense(zero_padding(clicks, mask).cumsum(dim=1) / mask.cumsum(dim=1).clamp_min(1).unsqueeze(-1))

@@ -6,6 +6,7 @@ Paper: §4.4. Shapes: B sessions, T clicks, D_in the dimension of a click's embe
 from collections.abc import Callable
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from nearnext.types import IndexArray, ScoreArray
@@ -38,6 +39,17 @@ class SessionEncoder(nn.Module):
             mask: true at real clicks, which come first in each row: [B, T].
         """
         raise NotImplementedError
+
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Embeddings of all prefixes, not yet normalised: at step t that of the clicks up to t: [B, T, D].
+
+        Default: each prefix is encoded on its own, which costs up to T times as much as the longest one. What is given
+        at padding stands for nothing.
+        """
+        rows, ends = mask.nonzero(as_tuple=True)
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        encoded = self(clicks[rows], steps <= ends[:, None])
+        return encoded.new_zeros(*mask.shape, encoded.shape[1]).index_put((rows, ends), encoded)
 
     def compiled(self) -> CompiledEncoder | None:
         """The encoder as it is now for arrays, session by session, where it has such a form."""

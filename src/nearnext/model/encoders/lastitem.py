@@ -47,3 +47,7 @@ class LastItemEncoder(PoolingEncoder):
 
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         return last_clicks(clicks, mask, length=1)[0].squeeze(1)
+
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - padding comes last
+        """Of each click, the last one of its prefix: [B, T, D]."""
+        return self.dense(clicks)

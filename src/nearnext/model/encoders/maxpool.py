@@ -62,8 +62,14 @@ class MaxPoolEncoder(PoolingEncoder):
         self.zeros_up_to = zeros_up_to
 
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
-        highest = max_over_time(clicks, mask)
+        return self._with_zeros(max_over_time(clicks, mask), mask.sum(dim=1, keepdim=True))
+
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Of the maximum so far, at every click: [B, T, D]."""
+        highest = clicks.cummax(dim=1).values
+        return self.dense(self._with_zeros(highest, mask.cumsum(dim=1).unsqueeze(-1)))
+
+    def _with_zeros(self, highest: Tensor, n_clicks: Tensor) -> Tensor:
         if self.zeros_up_to == 0:
             return highest
-        short = mask.sum(dim=1, keepdim=True) < self.zeros_up_to
-        return highest.where(~short, highest.clamp_min(0.0))
+        return highest.where(n_clicks >= self.zeros_up_to, highest.clamp_min(0.0))

@@ -124,6 +124,10 @@ class RecurrentEncoder(SessionEncoder):
         state = self._last_state(zero_padding(clicks, mask), mask.sum(dim=1).clamp_min(1))
         return self.dense(state.masked_fill(~mask.any(dim=1, keepdim=True), 0.0))
 
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Every state of the last layer, through the dense layers: [B, T, D]."""
+        return self.dense(self.recurrent(zero_padding(clicks, mask))[0])
+
     def _last_state(self, clicks: Tensor, steps: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
             return last_state(self.recurrent, clicks, steps)

@@ -8,8 +8,9 @@ search traffic or its returning visitors.
 References: Luce, Individual Choice Behavior, 1959 (conditional logit); Cao et al., ICML 2007 (listwise loss).
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -19,15 +20,17 @@ from torch.nn import functional
 from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.model.threads import one_thread
-from nearnext.progress import track
 from nearnext.recommenders.base import State
 from nearnext.recommenders.flagship.candidates import Candidates
-from nearnext.types import FloatArray, Int64Array, ScoreArray
+from nearnext.training.loop import train
+from nearnext.training.recipe import Recipe
+from nearnext.training.rules import Adam
+from nearnext.training.schedule import Schedule
+from nearnext.types import BoolArray, FloatArray, Int64Array, ScoreArray
 
-__all__ = ["Calibration", "fit_calibration"]
+__all__ = ["Calibration", "fit_calibration", "reranker_recipe"]
 
-BATCH, RATE = 256, 3e-3
+BATCH, RATE, RISING = 256, 3e-3, 0.3
 
 PRIOR, MOST_DECAY = 1_000, 3.0
 """AdamW pulls the weights to the order by distance, by PRIOR over the number of prefixes: few teach little."""
@@ -99,28 +102,35 @@ def fit_calibration(
     >>> bool(model.probabilities(found)[1] > 0.8)
     True
     """
-    used = np.flatnonzero(places >= 0)
+    recipe = reranker_recipe(candidates, places, hidden=hidden, steps=steps, seed=seed)
+    if (places >= 0).any():
+        train(recipe)
     mean, scale = _standard(candidates.figures)
-    with one_thread(), own_randomness():
-        seed_draws(seed)
-        network = _Scores(candidates.figures.shape[1], hidden, nearness=1 / max(float(scale[0]), 1e-6))
-        rng = np.random.default_rng(seed)
-        decay = min(PRIOR / max(len(used), 1), MOST_DECAY)
-        optimiser = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1)
-        with track("calibrating", steps, "batches") as advance:
-            for _ in range(steps if len(used) else 0):
-                rows = np.sort(rng.choice(used, min(BATCH, len(used)), replace=False))
-                optimiser.zero_grad()
-                _loss(network, candidates, places, rows, mean, scale).backward()  # pyright: ignore[reportUnknownMemberType]
-                optimiser.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
-                schedule.step()
-                advance(1)
-    weights = {name: tensor.detach().numpy().copy() for name, tensor in network.state_dict().items()}
+    weights = {name: tensor.detach().numpy().copy() for name, tensor in recipe.network.state_dict().items()}
     return Calibration(
         mean, scale, weights["linear.weight"][0] + weights["nearness"], weights["inner.weight"], weights["inner.bias"],
         weights["outer.weight"][0],
     )  # fmt: skip
+
+
+def reranker_recipe(
+    candidates: Candidates, places: Int64Array, *, hidden: int, steps: int, seed: int, epochs: int = 1
+) -> "Recipe[_Batch]":
+    """The recipe that fits the weights; arguments are those of `fit_calibration`, and so many times the steps."""
+    used = np.flatnonzero(places >= 0)
+    mean, scale = _standard(candidates.figures)
+    with own_randomness():
+        seed_draws(seed)
+        network = _Scores(candidates.figures.shape[1], hidden, nearness=1 / max(float(scale[0]), 1e-6))
+    return Recipe(
+        network=network,
+        batches=_Batches(candidates, places, used, steps, seed),
+        loss=partial(_loss, network, mean, scale),
+        schedule=Schedule(epochs=epochs, warmup=RISING, final=0.0),
+        layers=Adam(RATE, decay=min(PRIOR / max(len(used), 1), MOST_DECAY)),
+        seed=seed,
+        title="re-ranker",
+    )
 
 
 class _Scores(nn.Module):
@@ -153,17 +163,47 @@ def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
     return mean.astype(np.float32), scale.astype(np.float32)
 
 
-def _loss(
-    network: _Scores, candidates: Candidates, places: Int64Array, rows: Int64Array, mean: ScoreArray, scale: ScoreArray
-) -> Tensor:
-    """Mean of −ln p(next item) over prefixes; candidates are padded to one number: [R, C]."""
-    begins, counts = candidates.offsets[rows], np.diff(candidates.offsets)[rows]
-    steps = np.arange(int(counts.max()))
-    real = steps < counts[:, None]
-    which = np.where(real, begins[:, None] + steps, 0)
-    scores = network(as_tensor((candidates.figures[which] - mean) * scale))
-    scores = scores.masked_fill(as_tensor(~real), -torch.inf)
-    return functional.cross_entropy(scores, as_tensor(places[rows]))
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Candidates of R prefixes, padded to one number, and the position of each next item: [R, C, F], [R, C], [R]."""
+
+    figures: ScoreArray
+    real: BoolArray
+    targets: Int64Array
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def rows_of(self, table: str) -> Tensor:
+        raise KeyError(table)
+
+
+@dataclass(frozen=True, eq=False)
+class _Batches:
+    """So many random batches of the prefixes whose next item is among their candidates."""
+
+    candidates: Candidates
+    places: Int64Array
+    used: Int64Array
+    n_batches: int
+    seed: int
+
+    def epoch(self, number: int, start_batch: int) -> Iterator[_Batch]:
+        candidates, rng = self.candidates, np.random.default_rng((self.seed, number))
+        for step in range(self.n_batches):
+            rows = np.sort(rng.choice(self.used, min(BATCH, len(self.used)), replace=False))
+            if step >= start_batch:
+                begins, counts = candidates.offsets[rows], np.diff(candidates.offsets)[rows]
+                steps = np.arange(int(counts.max()))
+                real = steps < counts[:, None]
+                which = np.where(real, begins[:, None] + steps, 0)
+                yield _Batch(candidates.figures[which], real, self.places[rows])
+
+
+def _loss(network: _Scores, mean: ScoreArray, scale: ScoreArray, batch: _Batch, _rows: Mapping[str, Tensor]) -> Tensor:
+    """Mean of −ln p(next item) over prefixes."""
+    scores = network(as_tensor((batch.figures - mean) * scale))
+    return functional.cross_entropy(scores.masked_fill(as_tensor(~batch.real), -torch.inf), as_tensor(batch.targets))
 
 
 @compiled()

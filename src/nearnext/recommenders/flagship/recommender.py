@@ -15,8 +15,7 @@ A fit goes through five steps, each on what came before it in time:
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +23,7 @@ import torch
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
 from nearnext.model.encoders.attention import Attention
 from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
@@ -40,8 +39,9 @@ from nearnext.recommenders.flagship.sizing import Size, size_for
 from nearnext.recommenders.flagship.votes import calibrated_votes
 from nearnext.recommenders.metric.embedded import EmbeddedRecommender
 from nearnext.retrieval import ExactIndex
-from nearnext.training.checkpoint import RunDirectory, holds_checkpoint
-from nearnext.training.next_item import NextItemTraining, train_next_item
+from nearnext.training.loop import train
+from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
+from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
 
@@ -49,9 +49,6 @@ __all__ = ["Metric"]
 
 MEASURED = 6_000
 """Prefixes of the sessions held out that epochs are compared on, about."""
-
-NOT_KEPT = ("directory", "resume")
-"""Options that say how a fit runs, not what it gives."""
 
 
 @dataclass(eq=False)
@@ -89,9 +86,6 @@ class Metric(EmbeddedRecommender):
         calibrated_on: prefixes that the calibration learns from, the last ones, at most; at least 100.
         refit: train once more on all sessions, as many epochs as were best; otherwise items that only the sessions held
             out have are placed among their neighbours.
-        seed: of weights, order and draws, at least 0.
-        directory: where checkpoints and logs of the fit go, "": nowhere.
-        resume: go on from the checkpoint there.
 
     Raises:
         ConfigError: an option out of range.
@@ -129,9 +123,6 @@ class Metric(EmbeddedRecommender):
     calibrated_on: int = 20_000
     breadth: float = 0.01
     refit: bool = True
-    seed: int = 7
-    directory: str = ""
-    resume: bool = False
 
     corrected: bool = field(init=False, repr=False, default=True)
     fitted_size: Size | None = field(init=False, repr=False, default=None)
@@ -139,11 +130,12 @@ class Metric(EmbeddedRecommender):
     proposals: Proposals | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         sizes = {name: getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")}
         require_at_least(1, **{name: value for name, value in sizes.items() if value is not None})
         require_at_least(1, max_length=self.max_length, hidden=self.hidden, calibration_steps=self.calibration_steps)
         require_at_least(1, neighbours=self.neighbours)
-        require_at_least(0, steps=self.steps, seed=self.seed, sample_size=self.sample_size)
+        require_at_least(0, steps=self.steps, sample_size=self.sample_size)
         require_at_least(20, candidates=self.candidates)
         require_at_least(100, calibrated_on=self.calibrated_on)
         require_dropout(self.dropout)
@@ -152,37 +144,13 @@ class Metric(EmbeddedRecommender):
         require_switch("refit", self.refit)
         self.voters = require_voters(self.voters)
         self._training(Size(1, 1, 1, 1))
-        if self.resume and not self.directory:
-            raise ConfigError("resume needs the directory of the run to go on with, found none")
-
-    def fit(self, sessions: Sessions, *, seed: int | None = None) -> Self:
-        """Learn from sessions; their vocabulary becomes the catalogue.
-
-        Args:
-            sessions: to learn from; the last part of them, by start time, is held out first, and learned from last.
-            seed: instead of the one that the model was made with.
-
-        Raises:
-            DataError: there are no sessions.
-            ConfigError: training gave no finite loss, or a checkpoint is of other options.
-            ArtifactError: the directory of the run cannot be used.
-        """
-        if seed is not None:
-            require_at_least(0, seed=seed)
-            self.seed = seed
-        return super().fit(sessions)
 
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""
-        given = {name: value for name, value in super().params().items() if name not in NOT_KEPT}
-        given["voters"] = list(self.voters)
+        given = super().params() | {"voters": list(self.voters)}
         return given | (
             asdict(self.fitted_size) | {"correction": self.corrected} if self.fitted_size is not None else {}
         )
-
-    def with_checkpoints(self, directory: Path) -> Self:
-        """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
-        return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
 
     def size(self, sessions: Sessions) -> Size:
         """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
@@ -202,6 +170,13 @@ class Metric(EmbeddedRecommender):
             smoothing=self.smoothing,
         )
 
+    def recipe(
+        self, network: SessionItemNetwork, sessions: Sessions, size: Size, held_out: Sessions | None = None
+    ) -> Recipe[PrefixBatch]:
+        """The recipe that trains a network on sessions; epochs are compared on the sessions held out, if any."""
+        validation = None if held_out is None else _some(Validation.of(held_out))
+        return next_item_recipe(network, sessions, self._training(size), seed=self.seed, validation=validation)
+
     def _network(self, n_items: int) -> SessionItemNetwork:
         size = self.fitted_size or Size(self.dim or 1, 1, 1, 1)
         encoder = Attention(
@@ -213,7 +188,7 @@ class Metric(EmbeddedRecommender):
         return SessionItemNetwork(n_items, ItemTower(dim=size.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.note, self.history, self.network, self.calibration, self.proposals = "", [], None, None, None
+        self.network, self.calibration, self.proposals = None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
@@ -221,21 +196,9 @@ class Metric(EmbeddedRecommender):
         if self.correction is None and held_out is not None:
             self.corrected = self._better_corrected(learned, held_out)
         network = self._initialised(learned)
-        run = None
-        if self.directory:
-            identity = {**self.params(), "method": self.name, "data": sessions.fingerprint()}
-            run = RunDirectory(Path(self.directory), identity)
         try:
-            self.history = train_next_item(
-                network,
-                learned,
-                self._training(self.fitted_size),
-                seed=self.seed,
-                validation=None if held_out is None else _some(Validation.of(held_out)),
-                run=run,
-                resume=self.resume,
-                watch=self.watch,
-            )
+            recipe = self.recipe(network, learned, self.fitted_size, held_out)
+            self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         except DataError as error:
             self.note = f"nothing was learned, all lists are by popularity: {error}"
             return
@@ -273,13 +236,10 @@ class Metric(EmbeddedRecommender):
         """Whether a correction helps on the sessions held out, after an epoch over the most recent half before."""
         assert self.fitted_size is not None  # noqa: S101 - set before training
         recent = learned.select(np.arange(learned.n_sessions // 2, learned.n_sessions))
-        once, figures = self._training(replace(self.fitted_size, epochs=1)), list[float]()
+        once, figures = replace(self.fitted_size, epochs=1), list[float]()
         for self.corrected in (False, True):
-            network = self._initialised(learned)
             try:
-                measured = train_next_item(
-                    network, recent, once, seed=self.seed, validation=_some(Validation.of(held_out))
-                )
+                measured = train(self.recipe(self._initialised(learned), recent, once, held_out))
             except DataError:
                 return False
             figures.append(measured[0]["HitRate@20"] + measured[0]["MRR@20"])
@@ -314,9 +274,7 @@ class Metric(EmbeddedRecommender):
         assert self.fitted_size is not None  # noqa: S101 - set before training
         best = max(self.history, key=lambda figures: figures["HitRate@20"] + figures["MRR@20"])
         network = self._initialised(sessions)
-        train_next_item(
-            network, sessions, self._training(replace(self.fitted_size, epochs=int(best["epoch"]))), seed=self.seed
-        )
+        train(self.recipe(network, sessions, replace(self.fitted_size, epochs=int(best["epoch"]))))
         return network
 
     def _propose(self, sessions: Sessions | None) -> None:

@@ -1,136 +1,154 @@
-"""Session-parallel mini-batches, and the distinct items of a step."""
+"""The batches of GRU4Rec: a click of each of B sessions, the next ones, and extra negatives by popularity."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
-from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
+from nearnext.errors import DataError
+from nearnext.model.tensors import as_tensor
+from nearnext.sampling.distinct import DistinctItems
+from nearnext.sampling.proposal import Proposal
+from nearnext.sampling.session_parallel import Step, n_steps, session_parallel
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
-__all__ = ["ColumnFinder", "Columns", "Step", "n_pairs", "session_parallel"]
+__all__ = ["ClickBatch", "SessionParallel", "StepReader"]
+
+BLOCK = 64
+"""Steps whose extra negatives are drawn together."""
 
 
-class Step(NamedTuple):
-    """One click of each of B sessions and the click that follows it.
+@dataclass(frozen=True, eq=False)
+class ClickBatch:
+    """A step over the U distinct items that it scores, each a column however often it occurs.
 
     Attributes:
+        rows: item index of each column, by table: [U].
         slots: which slot of the mini-batch each session occupies, rising: [B].
-        begun: positions in ``slots`` of the sessions that begin with this click.
-        inputs: item index of the click: [B].
-        targets: item index of the next click: [B].
+        begun: slots of the sessions that begin with this click.
+        input_at: row of each click among those of its table: [B].
+        target_at: column of each next click: [B].
+        occurrences: how often each column is a target or an extra negative, corrected for how it was drawn; 0 leaves a
+            column out: [U].
+        correction: what each session's loss is raised by: [B].
+        n_slots: slots of the mini-batch, empty ones included.
     """
 
-    slots: Int64Array
-    begun: Int64Array
-    inputs: IndexArray
-    targets: IndexArray
+    rows: dict[str, Tensor]
+    slots: Tensor
+    begun: Tensor
+    input_at: Tensor
+    target_at: Tensor
+    occurrences: Tensor
+    correction: Tensor
+    n_slots: int
+
+    def __len__(self) -> int:
+        """Slots: as in the authors' program, the loss is the mean over all of them."""
+        return self.n_slots
+
+    def rows_of(self, table: str) -> Tensor:
+        """The rows that the step reads of a table: [U]."""
+        return self.rows[table]
 
 
-def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Iterator[Step]:
-    """Steps through all sessions: each occupies a slot until it ends, then the next one by start takes over.
+@dataclass(frozen=True, eq=False)
+class SessionParallel:
+    """Batches of session-parallel clicks; see ``GRU4Rec`` for the options.
 
-    Sessions of one click have nothing to predict and are left out. Reference: Hidasi et al. 2016, §3.1.1.
-
-    Args:
+    Attributes:
         sessions: in order of their start, items known.
         batch_size: number of slots.
-        least: stop when fewer slots than this are still occupied.
+        n_sample: extra negatives of each step.
+        sample_alpha: power of the popularity by which they are drawn.
+        logq: power of the logQ correction, 0: none.
+        inputs: whether clicks have a table of their own.
+        seed: of the extra negatives.
 
-    >>> sessions = Sessions.of([["a", "b", "c"], ["c", "b"], ["b", "a"]])
-    >>> [(step.slots.tolist(), step.begun.tolist()) for step in session_parallel(sessions, batch_size=2)]
-    [([0, 1], [0, 1]), ([0, 1], [1])]
-    """
-    long_enough = np.flatnonzero(sessions.lengths > 1)
-    firsts, lasts = sessions.offsets[long_enough], sessions.offsets[long_enough + 1] - 1
-    entered = min(batch_size, len(long_enough))
-    slots = begun = np.arange(entered)
-    click: Int64Array = firsts[:entered].copy()
-    last: Int64Array = lasts[:entered].copy()
-    while len(slots) >= max(least, 1):
-        yield Step(slots, begun, sessions.items[click], sessions.items[click + 1])
-        click += 1
-        ended = np.flatnonzero(click == last)
-        begun = ended[: len(long_enough) - entered]
-        if len(ended):
-            arriving = slice(entered, entered + len(begun))
-            click[begun], last[begun] = firsts[arriving], lasts[arriving]
-            entered += len(begun)
-            left = ended[len(begun) :]
-            slots, click, last = np.delete(slots, left), np.delete(click, left), np.delete(last, left)
-
-
-def n_pairs(sessions: Sessions) -> int:
-    """Number of clicks that another one follows, which is what an epoch learns from.
-
-    >>> n_pairs(Sessions.of([["a", "b", "c"], ["c"]]))
-    2
-    """
-    return sessions.n_events - sessions.n_sessions
-
-
-class Columns(NamedTuple):
-    """The U distinct items that a step scores, each a column however often it occurs.
-
-    Attributes:
-        items: item index of each column: [U].
-        input_at: column of each input: [B]; empty where inputs have a table of their own.
-        target_at: column of each target: [B].
-        as_target: how often each column is a target of the step: [U].
-        as_sample: how often each column is an extra negative: [U].
+    >>> log = Sessions.of([["a", "b", "c"], ["c", "b"], ["b", "a"]])
+    >>> batches = SessionParallel(log, 2, n_sample=0, sample_alpha=0.5, logq=0.0, inputs=False, seed=0)
+    >>> [(batch.rows["outputs"].tolist(), batch.occurrences.tolist()) for batch in batches.epoch(0)]
+    [([1, 2, 3], [2.0, 0.0, 0.0]), ([3, 2, 1], [1.0, 1.0, 0.0])]
     """
 
-    items: Int64Array
-    input_at: Int64Array
-    target_at: Int64Array
-    as_target: ScoreArray
-    as_sample: ScoreArray
+    sessions: Sessions
+    batch_size: int
+    n_sample: int
+    sample_alpha: float
+    logq: float
+    inputs: bool
+    seed: int
+
+    @property
+    def _least(self) -> int:
+        return 1 if self.n_sample else 2  # a session alone has nothing to compare with
+
+    @property
+    def n_batches(self) -> int:
+        """Number of steps in an epoch.
+
+        Raises:
+            DataError: no session has two clicks.
+        """
+        n = n_steps(self.sessions, self.batch_size, self._least)
+        if not n:
+            raise DataError(f"expected sessions of two clicks, {self._least} of them side by side, found none")
+        return n
+
+    def epoch(self, number: int, start_batch: int = 0) -> Iterator[ClickBatch]:
+        """The steps of an epoch, counted from 0, from ``start_batch`` on."""
+        popularity = self.sessions.item_counts()
+        proposal = Proposal.by_popularity(popularity, self.sample_alpha)
+        read, drawn = StepReader(self, popularity), np.zeros((0, 0), dtype=np.int32)
+        for at, step in enumerate(session_parallel(self.sessions, self.batch_size, self._least)):
+            if at < start_batch:
+                continue
+            if at == start_batch or at % BLOCK == 0:
+                rng = np.random.default_rng((self.seed, number, at // BLOCK))
+                drawn = proposal.draw(rng, (BLOCK, self.n_sample))
+            yield read(step, drawn[at % BLOCK])
 
 
-class ColumnFinder:
-    """Distinct items of one step after another, with scratch memory [I + 1] used by one thread.
+class StepReader:
+    """A function from steps and their extra negatives [N] to batches, with scratch memory of its own.
 
-    >>> inputs, targets, samples = (np.array(items, np.int32) for items in ([7, 8], [8, 8], [3]))
-    >>> columns = ColumnFinder(9).columns(inputs, targets, samples)
-    >>> columns.items.tolist(), columns.input_at.tolist(), columns.target_at.tolist()
-    ([8, 3, 7], [2, 0], [0, 0])
-    >>> columns.as_target.tolist(), columns.as_sample.tolist()
-    ([2.0, 0.0, 0.0], [0.0, 1.0, 0.0])
+    Args:
+        options: of the batches.
+        popularity: clicks of each item: [I + 1].
     """
 
-    def __init__(self, n_items: int) -> None:
-        self._column_of = np.full(n_items + 1, -1, dtype=np.int64)
+    def __init__(self, options: SessionParallel, popularity: Int64Array) -> None:
+        self._options, self._distinct = options, DistinctItems(len(popularity) - 1)
+        clicks = np.maximum(popularity, 1).astype(np.float32)
+        self._as_target = clicks**-options.logq
+        self._as_sample = clicks ** (-options.logq * options.sample_alpha)
+        self._correction = options.logq * np.log(clicks)
 
-    def distinct(self, items: IndexArray) -> tuple[Int64Array, Int64Array]:
-        """Distinct items by first appearance [U], and the place of each item among them [n]."""
-        return _distinct(items, self._column_of)
-
-    def columns(self, inputs: IndexArray, targets: IndexArray, samples: IndexArray) -> Columns:
-        """The columns shared by inputs [B], targets [B] and extra negatives [N] of a step."""
-        items, at = self.distinct(np.concatenate([targets, samples, inputs]))
-        n_targets, n_scored = len(targets), len(targets) + len(samples)
-        return Columns(
-            items=items,
-            input_at=at[n_scored:],
-            target_at=at[:n_targets],
-            as_target=np.bincount(at[:n_targets], minlength=len(items)).astype(np.float32),
-            as_sample=np.bincount(at[n_targets:n_scored], minlength=len(items)).astype(np.float32),
+    def __call__(self, step: Step, samples: IndexArray) -> ClickBatch:
+        """The batch of a step."""
+        own_table = self._options.inputs
+        shared = step.inputs[:0] if own_table else step.inputs
+        items, found = self._distinct(np.concatenate([step.targets, samples, shared]))
+        n_targets, n_scored = len(step.targets), len(step.targets) + len(samples)
+        rows, input_at = {"outputs": as_tensor(items)}, found[n_scored:]
+        if own_table:
+            entered, input_at = self._distinct(step.inputs)
+            rows["inputs"] = as_tensor(entered)
+        occurrences = _counted(found[:n_targets], len(items)) * self._as_target[items]
+        occurrences += _counted(found[n_targets:n_scored], len(items)) * self._as_sample[items]
+        return ClickBatch(
+            rows=rows,
+            slots=as_tensor(step.slots),
+            begun=as_tensor(step.slots[step.begun]),
+            input_at=as_tensor(input_at),
+            target_at=as_tensor(found[:n_targets]),
+            occurrences=as_tensor(occurrences),
+            correction=as_tensor(self._correction[step.targets]),
+            n_slots=self._options.batch_size,
         )
 
 
-@compiled()
-def _distinct(items: IndexArray, column_of: Int64Array) -> tuple[Int64Array, Int64Array]:
-    distinct = np.empty(len(items), dtype=np.int64)
-    at = np.empty(len(items), dtype=np.int64)
-    n_distinct = 0
-    for position in range(len(items)):
-        item = items[position]
-        if column_of[item] < 0:
-            column_of[item] = n_distinct
-            distinct[n_distinct] = item
-            n_distinct += 1
-        at[position] = column_of[item]
-    for column in range(n_distinct):
-        column_of[distinct[column]] = -1
-    return distinct[:n_distinct].copy(), at
+def _counted(columns: Int64Array, n_columns: int) -> ScoreArray:
+    return np.bincount(columns, minlength=n_columns).astype(np.float32)

@@ -1,17 +1,21 @@
 """GRU4Rec with its options, behind the protocol of every recommender."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
-from nearnext.recommenders.base import RankChunk, Recommender, State
-from nearnext.recommenders.gru4rec.batches import n_pairs
+from nearnext.errors import ConfigError, DataError
+from nearnext.recommenders.base import RankChunk, State
 from nearnext.recommenders.gru4rec.ranking import ranker
 from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
+
+if TYPE_CHECKING:
+    from nearnext.recommenders.gru4rec.batches import ClickBatch
+    from nearnext.training.recipe import Recipe
 
 __all__ = ["LOSSES", "OPTIMISERS", "GRU4Rec"]
 
@@ -20,7 +24,7 @@ OPTIMISERS = ("adagrad", "adam")
 
 
 @dataclass(eq=False)
-class GRU4Rec(Recommender):
+class GRU4Rec(TrainedRecommender):
     """GRU4Rec+: a GRU reads the session click by click; the product of its state with an item's row is the score.
 
     Attributes:
@@ -40,7 +44,6 @@ class GRU4Rec(Recommender):
         elu: α of the activation elu(score) before BPR-max; 0: linear.
         constrained_embedding: whether an item's output row is its input embedding too.
         embedding: width of the separate input embedding otherwise; 0: that of the first layer.
-        seed: of the weights, the dropout and the extra negatives.
         losses: mean loss of each epoch of the fit: [epochs].
 
     The defaults are the options that the authors list as the best for RSC15 with a constrained embedding. Gradients end
@@ -56,6 +59,7 @@ class GRU4Rec(Recommender):
 
     name: ClassVar[str] = "gru4rec"
 
+    seed: int = 0
     loss: Literal["cross-entropy", "bpr-max"] = "cross-entropy"
     layers: tuple[int, ...] = (100,)
     epochs: int = 10
@@ -72,16 +76,16 @@ class GRU4Rec(Recommender):
     elu: float = 0.0
     constrained_embedding: bool = True
     embedding: int = 0
-    seed: int = 0
 
     losses: FloatArray = field(init=False, repr=False)
     weights: Weights = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._check_names()
         if not self.layers or min(self.layers) < 1:
             raise ConfigError(f"gru4rec: layers must be one width or several, each at least 1, found {self.layers}")
-        for option, least in (("epochs", 1), ("batch_size", 1), ("n_sample", 0), ("embedding", 0), ("seed", 0)):
+        for option, least in (("epochs", 1), ("batch_size", 1), ("n_sample", 0), ("embedding", 0)):
             if getattr(self, option) < least:
                 raise ConfigError(f"gru4rec: {option} must be at least {least}, found {getattr(self, option)}")
         for option in ("dropout_embedding", "dropout_hidden", "momentum"):
@@ -112,24 +116,61 @@ class GRU4Rec(Recommender):
 
     def _learn(self, sessions: Sessions) -> None:
         # torch takes over a second to import: only a fit pays for it.
-        from nearnext.recommenders.gru4rec.training import Objective, Trainer, TrainingOptions
+        from nearnext.training.loop import train
 
-        rng = np.random.default_rng(self.seed)
+        weights = self.drawn(sessions)
+        try:
+            recipe = self.recipe(sessions, weights)
+            self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
+        except DataError as error:
+            self.note = f"nothing was learned, all lists are by popularity: {error}"
+        self.losses = np.array([epoch["loss"] for epoch in self.history])
+        self.weights = weights if self.history else weights.silenced()
+
+    def drawn(self, sessions: Sessions) -> Weights:
+        """The weights before training."""
         embedding = None if self.constrained_embedding else self.embedding or self.layers[0]
-        weights = Weights.draw(rng, sessions.n_items, self.layers, embedding)
-        options = TrainingOptions(
-            objective=Objective(self.loss, self.bpreg, self.elu, self.logq, self.sample_alpha),
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            optimiser=self.optimiser,
-            learning_rate=self.learning_rate,
-            momentum=self.momentum,
+        return Weights.draw(np.random.default_rng(self.seed), sessions.n_items, self.layers, embedding)
+
+    def recipe(self, sessions: Sessions, weights: Weights) -> "Recipe[ClickBatch]":
+        """The recipe that trains these weights in place on sessions."""
+        from nearnext.recommenders.gru4rec.batches import SessionParallel
+        from nearnext.recommenders.gru4rec.network import GRU4RecNetwork
+        from nearnext.training.recipe import Recipe
+        from nearnext.training.rules import Adagrad, Adam
+        from nearnext.training.schedule import Schedule
+
+        network = GRU4RecNetwork(
+            weights,
+            self.batch_size,
+            loss=self.loss,
             dropout_embedding=self.dropout_embedding,
             dropout_hidden=self.dropout_hidden,
-            n_sample=self.n_sample,
+            bpreg=self.bpreg,
+            elu=self.elu,
         )
-        self.losses = Trainer(weights, options, rng).train(sessions, self.watch)
-        self.weights = weights if n_pairs(sessions) else weights.silenced()
+        adagrad = self.optimiser == "adagrad"
+        rule = Adagrad(self.learning_rate, self.momentum) if adagrad else Adam(self.learning_rate, exact=False)
+        batches = SessionParallel(
+            sessions,
+            self.batch_size,
+            self.n_sample,
+            self.sample_alpha,
+            logq=self.logq if self.loss == "cross-entropy" else 0.0,
+            inputs=network.inputs is not None,
+            seed=self.seed,
+        )
+        return Recipe(
+            network=network,
+            batches=batches,
+            loss=network,
+            schedule=Schedule(epochs=self.epochs),
+            tables={name: rule for name in ("outputs", "inputs") if getattr(network, name) is not None},
+            layers=rule,
+            seed=self.seed,
+            title="gru4rec: training",
+            remedy=f"lower learning_rate ({self.learning_rate:g}) or momentum ({self.momentum:g})",
+        )
 
     def _state(self) -> State:
         return {"losses": self.losses, **self.weights.to_state()}

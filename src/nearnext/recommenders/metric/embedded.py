@@ -10,10 +10,10 @@ from nearnext.errors import DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
-from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.base import RankChunk, Request, State
 from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
-from nearnext.training.loop import Epoch
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
 __all__ = ["EmbeddedRecommender"]
@@ -23,19 +23,15 @@ FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 
 
 @dataclass(eq=False)
-class EmbeddedRecommender(Recommender):
+class EmbeddedRecommender(TrainedRecommender):
     """A recommender whose sessions and items lie in one metric space; a subclass says how that is learned.
 
     Attributes:
-        history: figures of each epoch of the fit.
-        note: what was out of the ordinary in the fit, or "".
         network: gives the embeddings; None where nothing could be learned, so that all lists are by popularity.
         trained: which item indices have an embedding that was learned: [I + 1].
         index: the items, to be searched by embeddings of sessions.
     """
 
-    history: list[Epoch] = field(init=False, repr=False, default_factory=list[Epoch])
-    note: str = field(init=False, repr=False, default="")
     network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
     trained: BoolArray = field(init=False, repr=False)
     index: Index | None = field(init=False, repr=False, default=None)
@@ -52,11 +48,6 @@ class EmbeddedRecommender(Recommender):
         """
         if self.network is None:
             raise DataError(f"{self.name}: {self.note}")
-
-    @property
-    def training_seconds(self) -> float:
-        """Seconds of all epochs of the last fit, those before an interruption included."""
-        return sum(epoch.get("seconds", 0.0) for epoch in self.history)
 
     def search_by(self, index: Index) -> None:
         """Search the items by another index of the same embeddings from now on."""

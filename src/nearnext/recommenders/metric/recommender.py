@@ -1,8 +1,7 @@
 """The metric model behind the protocol of every recommender: the next item is the one nearest to the session."""
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Self
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,16 +15,14 @@ from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, MetricLearning
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import require_at_least
 from nearnext.recommenders.metric.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.options import name_of_parts, options_of_parts
 from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
 from nearnext.sampling import PositiveNegative, Sampler
-from nearnext.training.checkpoint import RunDirectory, holds_checkpoint
 from nearnext.training.config import TrainingConfig
-from nearnext.training.loop import Examples, train
+from nearnext.training.examples import TABLES, Examples, sampled_recipe
+from nearnext.training.loop import train
 from nearnext.training.objective import Objective, objective_of
-from nearnext.training.trainer import TABLES
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray
 
@@ -55,9 +52,6 @@ class MetricRecommender(EmbeddedRecommender):
         distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
         max_length: the last clicks of a session that are seen.
         logq: whether the loss corrects for how often a negative is drawn (only NCAS does).
-        seed: of weights, order and draws, at least 0.
-        directory: where checkpoints and logs of the fit go, "": nowhere.
-        resume: go on from the checkpoint there.
 
     Raises:
         ConfigError: parts that do not fit one another.
@@ -85,46 +79,20 @@ class MetricRecommender(EmbeddedRecommender):
     distance: DistanceName = "cosine"
     max_length: int = 15
     logq: bool = False
-    seed: int = 7
-    directory: str = ""
-    resume: bool = False
 
     def __post_init__(self) -> None:
-        require_at_least(0, seed=self.seed)
+        super().__post_init__()
         given = getattr(self.sampler, "max_length", self.max_length)
         if given < self.max_length:
             raise ConfigError(
                 f"the sampler gives the last {given} clicks, the network would see {self.max_length}; make them equal"
             )
-        if self.resume and not self.directory:
-            raise ConfigError("resume needs the directory of the run to go on with, found none")
         self._tower()
 
     @property
     def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - it follows from the parts
         """``sml-<encoder>-<loss>``."""
         return name_of_parts(self.encoder, self.loss)
-
-    def fit(self, sessions: Sessions, *, seed: int | None = None) -> Self:
-        """Learn from sessions; their vocabulary becomes the catalogue.
-
-        Args:
-            sessions: to learn from; the last part of them, by start time, is held out for validation.
-            seed: instead of the one that the model was made with.
-
-        Raises:
-            DataError: there are no sessions.
-            ConfigError: training gave no finite loss, or a checkpoint is of other options.
-            ArtifactError: the directory of the run cannot be used.
-        """
-        if seed is not None:
-            require_at_least(0, seed=seed)
-            self.seed = seed
-        return super().fit(sessions)
-
-    def with_checkpoints(self, directory: Path) -> Self:
-        """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
-        return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
 
     def params(self) -> dict[str, Any]:
         """All options by name, as a config file has them."""
@@ -151,18 +119,12 @@ class MetricRecommender(EmbeddedRecommender):
         )
 
     def _learn(self, sessions: Sessions) -> None:
-        self.note, self.history, self.network = "", [], None
+        self.network = None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         network, objective, examples = self.prepare(sessions)
-        run = None
-        if self.directory:
-            run = RunDirectory(
-                Path(self.directory), {**self.params(), "method": self.name, "data": sessions.fingerprint()}
-            )
+        recipe = sampled_recipe(network, objective, examples, self.training)
         try:
-            self.history = train(
-                network, objective, examples, self.training, run=run, resume=self.resume, watch=self.watch
-            )
+            self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         except DataError as error:
             self.note = f"nothing was learned, all lists are by popularity: {error}"
             return

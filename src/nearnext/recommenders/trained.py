@@ -1,0 +1,86 @@
+"""What every recommender that the engine trains has: a seed, checkpoints, and the figures of its epochs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.options import require_at_least
+from nearnext.recommenders.base import Recommender
+
+if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
+    from nearnext.training.checkpoint import RunDirectory
+
+__all__ = ["TrainedRecommender"]
+
+NOT_KEPT = ("directory", "resume")
+"""Options that say how a fit runs, not what it gives."""
+
+
+@dataclass(eq=False)
+class TrainedRecommender(Recommender):
+    """A recommender that is trained in epochs.
+
+    Attributes:
+        seed: of weights, order and draws, at least 0.
+        directory: where checkpoints and logs of the fit go, "": nowhere.
+        resume: go on from the checkpoint there.
+        history: figures of each epoch of the fit.
+        note: what was out of the ordinary in the fit, or "".
+    """
+
+    seed: int = 7
+    directory: str = ""
+    resume: bool = False
+
+    history: list[dict[str, float]] = field(init=False, repr=False, default_factory=list[dict[str, float]])
+    note: str = field(init=False, repr=False, default="")
+
+    def __post_init__(self) -> None:
+        require_at_least(0, seed=self.seed)
+        if self.resume and not self.directory:
+            raise ConfigError("resume needs the directory of the run to go on with, found none")
+
+    def fit(self, sessions: Sessions, *, seed: int | None = None) -> Self:
+        """Learn from sessions; their vocabulary becomes the catalogue.
+
+        Args:
+            sessions: to learn from; where a part is held out for validation, it is the last one by start time.
+            seed: instead of the one that the model was made with.
+
+        Raises:
+            DataError: there are no sessions.
+            ConfigError: training gave no finite loss, or a checkpoint is of other options.
+            ArtifactError: the directory of the run cannot be used.
+        """
+        if seed is not None:
+            require_at_least(0, seed=seed)
+            self.seed = seed
+        self.history, self.note = [], ""
+        return super().fit(sessions)
+
+    def params(self) -> dict[str, Any]:
+        """The options of the method by name, without those of the run."""
+        return {name: value for name, value in super().params().items() if name not in NOT_KEPT}
+
+    def with_checkpoints(self, directory: Path) -> Self:
+        """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
+        from nearnext.training.checkpoint import holds_checkpoint
+
+        return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
+
+    @property
+    def training_seconds(self) -> float:
+        """Seconds of all epochs of the last fit, those before an interruption included."""
+        return sum(epoch.get("seconds", 0.0) for epoch in self.history)
+
+    def _run(self, sessions: Sessions) -> "RunDirectory | None":
+        """Where checkpoints of a fit on these sessions go; None: nowhere."""
+        if not self.directory:
+            return None
+        from nearnext.training.checkpoint import RunDirectory
+
+        identity: Mapping[str, Any] = {**self.params(), "method": self.name, "data": sessions.fingerprint()}
+        return RunDirectory(Path(self.directory), identity)

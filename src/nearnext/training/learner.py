@@ -1,0 +1,148 @@
+"""One step of training, of any recipe: rows of the tables, loss, gradients, optimisers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from nearnext.errors import ConfigError
+from nearnext.training.optimisers import EPSILON
+from nearnext.training.recipe import Recipe, TrainingBatch
+
+__all__ = ["Learner", "Sharable", "StepFigures"]
+
+
+@runtime_checkable
+class Sharable(Protocol):
+    """A batch of which several processes can compute a share each."""
+
+    @property
+    def n_counted(self) -> int:
+        """Examples that the loss is the mean over."""
+        ...
+
+    def share(self, process: int, n_processes: int) -> Self:
+        """The examples of one of several processes; all read the same rows."""
+        ...
+
+
+class StepFigures(NamedTuple):
+    """What a step reports.
+
+    Attributes:
+        loss: of the batch, a scalar on the device.
+        examples: number of its examples.
+    """
+
+    loss: Tensor
+    examples: int
+
+
+B = TypeVar("B", bound=TrainingBatch)
+
+
+class Learner(Generic[B]):
+    """A recipe in training: the network's tables and their optimisers, its layers and theirs.
+
+    A step reads the rows of its batch alone, so it costs as much as the batch, not as the catalogue.
+
+    Args:
+        recipe: its network is trained in place, and is on the recipe's device.
+    """
+
+    def __init__(self, recipe: Recipe[B]) -> None:
+        self._recipe, self._devices = recipe, recipe.devices
+        by_name = dict(recipe.network.named_parameters())
+        self._tables = {name: by_name.pop(name) for name in recipe.tables}
+        self._rows = {name: rule.rows(self._tables[name].detach()) for name, rule in recipe.tables.items()}
+        self._layers: dict[str, nn.Parameter] = {**by_name, **{f"loss.{n}": p for n, p in recipe.learned.items()}}
+        self._layer_rule = recipe.layers.layers(list(self._layers.values())) if self._layers else None
+        self._clips = [rule.clip for rule in recipe.tables.values()] + [recipe.layers.clip]
+
+    def step(self, batch: B, share: float = 1.0) -> StepFigures:
+        """One step.
+
+        Args:
+            batch: all examples of the step, those of other processes included.
+            share: of the peak learning rates.
+        """
+        rules, rows = self._recipe.tables, {name: batch.rows_of(name) for name in self._rows}
+        leaves = {
+            name: optimiser.read(rows[name], rules[name].rate * share).requires_grad_()
+            for name, optimiser in self._rows.items()
+        }
+        loss = self._loss(batch, leaves)
+        learned = [*leaves.values(), *self._layers.values()]
+        found = cast("Sequence[Tensor | None]", torch.autograd.grad(loss, learned, allow_unused=True))
+        gradients = [
+            torch.zeros_like(parameter) if gradient is None else self._devices.mean(gradient)
+            for parameter, gradient in zip(learned, found, strict=True)
+        ]
+        of_layers = gradients[len(leaves) :]
+        for clip, group in zip(self._clips, [*([one] for one in gradients[: len(leaves)]), of_layers], strict=True):
+            if clip and group:
+                _shorten(group, clip)
+        for (name, optimiser), gradient in zip(self._rows.items(), gradients, strict=False):
+            optimiser.write(rows[name], gradient, rules[name].rate * share)
+        if self._layer_rule is not None:
+            self._layer_rule.step(of_layers, self._recipe.layers.rate * share)
+        return StepFigures(self._devices.mean(loss.detach()), len(batch))
+
+    def _loss(self, batch: B, leaves: Mapping[str, Tensor]) -> Tensor:
+        n_processes = self._devices.n_processes
+        with self._devices.autocast():
+            if n_processes == 1:
+                return self._recipe.loss(batch, leaves)
+            if not isinstance(batch, Sharable):
+                raise ConfigError(f"expected one process, found {n_processes}: this method's batches cannot be shared")
+            mine = batch.share(self._devices.process, n_processes)
+            # The mean over the processes of these is the mean over the examples of the whole batch.
+            return self._recipe.loss(mine, leaves) * (mine.n_counted * n_processes / max(batch.n_counted, 1))
+
+    def settle(self, share: float) -> None:
+        """Bring the tables up to date: before they are read whole, or the learning rate changes."""
+        for name, optimiser in self._rows.items():
+            optimiser.settle(self._recipe.tables[name].rate * share)
+
+    def weights(self) -> dict[str, Tensor]:
+        """All that is learned, and the network's state that steps carry on, by name; not copied."""
+        buffers = dict(self._recipe.network.named_buffers())
+        return {name: tensor.detach() for name, tensor in {**self._tables, **self._layers, **buffers}.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a later `restore` needs to go on as if nothing had happened, by name; tensors are not copied."""
+        state = {f"weight.{name}": tensor for name, tensor in self.weights().items()}
+        for name, optimiser in self._rows.items():
+            state |= {f"rows.{name}.{part}": tensor for part, tensor in optimiser.state().items()}
+        layers = {} if self._layer_rule is None else self._layer_rule.state()
+        return {**state, **{f"layers.{part}": tensor.detach() for part, tensor in layers.items()}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Weights and moments as they were when ``state`` was taken.
+
+        Raises:
+            KeyError: a weight is missing.
+        """
+        for name, tensor in self.weights().items():
+            tensor.copy_(state[f"weight.{name}"])
+        for name, optimiser in self._rows.items():
+            optimiser.restore(part_of(state, f"rows.{name}."))
+        if self._layer_rule is not None:
+            self._layer_rule.restore(part_of(state, "layers."))
+
+
+def part_of(state: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without that beginning.
+
+    >>> part_of({"a.b": torch.ones(1), "c": torch.ones(1)}, "a.")
+    {'b': tensor([1.])}
+    """
+    return {name.removeprefix(begin): tensor for name, tensor in state.items() if name.startswith(begin)}
+
+
+def _shorten(gradients: Sequence[Tensor], longest: float) -> None:
+    """Gradients scaled in place to a norm of at most ``longest`` together."""
+    scale = (longest / (nn.utils.get_total_norm(gradients) + EPSILON)).clamp_max(1.0)
+    for gradient in gradients:
+        gradient.mul_(scale)

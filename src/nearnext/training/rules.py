@@ -1,0 +1,163 @@
+"""How the rows of a table and the layers of a network move, as values: an optimiser and its options."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nearnext.training.optimisers import BETAS, EPSILON, RowAdagrad, RowAdam, RowOptimiser, WholeAdam
+
+__all__ = ["Adagrad", "Adam", "LayerOptimiser", "Rule"]
+
+
+class LayerOptimiser(Protocol):
+    """A rule that changes all layers of a network in every step."""
+
+    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        """One step, with a gradient for each layer."""
+        ...
+
+    def state(self) -> dict[str, Tensor]:
+        """What a later `restore` needs, besides the layers; tensors are not copied."""
+        ...
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """The moments as they were when ``state`` was taken."""
+        ...
+
+
+class Rule(Protocol):
+    """An optimiser and its options.
+
+    >>> rule: Rule = Adam(0.01)
+    >>> rule.rate
+    0.01
+    """
+
+    @property
+    def rate(self) -> float:
+        """Peak learning rate, above 0."""
+        ...
+
+    @property
+    def clip(self) -> float:
+        """Largest norm of the gradient of all that this rule moves in a step; 0: no limit."""
+        ...
+
+    def rows(self, table: Tensor) -> RowOptimiser:
+        """The optimiser of a table, of which a step reads some rows: [rows, D]."""
+        ...
+
+    def layers(self, layers: Sequence[nn.Parameter]) -> LayerOptimiser:
+        """The optimiser of layers."""
+        ...
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam.
+
+    Attributes:
+        rate: peak learning rate, above 0.
+        betas: β₁ and β₂.
+        exact: rows of a table move as in Adam on the whole table; False: only where a step reads them.
+        decay: decoupled weight decay of layers, at least 0 (AdamW).
+        clip: largest norm of a gradient, 0: no limit.
+
+    References: Kingma, Ba, 2015; Loshchilov, Hutter, 2019 (decay).
+
+    >>> type(Adam(0.01).rows(torch.zeros(2, 1))).__name__
+    'RowAdam'
+    """
+
+    rate: float
+    betas: tuple[float, float] = BETAS
+    exact: bool = True
+    decay: float = 0.0
+    clip: float = 0.0
+
+    def rows(self, table: Tensor) -> RowOptimiser:
+        """The optimiser of a table; on an accelerator it moves the whole table, which is faster there."""
+        if table.device.type != "cpu":
+            return WholeAdam(table, betas=self.betas)
+        return RowAdam(table, betas=self.betas, exact=self.exact)
+
+    def layers(self, layers: Sequence[nn.Parameter]) -> LayerOptimiser:
+        """The optimiser of layers."""
+        return _LayerAdam(layers, self)
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Adagrad with momentum, on the CPU.
+
+    Attributes:
+        rate: learning rate, above 0.
+        momentum: μ, in [0, 1).
+        clip: largest norm of a gradient, 0: no limit.
+
+    >>> type(Adagrad(0.1).rows(torch.zeros(2, 1))).__name__
+    'RowAdagrad'
+    """
+
+    rate: float
+    momentum: float = 0.0
+    clip: float = 0.0
+
+    def rows(self, table: Tensor) -> RowOptimiser:
+        """The optimiser of a table."""
+        return RowAdagrad(table, momentum=self.momentum)
+
+    def layers(self, layers: Sequence[nn.Parameter]) -> LayerOptimiser:
+        """The optimiser of layers: every row of each in every step."""
+        return _LayerRows([self.rows(layer.detach().view(len(layer), -1)) for layer in layers], layers)
+
+
+class _LayerAdam:
+    """Torch's fused AdamW; gradients come from outside."""
+
+    def __init__(self, layers: Sequence[nn.Parameter], rule: Adam) -> None:
+        self._layers = layers
+        options: dict[str, Any] = {"betas": rule.betas, "eps": EPSILON, "weight_decay": rule.decay, "fused": True}
+        self._adam = torch.optim.AdamW(layers, lr=rule.rate, **options)
+
+    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        for layer, gradient in zip(self._layers, gradients, strict=True):
+            layer.grad = gradient
+        self._adam.param_groups[0]["lr"] = learning_rate
+        self._adam.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
+        self._adam.zero_grad()
+
+    def state(self) -> dict[str, Tensor]:
+        moments = ((number, self._adam.state[layer]) for number, layer in enumerate(self._layers))
+        return {f"{number}.{name}": tensor for number, kept in moments for name, tensor in kept.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for key, tensor in state.items():
+            number, name = key.split(".")
+            layer = self._layers[int(number)]
+            self._adam.state[layer][name] = tensor.to(layer.device, copy=True)
+
+
+class _LayerRows:
+    """Optimisers of rows over all rows of each layer."""
+
+    def __init__(self, optimisers: Sequence[RowOptimiser], layers: Sequence[nn.Parameter]) -> None:
+        self._optimisers, self._rows = optimisers, [torch.arange(len(layer)) for layer in layers]
+
+    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        for optimiser, rows, gradient in zip(self._optimisers, self._rows, gradients, strict=True):
+            optimiser.write(rows, gradient.view(len(rows), -1), learning_rate)
+
+    def state(self) -> dict[str, Tensor]:
+        states = (optimiser.state().items() for optimiser in self._optimisers)
+        return {f"{number}.{name}": tensor for number, kept in enumerate(states) for name, tensor in kept}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for number, optimiser in enumerate(self._optimisers):
+            begin = f"{number}."
+            optimiser.restore({
+                name.removeprefix(begin): tensor for name, tensor in state.items() if name.startswith(begin)
+            })  # fmt: skip
