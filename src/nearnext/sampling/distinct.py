@@ -1,8 +1,8 @@
 """The distinct items of a batch: a step reads each row of a table once."""
 
 import numpy as np
-from numba import njit
 
+from nearnext.compiled import compiled
 from nearnext.types import IndexArray, Int64Array
 
 __all__ = ["DistinctItems"]
@@ -29,7 +29,7 @@ class DistinctItems:
         return rows[: _distinct(items, self._place_of, rows, places)], places
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _distinct(items: IndexArray, place_of: Int64Array, rows: Int64Array, places: Int64Array) -> int:
     """How many distinct items there are; ``place_of`` is left as all −1."""
     n_rows = 0

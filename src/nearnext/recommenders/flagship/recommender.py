@@ -14,7 +14,7 @@ A fit goes through five steps, each on what came before it in time:
    fitted on all sessions: what is recommended tomorrow knows today's items.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,14 +23,15 @@ import torch
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
-from nearnext.errors import DataError
-from nearnext.model.encoders.attention import Attention
+from nearnext.errors import ConfigError, DataError
+from nearnext.model.encoders import ENCODERS, encoder_named
 from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
+from nearnext.model.losses import LOSSES, Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import require_at_least, require_dropout, require_number, require_switch
+from nearnext.options import require_at_least, require_dropout, require_known, require_number, require_switch
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.flagship.calibration import Calibration
 from nearnext.recommenders.flagship.lists import best_candidates, followed_by
@@ -46,6 +47,8 @@ from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["Metric"]
+
+SAMPLED_SOFTMAX = "sampled-softmax"
 
 MEASURED = 6_000
 """Prefixes of the sessions held out that epochs are compared on, about."""
@@ -69,8 +72,11 @@ class Metric(EmbeddedRecommender):
         temperature: of the cosine distance, above 0.
         smoothing: ε of the labels in [0, 1).
         dropout: share of a click's dimensions dropped in training, in [0, 1).
+        encoder: name of the session encoder; its hidden units and filters are ``dim``, all else as it is by default.
+        loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
+            ``top1`` or ``warp``, of the next item against all other items of a step.
         correction: whether a session may leave the span of its clicks, see `Attention`; None: whichever is better on
-            the sessions held out.
+            the sessions held out; only for ``attention``.
         steps: of averaging before training, at least 0.
         max_length: the last clicks of a session that are seen, at least 1.
         validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); at 0 nothing is, and
@@ -110,6 +116,8 @@ class Metric(EmbeddedRecommender):
     temperature: float = 0.07
     smoothing: float = 0.1
     dropout: float = 0.5
+    encoder: str = "attention"
+    loss: str = SAMPLED_SOFTMAX
     correction: bool | None = None
     steps: int = 5
     max_length: int = 20
@@ -142,15 +150,20 @@ class Metric(EmbeddedRecommender):
         require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
         require_number("breadth", self.breadth, at_least=0.0, below=1.0)
         require_switch("refit", self.refit)
+        require_known("encoder", self.encoder, ENCODERS)
+        require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
+        if self.correction is not None and self.encoder != "attention":
+            raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         self.voters = require_voters(self.voters)
         self._training(Size(1, 1, 1, 1))
 
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""
         given = super().params() | {"voters": list(self.voters)}
-        return given | (
-            asdict(self.fitted_size) | {"correction": self.corrected} if self.fitted_size is not None else {}
-        )
+        if self.fitted_size is None:
+            return given
+        chosen = {"correction": self.corrected} if self.encoder == "attention" else {}
+        return given | asdict(self.fitted_size) | chosen
 
     def size(self, sessions: Sessions) -> Size:
         """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
@@ -175,16 +188,29 @@ class Metric(EmbeddedRecommender):
     ) -> Recipe[PrefixBatch]:
         """The recipe that trains a network on sessions; epochs are compared on the sessions held out, if any."""
         validation = None if held_out is None else _some(Validation.of(held_out))
-        return next_item_recipe(network, sessions, self._training(size), seed=self.seed, validation=validation)
+        config, loss = self._training(size), self._loss()
+        return next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
+
+    def _loss(self) -> Loss | None:
+        """A loss on distances; None: the sampled softmax."""
+        if self.loss == SAMPLED_SOFTMAX:
+            return None
+        given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
+        known = {option.name for option in fields(LOSSES[self.loss])}
+        return LOSSES[self.loss](**{name: value for name, value in given.items() if name in known})
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         size = self.fitted_size or Size(self.dim or 1, 1, 1, 1)
-        encoder = Attention(
-            dim=size.dim,
-            positions=self.max_length,
-            dropout=self.dropout,
-            correction=self.corrected,
-        )
+        given: dict[str, Any] = {
+            "dim": size.dim,
+            "hidden": size.dim,
+            "filters": size.dim,
+            "positions": self.max_length,
+            "dropout": self.dropout,
+            "correction": self.corrected,
+        }
+        known = {option.name for option in fields(ENCODERS[self.encoder])}
+        encoder = encoder_named(self.encoder, **{name: value for name, value in given.items() if name in known})
         return SessionItemNetwork(n_items, ItemTower(dim=size.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
@@ -193,7 +219,7 @@ class Metric(EmbeddedRecommender):
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
         self.corrected = self.correction is not False
-        if self.correction is None and held_out is not None:
+        if self.correction is None and held_out is not None and self.encoder == "attention":
             self.corrected = self._better_corrected(learned, held_out)
         network = self._initialised(learned)
         try:

@@ -1,0 +1,59 @@
+"""Any session encoder and any loss on distances in the default recommender."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flagship_support import LOG, tiny
+from nearnext.artifact import load_artifact, save_artifact
+from nearnext.data.prefixes import Prefixes
+from nearnext.errors import ConfigError
+from nearnext.model.encoders import ENCODERS
+from nearnext.model.losses import LOSSES
+from nearnext.recommenders.flagship import votes
+from nearnext.recommenders.flagship.recommender import Metric
+from nearnext.testing import assert_same_lists
+
+PREFIXES = Prefixes.every(LOG)
+OTHERS = sorted(ENCODERS.keys() - {"attention"})
+
+
+def fitted(**options: Any) -> Metric:
+    given: dict[str, Any] = {"correction": None, "epochs": 2, **options}
+    return tiny("metric", **given).fit(LOG)
+
+
+@pytest.mark.parametrize("encoder", OTHERS)
+def test_every_encoder_is_trained_ranked_saved_and_loaded(
+    encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    model = fitted(encoder=encoder)
+    assert model.calibration is not None
+    assert all(np.isfinite(epoch["loss"]) for epoch in model.history)
+    loaded = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
+    assert loaded.params() == model.params()
+    assert_same_lists(loaded.rank(PREFIXES, 10), model.rank(PREFIXES, 10))
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_every_loss_on_distances_trains_it_and_it_ranks_without_votes(loss: str):
+    model = fitted(loss=loss, voters="", encoder="gru", dropout=0.0, epochs=12, learning_rate=0.05)
+    assert model.history[-1]["loss"] < model.history[0]["loss"]
+    assert model.calibration is None
+    assert len(model.recommend([["i1", "i2"]], k=5)[0].items) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "transformer"}, "unknown encoder 'transformer'; known: maxpool, "),
+        ({"loss": "pml:proxy-nca"}, "unknown loss 'pml:proxy-nca'; known: sampled-softmax, bpr, "),
+        ({"encoder": "gru", "correction": True}, "correction belongs to encoder attention, found encoder gru"),
+    ],
+)
+def test_parts_that_do_not_fit_say_why(options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        tiny("metric", **{"correction": None, **options})
