@@ -80,11 +80,101 @@ def test_a_row_longer_than_a_block_is_read(tmp_path: Path) -> None:
     assert rejected_of(chunks) == [(52, "wrong column count", 1), (54, "wrong column count", 1)]
 
 
+@pytest.mark.parametrize("block", [1, 40, 1 << 20])
 @pytest.mark.parametrize("tail", [b'b,2,"3\nc,3,3\nd,4,4\n', b'b,"2,3\nc,3,3\nd,4,4\n', b'b,"2,3\nc,3,3\nd,4,4'])
-def test_lines_swallowed_by_an_open_quote_are_counted(tmp_path: Path, tail: bytes) -> None:
-    chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1,1\n" + tail)
-    assert rows_of(chunks) == [("a", "1", "1")]
-    assert rejected_of(chunks) == [(3, "quote never closed", 3)]
+def test_a_quote_that_is_never_closed_costs_its_own_line(tmp_path: Path, tail: bytes, block: int) -> None:
+    chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1,1\n" + tail, block)
+    assert rows_of(chunks) == [("a", "1", "1"), ("c", "3", "3"), ("d", "4", "4")]
+    assert rejected_of(chunks) == [(3, "quote never closed", 1)]
+
+
+STRAY = {
+    '"Best of': "quote never closed",
+    'Best "of': None,
+    'Best of"': None,
+    '"': "quote never closed",
+    '"Best" of': None,
+    '"Best of""': "quote never closed",
+    'Best, "of': "wrong column count",
+    '"Best", of" x': "wrong column count",
+    '"Best, of" x': "stray quote",
+    '"Best of", "x': "wrong column count",
+    '"Best of","x': "quote never closed",
+    '""Best of""': None,
+    '""': None,
+    'a""b': None,
+}
+
+
+@pytest.mark.parametrize("block", [1, 50, 64, 1 << 20])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("position", [0, 3, 6])
+@pytest.mark.parametrize(("title", "reason"), STRAY.items())
+def test_a_stray_quote_costs_its_own_row_at_most(
+    tmp_path: Path, title: str, reason: str | None, position: int, end: str, block: int
+) -> None:
+    titles = ["plain", '"two, parts"', '"12"" screen"', "it's", '"two' + end + 'lines, 5"', "x"]
+    titles.insert(position, title)
+    rows = [f"s{number},i{number},{1_700_000_000 + number},{text}" for number, text in enumerate(titles)]
+    text = "session_id,item_id,timestamp,title" + end + end.join(rows)
+    chunks = chunks_of(tmp_path / "log.csv", text.encode(), block)
+    expected = [(f"s{n}", f"i{n}", str(1_700_000_000 + n)) for n in range(7) if n != position or reason is None]
+    assert rows_of(chunks) == expected
+    line = position + 2 + (position > 4)
+    assert rejected_of(chunks) == ([(line, reason, 1)] if reason else [])
+    assert [row.text for chunk in chunks for row in chunk.rejected] == ([rows[position]] if reason else [])
+    assert lines_of(chunks) == [n + 2 + (n > 4 + (position <= 4)) for n in range(7) if n != position or reason is None]
+
+
+@pytest.mark.parametrize("block", [1, 64, 1 << 20])
+@pytest.mark.parametrize("title", STRAY)
+def test_quotes_are_letters_where_quoting_is_off(tmp_path: Path, title: str, block: int) -> None:
+    rows = [f"s{number}\ti{number}\t{1_700_000_000 + number}\t{title}" for number in range(5)]
+    path = tmp_path / "log.tsv"
+    path.write_text("session_id\titem_id\ttimestamp\ttitle\n" + "\n".join(rows))
+    reader = DelimitedReader(identify(path), {}, block, quoting=False)
+    chunks = list(reader.chunks({"session": "session_id", "item": "title", "time": "timestamp"}))
+    assert rows_of(chunks) == [(f"s{number}", title, str(1_700_000_000 + number)) for number in range(5)]
+    assert read_events(path, columns={"item": "title"}, quoting=False, strict=True).report.used == (title != "") * 5
+
+
+def test_ids_keep_quotes_that_are_letters_and_are_counted(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text('session_id,item_id,timestamp\ns,"TV" 42,1700000000\ns,TV 42",1700000001\ns,"TV 42",1700000002\n')
+    log = read_events(path)
+    assert log.frame["item_id"].to_list() == ['"TV" 42', 'TV 42"', "TV 42"]
+    assert log.report.changed == {"rows with stray quotes read as written": 1}
+
+
+@pytest.mark.parametrize("block", [1, 30, 1 << 20])
+@given(
+    fields=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=6),
+    junk=st.text(alphabet=st.sampled_from('",\n\rxé \0'), max_size=12),
+)
+def test_no_text_between_rows_takes_more_than_its_own_lines(
+    tmp_path_factory: pytest.TempPathFactory, block: int, fields: list[tuple[str, str]], junk: str
+) -> None:
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    for session, item in fields:
+        writer.writerow([session, item, 1_400_000_000])
+    rows = [(*row, "1400000000") for row in fields]
+    plain = "".join(f"p{number},q,1400000000\n" for number in range(3))
+    text = HEADER.decode() + plain + junk + "\n" + plain + file.getvalue()
+    found = rows_of(chunks_of(tmp_path_factory.mktemp("csv") / "log", text.encode(), block))
+    known = [(f"p{number}", "q", "1400000000") for number in range(3)]
+    assert [row for row in found if row in known] == known * 2
+    assert found[-len(rows) :] == rows
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_every_line_end_and_mark_gives_the_same_rows(tmp_path: Path, end: bytes, mark: bytes) -> None:
+    rows = [HEADER.rstrip(), b"a,1,1", b"", b"b,2", b"c,\0,3", b'd,"4""",4', b""]
+    chunks = chunks_of(tmp_path / "log.csv", mark + end.join(rows), 16)
+    assert rows_of(chunks) == [("a", "1", "1"), ("c", "\0", "3"), ("d", '4"', "4")]
+    assert lines_of(chunks) == [2, 5, 6]
+    assert rejected_of(chunks) == [(4, "wrong column count", 1)]
 
 
 def test_a_closed_quote_at_the_end_is_no_open_one(tmp_path: Path) -> None:
@@ -133,10 +223,18 @@ def test_a_line_of_delimiters_alone_counts_as_blank(tmp_path: Path) -> None:
     assert rows_of(chunks_of(tmp_path / "log.csv", HEADER + b",,\na,1,1\n")) == [("a", "1", "1")]
 
 
-def test_a_quote_open_for_too_long_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nearnext.data.delimited.LONGEST_ROW", 4096)
-    with pytest.raises(DataError, match="a row after line 1 is longer"):
-        chunks_of(tmp_path / "log.csv", HEADER + b'a,1,1\nb,"2,2\n' + b"c,3,3\n" * 2000, block=1024)
+def test_a_quote_open_over_much_text_is_out_of_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnext.data.records.LONGEST_FIELD", 4096)
+    chunks = chunks_of(tmp_path / "log.csv", HEADER + b'a,1,1\nb,"2,2\n' + b"no row\n" * 2000 + b"c,3,3\n", block=1024)
+    assert rows_of(chunks) == [("a", "1", "1"), ("c", "3", "3")]
+    assert rejected_of(chunks)[:2] == [(3, "quote never closed", 1), (4, "wrong column count", 1)]
+    assert len(rejected_of(chunks)) == 2001
+
+
+def test_a_line_without_end_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnext.data.files.LONGEST_ROW", 4096)
+    with pytest.raises(DataError, match="a line is longer than"):
+        chunks_of(tmp_path / "log.csv", HEADER + b"a," + b"1" * 9000, block=1024)
 
 
 def test_a_first_line_without_end_is_one_clear_error(tmp_path: Path) -> None:

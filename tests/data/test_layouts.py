@@ -164,3 +164,74 @@ def test_recognition_is_the_same_in_a_compressed_file(tmp_path: Path) -> None:
 def test_names_of_a_table_prefix_are_found() -> None:
     layout = recognise("log", ["clicks.session_id", "clicks.item_id", "clicks.ts"], [], {}, None)
     assert layout.columns == {"session": "clicks.session_id", "item": "clicks.item_id", "time": "clicks.ts"}
+
+
+LISTENS = "u1\t2009-05-04T23:08:57Z\tart-1\tDeep, Dish\ttrk-1\tFlash\nu1\t2009-05-04T23:09:57Z\tart-2\tX\ttrk-2\tBorn\n"
+BY_POSITION = [
+    {"user": "column 1", "time": "column 2", "item": "column 5"},
+    {"user": "1", "time": "2", "item": "5"},
+    {"item": "5", "user": "column 1", "time": "2"},
+]
+
+
+@pytest.mark.parametrize("columns", BY_POSITION)
+def test_a_file_without_header_is_mapped_by_position(tmp_path: Path, columns: dict[str, str]) -> None:
+    (tmp_path / "listens.tsv").write_text(LISTENS)
+    log = read_events(tmp_path / "listens.tsv", columns=columns, strict=True)
+    assert [row[:2] for row in log.frame.rows()] == [("u1", "trk-1"), ("u1", "trk-2")]
+    assert (log.report.layout, log.report.columns["item"]) == ("columns by position", "column 5")
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (None, "no column names known in the first line"),
+        ({"user": "listener", "item": "track"}, "no column 'listener' for user; .*has no header: give positions"),
+        ({"user": "1", "time": "2", "item": "7"}, "no column 7 for item; found 6 columns"),
+        ({"user": "1", "item": "5"}, "no time column"),
+        ({"item": "5"}, "no session or user and no time column"),
+    ],
+)
+def test_a_file_without_header_is_never_guessed(tmp_path: Path, columns: dict[str, str] | None, message: str) -> None:
+    (tmp_path / "listens.tsv").write_text(LISTENS)
+    with pytest.raises(DataError, match=message):
+        read_events(tmp_path / "listens.tsv", columns=columns)
+
+
+YOOCHOOSE = "1,2014-04-07T10:51:09.277Z,214536502,0\n1,2014-04-07T10:54:09.868Z,214536500,S\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "ids"),
+    [
+        ({"item": "4"}, [(1, "0"), (1, "S")]),
+        ({"user": "column 3", "item": "1"}, [(214536502, 1), (214536500, 1)]),
+        ({"session": "3"}, [(214536502, 214536502), (214536500, 214536500)]),
+    ],
+)
+def test_a_mapping_wins_over_a_recognised_layout(
+    tmp_path: Path, columns: dict[str, str], ids: list[tuple[object, object]]
+) -> None:
+    (tmp_path / "clicks.dat").write_text(YOOCHOOSE)
+    log = read_events(tmp_path / "clicks.dat", columns=columns)
+    assert [row[:2] for row in log.frame.rows()] == ids
+
+
+def test_a_mapping_wins_over_each_layout_with_a_header(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text(f"timestamp,visitorid,event,itemid,transactionid\n{SECONDS}000,7,view,10,33\n")
+    assert read_events(path, columns={"item": "transactionid"}).frame.rows() == [(7, 33, MICROS)]
+    path.write_text(f"sessionId;userId;itemId;timeframe;eventdate;at\n1;9;81766;5;2016-05-09;{SECONDS}\n")
+    assert read_events(path, columns={"time": "at", "user": "userId"}).frame.rows() == [(9, 81766, MICROS)]
+    assert read_events(path, columns={"time": "6", "item": "column 3"}).frame.rows() == [(1, 81766, MICROS)]
+
+
+def test_a_position_tells_columns_of_one_name_apart(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(f"session_id,item,item,time\ns,a,b,{SECONDS}\n")
+    assert read_events(tmp_path / "log.csv", columns={"item": "3"}).frame["item_id"].to_list() == ["b"]
+
+
+def test_the_words_of_a_first_row_are_no_header(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text(f"user,item,{SECONDS}\nu2,i2,{SECONDS}\n")
+    log = read_events(tmp_path / "log.csv", columns={"user": "1", "item": "2", "time": "3"})
+    assert [row[:2] for row in log.frame.rows()] == [("user", "item"), ("u2", "i2")]

@@ -232,6 +232,7 @@ def test_sessions_of_events_are_spread_and_their_lines_kept(tmp_path: Path) -> N
     assert log.report.event_types == {"view": 2, "(none)": 1}
     assert pl.read_csv(tmp_path / "rejects.csv").select("line", "reason").rows() == [
         (1, "missing item id"),
+        (2, "no events in the line"),
         (3, "malformed JSON"),
     ]
 
@@ -242,7 +243,7 @@ def test_lines_of_json_longer_than_a_block_are_read(tmp_path: Path, block: int) 
 
     path = tmp_path / "log.jsonl"
     path.write_text(JSONL.replace("\n", "\r\n") + "\n" + JSONL.rstrip("\n"))
-    reader = JsonLinesReader(identify(path), block)
+    reader = JsonLinesReader(identify(path), {}, block)
     chunks = list(reader.chunks({"session": "session_id", "item": "item_id", "time": "timestamp"}))
     assert [row[1] for chunk in chunks for row in chunk.frame.rows()] == ["a", "b", "a", "b"]
     assert [line for chunk in chunks for line in chunk.lines.tolist()] == [1, 2, 4, 5]

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnext.data.times import CALENDAR_END, CALENDAR_START, Clock
-from nearnext.errors import ConfigError
+from nearnext.data.times import Clock
+from nearnext.data.units import CALENDAR_END, CREDIBLE_START
+from nearnext.errors import ConfigError, DataError
 
 # 2014-04-07T10:51:09Z
 SECONDS = 1_396_867_869
@@ -70,7 +71,7 @@ def test_numbers_of_no_calendar_unit_are_out_of_range(value: int) -> None:
     assert times.micros.tolist() == [0, MICROS, MICROS]
 
 
-@given(st.lists(st.tuples(st.integers(CALENDAR_START, CALENDAR_END - 1), st.sampled_from(list(FACTORS))), min_size=1))
+@given(st.lists(st.tuples(st.integers(CREDIBLE_START, CALENDAR_END - 1), st.sampled_from(list(FACTORS))), min_size=1))
 def test_every_row_of_a_mixed_log_is_read_in_its_own_unit(rows: list[tuple[int, str]]) -> None:
     numbers = [seconds * FACTORS[unit] for seconds, unit in rows]
     expected = [seconds * 1_000_000 for seconds, _ in rows]
@@ -122,8 +123,8 @@ def test_a_given_unit_counts_from_zero_where_times_are_small() -> None:
 
 
 def test_an_unknown_unit_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown time unit 'min'; known: s, ms, us, ns"):
-        Clock("min")
+    with pytest.raises(ConfigError, match="unknown time unit 'week'; known: s, ms, us, ns, min, h, d, excel, date"):
+        Clock("week")
 
 
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
@@ -161,3 +162,104 @@ def test_milliseconds_count_from_a_day() -> None:
     assert times.missing.tolist() == [False, False, False, True, False]
     assert times.unparsable.tolist() == [False, False, False, False, True]
     assert clock.detected == "dates plus milliseconds"
+
+
+# 2024-01-31T15:30:00Z
+HALF_PAST = 1_706_715_000_000_000
+DAY = HALF_PAST - (15 * 3600 + 30 * 60) * 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("number", "micros"),
+    [
+        (20240131, DAY),
+        (2024013115, HALF_PAST - 30 * 60 * 1_000_000),
+        (202401311530, HALF_PAST),
+        (20240131153007, HALF_PAST + 7_000_000),
+        (20240131153007250, HALF_PAST + 7_250_000),
+    ],
+)
+@pytest.mark.parametrize("unit", [None, "date"])
+def test_dates_without_punctuation_are_dates(number: int, micros: int, unit: str | None) -> None:
+    as_float = float(number) if number < 2**53 else number
+    for column in (
+        pl.Series([number, None]),
+        pl.Series([as_float, None]),
+        pl.Series([str(number), " "]),
+        pl.Series([str(number), ""], dtype=pl.Categorical),
+    ):
+        clock = Clock(unit)
+        times = clock.read(column)
+        assert times.micros.tolist() == [micros, 0]
+        assert times.missing.tolist() == [False, True]
+        assert clock.detected == "dates such as 20240131"
+
+
+def test_a_log_of_compact_dates_rejects_what_is_no_date() -> None:
+    clock = Clock()
+    assert clock.read(pl.Series([20240131] * 50 + [20240230, SECONDS])).out_of_range.sum() == 2
+    assert clock.read(pl.Series([20240229, 5])).out_of_range.tolist() == [False, True]
+
+
+def test_compact_dates_and_dates_with_dashes_go_together() -> None:
+    assert micros_of(["2024-01-31", "20240131"]) == [DAY, DAY]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["0829", "1111", "0601"], "months and days without a year; write whole dates"),
+        ([829, 830], "months and days without a year"),
+        ([2023, 2024.5], "look like years"),
+        ([45322.5, 45323], "numbers of days; name the time unit d .* or excel"),
+        ([19753, 19754], "numbers of days; .* or name the time unit s if they are a counter"),
+        ([474087, 474088], "hours since 1970"),
+        (["240131", "240201"], "dates of six digits"),
+        ([28445250, 28445251], "minutes since 1970"),
+        ([31012024, 1022024 + 10**7], "dates as 29082024"),
+        ([2460341, 2460342.5], "Julian days"),
+        ([638_423_118_000_000_000], "clicks before 1995"),  # .NET ticks
+        ([133_511_886_000_000_000], "clicks before 1995"),  # Windows file times
+        ([728_400_600.0], "clicks before 1995"),  # seconds since 2001
+    ],
+)
+def test_numbers_whose_unit_cannot_be_told_are_refused(values: list[object], message: str) -> None:
+    for column in (pl.Series(values, strict=False), pl.Series(list(map(str, values)))):
+        with pytest.raises(DataError, match=message):
+            Clock().read(column)
+        with pytest.raises(DataError, match=message):
+            Clock().read(pl.concat([column] * 50 + [pl.Series([0]).cast(column.dtype)]))
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "micros"),
+    [
+        ("min", 28_445_250, HALF_PAST),
+        ("h", 474_087.5, HALF_PAST),
+        ("d", 19_753, DAY),
+        ("d", 19_753.5, DAY + 43_200_000_000),
+        ("excel", 45_322, DAY),
+        ("excel", 45_322.25, DAY + 21_600_000_000),
+    ],
+)
+def test_days_hours_and_minutes_are_read_when_the_unit_is_named(unit: str, value: float, micros: int) -> None:
+    assert micros_of([value], unit) == micros_of([str(value)], unit) == [micros]
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [1, 1, 1], [100, 101, 102], [3, 86_400, 250_000], [0, 5, 20_240_131]])
+def test_a_counter_is_read_and_named_as_one(values: list[int]) -> None:
+    clock = Clock()
+    assert clock.read(pl.Series(values)).micros.tolist() == [value * 1_000_000 for value in values]
+    assert clock.detected == "seconds of a relative counter"
+
+
+def test_a_named_unit_is_never_doubted() -> None:
+    assert micros_of([829, 2024, 45322, 20240131], "s") == [829_000_000, 2_024_000_000, 45322 * 10**6, 20240131 * 10**6]
+
+
+@pytest.mark.parametrize("scale", [1, 1_000, 1_000_000])
+def test_numbers_taken_for_nanoseconds_are_refused(scale: int) -> None:
+    moments = pl.Series([SECONDS * scale, SECONDS * scale + 1]).cast(pl.Datetime("ns"))
+    with pytest.raises(DataError, match=r"timestamps begin at 1970-.* were taken for nanoseconds"):
+        Clock().read(moments)
+    assert Clock().read(pl.Series([1_000_000, 2_000_000]).cast(pl.Datetime("us"))).micros.tolist() == [10**6, 2 * 10**6]

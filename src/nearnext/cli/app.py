@@ -99,6 +99,7 @@ class Reading:
     layout: str | None
     time_unit: str | None
     events: list[str] | None
+    quoting: bool
     strict: bool
     rejects: Path | None
     gap: float
@@ -113,6 +114,7 @@ class Reading:
             layout=self.layout,
             time_unit=self.time_unit,
             events=self.events,
+            quoting=self.quoting,
             strict=self.strict,
             rejects=self.rejects,
         )
@@ -149,12 +151,21 @@ def ids(text: str) -> list[str]:
 def _reading_options(
     column: Annotated[
         list[str] | None,
-        typer.Option(help="ROLE=NAME of a column, ROLE one of session, item, time, user, event. Repeatable."),
+        typer.Option(
+            help="ROLE=NAME or ROLE=5, a column by its name or position; ROLE: session, user, item, time, event."
+        ),
     ] = None,
     layout: Annotated[str | None, typer.Option(help="Known layout of the log, where it is not recognised.")] = None,
-    time_unit: Annotated[str | None, typer.Option(help="Unit of numeric times (s, ms, us, ns); default: told.")] = None,
+    time_unit: Annotated[
+        str | None, typer.Option(help="Unit of numeric times: s, ms, us, ns, min, h, d, excel, date; default: told.")
+    ] = None,
     events: Annotated[str | None, typer.Option(help="Event types to use, e.g. view,click; default: all.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="A row that cannot be used is an error.")] = False,
+    quoting: Annotated[
+        bool, typer.Option("--quoting/--no-quoting", help="Quotes in text files enclose fields, or are letters.")
+    ] = True,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A row that cannot be used, or a file left out of a folder, is an error.")
+    ] = False,
     rejects: Annotated[Path | None, typer.Option(help="Write rows that cannot be used to this CSV file.")] = None,
     gap: Annotated[float, typer.Option(help="Minutes of pause that end a session, where the log has none.")] = 30.0,
     collapse_repeats: Annotated[
@@ -170,6 +181,7 @@ def _reading_options(
         layout=layout,
         time_unit=time_unit,
         events=[name.strip() for name in events.split(",")] if events else None,
+        quoting=quoting,
         strict=strict,
         rejects=rejects,
         gap=gap * 60.0,

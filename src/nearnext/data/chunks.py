@@ -17,7 +17,7 @@ from nearnext.data.layouts import Role
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
-__all__ = ["ID_ROLES", "Chunk", "FrameReader", "LogReader", "ParquetReader", "Rejected", "not_an_id"]
+__all__ = ["ID_ROLES", "Chunk", "FrameReader", "LogReader", "ParquetReader", "Rejected", "decoded", "not_an_id"]
 
 ROWS = 500_000
 """Rows of a chunk of a Parquet file or a frame."""
@@ -45,6 +45,7 @@ class Chunk:
         faults: reasons why rows of ``frame`` cannot be used, each with a mask: [n].
         text: a row of ``frame`` as the log has it.
         work: bytes of the file, or rows, that this chunk took.
+        changed: how many rows were read otherwise than written, by kind.
     """
 
     frame: pl.DataFrame
@@ -52,7 +53,8 @@ class Chunk:
     text: Callable[[int], str]
     work: int
     rejected: Sequence[Rejected] = ()
-    faults: Sequence[tuple[str, BoolArray]] = field(default_factory=tuple[tuple[str, BoolArray], ...])
+    faults: Sequence[tuple[str, BoolArray]] = ()
+    changed: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 class LogReader(Protocol):
@@ -163,7 +165,7 @@ def _polars(column: "nw.Series[Any]") -> tuple[pl.Series, BoolArray]:
 def _typed_chunk(values: Mapping[Role, pl.Series], done: int, faults: Sequence[tuple[str, BoolArray]] = ()) -> Chunk:
     columns: dict[Role, pl.Series] = {}
     for role, column in values.items():
-        columns[role], undecodable = _decoded(column)
+        columns[role], undecodable = decoded(column)
         if undecodable.any():
             faults = [*faults, ("not valid UTF-8", undecodable)]
     frame = pl.DataFrame([column.alias(role) for role, column in columns.items()])
@@ -171,7 +173,7 @@ def _typed_chunk(values: Mapping[Role, pl.Series], done: int, faults: Sequence[t
     return Chunk(frame, lines, lambda row: _json(frame.row(row, named=True)), frame.height, faults=faults)
 
 
-def _decoded(column: pl.Series) -> tuple[pl.Series, BoolArray]:
+def decoded(column: pl.Series) -> tuple[pl.Series, BoolArray]:
     """Bytes as the text that they encode, and where they encode none."""
     if column.dtype != pl.Binary:
         return column, np.zeros(len(column), np.bool_)

@@ -1,29 +1,29 @@
 """The reader of CSV and its kin: delimiter and header sniffed, every field kept as the text that it is."""
 
 import csv
-import io
-from collections import deque
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from nearnext.data.arrow import arrow, arrow_compute, arrow_csv
-from nearnext.data.chunks import Chunk, Rejected
-from nearnext.data.files import SAMPLE, ByteSource, LogFile, data_errors
-from nearnext.data.layouts import Role, known_names
-from nearnext.data.utf8 import MARK, Utf8Stream, unmarked
+from nearnext.data.arrow import arrow, arrow_csv
+from nearnext.data.chunks import Chunk, Rejected, decoded
+from nearnext.data.files import BLOCK, BOM, SAMPLE, LogFile, blocks, data_errors
+from nearnext.data.layouts import Role, known_names, position_of
+from nearnext.data.records import Framer, Records, shown
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
 __all__ = ["DelimitedReader"]
 
-BLOCK = 1 << 24
-LONGEST_ROW = 1 << 28
 DELIMITERS = "\t;,|"
-UNCLOSED = "quote never closed"
-BOM = b"\xef\xbb\xbf"
+SNIFFED = 20
+"""Lines that tell the delimiter."""
+TIME_CELL = re.compile(r"\d{8,}(?:\.\d+)?|\d{4}[-/]\d\d[-/]\d\d.*")
+LITERAL = "rows with stray quotes read as written"
 
 
 class DelimitedReader:
@@ -36,231 +36,151 @@ class DelimitedReader:
     unit = "bytes"
     untyped = True
 
-    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int | None = None) -> None:
+    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = 0, *, quoting: bool = True) -> None:
         self._log = file
         self._block = block or BLOCK
+        self._quoting = quoting
         self.where = str(file.path)
         self.work = file.size
         lines = file.sample.removeprefix(BOM).splitlines(keepends=True)
-        blank = next(number for number, line in enumerate(lines) if line.strip())
-        rows = {delimiter: self._first_record(lines[blank:], delimiter) for delimiter in DELIMITERS}
-        self._delimiter = max(rows, key=lambda mark: (known_names(rows[mark][0], mapped), len(rows[mark][0])))
-        self.first_row, length = rows[self._delimiter]
-        self.names: list[str] = self.first_row if known_names(self.first_row, mapped) else []
+        self._blank = next(number for number, line in enumerate(lines) if line.strip())
+        self._lines = lines[self._blank :]
+        if len(self._lines[0]) >= SAMPLE - len(BOM) and not self._lines[0].endswith((b"\n", b"\r")):
+            raise DataError(f"{self.where}: the first line does not end within a MiB; expected one event per line")
+        self._delimiter = max(DELIMITERS, key=lambda mark: self._likelihood(mark, mapped))
+        self.first_row, self._header = self._first_record(self._delimiter)
+        if not known_names(self.first_row, mapped) or any(map(TIME_CELL.fullmatch, self.first_row)):
+            self._header = 0
+        self.names: list[str] = self.first_row if self._header else []
         self._keys = self.names or [f"column {number}" for number in range(1, len(self.first_row) + 1)]
-        self._skipped_lines = blank + (length if self.names else 0)
-        self._skipped_bytes = sum(map(len, lines[: self._skipped_lines])) + (
-            len(BOM) if file.sample.startswith(BOM) else 0
-        )
 
-    def _first_record(self, lines: list[bytes], delimiter: str) -> tuple[list[str], int]:
+    def _likelihood(self, delimiter: str, mapped: Mapping[Role, str]) -> tuple[int, int, int]:
+        """Known names in the first row, rows as long as the first, fields."""
+        first, _ = self._first_record(delimiter)
+        alike = sum(len(self._fields(line, delimiter)) == len(first) for line in self._lines[:SNIFFED])
+        return known_names(first, mapped), alike if len(first) > 1 else 0, len(first)
+
+    def _fields(self, line: bytes, delimiter: str) -> list[str]:
+        text = shown(line)
+        if not self._quoting or len(text) >= csv.field_size_limit():
+            return text.split(delimiter)
+        return next(csv.reader([text], delimiter=delimiter), [""])
+
+    def _first_record(self, delimiter: str) -> tuple[list[str], int]:
         """The fields of the first record, and how many lines it takes."""
-        records = csv.reader((line.decode(errors="replace") for line in lines), delimiter=delimiter)
-        try:
-            fields = next(records)
-        except csv.Error as error:
-            raise DataError(f"{self.where}: the first line cannot be read as CSV: {error}; check the quotes") from error
-        if records.line_num == len(lines) and not lines[-1].endswith((b"\n", b"\r")) and len(lines[-1]) >= SAMPLE:
-            raise DataError(f"{self.where}: no line ends within the first MiB; expected one event per line")
-        return [field.strip() for field in fields], records.line_num
+        found: list[str] | None = None
+        taken = 1
+        if self._quoting:
+            records = csv.reader(
+                (line.decode(errors="replace") for line in self._lines), delimiter=delimiter, strict=True
+            )
+            with suppress(csv.Error):  # a quote is out of place: the line as it is written
+                found, taken = next(records), records.line_num
+        return [field.strip() for field in found or shown(self._lines[0]).split(delimiter)], taken
 
     def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
         """The rows, by block; positions are lines from 1."""
-        rows = _Rows(self._log, self._delimiter, len(self._keys), self._skipped_bytes)
-        place = _Place(self._skipped_lines + 1)
-        indices: dict[Role, int] = {role: self._keys.index(column) for role, column in columns.items()}
-        done = 0
-        for batch, last in _with_last(rows.batches(self._block, place)):
-            lines, rejected = place.advance(batch, rows.quoted)
-            kept = ~_blank(batch)
-            if last and (n_lines := _unclosed_lines(batch, rows.tail)):
-                kept[-1] = False
-                rejected.append(Rejected(int(lines[-1]), UNCLOSED, self._text(batch, batch.num_rows - 1), n_lines))
-            yield self._chunk(batch, kept, lines, rejected, indices, rows, rows.position - done)
-            done = rows.position
-
-    def _chunk(
-        self,
-        batch: Any,
-        kept: BoolArray,
-        lines: Int64Array,
-        rejected: list[Rejected],
-        indices: Mapping[Role, int],
-        rows: "_Rows",
-        work: int,
-    ) -> Chunk:
-        frame = pl.DataFrame([pl.Series(role, batch.column(index)) for role, index in indices.items()])
-        positions = np.flatnonzero(kept)
-        if len(positions) < batch.num_rows:
-            frame, lines = frame[positions], lines[positions]
-        faults: list[tuple[str, BoolArray]] = []
-        if rows.damaged:
-            marked = pl.any_horizontal(pl.all().str.contains(MARK, literal=True))
-            faults.append(("not valid UTF-8", frame.select(marked.alias("marked"))["marked"].to_numpy()))
-        return Chunk(frame, lines, lambda row: self._text(batch, positions[row]), work, rejected, faults)
-
-    def _text(self, batch: Any, row: int) -> str:
-        line = io.StringIO()
-        csv.writer(line, delimiter=self._delimiter, lineterminator="").writerow(
-            column[row].as_py() for column in batch.columns
+        indices: dict[Role, int] = {role: position_of(column, self._keys) for role, column in columns.items()}
+        skipped = sum(
+            map(len, self._log.sample.removeprefix(BOM).splitlines(keepends=True)[: self._blank + self._header])
         )
-        return unmarked(line.getvalue())
+        framer = Framer(
+            self._delimiter,
+            len(self._keys),
+            self._blank + self._header + 1,
+            quoting=self._quoting,
+            time=(indices["time"], self._some_time(indices["time"])),
+        )
+        for block, work in blocks(self._log, self._block):
+            body = block[skipped:]
+            skipped -= len(block) - len(body)
+            yield self._chunk(framer.cut(body), indices, work)
+        yield self._chunk(framer.cut(b"", last=True), indices, 0)
 
+    def _some_time(self, index: int) -> str:
+        """The time of the first row that has all fields."""
+        rows = (self._fields(line, self._delimiter) for line in self._lines[self._header : self._header + SNIFFED])
+        return next((row[index] for row in rows if len(row) == len(self._keys) and row[index]), "")
 
-class _LongRow(Exception):  # noqa: N818 - a signal, not an error: larger blocks will do
-    """A row does not fit into a block."""
-
-
-class _Rows:
-    """The rows of a text file as Arrow batches of strings; the last batch is empty."""
-
-    def __init__(self, file: LogFile, delimiter: str, width: int, skipped_bytes: int) -> None:
-        self._log = file
-        self._delimiter = delimiter
-        self._names = [str(number) for number in range(width)]
-        self._skipped_bytes = skipped_bytes
-        self._stream: Utf8Stream | None = None
-        self.position = 0
-
-    @property
-    def quoted(self) -> bool:
-        """Whether there has been a quote so far, so that fields may hold line ends."""
-        return self._stream is not None and self._stream.quoted
-
-    @property
-    def damaged(self) -> bool:
-        """Whether there have been bytes so far that are no UTF-8."""
-        return self._stream is not None and self._stream.damaged
-
-    @property
-    def tail(self) -> bytes:
-        """The last byte so far that ends no line."""
-        return self._stream.tail if self._stream else b""
-
-    def batches(self, block: int, place: "_Place") -> Iterator[Any]:
-        """Batches of rows; a row that is longer than a block makes the blocks larger from there on."""
-        done = 0
-        while block <= LONGEST_ROW:
-            skip = done
-            try:
-                for batch in self._open(block, place):
-                    fresh = batch.slice(min(skip, batch.num_rows))
-                    skip -= batch.num_rows - fresh.num_rows
-                    done += fresh.num_rows
-                    if fresh.num_rows:
-                        yield fresh
-            except _LongRow:
-                block *= 4
-            else:
-                yield arrow.RecordBatch.from_pydict({name: arrow.array([], arrow.string()) for name in self._names})
-                return
-        raise DataError(
-            f"{self._log.path}: a row after line {place.line - 1} is longer than {LONGEST_ROW >> 20} MiB; "
-            'close its quote (") or split it'
+    def _chunk(self, records: Records, indices: Mapping[Role, int], work: int) -> Chunk:
+        wanted = sorted(set(indices.values()))
+        rows, table = self._parsed(records, wanted)
+        found = {index: pl.Series(table[str(index)]) for index in wanted}
+        damaged = np.zeros(len(rows), np.bool_)
+        if not records.utf8:
+            for index, column in found.items():
+                found[index], undecodable = _as_utf8(column)
+                damaged |= undecodable
+        frame = pl.DataFrame([found[index].alias(role) for role, index in indices.items()])
+        wrong = np.setdiff1d(np.arange(len(records.lines)), rows) if len(rows) < len(records.lines) else rows[:0]
+        rejected = [
+            Rejected(int(records.lines[row]), "wrong column count", records.text(row)) for row in wrong.tolist()
+        ]
+        kept = ~self._blank_rows(frame, rows, records)
+        if not kept.all():
+            frame, rows, damaged = frame.filter(pl.Series(kept)), rows[kept], damaged[kept]
+        return Chunk(
+            frame,
+            records.lines[rows],
+            lambda row: records.text(int(rows[row])),
+            work,
+            sorted([*records.rejected, *(row for row in rejected if row.text.strip())], key=lambda row: row.line),
+            [("not valid UTF-8", damaged)] if damaged.any() else [],
+            {LITERAL: records.literal} if records.literal else {},
         )
 
-    def _open(self, block: int, place: "_Place") -> Iterator[Any]:
-        with ByteSource(self._log.path, self._log.compression) as source, data_errors(self._log.path):
-            self._stream = Utf8Stream(source, self._skipped_bytes)
-            try:
-                for batch in arrow_csv.open_csv(
-                    arrow.PythonFile(self._stream, mode="r"), **self._options(block, place)
-                ):
-                    self.position = max(self.position, source.position)
-                    yield batch
-            except arrow.ArrowInvalid as error:
-                if "block size" in str(error):
-                    raise _LongRow from error
-                if "Empty CSV" not in str(error):
-                    raise
+    def _blank_rows(self, frame: pl.DataFrame, rows: Int64Array, records: Records) -> BoolArray:
+        """Rows without any letter, which is also how a blank line appears: [n]."""
+        blank = frame.select(pl.all_horizontal(pl.all() == "").alias("blank"))["blank"].to_numpy().copy()
+        for row in np.flatnonzero(blank).tolist():
+            blank[row] = not records.text(int(rows[row])).strip(f'{self._delimiter}" \t')
+        return blank
 
-    def _options(self, block: int, place: "_Place") -> dict[str, Any]:
-        return {
-            "read_options": arrow_csv.ReadOptions(use_threads=False, block_size=block, column_names=self._names),
-            "parse_options": arrow_csv.ParseOptions(
-                delimiter=self._delimiter,
-                newlines_in_values=True,
-                ignore_empty_lines=False,
-                invalid_row_handler=place.note,
-            ),
-            "convert_options": arrow_csv.ConvertOptions(
-                check_utf8=False, column_types=dict.fromkeys(self._names, arrow.string()), strings_can_be_null=False
-            ),
-        }
+    def _parsed(self, records: Records, wanted: Sequence[int]) -> tuple[Int64Array, Any]:
+        """Records of the right number of fields, and a table of the wanted fields by their numbers."""
+        names = [str(number) for number in range(len(self._keys))]
+        # Bytes that are no UTF-8 go through the parser, which takes none, as Latin-1.
+        body = records.body if records.utf8 else records.body.decode("latin-1").encode()
+        invalid: list[int] = []
 
+        def note(row: Any) -> str:
+            invalid.append(row.number - 1)
+            return "skip"
 
-class _Place:
-    """Where in the file the next row begins, its rows of a wrong length included."""
-
-    def __init__(self, line: int) -> None:
-        self.line = line
-        self._row = 1
-        self._noted = 0
-        self._invalid: deque[tuple[int, str]] = deque()
-
-    def note(self, row: Any) -> str:
-        """Remembers a row of a wrong length, once, and has it skipped."""
-        if row.number > self._noted:
-            self._noted = row.number
-            self._invalid.append((row.number, row.text))
-        return "skip"
-
-    def advance(self, batch: Any, quoted: bool) -> tuple[Int64Array, list[Rejected]]:
-        """Lines on which the rows of a batch begin, and the rows of a wrong length among them: [n]."""
-        size: int = batch.num_rows
-        before: list[int] = []
-        texts: list[str] = []
-        while self._invalid and self._invalid[0][0] - self._row - len(texts) <= size:
-            number, text = self._invalid.popleft()
-            before.append(number - self._row - len(texts))
-            texts.append(text)
-        valid = np.arange(size) + np.searchsorted(np.asarray(before, np.int64), np.arange(size), side="right")
-        invalid = np.asarray(before, np.int64) + np.arange(len(before))
-        extra = np.zeros(size + len(texts), np.int64)
-        extra[valid] = _line_ends(batch) if quoted else 0
-        extra[invalid] = [text.count("\n") for text in texts]
-        lines = self.line + np.arange(len(extra)) + np.cumsum(extra) - extra
-        self.line += len(extra) + int(extra.sum())
-        self._row += len(extra)
-        wrong = zip(lines[invalid].tolist(), texts, strict=True)
-        return lines[valid], [_wrong_length(line, text) for line, text in wrong if text.strip()]
+        if len(records.lines) == 0:
+            return np.zeros(0, np.int64), {str(index): pl.Series([], dtype=pl.String) for index in wanted}
+        with data_errors(self._log.path):
+            table = arrow_csv.read_csv(
+                arrow.BufferReader(body),
+                read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(body) + 1, column_names=names),
+                parse_options=arrow_csv.ParseOptions(
+                    delimiter=self._delimiter,
+                    quote_char='"' if self._quoting else False,
+                    newlines_in_values=True,
+                    ignore_empty_lines=False,
+                    invalid_row_handler=note,
+                ),
+                convert_options=arrow_csv.ConvertOptions(
+                    check_utf8=False,
+                    column_types=dict.fromkeys(names, arrow.string()),
+                    strings_can_be_null=False,
+                    include_columns=[names[index] for index in wanted],
+                ),
+            )
+        rows = np.delete(np.arange(len(records.lines)), np.unique(invalid).astype(np.int64))
+        if len(rows) != table.num_rows:
+            raise DataError(
+                f"{self.where}: cannot tell the rows after line {records.lines[0]} apart; check their quotes"
+            )
+        return rows, table
 
 
-def _wrong_length(line: int, text: str) -> Rejected:
-    inner = text.count("\n")
-    return Rejected(line, UNCLOSED if inner else "wrong column count", unmarked(text), inner + 1)
-
-
-def _line_ends(batch: Any) -> Int64Array:
-    """Line ends inside the fields of each row: [n]."""
-    inner = np.zeros(batch.num_rows, np.int64)
-    for column in batch.columns:
-        inner += arrow_compute.count_substring(column, "\n").to_numpy(zero_copy_only=False)
-    return inner
-
-
-def _blank(batch: Any) -> BoolArray:
-    """Rows whose every field is empty, which is also how a blank line appears: [n]."""
-    blank = np.ones(batch.num_rows, np.bool_)
-    for column in batch.columns:
-        blank &= arrow_compute.equal(column, "").to_numpy(zero_copy_only=False)
-        if not blank.any():
-            break
-    return blank
-
-
-def _unclosed_lines(batch: Any, tail: bytes) -> int:
-    """Lines of the file's last row where a quote in it is never closed, otherwise 0."""
-    if batch.num_rows == 0 or tail == b'"':
-        return 0
-    inner = batch.column(batch.num_columns - 1)[batch.num_rows - 1].as_py().rstrip("\r\n").count("\n")
-    return inner + 1 if inner else 0
-
-
-def _with_last(batches: Iterator[Any]) -> Iterator[tuple[Any, bool]]:
-    """Each batch, and whether only an empty one follows."""
-    held = next(batches)
-    for batch in batches:
-        yield held, batch.num_rows == 0
-        held = batch
-    yield held, False
+def _as_utf8(column: pl.Series) -> tuple[pl.Series, BoolArray]:
+    """Text that was read as Latin-1 as the UTF-8 that it is, and where it is none."""
+    undecodable = np.zeros(len(column), np.bool_)
+    foreign = (column.str.len_bytes() != column.str.len_chars()).arg_true()
+    if len(foreign) == 0:
+        return column, undecodable
+    written = pl.Series([text.encode("latin-1") for text in column.gather(foreign)], dtype=pl.Binary)
+    texts, undecodable[foreign.to_numpy()] = decoded(written)
+    return column.scatter(foreign, texts), undecodable

@@ -89,7 +89,13 @@ class EventScan:
         self._report: ReadReport | None = None
         rejects = options.get("rejects")
         self._rejects = Path(rejects) if rejects is not None else None
-        self.files = log_files(source, self._rejects) if isinstance(source, str | Path) else []
+        self.files, self.left_out = log_files(source, self._rejects) if isinstance(source, str | Path) else ([], [])
+        if self._options.get("strict") and self.left_out:
+            raise DataError(
+                f"{source}: {len(self.left_out):,} files or folders are not read: "
+                f"{', '.join(self.left_out[:12])}{', ...' * (len(self.left_out) > 12)}; "  # noqa: PLR2004 - one line
+                "name the files to read by a glob, or read without strict"
+            )
         if self._rejects is not None and self._rejects.resolve() in [file.resolve() for file in self.files]:
             raise DataError(f"cannot write rejected rows to {self._rejects}: it is the log itself; name another file")
         self.name = str(source) if isinstance(source, str | Path) else FrameReader(source).where
@@ -114,9 +120,9 @@ class EventScan:
             if file.format == "parquet":
                 yield ParquetReader(file)
             elif file.format == "jsonl":
-                yield JsonLinesReader(file)
+                yield JsonLinesReader(file, self._mapped)
             elif file.format == "text":
-                yield DelimitedReader(file, self._mapped)
+                yield DelimitedReader(file, self._mapped, quoting=self._options.get("quoting", True))
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
         self._clock = Clock(self._options.get("time_unit"))
@@ -124,7 +130,7 @@ class EventScan:
             reading = Reading(self._clock, self._events, found)
             for reader in self.readers():
                 yield from self._read(reader, reading)
-        self._report = reading.report(self.name)
+        self._report = reading.report(self.name, self.left_out)
         self._check(self._report, found)
 
     def _read(self, reader: LogReader, state: "Reading") -> Iterator[pl.DataFrame]:

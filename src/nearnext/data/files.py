@@ -1,6 +1,7 @@
 """Which files a log consists of, what each is by its content, and its bytes, decompressed on the way."""
 
-from collections.abc import Generator
+import lzma
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -13,19 +14,26 @@ from polars.exceptions import PolarsError
 from nearnext.data.arrow import arrow
 from nearnext.errors import DataError, NearnextError
 
-__all__ = ["ByteSource", "Format", "LogFile", "data_errors", "identify", "log_files"]
+__all__ = ["BLOCK", "ByteSource", "Format", "LogFile", "blocks", "data_errors", "identify", "log_files"]
 
 Format = Literal["text", "jsonl", "parquet", "empty"]
 
 SAMPLE = 1 << 20
+BLOCK = 1 << 24
+LONGEST_ROW = 1 << 28
+BOM = b"\xef\xbb\xbf"
 LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"}
-COMPRESSED_SUFFIXES = {".gz", ".bz2", ".zst", ".zstd"}
-COMPRESSIONS = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+COMPRESSED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4"}
+COMPRESSIONS = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bz2",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\xfd7zXZ": "xz",
+}
 FOREIGN = {
     b"PK\x03\x04": "a ZIP archive or a spreadsheet",
     b"7z\xbc\xaf": "a 7z archive",
-    b"\xfd7zXZ": "an xz archive",
-    b"\x04\x22\x4d\x18": "an lz4 archive",
     b"ARROW1": "an Arrow or Feather file",
     b"Obj\x01": "an Avro file",
     b"\xff\xfe": "UTF-16 text",
@@ -44,8 +52,12 @@ class LogFile:
     sample: bytes
 
 
-def log_files(source: str | Path, leave_out: Path | None = None) -> list[Path]:
-    """The files of a log, sorted by name: one file, the log files of a folder, or what a glob matches.
+def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[Path], list[str]]:
+    """The files of a log, sorted by name, and the names of what is left out.
+
+    A log is one file, the log files of a folder by their names, or what a glob matches. Left out are files with other
+    names, folders inside, and links to nothing, but not what programs keep for themselves (``.name`` and ``_name``
+    without the ending of a log).
 
     Raises:
         DataError: nothing is there.
@@ -55,29 +67,46 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> list[Path]:
     nearnext.errors.DataError: no log at no-such-file.csv; name a file, a folder or a glob that exists
     """
     path = Path(source)
-    skipped = leave_out.resolve() if leave_out else None
     with data_errors(path):
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if _is_log(file) and file.resolve() != skipped)
+            held = [
+                file for file in sorted(path.iterdir()) if leave_out is None or file.resolve() != leave_out.resolve()
+            ]
+            found = [file for file in held if _is_log(file)]
             if not found:
                 raise DataError(
                     f"no log files directly in folder {path}; expected names that end in "
                     f"{', '.join(sorted(LOG_SUFFIXES))}; name a file or a glob such as {path}/**/*.csv"
                 )
-            return found
+            return found, [_shown(file) for file in held if file not in found and not _is_bookkeeping(file)]
         if path.exists():
-            return [path]
-        found = sorted(Path(name) for name in glob(str(source), recursive=True) if Path(name).is_file())  # noqa: PTH207 - absolute patterns
+            return [path], []
+        matched = sorted(Path(name) for name in glob(str(source), recursive=True))  # noqa: PTH207 - absolute patterns
+    found = [file for file in matched if file.is_file()]
     if not found:
         raise DataError(f"no log at {source}; name a file, a folder or a glob that exists")
-    return found
+    within = {parent for file in found for parent in file.parents}
+    return found, [_shown(file) for file in matched if file not in found and file not in within]
+
+
+def _has_log_name(file: Path) -> bool:
+    """Whether a name ends like that of a log, compressed or not."""
+    suffixes = [suffix.lower() for suffix in file.suffixes]
+    packed = bool(suffixes) and suffixes[-1] in COMPRESSED_SUFFIXES
+    suffixes = suffixes[:-1] if packed else suffixes
+    return suffixes[-1] in LOG_SUFFIXES if suffixes else packed
 
 
 def _is_log(file: Path) -> bool:
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    if suffixes and suffixes[-1] in COMPRESSED_SUFFIXES:
-        suffixes.pop()
-    return file.is_file() and file.name[0] not in "._" and bool(suffixes) and suffixes[-1] in LOG_SUFFIXES
+    return file.is_file() and file.name[0] not in "._" and _has_log_name(file)
+
+
+def _is_bookkeeping(file: Path) -> bool:
+    return file.name[0] in "._" and (file.name.startswith("._") or not _has_log_name(file))
+
+
+def _shown(file: Path) -> str:
+    return f"{file.name}/" if file.is_dir() else file.name
 
 
 def identify(path: Path) -> LogFile:
@@ -94,7 +123,9 @@ def identify(path: Path) -> LogFile:
     compression = next((name for start, name in COMPRESSIONS.items() if magic.startswith(start)), None)
     foreign = next((name for start, name in FOREIGN.items() if magic.startswith(start)), None)
     if foreign:
-        raise DataError(f"{path} is {foreign}; give it as CSV in UTF-8, JSONL or Parquet (gzip, bz2 and zstd are read)")
+        raise DataError(
+            f"{path} is {foreign}; give it as CSV in UTF-8, JSONL or Parquet (gzip, bz2, xz, zstd and lz4 are read)"
+        )
     size = path.stat().st_size
     if magic.startswith(b"PAR1"):
         return LogFile(path, "parquet", None, size, b"")
@@ -104,7 +135,7 @@ def identify(path: Path) -> LogFile:
 
 
 def _text_format(path: Path, sample: bytes) -> Format:
-    text = sample.removeprefix(b"\xef\xbb\xbf").lstrip()
+    text = sample.removeprefix(BOM).lstrip()
     if not text:
         return "empty"
     if text.startswith(b"{"):
@@ -130,7 +161,11 @@ class ByteSource:
         self.path = path
         with data_errors(path):
             self._file: Any = arrow.OSFile(str(path), "rb")
-            self._stream: Any = arrow.CompressedInputStream(self._file, compression) if compression else self._file
+            self._stream: Any = self._file
+            if compression == "xz":
+                self._stream = lzma.LZMAFile(self._file)  # noqa: SIM115 - closed with this source
+            elif compression:
+                self._stream = arrow.CompressedInputStream(self._file, compression)
 
     def __enter__(self) -> "ByteSource":
         return self
@@ -159,6 +194,30 @@ class ByteSource:
         return b"".join(parts)
 
 
+def blocks(file: LogFile, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
+    """The lines of a text file, in blocks of about ``size`` bytes of whole lines, with the bytes of the file they took.
+
+    Raises:
+        DataError: a line has no end, or the file cannot be read on.
+    """
+    rest = b""
+    position = 0
+    mark = b"\n" if b"\n" in file.sample or b"\r" not in file.sample else b"\r"
+    with ByteSource(file.path, file.compression) as source:
+        source.read(len(BOM) if file.sample.startswith(BOM) else 0)
+        while block := source.read(size):
+            end = block.rfind(mark) + 1
+            if end:
+                yield rest + block[:end], source.position - position
+                rest, position = block[end:], source.position
+            else:
+                rest += block
+            if len(rest) > LONGEST_ROW:
+                raise DataError(f"{file.path}: a line is longer than {LONGEST_ROW >> 20} MiB; write one event per line")
+        if rest:
+            yield rest, source.position - position
+
+
 @contextmanager
 def data_errors(path: Path) -> Generator[None]:
     """Turns what the system and the file libraries raise while a file is read into one line about that file."""
@@ -168,6 +227,6 @@ def data_errors(path: Path) -> Generator[None]:
         raise
     except PermissionError as error:
         raise DataError(f"cannot read {path}: permission denied; allow reading it or name another file") from error
-    except (OSError, ValueError, arrow.ArrowException, PolarsError) as error:
+    except (OSError, ValueError, EOFError, lzma.LZMAError, arrow.ArrowException, PolarsError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise DataError(f"cannot read {path}: {reason}; check that the file is complete") from error

@@ -1,6 +1,7 @@
 """The reader of JSONL: one object per line, an event, or a session with a list of its events."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -9,123 +10,155 @@ import orjson
 import polars as pl
 
 from nearnext.data.chunks import ID_ROLES, Chunk, Rejected, not_an_id
-from nearnext.data.files import ByteSource, LogFile
+from nearnext.data.files import BLOCK, LogFile, blocks
 from nearnext.data.ids import series_of
-from nearnext.data.layouts import Role
+from nearnext.data.layouts import Layout, Role, recognise
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
 __all__ = ["JsonLinesReader"]
 
-BLOCK = 1 << 24
-HEAD = 100
-"""Objects at the beginning of a file that tell its columns."""
+HEAD = 64
+"""Blocks of a MiB in which the columns have to be."""
 
 JsonObject = dict[str, Any]
 
 
 class JsonLinesReader:
-    """A JSONL file, read in blocks of whole lines.
+    """A JSONL file, read in blocks of whole lines: every line is one row or one rejected row, whatever it carries.
 
-    A list of objects inside each object, such as ``events`` in OTTO, is spread out: its fields are columns with names
-    such as ``events.aid``, and the fields beside the list hold for each of its objects.
+    Only where the item or the time is inside a list of objects, such as ``events`` in OTTO, is that list spread out:
+    its fields are columns with names such as ``events.aid``, and the fields beside it hold for each of its objects.
+    Fields of an object inside a line have such names too (``user.id``).
 
     Raises:
-        DataError: no line near the beginning is a JSON object.
+        DataError: no line is a JSON object.
     """
 
     unit = "bytes"
     untyped = False
 
-    def __init__(self, file: LogFile, block: int = BLOCK) -> None:
+    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = BLOCK) -> None:
         self._log = file
+        self._mapped = mapped
         self._block = block
         self.where = str(file.path)
         self.work = file.size
         self.first_row: list[str] = []
-        head = self._head()
-        self._nested = next((key for row in head for key, value in row.items() if _is_list_of_objects(value)), None)
-        beside = dict.fromkeys(key for row in head for key in row if key != self._nested)
-        inside = dict.fromkeys(
-            f"{self._nested}.{key}" for row in head for event in _events(row, self._nested) or () for key in event
-        )
-        self.names = [*beside, *inside]
+        self._list: str | None = None
+        self.names = self._find_names()
 
-    def _head(self) -> list[JsonObject]:
-        for lines, _ in self._lines():
-            if head := list(islice((row for line in lines if (row := _loads(line)) is not None), HEAD)):
-                return head
-        raise DataError(f"{self.where} looks like JSONL, but no line of it is a JSON object; write one object per line")
+    def _find_names(self) -> list[str]:
+        """Columns that tell the roles, of the first lines, or of as many as it takes."""
+        names: dict[str, None] = {}
+        for body, _ in islice(blocks(self._log, len(self._log.sample)), HEAD):
+            head = [row for line in body.split(b"\n") if (row := _loads(line)) is not None]
+            names |= dict.fromkeys(_names(head))
+            lists = dict.fromkeys(name.rpartition("[]")[0] for name in names if "[]" in name)
+            flat = [name for name in names if "[]" not in name]
+            for chosen in (None, *lists):
+                inside = [name.replace("[]", "") for name in names if chosen and name.startswith(f"{chosen}[]")]
+                for beside in ([name for name in flat if "." not in name], flat):
+                    if self._recognised([*beside, *inside]):
+                        self._list = chosen
+                        return [*beside, *inside]
+        if not names:
+            raise DataError(
+                f"{self.where} looks like JSONL, but no line of it is a JSON object; write one object per line"
+            )
+        return [name.replace("[]", "") for name in names]
 
-    def _lines(self) -> Iterator[tuple[list[bytes], int]]:
-        """Whole lines by block, with the bytes of the file that they took."""
-        rest: list[bytes] = []
-        position = 0
-        with ByteSource(self._log.path, self._log.compression) as source:
-            source.read(3 if self._log.sample.startswith(b"\xef\xbb\xbf") else 0)
-            while block := source.read(self._block):
-                body, newline, tail = block.rpartition(b"\n")
-                if newline:
-                    yield b"".join([*rest, body]).split(b"\n"), source.position - position
-                    rest, position = [], source.position
-                rest.append(tail)
-            if any(rest):
-                yield [b"".join(rest)], source.position - position
+    def _recognised(self, names: Sequence[str]) -> Layout | None:
+        try:
+            return recognise(self.where, names, [], self._mapped, None)
+        except DataError:
+            return None
 
     def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
         """The events, by block; positions are lines from 1."""
         first = 1
-        for lines, work in self._lines():
-            yield self._chunk(lines, first, columns, work)
-            first += len(lines)
+        for body, work in blocks(self._log, self._block):
+            lines = body.split(b"\n")
+            yield self._chunk(body, lines, first, columns, work)
+            first += len(lines) - (not lines[-1])
 
-    def _chunk(self, lines: Sequence[bytes], first: int, columns: Mapping[Role, str], work: int) -> Chunk:
+    def _chunk(self, body: bytes, lines: Sequence[bytes], first: int, columns: Mapping[Role, str], work: int) -> Chunk:
         objects: list[JsonObject] = []
         numbers: list[int] = []
         rejected: list[Rejected] = []
         for number, line in enumerate(lines, first):
             row = _loads(line)
-            if row is not None and (self._nested is None or _events(row, self._nested) is not None):
+            if row is not None and (self._list is None or _events(row, self._list)):
                 objects.append(row)
                 numbers.append(number)
-            elif line.strip():
-                rejected.append(_malformed(number, line))
+            elif row is not None or line.strip():
+                rejected.append(_refused(number, line, row, self._list))
+        self._check_late_names(objects, columns, first)
         rows, owner = self._spread(objects)
+        place = np.asarray(numbers, np.int64)[owner]
         values: dict[Role, pl.Series] = {}
         faults: list[tuple[str, BoolArray]] = []
         for role, name in columns.items():
-            values[role], foreign = self._column(name, objects, rows, owner)
+            found = self._values(name, objects, rows, owner)
+            twice = self._twice(name, body, lines, place - first, found)
+            if twice.any():
+                faults.append((f"{role} given twice", twice))
+            values[role], foreign = series_of(found)
+            if role in ID_ROLES and foreign.any() and self._list is None:
+                numbered = zip(found, cast("list[int]", (place - first).tolist()), strict=True)
+                exact = [_exact(value, name, lines[line]) for value, line in numbered]
+                values[role], foreign = series_of(exact)
             if role in ID_ROLES and foreign.any():
                 faults.append((not_an_id(role), foreign))
         return Chunk(
             frame=pl.DataFrame([column.alias(role) for role, column in values.items()]),
-            lines=np.asarray(numbers, np.int64)[owner],
-            text=lambda row: orjson.dumps(self._whole(objects[int(owner[row])], rows[row])).decode(),
+            lines=place,
+            text=lambda row: self._text(lines[int(place[row]) - first], rows[row]),
             work=work,
             rejected=rejected,
             faults=faults,
         )
 
+    def _check_late_names(self, objects: list[JsonObject], columns: Mapping[Role, str], first: int) -> None:
+        """Stops where names that the first lines lack would have made another layout of the log."""
+        late = set[str]().union(*objects) - set(self.names) - {self._list}
+        layout = self._recognised([*self.names, *sorted(late)]) if late else None
+        if layout is not None and layout.columns != columns:
+            new = ", ".join(sorted(late & set(layout.columns.values())))
+            raise DataError(
+                f"{self.where}: the column {new} is not in the first lines but from line {first} on; map the columns, "
+                "e.g. session=COLUMN"
+            )
+
     def _spread(self, objects: list[JsonObject]) -> tuple[list[JsonObject], Int64Array]:
         """The events, and the position of the object that each is part of."""
-        if self._nested is None:
+        if self._list is None:
             return objects, np.arange(len(objects))
-        lists = [_events(row, self._nested) or [] for row in objects]
+        lists = [_events(row, self._list) or [] for row in objects]
         return [event for events in lists for event in events], np.repeat(np.arange(len(lists)), list(map(len, lists)))
 
-    def _column(
-        self, name: str, objects: list[JsonObject], rows: list[JsonObject], owner: Int64Array
-    ) -> tuple[pl.Series, BoolArray]:
-        if self._nested is None:
-            return series_of([row.get(name) for row in rows])
-        if name.startswith(f"{self._nested}."):
-            key = name.removeprefix(f"{self._nested}.")
-            return series_of([row.get(key) for row in rows])
-        beside, foreign = series_of([row.get(name) for row in objects])
-        return beside.gather(owner), foreign[owner]
+    def _values(self, name: str, objects: list[JsonObject], rows: list[JsonObject], owner: Int64Array) -> list[object]:
+        inside = self._list is not None and name.startswith(f"{self._list}.")
+        if inside or self._list is None:
+            return _column(name.removeprefix(f"{self._list}.") if inside else name, rows)
+        beside = _column(name, objects)
+        return [beside[position] for position in owner.tolist()]
 
-    def _whole(self, row: JsonObject, event: JsonObject) -> JsonObject:
-        return row | {self._nested: [event]} if self._nested else row
+    def _twice(
+        self, name: str, body: bytes, lines: Sequence[bytes], place: Int64Array, found: Sequence[object]
+    ) -> BoolArray:
+        """Rows whose line gives a key twice, so that it has no one value: [n]."""
+        key = f'"{name}"'.encode()
+        twice = np.zeros(len(found), np.bool_)
+        if self._list is None and body.count(key) > sum(value is not None for value in found):
+            numbers: list[int] = place.tolist()
+            twice[:] = [lines[line].count(key) > 1 and _repeats(lines[line], name) for line in numbers]
+        return twice
+
+    def _text(self, line: bytes, event: JsonObject) -> str:
+        if self._list is None:
+            return line.decode(errors="backslashreplace")
+        return orjson.dumps(orjson.loads(line) | {self._list: [event]}).decode()
 
 
 def _loads(line: bytes) -> JsonObject | None:
@@ -136,13 +169,32 @@ def _loads(line: bytes) -> JsonObject | None:
     return cast("JsonObject", value) if isinstance(value, dict) else None
 
 
-def _is_list_of_objects(value: object) -> bool:
-    return isinstance(value, list) and bool(cast("list[object]", value)) and isinstance(value[0], dict)
+def _names(rows: Iterable[JsonObject], prefix: str = "") -> Iterator[str]:
+    """The names of all fields; those of objects in a list are marked: ``events[].aid``."""
+    for row in rows:
+        for key, value in row.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from _names([cast("JsonObject", value)], f"{prefix}{key}.")
+            elif isinstance(value, list) and not prefix:
+                events = cast("list[object]", value)
+                yield from _names(
+                    [cast("JsonObject", event) for event in events if isinstance(event, dict)], f"{key}[]."
+                )
 
 
-def _events(row: JsonObject, key: str | None) -> list[JsonObject] | None:
+def _column(name: str, rows: Sequence[JsonObject]) -> list[object]:
+    """The values of a field; a name with dots that no row has itself is a path into objects."""
+    key, dot, path = name.partition(".")
+    if not dot or any(name in row for row in rows):
+        return [row.get(name) for row in rows]
+    inner = [row.get(key) for row in rows]
+    return _column(path, [cast("JsonObject", value) if isinstance(value, dict) else {} for value in inner])
+
+
+def _events(row: JsonObject, key: str) -> list[JsonObject] | None:
     """The list of events of a session; an absent or null one is empty, anything else is malformed."""
-    events: object = row.get(key) if key is not None else None
+    events: object = row.get(key)
     if events is None:
         return []
     if not isinstance(events, list):
@@ -151,8 +203,20 @@ def _events(row: JsonObject, key: str | None) -> list[JsonObject] | None:
     return cast("list[JsonObject]", found) if all(isinstance(event, dict) for event in found) else None
 
 
-def _malformed(number: int, line: bytes) -> Rejected:
-    try:
-        return Rejected(number, "malformed JSON", line.decode())
-    except UnicodeDecodeError:
-        return Rejected(number, "not valid UTF-8", line.decode(errors="backslashreplace"))
+def _exact(value: object, name: str, line: bytes) -> object:
+    """A whole number of more than 64 bits as it is written; the parser gives the nearest float."""
+    return _column(name, [json.loads(line)])[0] if isinstance(value, float) and abs(value) >= 1 << 53 else value
+
+
+def _repeats(line: bytes, key: str) -> bool:
+    def as_pairs(pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
+        return pairs
+
+    return [name for name, _ in json.loads(line, object_pairs_hook=as_pairs)].count(key) > 1
+
+
+def _refused(number: int, line: bytes, row: JsonObject | None, events: str | None) -> Rejected:
+    text = line.decode(errors="backslashreplace")
+    if row is not None and events is not None and _events(row, events) == []:
+        return Rejected(number, f"no {events} in the line", text)
+    return Rejected(number, "malformed JSON" if text.encode() == line else "not valid UTF-8", text)

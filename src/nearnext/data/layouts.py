@@ -7,7 +7,7 @@ from typing import Literal
 
 from nearnext.errors import ConfigError, DataError
 
-__all__ = ["LAYOUTS", "Layout", "Role", "checked_columns", "known_names", "plain", "recognise"]
+__all__ = ["LAYOUTS", "Layout", "Role", "checked_columns", "known_names", "plain", "position_of", "recognise"]
 
 Role = Literal["session", "user", "item", "time", "event", "date"]
 
@@ -44,8 +44,10 @@ MARKS: dict[str, frozenset[str]] = {
 }
 """The columns that give a layout away; session-rec's and OTTO's by their exact names, the others by plain ones."""
 
+BY_POSITION = "columns by position"
 YOOCHOOSE_COLUMNS: dict[Role, str] = {"session": "column 1", "time": "column 2", "item": "column 3"}
-ISO_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+YOOCHOOSE_ROW = (r"\d+", r"\d{4}-\d\d-\d\dT[\d:.]+Z", r"\d+", r"\w*")
+POSITION = re.compile(r"(?:column )?([1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ def checked_columns(columns: Mapping[str, str] | None) -> dict[Role, str]:
     for role in columns or {}:
         if role not in known:
             raise ConfigError(f"unknown column role '{role}'; known: {', '.join(known)}")
-    return {known[role]: name for role, name in (columns or {}).items()}
+    return {known[role]: str(name) for role, name in (columns or {}).items()}
 
 
 def recognise(
@@ -98,38 +100,72 @@ def recognise(
 ) -> Layout:
     """The layout of a log with these columns; a headerless log has no names and shows its first row.
 
-    A mapped user column without a mapped session column means: cut sessions per user.
+    The user's mapping wins over what is recognised. It may give positions (``column 5`` or ``5``) instead of names. A
+    mapped user column without a mapped session column means: cut sessions per user.
 
     Raises:
         DataError: the columns that are needed are not there, or not told apart.
+
+    >>> mapped: dict[Role, str] = {"user": "1", "time": "column 2", "item": "5"}
+    >>> recognise("log", [], ["u", "2009-05-04T23:08:57Z", "art-1", "Deep Dish", "trk-1"], mapped, None).columns
+    {'user': 'column 1', 'item': 'column 5', 'time': 'column 2'}
     """
-    if not names:
-        if (wanted in (None, YOOCHOOSE)) and _is_yoochoose(first_row):
-            return Layout(YOOCHOOSE, dict(YOOCHOOSE_COLUMNS))
+    known = names or [f"column {number}" for number in range(1, len(first_row) + 1)]
+    mapped = {role: _mapped(where, role, column, known, header=bool(names)) for role, column in mapped.items()}
+    columns: dict[Role, str] = {role: column for role in NAMES if (column := _column(where, role, names, mapped))}
+    if names:
+        name = wanted or _known_layout(names)
+        _check_marks(where, name, names)
+        if name == DIGINETICA and "time" not in mapped:
+            columns |= {"time": _named(names, "timeframe"), "date": _named(names, "eventdate")}
+    elif wanted in (None, YOOCHOOSE) and _is_yoochoose(first_row, exactly=wanted is None):
+        name, columns = YOOCHOOSE, YOOCHOOSE_COLUMNS | columns
+    elif mapped and wanted in (None, BY_NAME):
+        name = BY_POSITION
+    else:
         raise DataError(
             f"{where}: no column names known in the first line ({_listed(first_row)}); expected a header with session, "
-            "item and time columns, or map them, e.g. item=COLUMN"
+            "item and time columns, or map them by name or position, e.g. item=COLUMN or item=5"
         )
-    columns: dict[Role, str] = {role: column for role in NAMES if (column := _column(where, role, names, mapped))}
     if "user" in mapped and "session" not in mapped:
         columns.pop("session", None)
-    name = wanted or _known_layout(names)
-    _check_marks(where, name, names)
-    _check_roles(where, columns, names)
-    if name == DIGINETICA and "time" not in mapped:
-        columns |= {"time": _named(names, "timeframe"), "date": _named(names, "eventdate")}
+    _check_roles(where, columns, known)
     return Layout(name, columns)
 
 
-def _is_yoochoose(first_row: Sequence[str]) -> bool:
-    return len(first_row) >= len(YOOCHOOSE_COLUMNS) and ISO_DAY.match(first_row[1]) is not None
+def _is_yoochoose(first_row: Sequence[str], *, exactly: bool) -> bool:
+    """Whether a first row is one of the yoochoose-clicks file, or at least has its columns."""
+    if not exactly:
+        return len(first_row) >= len(YOOCHOOSE_COLUMNS)
+    return len(first_row) == len(YOOCHOOSE_ROW) and all(map(re.fullmatch, YOOCHOOSE_ROW, first_row))
+
+
+def _mapped(where: str, role: Role, column: str, known: Sequence[str], *, header: bool) -> str:
+    """The name of the column that the user names or gives the position of."""
+    position = POSITION.fullmatch(column)
+    if column in known or not position:
+        if column not in known:
+            hint = "" if header else "; the file has no header: give positions, e.g. item=5"
+            raise DataError(f"{where}: no column '{column}' for {role}; found columns {_listed(known)}{hint}")
+        return column
+    if int(position[1]) > len(known):
+        raise DataError(f"{where}: no column {position[1]} for {role}; found {len(known)} columns {_listed(known)}")
+    name = known[int(position[1]) - 1]
+    return name if known.count(name) == 1 else f"column {position[1]}"
+
+
+def position_of(column: str, known: Sequence[str]) -> int:
+    """Where a column is: the first of its name, else its position.
+
+    >>> position_of("b", ["a", "b"]), position_of("column 2", ["a", "a"])
+    (1, 1)
+    """
+    return known.index(column) if column in known else int(column.removeprefix("column ")) - 1
 
 
 def _column(where: str, role: Role, names: Sequence[str], mapped: Mapping[Role, str]) -> str | None:
     if role in mapped:
-        candidates = [name for name in names if name == mapped[role]]
-        if not candidates:
-            raise DataError(f"{where}: no column '{mapped[role]}' for {role}; found columns {_listed(names)}")
+        candidates = [name for name in names if name == mapped[role]] or [mapped[role]]
     else:
         by_alias = [[name for name in names if plain(name) == alias] for alias in NAMES[role]]
         candidates = max(by_alias, key=bool)

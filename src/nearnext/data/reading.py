@@ -70,6 +70,7 @@ class Reading:
         self._used = 0
         self._event_types: Counter[str] = Counter()
         self._codes: dict[str, int] = {}
+        self._changed: Counter[str] = Counter()
 
     def enter(self, reader: LogReader, layout: Layout) -> None:
         """Turns to the next file of the log.
@@ -125,6 +126,7 @@ class Reading:
             reader.where, "line" if reader.unit == "bytes" else "row", chunk, codes, [reason for reason, _ in checks]
         )
         kept = selected & (codes == 0)
+        self._changed.update(chunk.changed)
         self._rows += frame.height + sum(rejected.rows for rejected in chunk.rejected)
         self._used += int(np.count_nonzero(kept))
         owners, items = (
@@ -167,7 +169,7 @@ class Reading:
             used=self._used,
             rejected={reason: count for reason, count in self.rejects.counts.most_common() if count},
             event_types=dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0]))),
-            changed=dict(sum((ids.changed for ids in self._ids.values()), Counter[str]())),
+            changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
         )
 

@@ -1,4 +1,4 @@
-"""Times of clicks: units told by magnitude row by row, ISO 8601 text, dates; all become microseconds UTC."""
+"""Times of clicks: numbers in any unit, compact dates, ISO 8601 text, timestamps; all become microseconds UTC."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,21 +8,28 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.arrow import arrow, arrow_compute
+from nearnext.data.units import (
+    CALENDAR_END,
+    CALENDAR_START,
+    COMPACT,
+    COMPACT_NAME,
+    EXCEL_1970,
+    MICROSECONDS,
+    PER_SECOND,
+    TOLD,
+    UNIT_NAMES,
+    UNITS,
+    compact,
+    is_compact,
+    refuse_doubtful,
+    refuse_misread,
+)
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
 __all__ = ["Clock", "Times"]
 
-MICROSECONDS = 1_000_000
-PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
-UNIT_NAMES = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
-DAY_SECONDS = 86_400
-
-CALENDAR_START = 100_000_000
-"""Seconds: March 1973. From here to the end, no time in one unit can be read as a time in another."""
-CALENDAR_END = 4_100_000_000
-"""Seconds: December 2099."""
-
+NANOSECONDS = "timestamps in nanoseconds"
 ISO_8601 = (
     r"^(?P<year>[0-9]{4})[-/](?P<month>[0-9]{2})[-/](?P<day>[0-9]{2})"
     r"(?:[Tt ](?P<hour>[0-9]{2})"
@@ -39,7 +46,8 @@ class Times:
         micros: microseconds since 1970 UTC, 0 where unusable: [n].
         missing: rows without a time: [n].
         unparsable: rows whose time is neither a number nor ISO 8601: [n].
-        out_of_range: rows whose time is before 1973 (before 0 for relative counters) or after 2099: [n].
+        out_of_range: rows whose time is before 1973 (before 0 for relative counters), after 2099 or, in a log of
+            compact dates, no date: [n].
     """
 
     micros: Int64Array
@@ -66,9 +74,10 @@ class _Reading:
 class Clock:
     """A reader of the raw times of one log, chunk by chunk, that remembers what it detected.
 
-    Numbers: when the median of the log's first chunk lies after 1973 in any unit, the log has calendar times, and
-    each row's unit is told by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of
-    seconds. A given ``unit`` (s, ms, us, ns) holds for every number instead.
+    The first chunk decides. Numbers that are dates without punctuation (20240131, 202401311530, ...) are read as
+    dates. Else, when their median lies after 1973 in s, ms, us or ns, the log has calendar times, and each row's unit
+    is told by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of seconds; numbers
+    that rather look like days, minutes, years or the like are refused. A given ``unit`` holds for every number.
 
     Raises:
         ConfigError: unknown unit.
@@ -81,8 +90,8 @@ class Clock:
     """
 
     def __init__(self, unit: str | None = None) -> None:
-        if unit is not None and unit not in PER_SECOND:
-            raise ConfigError(f"unknown time unit '{unit}'; known: {', '.join(PER_SECOND)}")
+        if unit is not None and unit not in UNITS:
+            raise ConfigError(f"unknown time unit '{unit}'; known: {', '.join(UNITS)}")
         self.unit = unit
         self.calendar: bool | None = None
         self.kinds: Counter[str] = Counter()
@@ -100,48 +109,55 @@ class Clock:
         """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date.
 
         Raises:
-            DataError: values that are no times, such as lists.
+            DataError: values that are no times, such as lists, or numbers whose unit cannot be told.
         """
         reading = _Reading(len(raw))
         _parse(raw, reading)
         if day is not None:
             return self._since_day(reading, day)
+        if self.calendar is None and self.unit is None and is_compact(_longest(reading)):
+            self.unit = COMPACT
+        if self.unit == COMPACT:
+            for rows, values in reading.numbers:
+                _fix(reading, rows, compact(values), COMPACT_NAME, MICROSECONDS)
+            reading.numbers.clear()
+        elif self.unit == "excel":
+            reading.numbers = [(rows, values - EXCEL_1970) for rows, values in reading.numbers]
         if self.calendar is None:
             self.calendar = self._looks_like_calendar(reading)
         for rows, values, kind, per_second in reading.fixed:
             self._settle(reading, rows, values, per_second, kind)
         for rows, numbers in reading.numbers:
             for unit in self._units():
-                name = UNIT_NAMES[unit] if self.calendar else f"{UNIT_NAMES[unit]} of a relative counter"
-                self._settle(reading, rows, numbers, PER_SECOND[unit], name)
+                self._settle(reading, rows, numbers, PER_SECOND[unit], UNIT_NAMES[unit])
         return reading.finish()
 
-    def _units(self) -> list[str]:
+    def _units(self) -> tuple[str, ...]:
         if self.unit:
-            return [self.unit]
-        return list(PER_SECOND) if self.calendar else ["s"]
+            return (self.unit,)
+        return TOLD if self.calendar else ("s",)
 
     def _looks_like_calendar(self, reading: _Reading) -> bool | None:
-        scale = PER_SECOND[self.unit] if self.unit else 1
-        numbers = [values / scale for _, values in reading.numbers]
+        scale = PER_SECOND.get(self.unit or "", 1)
+        numbers = np.concatenate([*(values / scale for _, values in reading.numbers), np.zeros(0)])
         seconds = [values / per_second for _, values, _, per_second in reading.fixed]
-        seen = np.concatenate([*numbers, *seconds, np.zeros(0)])
+        seen = np.concatenate([numbers, *seconds])
+        if self.unit is None and len(numbers):
+            refuse_doubtful(numbers)
+        for _, values, kind, _ in reading.fixed:
+            if kind == NANOSECONDS:
+                refuse_misread(values)
         return bool(np.median(seen) >= CALENDAR_START) if len(seen) else None
 
     def _settle(
-        self,
-        reading: _Reading,
-        rows: Int64Array,
-        values: Int64Array | FloatArray,
-        per_second: float,
-        kind: str,
+        self, reading: _Reading, rows: Int64Array, values: Int64Array | FloatArray, per_second: float, kind: str
     ) -> None:
         begin = CALENDAR_START if self.calendar else 0
         usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
         count = int(np.count_nonzero(usable))
         if count == 0:
             return
-        self.kinds[kind] += count
+        self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += count
         if count < len(rows):
             rows, values = rows[usable], values[usable]
         reading.micros[rows] = _micros(values, per_second)
@@ -165,6 +181,10 @@ class Clock:
         return times
 
 
+def _longest(reading: _Reading) -> Int64Array | FloatArray:
+    return max((values for _, values in reading.numbers), key=len, default=np.zeros(0, np.int64))
+
+
 def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
     """Microseconds of values in range: exact for integers, rounded to the nearest for fractions."""
     if values.dtype == np.float64:
@@ -182,7 +202,7 @@ def _parse(raw: pl.Series, reading: _Reading) -> None:
         _fix(reading, everything, raw.to_physical(), f"timestamps in {UNIT_NAMES[unit]}", PER_SECOND[unit])
         reading.missing = raw.is_null().to_numpy()
     elif raw.dtype == pl.Date:
-        _fix(reading, everything, raw.to_physical().cast(pl.Int64), "dates", 1 / DAY_SECONDS)
+        _fix(reading, everything, raw.to_physical().cast(pl.Int64), "dates", PER_SECOND["d"])
         reading.missing = raw.is_null().to_numpy()
     elif raw.dtype.is_integer():
         reading.missing = raw.is_null().to_numpy()

@@ -1,0 +1,96 @@
+"""Which files are read as a log: what a folder or glob holds and is not read is named."""
+
+import bz2
+import gzip
+import lzma
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from nearnext.data.events import read_events
+from nearnext.data.filters import Filter
+from nearnext.data.prepare import prepare
+from nearnext.errors import DataError
+
+TEXT = b"session_id,item_id,timestamp\ns,a,1700000000\ns,b,1700000010\n"
+
+
+def compressed(kind: str) -> Callable[[bytes], bytes]:
+    compress: Any = pa.compress
+    return partial(compress, codec=kind, asbytes=True)
+
+
+COMPRESSED: dict[str, Callable[[bytes], bytes]] = {
+    "gz": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zst": compressed("zstd"),
+    "lz4": compressed("lz4"),
+}
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+@pytest.mark.parametrize("name", ["a.csv.", "a.", "A.CSV."])
+def test_what_is_read_alone_is_read_in_a_folder(tmp_path: Path, kind: str, name: str) -> None:
+    (tmp_path / f"{name}{kind}").write_bytes(COMPRESSED[kind](TEXT) + COMPRESSED[kind](TEXT.split(b"\n", 1)[1]))
+    for source in (tmp_path, tmp_path / f"{name}{kind}", f"{tmp_path}/*"):
+        report = read_events(source, strict=True).report
+        assert (report.used, report.left_out) == (4, [])
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_a_compressed_file_that_is_cut_off_is_one_clear_error(tmp_path: Path, kind: str) -> None:
+    data = COMPRESSED[kind](b"".join(TEXT + b"%d\n" % number for number in range(999)))
+    (tmp_path / "log").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=r"cannot read .*log: .*check that the file is complete"):
+        read_events(tmp_path / "log")
+
+
+def folder(path: Path) -> Path:
+    (path / "older").mkdir()
+    for name in (
+        "mon.csv",
+        "thu.log",
+        "clicks.csv.1",
+        "older/fri.csv",
+        ".hidden.csv",
+        "_SUCCESS",
+        ".x.crc",
+        "._mon.csv",
+    ):
+        (path / name).write_bytes(TEXT)
+    with zipfile.ZipFile(path / "tue.zip", "w") as file:
+        file.writestr("tue.csv", TEXT)
+    (path / "lost.csv").symlink_to(path / "nowhere.csv")
+    (path / "empty.csv").touch()
+    return path
+
+
+def test_what_a_folder_holds_and_is_not_read_is_named(tmp_path: Path) -> None:
+    report = read_events(folder(tmp_path), rejects=tmp_path / "rejects.csv").report
+    assert report.used == 2
+    assert report.left_out == [".hidden.csv", "clicks.csv.1", "lost.csv", "older/", "thu.log", "tue.zip"]
+    done = prepare(
+        tmp_path, tmp_path.parent / "out.parquet", chosen=Filter(min_length=1), rejects=tmp_path / "rejects.csv"
+    )
+    assert done.read == report
+
+
+def test_strict_reading_stops_at_what_is_left_out(tmp_path: Path) -> None:
+    message = r"6 files or folders are not read: \.hidden\.csv, clicks\.csv\.1, .*older/.*; name the files to read"
+    with pytest.raises(DataError, match=message):
+        read_events(folder(tmp_path), strict=True)
+    assert read_events(f"{tmp_path}/mon.*", strict=True).report.left_out == []
+
+
+def test_a_glob_names_the_folders_that_it_matches(tmp_path: Path) -> None:
+    folder(tmp_path)
+    assert read_events(f"{tmp_path}/[mo]*").report.left_out == ["older/"]
+    assert read_events(f"{tmp_path}/**/*.csv").report.left_out == ["lost.csv"]
+    with pytest.raises(DataError, match=r"tue\.zip is a ZIP archive"):
+        read_events(f"{tmp_path}/t*")
