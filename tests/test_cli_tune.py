@@ -11,6 +11,8 @@ import pytest
 from nearnext.errors import ConfigError
 from nearnext.recommenders.neighbours import VSKNN
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 
 CLICKS = [

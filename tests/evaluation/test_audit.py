@@ -17,6 +17,8 @@ from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.recommenders.rules import Markov
 from nearnext.types import IndexArray, ScoreArray
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(120)])
 N_TRAIN = 90
 

@@ -10,6 +10,8 @@ from nearnext.evaluation.metrics import case_values, metric_names
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import FloatArray
 
+pytestmark = pytest.mark.slow
+
 KS = (1, 5, 20)
 N_ITEMS = 30
 

@@ -14,6 +14,8 @@ from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
 from nearnext.recommenders.registry import BASELINES
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 KS = (2, 5)
 

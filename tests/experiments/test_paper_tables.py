@@ -20,6 +20,8 @@ from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
 from nearnext.recommenders.registry import make_recommender
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 7 + j * j * (1 + s % 3)) % 97}" for j in range(2 + s % 4)] for s in range(400)])
 CLASSICAL = TABLE_2_LINEUP[:5]
 SETTING = Setting(replicates=50)

@@ -25,6 +25,8 @@ from nearnext.training.learner import Learner
 from nearnext.training.optimisers import RowAdagrad, RowAdam
 from training_support import assert_same_weights, seed
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 29}" for j in range(2 + s % 4)] for s in range(200)])
 TINY: dict[str, Any] = {"dim": 12, "epochs": 3, "batch_size": 16, "device": "cpu", "extra": 8, "seed": seed()}
 COUNTERS = ("steps", "step")

@@ -19,6 +19,8 @@ from nearnext.recommenders.metric.recommender import MetricRecommender
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 COMPARISON = Comparison(["markov-1", "sknn"], ks=(5,), replicates=50)
 

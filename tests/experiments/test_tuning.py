@@ -21,6 +21,8 @@ from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.registry import RECOMMENDERS
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 QUICK: dict[str, Any] = {"metric": "MRR@5", "trials": 6}
 

@@ -14,6 +14,8 @@ from nearnext.errors import ArtifactError, ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import tune
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
 
 

@@ -20,6 +20,8 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.types import IndexArray
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 SMALL: dict[str, dict[str, Any]] = {

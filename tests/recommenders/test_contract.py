@@ -145,6 +145,7 @@ def test_one_item_and_one_session_are_enough(name: str):
     assert answer.items == ["only"]
 
 
+@pytest.mark.slow
 @every_method
 @settings(max_examples=25, deadline=None)
 @given(

@@ -23,6 +23,8 @@ from nearnext.recommenders.session_index import build_index
 from nearnext.testing import assert_same_lists
 from training_support import seed, seeded
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 
 LOG = Sessions.of([["a", "b"], ["a", "b", "c"], ["d", "c"], ["d", "e", "e"]])

@@ -28,6 +28,8 @@ from nearnext.recommenders.registry import FLAGSHIP, make_recommender
 from nearnext.testing import assert_same_lists
 from training_support import assert_same_weights, seed
 
+pytestmark = pytest.mark.slow
+
 PREFIXES = Prefixes.every(LOG)
 every_name = pytest.mark.parametrize("name", FLAGSHIP)
 

@@ -13,6 +13,8 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.flagship import votes
 from nearnext.testing import assert_same_lists
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("clicks", "said"),

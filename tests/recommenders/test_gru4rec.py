@@ -19,6 +19,8 @@ from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.registry import BASELINES, make_recommender
 from training_support import assert_same_weights, seed
 
+pytestmark = pytest.mark.slow
+
 # The item after "go" depends on the click before it: only a method that remembers more than the last click can tell.
 MEMORY = Sessions.of([[first, "go", then] for first, then in (("a", "x"), ("b", "y"), ("c", "z"))] * 60)
 SMALL: dict[str, Any] = {"layers": (64,), "batch_size": 6, "n_sample": 8, "epochs": 12, "dropout_embedding": 0.0}

@@ -18,6 +18,8 @@ from nearnext.retrieval import ApproximateIndex, ExactIndex, building
 from nearnext.testing import assert_same_lists
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("faiss", reason="the extra ann is not installed")
 
 N_ITEMS = 120

@@ -27,6 +27,8 @@ from nearnext.testing import assert_same_lists
 from nearnext.training.config import TrainingConfig
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(60)])
 TINY: dict[str, Any] = {
     "preset": "quick",

@@ -20,6 +20,8 @@ from nearnext.recommenders.registry import make_recommender
 from nearnext.testing import assert_same_lists
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 

@@ -12,6 +12,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.report.html import comparison_page, statistics_page, write_report
 
+pytestmark = pytest.mark.slow
+
 VOID = {"meta", "br"}
 LOG = Sessions.of([["a", "b", "a"], ["b", "c"], ["c"]], starts=[0, 90_000, 180_000])
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}"

@@ -12,6 +12,8 @@ from rich.text import Text
 from nearnext.report.paper import cell_text, paper_tables
 from nearnext.report.paper_page import paper_page
 
+pytestmark = pytest.mark.slow
+
 Result = dict[str, Any]
 
 

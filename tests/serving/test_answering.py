@@ -17,6 +17,8 @@ from nearnext.testing import assert_same_lists
 from serving_support import LOG
 from training_support import seeded
 
+pytestmark = pytest.mark.slow
+
 QUICK: dict[str, dict[str, Any]] = {
     "metric-fast": {},
     "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},

@@ -15,6 +15,8 @@ import pytest
 
 from serving_support import PATIENCE, Client, Server, started, wait_until
 
+pytestmark = pytest.mark.fault
+
 KEY = "0123456789abcdef-the-key"
 
 

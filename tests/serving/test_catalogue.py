@@ -20,6 +20,8 @@ from nearnext.serving.catalogue import MAX_TOUCHES, Catalogue, Change
 from nearnext.types import RawId
 from serving_support import PATIENCE
 
+pytestmark = pytest.mark.slow
+
 changes = st.lists(
     st.builds(
         Change,

@@ -19,6 +19,8 @@ from schemathesis.specs.openapi.checks import (
 from nearnext.serving.openapi import OPERATIONS
 from serving_support import PATIENCE, Server
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [
     not_a_server_error,
     content_type_conformance,

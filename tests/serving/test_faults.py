@@ -18,6 +18,8 @@ from nearnext.data.sessionise import read_sessions
 from nearnext.testing import assert_same_lists
 from serving_support import LOG, OTHER_LOG, PATIENCE, Client, Redis, Server, fitted, lines_of, started, wait_until
 
+pytestmark = pytest.mark.fault
+
 
 def on(redis: Redis) -> tuple[object, ...]:
     """Options of a service whose sessions are there, and that waits for it on a busy machine."""

@@ -14,6 +14,8 @@ from nearnext.recommenders.explanation import similar_items
 from nearnext.testing import assert_same_lists
 from serving_support import LOG, Client, Server, lines_of, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def recommender(artifact: Path) -> Recommender:

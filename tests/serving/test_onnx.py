@@ -8,6 +8,8 @@ from nearnext.artifact import load_artifact
 from nearnext.testing import assert_same_lists
 from serving_support import fitted, started
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 

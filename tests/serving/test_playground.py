@@ -23,6 +23,8 @@ from nearnext.serving.playground import find_items, item_map, page, session_poin
 from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept, principal_plane
 from serving_support import Server, started
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = '<img src=x onerror="boom()">'
 GROUPS = [[f"{group}-{(s + j * j) % 9}" for j in range(3 + s % 3)] for s in range(40) for group in "abc"]
 LOG = Sessions.of([*GROUPS, ["a-0", HOSTILE, "a-1"], ["a-0", HOSTILE]])

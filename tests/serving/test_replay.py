@@ -24,6 +24,8 @@ from nearnext.serving.replay import Latency, replay
 from serving_support import LOG, PATIENCE, started
 from training_support import seeded
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., Any]
 
 TEST = Sessions.of(

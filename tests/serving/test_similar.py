@@ -11,6 +11,8 @@ from nearnext.recommenders.registry import make_recommender
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.model import LoadedModel, ServedModel, Similar
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([["a", "b"], ["a", "b", "c"], ["c", "d"], ["e", "d"], ["e", "f"]])
 
 

@@ -17,6 +17,8 @@ from nearnext.serving.stores import redis as stores
 from nearnext.serving.stores.redis import RedisStore
 from serving_support import PATIENCE, Redis, wait_until
 
+pytestmark = pytest.mark.slow
+
 T = TypeVar("T")
 
 

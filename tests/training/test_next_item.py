@@ -26,6 +26,8 @@ from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, next_item_recipe
 from training_support import assert_same_weights, seed
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])
 CONFIG = NextItemTraining(epochs=3, batch_size=8, learning_rate=0.05, encoder_rate=0.01, negatives=4)
 """Six steps an epoch."""

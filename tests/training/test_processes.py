@@ -10,6 +10,8 @@ import pytest
 
 from training_support import seed
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import json, sys, torch
 from nearnext.data.sessions import Sessions

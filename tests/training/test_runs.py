@@ -32,6 +32,8 @@ from nearnext.training.objective import Objective, objective_of
 from nearnext.training.validation import Validation
 from training_support import assert_same_history, assert_same_weights, seed
 
+pytestmark = pytest.mark.slow
+
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])
 LATER = Sessions.of([["i1", "i2", "i4"], ["i3", "i4"]]).with_vocabulary(LOG.vocabulary)
 CONFIG = TrainingConfig(epochs=4, batch_size=8, learning_rate=0.01, lowerings=9, device="cpu")

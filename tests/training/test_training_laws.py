@@ -27,6 +27,8 @@ from nearnext.training.minibatch import BatchReader
 from nearnext.training.objective import Objective, objective_of
 from training_support import assert_same_weights, seed
 
+pytestmark = pytest.mark.slow
+
 DIM, ITEMS = 6, 7
 LOG = Sessions.of([[f"i{(s + j * j) % ITEMS}" for j in range(2 + s % 4)] for s in range(40)])
 
