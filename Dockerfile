@@ -11,11 +11,13 @@ RUN python -m venv /opt/nearnext \
     --extra-index-url "$TORCH_INDEX" '.[serve,ann,onnx]'
 
 FROM python:3.11-slim
-RUN useradd --uid 10001 --create-home nearnext && install -d -o nearnext -g nearnext /data
+RUN useradd --uid 10001 --create-home nearnext && install -d -o nearnext -g nearnext /data /var/cache/nearnext
 COPY --from=build /opt/nearnext /opt/nearnext
-ENV PATH=/opt/nearnext/bin:$PATH OMP_NUM_THREADS=1 NUMBA_CACHE_DIR=/tmp/numba PYTHONDONTWRITEBYTECODE=1
+ENV PATH=/opt/nearnext/bin:$PATH OMP_NUM_THREADS=1 NUMBA_CACHE_DIR=/var/cache/nearnext PYTHONDONTWRITEBYTECODE=1
 # By number: Kubernetes cannot tell that a name is not root.
 USER 10001
+# The image brings the compiled code; on another processor, or where the folder is read-only, it is compiled once more.
+RUN nearnext --quiet warm
 VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --start-period=60s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=5)"]

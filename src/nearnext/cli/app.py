@@ -2,6 +2,7 @@
 
 import csv
 import inspect
+import resource
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -67,6 +68,10 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+GIB = 1 << 30
+LEAST_MEMORY = int(1.8 * GIB)
+"""Addresses without which numpy, polars and numba cannot even be imported, bytes."""
+
 LogArgument = Annotated[str, typer.Argument(help="Click log: a file, folder or glob (CSV, TSV, JSONL, Parquet).")]
 MinLength = Annotated[int, typer.Option(help="Shortest session kept, clicks.")]
 MinSupport = Annotated[int, typer.Option(help="Fewest clicks of an item that is kept.")]
@@ -88,7 +93,22 @@ def start(
     ] = False,
 ) -> None:
     """From a click log to a next-item recommender, measured honestly."""
+    _require_memory()
     show_progress(not quiet)
+
+
+def _require_memory() -> None:
+    """Refuse a limit of memory (``ulimit -v``) under which libraries abort, or flood stderr, while they are imported.
+
+    Raises:
+        ConfigError: the limit is below 2 GiB of addresses.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
+        raise ConfigError(
+            f"expected {LEAST_MEMORY / GIB:.1f} GiB of addresses, and 4 GiB for methods that train, found a limit of "
+            f"{limit / GIB:.1f} GiB (ulimit -v); raise it"
+        )
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """All commands of the application; importing them imports none of the work that they do."""
 
-from nearnext.cli import explain, export, index, logs, models, paper, replay, serve, tune
+from nearnext.cli import explain, export, index, logs, models, paper, replay, serve, tune, warm
 from nearnext.cli.app import app
 
-__all__ = ["app", "explain", "export", "index", "logs", "models", "paper", "replay", "serve", "tune"]
+__all__ = ["app", "explain", "export", "index", "logs", "models", "paper", "replay", "serve", "tune", "warm"]

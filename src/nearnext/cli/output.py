@@ -181,14 +181,16 @@ def write_json(path: Path, result: Any) -> None:
         with whole_file(path) as unfinished:
             unfinished.write_bytes(content)
         return
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the shell
+        raise DataError("--json -: standard output is closed; name a file")
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         console.on_broken_pipe()
-    except (AttributeError, OSError) as error:
-        raise DataError(f"--json -: standard output cannot be written ({error}); name a file") from error
+    except OSError as error:
+        raise DataError(f"--json -: standard output cannot be written: {error.strerror}; name a file") from error
 
 
 def _plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from nearnext.artifact import load_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError
 from nearnext.recommenders.base import Recommendation, Recommender
-from nearnext.recommenders.explanation import session_index_of, similar_items
+from nearnext.recommenders.explanation import explain, session_index_of, similar_items
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue
@@ -76,6 +76,7 @@ def load_model(folder: Path, *, onnx: bool = False) -> LoadedModel:
     try:
         first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
         answers = recommender.recommend([first, []], k=2, exclude_seen=True)
+        explain(recommender, first[:1], first[-1], n=1)  # compiles too what the first explanation needs
     except Exception as error:
         raise ArtifactError(f"{folder} holds a model that cannot answer ({error}); fit it again") from error
     if not all(np.isfinite(answer.scores).all() for answer in answers):
