@@ -30,7 +30,7 @@ from nearnext.experiments.measuring import timed_fit
 from nearnext.experiments.result import describe_part, machine
 from nearnext.experiments.store import source_fingerprint
 from nearnext.progress import show_progress, track
-from nearnext.recommenders.registry import FLAGSHIP, make_recommender, option_names
+from nearnext.recommenders.registry import DEFAULTS, make_recommender, option_names
 from nearnext.types import FloatArray
 
 METRICS = ("HitRate@20", "MRR@20")
@@ -189,7 +189,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("log", help="training part of a log")
     parser.add_argument("--out", type=Path, required=True, help="file that rows are kept in")
-    parser.add_argument("--method", choices=FLAGSHIP, default=FLAGSHIP[0])
+    parser.add_argument("--method", choices=DEFAULTS, default=DEFAULTS[0])
     parser.add_argument("--rows", default="all", help="names separated by commas, or: all; the first row always runs")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
     parser.add_argument("--seeds", default="7", help="separated by commas")

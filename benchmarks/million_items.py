@@ -19,11 +19,11 @@ import polars as pl
 
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
+from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.indexing import reindex
-from nearnext.recommenders.metric.embedded import EmbeddedRecommender
-from nearnext.recommenders.metric.options import parts_from_options
-from nearnext.recommenders.metric.recommender import MetricRecommender
-from nearnext.recommenders.registry import FLAGSHIP, make_recommender
+from nearnext.recommenders.registry import DEFAULTS, make_recommender
+from nearnext.recommenders.sml.options import parts_from_options
+from nearnext.recommenders.sml.recommender import SML
 
 IN_CATEGORY = 200
 LENGTH = 5.0
@@ -61,11 +61,11 @@ def peak_gib() -> float:
 def model_of(method: str, dim: int, validation_fraction: float) -> EmbeddedRecommender:
     """An unfitted recommender that takes one epoch."""
     options: dict[str, Any] = {"dim": dim, "epochs": 1, "validation_fraction": validation_fraction}
-    if method in FLAGSHIP:
+    if method in DEFAULTS:
         return cast("EmbeddedRecommender", make_recommender(method, options))
     if "gru" in method or "lstm" in method:
         options["hidden"] = dim
-    return MetricRecommender(**parts_from_options(method, options | {"device": "cpu"}))
+    return SML(**parts_from_options(method, options | {"device": "cpu"}))
 
 
 def main() -> None:

@@ -33,8 +33,8 @@ from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, LossInput
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.threads import one_thread
-from nearnext.recommenders.metric.recommender import MetricRecommender
 from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.recommenders.sml.recommender import SML
 from nearnext.retrieval import ExactIndex
 from nearnext.sampling import PositiveNegative
 from nearnext.training.config import TrainingConfig
@@ -123,9 +123,7 @@ def compare_training(sessions: Sessions, batches: int, plain_batches: int) -> No
 
 def rank_all(train: Sessions, test: Sessions) -> None:
     """Print the seconds in which every prefix of the test sessions is encoded and ranked."""
-    model = MetricRecommender(
-        encoder=MaxPool(dim=DIM), training=TrainingConfig(epochs=1, batch_size=4096, device="cpu")
-    )
+    model = SML(encoder=MaxPool(dim=DIM), training=TrainingConfig(epochs=1, batch_size=4096, device="cpu"))
     model.fit(train)
     prefixes = Prefixes.every(test)
     model.rank(prefixes.slice(0, 100), 20)

@@ -35,11 +35,13 @@ if TYPE_CHECKING:
     from nearnext.model.losses import NCAS, Triplet
     from nearnext.recommenders.base import Recommendation, Recommender
     from nearnext.recommenders.gru4rec import GRU4Rec
-    from nearnext.recommenders.metric.recommender import MetricRecommender
+    from nearnext.recommenders.metric.fast import MetricFast
+    from nearnext.recommenders.metric.recommender import Metric
     from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
     from nearnext.recommenders.popularity import Pop, SessionPop
     from nearnext.recommenders.registry import BASELINES, make_recommender
     from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+    from nearnext.recommenders.sml.recommender import SML
 
     __version__: str
 
@@ -48,6 +50,7 @@ __all__ = [
     "GRU",
     "NCAS",
     "SKNN",
+    "SML",
     "VSKNN",
     "VSTAN",
     "Artifact",
@@ -64,7 +67,8 @@ __all__ = [
     "Leaks",
     "Markov",
     "MaxPool",
-    "MetricRecommender",
+    "Metric",
+    "MetricFast",
     "NearnextError",
     "Pop",
     "PrepareReport",
@@ -174,7 +178,8 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Recommender",
     ),
     "nearnext.recommenders.gru4rec": ("GRU4Rec",),
-    "nearnext.recommenders.metric.recommender": ("MetricRecommender",),
+    "nearnext.recommenders.metric.fast": ("MetricFast",),
+    "nearnext.recommenders.metric.recommender": ("Metric",),
     "nearnext.recommenders.neighbours": (
         "SKNN",
         "VSKNN",
@@ -193,8 +198,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "Markov",
         "SequentialRules",
     ),
+    "nearnext.recommenders.sml.recommender": ("SML",),
 }
 """The public names of each module; a module is imported when one of its names is first used."""
+
+_RENAMED = {"MetricRecommender": "SML"}
+"""Names of earlier versions, and what they are called now."""
 
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -208,6 +217,11 @@ def __getattr__(name: str) -> Any:
             value = version("nearnext")
         except PackageNotFoundError:  # a copy of the source that was never installed
             value = "unknown"
+    elif name in _RENAMED:
+        import warnings
+
+        warnings.warn(f"nearnext.{name} is now nearnext.{_RENAMED[name]}", FutureWarning, stacklevel=2)
+        value = getattr(import_module(_MODULE_OF[_RENAMED[name]]), _RENAMED[name])
     elif name in _MODULE_OF:
         value = getattr(import_module(_MODULE_OF[name]), name)
     else:

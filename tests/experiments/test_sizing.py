@@ -11,15 +11,15 @@ import torch
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments import flagship_cost, sizing
+from nearnext.experiments import metric_cost, sizing
 from nearnext.experiments.model_bytes import gru4rec_bytes, network_bytes
 from nearnext.experiments.single import size_model
 from nearnext.experiments.sizing import Estimate, estimate
-from nearnext.recommenders.flagship.recommender import Metric
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.weights import Weights
-from nearnext.recommenders.metric.recommender import MetricRecommender
+from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.sml.recommender import SML
 from nearnext.training.examples import sampled_recipe
 from nearnext.training.learner import Learner
 from nearnext.training.optimisers import RowAdagrad, RowAdam
@@ -45,7 +45,7 @@ COUNTERS = ("steps", "step")
 )
 def test_the_formula_is_what_training_holds(name: str, options: dict[str, Any]):
     model = make_recommender(name, {**TINY, **options})
-    assert isinstance(model, MetricRecommender)
+    assert isinstance(model, SML)
     network, objective, examples = model.prepare(LOG)
     further = sum(parameter.numel() for _, parameter in objective.parameters)
     expected = network_bytes(network, network.n_items, further=further)
@@ -60,7 +60,7 @@ def test_the_formula_is_what_training_holds(name: str, options: dict[str, Any]):
 
 def test_the_formula_counts_tables_for_any_catalogue():
     model = make_recommender("sml-gru-ncas", TINY)
-    assert isinstance(model, MetricRecommender)
+    assert isinstance(model, SML)
     network, _, _ = model.prepare(LOG)
     large = network_bytes(network, 1_000_000)
     layers = sum(p.numel() for p in network.parameters()) - (network.n_items + 1) * 12
@@ -167,8 +167,8 @@ def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pyt
         n_calibrations = 2 + (metric.calibration is not None)
         return 10.0 * passes + 5.0 + n_calibrations * 0.1 * (metric.calibration_steps - 1), 0
 
-    monkeypatch.setattr(flagship_cost, "timed_fit", timed)
-    monkeypatch.setattr(flagship_cost, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(metric_cost, "timed_fit", timed)
+    monkeypatch.setattr(metric_cost, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "calibration_steps": 50}
     for correction, passes in ((None, 0.9 * 4 + 3), (False, 0.9 * 3 + 3)):
         sized = estimate(make_recommender("metric", {**options, "correction": correction}), LOG)

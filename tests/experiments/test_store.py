@@ -15,7 +15,7 @@ from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, Run
 from nearnext.experiments.store import RunKey, RunStore
-from nearnext.recommenders.metric.recommender import MetricRecommender
+from nearnext.recommenders.sml.recommender import SML
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from training_support import seed
 
@@ -180,7 +180,7 @@ def saved(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def noted(run: RunDirectory, checkpoint: Checkpoint) -> None:
         save(run, checkpoint)
-        found.append(checkpoint.progress["schedule"]["epoch"])
+        found.append(checkpoint.progress["standing"]["epoch"])
         if len(found) == 2:
             raise KeyboardInterrupt
 
@@ -206,7 +206,7 @@ def test_the_time_of_a_fit_counts_the_part_before_the_interruption(
     with pytest.raises(KeyboardInterrupt):
         compare(LOG, comparison=TRAINED, store=store)
     assert saved == [1, 2]
-    monkeypatch.setattr(MetricRecommender, "training_seconds", 1e6)
+    monkeypatch.setattr(SML, "training_seconds", 1e6)
     assert compare(LOG, comparison=TRAINED, store=store)["methods"][0]["fit_seconds"] == 1e6
 
 

@@ -16,8 +16,8 @@ from nearnext.experiments.tuning.ranges import Choice, Real, Searched, Space, Wh
 from nearnext.experiments.tuning.search import propose
 from nearnext.experiments.tuning.spaces import SPACES, space_of
 from nearnext.experiments.tuning.trial import Trial
-from nearnext.recommenders.metric.names import ENCODER_NAMES, LOSS_NAMES
 from nearnext.recommenders.registry import make_recommender, option_names
+from nearnext.recommenders.sml.names import ENCODER_NAMES, LOSS_NAMES
 from training_support import seed
 
 METHODS = [*SPACES, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODER_NAMES, LOSS_NAMES))]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nearnext.recommenders.flagship.breadth import broadened, discounted, items_shown
-from nearnext.recommenders.flagship.calibration import Calibration
-from nearnext.recommenders.flagship.candidates import OWN_FIGURES, Candidates
+from nearnext.recommenders.metric.breadth import broadened, discounted, items_shown
+from nearnext.recommenders.metric.calibration import Calibration
+from nearnext.recommenders.metric.candidates import OWN_FIGURES, Candidates
 
 PREFIXES = 40
 POPULARITY = OWN_FIGURES.index("popularity")

@@ -15,7 +15,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import FLAGSHIP, RECOMMENDERS, make_recommender, option_names
+from nearnext.recommenders.registry import DEFAULTS, RECOMMENDERS, make_recommender, option_names
 from nearnext.testing import assert_same_lists
 from training_support import seeded
 
@@ -28,16 +28,16 @@ METRIC_MODELS = ("sml-gru-ncas", "sml-maxpool-triplet", "sml-tagspace-bpr", "sml
 """Some of the metric models, of every kind of encoder and loss; the laws of each part have tests of their own."""
 
 TINY = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "calibration_steps": 5, "calibrated_on": 100}
-"""Options of the flagship; its laws with votes adopted have tests of their own."""
+"""Options of the default method; its laws with votes have tests of their own."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
-    **dict.fromkeys(FLAGSHIP, TINY),
+    **dict.fromkeys(DEFAULTS, TINY),
     **{name: {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"} for name in METRIC_MODELS},
 }
 """Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
 
-every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *FLAGSHIP, *METRIC_MODELS]))
+every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *DEFAULTS, *METRIC_MODELS]))
 
 
 def make(name: str) -> Recommender:

@@ -1,323 +1,325 @@
-"""The metric model as a recommender: names, options, presets, what is held out, and what it keeps."""
+"""The default recommender: what it learns from, when it hears votes, and the laws its lists keep with and without."""
 
-from itertools import product
+import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from metric_support import CLICKS, LOG, N_ITEMS, tiny
 from nearnext.artifact import load_artifact, save_artifact
-from nearnext.data.filters import Filter
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.experiments.compare import Comparison, compare
-from nearnext.experiments.single import fit_model
-from nearnext.model.encoders import ENCODERS, GRU, MaxPool
-from nearnext.model.losses import LOSSES, NCAS, MetricLearning, Triplet
+from nearnext.data.splits import split_at
+from nearnext.errors import ArtifactError, ConfigError
+from nearnext.evaluation.audit import audit_split
+from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.agreement import differing_lists, list_of
-from nearnext.recommenders.metric.names import ENCODER_NAMES, LOSS_NAMES
-from nearnext.recommenders.metric.options import metric_option_names
-from nearnext.recommenders.metric.recommender import MetricRecommender
+from nearnext.recommenders.base import Recommendation
+from nearnext.recommenders.metric import votes
+from nearnext.recommenders.metric.recommender import Metric
+from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import canonical_name, make_recommender, option_names
-from nearnext.sampling import NEGATIVES, SAMPLERS, InBatch, PositiveNegative, SlidingWindow, Uniform
+from nearnext.recommenders.registry import DEFAULTS, make_recommender
 from nearnext.testing import assert_same_lists
-from nearnext.training.config import TrainingConfig
-from training_support import seed
+from training_support import assert_same_weights, seed
 
 pytestmark = pytest.mark.slow
 
-LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(60)])
-TINY: dict[str, Any] = {
-    "preset": "quick",
-    "dim": 6,
-    "epochs": 2,
-    "batch_size": 16,
-    "device": "cpu",
-    "learning_rate": 0.01,
-}
 PREFIXES = Prefixes.every(LOG)
+every_name = pytest.mark.parametrize("name", DEFAULTS)
 
 
-def tiny(name: str, **options: Any) -> MetricRecommender:
-    made = make_recommender(name, {**TINY, "seed": seed(), **options})
-    assert isinstance(made, MetricRecommender)
-    return made
+def lists(model: Metric) -> Ranking:
+    return model.rank(PREFIXES, 25)
 
 
-def lists(model: MetricRecommender) -> Ranking:
-    return model.rank(PREFIXES, 9)
+@pytest.fixture
+def adopted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Votes are heard, whatever they bring: tiny logs prove nothing."""
+    monkeypatch.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
 
 
-def test_the_names_are_those_of_the_parts():
-    assert set(ENCODER_NAMES) == set(ENCODERS)
-    assert set(LOSS_NAMES) == set(LOSSES)
+@pytest.fixture(scope="module")
+def voted() -> Metric:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+        return tiny().fit(LOG)
 
 
-@pytest.mark.parametrize(("encoder", "loss"), list(product(ENCODER_NAMES, [*LOSS_NAMES, "pml:angular"])))
-def test_every_model_has_options_that_make_it_again(encoder: str, loss: str):
-    model = tiny(f"sml-{encoder}-{loss}")
-    again = make_recommender(model.name, model.params())
-    assert model.name == f"sml-{encoder}-{loss}"
-    assert again.params() == model.params()
-    assert set(model.params()) <= set(option_names(model.name))
+@pytest.fixture(scope="module")
+def plain() -> Metric:
+    return tiny(voters=[]).fit(LOG)
 
 
-@pytest.mark.parametrize(("sampler", "source"), list(product(SAMPLERS, NEGATIVES)))
-def test_every_sampler_has_options_that_make_it_again(sampler: str, source: str):
-    model = tiny("sml-maxpool-ncas", sampler=sampler, negative_source=source)
-    assert make_recommender(model.name, model.params()).params() == model.params()
+@pytest.fixture(params=["voted", "plain"])
+def fitted(request: pytest.FixtureRequest) -> Metric:
+    return request.getfixturevalue(request.param)
 
 
-@pytest.mark.parametrize("encoder", ENCODER_NAMES)
-def test_a_saved_model_of_every_encoder_gives_the_same_lists(encoder: str, tmp_path: Path):
-    model = tiny(f"sml-{encoder}-ncas", common_embedding=False, item_hidden=5).fit(LOG)
-    loaded = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
-    assert isinstance(loaded, MetricRecommender)
-    assert_same_lists(lists(loaded), lists(model))
-    assert [epoch["loss"] for epoch in loaded.history] == [epoch["loss"] for epoch in model.history]
+# Laws of lists, by votes and by distance
 
 
-@pytest.mark.parametrize("encoder", ENCODER_NAMES)
-def test_batches_change_no_list_of_any_encoder(encoder: str):
-    model = tiny(f"sml-{encoder}-ncas").fit(LOG)
-    whole = model.rank(PREFIXES, 5, threads=2)
-    for row in range(0, len(PREFIXES), 13):
-        alone = model.rank(PREFIXES.slice(row, row + 1), 5)
-        assert_same_lists(alone, [list_of(whole, row)])
+def test_a_prefix_alone_gets_the_list_it_gets_among_all(fitted: Metric):
+    whole = fitted.rank(PREFIXES, 25, threads=2)
+    for row in range(0, len(PREFIXES), 9):
+        alone = fitted.rank(PREFIXES.slice(row, row + 1), 25, threads=1)
+        assert_same_lists(alone, list_of(whole, row))
 
 
-@pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
-def test_the_nearest_items_come_first(distance: str):
-    model = tiny("sml-avgpool-triplet", distance=distance).fit(LOG)
-    answer = model.recommend([["i1", "i2"]], k=9)[0]
-    assert answer.own == len(answer.items) == 9
-    assert answer.scores == sorted(answer.scores, reverse=True)
-    assert (max(answer.scores) <= 2.0) if distance == "cosine" else (max(answer.scores) <= 0.0)
+def test_threads_change_no_list(fitted: Metric, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nearnext.recommenders.base.CHUNK", 16)
+    assert_same_lists(fitted.rank(PREFIXES, 25, threads=3), fitted.rank(PREFIXES, 25, threads=1))
 
 
-def test_the_model_learns_what_follows_what():
-    log = Sessions.of([["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]] * 30)
-    model = tiny("sml-gru-ncas", dim=16, hidden=16, epochs=20, positives=1, validation_fraction=0).fit(log)
-    follows = [answer.items[0] for answer in model.recommend([["a"], ["d"], ["g"]], 1, exclude_seen=True)]
-    assert follows == ["b", "e", "h"]
+@pytest.mark.usefixtures("adopted")
+def test_the_same_seed_gives_the_same_lists_and_another_others(voted: Metric):
+    before = LOG.fingerprint()
+    assert_same_lists(lists(tiny().fit(LOG)), lists(voted))
+    assert differing_lists(lists(tiny().fit(LOG, seed=seed(8))), lists(voted)).any()
+    assert LOG.fingerprint() == before
 
 
-def test_the_paper_preset_is_what_the_paper_prints():
-    params = make_recommender("sml-gru-ncas", {"preset": "paper"}).params()
-    printed = {
-        "dim": 400,
-        "hidden": 400,
-        "max_length": 15,
-        "positives": 8,
-        "negatives": 8,
-        "fill": "knn",
-        "sampler": "positive-negative",
-        "negative_source": "uniform",
-        "share": "batch",
-        "item_hidden": 400,
-        "item_tanh": True,
-        "item_frozen": False,
-        "common_embedding": True,
-        "distance": "cosine",
-        "learning_rate": 0.001,
-        "batch_size": 32,
-        "epochs": 150,
-        "improvement": 0.005,
-        "lowerings": 3,
-        "validation_fraction": 0.05,
-        "smoothing": 0.3,
-        "temperature": 1.0,
-        "direction": "paper",
-        "logq": False,
-    }
-    assert {name: params[name] for name in printed} == printed
-    triplet = make_recommender("sml-textcnn-triplet", {"preset": "paper"}).params()
-    assert (triplet["margin"], triplet["filter_sizes"], triplet["rank_weights"]) == (0.3, (1, 3, 5), True)
-    assert (triplet["share"], triplet["pairing"], triplet["chord"]) == ("none", "matched", False)
+def test_a_saved_model_gives_the_same_lists(fitted: Metric, tmp_path: Path):
+    loaded = load_artifact(save_artifact(fitted, tmp_path / "model", {})).recommender
+    assert isinstance(loaded, Metric)
+    assert_same_lists(lists(loaded), lists(fitted))
+    assert loaded.params() == fitted.params()
+    assert_same_lists(loaded.recommend([["i1", "i2"]]), fitted.recommend([["i1", "i2"]]))
+    assert (loaded.calibration is None) == (fitted.calibration is None)
 
 
-def test_the_authors_preset_is_their_program():
-    maxpool = make_recommender("sml-maxpool-ncas", {"preset": "authors"}).params()
-    program = {
-        "dim": 400,
-        "dense_layers": 2,
-        "last_tanh": True,
-        "zeros_up_to": 15,
-        "item_hidden": 400,
-        "item_tanh": True,
-        "item_frozen": True,
-        "max_norm": 1.0,
-        "distance": "squared_euclidean",
-        "fill": "own",
-        "overlaps": False,
-        "positives": 8,
-        "negatives": 8,
-        "negative_source": "reversed-popularity",
-        "share": "batch",
-        "labels": "softmax",
-        "direction": "cross_entropy",
-        "temperature": 1.0,
-        "batch_size": 32,
-        "learning_rate": 0.001,
-        "lr_factor": 0.8,
-    }
-    assert {name: maxpool[name] for name in program} == program
-    triplet = make_recommender("sml-maxpool-triplet", {"preset": "authors"}).params()
-    loss = {"distance": "cosine", "chord": True, "margin": 0.5, "share": "none", "pairing": "matched", "batch_size": 64}
-    assert {name: triplet[name] for name in loss} == loss
-    gru = make_recommender("sml-gru-triplet", {"preset": "authors"}).params()
-    assert (gru["hidden"], gru["dense_layers"], gru["last_tanh"], gru["batch_size"]) == (500, 1, True, 32)
+ids = st.sampled_from([f"i{number}" for number in range(N_ITEMS)])
 
 
-def test_options_that_are_given_overrule_those_of_a_preset():
-    params = make_recommender("sml-maxpool-triplet", {"preset": "authors", "batch_size": 8, "dim": 16}).params()
-    assert (params["batch_size"], params["dim"], params["margin"]) == (8, 16, 0.5)
+@pytest.mark.parametrize("kind", ["voted", "plain"])
+@settings(max_examples=40, deadline=None)
+@given(
+    session=st.lists(ids | st.just("unheard-of"), max_size=6),
+    k=st.integers(1, 80),
+    exclude=st.lists(ids, max_size=50),
+    allow=st.none() | st.lists(ids, max_size=30),
+    exclude_seen=st.booleans(),
+)
+def test_lists_are_distinct_admissible_and_never_short(
+    request: pytest.FixtureRequest,
+    kind: str,
+    session: list[str],
+    k: int,
+    exclude: list[str],
+    allow: list[str] | None,
+    exclude_seen: bool,
+):
+    fitted: Metric = request.getfixturevalue(kind)
+    answer = fitted.recommend([session], k, exclude=exclude, allow=allow, exclude_seen=exclude_seen)[0]
+    known = set(map(str, LOG.vocabulary.ids.to_list()))
+    admissible = (known if allow is None else known & set(allow)) - set(exclude)
+    admissible -= set(session) if exclude_seen else set[str]()
+    assert set(map(str, answer.items)) <= admissible
+    assert len(set(answer.items)) == len(answer.items) == min(k, len(admissible))
+    assert answer.scores[: answer.own] == sorted(answer.scores[: answer.own], reverse=True)
+    assert np.isfinite(answer.scores).all()
+    assert answer.unknown == [raw for raw in session if raw == "unheard-of"]
 
 
-def test_the_defaults_in_python_are_the_papers():
-    model = MetricRecommender()
-    assert (model.encoder, model.loss, model.training) == (MaxPool(dim=400), NCAS(smoothing=0.3), TrainingConfig())
-    assert model.sampler == PositiveNegative(n_positives=8, negatives=Uniform(n_negatives=8), max_length=15)
+def test_allowed_items_that_nothing_proposes_are_listed(voted: Metric):
+    proposed = set(voted.recommend([["i1"]], k=20)[0].items)
+    others = [raw for raw in LOG.vocabulary.ids.to_list() if raw not in proposed][-5:]
+    assert set(voted.recommend([["i1"]], k=5, allow=others)[0].items) == set(others)
 
 
-def test_values_may_be_text():
-    model = tiny("sml-textcnn-triplet", filter_sizes="1,2", margin="0.5", swap="true", common_embedding="false")
-    assert (model.loss, model.common_embedding) == (Triplet(margin=0.5, swap=True), False)
-    assert model.params()["filter_sizes"] == (1, 2)
+@pytest.mark.parametrize("session", [[], ["unheard-of"]])
+def test_nothing_known_gives_the_popular_items(fitted: Metric, session: list[str]):
+    answer = fitted.recommend([session], k=4)[0]
+    assert (answer.items, answer.own) == (LOG.vocabulary.decode([1, 2, 3, 4]), 0)
 
 
-def test_parts_chosen_by_name_are_the_parts_of_python():
-    named = tiny("sml-gru-pml:multi-similarity+batch-hard", hidden=4, sampler="sliding-window", window=3)
-    assert named.encoder == GRU(dim=6, hidden=4)
-    assert named.loss == MetricLearning("multi-similarity", miner="batch-hard")
-    assert named.sampler == SlidingWindow(window=3)
-    assert tiny("sml-maxpool-bpr", negative_source="in-batch", extra=5).sampler.negatives == InBatch(extra=5)
+def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metric):
+    end = float(LOG.ends.max()) / 1e6
+    now, then = voted.recommend([["i1", "i2"]], k=25), voted.recommend([["i1", "i2"]], k=25, time=end)
+    assert_same_lists(then, now)
+    assert sum(now[0].scores) <= 1 + 1e-6
+
+
+# What is learned from
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
+    """The sessions of each training, and of each fit of voters."""
+    trained, heard = list[Sessions](), list[Sessions]()
+    recipe, fit_voters = Metric.recipe, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
+
+    def recipe_too(self: Metric, network: Any, sessions: Sessions, *others: Any) -> Any:
+        trained.append(sessions)
+        return recipe(self, network, sessions, *others)
+
+    def fit_too(self: Metric, sessions: Sessions) -> Any:
+        heard.append(sessions)
+        return fit_voters(self, sessions)
+
+    monkeypatch.setattr(Metric, "recipe", recipe_too)
+    monkeypatch.setattr(Metric, "_voters_of", fit_too)
+    return trained, heard
+
+
+LATE = [["a", "b", "c"]] * 36 + [["a", "late"], ["late", "b"], ["a", "b"], ["b", "c"]]
+
+
+@pytest.mark.usefixtures("adopted")
+def test_the_first_training_sees_nothing_of_the_sessions_held_out(monkeypatch: pytest.MonkeyPatch):
+    trained, heard = recorded(monkeypatch)
+    log = Sessions.of(LATE)
+    tiny(correction=None).fit(log)
+    *first, last = trained
+    assert [sessions.n_sessions for sessions in first] == [18, 18, 36]
+    assert [sessions.n_sessions for sessions in (last, *heard)] == [40, 36, 40]
+    for sessions in (*first, heard[0]):
+        assert sessions.vocabulary.ids.to_list() == ["a", "b", "c"]
+        assert set(sessions.session_ids.to_list()) <= set(range(36))
+    assert "late" in last.vocabulary.ids.to_list()
+
+
+def test_what_is_held_out_changes_no_loss_of_the_first_training():
+    other = [*LATE[:36], ["c", "a"], ["c", "b"], ["c", "late"], ["late", "late"]]
+    one, two = tiny(refit=False).fit(Sessions.of(LATE)), tiny(refit=False).fit(Sessions.of(other))
+    assert one.history[0]["loss"] == pytest.approx(two.history[0]["loss"], rel=1e-5)
+
+
+@pytest.mark.usefixtures("adopted")
+def test_without_a_second_training_late_items_lie_among_their_neighbours():
+    model = tiny(refit=False).fit(Sessions.of(LATE))
+    assert model.network is not None
+    vectors = model.network.item_embedding.weight.detach().numpy()
+    late, a, b = (vectors[model.vocabulary.encode([raw])[0]] for raw in ("late", "a", "b"))
+    assert np.linalg.norm(late) == pytest.approx(1.0, rel=1e-5)
+    plane = np.stack([a, b]).T  # its neighbours, once each
+    np.testing.assert_allclose(plane @ np.linalg.lstsq(plane, late, rcond=None)[0], late, atol=1e-5)
+    assert len(model.recommend([["late"]], k=4)[0].items) == 4
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.1])
+def test_items_keep_their_embeddings_whatever_the_order_of_equal_counts(fraction: float):
+    clicks = [["a", "x"]] * 20 + [["b", "y"]] * 20
+    log = Sessions.of(clicks)
+    turned = log.select(np.arange(40)[::-1].copy())  # now b comes first, and the vocabulary still begins with a
+    model = tiny(validation_fraction=fraction, epochs=4, voters=[]).fit(turned)
+    answers = model.recommend([["a"], ["b"]], k=1, exclude_seen=True)
+    assert [answer.items for answer in answers] == [["x"], ["y"]]
+
+
+def test_items_that_nobody_clicked_are_no_obstacle():
+    log = Sessions.of([["a", "b"]] * 20 + [["z"]])
+    model = tiny(validation_fraction=0.0).fit(log.select(np.arange(20)))
+    assert set(model.recommend([["a"]], k=3)[0].items) == {"a", "b", "z"}
+
+
+# Options
+
+
+@every_name
+def test_params_make_the_model_again_from_an_option_file(name: str):
+    fitted = tiny(name, correction=None, dim=None, voters=["sr", "vsknn", "sr"]).fit(LOG)
+    params = fitted.params()
+    assert params["voters"] == ["sr", "vsknn"]
+    assert not {"directory", "resume"} & params.keys()
+    read = tomllib.loads(options_table(name, params))[name]
+    again = make_recommender(name, read)
+    assert again.params() == params
+    assert isinstance(again, Metric)
+    assert_same_lists(lists(again.fit(LOG)), lists(fitted))
+
+
+@pytest.mark.parametrize(("text", "voters"), [("", []), (" ", []), ("sr", ["sr"]), ("sr, vsknn", ["sr", "vsknn"])])
+def test_voters_are_given_as_text_too_and_none_as_an_empty_one(text: str, voters: list[str]):
+    assert make_recommender("metric-fast", {"voters": text}).params()["voters"] == voters
+
+
+def test_the_fast_one_is_smaller_in_every_respect():
+    fast, whole = make_recommender("metric-fast").params(), make_recommender("metric").params()
+    assert (fast["dim"], fast["epochs"], fast["voters"]) == (64, 2, ["vsknn", "sr"])
+    assert (whole["dim"], whole["voters"]) == (None, ["vsknn", "vstan", "sr"])
+    assert make_recommender("metric-fast", {"voters": "sr,markov-1"}).params()["voters"] == ["sr", "markov-1"]
 
 
 @pytest.mark.parametrize(
-    ("name", "options", "message"),
+    ("options", "message"),
     [
-        ("sml-bert-ncas", {}, "unknown method 'sml-bert-ncas'; known: sml-<encoder>-<loss> with encoder maxpool"),
-        ("sml-gru-hinge", {}, "unknown method 'sml-gru-hinge'; known: sml-"),
-        ("sml-gru", {}, "unknown method 'sml-gru'; known: sml-"),
-        ("sml-gru-pml:nope", {}, "unknown metric-learning loss 'nope'; known: angular"),
-        ("sml-gru-ncas", {"preset": "huge"}, "unknown preset 'huge'; known: paper, authors, quick, tuned"),
-        ("sml-gru-ncas", {"margin": 1}, "sml-gru-ncas has no option 'margin'; known: "),
-        ("sml-gru-ncas", {"window": 3}, "window is no option of sampler 'every-prefix' with negatives 'in-batch'"),
-        ("sml-gru-ncas", {"sampler": "walk"}, "unknown sampler 'walk'; known: positive-negative"),
-        ("sml-gru-ncas", {"dim": "wide"}, "sml-gru-ncas: dim cannot be 'wide'"),
-        ("sml-gru-ncas", {"dim": 0}, "dim must be a whole number of at least 1, found 0"),
-        ("sml-gru-ncas", {"seed": -1}, "seed must be a whole number of at least 0, found -1"),
-        ("sml-gru-ncas", {"resume": True}, "resume needs the directory of the run"),
-        ("sml-gru-ncas", {"distance": "taxi"}, "sml-gru-ncas: distance cannot be 'taxi'"),
-        ("sml-gru-ncas", {"device": "cuda"}, "expected a CUDA device, found none"),
+        ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
+        ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
+        ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),
+        ({"calibrated_on": 99}, "calibrated_on must be a whole number of at least 100"),
+        ({"dropout": 1.0}, "dropout must be"),
+        ({"validation_fraction": 1.0}, "validation_fraction must be a finite number of at least 0 and below 1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
+        ({"smoothing": 1.0}, "smoothing must be"),
+        ({"resume": True}, "resume needs the directory of the run"),
+        ({"layers": 3}, "metric has no option 'layers'; known: "),
     ],
 )
-def test_what_cannot_be_made_is_refused_in_one_line(name: str, options: dict[str, Any], message: str):
-    with pytest.raises(ConfigError) as caught:
-        make_recommender(name, options).fit(LOG)
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
+    with pytest.raises(ConfigError, match=message):
+        make_recommender("metric", options)
 
 
-def test_a_network_that_would_see_more_than_it_was_trained_on_is_refused():
-    with pytest.raises(ConfigError, match="the sampler gives the last 5 clicks, the network would see 15"):
-        MetricRecommender(sampler=PositiveNegative(max_length=5))
+def test_sizes_follow_from_the_log_unless_given():
+    assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=32, negatives=N_ITEMS)
+    assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=32, negatives=N_ITEMS)
 
 
-def test_names_are_known_without_torch_and_in_any_case():
-    assert canonical_name(" SML-GRU-NCAS ") == "sml-gru-ncas"
-    with pytest.raises(
-        ConfigError, match=r"unknown method 'nope'; known: metric, metric-fast, pop, .*, gru4rec, sml-<encoder>-<loss>"
-    ):
-        canonical_name("nope")
+# Runs that stop and go on
 
 
-def test_options_differ_by_encoder_and_loss():
-    assert "hidden" in metric_option_names("sml-gru-ncas")
-    assert "hidden" not in metric_option_names("sml-maxpool-ncas")
-    assert {"margin", "swap"} <= set(metric_option_names("sml-maxpool-triplet"))
+@pytest.mark.usefixtures("adopted")
+def test_an_interrupted_fit_resumes_to_the_lists_of_one_that_was_not(tmp_path: Path):
+    through = tiny(epochs=3).fit(LOG)
+    stopped = tiny(epochs=3, directory=str(tmp_path / "run"))
 
+    def stop(figures: Mapping[str, float]) -> None:
+        if figures["epoch"] == 2:
+            raise KeyboardInterrupt
 
-def test_the_seed_of_a_fit_overrules_that_of_the_model():
-    one = tiny("sml-gru-ncas", seed=seed(3)).fit(LOG)
-    other = tiny("sml-gru-ncas", seed=seed(1)).fit(LOG, seed=seed(3))
-    assert_same_lists(lists(other), lists(one))
-    assert differing_lists(lists(tiny("sml-gru-ncas", seed=seed(1)).fit(LOG)), lists(one)).any()
-    assert other.params()["seed"] == seed(3)
-
-
-def test_items_of_the_validation_part_alone_come_after_all_others_by_popularity():
-    early = [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"]] * 20
-    log = Sessions.of([*early, ["x", "y", "x"], ["y", "x", "z"], ["x", "a", "b"], ["a", "b"]])
-    model = tiny("sml-avgpool-ncas", validation_fraction=0.06).fit(log)
-    answer = model.recommend([["a", "b"]], k=6)[0]
-    assert (set(answer.items[:3]), answer.items[3:], answer.own) == ({"a", "b", "c"}, ["x", "y", "z"], 3)
-    assert model.recommend([["x"]], k=1)[0].own == 0
-    assert_same_lists(model.recommend([["x", "a"]], k=3), model.recommend([["a"]], k=3))
-
-
-def test_the_validation_part_reaches_no_weight_of_an_epoch():
-    sessions = [[f"i{(s + j) % 9}" for j in range(3)] for s in range(60)]
-    one = tiny("sml-gru-ncas", epochs=1).fit(Sessions.of(sessions))
-    other = tiny("sml-gru-ncas", epochs=1).fit(Sessions.of([*sessions[:57], *[["i0", "i5", "i1"]] * 3]))
-    assert one.history[0]["loss"] == pytest.approx(other.history[0]["loss"], rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("sessions", "said"),
-    [
-        ([["only", "only"]] * 3, "expected at least 2 items, found 1"),
-        ([["a"], ["b"], ["c"]], "no session"),
-    ],
-)
-def test_sessions_that_teach_nothing_give_popularity_and_a_note(sessions: list[list[str]], said: str):
-    model = tiny("sml-gru-ncas").fit(Sessions.of(sessions))
-    assert model.note.startswith("nothing was learned, all lists are by popularity: ")
-    assert said in model.note or "expected a session of at least 2 clicks" in model.note
-    answer = model.recommend([sessions[0]], k=1)[0]
-    assert (answer.items, answer.own) == (model.vocabulary.decode([1]), 0)
-
-
-def test_sessions_that_teach_nothing_make_no_model_to_keep_and_no_row_to_compare():
-    log = Sessions.of([["only", "only"]] * 40)
-    recommender = tiny("sml-gru-ncas")
-    with pytest.raises(DataError, match=r"sml-gru-ncas: nothing was learned, .* give a log with more items"):
-        fit_model(recommender, log, Filter())
-    with pytest.raises(DataError, match="nothing was learned"):
-        compare(log, comparison=Comparison(["pop", "sml-gru-ncas"], ks=(1,), replicates=20))
-
-
-def test_sessions_all_longer_than_the_maximum_length_are_learned_from():
-    log = Sessions.of([[f"i{(s + j) % 7}" for j in range(12)] for s in range(20)])
-    model = tiny("sml-gru-ncas", max_length=3).fit(log)
-    assert model.note.startswith("every session is longer than max_length")
-    long, short = model.recommend([["i0", "i1", "i2", "i3", "i4"], ["i2", "i3", "i4"]], k=5)
-    assert_same_lists(long, short)
-
-
-def test_a_fit_in_a_directory_resumes_and_refuses_other_data(tmp_path: Path):
-    directory = str(tmp_path / "run")
-    model = tiny("sml-gru-ncas", directory=directory).fit(LOG)
-    resumed = tiny("sml-gru-ncas", directory=directory, resume=True).fit(LOG)
-    assert_same_lists(lists(resumed), lists(model))
+    stopped.watch = stop
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit(LOG)
+    resumed = tiny(epochs=3).with_checkpoints(tmp_path / "run").fit(LOG)
+    assert resumed.resume
+    assert_same_lists(lists(resumed), lists(through))
+    assert resumed.training_seconds > 0
+    assert_same_weights(resumed.state(), through.state())
     with pytest.raises(ConfigError, match="is of other data"):
-        tiny("sml-gru-ncas", directory=directory, resume=True).fit(LOG.select(np.arange(50)))
-    with pytest.raises(ConfigError, match="is of another dim: expected 8, found 6"):
-        tiny("sml-gru-ncas", directory=directory, resume=True, dim=8, hidden=6).fit(LOG)
+        tiny(epochs=3).with_checkpoints(tmp_path / "run").fit(Sessions.of(CLICKS[:80]))
     with pytest.raises(ArtifactError, match="resume it or choose another directory"):
-        tiny("sml-gru-ncas", directory=directory).fit(LOG)
+        tiny(epochs=3, directory=str(tmp_path / "run")).fit(LOG)
 
 
-def test_neighbours_are_prepared_where_the_sampler_wants_them():
-    assert tiny("sml-maxpool-triplet", fill="knn").fit(LOG).note == ""
+# The leak audit
 
 
-@pytest.mark.parametrize("options", [{"precision": "bf16"}, {"clip": 0.1}, {"logq": True}, {"item_hidden": 4}])
-def test_options_of_training_change_the_model_and_keep_it_finite(options: dict[str, Any]):
-    plain, other = tiny("sml-gru-ncas").fit(LOG), tiny("sml-gru-ncas", **options).fit(LOG)
-    assert np.isfinite(other.rank(PREFIXES, 9).scores).all()
-    assert differing_lists(lists(plain), lists(other), rtol=1e-4).any()
+@pytest.mark.usefixtures("adopted")
+@every_name
+def test_the_leak_audit_passes(name: str):
+    split = split_at(LOG, 70)
+    verdict = audit_split(
+        split,
+        lambda planted: split_at(LOG.followed_by(planted), 70),
+        [(tiny(name).fit(split.train), 0.0)],
+        refit=lambda _, train: tiny(name).fit(train),
+    )
+    assert verdict.passed, verdict.checks
+
+
+def test_a_short_list_is_the_beginning_of_a_longer_one(monkeypatch: pytest.MonkeyPatch):
+    adopted = "nearnext.recommenders.metric.votes.significantly_better"
+    monkeypatch.setattr(adopted, lambda *_: True)  # type: ignore[reportUnknownLambdaType]
+    draw = np.random.default_rng(4)
+    log = Sessions.of([[f"i{item}" for item in 25 * (n % 3) + draw.integers(0, 25, 5)] for n in range(500)])
+    model = Metric(dim=8, epochs=1, candidates=20, calibration_steps=5, seed=seed()).fit(log)
+    assert model.calibration is not None
+    (short,), (long,) = (model.recommend([["i3", "i30"]], k=k) for k in (20, 75))
+    assert_same_lists(Recommendation(long.items[:20], long.scores[:20], 20, []), short)
+    assert len(set(long.items)) == long.own == 75
+    assert long.scores == sorted(long.scores, reverse=True)

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from flagship_support import LOG, tiny
+from metric_support import LOG, tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.encoders import ENCODERS
 from nearnext.model.losses import LOSSES
-from nearnext.recommenders.flagship import votes
-from nearnext.recommenders.flagship.recommender import Metric
+from nearnext.recommenders.metric import votes
+from nearnext.recommenders.metric.recommender import Metric
 from nearnext.testing import assert_same_lists
 
 PREFIXES = Prefixes.every(LOG)

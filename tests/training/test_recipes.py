@@ -14,9 +14,9 @@ from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, Triplet
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
-from nearnext.recommenders.flagship.calibration import reranker_recipe
-from nearnext.recommenders.flagship.candidates import Candidates
 from nearnext.recommenders.gru4rec import GRU4Rec
+from nearnext.recommenders.metric.calibration import reranker_recipe
+from nearnext.recommenders.metric.candidates import Candidates
 from nearnext.recommenders.registry import make_recommender
 from nearnext.testing import recipes
 from nearnext.training.examples import sampled_recipe

@@ -5,7 +5,7 @@ measured, as is all that methods without gradients learn.
 
 **Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);
 of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks. The default method has
-steps of several kinds, see `experiments.flagship_cost`.
+steps of several kinds, see `experiments.metric_cost`.
 """
 
 import time
@@ -30,7 +30,7 @@ from nearnext.experiments.measuring import (
 from nearnext.experiments.model_bytes import FLOAT, gru4rec_bytes, network_bytes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.registry import FLAGSHIP, make_recommender
+from nearnext.recommenders.registry import DEFAULTS, make_recommender
 from nearnext.sampling.session_parallel import n_pairs
 
 if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
@@ -101,7 +101,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         DataError: there is nothing to learn from.
         ConfigError: as a fit says.
 
-    >>> from nearnext.recommenders.registry import FLAGSHIP, make_recommender
+    >>> from nearnext.recommenders.registry import make_recommender
     >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
     >>> sized = estimate(make_recommender("gru4rec", {"layers": [8], "n_sample": 4}), log)
     >>> sized.parameters, sized.epochs, sized.memory["weights"]
@@ -111,8 +111,8 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
     if isinstance(recommender, TrainsNetwork):
         return _of_network(recommender, sessions)
-    if recommender.name in FLAGSHIP:
-        return _of_flagship(recommender, sessions)
+    if recommender.name in DEFAULTS:
+        return _of_metric(recommender, sessions)
     if isinstance(recommender, GRU4Rec):
         return _of_gru4rec(recommender, sessions)
     return _of_sample(recommender, sessions)
@@ -158,14 +158,14 @@ def _on_accelerator(config: "TrainingConfig") -> bool:
     return Devices.find(config.device, config.precision).device.type != "cpu"
 
 
-def _of_flagship(recommender: Recommender, sessions: Sessions) -> Estimate:
-    from nearnext.experiments.flagship_cost import flagship_cost
-    from nearnext.recommenders.flagship.recommender import Metric
+def _of_metric(recommender: Recommender, sessions: Sessions) -> Estimate:
+    from nearnext.experiments.metric_cost import metric_cost
+    from nearnext.recommenders.metric.recommender import Metric
 
     assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
     settled = asdict(recommender.size(sessions))
     before = used_bytes()
-    cost = flagship_cost(replace(recommender, **settled, directory="", resume=False), sessions)
+    cost = metric_cost(replace(recommender, **settled, directory="", resume=False), sessions)
     weights = cost.network["weights"]
     return Estimate(
         weights // FLOAT,

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
 
 from nearnext.errors import ConfigError
-from nearnext.recommenders.metric.names import METRIC_NAMES, is_metric_name, parts_of_name
+from nearnext.recommenders.sml.names import METRIC_NAMES, is_metric_name, parts_of_name
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
-__all__ = ["BASELINES", "FLAGSHIP", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
+__all__ = ["BASELINES", "DEFAULTS", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
@@ -29,9 +29,9 @@ RECOMMENDERS: dict[str, "type[Recommender] | str"] = {
 }
 """Every recommender by the name it has on the command line and in results; imported when it is first used."""
 
-_FLAGSHIP = {"metric": "flagship.recommender:Metric", "metric-fast": "flagship.fast:MetricFast"}
+_DEFAULTS = {"metric": "metric.recommender:Metric", "metric-fast": "metric.fast:MetricFast"}
 
-FLAGSHIP: tuple[str, ...] = tuple(_FLAGSHIP)
+DEFAULTS: tuple[str, ...] = tuple(_DEFAULTS)
 """The default method of a fit, and what it is in a fraction of the time."""
 
 _ALIASES = {"markov": "markov-1", "popularity": "pop", "session-pop": "spop"}
@@ -50,8 +50,8 @@ def canonical_name(name: str) -> str:
     key = _ALIASES.get(key, key)
     if is_metric_name(key):
         parts_of_name(key)
-    elif key not in RECOMMENDERS and key not in FLAGSHIP:
-        known = ", ".join((*FLAGSHIP, *RECOMMENDERS))
+    elif key not in RECOMMENDERS and key not in DEFAULTS:
+        known = ", ".join((*DEFAULTS, *RECOMMENDERS))
         raise ConfigError(f"unknown method '{name}'; known: {known}, {METRIC_NAMES}")
     return key
 
@@ -64,7 +64,7 @@ def option_names(name: str) -> list[str]:
     """
     key = canonical_name(name)
     if is_metric_name(key):
-        from nearnext.recommenders.metric.options import metric_option_names
+        from nearnext.recommenders.sml.options import metric_option_names
 
         return metric_option_names(key)
     return [entry.name for entry in fields(_method(key)) if entry.init]
@@ -85,10 +85,10 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
 
     key = canonical_name(name)
     if is_metric_name(key):
-        from nearnext.recommenders.metric.options import parts_from_options
-        from nearnext.recommenders.metric.recommender import MetricRecommender
+        from nearnext.recommenders.sml.options import parts_from_options
+        from nearnext.recommenders.sml.recommender import SML
 
-        return MetricRecommender(**parts_from_options(key, options or {}))
+        return SML(**parts_from_options(key, options or {}))
     method = _method(key)
     types = get_type_hints(method)
     known = option_names(name)
@@ -111,7 +111,7 @@ def _parts(text: str) -> list[str]:
 
 
 def _method(key: str) -> "type[Recommender]":
-    method = RECOMMENDERS.get(key) or _FLAGSHIP[key]
+    method = RECOMMENDERS.get(key) or _DEFAULTS[key]
     if isinstance(method, str):
         module, _, name = method.partition(":")
         method = getattr(import_module(f"nearnext.recommenders.{module}"), name)

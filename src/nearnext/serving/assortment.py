@@ -242,7 +242,7 @@ def _places(recommender: Recommender) -> Places:
     space = recommender.space()
     if space is None:
         return _ClickPlaces()
-    from nearnext.recommenders.flagship.recommender import Metric
+    from nearnext.recommenders.metric.recommender import Metric
 
     return _RankedPlaces(space) if isinstance(recommender, Metric) else _EmbeddingPlaces(space)
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.ranges import Choice, Real, Searched, Space, Whole
-from nearnext.recommenders.metric.names import ENCODER_NAMES, LOSS_NAMES, is_metric_name, parts_of_name
 from nearnext.recommenders.registry import canonical_name
+from nearnext.recommenders.sml.names import ENCODER_NAMES, LOSS_NAMES, is_metric_name, parts_of_name
 
 __all__ = ["ENCODER_SPACES", "LOSS_SPACES", "SPACES", "register_space", "space_of"]
 

@@ -1,1 +1,1 @@
-"""The metric model as a recommender: its names, its options, and how it is fitted and asked."""
+"""The default recommender: nearest items and session-kNN votes, re-ranked where that helps on held-out sessions."""

@@ -1,176 +1,384 @@
-"""The metric model behind the protocol of every recommender: the next item is the one nearest to the session."""
+"""The default recommender: items and sessions in one metric space, and the votes of neighbouring sessions, calibrated.
 
-from dataclasses import dataclass, field
-from typing import Any
+A fit goes through five steps, each on what came before it in time:
+
+1. The last tenth of the sessions is held out.
+2. Items begin where random vectors end up when neighbouring items average theirs (`nearnext.model.propagation`).
+3. An attention encoder and the items are trained on every prefix (`nearnext.training.next_item`), and the best epoch on
+   the sessions held out is kept.
+4. Session-kNN and sequential rules, fitted on the same sessions, propose candidates beside the nearest items; a small
+   model learns on the sessions held out what distance, votes, repeats and popularity are worth together. It is adopted
+   only where its lists are significantly better than those by distance, and popularity is discounted until they show
+   as much of the catalogue as session-kNN does, where that is nearly free (`nearnext.recommenders.metric.breadth`).
+5. The network is trained once more, on all sessions and for as many epochs as were best, and the voting methods are
+   fitted on all sessions: what is recommended tomorrow knows today's items.
+"""
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
-from nearnext.model.distances import DistanceName
-from nearnext.model.encoders import EncoderConfig, MaxPool
+from nearnext.model.encoders import ENCODERS, encoder_named
+from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
-from nearnext.model.losses import NCAS, Loss, MetricLearning
+from nearnext.model.losses import LOSSES, Loss
 from nearnext.model.network import SessionItemNetwork
+from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.recommenders.metric.embedded import EmbeddedRecommender
-from nearnext.recommenders.metric.options import name_of_parts, options_of_parts
-from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
-from nearnext.sampling import PositiveNegative, Sampler
-from nearnext.training.config import TrainingConfig
-from nearnext.training.examples import TABLES, Examples, sampled_recipe
+from nearnext.options import require_at_least, require_dropout, require_known, require_number, require_switch
+from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.embedded import EmbeddedRecommender
+from nearnext.recommenders.metric.calibration import Calibration
+from nearnext.recommenders.metric.lists import best_candidates, followed_by
+from nearnext.recommenders.metric.proposals import Proposals, make_voters, require_voters
+from nearnext.recommenders.metric.sizing import Size, size_for
+from nearnext.recommenders.metric.votes import calibrated_votes
+from nearnext.retrieval import ExactIndex
 from nearnext.training.loop import train
-from nearnext.training.objective import Objective, objective_of
+from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
+from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
-from nearnext.types import IndexArray
+from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["MetricRecommender"]
+__all__ = ["Metric"]
+
+SAMPLED_SOFTMAX = "sampled-softmax"
+
+MEASURED = 6_000
+"""Prefixes of the sessions held out that epochs are compared on, about."""
 
 
 @dataclass(eq=False)
-class MetricRecommender(EmbeddedRecommender):
-    """Session-based metric learning: sessions and items in one metric space, the nearest items are recommended.
+class Metric(EmbeddedRecommender):
+    """A metric model that starts from the items' neighbourhoods, and the calibrated votes of neighbouring sessions.
 
-    Scores are 2 − d for the cosine distance d, −d for the Euclidean ones, as 32-bit floats. The last part of the given
-    sessions is held out to choose the best epoch; items that occur only there have no embedding, and are listed after
-    all others, by popularity. From sessions that give no example (each of one click, or one item in all) nothing can be
-    learned: then all lists are those of popularity, and ``note`` says so.
+    Scores are probabilities among the candidates of a session where votes were adopted, 1 + cosine where not. An option
+    left at None follows from the size of the log, see `Size`.
 
     Attributes:
-        encoder: session encoder φ.
-        loss: what is minimised.
-        sampler: what becomes a training example.
-        training: optimiser, schedule, validation, device.
-        item_hidden: units of the hidden layer of the item encoder ω, 0: none.
-        item_tanh: whether a tanh follows the last layer of the item encoder.
-        item_frozen: whether its layers keep the weights that they begin with.
-        initial_std: of the embeddings before training, see `SessionItemNetwork`.
-        max_norm: longest embedding that both encoders read, see `ItemTower`; None: any.
-        common_embedding: φ and ω read one embedding table.
-        distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
-        max_length: the last clicks of a session that are seen.
-        logq: whether the loss corrects for how often a negative is drawn (only NCAS does).
+        dim: dimension D of the metric space, at least 1.
+        epochs: passes over the training sessions, at least 1.
+        batch_size: sessions in a step, at least 1.
+        negatives: items drawn for a step, at least 1.
+        learning_rate: peak rate for item embeddings, above 0.
+        encoder_rate: peak rate for the session encoder, above 0.
+        alpha: exponent of popularity when items are drawn, at least 0.
+        temperature: of the cosine distance, above 0.
+        smoothing: ε of the labels in [0, 1).
+        dropout: share of a click's dimensions dropped in training, in [0, 1).
+        encoder: name of the session encoder; its hidden units and filters are ``dim``, all else as it is by default.
+        loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
+            ``top1`` or ``warp``, of the next item against all other items of a step.
+        correction: whether a session may leave the span of its clicks, see `Attention`; None: whichever is better on
+            the sessions held out; only for ``attention``.
+        steps: of averaging before training, at least 0.
+        max_length: the last clicks of a session that are seen, at least 1.
+        validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); at 0 nothing is, and
+            neither votes nor the best epoch can be chosen.
+        voters: methods whose votes are heard; none: lists are by distance alone.
+        candidates: items that the index and each voter propose, at least 20.
+        neighbours: sessions that vote, for voters of neighbouring sessions, at least 1.
+        sample_size: sessions sharing an item that these compare at all, 0 for every one.
+        hidden: hidden units of the calibration, at least 1.
+        calibration_steps: of the calibration, at least 1.
+        breadth: share of hits and reciprocal ranks on the sessions held out that may be given for lists which show as
+            much of the catalogue as session-kNN does, in [0, 1).
+        calibrated_on: prefixes that the calibration learns from, the last ones, at most; at least 100.
+        refit: train once more on all sessions, as many epochs as were best; otherwise items that only the sessions held
+            out have are placed among their neighbours.
 
     Raises:
-        ConfigError: parts that do not fit one another.
+        ConfigError: an option out of range.
 
-    Paper: §4.
+    Paper: §4, with what the decisions of this project found since.
 
-    >>> from nearnext.model.encoders import GRU
-    >>> log = Sessions.of([["a", "b", "c"]] * 40 + [["c", "a", "b"]] * 40)
-    >>> training = TrainingConfig(epochs=5, batch_size=8, learning_rate=0.02, device="cpu")
-    >>> model = MetricRecommender(encoder=GRU(dim=8, hidden=8), loss=NCAS(smoothing=0.3), training=training)
-    >>> model.fit(log, seed=7).recommend([["c", "a"]], k=1, exclude_seen=True)[0].items
-    ['b']
+    >>> log = Sessions.of([["a", "b", "c"]] * 40 + [["x", "y", "z"]] * 40)
+    >>> model = Metric(dim=8, epochs=2).fit(log, seed=7)
+    >>> model.recommend([["x", "y"]], k=1, exclude_seen=True)[0].items
+    ['z']
     """
 
-    encoder: EncoderConfig = field(default_factory=MaxPool)
-    loss: Loss | MetricLearning = field(default_factory=NCAS)
-    sampler: Sampler = field(default_factory=PositiveNegative)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    item_hidden: int = 0
-    item_tanh: bool = False
-    item_frozen: bool = False
-    initial_std: float | None = None
-    max_norm: float | None = None
-    common_embedding: bool = True
-    distance: DistanceName = "cosine"
-    max_length: int = 15
-    logq: bool = False
+    name: ClassVar[str] = "metric"
+
+    dim: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    negatives: int | None = None
+    learning_rate: float = 0.006
+    encoder_rate: float = 0.002
+    alpha: float = 0.25
+    temperature: float = 0.07
+    smoothing: float = 0.1
+    dropout: float = 0.5
+    encoder: str = "attention"
+    loss: str = SAMPLED_SOFTMAX
+    correction: bool | None = None
+    steps: int = 5
+    max_length: int = 20
+    validation_fraction: float = 0.1
+    voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
+    candidates: int = 60
+    neighbours: int = 100
+    sample_size: int = 1000
+    hidden: int = 32
+    calibration_steps: int = 800
+    calibrated_on: int = 20_000
+    breadth: float = 0.01
+    refit: bool = True
+
+    corrected: bool = field(init=False, repr=False, default=True)
+    fitted_size: Size | None = field(init=False, repr=False, default=None)
+    calibration: Calibration | None = field(init=False, repr=False, default=None)
+    proposals: Proposals | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        given = getattr(self.sampler, "max_length", self.max_length)
-        if given < self.max_length:
-            raise ConfigError(
-                f"the sampler gives the last {given} clicks, the network would see {self.max_length}; make them equal"
-            )
-        self._tower()
-
-    @property
-    def name(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - it follows from the parts
-        """``sml-<encoder>-<loss>``."""
-        return name_of_parts(self.encoder, self.loss)
+        sizes = {name: getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")}
+        require_at_least(1, **{name: value for name, value in sizes.items() if value is not None})
+        require_at_least(1, max_length=self.max_length, hidden=self.hidden, calibration_steps=self.calibration_steps)
+        require_at_least(1, neighbours=self.neighbours)
+        require_at_least(0, steps=self.steps, sample_size=self.sample_size)
+        require_at_least(20, candidates=self.candidates)
+        require_at_least(100, calibrated_on=self.calibrated_on)
+        require_dropout(self.dropout)
+        require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
+        require_number("breadth", self.breadth, at_least=0.0, below=1.0)
+        require_switch("refit", self.refit)
+        require_known("encoder", self.encoder, ENCODERS)
+        require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
+        if self.correction is not None and self.encoder != "attention":
+            raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
+        self.voters = require_voters(self.voters)
+        self._training(Size(1, 1, 1, 1))
 
     def params(self) -> dict[str, Any]:
-        """All options by name, as a config file has them."""
-        return options_of_parts(**super().params())
+        """All options by name, those that followed from the log with the values they had."""
+        given = super().params() | {"voters": list(self.voters)}
+        if self.fitted_size is None:
+            return given
+        chosen = {"correction": self.corrected} if self.encoder == "attention" else {}
+        return given | asdict(self.fitted_size) | chosen
 
-    def _tower(self) -> ItemTower:
-        return ItemTower(
-            dim=self.encoder.dim,
-            hidden=self.item_hidden,
-            initial_std=self.initial_std,
-            last_tanh=self.item_tanh,
-            frozen=self.item_frozen,
-            max_norm=self.max_norm,
+    def size(self, sessions: Sessions) -> Size:
+        """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
+        rules = size_for(sessions)
+        given = {name: getattr(self, name) for name in asdict(rules)}
+        return replace(rules, **{name: value for name, value in given.items() if value is not None})
+
+    def _training(self, size: Size) -> NextItemTraining:
+        return NextItemTraining(
+            epochs=size.epochs,
+            batch_size=size.batch_size,
+            negatives=size.negatives,
+            learning_rate=self.learning_rate,
+            encoder_rate=self.encoder_rate,
+            alpha=self.alpha,
+            temperature=self.temperature,
+            smoothing=self.smoothing,
         )
+
+    def recipe(
+        self, network: SessionItemNetwork, sessions: Sessions, size: Size, held_out: Sessions | None = None
+    ) -> Recipe[PrefixBatch]:
+        """The recipe that trains a network on sessions; epochs are compared on the sessions held out, if any."""
+        validation = None if held_out is None else _some(Validation.of(held_out))
+        config, loss = self._training(size), self._loss()
+        return next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
+
+    def _loss(self) -> Loss | None:
+        """A loss on distances; None: the sampled softmax."""
+        if self.loss == SAMPLED_SOFTMAX:
+            return None
+        given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
+        known = {option.name for option in fields(LOSSES[self.loss])}
+        return LOSSES[self.loss](**{name: value for name, value in given.items() if name in known})
 
     def _network(self, n_items: int) -> SessionItemNetwork:
-        return SessionItemNetwork(
-            n_items,
-            self._tower(),
-            self.encoder,
-            common_embedding=self.common_embedding,
-            distance=self.distance,
-            max_length=self.max_length,
-        )
+        size = self.fitted_size or Size(self.dim or 1, 1, 1, 1)
+        given: dict[str, Any] = {
+            "dim": size.dim,
+            "hidden": size.dim,
+            "filters": size.dim,
+            "positions": self.max_length,
+            "dropout": self.dropout,
+            "correction": self.corrected,
+        }
+        known = {option.name for option in fields(ENCODERS[self.encoder])}
+        encoder = encoder_named(self.encoder, **{name: value for name, value in given.items() if name in known})
+        return SessionItemNetwork(n_items, ItemTower(dim=size.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network = None
+        self.network, self.calibration, self.proposals = None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
-        network, objective, examples = self.prepare(sessions)
-        recipe = sampled_recipe(network, objective, examples, self.training)
+        self.fitted_size = self.size(sessions)
+        learned, held_out = self._held_out(sessions)
+        self.corrected = self.correction is not False
+        if self.correction is None and held_out is not None and self.encoder == "attention":
+            self.corrected = self._better_corrected(learned, held_out)
+        network = self._initialised(learned)
         try:
+            recipe = self.recipe(network, learned, self.fitted_size, held_out)
             self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         except DataError as error:
             self.note = f"nothing was learned, all lists are by popularity: {error}"
             return
-        if not self.note and sessions.lengths.min() > self.max_length:
-            self.note = (
-                f"every session is longer than max_length, {self.max_length} clicks: only the last ones are seen"
-            )
-        self._adopt(network.cpu(), sessions.vocabulary.encode(examples.sessions.vocabulary.ids))
+        if held_out is not None and self.voters:
+            self._calibrate(network, learned, held_out)
+        if held_out is not None and self.refit:
+            network = self._refitted(sessions)
+        elif held_out is not None:
+            network = self._grown(network, sessions, learned)
+        self.trained[1:] = True
+        self._serve(network)
+        self._propose(sessions if self.calibration is not None else None)
 
-    def prepare(self, sessions: Sessions) -> tuple[SessionItemNetwork, Objective, Examples]:
-        """What a fit on these sessions begins with: a network that has learned nothing, its objective, its examples.
+    def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
+        """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
+        if self.validation_fraction > 0:
+            try:
+                split = split_last(sessions, self.validation_fraction)
+                return split.train, split.test
+            except DataError as error:
+                self.note = f"no validation part, neither the best epoch nor votes were chosen: {error}"
+        return sessions, None
 
-        >>> network, _, examples = MetricRecommender().prepare(Sessions.of([["a", "b"]] * 40))
-        >>> network.n_items, examples.sessions.n_sessions
-        (2, 38)
-        """
-        learned, validation = self._held_out(sessions)
-        neighbours = prepare_neighbour_positives(learned) if self.sampler.needs_neighbours else None
-        examples = Examples(learned, self.sampler, neighbours, validation, self.seed)
+    def _initialised(self, learned: Sessions) -> SessionItemNetwork:
         with own_randomness():
             seed_draws(self.seed)
             network = self._network(learned.n_items)
-            objective = objective_of(
-                self.loss, self.distance, logq=self.logq, dim=self.encoder.dim, n_items=learned.n_items
-            )
-        return network, objective, examples
+        dim = network.item_embedding.embedding_dim
+        with torch.no_grad():
+            start = propagated_embeddings(learned, dim, steps=self.steps, seed=self.seed)
+            network.item_embedding.weight.copy_(as_tensor(start))
+        return network
 
-    def _held_out(self, sessions: Sessions) -> tuple[Sessions, Validation | None]:
-        """What is learned from, in a vocabulary of its own, and the validation part after it."""
-        if self.training.validation_fraction > 0:
+    def _better_corrected(self, learned: Sessions, held_out: Sessions) -> bool:
+        """Whether a correction helps on the sessions held out, after an epoch over the most recent half before."""
+        assert self.fitted_size is not None  # noqa: S101 - set before training
+        recent = learned.select(np.arange(learned.n_sessions // 2, learned.n_sessions))
+        once, figures = replace(self.fitted_size, epochs=1), list[float]()
+        for self.corrected in (False, True):
             try:
-                split = split_last(sessions, self.training.validation_fraction)
-                return split.train, Validation.of(split.test)
-            except DataError as error:
-                self.note = f"no validation part, the last epoch counts as the best: {error}"
-        return sessions.reindexed(), None
+                measured = train(self.recipe(self._initialised(learned), recent, once, held_out))
+            except DataError:
+                return False
+            figures.append(measured[0]["HitRate@20"] + measured[0]["MRR@20"])
+        return figures[1] > figures[0]
 
-    def _adopt(self, network: SessionItemNetwork, indices: IndexArray) -> None:
-        """The trained network with its items under the catalogue's indices: [I_learned]."""
-        whole = self._network(len(self.vocabulary))
-        weights = network.state_dict()
-        for name in TABLES:
-            if name in weights:
-                rows = torch.zeros(len(self.vocabulary) + 1, self.encoder.dim)
-                rows[as_tensor(indices.astype(np.int64))] = weights[name][1:]
-                weights[name] = rows
-        whole.load_state_dict(weights)
-        self.trained[indices] = True
-        self._serve(whole)
+    def _calibrate(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
+        """Adopt the votes if they make lists significantly better on the sessions held out."""
+        index = ExactIndex(item_vectors(network.eval()))
+        voters, clicks = self._voters_of(learned), learned.item_counts()
+        proposals = Proposals.over(network, index, voters, clicks, temperature=self.temperature, most=self.candidates)
+        self.calibration = calibrated_votes(
+            proposals,
+            held_out,
+            most_prefixes=self.calibrated_on,
+            breadth=self.breadth,
+            hidden=self.hidden,
+            steps=self.calibration_steps,
+            seed=self.seed,
+        )
+        if self.calibration is None:
+            self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
+
+    def _grown(self, network: SessionItemNetwork, sessions: Sessions, learned: Sessions) -> SessionItemNetwork:
+        """The network over the whole catalogue; items that only later sessions have lie among their neighbours."""
+        whole, weights = self._network(sessions.n_items), network.state_dict()
+        table = extended_embeddings(weights["item_embedding.weight"].numpy(), learned, sessions)
+        whole.load_state_dict(weights | {"item_embedding.weight": as_tensor(table)})
+        return whole
+
+    def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
+        """A network trained on all sessions, as long as was best on those held out."""
+        assert self.fitted_size is not None  # noqa: S101 - set before training
+        best = max(self.history, key=lambda figures: figures["HitRate@20"] + figures["MRR@20"])
+        network = self._initialised(sessions)
+        train(self.recipe(network, sessions, replace(self.fitted_size, epochs=int(best["epoch"]))))
+        return network
+
+    def _propose(self, sessions: Sessions | None) -> None:
+        """Ready to propose candidates, the voters fitted on all sessions; None: no votes are heard."""
+        if sessions is not None and self.network is not None:
+            self._hear(self._voters_of(sessions))
+
+    def _voters(self) -> dict[str, Recommender]:
+        return make_voters(self.voters, self.neighbours, self.sample_size)
+
+    def _voters_of(self, sessions: Sessions) -> dict[str, Recommender]:
+        return {name: voter.fit(sessions) for name, voter in self._voters().items()}
+
+    def _hear(self, voters: dict[str, Recommender]) -> None:
+        assert self.network is not None  # noqa: S101
+        assert isinstance(self.index, ExactIndex)  # noqa: S101 - another one may come after the fit, by `search_by`
+        self.proposals = Proposals.over(
+            self.network, self.index, voters, self.popularity, temperature=self.temperature, most=self.candidates
+        )
+
+    def _end_of_training(self) -> int:
+        voters = {} if self.proposals is None else self.proposals.voters
+        return max((voter.asked_at(None) for voter in voters.values()), default=0)
+
+    def search_by(self, index: Any) -> None:
+        """Search the items by another index of the same embeddings from now on."""
+        super().search_by(index)
+        if self.proposals is not None:
+            self.proposals = replace(self.proposals, index=index)
+
+    def _state(self) -> State:
+        state = super()._state()
+        if self.calibration is not None and self.proposals is not None:
+            state |= {f"calibration.{name}": array for name, array in self.calibration.state().items()}
+            for name, voter in self.proposals.voters.items():
+                state |= {
+                    f"voter.{name}.{part}": array for part, array in voter.state().items() if part != "popularity"
+                }
+        return state
+
+    def _restore(self, state: State) -> None:
+        self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
+        self.corrected = self.correction is not False
+        super()._restore(state)
+        weights = _part(state, "calibration.")
+        self.calibration = Calibration(**weights) if weights else None
+        self.proposals = None
+        if self.calibration is not None:
+            popularity = {"popularity": self.popularity}
+            self._hear({
+                name: voter.restore(self.vocabulary, popularity | _part(state, f"voter.{name}."))
+                for name, voter in self._voters().items()
+            })  # fmt: skip
+
+    def _ranker(self) -> RankChunk:
+        if self.network is None:
+            return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
+        if self.calibration is None or self.proposals is None:
+            return self._nearest()
+        calibration, propose = self.calibration, self.proposals.proposer()
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            found, near = propose(prefixes, request)
+            own = best_candidates(found.offsets, found.items, calibration.probabilities(found), items, scores)
+            if request.k > self.candidates:
+                own = followed_by(near, own, items, scores, self.temperature)
+            own[near.items[:, 0] == 0] = 0
+            return own
+
+        return rank_chunk
+
+
+def _some(validation: Validation) -> Validation:
+    """At most about `MEASURED` of the cases, evenly over the period."""
+    prefixes, step = validation.prefixes, -(-len(validation.targets) // MEASURED) or 1
+    some = Prefixes(prefixes.items, prefixes.starts[::step], prefixes.ends[::step], prefixes.times[::step])
+    return Validation(some, validation.targets[::step])
+
+
+def _part(state: State, prefix: str) -> State:
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}

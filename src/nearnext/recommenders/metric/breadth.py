@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from nearnext.recommenders.flagship.adoption import K, reciprocal_ranks
-from nearnext.recommenders.flagship.calibration import Calibration
-from nearnext.recommenders.flagship.candidates import OWN_FIGURES, Candidates
-from nearnext.recommenders.flagship.lists import best_candidates
+from nearnext.recommenders.metric.adoption import K, reciprocal_ranks
+from nearnext.recommenders.metric.calibration import Calibration
+from nearnext.recommenders.metric.candidates import OWN_FIGURES, Candidates
+from nearnext.recommenders.metric.lists import best_candidates
 from nearnext.types import Int64Array
 
 __all__ = ["broadened", "discounted", "items_shown"]

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flagship_support import CLICKS, LOG, tiny
+from metric_support import CLICKS, LOG, tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.recommenders.flagship import votes
+from nearnext.recommenders.metric import votes
 from nearnext.testing import assert_same_lists
 
 pytestmark = pytest.mark.slow

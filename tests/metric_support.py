@@ -3,7 +3,7 @@
 from typing import Any
 
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.flagship.recommender import Metric
+from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.registry import make_recommender
 from training_support import seed
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nearnext.compiled import compiled
-from nearnext.recommenders.flagship.candidates import Lists
+from nearnext.recommenders.metric.candidates import Lists
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["best_candidates", "followed_by"]

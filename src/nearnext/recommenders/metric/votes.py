@@ -4,11 +4,11 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.flagship.adoption import K, significantly_better
-from nearnext.recommenders.flagship.breadth import broadened
-from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
-from nearnext.recommenders.flagship.candidates import targets_among
-from nearnext.recommenders.flagship.proposals import Proposals
+from nearnext.recommenders.metric.adoption import K, significantly_better
+from nearnext.recommenders.metric.breadth import broadened
+from nearnext.recommenders.metric.calibration import Calibration, fit_calibration
+from nearnext.recommenders.metric.candidates import targets_among
+from nearnext.recommenders.metric.proposals import Proposals
 
 __all__ = ["calibrated_votes"]
 

@@ -18,10 +18,10 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.experiments.measuring import seconds_of, spread_sessions, timed_fit, used_bytes
 from nearnext.experiments.model_bytes import network_bytes
-from nearnext.recommenders.flagship.recommender import MEASURED, Metric
+from nearnext.recommenders.metric.recommender import MEASURED, Metric
 from nearnext.retrieval import ExactIndex
 
-__all__ = ["FlagshipCost", "flagship_cost"]
+__all__ = ["MetricCost", "metric_cost"]
 
 WARM_UP, FEW, MANY = 100, 1_000, 4_000
 """Sessions of the samples; the first one only compiles what is compiled."""
@@ -33,7 +33,7 @@ CALIBRATIONS = 3
 """On either half of the sessions held out, and on all of them where votes are adopted."""
 
 
-class FlagshipCost(NamedTuple):
+class MetricCost(NamedTuple):
     """What a fit of the default method takes.
 
     Attributes:
@@ -71,7 +71,7 @@ class _Fit(NamedTuple):
     rest_bytes: int
 
 
-def flagship_cost(metric: Metric, sessions: Sessions) -> FlagshipCost:
+def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
     """What a fit on these sessions takes; the recommender, every size given, is not fitted.
 
     Raises:
@@ -79,7 +79,7 @@ def flagship_cost(metric: Metric, sessions: Sessions) -> FlagshipCost:
         ConfigError: as a fit says.
 
     >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
-    >>> flagship_cost(Metric(dim=4, epochs=1, batch_size=8, negatives=3), log).basis
+    >>> metric_cost(Metric(dim=4, epochs=1, batch_size=8, negatives=3), log).basis
     'fits on 100 and 100 of 100 clicks'
     """
     epochs, before = metric.epochs or 1, used_bytes()
@@ -98,7 +98,7 @@ def flagship_cost(metric: Metric, sessions: Sessions) -> FlagshipCost:
         longer = _measured(replace(brief, calibration_steps=1 + STEPS), spread_sessions(sessions, MANY), before)
         step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_calibrations)
         seconds += CALIBRATIONS * metric.calibration_steps * step
-    return FlagshipCost(
+    return MetricCost(
         seconds,
         many.network,
         int(many.rest_bytes + max(many.rest_bytes - few.rest_bytes, 0) * more),

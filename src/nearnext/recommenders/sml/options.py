@@ -11,8 +11,8 @@ from nearnext.model.distances import DistanceName
 from nearnext.model.encoders import ENCODERS, EncoderConfig, encoder_named
 from nearnext.model.losses import LOSSES, Loss, MetricLearning, loss_named
 from nearnext.options import require_known
-from nearnext.recommenders.metric.names import parts_of_name
-from nearnext.recommenders.metric.presets import DEFAULT_PRESET, preset_options
+from nearnext.recommenders.sml.names import parts_of_name
+from nearnext.recommenders.sml.presets import DEFAULT_PRESET, preset_options
 from nearnext.sampling import NEGATIVES, SAMPLERS, Sampler, negatives_named, sampler_named
 from nearnext.training.config import TrainingConfig
 
@@ -94,7 +94,7 @@ def metric_option_names(name: str) -> list[str]:
 
 
 def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a `MetricRecommender` is made of, from a name and options; values may be text.
+    """What a `SML` is made of, from a name and options; values may be text.
 
     Raises:
         ConfigError: an unknown name, option or preset, an option of a part that was not chosen, or a bad value.

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from nearnext.recommenders.flagship.calibration import Calibration
-from nearnext.recommenders.flagship.candidates import Candidates
+from nearnext.recommenders.metric.calibration import Calibration
+from nearnext.recommenders.metric.candidates import Candidates
 from nearnext.types import FloatArray, Int64Array
 
 __all__ = ["K", "reciprocal_ranks", "significantly_better"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from nearnext.recommenders.flagship.recommender import Metric
+from nearnext.recommenders.metric.recommender import Metric
 
 __all__ = ["MetricFast"]
 

@@ -21,7 +21,7 @@ from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.base import State
-from nearnext.recommenders.flagship.candidates import Candidates
+from nearnext.recommenders.metric.candidates import Candidates
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 from nearnext.training.rules import Adam

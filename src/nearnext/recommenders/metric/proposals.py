@@ -12,7 +12,7 @@ from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
 from nearnext.recommenders.base import CHUNK, Recommender, Request
-from nearnext.recommenders.flagship.candidates import Candidates, Lists, collect
+from nearnext.recommenders.metric.candidates import Candidates, Lists, collect
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import ExactIndex, Index

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.recommenders.flagship.adoption import reciprocal_ranks, significantly_better
-from nearnext.recommenders.flagship.calibration import Calibration, fit_calibration
-from nearnext.recommenders.flagship.candidates import (
+from nearnext.recommenders.metric.adoption import reciprocal_ranks, significantly_better
+from nearnext.recommenders.metric.calibration import Calibration, fit_calibration
+from nearnext.recommenders.metric.candidates import (
     Candidates,
     Lists,
     collect,
     figure_names,
     targets_among,
 )  # fmt: skip
-from nearnext.recommenders.flagship.lists import best_candidates
+from nearnext.recommenders.metric.lists import best_candidates
 from nearnext.types import ScoreArray
 
 
