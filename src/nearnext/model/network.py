@@ -6,6 +6,7 @@ first ones; and the item tower is trained, whose weights never reach the optimis
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +70,7 @@ class SessionItemNetwork(nn.Module):
         self.n_items = n_items
         self.distance: DistanceName = distance
         self.max_length = max_length
-        self.max_norm = item.max_norm
+        self.item = item
         self.session_encoder = encoder.build(item.dim)
         self.item_encoder = item.build()
         weighted = any(True for _ in self.session_encoder.parameters())
@@ -88,7 +89,12 @@ class SessionItemNetwork(nn.Module):
         Returns:
             Session embeddings [B, D] and candidate embeddings [B, N, D].
         """
-        return self.encode_sessions(sessions), self.encode_items(candidates)
+        if self.item.hidden == 0:
+            return self.encode_sessions(sessions), self.encode_items(candidates)
+        # Candidates repeat, and layers cost more than finding out: each distinct item is encoded once.
+        distinct, places = cast("tuple[Tensor, Tensor]", torch.unique(candidates, return_inverse=True))  # pyright: ignore[reportUnknownMemberType]
+        items = self.encode_items(distinct).index_select(0, places.flatten())
+        return self.encode_sessions(sessions), items.view(*places.shape, items.shape[1])
 
     def encode_sessions(self, items: Tensor) -> Tensor:
         """Session embeddings φ(s): [B, T] → [B, D], of length 1 for the cosine distance.
@@ -125,7 +131,7 @@ class SessionItemNetwork(nn.Module):
         """What `encode_clicks` gives, as the weights are now, for arrays, where there is code for that."""
         if self._instead is not None:
             return self._instead
-        supported = self.item_embedding.weight.device.type == "cpu" and self.max_norm is None
+        supported = self.item_embedding.weight.device.type == "cpu" and self.item.max_norm is None
         encode = self.session_encoder.compiled() if supported else None
         if encode is None:
             return None
@@ -156,10 +162,10 @@ class SessionItemNetwork(nn.Module):
 
     def _limited(self, rows: Tensor) -> Tensor:
         """Embeddings as both towers read them, at most ``max_norm`` long: [..., D] → [..., D]."""
-        if self.max_norm is None:
+        if self.item.max_norm is None:
             return rows
         squared = rows.square().sum(dim=-1, keepdim=True)
-        return rows * (self.max_norm * squared.clamp_min(self.max_norm**2).rsqrt())
+        return rows * (self.item.max_norm * squared.clamp_min(self.item.max_norm**2).rsqrt())
 
     def _placed(self, embeddings: Tensor) -> Tensor:
         return l2_normalised(embeddings) if self.distance == "cosine" else embeddings
