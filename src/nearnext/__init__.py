@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearnext.artifact import Artifact, load_artifact, save_artifact
+    from nearnext.data.authors_split import split_authors
     from nearnext.data.events import EventLog, read_events, scan_events
     from nearnext.data.filters import Filter, apply_filter
     from nearnext.data.leaks import Leaks
@@ -96,6 +97,7 @@ __all__ = [
     "save_artifact",
     "scan_events",
     "sessionise",
+    "split_authors",
     "split_days",
     "split_last",
     "split_parts",
@@ -111,6 +113,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "load_artifact",
         "save_artifact",
     ),
+    "nearnext.data.authors_split": ("split_authors",),
     "nearnext.data.events": (
         "EventLog",
         "read_events",

@@ -59,7 +59,9 @@ def compare(
     *,
     test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
     methods: Annotated[str, typer.Option(help="Methods to compare.")] = ",".join(BASELINES),
-    split: Annotated[str, typer.Option(help="last:FRACTION, days:N or windows:N.")] = "last:0.1",
+    split: Annotated[
+        str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
+    ] = "last:0.1",
     unknown: Unknown = "miss",
     k: Cutoffs = "5,10,20",
     settings: Settings = None,
@@ -95,6 +97,7 @@ def compare(
         tuning=replace(tuning, seed=seed) if tuning is not None else None,
         held={name: tuple(values) for name, values in method_settings(settings).items()},
     )
+    print_warnings(comparison.plan.warnings if test is None else [])
     sessions, event_log = read_log(log, reading, show=test is None)
     readings = [asdict(event_log.report)]
     test_sessions = None

@@ -81,7 +81,9 @@ class Training:
 
 def _training_options(
     test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
-    split: Annotated[str, typer.Option(help="last:FRACTION, days:N or windows:N.")] = "last:0.1",
+    split: Annotated[
+        str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
+    ] = "last:0.1",
     unknown: Unknown = "miss",
     min_length: MinLength = 2,
     min_support: Annotated[
@@ -207,6 +209,7 @@ def _compare(
 
     store = RunStore(training.work) if training.work is not None else None
     options = method_options(training.config, training.settings, [entry.name for entry in entries])
+    print_warnings(training.setting.plan.warnings if training.test is None else [])
     sessions, event_log = read_log(log, reading, show=training.test is None)
     experiment = Experiment(
         sessions,

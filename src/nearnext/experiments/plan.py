@@ -1,4 +1,4 @@
-"""How a log is split for an experiment, read from one word such as ``last:0.1``, ``days:2`` or ``windows:5``."""
+"""How a log is split for an experiment, read from one word such as ``last:0.1``, ``days:2`` or ``authors``."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from nearnext.data.authors_split import AUTHORS_LENGTH, FUTURE, authors_parts, join_authors
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule, join_parts, split_at, split_days, split_last, time_windows
@@ -13,17 +14,17 @@ from nearnext.errors import ConfigError
 
 __all__ = ["PlannedSplit", "SplitPlan"]
 
-_DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0}
+_DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0, "authors": 7.0}
 
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """A way to split a log by time.
+    """A way to split a log: by time, or as the authors of the paper did.
 
     Attributes:
         kind: ``last``: the last fraction of sessions; ``days``: the last days; ``windows``: equal slices of time,
-            each split by its last 10%.
-        amount: the fraction, the days, or the number of windows.
+            each split by its last 10%; ``authors``: a random tenth, which looks into the future (`split_authors`).
+        amount: the fraction, the days, the number of windows, or the seed.
         chosen: filters of the training part.
         unknown: what happens to test items that training lacks.
 
@@ -31,7 +32,7 @@ class SplitPlan:
     'sessions that start in the last 2 days are the test part'
     """
 
-    kind: Literal["last", "days", "windows"] = "last"
+    kind: Literal["last", "days", "windows", "authors"] = "last"
     amount: float = 0.1
     chosen: Filter = field(default_factory=Filter)
     unknown: UnknownRule = "miss"
@@ -45,14 +46,21 @@ class SplitPlan:
         """
         kind, _, amount = text.partition(":")
         if kind not in _DEFAULTS:
-            raise ConfigError(f"unknown split '{text}'; expected last:FRACTION, days:N or windows:N, e.g. last:0.1")
+            raise ConfigError(
+                f"unknown split '{text}'; expected last:FRACTION, days:N, windows:N or authors:SEED, e.g. last:0.1"
+            )
         try:
             number = float(amount) if amount else _DEFAULTS[kind]
         except ValueError:
             raise ConfigError(f"split '{text}': expected a number after the colon, e.g. {kind}:2") from None
-        if kind == "windows" and number != int(number):
-            raise ConfigError(f"split '{text}': expected a whole number of windows, e.g. windows:5")
+        if kind in ("windows", "authors") and number != int(number):
+            raise ConfigError(f"split '{text}': expected a whole number after the colon, e.g. {kind}:5")
         return cls(kind, number, chosen or Filter(), unknown)  # type: ignore[arg-type]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What has to be said of the plan before any figure."""
+        return [f"not clean: {FUTURE}"] if self.kind == "authors" else []
 
     def describe(self, with_test_log: bool = False) -> str:
         """The plan in words."""
@@ -62,6 +70,11 @@ class SplitPlan:
             return f"the last {self.amount:.4g} of the sessions by start time is the test part"
         if self.kind == "days":
             return f"sessions that start in the last {self.amount:g} days are the test part"
+        if self.kind == "authors":
+            return (
+                f"a random tenth of the sessions of up to {AUTHORS_LENGTH} clicks is the test part (seed "
+                f"{int(self.amount)}): the authors' split, which looks into the future"
+            )
         return f"{int(self.amount)} slices of equal duration; the last 0.1 of each one's sessions is its test part"
 
     def splits(self, log: Sessions, test: Sessions | None = None) -> list["PlannedSplit"]:
@@ -77,6 +90,9 @@ class SplitPlan:
             return [PlannedSplit(split_days(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
         if self.kind == "last":
             return [PlannedSplit(split_last(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
+        if self.kind == "authors":
+            parts = authors_parts(log, int(self.amount))
+            return [PlannedSplit(join_authors(*parts, chosen=self.chosen, unknown=self.unknown), self, log)]
         return [
             PlannedSplit(split_last(part, chosen=self.chosen, unknown=self.unknown), self, part)
             for part in time_windows(log, int(self.amount))
@@ -106,6 +122,8 @@ class PlannedSplit:
         """
         if self.test is not None:
             return self.log
+        if self.plan.kind == "authors":
+            return authors_parts(self.log, int(self.plan.amount))[0]
         by_start = np.argsort(self.log.starts, kind="stable")
         return self.log.select(by_start[: self.split.raw_train_sessions])
 
@@ -115,4 +133,7 @@ class PlannedSplit:
         if self.test is not None:
             later = self.test.followed_by(planted)
             return join_parts(self.log, later, chosen=chosen, unknown=unknown, leaks=self.split.leaks)
+        if self.plan.kind == "authors":
+            train, later = authors_parts(self.log, int(self.plan.amount))
+            return join_authors(train, later.followed_by(planted), chosen=chosen, unknown=unknown)
         return split_at(self.log.followed_by(planted), self.split.raw_train_sessions, chosen=chosen, unknown=unknown)
