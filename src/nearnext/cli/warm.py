@@ -4,7 +4,7 @@ import time
 
 from nearnext.cli.app import app
 from nearnext.cli.output import console
-from nearnext.recommenders.registry import BASELINES, FLAGSHIP
+from nearnext.recommenders.registry import BASELINES, DEFAULTS
 
 __all__ = ["warm"]
 
@@ -27,10 +27,10 @@ def warm() -> None:
     begin = time.perf_counter()
     split = split_last(read_sessions(generate(SyntheticShop(sessions=400, items=60, categories=3))), fraction=0.1)
     items = split.train.vocabulary.ids.head(2).to_list()
-    methods = (*BASELINES, *FLAGSHIP)
+    methods = (*BASELINES, *DEFAULTS)
     with track("compiling", len(methods), "methods") as advance:
         for name in methods:
-            recommender = make_recommender(name, QUICK if name in FLAGSHIP else None).fit(split.train)
+            recommender = make_recommender(name, QUICK if name in DEFAULTS else None).fit(split.train)
             recommender.remember(split.train)
             evaluate(recommender, split.test, k=(5, 20))
             recommender.recommend([items, []], k=2, exclude_seen=True)
