@@ -44,6 +44,7 @@ class DelimitedReader:
         self.work = file.size
         lines = file.sample.removeprefix(BOM).splitlines(keepends=True)
         self._blank = next(number for number, line in enumerate(lines) if line.strip())
+        self._before = sum(map(len, lines[: self._blank]))
         self._lines = lines[self._blank :]
         if len(self._lines[0]) >= SAMPLE - len(BOM) and not self._lines[0].endswith((b"\n", b"\r")):
             raise DataError(f"{self.where}: the first line does not end within a MiB; expected one event per line")
@@ -81,9 +82,7 @@ class DelimitedReader:
     def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
         """The rows, by block; positions are lines from 1."""
         indices: dict[Role, int] = {role: position_of(column, self._keys) for role, column in columns.items()}
-        skipped = sum(
-            map(len, self._log.sample.removeprefix(BOM).splitlines(keepends=True)[: self._blank + self._header])
-        )
+        skipped = self._before + sum(map(len, self._lines[: self._header]))
         framer = Framer(
             self._delimiter,
             len(self._keys),

@@ -100,8 +100,7 @@ class IdColumn:
         """
         ids = self._exact(raw)
         if untyped and not self.text:
-            integers = canonical_integers(ids)
-            ids = ids if integers.null_count() else integers
+            ids = _integers(ids)
         faults: list[tuple[str, BoolArray]] = []
         if ids.dtype == pl.String:
             ids, changed = tidy(ids)
@@ -119,10 +118,8 @@ class IdColumn:
     def settle(self, ids: pl.Series, *, untyped: bool) -> pl.Series:
         """Ids that are used, none of them missing, in the type that the log has so far."""
         if ids.dtype == pl.String and len(ids) and not self.text:
-            integers = canonical_integers(ids) if untyped else None
-            if integers is not None and integers.null_count() == 0:
-                return integers
-            self.text = True
+            ids = _integers(ids) if untyped else ids
+            self.text = ids.dtype == pl.String
         return ids.cast(pl.String if self.text else pl.Int64)
 
     def _exact(self, raw: pl.Series) -> pl.Series:
@@ -150,6 +147,14 @@ class IdColumn:
                 "them as integers or strings"
             )
         return raw.cast(pl.Int64)
+
+
+def _integers(text: pl.Series) -> pl.Series:
+    """Text as integers where every value is a canonical one, else as it is."""
+    if canonical_integers(text.head(100)).null_count():
+        return text
+    integers = canonical_integers(text)
+    return text if integers.null_count() else integers
 
 
 def ids_as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:

@@ -206,7 +206,7 @@ def _line_starts(body: bytes) -> Int64Array:
     """Where each line begins, and the end of the last: [lines + 1]."""
     letters = np.frombuffer(body, np.uint8)
     ends = np.flatnonzero(letters == ord("\n"))
-    if body.count(b"\r") != body.count(b"\r\n"):  # a carriage return alone ends a line too
+    if b"\r" in body and body.count(b"\r") != body.count(b"\r\n"):  # a carriage return alone ends a line too
         alone = np.flatnonzero(letters == ord("\r"))
         ends = np.union1d(ends, alone[letters[np.minimum(alone + 1, len(body) - 1)] != ord("\n")])
     if len(body) and (len(ends) == 0 or ends[-1] != len(body) - 1):
