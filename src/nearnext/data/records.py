@@ -137,7 +137,9 @@ class Framer:
         pieces: list[bytes] = []
         position = 0
         for line, text in changed.items():
-            pieces += [body[position : starts[line]], text]
+            before = body[position : starts[line]]
+            kept = before.rstrip(b"\r")  # carriage returns alone must not join the line feed of a later line
+            pieces += [kept, b"\n" * (len(before) - len(kept)), text]
             position = int(starts[line + 1])
         pieces.append(body[position : starts[end]])
         self._rest = body[starts[end] :]
