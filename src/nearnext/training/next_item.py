@@ -197,7 +197,11 @@ def next_item_recipe(
     >>> [figures["epoch"] for figures in train(next_item_recipe(network, log, NextItemTraining(epochs=2)))]
     [1, 2]
     """
-    more = network.click_embedding is not None or network.item.max_norm is not None or list(network.item_encoder.children())
+    more = (
+        network.click_embedding is not None
+        or network.item.max_norm is not None
+        or list(network.item_encoder.children())
+    )
     if network.distance != "cosine" or more:
         raise ConfigError(
             "training on every prefix needs the cosine distance, and one embedding table without layers after it or "
