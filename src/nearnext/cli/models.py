@@ -169,7 +169,7 @@ def fit(
         typer.Option(help="Options of a metric model by name: tuned (default), paper, authors or quick."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Directory for a metric model's checkpoints and logs.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
