@@ -30,8 +30,8 @@ demo: $(READY)
 	$(BIN)/nearnext fit "$(or $(LOG),$(OUT)/shop.parquet)" --method metric-fast --out $(OUT)/model
 	$(BIN)/nearnext compare "$(or $(LOG),$(OUT)/shop.parquet)" --methods pop,spop,markov-1,ar,sr,sknn,vsknn,vstan,metric-fast --json $(OUT)/result.json --report $(OUT)/report.html
 	@echo
-	@echo "The report lies in $(OUT)/report.html: open it in a browser."
-	@echo "Ask the model:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00007$(comma)sku-01144) --k 5"
+	@echo "The report is $(OUT)/report.html: open it in a browser."
+	@echo "Recommend:  $(BIN)/nearnext recommend $(OUT)/model --session $(if $(LOG),ITEM$(comma)ITEM,sku-00007$(comma)sku-01144) --k 5"
 	@echo "Serve it, and open http://127.0.0.1:8000:  $(BIN)/nearnext serve $(OUT)/model"
 
 test: $(READY)
