@@ -177,7 +177,8 @@ def _reading_options(
     ] = None,
     layout: Annotated[str | None, typer.Option(help="Known layout of the log, where it is not recognised.")] = None,
     time_unit: Annotated[
-        str | None, typer.Option(help="Unit of numeric times: s, ms, us, ns, min, h, d, excel, date; default: detected.")
+        str | None,
+        typer.Option(help="Unit of numeric times: s, ms, us, ns, min, h, d, excel, date; default: detected."),
     ] = None,
     events: Annotated[str | None, typer.Option(help="Event types to use, e.g. view,click; default: all.")] = None,
     quoting: Annotated[
