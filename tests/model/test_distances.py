@@ -128,3 +128,18 @@ def test_unknown_distance_lists_the_known_ones() -> None:
     unknown: DistanceName = "manhattan"  # pyright: ignore[reportAssignmentType]
     with pytest.raises(ConfigError, match="unknown distance 'manhattan'; known: cosine, euclidean, squared_euclidean"):
         pairwise(torch.ones(1, 2), torch.ones(1, 2), unknown)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "squared_euclidean"])
+@pytest.mark.parametrize("shape", [(6, 4), (3, 6, 4)], ids=["shared", "own"])
+def test_euclidean_gradients_are_those_of_the_differences(distance: DistanceName, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(8)
+    anchors, items = torch.randn(3, 5, 4, requires_grad=True), torch.randn(shape, requires_grad=True)
+    weights = torch.randn(3, 5, 6)
+    squared = (anchors.unsqueeze(-2) - items.unsqueeze(-3)).square().sum(-1)
+    expected = torch.autograd.grad(
+        (weights * (squared if distance == "squared_euclidean" else squared.sqrt())).sum(), (anchors, items)
+    )
+    found = torch.autograd.grad((weights * all_pairs(anchors, items, distance)).sum(), (anchors, items))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -127,7 +127,7 @@ def all_pairs(anchors: Tensor, items: Tensor, distance: DistanceName = "cosine",
         if distance == "cosine":
             ends = anchors.to(precision), items.to(precision)
             return _cosine(*ends) if normalised else _cosine(*map(l2_normalised, ends))
-        squared = _squared_euclidean(anchors.double(), items.double())
+        squared = _squared_euclidean(anchors.to(precision), items.to(precision))
         return (squared if distance == "squared_euclidean" else _root(squared)).to(precision)
 
 
@@ -137,9 +137,31 @@ def _cosine(anchors: Tensor, items: Tensor) -> Tensor:
 
 
 def _squared_euclidean(anchors: Tensor, items: Tensor) -> Tensor:
-    # One matrix product instead of B × N differences; in double precision, for the terms cancel where vectors are near.
-    lengths = anchors.square().sum(-1).unsqueeze(-1) + items.square().sum(-1).unsqueeze(-2)  # [..., B, N]
-    return (lengths - 2.0 * anchors @ items.mT).clamp_min(0.0)
+    shapes = anchors.shape[:-2], items.shape[:-2]
+    batch = cast("torch.Size", torch.broadcast_shapes(*shapes))  # pyright: ignore[reportUnknownMemberType]
+    ends = [end.expand(*batch, *end.shape[-2:]) for end in (anchors, items)]
+    return cast("Any", _SquaredEuclidean).apply(*ends)
+
+
+class _SquaredEuclidean(torch.autograd.Function):
+    """‖x − y‖² in double precision, with its gradient 2 Σ g (x − y) in that of the vectors.
+
+    One matrix product instead of B × N differences; in double precision, for the terms cancel where vectors are near.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, anchors: Tensor, items: Tensor) -> Tensor:
+        ctx.save_for_backward(anchors, items)
+        x, y = anchors.double(), items.double()
+        lengths = x.square().sum(-1).unsqueeze(-1) + y.square().sum(-1).unsqueeze(-2)  # [..., B, N]
+        return (lengths - 2.0 * x @ y.mT).clamp_min(0.0)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        anchors, items = ctx.saved_tensors
+        pulls = 2.0 * gradients[0].to(anchors.dtype)
+        of_anchors = pulls.sum(-1, keepdim=True) * anchors - pulls @ items
+        return of_anchors, pulls.sum(-2).unsqueeze(-1) * items - pulls.mT @ anchors
 
 
 def _root(squared: Tensor) -> Tensor:
