@@ -21,6 +21,7 @@ from nearnext.atomic import whole_folder
 from nearnext.data.imprint import Imprint
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError
+from nearnext.forks import require_polars
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
@@ -102,6 +103,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     ...     load_artifact(path).recommender.recommend([["a"]], k=1)[0].items
     ['b']
     """
+    require_polars("saving a model")
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
     target = Path(directory)
@@ -192,6 +194,7 @@ def load_artifact(directory: str | Path) -> Artifact:
         ArtifactError: no artifact, a damaged or altered file, or a schema that this version cannot read.
         ConfigError: it has an approximate index, and the extra ``ann`` is not installed.
     """
+    require_polars("loading a model")
     folder = Path(directory)
     manifest = _read_manifest(folder)
     for name, expected in manifest["sha256"].items():

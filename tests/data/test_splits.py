@@ -116,9 +116,9 @@ def test_validation_is_cut_from_the_end_of_training():
     ("split", "error", "reason"),
     [
         (lambda: split_last(Sessions.of([["a", "b"]])), DataError, "both need at least one"),
-        (lambda: split_last(Sessions.of([["a", "b"]] * 9), 1.0), ConfigError, "between 0 and 1"),
+        (lambda: split_last(Sessions.of([["a", "b"]] * 9), 1.0), ConfigError, "above 0 and below 1"),
         (lambda: split_days(Sessions.of([["a", "b"]] * 9), 3), DataError, "ask for fewer days"),
-        (lambda: split_days(Sessions.of([["a", "b"]] * 9), 0), ConfigError, "must be positive"),
+        (lambda: split_days(Sessions.of([["a", "b"]] * 9), 0), ConfigError, "finite number above 0"),
         (lambda: split_windows(Sessions.of([["a", "b"]] * 3), 5), DataError, "fewer than 2 sessions"),
         (lambda: split_windows(Sessions.of([["a", "b"]] * 3), 0), ConfigError, "at least 1"),
         (lambda: split_last(Sessions.of([["a"]] * 9)), DataError, "no training sessions left"),

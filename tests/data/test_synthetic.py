@@ -217,7 +217,7 @@ def test_an_interrupted_log_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
     [
         ({"sessions": 0}, "sessions must be a number of at least 1, found 0"),
         ({"mean_length": 1.5}, "mean_length must be a number of at least 2, found 1.5"),
-        ({"zipf": float("nan")}, "zipf must be a number of at least 0, found nan"),
+        ({"zipf": float("nan")}, "zipf must be a finite number, found nan"),
         ({"seed": -1}, "seed must be a number of at least 0"),
         ({"p_switch": 1.5}, "p_switch must be a share between 0 and 1, found 1.5"),
         ({"cold": 1.0}, "cold must be a share"),

@@ -162,7 +162,7 @@ def test_any_small_log_gives_full_distinct_lists(name: str, sessions: list[list[
 def test_unfitted_and_badly_called_recommenders_say_so(name: str):
     with pytest.raises(ConfigError, match="not fitted"):
         make(name).recommend([["a"]])
-    with pytest.raises(ConfigError, match="k must be at least 1"):
+    with pytest.raises(ConfigError, match="k must be a whole number of at least 1"):
         fitted(name).recommend([["i1"]], k=0)
     with pytest.raises(DataError, match="found none"):
         make(name).fit(TRAIN.select(np.zeros(TRAIN.n_sessions, dtype=np.bool_)))

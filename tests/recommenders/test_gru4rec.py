@@ -94,7 +94,7 @@ def test_a_loss_that_explodes_stops_the_fit():
         ({"n_sample": -1}, "n_sample must be at least 0, found -1"),
         ({"dropout_hidden": 1.0}, "dropout_hidden must be at least 0 and below 1, found 1.0"),
         ({"bpreg": -0.5}, "bpreg must be 0 or positive, found -0.5"),
-        ({"sample_alpha": float("nan")}, "sample_alpha must be 0 or positive, found nan"),
+        ({"sample_alpha": float("nan")}, "sample_alpha must be a finite number, found nan"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, found 0.0"),
         ({"optimiser": "adam", "momentum": 0.2}, "adam has its own momentum, found momentum 0.2"),
         ({"embedding": 8}, "as wide as the last layer, found embedding 8"),

@@ -295,6 +295,8 @@ def recommend(
         console.print(table)
         if answer.unknown:
             console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
+        if answer.unmatched:
+            console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
         if answer.shortage:
             console.print(answer.shortage)
     results.announce()

@@ -16,6 +16,7 @@ from nearnext.data.reading import Reading, ReadReport
 from nearnext.data.rejects import Rejects
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
+from nearnext.forks import require_polars
 from nearnext.progress import track
 
 __all__ = ["EventLog", "EventScan", "ReadOptions", "ReadReport", "read_events", "same_types", "scan_events"]
@@ -80,6 +81,7 @@ class EventScan:
     """
 
     def __init__(self, source: object, options: ReadOptions) -> None:
+        require_polars("reading a log")
         self._options = options
         self._mapped = checked_columns(options.get("columns"))
         self._wanted = _layout_name(options.get("layout"))

@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-from nearnext.data.sessions import Sessions
+from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
+from nearnext.options import require_type, settle
 
 __all__ = ["Filter", "FilterReport", "apply_filter", "keep_last_clicks"]
 
@@ -34,12 +35,11 @@ class Filter:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         for name in ("min_length", "min_support", "max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, found {value}")
-        if self.mode not in ("paper", "iterated"):
-            raise ConfigError(f"unknown filter mode '{self.mode}'; known: paper, iterated")
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,8 @@ def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRe
     >>> kept.n_sessions, report.short_sessions
     (2, 1)
     """
+    require_sessions("sessions", sessions)
+    require_type("filter", chosen, Filter, "make it with Filter(min_length=2, min_support=5)")
     before = sessions
     cut = np.zeros(0, np.int64)
     if chosen.max_length is not None:

@@ -10,10 +10,12 @@ from nearnext.data.imprint import NONE, Imprint, content_digests, id_digests, nu
 from nearnext.data.sessionise import GAP
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import LeakWarning
+from nearnext.forks import polars_is_lost
 from nearnext.types import BoolArray
 
 __all__ = ["Leaks", "boundary_leaks", "find_leaks", "warn_of"]
 
+FORKED = "whether test sessions were learned from was not checked: this process was forked after a log was read"
 NOT_CHECKED = (
     "leaks are not checked: it is not known when and on which sessions the recommender was fitted; fit it again"
 )
@@ -105,6 +107,8 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
     >>> find_leaks(train, Sessions.of([["b", "a"]], starts=[87_000])).verdict[:52]
     'not clean: the test log overlaps with the training l'
     """
+    if polars_is_lost():
+        return Leaks(test.n_sessions, notes=(FORKED,), checked=False)
     if train is None or not test.n_sessions:
         return Leaks(test.n_sessions, notes=(NOT_CHECKED,), checked=False)
     early, (cut, same) = _early(train, test), _shared_ids(train, test)
@@ -148,6 +152,8 @@ def boundary_leaks(train: Sessions, test: Sessions) -> Leaks:
     >>> boundary_leaks(Sessions.of([["a", "b"]]), Sessions.of([["a", "b"]], starts=[60])).copied_sessions
     0
     """
+    if polars_is_lost():
+        return Leaks(test.n_sessions, notes=(FORKED,), checked=False)
     late = train.select(train.ends >= test.starts.min())
     if not late.n_sessions:
         return Leaks(test.n_sessions, compared_sessions=test.n_sessions)

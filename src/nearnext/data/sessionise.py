@@ -15,6 +15,7 @@ from nearnext.data.repeats import EventCodes, Repeats, merge_repeats
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
+from nearnext.forks import require_polars
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
@@ -78,6 +79,7 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     >>> sessions.raw(0), repeats.left_out
     (['a', 'b'], 1)
     """
+    require_polars("cutting sessions")
     if not gap >= 0:
         raise ConfigError(f"the session gap must not be negative, found {gap}; give it in seconds")
     if log.frame.height == 0:

@@ -1,7 +1,7 @@
 """Sessions as frozen compressed arrays: all clicks in one row, cut by offsets."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
+from nearnext.data.raw import Moment, microseconds_of, one_type, raw_sessions, raw_values
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import DataError
+from nearnext.errors import ConfigError, DataError
+from nearnext.options import require_type
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
 
 if TYPE_CHECKING:
     from nearnext.data.imprint import Imprint
 
-__all__ = ["Sessions"]
+__all__ = ["Sessions", "require_sessions"]
 
 MICROSECONDS = 1_000_000
 
@@ -66,25 +68,38 @@ class Sessions:
             raise DataError(f"expected item indices in 0..{len(self.vocabulary)}, found {self.items.max()}")
 
     @classmethod
-    def of(cls, clicks: Sequence[Sequence[RawId]], starts: Sequence[float] | None = None) -> "Sessions":
-        """Sessions from lists of raw ids; click j of session s happens j seconds after ``starts[s]`` (seconds).
+    def of(cls, clicks: Iterable[Iterable[RawId]], starts: Iterable[Moment] | None = None) -> "Sessions":
+        """Sessions from raw ids; click j of session s happens j seconds after ``starts[s]``.
 
-        Without ``starts``, session s starts at hour s. Items are indexed by falling popularity.
+        Items are indexed by falling popularity.
+
+        Args:
+            clicks: integer or text ids of each session, oldest click first, in lists, tuples, generators, arrays or
+                columns; where some ids are texts, all are: 7 becomes ``"7"``.
+            starts: seconds since 1970 UTC, datetimes or ISO texts, one for each session; by default session s starts
+                at hour s.
+
+        Raises:
+            DataError: a flat list or a text instead of sessions, a session without clicks, or a value that is no id.
+            ConfigError: a start that is no time, or not as many starts as sessions.
 
         >>> Sessions.of([["a", "b"], ["b"]]).items.tolist()
         [2, 1, 1]
         """
-        lengths = np.fromiter((len(session) for session in clicks), np.int64, count=len(clicks))
-        flat = [raw for session in clicks for raw in session]
-        begin = np.arange(len(clicks)) * 3600.0 if starts is None else np.asarray(starts, dtype=np.float64)
+        given = raw_sessions(clicks)
+        lengths = np.fromiter(map(len, given), np.int64, count=len(given))
+        if not lengths.all():
+            raise DataError(f"expected clicks in every session, found none in session {lengths.argmin()}; leave it out")
+        flat = one_type([raw for session in given for raw in session])
+        begin = np.arange(len(given)) * 3600 * MICROSECONDS if starts is None else _begins(starts, len(given))
         within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         vocabulary = Vocabulary.of(dict.fromkeys(flat))
         sessions = cls(
             items=vocabulary.encode(flat),
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            times=((np.repeat(begin, lengths) + within) * MICROSECONDS).astype(np.int64),
+            times=np.repeat(begin, lengths) + within * MICROSECONDS,
             vocabulary=vocabulary,
-            session_ids=pl.Series("session_id", np.arange(len(clicks), dtype=np.int64)),
+            session_ids=pl.Series("session_id", np.arange(len(given), dtype=np.int64)),
         )
         return sessions.select(np.argsort(sessions.starts, kind="stable")).reindexed()
 
@@ -214,6 +229,28 @@ class Sessions:
         return digest.hexdigest()
 
 
+def _begins(starts: object, n_sessions: int) -> Int64Array:
+    moments = [
+        microseconds_of(f"start of session {number}", one) for number, one in enumerate(raw_values("starts", starts))
+    ]
+    if len(moments) != n_sessions:
+        raise ConfigError(f"expected a start for each of {n_sessions} sessions, found {len(moments)}")
+    return np.array(moments, dtype=np.int64)
+
+
 def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:
     """One column of both; text where only one of them is."""
     return pl.concat([ids, others] if ids.dtype == others.dtype else [ids.cast(pl.String), others.cast(pl.String)])
+
+
+def require_sessions(name: str, value: object) -> None:
+    """A check that an argument is `Sessions`.
+
+    Raises:
+        ConfigError: it is not; the message says how to make them.
+
+    >>> require_sessions("test sessions", Sessions.of([["a"]]))
+    """
+    split = hasattr(value, "train") and hasattr(value, "test")
+    remedy = "give split.train or split.test" if split else "make them with Sessions.of(lists) or read_sessions(log)"
+    require_type(name, value, Sessions, remedy)

@@ -10,8 +10,10 @@ import numpy as np
 from nearnext.data.filters import Filter, FilterReport, apply_filter
 from nearnext.data.imprint import Imprint
 from nearnext.data.leaks import Leaks, boundary_leaks, find_leaks, warn_of
-from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.forks import polars_is_lost
+from nearnext.options import require_number, whole_number
 
 __all__ = [
     "Split",
@@ -109,13 +111,15 @@ def join_parts(
     >>> join_parts(Sessions.of([["a", "b"]]), Sessions.of([["a", "b"]])).leaks.clean
     False
     """
+    require_sessions("training sessions", train)
+    require_sessions("test sessions", test)
     if unknown not in ("miss", "drop"):
         raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
     chosen = chosen or Filter()
     if test.n_sessions == 0:
         raise DataError("no test sessions; choose a larger test part or give a longer log")
     cut_time = int(test.starts.min())
-    leaks = leaks or find_leaks(Imprint.of(train) if train.n_sessions else None, test)
+    leaks = leaks or find_leaks(Imprint.of(train) if train.n_sessions and not polars_is_lost() else None, test)
     kept, train_filter = apply_filter(train, chosen)
     if kept.n_sessions == 0:
         raise DataError(
@@ -157,6 +161,8 @@ def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, 
     >>> split_at(Sessions.of([["a", "b"], ["b", "a"]]), 1).cut_time
     3600000000
     """
+    require_sessions("sessions", sessions)
+    n_train = whole_number("n_train", n_train, 0)
     if not 0 < n_train < sessions.n_sessions:
         raise DataError(
             f"cannot split {sessions.n_sessions} session(s) into {n_train} for training and "
@@ -180,12 +186,12 @@ def split_last(
     >>> train.n_sessions, test.n_sessions
     (7, 3)
     """
+    require_sessions("sessions", sessions)
     return split_at(sessions, _n_train(sessions.n_sessions, fraction), chosen=chosen, unknown=unknown)
 
 
 def _n_train(n_sessions: int, fraction: float) -> int:
-    if not 0 < fraction < 1:
-        raise ConfigError(f"the test fraction must lie between 0 and 1, found {fraction}")
+    require_number("the test fraction", fraction, above=0.0, below=1.0)
     return n_sessions - math.ceil(n_sessions * fraction - 1e-9)
 
 
@@ -201,8 +207,8 @@ def split_days(
     >>> split_days(Sessions.of([["a", "b"]] * 48), days=1).test.n_sessions
     24
     """
-    if not days > 0:
-        raise ConfigError(f"the number of test days must be positive, found {days}")
+    require_sessions("sessions", sessions)
+    require_number("the number of test days", days, above=0.0)
     last = int(sessions.times.max()) if sessions.n_events else 0
     n_train = int(np.count_nonzero(sessions.starts <= last - days * DAY))
     if n_train == 0:
@@ -241,8 +247,8 @@ def time_windows(sessions: Sessions, windows: int) -> list[Sessions]:
     >>> [part.n_sessions for part in time_windows(Sessions.of([["a", "b"]] * 6), 3)]
     [2, 2, 2]
     """
-    if windows < 1:
-        raise ConfigError(f"the number of windows must be at least 1, found {windows}")
+    require_sessions("sessions", sessions)
+    windows = whole_number("the number of windows", windows, 1)
     starts = sessions.starts
     first, last = (float(starts.min()), float(starts.max())) if len(starts) else (0.0, 0.0)
     edges = np.linspace(first, last, windows + 1)

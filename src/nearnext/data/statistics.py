@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearnext.data.filters import Filter, FilterReport, apply_filter
-from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
@@ -78,6 +78,7 @@ def describe(sessions: Sessions) -> LogStatistics:
     >>> statistics.items, statistics.mean_length, statistics.one_click_sessions
     (2, 2.0, 0.5)
     """
+    require_sessions("sessions", sessions)
     lengths = sessions.lengths
     counts = sessions.item_counts()[1:]
     recurring = _recurring_counts(sessions)

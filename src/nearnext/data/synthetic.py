@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from nearnext.atomic import whole_file
 from nearnext.data.shop import Catalogue, SyntheticShop
 from nearnext.errors import ConfigError
+from nearnext.forks import require_polars
 from nearnext.progress import track
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
@@ -93,6 +94,7 @@ def generate_chunks(config: SyntheticShop, *, truth: bool = False) -> Iterator[p
     >>> [chunk["session_id"].n_unique() for chunk in generate_chunks(shop)]
     [50, 50]
     """
+    require_polars("generating a log")
     catalogue = Catalogue.of(config)
     for batch in _batches(config, catalogue):
         yield batch.frame(catalogue, truth)

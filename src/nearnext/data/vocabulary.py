@@ -9,6 +9,7 @@ import polars as pl
 
 from nearnext.data.ids import ids_as, tidy_text
 from nearnext.errors import DataError
+from nearnext.forks import polars_is_lost
 from nearnext.types import IndexArray, RawId
 
 __all__ = ["Vocabulary"]
@@ -34,7 +35,8 @@ class Vocabulary:
     ids: pl.Series
 
     def __post_init__(self) -> None:
-        if self.ids.null_count() or self.ids.n_unique() != len(self.ids):
+        n_distinct = len(set(self.ids.to_list())) if polars_is_lost() else self.ids.n_unique()
+        if self.ids.null_count() or n_distinct != len(self.ids):
             raise DataError("expected distinct item ids without nulls; give each item of a vocabulary once")
 
     @classmethod
@@ -63,7 +65,7 @@ class Vocabulary:
         An id that is not in the vocabulary as it is given is looked up by the rule of `nearnext.data.ids`, in lists
         and in columns alike: ``"12"`` is 12 and ``" a"`` is ``"a"``, but ``"007"`` is not 7.
         """
-        if isinstance(raw, pl.Series):
+        if isinstance(raw, pl.Series) and not polars_is_lost():
             return self._encode_series(raw)
         known, kind = self.index, int if self.integer else str
         indices = [known.get(value if type(value) is kind else self.as_stored(value), 0) for value in raw]

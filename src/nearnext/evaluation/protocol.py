@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from nearnext.data.leaks import Leaks, find_leaks, warn_of
-from nearnext.data.sessions import Sessions
+from nearnext.data.sessions import Sessions, require_sessions
+from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
 from nearnext.evaluation.significance import bootstrap, interval
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
+from nearnext.options import require_type, whole_number
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 
@@ -106,7 +108,12 @@ def evaluate(
     >>> result.values()["HitRate@1"]
     0.5
     """
-    ks = cutoffs([k] if isinstance(k, int) else k)
+    require_type("recommender", recommender, Recommender, "make one with make_recommender('vsknn').fit(sessions)")
+    require_sessions("test sessions", test)
+    if not recommender.fitted:
+        raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
+    max_prefix = None if max_prefix is None else whole_number("max_prefix", max_prefix, 1)
+    ks = cutoffs(k if isinstance(k, Iterable) else [k])
     if leaks is None:
         leaks = find_leaks(recommender.imprint, test)
         warn_of(leaks)

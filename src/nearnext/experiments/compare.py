@@ -23,6 +23,7 @@ from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import tune_method, validation_split
 from nearnext.experiments.tuning.tuned import Search, Tuned
+from nearnext.options import require_type, whole_number
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
@@ -71,6 +72,11 @@ class Comparison:
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     def __post_init__(self) -> None:
+        require_type("plan", self.plan, SplitPlan, "make it with SplitPlan.parse('last:0.1')")
+        require_type("options", self.options, Mapping, "give for example {'vsknn': {'k': 100}}")
+        require_type("methods", self.methods, Sequence, "give for example ['pop', 'vsknn']")
+        object.__setattr__(self, "seed", whole_number("seed", self.seed, 0))
+        object.__setattr__(self, "replicates", whole_number("replicates", self.replicates, 1))
         labels = {label: canonical_name(method) for label, method in self.labels.items()}
         object.__setattr__(self, "labels", labels)
         names = tuple(self._name(name) for name in self.methods)

@@ -1,5 +1,6 @@
-"""How many threads torch computes on."""
+"""How many threads torch computes on: in a forked process one, because those of its parent are gone there."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -24,3 +25,12 @@ def one_thread() -> Generator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _after_fork() -> None:
+    # A parallel computation would wait for ever for the threads that the parent had.
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from nearnext.data.imprint import Imprint
 from nearnext.data.prefixes import Prefixes
-from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.raw import Moment, microseconds_of, raw_ids, raw_sessions
+from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
+from nearnext.forks import polars_is_lost
+from nearnext.options import require_switch, require_type, settle, whole_number
 from nearnext.recommenders.memory import REMEMBERED, SessionMemory
 from nearnext.recommenders.ranking import Ranking
 from nearnext.recommenders.selection import fill_from_popularity
@@ -51,6 +54,7 @@ class Recommendation:
         own: how many leading items the method itself scored; the rest was filled in from popularity.
         unknown: ids of the session that training never saw; they were ignored.
         shortage: why fewer than k items are given, or None.
+        unmatched: ids of ``exclude`` and ``allow`` that training never saw, so that they name no item.
     """
 
     items: list[RawId]
@@ -58,6 +62,7 @@ class Recommendation:
     own: int
     unknown: list[RawId]
     shortage: str | None = None
+    unmatched: list[RawId] = field(default_factory=list[RawId])
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,15 +93,19 @@ class Recommender(ABC):
     imprint: Imprint | None = field(init=False, repr=False, default=None)
     watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     def fit(self, sessions: Sessions) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
 
         Raises:
             DataError: there is nothing to learn from, or the vocabulary is not in order of popularity.
         """
+        require_sessions("training sessions", sessions)
         if sessions.n_sessions == 0 or sessions.n_items == 0:
             raise DataError("expected training sessions, found none; lower the filters or give a longer log")
-        imprint = sessions.imprint
+        imprint = None if polars_is_lost() else sessions.imprint
         popularity = sessions.item_counts()
         if popularity[0] or np.any(np.diff(popularity[1:]) > 0):
             sessions = sessions.keep_events(sessions.items > 0).reindexed()
@@ -115,6 +124,7 @@ class Recommender(ABC):
             ConfigError: a limit below 1, or not fitted yet.
         """
         self._check(1)
+        require_sessions("sessions", sessions)
         self.memory = SessionMemory.of(sessions.with_vocabulary(self.vocabulary), limit)
         return self
 
@@ -195,7 +205,10 @@ class Recommender(ABC):
             ConfigError: k below 1, or not fitted yet.
             DataError: clicks or a mask of another vocabulary.
         """
-        self._check(k)
+        k = self._check(k)
+        require_type("prefixes", prefixes, Prefixes, "make them with Prefixes.every(sessions)")
+        if threads is not None:
+            threads = whole_number("threads", threads, 1)
         highest = int(prefixes.items.max(initial=0))
         size = highest + 1 if admissible is None else max(highest + 1, len(admissible))
         if size > len(self.vocabulary) + 1:
@@ -253,63 +266,84 @@ class Recommender(ABC):
 
     def recommend(
         self,
-        sessions: Sequence[Sequence[RawId]],
+        sessions: Iterable[Iterable[RawId]],
         k: int = 20,
         *,
         exclude: Iterable[RawId] = (),
         allow: Iterable[RawId] | None = None,
         exclude_seen: bool = False,
-        time: float | None = None,
+        time: Moment | None = None,
     ) -> list[Recommendation]:
         """Next items for sessions of raw ids, oldest click first.
 
+        Ids and sessions may come in lists, tuples, generators, numpy arrays, or columns of pandas and polars.
+
         Args:
-            sessions: raw ids of each session; ids that training never saw are ignored and reported.
+            sessions: raw ids of each session, integers or texts; ids that training never saw are ignored and reported.
             k: how many items, at least 1.
-            exclude: raw ids never to recommend, e.g. out of stock.
-            allow: when given, only these raw ids may be recommended.
+            exclude: raw ids never to recommend, e.g. out of stock; those that training never saw are reported.
+            allow: when given, only these raw ids may be recommended; reported likewise.
             exclude_seen: never recommend what the session already contains.
-            time: when the recommendation is asked for, seconds since 1970 UTC; by default the end of training.
+            time: when the recommendation is asked for, seconds since 1970 UTC, a datetime or its ISO text; by default
+                the end of training.
 
         Raises:
-            ConfigError: k below 1, or not fitted yet.
+            ConfigError: k is no whole number of at least 1, a time that is none, or not fitted yet.
+            DataError: one flat list or a text instead of sessions, or a value that is no id.
+
+        >>> from nearnext.recommenders.rules import Markov
+        >>> markov = Markov().fit(Sessions.of([["a", "b"], ["a", "c"], ["a", "c"]]))
+        >>> markov.recommend([("a",)], k=1, exclude=["c", "z"])
+        [Recommendation(items=['b'], scores=[1.0], own=1, unknown=[], shortage=None, unmatched=['z'])]
         """
-        self._check(k)
-        mask = self._mask()
+        k = self._check(k)
+        require_switch("exclude_seen", exclude_seen)
+        given = raw_sessions(sessions)
+        mask, unmatched = self._mask(), list[RawId]()
         if allow is not None:
             mask = np.zeros_like(mask)
-            mask[self.vocabulary.encode(list(allow))] = True
-        mask[self.vocabulary.encode(list(exclude))] = False
+            mask[self._named("allow", allow, unmatched)] = True
+        mask[self._named("exclude", exclude, unmatched)] = False
         mask[0] = False
-        encoded = [self.vocabulary.encode(session) for session in sessions]
+        encoded = [self.vocabulary.encode(session) for session in given]
         now = self.asked_at(time)
         ranking = self.rank(Prefixes.of(encoded, now), k, admissible=mask, exclude_seen=exclude_seen, threads=1)
         return [
-            self._present(ranking, row, k, [raw for raw, index in zip(session, known, strict=True) if index == 0])
-            for row, (session, known) in enumerate(zip(sessions, encoded, strict=True))
+            self._present(ranking, row, k, _unknown(session, known), unmatched)
+            for row, (session, known) in enumerate(zip(given, encoded, strict=True))
         ]
 
-    def _present(self, ranking: Ranking, row: int, k: int, unknown: list[RawId]) -> Recommendation:
+    def _named(self, option: str, ids: object, unmatched: list[RawId]) -> IndexArray:
+        """Item indices of the ids of an option; those that training never saw are added to ``unmatched``."""
+        named = raw_ids(option, ids)
+        indices = self.vocabulary.encode(named)
+        unmatched += _unknown(named, indices)
+        return indices
+
+    def _present(
+        self, ranking: Ranking, row: int, k: int, unknown: list[RawId], unmatched: list[RawId]
+    ) -> Recommendation:
         items = ranking.items[row]
         items = items[items > 0]
         shortage = None if len(items) == k else f"{len(items)} of {k}: no further item may be recommended"
         scores = [float(score) for score in ranking.scores[row, : len(items)]]
-        return Recommendation(self.vocabulary.decode(items), scores, int(ranking.own[row]), unknown, shortage)
+        listed = self.vocabulary.decode(items)
+        return Recommendation(listed, scores, int(ranking.own[row]), unknown, shortage, list(unmatched))
 
-    def _check(self, k: int) -> None:
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, found {k}")
+    def _check(self, k: int) -> int:
+        k = whole_number("k", k, 1)
         if not self.fitted:
             raise ConfigError(f"{self.name} is not fitted; call fit(sessions) first")
+        return k
 
     def _mask(self) -> BoolArray:
         mask = np.ones(len(self.vocabulary) + 1, dtype=np.bool_)
         mask[0] = False
         return mask
 
-    def asked_at(self, time: float | None) -> int:
-        """Microseconds of a time in seconds; of None, the end of training."""
-        return self._end_of_training() if time is None else int(time * MICROSECONDS)
+    def asked_at(self, time: Moment | None) -> int:
+        """Microseconds since 1970 UTC of a time; of None, the end of training."""
+        return self._end_of_training() if time is None else microseconds_of("time", time)
 
     def _end_of_training(self) -> int:
         return 0
@@ -327,3 +361,8 @@ class Recommender(ABC):
     @abstractmethod
     def _ranker(self) -> RankChunk:
         """A function with scratch memory of its own, used by one thread; it returns each list's own length: [B]."""
+
+
+def _unknown(raw: Sequence[RawId], indices: IndexArray) -> list[RawId]:
+    """Those of raw ids whose index is 0."""
+    return [one for one, index in zip(raw, indices.tolist(), strict=True) if not index]

@@ -9,6 +9,7 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
+from nearnext.options import require_at_least, require_number
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
 from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
@@ -46,12 +47,11 @@ class SessionNeighbours(Recommender):
     index: SessionIndex = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.k < 1:
             raise ConfigError(f"{self.name}: k must be at least 1 neighbour, found {self.k}")
         if self.sample_size < 0:
             raise ConfigError(f"{self.name}: sample_size must be 0 (all) or positive, found {self.sample_size}")
-        _known(self.name, "sampling", self.sampling, SAMPLINGS)
-        _known(self.name, "similarity", self.similarity, SIMILARITIES)
 
     def neighbours(self, clicks: IndexArray) -> tuple[IndexArray, FloatArray]:
         """The training sessions that vote for a session at the end of training, the nearest first.
@@ -117,11 +117,6 @@ class SessionNeighbours(Recommender):
             return own
 
         return rank_chunk
-
-
-def _known(method: str, option: str, value: str, names: tuple[str, ...]) -> None:
-    if value not in names:
-        raise ConfigError(f"{method}: unknown {option} '{value}'; known: {', '.join(names)}")
 
 
 def _plain_votes(method: SessionNeighbours) -> Votes:
@@ -210,10 +205,10 @@ class VSKNN(SessionNeighbours):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _known(self.name, "weighting", self.weighting, DECAYS)
-        _known(self.name, "weighting_score", self.weighting_score, DECAYS)
         if self.last_n_clicks < 0:
             raise ConfigError(f"vsknn: last_n_clicks must be 0 (all) or positive, found {self.last_n_clicks}")
+        require_number("vsknn: idf_weighting", self.idf_weighting, at_least=0.0)
+        require_at_least(0, seed=self.seed)
 
     def _idf_factor(self) -> float:
         return float(self.idf_weighting)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from nearnext.errors import ConfigError
+from nearnext.options import read_option, require_known, require_option, require_type
 from nearnext.recommenders.sml.names import METRIC_NAMES, is_metric_name, parts_of_name
 
 if TYPE_CHECKING:
@@ -46,13 +47,14 @@ def canonical_name(name: str) -> str:
     >>> canonical_name("MARKOV")
     'markov-1'
     """
+    if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
+        raise ConfigError(f"expected the name of a method, found {name!r}; give for example 'vsknn'")
     key = name.strip().lower()
     key = _ALIASES.get(key, key)
     if is_metric_name(key):
         parts_of_name(key)
     elif key not in RECOMMENDERS and key not in DEFAULTS:
-        known = ", ".join((*DEFAULTS, *RECOMMENDERS))
-        raise ConfigError(f"unknown method '{name}'; known: {known}, {METRIC_NAMES}")
+        require_known("method", name, (*DEFAULTS, *RECOMMENDERS, METRIC_NAMES))
     return key
 
 
@@ -71,7 +73,11 @@ def option_names(name: str) -> list[str]:
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Recommender":
-    """An unfitted recommender; option values may be text, read by the option's type: several as 32,16, none as "".
+    """An unfitted recommender.
+
+    Args:
+        name: of the method.
+        options: values by name: each of its option's type, or a text that is read by it, several as 32,16, none as "".
 
     Raises:
         ConfigError: unknown method or option, or a value that the option cannot take.
@@ -81,33 +87,25 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
     >>> make_recommender("metric", {"voters": ""}).params()["voters"]
     []
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    key = canonical_name(name)
+    key, options = canonical_name(name), options or {}
+    require_type("options", options, Mapping, "give for example {'k': 100}")
     if is_metric_name(key):
         from nearnext.recommenders.sml.options import parts_from_options
         from nearnext.recommenders.sml.recommender import SML
 
-        return SML(**parts_from_options(key, options or {}))
+        return SML(**parts_from_options(key, options))
     method = _method(key)
     types = get_type_hints(method)
     known = option_names(name)
     checked: dict[str, Any] = {}
-    for option, value in (options or {}).items():
-        if option not in known:
-            raise ConfigError(f"{method.name} has no option '{option}'; known: {', '.join(known) or 'none'}")
-        several = isinstance(value, str) and get_origin(types[option]) is tuple
-        try:
-            checked[option] = TypeAdapter(types[option]).validate_python(_parts(value) if several else value)
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise ConfigError(f"{method.name}: {option} cannot be {value!r}: {reason}") from error
-    return method(**checked)
-
-
-def _parts(text: str) -> list[str]:
-    """Values separated by commas; an empty text has none."""
-    return [part.strip() for part in text.split(",")] if text.strip() else []
+    for option, value in options.items():
+        require_option(method.name, option, known)
+        checked[option] = read_option(f"{method.name}: {option}", value, types[option])
+    try:
+        return method(**checked)
+    except ConfigError as error:
+        named = str(error).startswith(method.name)
+        raise ConfigError(str(error) if named else f"{method.name}: {error}") from None
 
 
 def _method(key: str) -> "type[Recommender]":

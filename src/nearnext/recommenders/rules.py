@@ -11,7 +11,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
-from nearnext.recommenders.decay import DECAYS, step_weights
+from nearnext.recommenders.decay import step_weights
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["AssociationRules", "Markov", "SequentialRules"]
@@ -64,6 +64,7 @@ class _Rules(Recommender):
     table: RuleTable = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.pruning < 0:
             raise ConfigError(f"pruning must be 0 (keep all) or the rules kept per item, found {self.pruning}")
 
@@ -177,7 +178,7 @@ class SequentialRules(_Rules):
 
     >>> sr = SequentialRules(steps=2, weighting="div").fit(Sessions.of([["a", "b", "c"], ["a", "c"]]))
     >>> sr.recommend([["a"]], k=2)[0]
-    Recommendation(items=['c', 'b'], scores=[1.5, 1.0], own=2, unknown=[], shortage=None)
+    Recommendation(items=['c', 'b'], scores=[1.5, 1.0], own=2, unknown=[], shortage=None, unmatched=[])
     """
 
     name: ClassVar[str] = "sr"
@@ -189,8 +190,6 @@ class SequentialRules(_Rules):
         super().__post_init__()
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, found {self.steps}")
-        if self.weighting not in DECAYS:
-            raise ConfigError(f"unknown weighting '{self.weighting}'; known: {', '.join(DECAYS)}")
 
     def _learn(self, sessions: Sessions) -> None:
         steps = min(self.steps, int(sessions.lengths.max()))

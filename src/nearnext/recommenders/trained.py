@@ -39,6 +39,7 @@ class TrainedRecommender(Recommender):
     note: str = field(init=False, repr=False, default="")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(0, seed=self.seed)
         if self.resume and not self.directory:
             raise ConfigError("resume needs the directory of the run to go on with, found none")

@@ -112,7 +112,15 @@ class Answering:
         shortage = (
             None if len(items) == question.k else f"{len(items)} of {question.k}: no further item may be recommended"
         )
-        return Recommendation(items, scores, own, unknown, shortage)
+        unmatched = self._unmatched(question) if _restricted(question) else []
+        return Recommendation(items, scores, own, unknown, shortage, unmatched)
+
+    def _unmatched(self, question: Question) -> list[RawId]:
+        """What was excluded or allowed and names no item, of the model or of the catalogue."""
+        named = [*(question.allow or ()), *question.exclude]
+        found = self._vocabulary.encode(named).tolist()
+        lacking = [raw for raw, index in zip(named, found, strict=True) if not index]
+        return [raw for raw in lacking if not self._assortment.is_newcomer(self._vocabulary.as_stored(raw))]
 
     def _join(self, question: Question, clicks: IndexArray, items: list[RawId], scores: list[float], own: int) -> int:
         """New items put in their places among the model's own; gives how many leading items are scored then."""

@@ -262,7 +262,7 @@ class Endpoints:
     async def _answer(self, model: ServedModel, question: Question) -> RecommendationAnswer:
         found: Recommendation = await self._service.batches.ask(model, question)
         self._service.measures.recommendations.inc()
-        return RecommendationAnswer(found.items, found.scores, found.own, found.unknown, found.shortage, model.version)
+        return RecommendationAnswer(**vars(found), model=model.version)
 
     async def _change(self, change: Change) -> None:
         try:

@@ -102,6 +102,7 @@ class RecommendationAnswer(Struct):
     own: Annotated[int, Meta(description="How many leading items the model itself scored.")]
     unknown: Annotated[list[RawId], Meta(description="Ids of the session that the model does not know.")]
     shortage: Annotated[str | None, Meta(description="Why fewer than k items are given.")]
+    unmatched: Annotated[list[RawId], Meta(description="Ids of exclude and allow that name no item.")]
     model: Annotated[str, Meta(description="Version of the model.")]
 
 

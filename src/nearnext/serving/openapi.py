@@ -139,7 +139,10 @@ OPERATIONS = (
 
 PARAMETERS: Mapping[str, Schema] = {
     "k": {"description": "How many items.", "schema": {"type": "integer", "minimum": 1, "default": 20}},
-    "exclude": {"description": "Never recommend these.", "schema": {"type": "array"}},
+    "exclude": {
+        "description": "Never recommend these; exclude=a&exclude=b names two, exclude=a,b one item 'a,b'.",
+        "schema": {"type": "array"},
+    },
     "allow": {"description": "Recommend only these.", "schema": {"type": "array"}},
     "exclude_seen": {
         "description": "Nothing that is in the session.",

@@ -1,9 +1,9 @@
 """How a model is trained: optimiser, schedule, validation, device."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from nearnext.options import require_at_least, require_known, require_number
+from nearnext.options import require_at_least, require_number, settle
 from nearnext.training.schedule import Schedule
 
 __all__ = ["DeviceName", "Precision", "TrainingConfig", "ValidationMetric"]
@@ -59,6 +59,7 @@ class TrainingConfig:
     precision: Precision = "fp32"
 
     def __post_init__(self) -> None:
+        settle(self)
         require_at_least(1, epochs=self.epochs, batch_size=self.batch_size, lowerings=self.lowerings)
         require_at_least(0, lower_every=self.lower_every)
         require_number("learning_rate", self.learning_rate, above=0.0)
@@ -66,8 +67,6 @@ class TrainingConfig:
         require_number("improvement", self.improvement, at_least=0.0)
         require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
         require_number("clip", self.clip, at_least=0.0)
-        for name, known in (("validation_metric", ValidationMetric), ("device", DeviceName), ("precision", Precision)):
-            require_known(name, getattr(self, name), get_args(known))
 
     def schedule(self) -> Schedule:
         """How long training goes on, and when the learning rate is lowered."""

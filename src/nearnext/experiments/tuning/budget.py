@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nearnext.experiments.tuning.metric import DEFAULT_METRIC, TunedMetric
-from nearnext.options import require_at_least, require_number
+from nearnext.options import require_at_least, require_number, settle
 
 if TYPE_CHECKING:
     from nearnext.experiments.tuning.trial import Trial
@@ -48,6 +48,7 @@ class Tuning:
     study: Path | None = None
 
     def __post_init__(self) -> None:
+        settle(self)
         require_at_least(1, trials=self.trials)
         require_number("budget", self.minutes, above=0.0)
         require_number("validation fraction", self.fraction, above=0.0, below=1.0)

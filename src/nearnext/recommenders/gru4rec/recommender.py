@@ -82,7 +82,6 @@ class GRU4Rec(TrainedRecommender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._check_names()
         if not self.layers or min(self.layers) < 1:
             raise ConfigError(f"gru4rec: layers must be one width or several, each at least 1, found {self.layers}")
         for option, least in (("epochs", 1), ("batch_size", 1), ("n_sample", 0), ("embedding", 0)):
@@ -97,11 +96,6 @@ class GRU4Rec(TrainedRecommender):
         if not 0 < self.learning_rate < np.inf:
             raise ConfigError(f"gru4rec: learning_rate must be positive, found {self.learning_rate}")
         self._check_together()
-
-    def _check_names(self) -> None:
-        for option, known in (("loss", LOSSES), ("optimiser", OPTIMISERS)):
-            if getattr(self, option) not in known:
-                raise ConfigError(f"gru4rec: unknown {option} '{getattr(self, option)}'; known: {', '.join(known)}")
 
     def _check_together(self) -> None:
         if self.optimiser == "adam" and self.momentum:

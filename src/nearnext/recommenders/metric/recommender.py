@@ -31,7 +31,7 @@ from nearnext.model.losses import LOSSES, Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import require_at_least, require_dropout, require_known, require_number, require_switch
+from nearnext.options import require_at_least, require_dropout, require_known, require_number
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.calibration import Calibration
@@ -149,7 +149,6 @@ class Metric(EmbeddedRecommender):
         require_dropout(self.dropout)
         require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
         require_number("breadth", self.breadth, at_least=0.0, below=1.0)
-        require_switch("refit", self.refit)
         require_known("encoder", self.encoder, ENCODERS)
         require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
         if self.correction is not None and self.encoder != "attention":

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any, NamedTuple, get_origin, get_type_hints
-
-from pydantic import TypeAdapter, ValidationError
+from typing import Any, NamedTuple, get_type_hints
 
 from nearnext.errors import ConfigError
 from nearnext.model.distances import DistanceName
 from nearnext.model.encoders import ENCODERS, EncoderConfig, encoder_named
 from nearnext.model.losses import LOSSES, Loss, MetricLearning, loss_named
-from nearnext.options import require_known
+from nearnext.options import read_option, require_known, require_option
 from nearnext.recommenders.sml.names import parts_of_name
 from nearnext.recommenders.sml.presets import DEFAULT_PRESET, preset_options
 from nearnext.sampling import NEGATIVES, SAMPLERS, Sampler, negatives_named, sampler_named
@@ -116,7 +114,7 @@ def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     for option, value in chosen.items():
         if option in slots:
             slot = slots[option]
-            parts.setdefault(slot.part, {})[slot.field] = _read(name, option, value, slot.type)
+            parts.setdefault(slot.part, {})[slot.field] = read_option(f"{name}: {option}", value, slot.type)
     return _built(encoder, loss, sampler, source, parts)
 
 
@@ -126,15 +124,7 @@ def _refuse(name: str, option: str, sampler: str, source: str) -> None:
         raise ConfigError(
             f"{name}: {option} is no option of sampler '{sampler}' with negatives '{source}'; leave it out"
         )
-    raise ConfigError(f"{name} has no option '{option}'; known: {', '.join(known)}")
-
-
-def _read(name: str, option: str, value: Any, kind: Any) -> Any:
-    several = isinstance(value, str) and get_origin(kind) is tuple
-    try:
-        return TypeAdapter(kind).validate_python(value.split(",") if several else value)
-    except ValidationError as error:
-        raise ConfigError(f"{name}: {option} cannot be {value!r}: {error.errors()[0]['msg']}") from error
+    require_option(name, option, known)
 
 
 def _built(

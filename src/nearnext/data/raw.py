@@ -1,0 +1,191 @@
+"""What Python callers give as ids, sessions of ids and times: brought to one form, or refused with what to give.
+
+An id is an integer or a text; numpy's count as such, and so does a whole float (``7.0``), because pandas makes floats
+of integer columns with gaps. Ids and sessions may come in any collection that keeps an order: lists, tuples,
+generators, numpy arrays, columns of pandas and polars. A text is never taken for a list of its letters.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
+from datetime import UTC, date, datetime, time
+from typing import Any, cast
+
+import numpy as np
+
+from nearnext.errors import ConfigError, DataError
+from nearnext.types import RawId
+
+__all__ = ["Moment", "microseconds_of", "one_type", "raw_ids", "raw_sessions", "raw_values"]
+
+Moment = float | datetime | str
+"""A time: seconds since 1970 UTC, a datetime (without zone: UTC), or its ISO text."""
+
+EXACT_FLOAT = 2**53
+"""Floats below it say which integer they mean."""
+
+LATEST = 1e11
+"""Seconds since 1970 of the latest time, in the year 5138: larger numbers are milliseconds by mistake."""
+
+MICROSECONDS = 1_000_000
+
+
+def raw_sessions(sessions: object) -> list[list[RawId]]:
+    """The clicks of each session.
+
+    Raises:
+        DataError: one flat list of ids, a text, a table, or a value that is no id.
+
+    >>> raw_sessions(session for session in [("a", "b"), np.array([7, 8])])
+    [['a', 'b'], [7, 8]]
+    >>> raw_sessions(["a", "b"])
+    Traceback (most recent call last):
+    nearnext.errors.DataError: expected a list of sessions, each a list of item ids, found 'a' as session 0; ...
+    """
+    wanted = "expected a list of sessions, each a list of item ids"
+    listed = _listed(sessions)
+    if listed is None or _unordered(sessions):
+        raise DataError(f"{wanted}, found {_shown(sessions)}; write one session as [['a', 'b']]")
+    found: list[list[RawId]] = []
+    for number, session in enumerate(listed):
+        clicks = _listed(session)
+        if clicks is None or _unordered(session):
+            raise DataError(f"{wanted}, found {_shown(session)} as session {number}; write one session as [['a', 'b']]")
+        found.append(_ids(f"session {number}", clicks))
+    return found
+
+
+def raw_ids(name: str, ids: object) -> list[RawId]:
+    """The ids of an option that takes several.
+
+    Args:
+        name: of the option.
+        ids: what was given.
+
+    Raises:
+        DataError: a text instead of a list, or a value that is no id.
+
+    >>> raw_ids("exclude", {7}), raw_ids("exclude", np.array(["a"]))
+    ([7], ['a'])
+    >>> raw_ids("exclude", "sku-1")
+    Traceback (most recent call last):
+    nearnext.errors.DataError: expected a list of item ids as exclude, found 'sku-1'; write ['sku-1']
+    """
+    listed = _listed(ids)
+    if listed is None:
+        remedy = f"write [{_shown(ids)}]" if isinstance(ids, str | int) else "write ['a', 'b']"
+        raise DataError(f"expected a list of item ids as {name}, found {_shown(ids)}; {remedy}")
+    return _ids(name, listed)
+
+
+def raw_values(name: str, values: object) -> Sequence[object]:
+    """The values of an option that takes several of whatever kind.
+
+    Raises:
+        ConfigError: it is no collection.
+
+    >>> raw_values("starts", iter([1, 2]))
+    [1, 2]
+    """
+    listed = _listed(values)
+    if listed is None:
+        raise ConfigError(f"expected a list as {name}, found {_shown(values)}")
+    return listed
+
+
+def one_type(ids: list[RawId]) -> list[RawId]:
+    """Ids as they stand side by side in one log: all texts where one is, or where an integer has more than 64 bits.
+
+    >>> one_type([7, "007"]), one_type([7, 8])
+    (['7', '007'], [7, 8])
+    """
+    kinds = set(map(type, ids))
+    if kinds == {int} and all(-(2**63) <= one < 2**63 for one in cast("list[int]", ids)):
+        return ids
+    return ids if kinds <= {str} else [str(one) for one in ids]
+
+
+def _unordered(values: object) -> bool:
+    """Whether a collection does not keep the order of clicks."""
+    return isinstance(values, Set)
+
+
+def _listed(values: Any) -> Sequence[object] | None:
+    """The values of a collection; None for what is none, or is one of letters, keys or columns."""
+    if type(values) is list or type(values) is tuple:
+        return cast("Sequence[object]", values)
+    if isinstance(values, str | bytes | bytearray | Mapping) or hasattr(values, "columns"):
+        return None
+    if getattr(values, "dtype", None) is not None and getattr(values.dtype, "kind", "") == "M":
+        values = values.astype("datetime64[us]")  # as nanoseconds they would become integers
+    convert: Any = getattr(values, "tolist", None) or getattr(values, "to_list", None)
+    if convert is not None:  # numpy, pandas, polars, pyarrow: an array without dimensions gives a single value
+        values = convert()
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        return None
+    return list(cast("Iterable[object]", values))
+
+
+def _ids(where: str, values: Sequence[object]) -> list[RawId]:
+    if {str, int}.issuperset(map(type, values)):
+        return cast("list[RawId]", values if type(values) is list else list(values))
+    return [_id(where, value) for value in values]
+
+
+def _id(where: str, value: object) -> RawId:
+    value = _python(value)
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT_FLOAT:
+        return int(value)
+    raise DataError(
+        f"expected integers or texts as item ids in {where}, found {_shown(value)}; leave it out or convert it"
+    )
+
+
+def _python(value: object) -> object:
+    """Numpy's value as Python has it, a time in whatever unit as a datetime."""
+    if isinstance(value, np.datetime64):
+        return cast("object", value.astype("datetime64[us]").item())
+    return cast("object", cast("Any", value).item()) if isinstance(value, np.generic) else value
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, str | int | float | bytes | date) or value is None:
+        text = repr(value)
+        return text if len(text) <= 60 else f"{text[:60]}..."  # noqa: PLR2004 - one line
+    return f"a {type(value).__name__}"
+
+
+def microseconds_of(name: str, moment: object) -> int:
+    """Microseconds since 1970 UTC of a number of seconds, a date, a date and time, or its ISO text; without zone: UTC.
+
+    Args:
+        name: what it is, for errors.
+        moment: what was given, also as numpy, pandas and polars have it.
+
+    Raises:
+        ConfigError: no time, or one that is out of range.
+
+    >>> microseconds_of("time", 1.5), microseconds_of("time", "1970-01-01T02:00:02+02:00")
+    (1500000, 2000000)
+    """
+    moment = _python(moment)
+    if isinstance(moment, str):
+        with suppress(ValueError):  # what is no time is refused below
+            moment = datetime.fromisoformat(moment.strip())
+    if isinstance(moment, date) and moment == moment:  # noqa: PLR0124 - pandas' missing time is not equal to itself
+        found = moment if isinstance(moment, datetime) else datetime.combine(moment, time())
+        known = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+        passed = known.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        return (passed.days * 86_400 + passed.seconds) * MICROSECONDS + passed.microseconds
+    if isinstance(moment, int | float) and not isinstance(moment, bool) and math.isfinite(moment):
+        if abs(moment) <= LATEST:
+            return int(moment * MICROSECONDS)
+        raise ConfigError(
+            f"expected seconds since 1970 as {name}, found {moment!r}, which is after the year 5000; are these "
+            "milliseconds? divide them by 1000"
+        )
+    raise ConfigError(f"expected seconds since 1970, a datetime or its ISO text as {name}, found {_shown(moment)}")
