@@ -154,7 +154,7 @@ def test_logs_that_cannot_be_used_give_one_line(nearnext: Command, tmp_path: Pat
     [
         (["--methods", "pop,magic"], "unknown method 'magic'; known: metric"),
         (["--split", "random"], "unknown split 'random'; expected last:FRACTION"),
-        (["--split", "last:2"], "between 0 and 1"),
+        (["--split", "last:2"], "above 0 and below 1"),
         (["--split", "days:400"], "ask for fewer days"),
         (["--unknown", "guess"], "known: miss, drop"),
         (["--k", "0"], "0"),
@@ -167,7 +167,7 @@ def test_logs_that_cannot_be_used_give_one_line(nearnext: Command, tmp_path: Pat
         (["--column", "thing=item_id"], "thing"),
         (["--layout", "excel"], "excel"),
         (["--time-unit", "fortnights"], "fortnights"),
-        (["--filter", "some"], "unknown filter mode 'some'"),
+        (["--filter", "some"], "unknown mode 'some'"),
         (["--min-length", "0"], "min_length must be at least 1"),
         (["--min-support", "99999"], "no training sessions left"),
         (["--max-length", "-1"], "--max-length must be 0"),
