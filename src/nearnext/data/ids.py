@@ -10,19 +10,20 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
 
 from nearnext.errors import DataError
-from nearnext.types import BoolArray
+from nearnext.types import BoolArray, Int64Array
 
 __all__ = ["NOTHING", "IdColumn", "canonical_integers", "ids_as", "series_of", "tidy", "tidy_text"]
 
 NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
 """How databases, pandas, R, Python and JavaScript write that there is nothing."""
 BLANKS = " \t\r\n\x0b\x0c\u00a0"
+NO_BREAK = "\u00a0".encode()
 WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
@@ -57,13 +58,32 @@ def tidy(text: pl.Series) -> tuple[pl.Series, Counter[str]]:
     >>> tidy(pl.Series([" a", "123.0", "007"]))[0].to_list()
     ['a', '123', '007']
     """
-    ids = text.str.strip_chars(BLANKS)
-    changed = Counter({TRIMMED: int((ids.str.len_bytes() != text.str.len_bytes()).sum())})
-    if ids.str.ends_with(".0").any():
-        whole = ids.str.extract(WHOLE_FLOAT, 1)
-        changed[SHORTENED] = whole.len() - whole.null_count()
-        ids = whole.fill_null(ids)
-    return ids, +changed
+    suspects = _suspects(text)
+    if len(suspects) == 0:
+        return text, Counter()
+    written = text.gather(suspects)
+    ids = written.str.strip_chars(BLANKS)
+    whole = ids.str.extract(WHOLE_FLOAT, 1)
+    changed = {
+        TRIMMED: int((ids.str.len_bytes() != written.str.len_bytes()).sum()),
+        SHORTENED: len(whole) - whole.null_count(),
+    }
+    return text.clone().scatter(suspects, whole.fill_null(ids)), +Counter(changed)
+
+
+def _suspects(text: pl.Series) -> Int64Array:
+    """Positions of the ids that `tidy` may change: few begin or end with the bytes of a blank, or end with ``.0``."""
+    array = cast("Any", text).to_arrow(compat_level=pl.CompatLevel.oldest())
+    offsets = np.frombuffer(array.buffers()[1] or b"", np.int64)[array.offset : array.offset + len(text) + 1]
+    if len(text) == 0 or offsets[0] == offsets[-1]:
+        return np.zeros(0, np.int64)
+    letters = np.frombuffer(array.buffers()[2], np.uint8)
+    first = letters.take(offsets[:-1], mode="clip")
+    last = letters.take(offsets[1:] - 1, mode="clip")
+    suspect = (first <= ord(" ")) | (first == NO_BREAK[0]) | (last <= ord(" ")) | (last == NO_BREAK[-1])
+    zeros = np.flatnonzero(last == ord("0"))
+    suspect[zeros] |= letters.take(offsets[zeros + 1] - 2, mode="clip") == ord(".")
+    return np.flatnonzero(suspect)
 
 
 class IdColumn:
