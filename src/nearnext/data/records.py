@@ -19,6 +19,10 @@ UNCLOSED = "quote never closed"
 STRAY = "stray quote"
 LONGEST_FIELD = 1 << 20
 """Bytes over which a quoted field may go on."""
+TOGETHER = 256
+"""Lines whose quotes are checked at once; one by one only where that fails."""
+ASCII = bytes(range(0x80)) + b"?" * 0x80
+"""Bytes that are no ASCII stand for any letter where quotes are checked."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Framer:
         mark = re.escape(delimiter)
         field = rf'(?:"(?:[^"]|"")*"|[^"{mark}\r\n][^{mark}\r\n]*)?'
         self._sound = rf"^{field}(?:{mark}{field})*[\r\n]*$"
+        self._all_sound = rf"^(?:{field}[{mark}\r\n])*{field}$".replace('[^"]|""', r'[^"\r\n]|""')
         self._whole = re.compile(self._sound.replace(")*", ")*+").encode())
         strict = field.replace(rf'[^"{mark}\r\n][^{mark}\r\n]*', rf'[^"{mark}\r\n]+')
         self._strict = re.compile(rf"^{strict}(?:{mark}{strict})*+[\r\n]*$".replace('"")*"', '"")*+"').encode())
@@ -87,24 +92,28 @@ class Framer:
         body, first = self._rest + block, self._line
         starts = _line_starts(body)
         utf8 = body.isascii() or _is_utf8(body)
-        unsound = self._unsound(body, starts, utf8=utf8) if self._quoting and b'"' in body else []
+        unsound = self._unsound(body, starts) if self._quoting and b'"' in body else []
         if unsound:
             return self._resolved(body, starts, unsound, utf8=utf8, last=last)
         self._rest = b""
         self._line += len(starts) - 1
         return Records(body, starts, np.arange(first, self._line), utf8)
 
-    def _unsound(self, body: bytes, starts: Int64Array, *, utf8: bool) -> list[int]:
+    def _unsound(self, body: bytes, starts: Int64Array) -> list[int]:
         """Lines whose quotes do not enclose fields of that line."""
-        if utf8:
-            buffers = [None, arrow.py_buffer(starts), arrow.py_buffer(body)]
-            lines = pl.Series(arrow.LargeStringArray.from_buffers(len(starts) - 1, buffers[1], buffers[2]))
-        else:
-            pairs = zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True)
-            lines = pl.Series([body[begin:end].decode("latin-1") for begin, end in pairs], dtype=pl.String)
-        quoted = lines.str.contains('"', literal=True).arg_true()
-        unsound: list[int] = quoted.filter(~lines.gather(quoted).str.contains(self._sound)).to_list()
-        return unsound
+        letters = arrow.py_buffer(body if body.isascii() else body.translate(ASCII))
+
+        def pieces(bounds: Int64Array) -> pl.Series:
+            return pl.Series(arrow.LargeStringArray.from_buffers(len(bounds) - 1, arrow.py_buffer(bounds), letters))
+
+        n_lines = len(starts) - 1
+        bounds = np.append(np.arange(0, n_lines, TOGETHER), n_lines)
+        sound = pieces(starts[bounds]).str.contains(self._all_sound)
+        if sound.all():
+            return []
+        lines = pieces(starts)
+        doubtful = np.flatnonzero(np.repeat(~sound.to_numpy(), np.diff(bounds)))
+        return doubtful[~lines.gather(doubtful).str.contains(self._sound).to_numpy()].tolist()
 
     def _resolved(self, body: bytes, starts: Int64Array, unsound: Sequence[int], *, utf8: bool, last: bool) -> Records:
         sizes = np.diff(starts)
@@ -213,4 +222,6 @@ def _line_starts(body: bytes) -> Int64Array:
         ends = np.union1d(ends, alone[letters[np.minimum(alone + 1, len(body) - 1)] != ord("\n")])
     if len(body) and (len(ends) == 0 or ends[-1] != len(body) - 1):
         ends = np.append(ends, len(body) - 1)
-    return np.concatenate([[0], ends + 1]).astype(np.int64)
+    starts = np.zeros(len(ends) + 1, np.int64)
+    np.add(ends, 1, out=starts[1:])
+    return starts
