@@ -130,6 +130,8 @@ class DelimitedReader:
 
     def _blank_rows(self, frame: pl.DataFrame, rows: Int64Array, records: Records) -> BoolArray:
         """Rows without any letter, which is also how a blank line appears: [n]."""
+        if not (frame["time"] == "").any():
+            return np.zeros(len(rows), np.bool_)
         blank = frame.select(pl.all_horizontal(pl.all() == "").alias("blank"))["blank"].to_numpy().copy()
         for row in np.flatnonzero(blank).tolist():
             blank[row] = not records.text(int(rows[row])).strip(f'{self._delimiter}" \t')

@@ -208,7 +208,7 @@ def blocks(file: LogFile, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
         while block := source.read(size):
             end = block.rfind(mark) + 1
             if end:
-                yield rest + block[:end], source.position - position
+                yield b"".join([rest, memoryview(block)[:end]]), source.position - position
                 rest, position = block[end:], source.position
             else:
                 rest += block
