@@ -40,7 +40,6 @@ def generator(*values: object) -> Iterator[object]:
         {"s": ["a"]}.values(),
         [np.array(["a"])[:1]],
     ],
-    ids=str,
 )
 def test_sessions_come_in_any_collection(sessions: Any):
     assert MODEL.recommend(sessions, k=2) == MODEL.recommend([["a"]], k=2)
@@ -72,7 +71,6 @@ def test_ids_come_in_any_type_of_numbers_and_texts(click: Any):
     ]
     + [[[click]] for click in (None, True, float("nan"), 1.5, ["a"], b"a", date(2024, 1, 1), pd.NA, np.nan, ("a",))]
     + [[{"a", "b"}], [None], [["a"], "b"]],
-    ids=lambda value: str(value)[:30],
 )
 def test_what_are_no_sessions_of_ids_is_refused_with_a_remedy(sessions: Any):
     for call in (MODEL.recommend, Sessions.of):
