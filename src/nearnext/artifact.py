@@ -22,6 +22,7 @@ from nearnext.data.imprint import Imprint
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.forks import require_polars
+from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
@@ -104,9 +105,11 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     ['b']
     """
     require_polars("saving a model")
+    require_type("recommender", recommender, Recommender, "make one with make_recommender('vsknn').fit(sessions)")
+    require_type("provenance", provenance, Mapping, "give for example {}")
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
-    target = Path(directory)
+    target = path_of("directory", directory)
     replaced_method(target)
     try:
         with whole_folder(target) as fresh:
@@ -195,7 +198,7 @@ def load_artifact(directory: str | Path) -> Artifact:
         ConfigError: it has an approximate index, and the extra ``ann`` is not installed.
     """
     require_polars("loading a model")
-    folder = Path(directory)
+    folder = path_of("directory", directory)
     manifest = _read_manifest(folder)
     for name, expected in manifest["sha256"].items():
         file = folder / Path(name).name

@@ -7,6 +7,7 @@ on the command line, in `nearnext.recommenders.registry`.
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from functools import cache
@@ -17,6 +18,7 @@ from typing import Any, Literal, Union, cast, get_args, get_origin, get_type_hin
 from nearnext.errors import ConfigError
 
 __all__ = [
+    "path_of",
     "read_option",
     "require_at_least",
     "require_dropout",
@@ -214,6 +216,20 @@ def read_option(name: str, value: object, kind: Any) -> Any:
     return _as_type(name, value, kind)
 
 
+def path_of(name: str, value: object) -> Path:
+    """The path that an argument names.
+
+    Raises:
+        ConfigError: it names none.
+
+    >>> path_of("directory", "model").name
+    'model'
+    """
+    if not isinstance(value, str | os.PathLike) or not str(value):  # pyright: ignore[reportUnknownArgumentType]
+        raise ConfigError(f"expected a path as {name}, found {_shown(value)}")
+    return Path(cast("str", value))
+
+
 def settle(options: object) -> None:
     """Give every field of a dataclass a value of its type: an ``int`` for numpy's, a tuple for a list.
 
@@ -272,9 +288,7 @@ def _as_plain(name: str, value: object, kind: Any) -> object:
     elif kind is str and not isinstance(plain, str):
         raise ConfigError(f"{name} must be a text, found {_shown(value)}")
     elif kind is Path:
-        if not isinstance(plain, str | Path):
-            raise ConfigError(f"{name} must be a path, found {_shown(value)}")
-        return Path(plain)
+        return path_of(name, plain)
     return plain if kind in (int, float, bool, str) else value
 
 

@@ -246,7 +246,7 @@ def test_the_smallest_possible_category_works() -> None:
 def test_best_hit_rate_needs_markov_clicks_and_a_positive_k() -> None:
     with pytest.raises(ConfigError, match="no click of this log was drawn by the Markov branch"):
         best_hit_rate(replace(SMALL, p_markov=0.0), 5)
-    with pytest.raises(ConfigError, match="k must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match="k must be a whole number of at least 1, found 0"):
         best_hit_rate(SMALL, 0)
 
 

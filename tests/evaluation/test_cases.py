@@ -15,7 +15,7 @@ CLICKS = st.lists(st.lists(st.sampled_from("abcxy"), min_size=1, max_size=8), mi
 
 def known_abc(clicks: list[str] | list[list[str]]) -> Sessions:
     """Sessions in the vocabulary a, b, c (items 1, 2, 3); every other id is unknown."""
-    return Sessions.of([list(session) for session in clicks]).with_vocabulary(Vocabulary.of("abc"))
+    return Sessions.of([list(session) for session in clicks]).with_vocabulary(Vocabulary.of(list("abc")))
 
 
 def test_every_proper_prefix_is_a_case_in_order() -> None:

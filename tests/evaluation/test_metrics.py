@@ -38,7 +38,7 @@ def ranked(*lists: str, places: int = 5) -> Ranking:
 
 def cases_of(*sessions: str) -> Cases:
     """Cases of sessions spelt as letters; letters after ``h`` are unknown."""
-    return Cases.of(Sessions.of([list(session) for session in sessions]).with_vocabulary(Vocabulary.of(ITEMS)))
+    return Cases.of(Sessions.of([list(session) for session in sessions]).with_vocabulary(Vocabulary.of(list(ITEMS))))
 
 
 def first_case(session: str, letters: str, k: int, places: int = 5) -> dict[str, float]:
@@ -252,7 +252,7 @@ def test_popularity_of_another_catalogue_is_refused() -> None:
 
 @pytest.mark.parametrize("ks", [[], [0], [5, -1]])
 def test_list_lengths_below_one_are_refused(ks: list[int]) -> None:
-    with pytest.raises(ConfigError, match="list lengths k of at least 1"):
+    with pytest.raises(ConfigError, match="of at least 1"):
         cutoffs(ks)
 
 

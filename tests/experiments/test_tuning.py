@@ -93,7 +93,7 @@ def test_the_minutes_end_first_where_they_are_spent_first():
         ({"trials": -3}, "trials must be a whole number"),
         ({"minutes": 0.0}, "budget must be a finite number above 0"),
         ({"minutes": -1.0}, "budget must be a finite number above 0"),
-        ({"minutes": float("nan")}, "budget must be a finite number"),
+        ({"minutes": float("nan")}, "minutes must be a finite number"),
         ({"metric": "Accuracy@20"}, "'accuracy' cannot be tuned; known: HitRate"),
         ({"metric": "Gini@20"}, "cannot be tuned"),
         ({"metric": "MRR"}, "expected a name and a list length"),

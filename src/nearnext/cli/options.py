@@ -107,11 +107,16 @@ def method_options(
     compared = {canonical_name(name) for name in names}
     options: dict[str, dict[str, Any]] = {}
     if config is not None:
-        for name, values in _load(config).items():
+        loaded = _load(config)
+        for name, values in loaded.items():
             if not isinstance(values, dict):
                 raise ConfigError(f"{config}: expected a table for each method, e.g. [vsknn], found '{name}'")
             if canonical_name(name) in compared:
                 options[canonical_name(name)] = values
+        if loaded and not options:
+            raise ConfigError(
+                f"{config} has no table for {', '.join(sorted(compared))}; its tables: {', '.join(loaded)}"
+            )
     for name, values in method_settings(settings).items():
         options[name] = {**options.get(name, {}), **values}
     return options
@@ -123,8 +128,8 @@ def own_options(config: Path | None, method: str) -> dict[str, Any]:
         return {}
     loaded = _load(config)
     own = next((values for name, values in loaded.items() if name.lower() == canonical_name(method)), None)
-    if own is None and all(isinstance(values, dict) for values in loaded.values()):
-        return {}
+    if own is None and loaded and all(isinstance(values, dict) for values in loaded.values()):
+        raise ConfigError(f"{config} has no table [{canonical_name(method)}]; its tables: {', '.join(loaded)}")
     return dict(loaded if own is None else own)
 
 

@@ -16,6 +16,7 @@ from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
+from nearnext.options import require_type
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
@@ -80,6 +81,7 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     (['a', 'b'], 1)
     """
     require_polars("cutting sessions")
+    require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
     if not gap >= 0:
         raise ConfigError(f"the session gap must not be negative, found {gap}; give it in seconds")
     if log.frame.height == 0:

@@ -93,7 +93,7 @@ class Sessions:
         flat = one_type([raw for session in given for raw in session])
         begin = np.arange(len(given)) * 3600 * MICROSECONDS if starts is None else _begins(starts, len(given))
         within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        vocabulary = Vocabulary.of(dict.fromkeys(flat))
+        vocabulary = Vocabulary.of(list(dict.fromkeys(flat)))
         sessions = cls(
             items=vocabulary.encode(flat),
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

@@ -14,6 +14,7 @@ from nearnext.atomic import whole_file
 from nearnext.data.shop import Catalogue, SyntheticShop
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
+from nearnext.options import path_of, require_type, whole_number
 from nearnext.progress import track
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
@@ -95,6 +96,7 @@ def generate_chunks(config: SyntheticShop, *, truth: bool = False) -> Iterator[p
     [50, 50]
     """
     require_polars("generating a log")
+    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     catalogue = Catalogue.of(config)
     for batch in _batches(config, catalogue):
         yield batch.frame(catalogue, truth)
@@ -135,8 +137,8 @@ def best_hit_rate(config: SyntheticShop, k: int) -> float:
     >>> best_hit_rate(shop, 1) < best_hit_rate(shop, 5) < best_hit_rate(shop, 10)
     True
     """
-    if k < 1:
-        raise ConfigError(f"k must be at least 1, found {k}")
+    k = whole_number("k", k, 1)
+    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     catalogue = Catalogue.of(config)
     visits = np.zeros(config.items, dtype=np.int64)
     for batch in _batches(config, catalogue):
@@ -163,7 +165,8 @@ def write_log(config: SyntheticShop, path: str | Path) -> int:
     >>> n_clicks >= 20
     True
     """
-    path = Path(path)
+    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
+    path = path_of("path", path)
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
         raise ConfigError(f"expected a path that ends in {', '.join(_WRITERS)}, found '{path.name}'; rename it")

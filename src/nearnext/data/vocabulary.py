@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.ids import ids_as, tidy_text
+from nearnext.data.raw import one_type, raw_ids
 from nearnext.errors import DataError
 from nearnext.forks import polars_is_lost
+from nearnext.options import require_type
 from nearnext.types import IndexArray, RawId
 
 __all__ = ["Vocabulary"]
@@ -35,15 +37,20 @@ class Vocabulary:
     ids: pl.Series
 
     def __post_init__(self) -> None:
+        require_type("ids", self.ids, pl.Series, "make it with Vocabulary.of(ids)")
         n_distinct = len(set(self.ids.to_list())) if polars_is_lost() else self.ids.n_unique()
         if self.ids.null_count() or n_distinct != len(self.ids):
             raise DataError("expected distinct item ids without nulls; give each item of a vocabulary once")
 
     @classmethod
     def of(cls, ids: Iterable[RawId]) -> "Vocabulary":
-        """A vocabulary over the given ids, all integers or all strings, in this order."""
-        values = list(ids)
-        integer = bool(values) and all(isinstance(value, int) for value in values)
+        """A vocabulary over the given ids, in this order: all integers, or all strings where one is.
+
+        Raises:
+            DataError: a text instead of several ids, a value that is no id, or an id that occurs twice.
+        """
+        values = one_type(raw_ids("item ids", list(ids) if isinstance(ids, dict) else ids))
+        integer = bool(values) and isinstance(values[0], int)
         return cls(pl.Series("item_id", values, dtype=pl.Int64 if integer else pl.String))
 
     def __len__(self) -> int:

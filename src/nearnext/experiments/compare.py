@@ -10,7 +10,7 @@ from typing import Any
 
 from nearnext.artifact import versions
 from nearnext.data.leaks import Leaks, warn_of
-from nearnext.data.sessions import Sessions
+from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.audit import Audit, Verdict
 from nearnext.evaluation.cost import measured
@@ -75,6 +75,11 @@ class Comparison:
         require_type("plan", self.plan, SplitPlan, "make it with SplitPlan.parse('last:0.1')")
         require_type("options", self.options, Mapping, "give for example {'vsknn': {'k': 100}}")
         require_type("methods", self.methods, Sequence, "give for example ['pop', 'vsknn']")
+        require_type("labels", self.labels, Mapping, "give for example {'wide': 'vsknn'}")
+        for name, values in self.options.items():
+            require_type(f"options of {name}", values, Mapping, "give for example {'k': 100}")
+        if self.threads is not None:
+            object.__setattr__(self, "threads", whole_number("threads", self.threads, 1))
         object.__setattr__(self, "seed", whole_number("seed", self.seed, 0))
         object.__setattr__(self, "replicates", whole_number("replicates", self.replicates, 1))
         labels = {label: canonical_name(method) for label, method in self.labels.items()}
@@ -136,7 +141,9 @@ def compare(
     >>> [method["name"] for method in result["methods"]], result["audit"]["passed"]
     (['pop', 'markov-1'], True)
     """
-    chosen = comparison or Comparison()
+    require_sessions("log", log)
+    chosen = Comparison() if comparison is None else comparison
+    require_type("comparison", chosen, Comparison, "make it with Comparison(methods=['pop', 'vsknn'])")
     begin = time.perf_counter()
     planned = chosen.plan.splits(log, test)
     leaks = reduce(Leaks.plus, (one.split.leaks for one in planned))

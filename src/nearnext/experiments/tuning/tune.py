@@ -8,7 +8,7 @@ from typing import Any
 
 from nearnext.artifact import versions
 from nearnext.data.filters import Filter
-from nearnext.data.sessions import Sessions
+from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.splits import Split, UnknownRule, split_last
 from nearnext.errors import DataError
 from nearnext.experiments.result import Result, describe_part, machine, warning_lines
@@ -18,6 +18,7 @@ from nearnext.experiments.tuning.search import propose
 from nearnext.experiments.tuning.study import Study, open_study
 from nearnext.experiments.tuning.trial import Bench
 from nearnext.experiments.tuning.tuned import Search, Tuned
+from nearnext.options import require_type
 from nearnext.progress import Advance, track
 
 __all__ = ["TuningInterrupted", "tune", "tune_method", "validation_split"]
@@ -84,7 +85,9 @@ def tune(
     >>> len(result["trials"]), result["best_figure"] >= result["start_figure"]
     (3, True)
     """
-    settled = tuning or Tuning()
+    require_sessions("log", log)
+    settled = Tuning() if tuning is None else tuning
+    require_type("tuning", settled, Tuning, "make it with Tuning(trials=20, minutes=10)")
     begin = time.perf_counter()
     search = Search.of(method, options, held)
     split = validation_split(log, settled, chosen=chosen, unknown=unknown)
