@@ -266,3 +266,16 @@ def test_wrong_extensions_are_read_by_content(nearnext: Command, tmp_path: Path)
     frame = pl.DataFrame(CLICKS, schema=["session_id", "item_id", "timestamp"], orient="row")
     frame.write_parquet(tmp_path / "really-parquet.csv")
     assert nearnext("stats", tmp_path / "really-parquet.csv").code == 0
+
+
+def test_a_config_file_without_a_table_for_the_method_is_refused(nearnext: Command, log: Path, tmp_path: Path):
+    config = tmp_path / "options.toml"
+    config.write_text("[vsknn]\nk = 5\n\n[sr]\nsteps = 2\n")
+    for arguments in (
+        ("fit", log, "--method", "sknn", "--config", config, "--out", tmp_path / "m"),
+        ("compare", log, "--methods", "sknn", "--config", config),
+    ):
+        done = nearnext(*arguments)
+        assert done.code == 2
+        assert "sknn" in done.err
+        assert "its tables: vsknn, sr" in done.err

@@ -49,7 +49,7 @@ class Vocabulary:
         Raises:
             DataError: a text instead of several ids, a value that is no id, or an id that occurs twice.
         """
-        values = one_type(raw_ids("item ids", list(ids) if isinstance(ids, dict) else ids))
+        values = one_type(raw_ids("item ids", ids))
         integer = bool(values) and isinstance(values[0], int)
         return cls(pl.Series("item_id", values, dtype=pl.Int64 if integer else pl.String))
 
