@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from nearnext.cli import main
 from training_support import SHIFT
@@ -16,6 +17,9 @@ from training_support import SHIFT
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 """One thread for this process and those that tests start: the tensors are tiny, and several processes test at once."""
+
+settings.register_profile("nearnext", deadline=None)  # no test waits for the clock of a busy machine
+settings.load_profile("nearnext")
 
 
 @dataclass(frozen=True)

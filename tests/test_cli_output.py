@@ -145,3 +145,32 @@ def test_a_number_that_is_none_is_one_line(nearnext: Command, log: Path, option:
     done = nearnext("compare", log, "--methods", "vsknn", *option)
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert option[1].rpartition("=")[2] in done.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'nn stats "$1" --json "$1"',
+        'nn stats "$1" --json "$1/../log.csv"',
+        'nn stats "$(dirname "$1")" --json "$1"',
+        'nn stats "$(dirname "$1")/*.csv" --json "$1"',
+        'nn stats "$1" --json same.out --rejects same.out',
+        'nn compare "$1" --report "$1"',
+    ],
+)
+def test_no_result_replaces_what_is_read_or_another_result(log: Path, tmp_path: Path, line: str):
+    before = log.read_bytes()
+    done = shell(f'cd "$2"; {line}', log, tmp_path)
+    assert (done.returncode, log.read_bytes()) == (2, before)
+    assert "cannot write" in done.stderr
+    assert not (tmp_path / "same.out").exists()
+
+
+def test_pipes_and_links_are_written_through(log: Path, tmp_path: Path):
+    done = shell('mkfifo "$2"; cat "$2" & nn stats "$1" --json "$2" >/dev/null; wait', log, tmp_path / "pipe")
+    assert json.loads(done.stdout)["table1"]["before"]["sessions"] == 9
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    assert shell('nn stats "$1" --json "$2"', log, tmp_path / "link.json").returncode == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert "table1" in json.loads((tmp_path / "target.json").read_text("utf-8"))

@@ -11,15 +11,26 @@ from pathlib import Path
 
 from nearnext.errors import DataError
 
-__all__ = ["whole_file", "whole_folder"]
+__all__ = ["is_special", "whole_file", "whole_folder"]
 
 NEW, OLD = "new", "old"
 """What the scratch folder beside a target holds: what is being written, and what it replaces."""
 
 
+def is_special(path: Path) -> bool:
+    """Whether a path is a device, a pipe or a socket: written to, and never replaced.
+
+    >>> is_special(Path(os.devnull)), is_special(Path("no-such-file"))
+    (True, False)
+    """
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Generator[Path]:
-    """A place beside ``path`` to write to; on success it becomes ``path``, otherwise what was there stays.
+    """A place next to ``path`` to write to; on success it becomes ``path``, otherwise what was there stays.
+
+    A link stays a link: the file that it leads to is written. A device or a pipe is written directly.
 
     Raises:
         DataError: the path cannot be written.
@@ -31,16 +42,19 @@ def whole_file(path: str | Path) -> Generator[Path]:
     ...     Path(f"{folder}/note.txt").read_text()
     'done'
     """
-    path = Path(path)
-    unfinished = path.with_name(path.name + ".part")
+    path, special = Path(path), is_special(Path(path))
+    target = path if special else path.resolve()
+    unfinished = path if special else target.with_name(target.name + ".part")
     try:
         yield unfinished
-        unfinished.replace(path)
+        if not special:
+            unfinished.replace(target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {path}: {reason}; choose a writable folder with space") from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if not special:
+            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager

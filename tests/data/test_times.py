@@ -263,3 +263,20 @@ def test_numbers_taken_for_nanoseconds_are_refused(scale: int) -> None:
     with pytest.raises(DataError, match=r"timestamps begin at 1970-.* were taken for nanoseconds"):
         Clock().read(moments)
     assert Clock().read(pl.Series([1_000_000, 2_000_000]).cast(pl.Datetime("us"))).micros.tolist() == [10**6, 2 * 10**6]
+
+
+@pytest.mark.parametrize("stand_in", [0, -1, 99991231])
+@pytest.mark.parametrize("share", [0.1, 0.4])
+def test_values_that_stand_for_no_time_hide_no_unit(stand_in: int, share: float):
+    times = [20240101 + day for day in range(20)]
+    rows = pl.Series([*times, *[stand_in] * int(share / (1 - share) * len(times))])
+    read = Clock().read(rows)
+    assert read.micros[0] == 1_704_067_200_000_000
+    assert not (read.missing | read.unparsable | read.out_of_range)[: len(times)].any()
+    assert (read.unparsable | read.out_of_range)[len(times) :].all()
+
+
+@pytest.mark.parametrize("number", [45322, 2024, 829, 28_400_000, 1312024, 31012024])
+def test_doubtful_times_are_refused_among_values_that_stand_for_no_time(number: int):
+    with pytest.raises(DataError, match="look like"):
+        Clock().read(pl.Series([number] * 9 + [0]))

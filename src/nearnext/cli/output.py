@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand
 
-from nearnext.atomic import whole_file
+from nearnext.atomic import is_special, whole_file
 from nearnext.errors import ConfigError, DataError
 
 __all__ = [
@@ -33,6 +33,9 @@ __all__ = [
 
 STDOUT = Path("-")
 """The file name that stands for standard output."""
+
+WRITTEN = ("--work", "--study", "--out")
+"""Options that name folders which commands write to."""
 
 PIPED_WIDTH = 160
 """Columns of the output where it goes to a file or another program."""
@@ -89,17 +92,44 @@ def writable(*paths: Path | None) -> None:
     """Make sure, before any work is done, that results can be written to these files.
 
     Raises:
-        ConfigError: a folder cannot be made or written, or the file is a folder.
+        ConfigError: a folder cannot be made or written, the file is a folder, a device or a pipe, or it is what the
+            command reads.
     """
     for path in paths:
         if path is None:
             continue
+        if is_special(path):
+            raise ConfigError(f"cannot write {path}: it is a device or a pipe; name a file")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error
         if path.is_dir() or not os.access(path.parent, os.W_OK):
             raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another place")
+
+
+def _refuse_inputs(*outputs: Path) -> None:
+    """Make sure that a result replaces nothing else that the command line names, nor a file of a folder that is read.
+
+    Raises:
+        ConfigError: it would.
+    """
+    words = [word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in sys.argv[1:]]
+    for path in outputs:
+        named = 0
+        for before, word in zip(["", *words], words, strict=False):
+            other = Path(word).absolute()
+            read = other.is_dir() and before not in WRITTEN and path.is_file() and path.parent.samefile(other)
+            named += read or path.absolute().match(str(other)) or (path.exists() and _same_file(path, other))
+        if named > 1:
+            raise ConfigError(f"cannot write {path}: the command reads it or writes it twice; name another file")
+
+
+def _same_file(path: Path, other: Path) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -121,7 +151,9 @@ class Results:
         console.stderr = self.json == STDOUT
         if self.report is not None:
             require_extra("report", "--report")
-        writable(self.json if self.json != STDOUT else None, self.report)
+        files = [path for path in (self.json, self.report) if path is not None and path != STDOUT]
+        _refuse_inputs(*files)
+        writable(*(path for path in files if not is_special(path)))
 
     @property
     def printed(self) -> bool:

@@ -24,6 +24,8 @@ def announce_replacement(out: Path, method: str) -> None:
     """
     from nearnext.artifact import replaced_method
 
+    if not out.name:
+        raise ArtifactError(f"expected the name of a folder to make for the model, found {out}; name one, e.g. model")
     writable(out.with_name(f".{out.name}.new"))
     before = replaced_method(out)
     if before is not None and before != method:

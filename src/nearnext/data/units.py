@@ -1,10 +1,14 @@
 """The units of numeric times, dates without punctuation, and numbers that are in no unit that can be told."""
 
+from typing import TypeVar
+
 import numpy as np
 import polars as pl
 
 from nearnext.errors import DataError
 from nearnext.types import FloatArray, Int64Array
+
+AnyNumbers = TypeVar("AnyNumbers", Int64Array, FloatArray, Int64Array | FloatArray)
 
 __all__ = [
     "CALENDAR_END",
@@ -63,7 +67,10 @@ MOST = 0.95
 """The share of a log's first times that decides what they are."""
 SAMPLE = 20_000
 """Numbers that are looked at for that."""
+YEAR_LAST = (1_011_970, 31_122_101, "dates as 29082024 or 08292024", "write whole dates, e.g. 2024-08-29")
+"""A month and a day in front of a year."""
 DOUBTFUL = (
+    YEAR_LAST,
     (1970, 2100, "years", "write whole dates, e.g. 2024-08-29"),
     (101, 1231, "months and days without a year", "write whole dates, e.g. 2024-08-29"),
     (7_305, 75_000, "numbers of days", "name the time unit d (since 1970) or excel (since 1899-12-30)"),
@@ -85,19 +92,30 @@ def refuse_doubtful(numbers: FloatArray) -> None:
     nearnext.errors.DataError: times from 829 to 1,111 look like months and days without a year; write whole dates, \
 e.g. 2024-08-29, or name the time unit s if they are a counter of seconds
     """
-    numbers = numbers[:: len(numbers) // SAMPLE + 1]
+    numbers = _telling(numbers[:: len(numbers) // SAMPLE + 1])
+    if not len(numbers):
+        return
     span = f"times from {numbers.min():,.0f} to {numbers.max():,.0f}"
     seconds = [numbers / PER_SECOND[unit] for unit in TOLD]
     if sum(((unit >= CALENDAR_START) & (unit < CREDIBLE_START)).mean() for unit in seconds) >= MOST:
         raise DataError(f"{span} would be clicks before 1995 in s, ms, us or ns; name the time unit, or write dates")
     for least, end, what, remedy in DOUBTFUL:
         inside = (numbers >= least) & (numbers < end)
+        if what == YEAR_LAST[2]:
+            inside &= (numbers % 10_000 >= 1970) & (numbers % 10_000 <= 2100)  # noqa: PLR2004 - years
         if what.startswith("months"):
             inside &= (numbers // 100 <= 12) & (numbers % 100 >= 1) & (numbers % 100 <= 31)  # noqa: PLR2004 - MMDD
         if inside.mean() >= MOST:
             raise DataError(
                 f"{span} look like {what}; {remedy}, or name the time unit s if they are a counter of seconds"
             )
+
+
+def _telling(values: AnyNumbers) -> AnyNumbers:
+    """Numbers that say something of their unit: not 0, -1 or 99991231, which stand for no time in many logs."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first_four = values // 10.0 ** np.maximum(np.floor(np.log10(np.abs(values))) - 3, 0)
+    return values[(values > 0) & (first_four != 9999)]  # noqa: PLR2004 - the year 9999
 
 
 def refuse_misread(nanoseconds: Int64Array) -> None:
@@ -107,7 +125,9 @@ def refuse_misread(nanoseconds: Int64Array) -> None:
         DataError: they lie in the first weeks of 1970 and would be calendar times in s, ms or us.
     """
     median = float(np.median(nanoseconds))
-    if any(CALENDAR_START <= median / PER_SECOND[unit] < CALENDAR_END for unit in ("s", "ms", "us")):
+    if 0 < median < DAY_SECONDS * 1e9 or any(
+        CALENDAR_START <= median / PER_SECOND[unit] < CALENDAR_END for unit in ("s", "ms", "us")
+    ):
         first = np.datetime64(int(nanoseconds.min()), "ns")
         raise DataError(
             f"timestamps begin at {first}: numbers of another unit were taken for nanoseconds; give the numbers, or "
@@ -117,7 +137,7 @@ def refuse_misread(nanoseconds: Int64Array) -> None:
 
 def is_compact(values: Int64Array | FloatArray) -> bool:
     """Whether numbers are dates without punctuation."""
-    found = compact(values[:SAMPLE])
+    found = compact(_telling(values[:SAMPLE]))
     begin, end = CALENDAR_START * MICROSECONDS, CALENDAR_END * MICROSECONDS
     credible = found.is_between(begin, end).fill_null(False).to_numpy()
     return len(found) > 0 and bool(credible.mean() >= MOST)
