@@ -155,3 +155,5 @@ def test_a_control_without_any_method_fitted_again_says_so():
     assert control.passed
     assert "no method was fitted on them" in control.detail
     assert "not fitted again (60 s)" in verdict.checks[2].detail
+    assert [check.tried for check in verdict.checks[:3]] == [True, True, False]
+    assert verdict.text == "passed; not tried: pop: what was learned"

@@ -146,7 +146,9 @@ def print_findings(result: Mapping[str, Any], k: int) -> None:
 def print_audit(audit: Mapping[str, Any]) -> None:
     """The verdict of a leak audit, and each check that failed."""
     if audit["passed"]:
-        console.print(f"[green]leak audit passed[/green]: {len(audit['checks'])} checks with planted sessions")
+        skipped = [check["name"] for check in audit["checks"] if not check.get("tried", True)]
+        text = f"[green]leak audit passed[/green]: {len(audit['checks']) - len(skipped)} checks with planted sessions"
+        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""), soft_wrap=True)
     for check in audit["checks"]:
         if not check["passed"]:
             text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"

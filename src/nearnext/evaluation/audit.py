@@ -36,16 +36,17 @@ RUSH_LENGTH = 100
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """One thing that was tried, whether it came out as it must, and what was seen."""
+    """One check, whether it passed, and what was seen; ``tried`` is False where it was left out to save time."""
 
     name: str
     passed: bool
     detail: str
+    tried: bool = True
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The audit's outcome: it passed when every check did.
+    """The audit's outcome: it passed when every check did; what was not tried is named.
 
     >>> Verdict((AuditCheck("one", True, "fine"), AuditCheck("other", False, "1 list differs"))).text
     'not clean: other: 1 list differs'
@@ -60,9 +61,12 @@ class Verdict:
 
     @property
     def text(self) -> str:
-        """``passed``, or ``not clean`` and every check that failed."""
+        """``passed`` and what was not tried, or ``not clean`` and every check that failed."""
         failed = [f"{check.name}: {check.detail}" for check in self.checks if not check.passed]
-        return f"not clean: {'; '.join(failed)}" if failed else "passed"
+        if failed:
+            return f"not clean: {'; '.join(failed)}"
+        skipped = [check.name for check in self.checks if not check.tried]
+        return f"passed; not tried: {', '.join(skipped)}" if skipped else "passed"
 
 
 @dataclass(frozen=True)
@@ -157,7 +161,10 @@ class Audit:
             (
                 _parts(self._leaks),
                 _same_training(self._split.train, self._planted),
-                *(AuditCheck(f"{each.name}: what was learned", each.unchanged, each.detail) for each in methods),
+                *(
+                    AuditCheck(f"{each.name}: what was learned", each.unchanged, each.detail, each.noticed is not None)
+                    for each in methods
+                ),
                 _together(
                     "no look-ahead inside test sessions",
                     [method.name for method in methods if method.looked_ahead],
