@@ -120,7 +120,7 @@ class DelimitedReader:
             frame, rows, damaged = frame.filter(pl.Series(kept)), rows[kept], damaged[kept]
         return Chunk(
             frame,
-            records.lines[rows],
+            records.lines[rows] if len(rows) < len(records.lines) else records.lines,
             lambda row: records.text(int(rows[row])),
             work,
             sorted([*records.rejected, *(row for row in rejected if row.text.strip())], key=lambda row: row.line),
@@ -168,7 +168,9 @@ class DelimitedReader:
                     include_columns=[names[index] for index in wanted],
                 ),
             )
-        rows = np.delete(np.arange(len(records.lines)), np.unique(invalid).astype(np.int64))
+        rows = np.arange(len(records.lines))
+        if invalid:
+            rows = np.delete(rows, np.unique(invalid).astype(np.int64))
         if len(rows) != table.num_rows:
             raise DataError(
                 f"{self.where}: cannot tell the rows after line {records.lines[0]} apart; check their quotes"

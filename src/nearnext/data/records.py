@@ -5,13 +5,15 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from nearnext.data.arrow import arrow
 from nearnext.data.chunks import Rejected
-from nearnext.types import Int64Array
+from nearnext.types import BoolArray, Int64Array
 
 __all__ = ["Framer", "Records", "shown"]
 
@@ -21,6 +23,7 @@ LONGEST_FIELD = 1 << 20
 """Bytes over which a quoted field may go on."""
 TOGETHER = 256
 """Lines whose quotes are checked at once; one by one only where that fails."""
+ZERO, ONE, LAST_BIT = np.uint64(0), np.uint64(1), np.uint64(63)
 ASCII = bytes(range(0x80)) + b"?" * 0x80
 """Bytes that are no ASCII stand for any letter where quotes are checked."""
 
@@ -31,19 +34,24 @@ class Records:
 
     Attributes:
         body: their bytes, one record after another.
-        starts: where each begins in it, and the end of the last: [n + 1].
         lines: the line on which each begins: [n].
         utf8: whether all of it is UTF-8.
         rejected: lines between them that are no records.
         literal: records whose quotes are letters.
+        sizes: bytes of each: [n]; None where each is a line.
     """
 
     body: bytes
-    starts: Int64Array
     lines: Int64Array
     utf8: bool
     rejected: Sequence[Rejected] = ()
     literal: int = 0
+    sizes: Int64Array | None = None
+
+    @cached_property
+    def starts(self) -> Int64Array:
+        """Where each begins in ``body``, and the end of the last: [n + 1]; seldom asked for."""
+        return _line_starts(self.body) if self.sizes is None else np.concatenate([[0], np.cumsum(self.sizes)])
 
     def text(self, record: int) -> str:
         """A record as it is written."""
@@ -90,14 +98,15 @@ class Framer:
     def cut(self, block: bytes, *, last: bool = False) -> Records:
         """The records of the next block; a field that may go on waits for the next one, unless this is the last."""
         body, first = self._rest + block, self._line
-        starts = _line_starts(body)
         utf8 = body.isascii() or _is_utf8(body)
-        unsound = self._unsound(body, starts) if self._quoting and b'"' in body else []
-        if unsound:
-            return self._resolved(body, starts, unsound, utf8=utf8, last=last)
+        if self._quoting and b'"' in body and not _enclosing(body, self._delimiter):
+            starts = _line_starts(body)
+            unsound = self._unsound(body, starts)
+            if unsound:
+                return self._resolved(body, starts, unsound, utf8=utf8, last=last)
         self._rest = b""
-        self._line += len(starts) - 1
-        return Records(body, starts, np.arange(first, self._line), utf8)
+        self._line += _n_lines(body)
+        return Records(body, np.arange(first, self._line), utf8)
 
     def _unsound(self, body: bytes, starts: Int64Array) -> list[int]:
         """Lines whose quotes do not enclose fields of that line."""
@@ -156,7 +165,7 @@ class Framer:
         lengths = np.add.reduceat(sizes[:end], positions) if len(positions) else sizes[:0]
         lines = self._line + positions
         self._line += end
-        return Records(b"".join(pieces), np.concatenate([[0], np.cumsum(lengths)]), lines, utf8, rejected, literal)
+        return Records(b"".join(pieces), lines, utf8, rejected, literal, lengths)
 
     def _end_of(self, body: bytes, starts: Int64Array, line: int) -> int:
         """The line after the record that begins on a line; that line itself where its quotes are out of place.
@@ -211,6 +220,47 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _enclosing(body: bytes, delimiter: str) -> bool:
+    r"""Whether all quotes enclose fields that end on their line; False where that takes a closer look.
+
+    Letters are bits: those from an opening quote to before its closing one are the ones with an odd number of quotes
+    up to them.
+
+    >>> [_enclosing(text, ",") for text in (b'"a,b","c""d"\n', b"x" * 63 + b',"a"\n', b'"a"b\n', b'"a\n"', b'a"\n')]
+    [True, True, False, False, False]
+    """
+    letters = np.frombuffer(body, np.uint8)
+    ends = letters == ord("\n")
+    if b"\r" in body:
+        ends |= letters == ord("\r")
+    quotes, line_ends, apart = _bits(letters == ord('"')), _bits(ends), _bits(ends | (letters == ord(delimiter)))
+    inside = quotes.copy()
+    for distance in (1, 2, 4, 8, 16, 32):
+        inside ^= inside << np.uint64(distance)
+    odd = np.bitwise_xor.accumulate(inside >> LAST_BIT)
+    inside[1:] ^= np.negative(odd[:-1])
+    opening, closing = quotes & inside, quotes & ~inside
+    before, after = apart | closing, apart | opening
+    after_one = (before << ONE) | np.append(ONE, before[:-1] >> LAST_BIT)
+    before_one = (after >> ONE) | np.append(after[1:] << LAST_BIT, ZERO)
+    wrong = (inside & line_ends) | (opening & ~after_one) | (closing & ~before_one)
+    return not odd[-1] and not wrong.any()
+
+
+def _bits(mask: BoolArray) -> NDArray[np.uint64]:
+    """A mask, 64 letters to a number, the first in its lowest bit."""
+    packed = np.packbits(mask, bitorder="little")
+    return np.concatenate([packed, np.zeros(8 - len(packed) % 8, np.uint8)]).view("<u8")
+
+
+def _n_lines(body: bytes) -> int:
+    """How many lines there are; quicker than where they begin."""
+    if b"\r" in body and body.count(b"\r") != body.count(b"\r\n"):
+        return len(_line_starts(body)) - 1
+    ends = int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord("\n")))
+    return ends + (body != b"" and not body.endswith(b"\n"))
 
 
 def _line_starts(body: bytes) -> Int64Array:
