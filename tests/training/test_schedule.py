@@ -1,5 +1,6 @@
 """The learning rate falls when validation improves by less than 0.5%, and training stops at the third time."""
 
+import re
 from dataclasses import FrozenInstanceError
 
 import pytest
@@ -99,16 +100,16 @@ def test_the_defaults_are_those_of_the_paper():
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1, found 0"),
         ({"lower_every": -1}, "lower_every must be a whole number of at least 0, found -1"),
-        ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, found 2.5"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number, found 2.5"),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, found 0.0"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, found nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number, found nan"),
         ({"lr_factor": 1.0}, "lr_factor must be a finite number above 0 and below 1, found 1.0"),
         ({"validation_fraction": 1.0}, "validation_fraction must be a finite number of at least 0 and below 1"),
         ({"clip": -1}, "clip must be a finite number of at least 0, found -1"),
         ({"validation_metric": "NDCG"}, "unknown validation_metric 'NDCG'; known: HitRate, MRR"),
-        ({"precision": "fp16"}, "unknown precision 'fp16'; known: fp32, bf16"),
+        ({"precision": "fp16"}, "unknown precision 'fp16'; did you mean 'bf16'?; known: fp32, bf16"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, float], message: str):
-    with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         TrainingConfig(**options)  # pyright: ignore[reportArgumentType]
