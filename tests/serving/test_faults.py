@@ -309,7 +309,8 @@ def test_workers_share_the_catalogue_and_come_back_when_they_die(artifact: Path,
         clients[0]("DELETE", f"/v1/items/{first}")
         assert all(first not in recommend(client)["items"] for client in clients)
         requests = 'nearnext_requests_total{method="POST",route="/v1/recommend",status="200"} 9.0'
-        assert requests in clients[0]("GET", "/metrics").body.decode()
+        # A worker counts a request after its answer.
+        wait_until(lambda: requests in clients[0]("GET", "/metrics").body.decode())
         workers = workers_of(server)
         assert len(workers) == 2
         workers[0].kill()
