@@ -14,7 +14,7 @@ GENERIC := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTR
 SERVED  := $(addprefix tests/serving/test_,answering.py http_api.py onnx.py playground.py replay.py similar.py)
 TRAINED := tests/training tests/recommenders $(SERVED) $(addprefix tests/experiments/test_,sizing.py store.py tuning.py)
 NUMERIC := tests/model tests/retrieval tests/sampling $(TRAINED)
-PYTEST  := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+PYTEST  := $(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: demo test quick test-generic test-seed check bench docs clean
 

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +65,13 @@ def real_logs() -> Path:
     return Path(folder)
 
 
-@pytest.fixture(autouse=True, scope="session")
-def interruptible() -> None:
-    """Ctrl-C interrupts: a shell that starts the tests in the background has it ignored."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+@pytest.fixture(autouse=True)
+def interruptible() -> Generator[None]:
+    """Every test begins and ends with Python's own Ctrl-C.
+
+    A shell that starts the tests in the background has it ignored, and a command that was interrupted leaves it to end
+    the process: the next test that presses it would end all tests.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, signal.default_int_handler)
