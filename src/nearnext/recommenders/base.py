@@ -21,7 +21,7 @@ from nearnext.forks import polars_is_lost
 from nearnext.options import require_switch, require_type, settle, whole_number
 from nearnext.recommenders.memory import REMEMBERED, SessionMemory
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.selection import fill_from_popularity
+from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
 if TYPE_CHECKING:

@@ -13,7 +13,18 @@ from nearnext.recommenders.decay import position_weight
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SAMPLINGS", "Current", "Notes", "Scratch", "Votes", "collect", "make_scratch", "move", "sample"]
+__all__ = [
+    "SAMPLINGS",
+    "Current",
+    "Notes",
+    "Scratch",
+    "Votes",
+    "collect",
+    "keep_first",
+    "make_scratch",
+    "move",
+    "sample",
+]
 
 SAMPLINGS = ("recent", "random", "common")
 """Names of the ways to choose candidate sessions, in the order of their codes."""
@@ -70,7 +81,7 @@ class Scratch(NamedTuple):
         window: of the sessions of the window, overlaps 0 for all before and after: [W].
         touched: candidate sessions: [S].
         notes: of the candidate sessions: [S].
-        keys: order in which candidates are sampled: [S].
+        keys: order in which candidates are kept: [S].
         values: similarities of candidates as 32-bit floats: [S].
         seen: number of the prefix that last contained the item: [I + 1].
         scores: votes for each item: [I + 1].
@@ -271,10 +282,16 @@ def sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> 
             keys[position] = (spread << np.int64(32)) | session
         else:
             keys[position] = (np.int64(0x7FFFFFFF - scratch.notes.overlaps[position]) << np.int64(32)) | session
-    threshold = np.partition(keys[:n_touched], size - 1)[size - 1]
+    return keep_first(scratch, n_touched, size)
+
+
+@compiled()
+def keep_first(scratch: Scratch, n_touched: int, n: int) -> int:
+    """Move the n candidates with the smallest keys, which are distinct, to the front; returns n."""
+    threshold = np.partition(scratch.keys[:n_touched], n - 1)[n - 1]
     kept = 0
     for position in range(n_touched):
-        if keys[position] <= threshold:
+        if scratch.keys[position] <= threshold:
             move(scratch, position, kept)
             kept += 1
     return kept

@@ -5,10 +5,10 @@ import math
 import numpy as np
 
 from nearnext.compiled import compiled
-from nearnext.recommenders.candidate_sessions import Current, Scratch, Votes, collect, move, sample
+from nearnext.recommenders.candidate_sessions import Current, Scratch, Votes, collect, keep_first, move, sample
 from nearnext.recommenders.decay import step_weight
-from nearnext.recommenders.selection import keep_best
 from nearnext.recommenders.session_index import SessionIndex
+from nearnext.topk import best_scored
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["SIMILARITIES", "nearest_sessions", "rank_by_neighbours"]
@@ -64,26 +64,15 @@ def _weigh(index: SessionIndex, votes: Votes, current: Current, n_touched: int, 
 @compiled()
 def _nearest(votes: Votes, n_touched: int, scratch: Scratch) -> int:
     """Keep the k nearest candidates at the front; of equal ones the more recent stay."""
-    k, values, touched = votes.k, scratch.values, scratch.touched
-    if n_touched <= k:
+    if n_touched <= votes.k:
         return n_touched
     for position in range(n_touched):
-        values[position] = scratch.notes.similarities[position]
-    threshold = np.partition(values[:n_touched], n_touched - k)[n_touched - k]
-    above, n_ties = 0, 0
-    ties = np.empty(n_touched, dtype=np.int32)
+        scratch.values[position] = scratch.notes.similarities[position]
+    ordinals = scratch.values[:n_touched].view(np.int32)  # the bits of positive floats are in the order of the floats
     for position in range(n_touched):
-        above += values[position] > threshold
-        if values[position] == threshold:
-            ties[n_ties] = touched[position]
-            n_ties += 1
-    last = np.partition(ties[:n_ties], k - above - 1)[k - above - 1]
-    kept = 0
-    for position in range(n_touched):
-        if values[position] > threshold or (values[position] == threshold and touched[position] <= last):
-            move(scratch, position, kept)
-            kept += 1
-    return kept
+        nearness = np.int64(0x7FFFFFFF - ordinals[position]) << np.int64(32)
+        scratch.keys[position] = nearness | np.int64(scratch.touched[position])
+    return keep_first(scratch, n_touched, votes.k)
 
 
 @compiled()
@@ -196,4 +185,4 @@ def rank_by_neighbours(
         kept, current = _neighbours(index, votes, clicks, begin, ends[row], mark, times[row], scratch)
         skip_seen = exclude_seen or not votes.remind
         n_candidates = _vote(index, votes, current, kept, ends[row] - begin, admissible, skip_seen, scratch)
-        own[row] = keep_best(scratch.candidates, n_candidates, scratch.scores, items[row], scores[row])
+        own[row] = best_scored(scratch.candidates, n_candidates, scratch.scores, items[row], scores[row])

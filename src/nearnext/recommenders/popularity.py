@@ -8,7 +8,7 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import RankChunk, Recommender, Request
-from nearnext.recommenders.selection import fill_from_popularity, keep_best
+from nearnext.topk import best_scored, fill_from_popularity
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["Pop", "SessionPop"]
@@ -32,41 +32,13 @@ class Pop(Recommender):
         score = np.asarray(self.popularity / (1.0 + self.popularity), dtype=np.float32)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            if not request.exclude_seen:
-                best = np.flatnonzero(request.admissible)[: request.k]
-                items[:, : len(best)] = best
-                scores[:, : len(best)] = score[best]
-                return np.full(len(prefixes), len(best), dtype=np.int32)
-            return _rank_unseen(
-                prefixes.items, prefixes.starts, prefixes.ends, request.admissible, score, items, scores
-            )
+            own = np.zeros(len(prefixes), dtype=np.int32)
+            clicks, starts, ends = prefixes.items, prefixes.starts, prefixes.ends
+            fill_from_popularity(items, own, request.admissible, clicks, starts, ends, request.exclude_seen)
+            scores[:] = score[items]
+            return np.count_nonzero(items, axis=1).astype(np.int32)
 
         return rank_chunk
-
-
-@compiled()
-def _rank_unseen(
-    clicks: IndexArray,
-    starts: Int64Array,
-    ends: Int64Array,
-    admissible: BoolArray,
-    score: ScoreArray,
-    items: IndexArray,
-    scores: ScoreArray,
-) -> IndexArray:
-    own = np.zeros(len(starts), dtype=np.int32)
-    seen = np.zeros(len(admissible), dtype=np.int64)
-    for row in range(len(starts)):
-        for position in range(starts[row], ends[row]):
-            seen[clicks[position]] = row + 1
-        for item in range(1, len(admissible)):
-            if own[row] == items.shape[1]:
-                break
-            if admissible[item] and seen[item] != row + 1:
-                items[row, own[row]] = item
-                scores[row, own[row]] = score[item]
-                own[row] += 1
-    return own
 
 
 @dataclass(eq=False)
@@ -129,6 +101,6 @@ def _rank_seen(
                 n_candidates += 1
                 counts[item] = prior[item]
             counts[item] += 1
-        own[row] = keep_best(candidates, n_candidates, counts, items[row], scores[row])
+        own[row] = best_scored(candidates, n_candidates, counts, items[row], scores[row])
         for position in range(n_candidates):
             counts[candidates[position]] = 0

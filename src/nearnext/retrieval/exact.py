@@ -15,9 +15,9 @@ from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
-from nearnext.ranked import insert_ranked
 from nearnext.retrieval.index import Neighbours
 from nearnext.retrieval.quantised import QuantisedItems
+from nearnext.topk import CHUNK, exclude_clicks, insert, near_best
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["ExactIndex"]
@@ -36,9 +36,6 @@ FEW_QUERIES = 6
 
 FEW = 8
 """Where fewer than one item in so many may be listed, only those are searched."""
-
-CHUNK = 64
-"""Proposals that are looked at together: most chunks hold nothing near, and that is seen in a few instructions."""
 
 
 class ExactIndex:
@@ -114,7 +111,7 @@ class ExactIndex:
             if shift is not None:
                 proposed += shift
             if seen is not None:
-                _strike_out(seen.items, seen.starts[rows], seen.ends[rows], proposed)
+                exclude_clicks(seen.items, seen.starts[rows], seen.ends[rows], proposed)
             _select(
                 proposed,
                 queries[rows],
@@ -230,15 +227,6 @@ def _best_of(
 
 
 @compiled()
-def _strike_out(clicks: IndexArray, starts: Int64Array, ends: Int64Array, proposed: ScoreArray) -> None:
-    """−∞ for the items of each row's own clicks."""
-    for row in range(len(starts)):
-        for position in range(starts[row], ends[row]):
-            if clicks[position] > 0:
-                proposed[row, clicks[position] - 1] = -np.inf
-
-
-@compiled()
 def _select(
     proposed: ScoreArray,
     queries: ScoreArray,
@@ -256,17 +244,7 @@ def _select(
     highest = np.empty(-(-proposed.shape[1] // CHUNK), dtype=np.float32)
     near = np.empty(proposed.shape[1], dtype=np.int32)
     for row in range(len(proposed)):
-        values = proposed[row]
-        for chunk in range(len(highest)):
-            highest[chunk] = _highest(values[chunk * CHUNK : (chunk + 1) * CHUNK])
-        least = np.float32(_kth_best(values, highest, items.shape[1]) - 2.0 * rounding[row])
-        n_near = 0
-        for chunk in range(len(highest)):
-            if highest[chunk] < least:
-                continue
-            for place in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(values))):
-                near[n_near] = place
-                n_near += values[place] >= least and values[place] > -np.inf
+        n_near = near_best(proposed[row], items.shape[1], 2.0 * rounding[row], highest, near)
         found[row] = _rank(near[:n_near], queries[row], vectors, kind, items[row], scores[row])
 
 
@@ -285,32 +263,8 @@ def _rank(
         )
         four_scores = _four_scores(query, vectors[one], vectors[two], vectors[three], vectors[four], kind)
         for place in range(min(4, len(near) - begin)):
-            n_listed = insert_ranked(near[begin + place] + 1, four_scores[place], n_listed, items, scores)
+            n_listed = insert(int(near[begin + place] + 1), four_scores[place], n_listed, items, scores)
     return n_listed
-
-
-@compiled(fastmath={"nnan", "nsz", "reassoc"})
-def _highest(values: ScoreArray) -> np.float32:
-    highest = values[0]
-    for place in range(1, len(values)):
-        highest = max(highest, values[place])
-    return highest
-
-
-@compiled()
-def _kth_best(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
-    """The k-th largest value above −∞, −∞ if there are fewer; ``highest`` has the largest of each chunk."""
-    # As many values as there are chunks with a larger one are larger: what lies below cannot be the k-th.
-    bound = np.partition(highest, len(highest) - k)[len(highest) - k] if len(highest) > k else np.float32(-np.inf)
-    kept, n_kept = np.empty(len(values), dtype=np.float32), 0
-    for chunk in range(len(highest)):
-        if highest[chunk] < bound:
-            continue
-        for place in range(chunk * CHUNK, min((chunk + 1) * CHUNK, len(values))):
-            if values[place] >= bound and values[place] > -np.inf:
-                kept[n_kept] = values[place]
-                n_kept += 1
-    return np.partition(kept[:n_kept], n_kept - k)[n_kept - k] if n_kept >= k else np.float32(-np.inf)
 
 
 @compiled()

@@ -11,18 +11,15 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product
-from nearnext.ranked import insert_ranked
 from nearnext.recommenders.base import RankChunk, Request
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
+from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["hidden_states", "ranker"]
 
 BLOCK_BYTES = 64 * 2**20
 """Memory of one block of scores."""
-
-STRIDE = 64
-"""Scores looked at together: most strides hold none that could be listed."""
 
 
 def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
@@ -44,10 +41,9 @@ def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, Ind
 
 def ranker(weights: Weights) -> RankChunk:
     """A function that ranks the prefixes of a chunk; what it holds is used by one thread."""
-    outputs = weights.outputs
+    outputs = weights.outputs[1:]  # column 0 of the table is padding
     n_rows = max(1, BLOCK_BYTES // (4 * len(outputs)))
     block = np.empty((0, len(outputs)), dtype=np.float32)
-    seen = np.zeros(len(outputs), dtype=np.int64)
 
     def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
         nonlocal block
@@ -57,20 +53,10 @@ def ranker(weights: Weights) -> RankChunk:
             block = np.empty((min(n_rows, len(prefixes)), len(outputs)), dtype=np.float32)
         for begin in range(0, len(prefixes), n_rows):
             rows = slice(begin, min(begin + n_rows, len(prefixes)))
-            seen.fill(0)
-            _select(
-                np.matmul(states[rows], outputs.T, out=block[: rows.stop - begin]),
-                known[rows],
-                request.admissible,
-                request.exclude_seen,
-                prefixes.items,
-                prefixes.starts[rows],
-                prefixes.ends[rows],
-                seen,
-                items[rows],
-                scores[rows],
-                own[rows],
-            )
+            values = np.matmul(states[rows], outputs.T, out=block[: rows.stop - begin])
+            if request.exclude_seen:
+                exclude_clicks(prefixes.items, prefixes.starts[rows], prefixes.ends[rows], values)
+            _select(values, known[rows], request.admissible, items[rows], scores[rows], own[rows])
         return own
 
     return rank_chunk
@@ -137,38 +123,11 @@ def _select(
     values: ScoreArray,
     known: IndexArray,
     admissible: BoolArray,
-    exclude_seen: bool,
-    clicks: IndexArray,
-    starts: Int64Array,
-    ends: Int64Array,
-    seen: Int64Array,
     items: IndexArray,
     scores: ScoreArray,
     own: IndexArray,
 ) -> None:
-    """The best k of each row of scores, equal ones by item index, written into ``items``, ``scores``, ``own``."""
-    k = items.shape[1]
+    """The best k of each row of scores, none for a prefix without known clicks."""
     for row in range(len(values)):
-        if known[row] == 0:
-            continue
-        if exclude_seen:
-            for position in range(starts[row], ends[row]):
-                seen[clicks[position]] = row + 1
-        listed = 0
-        for begin in range(0, values.shape[1], STRIDE):
-            end = min(begin + STRIDE, values.shape[1])
-            if listed == k and _none_exceeds(values[row], begin, end, scores[row, k - 1]):
-                continue
-            for item in range(max(begin, 1), end):
-                if admissible[item] and seen[item] != row + 1:
-                    listed = insert_ranked(item, values[row, item], listed, items[row], scores[row])
-        own[row] = listed
-
-
-@compiled()
-def _none_exceeds(values: ScoreArray, begin: int, end: int, least: np.float32) -> bool:
-    """Whether no value of begin..end − 1 is above ``least``; counting them compiles to vector instructions."""
-    count = 0
-    for position in range(begin, end):
-        count += values[position] > least
-    return count == 0
+        if known[row] > 0:
+            own[row] = best_columns(values[row], admissible, items[row], scores[row])

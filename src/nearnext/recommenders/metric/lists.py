@@ -4,6 +4,7 @@ import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.recommenders.metric.candidates import Lists
+from nearnext.topk import insert
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["best_candidates", "followed_by"]
@@ -28,25 +29,10 @@ def best_candidates(
     ([2], [[4, 3]])
     """
     listed = np.zeros(len(offsets) - 1, dtype=np.int32)
-    k = items.shape[1]
     for row in range(len(listed)):
         n = 0
         for place in range(offsets[row], offsets[row + 1]):
-            item, value = candidates[place], values[place]
-            if n == k:
-                last = n - 1
-                if value < scores[row, last] or (value == scores[row, last] and item > items[row, last]):
-                    continue
-                slot = last
-            else:
-                slot = n
-                n += 1
-            while slot > 0 and (
-                scores[row, slot - 1] < value or (scores[row, slot - 1] == value and items[row, slot - 1] > item)
-            ):
-                items[row, slot], scores[row, slot] = items[row, slot - 1], scores[row, slot - 1]
-                slot -= 1
-            items[row, slot], scores[row, slot] = item, value
+            n = insert(int(candidates[place]), values[place], n, items[row], scores[row])
         listed[row] = n
     return listed
 
