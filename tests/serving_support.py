@@ -93,6 +93,10 @@ class Server:
     def logged(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
+    def messages(self) -> list[str]:
+        """What the service said; lines of the access log, which follow answers after a while, have no message."""
+        return [line["message"] for line in self.logged() if "message" in line]
+
 
 @contextmanager
 def started(artifact: Path, *options: object, folder: Path, before: Callable[[], None] | None = None):

@@ -204,7 +204,7 @@ def test_broken_models_are_refused_and_the_old_one_stays(watched: tuple[Path, Se
     wait_until(lambda: "is missing" in client("GET", "/v1/model").json["refused"])
     assert recommend(client) == before
     assert client("GET", "/readyz").status == 200
-    assert sum("is refused" in line.get("message", "") for line in server.logged()) == refusals()
+    assert sum("is refused" in said for said in server.messages()) == refusals()
     shutil.copytree(other, model)  # at last a whole one
     wait_until(lambda: recommend(client)["model"] != before["model"])
     assert client("GET", "/v1/model").json["refused"] is None
@@ -298,7 +298,7 @@ def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, 
 
 def test_the_url_is_told_once_all_workers_answer(artifact: Path, redis: Redis, tmp_path: Path):
     with started(artifact, *on(redis), "--workers", 3, folder=tmp_path) as server:
-        said = [line["message"] for line in server.logged()]
+        said = server.messages()
         assert sum(line.startswith("requests are answered by model") for line in said) == 3
 
 

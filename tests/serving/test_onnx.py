@@ -22,11 +22,11 @@ def test_lists_are_those_of_the_model_up_to_rounding(tmp_path: Path):
         for session in ([known[0]], known[:4], [known[2], "never seen", known[1]], []):
             answer = client("POST", "/v1/recommend", {"items": session, "k": 5}).json
             assert_same_lists(answer, own.recommend([session], k=5))
-        (said,) = [line["message"] for line in server.logged() if "sessions are encoded by" in line["message"]]
+        (said,) = [said for said in server.messages() if "sessions are encoded by" in said]
     assert said.startswith("sessions are encoded by onnxruntime: onnxruntime takes ")
 
 
 def test_a_model_without_an_encoder_is_served_all_the_same(artifact: Path, tmp_path: Path):
     with started(artifact, "--onnx", folder=tmp_path) as server:
         assert server.client("POST", "/v1/recommend", {"items": [], "k": 1}).status == 200
-        assert not [line for line in server.logged() if "encoded" in line["message"]]
+        assert not [said for said in server.messages() if "encoded" in said]
