@@ -19,8 +19,8 @@ import polars as pl
 
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
+from nearnext.indexing import reindex
 from nearnext.recommenders.embedded import EmbeddedRecommender
-from nearnext.recommenders.indexing import reindex
 from nearnext.recommenders.registry import DEFAULTS, make_recommender
 from nearnext.recommenders.sml.options import parts_from_options
 from nearnext.recommenders.sml.recommender import SML

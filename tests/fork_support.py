@@ -12,7 +12,7 @@ import torch
 import nearnext
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import NearnextError
-from nearnext.recommenders.explanation import explain
+from nearnext.explanation import explain
 
 LIMIT = 300
 """Seconds after which a process counts as hanging; one that answers is not waited for."""

@@ -9,8 +9,8 @@ from openapi_spec_validator import validate
 
 from nearnext.artifact import load_artifact
 from nearnext.data.sessionise import read_sessions
+from nearnext.explanation import similar_items
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.explanation import similar_items
 from nearnext.testing import assert_same_lists
 from serving_support import LOG, Client, Server, lines_of, wait_until
 

@@ -12,7 +12,7 @@ from nearnext.cli.app import app, ids
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console
 
 if TYPE_CHECKING:
-    from nearnext.recommenders.explanation import Evidence, Explanation, Pull
+    from nearnext.explanation import Evidence, Explanation, Pull
     from nearnext.types import RawId
 
 __all__ = ["explain"]
@@ -30,7 +30,7 @@ def explain(
     """Why an item is recommended: the clicks that pulled it, items like it, training sessions like this one."""
     results = Results(json)
     from nearnext.artifact import load_artifact
-    from nearnext.recommenders.explanation import explain as explanation_of
+    from nearnext.explanation import explain as explanation_of
 
     why = explanation_of(load_artifact(model).recommender, ids(session), item, n=k)
     results.write(why.as_dict())

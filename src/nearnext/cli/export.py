@@ -22,7 +22,7 @@ def export(
     require_extra("onnx", "export")
     writable(onnx)
     from nearnext.artifact import load_artifact
-    from nearnext.recommenders.portable import encoder_latency, export_encoder
+    from nearnext.portable.encoder import encoder_latency, export_encoder
 
     artifact = load_artifact(model)
     done = export_encoder(artifact.recommender, artifact.manifest, onnx, tolerance=tolerance)

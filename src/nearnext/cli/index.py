@@ -25,7 +25,7 @@ def index(
     if kind == "approximate":
         require_extra("ann", "an approximate index")
     from nearnext.artifact import load_artifact, save_artifact
-    from nearnext.recommenders.indexing import reindex
+    from nearnext.indexing import reindex
 
     artifact = load_artifact(model)
     report = reindex(

@@ -13,7 +13,7 @@ from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
 
 if TYPE_CHECKING:
-    from nearnext.serving.replay import Replay
+    from nearnext.evaluation.replay import Replay
 
 __all__ = ["replay"]
 
@@ -40,9 +40,9 @@ def replay(
     require_extra("replay", "replay")
     from nearnext.artifact import load_artifact
     from nearnext.data.filters import keep_last_clicks
+    from nearnext.evaluation.client import Load, Target
+    from nearnext.evaluation.replay import replay as replay_sessions
     from nearnext.serving.access import read_keys
-    from nearnext.serving.client import Load, Target
-    from nearnext.serving.replay import replay as replay_sessions
 
     ks = cutoff_numbers(k)
     target = Target(url, read_keys(api_key_file)[0].decode() if api_key_file else None, timeout)

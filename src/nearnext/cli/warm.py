@@ -20,8 +20,8 @@ def warm() -> None:
     from nearnext.data.splits import split_last
     from nearnext.data.synthetic import generate
     from nearnext.evaluation.protocol import evaluate
+    from nearnext.explanation import explain
     from nearnext.progress import track
-    from nearnext.recommenders.explanation import explain
     from nearnext.recommenders.registry import make_recommender
 
     begin = time.perf_counter()

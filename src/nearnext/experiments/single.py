@@ -72,7 +72,7 @@ def _indexed(recommender: Recommender, sessions: Sessions) -> Result:
     """Which index the recommender searches its items by, once it was chosen; nothing for methods without a space."""
     if recommender.space() is None:
         return {}
-    from nearnext.recommenders.indexing import reindex  # methods without a space do without torch
+    from nearnext.indexing import reindex  # methods without a space do without torch
 
     return {"index": asdict(reindex(recommender, sessions=sessions))}
 

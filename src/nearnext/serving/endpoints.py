@@ -165,7 +165,7 @@ class Endpoints:
     async def explain(self, request: Request) -> Answer:
         """Why an item is recommended to a session."""
         wanted = parsed(self._explain, request.body)
-        explanation = _part("nearnext.recommenders.explanation", "explanations are")
+        explanation = _part("nearnext.explanation", "explanations are")
         model = self._service.current()
         if not model.assortment.knows(wanted.item):
             raise Refusal(404, "the model was not trained with this item")

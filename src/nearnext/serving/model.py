@@ -11,8 +11,8 @@ import numpy as np
 from nearnext.artifact import load_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError
+from nearnext.explanation import explain, session_index_of, similar_items
 from nearnext.recommenders.base import Recommendation, Recommender
-from nearnext.recommenders.explanation import explain, session_index_of, similar_items
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue
@@ -85,7 +85,7 @@ def load_model(folder: Path, *, onnx: bool = False) -> LoadedModel:
 
 
 def _encode_by_onnx(recommender: Recommender) -> None:
-    from nearnext.recommenders.portable import encode_by_onnx  # needs an extra
+    from nearnext.portable.encoder import encode_by_onnx  # needs an extra
 
     measured = encode_by_onnx(recommender)
     if measured is not None:

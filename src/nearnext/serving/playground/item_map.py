@@ -12,10 +12,10 @@ from scipy.sparse import linalg
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
+from nearnext.explanation import session_index_of
+from nearnext.explanation.similar import items_of_sessions
 from nearnext.options import require_at_least
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.explanation import session_index_of
-from nearnext.recommenders.explanation.similar import items_of_sessions
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace
 from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept

@@ -13,13 +13,13 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import DataError
 from nearnext.evaluation.cases import Cases
+from nearnext.evaluation.client import Answers, Click, Load, Target, send_clicks
 from nearnext.evaluation.metrics import cutoffs
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.progress import track
 from nearnext.recommenders.agreement import differing_lists
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
-from nearnext.serving.client import Answers, Click, Load, Target, send_clicks
 from nearnext.types import Int64Array
 
 __all__ = ["Latency", "Replay", "replay"]

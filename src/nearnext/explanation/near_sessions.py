@@ -9,9 +9,9 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
+from nearnext.explanation.similar import items_of_sessions, session_index_of
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.explanation.similar import items_of_sessions, session_index_of
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.neighbours import SKNN, SessionNeighbours
 from nearnext.recommenders.session_index import SessionIndex

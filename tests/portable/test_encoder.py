@@ -13,9 +13,9 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.model.export import OnnxEncoder
-from nearnext.recommenders import portable
-from nearnext.recommenders.portable import EncoderLatency, encode_by_onnx, export_encoder
+from nearnext.portable import encoder as portable
+from nearnext.portable.encoder import EncoderLatency, encode_by_onnx, export_encoder
+from nearnext.portable.graph import OnnxEncoder
 from nearnext.recommenders.registry import make_recommender
 from nearnext.testing import assert_same_lists
 from training_support import seed

@@ -11,8 +11,8 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.experiments.single import fit_model
+from nearnext.indexing import reindex
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.indexing import reindex
 from nearnext.recommenders.registry import make_recommender
 from nearnext.retrieval import ApproximateIndex, ExactIndex, building
 from nearnext.testing import assert_same_lists

@@ -16,11 +16,11 @@ from aiohttp import web
 from nearnext.artifact import save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.evaluation.client import Click, Load, Target, send_clicks
 from nearnext.evaluation.protocol import evaluate
+from nearnext.evaluation.replay import Latency, replay
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import make_recommender
-from nearnext.serving.client import Click, Load, Target, send_clicks
-from nearnext.serving.replay import Latency, replay
 from serving_support import LOG, PATIENCE, started
 from training_support import seeded
 

@@ -12,8 +12,8 @@ import pytest
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError
+from nearnext.explanation import explain, near_sessions, similar_items
 from nearnext.recommenders.base import Recommendation, Recommender
-from nearnext.recommenders.explanation import explain, near_sessions, similar_items
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.neighbours import SKNN, VSKNN
 from nearnext.recommenders.popularity import Pop

@@ -16,8 +16,8 @@ from nearnext.atomic import whole_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.encoding import SessionEncoding
-from nearnext.model.export import TOLERANCE, OnnxEncoder, export_onnx
 from nearnext.model.network import SessionItemNetwork
+from nearnext.portable.graph import TOLERANCE, OnnxEncoder, export_onnx
 from nearnext.recommenders.base import Recommender
 from nearnext.types import IndexArray
 

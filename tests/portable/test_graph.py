@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.model import export as module
 from nearnext.model.encoders import ENCODERS
 from nearnext.model.encoding import session_vectors
-from nearnext.model.export import METADATA, OnnxEncoder, export_onnx
 from nearnext.model.items import ItemTower
 from nearnext.model.network import SessionItemNetwork
+from nearnext.portable import graph as module
+from nearnext.portable.graph import METADATA, OnnxEncoder, export_onnx
 from nearnext.types import IndexArray
 from training_support import seed
 

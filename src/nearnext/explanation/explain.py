@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nearnext.errors import ConfigError
+from nearnext.explanation.near_sessions import Evidence, near_sessions
+from nearnext.explanation.pull import DEPTH, LAST_CLICKS, Pull, pulls
+from nearnext.explanation.similar import index_of_item, similar_items
 from nearnext.options import require_at_least
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.explanation.near_sessions import Evidence, near_sessions
-from nearnext.recommenders.explanation.pull import DEPTH, LAST_CLICKS, Pull, pulls
-from nearnext.recommenders.explanation.similar import index_of_item, similar_items
 from nearnext.types import RawId
 
 __all__ = ["Explanation", "explain"]

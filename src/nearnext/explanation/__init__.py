@@ -1,0 +1,19 @@
+"""Why an item is recommended: the clicks that pulled it, items like it, and training sessions like this one."""
+
+from nearnext.explanation.explain import Explanation, explain
+from nearnext.explanation.near_sessions import Evidence, NearSession, embed_memory, near_sessions
+from nearnext.explanation.pull import Pull, pulls
+from nearnext.explanation.similar import session_index_of, similar_items
+
+__all__ = [
+    "Evidence",
+    "Explanation",
+    "NearSession",
+    "Pull",
+    "embed_memory",
+    "explain",
+    "near_sessions",
+    "pulls",
+    "session_index_of",
+    "similar_items",
+]
