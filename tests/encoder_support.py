@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from nearnext.model.encoders import (
-    ENCODERS,
     GRU,
     LSTM,
     RNN,
@@ -17,10 +16,11 @@ from nearnext.model.encoders import (
     TextCNN,
     WeightedPool,
 )
+from nearnext.registry import ENCODERS
 
 DIM = 6
 VARIANTS: dict[str, EncoderConfig] = {
-    **{name: config(dim=DIM) for name, config in ENCODERS.items()},
+    **{name: ENCODERS.make(name, dim=DIM) for name in ENCODERS},
     "maxpool dense": MaxPool(DIM, dense_layers=2, last_tanh=True),
     "maxpool with zeros": MaxPool(DIM, zeros_up_to=4),
     "weightedpool dense": WeightedPool(DIM, dense_layers=1),

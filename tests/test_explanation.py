@@ -17,7 +17,7 @@ from nearnext.recommenders.base import Recommendation, Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.neighbours import SKNN, VSKNN
 from nearnext.recommenders.popularity import Pop
-from nearnext.recommenders.registry import RECOMMENDERS, make_recommender
+from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.recommenders.rules import AssociationRules, Markov
 from nearnext.recommenders.session_index import build_index
 from nearnext.testing import assert_same_lists
@@ -29,7 +29,7 @@ Command = Callable[..., Any]
 
 LOG = Sessions.of([["a", "b"], ["a", "b", "c"], ["d", "c"], ["d", "e", "e"]])
 
-MODELS = [*sorted(RECOMMENDERS), "sml-gru-ncas", "sml-maxpool-triplet"]
+MODELS = [*BASELINES, "gru4rec", "sml-gru-ncas", "sml-maxpool-triplet"]
 SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"layers": (6,), "epochs": 2, "batch_size": 4, "n_sample": 8},
     "sml-gru-ncas": {"dim": 6, "epochs": 2, "batch_size": 4, "extra": 8, "device": "cpu"},

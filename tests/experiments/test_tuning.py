@@ -1,7 +1,7 @@
 """Tuning: the first trial, budgets, what becomes of trials, and that nothing of the test part is looked at."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from nearnext.experiments.tuning.spaces import SPACES, register_space
 from nearnext.experiments.tuning.trial import Trial
 from nearnext.experiments.tuning.tune import TuningInterrupted, tune
 from nearnext.recommenders.popularity import Pop
-from nearnext.recommenders.registry import RECOMMENDERS
+from nearnext.registry import RECOMMENDERS
 from training_support import seed
 
 pytestmark = pytest.mark.slow
@@ -48,12 +48,13 @@ class Stub(Pop):
 
 
 @pytest.fixture
-def stub(monkeypatch: pytest.MonkeyPatch) -> type[Stub]:
-    monkeypatch.setitem(RECOMMENDERS, "stub", Stub)
+def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
+    RECOMMENDERS.add("stub", Stub)
     monkeypatch.setitem(SPACES, "stub", Space((Searched("x", Whole(0, 9), "any"),)))
     for name, empty in (("seen", []), ("epochs", {}), ("failing", {})):
         monkeypatch.setattr(Stub, name, empty)
-    return Stub
+    yield Stub
+    RECOMMENDERS.remove("stub")
 
 
 def trials(*seconds: float) -> list[Trial]:

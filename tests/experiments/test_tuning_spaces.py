@@ -17,10 +17,10 @@ from nearnext.experiments.tuning.search import propose
 from nearnext.experiments.tuning.spaces import SPACES, space_of
 from nearnext.experiments.tuning.trial import Trial
 from nearnext.recommenders.registry import make_recommender, option_names
-from nearnext.recommenders.sml.names import ENCODER_NAMES, LOSS_NAMES
+from nearnext.registry import ENCODERS, LOSSES
 from training_support import seed
 
-METHODS = [*SPACES, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODER_NAMES, LOSS_NAMES))]
+METHODS = [*SPACES, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODERS, LOSSES))]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -11,16 +11,8 @@ from torch import nn
 
 from encoder_support import DIM, VARIANTS, alone, batch, built, sessions
 from nearnext.errors import ConfigError
-from nearnext.model.encoders import (
-    ENCODERS,
-    GRU,
-    LSTM,
-    Attention,
-    Caser,
-    TagSpace,
-    TextCNN,
-    encoder_named,
-)
+from nearnext.model.encoders import GRU, LSTM, Attention, Caser, TagSpace, TextCNN
+from nearnext.registry import ENCODERS
 
 ORDERLESS = {"maxpool", "maxpool dense", "maxpool with zeros", "avgpool"}
 every_encoder = pytest.mark.parametrize("variant", VARIANTS)
@@ -149,9 +141,9 @@ def test_every_name_gives_the_paper_dimension_by_default() -> None:
         "maxpool", "avgpool", "weightedpool", "lastitem", "textcnn", "tagspace", "caser", "rnn", "gru", "lstm",
         "attention",
     ]  # fmt: skip
-    assert {encoder_named(name).dim for name in ENCODERS} == {400}
-    assert encoder_named("gru") == GRU(dim=400, hidden=400, layers=1, dense_layers=1, dropout=0.0)
-    assert encoder_named("gru") != LSTM()
+    assert {ENCODERS.make(name).dim for name in ENCODERS} == {400}
+    assert ENCODERS.make("gru") == GRU(dim=400, hidden=400, layers=1, dense_layers=1, dropout=0.0)
+    assert ENCODERS.make("gru") != LSTM()
 
 
 @pytest.mark.parametrize(
@@ -188,10 +180,10 @@ def test_every_name_gives_the_paper_dimension_by_default() -> None:
 )
 def test_bad_options_are_one_clear_line(name: str, options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        encoder_named(name, **options)
+        ENCODERS.make(name, **options)
 
 
 @pytest.mark.parametrize("name", ["maxpool", "avgpool", "weightedpool", "lastitem", "attention"])
 def test_pools_and_attention_refuse_clicks_of_another_dimension(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} keeps the clicks' dimension: expected 6, found 4"):
-        encoder_named(name, dim=6).build(4)
+        ENCODERS.make(name, dim=6).build(4)

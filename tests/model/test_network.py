@@ -6,9 +6,10 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DISTANCES, DistanceName, all_pairs
-from nearnext.model.encoders import ENCODERS, GRU, EncoderConfig, MaxPool, encoder_named
+from nearnext.model.encoders import GRU, EncoderConfig, MaxPool
 from nearnext.model.items import ItemTower
 from nearnext.model.network import SessionItemNetwork
+from nearnext.registry import ENCODERS
 
 DIM, N_ITEMS = 6, 9
 every_encoder = pytest.mark.parametrize("name", ENCODERS)
@@ -19,7 +20,7 @@ def network(
     name: str = "gru", *, common: bool = True, distance: DistanceName = "cosine", hidden: int = 0, max_length: int = 15
 ) -> SessionItemNetwork:
     torch.manual_seed(5)
-    encoder = encoder_named(name, dim=DIM)
+    encoder = ENCODERS.make(name, dim=DIM)
     tower = ItemTower(DIM, hidden)
     return SessionItemNetwork(
         N_ITEMS, tower, encoder, common_embedding=common, distance=distance, max_length=max_length

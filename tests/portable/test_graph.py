@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.model.encoders import ENCODERS
 from nearnext.model.encoding import session_vectors
 from nearnext.model.items import ItemTower
 from nearnext.model.network import SessionItemNetwork
 from nearnext.portable import graph as module
 from nearnext.portable.graph import METADATA, OnnxEncoder, export_onnx
+from nearnext.registry import ENCODERS
 from nearnext.types import IndexArray
 from training_support import seed
 
@@ -38,7 +38,7 @@ N_ITEMS, DIM = 30, 6
 def network_of(name: str, **options: Any) -> SessionItemNetwork:
     torch.manual_seed(seed(3))
     options.setdefault("max_length", 5)
-    config = ENCODERS[name](dim=DIM, **SMALL.get(name, {}))
+    config = ENCODERS.make(name, dim=DIM, **SMALL.get(name, {}))
     return SessionItemNetwork(N_ITEMS, ItemTower(dim=DIM), config, **options).eval()
 
 
@@ -135,7 +135,7 @@ def test_a_graph_that_differs_is_refused_and_not_kept(exported_before: SessionIt
 def test_a_graph_of_other_weights_is_found_out(exported_before: SessionItemNetwork, tmp_path: Path):
     torch.manual_seed(seed(4))
     other = SessionItemNetwork(
-        N_ITEMS, ItemTower(dim=DIM), ENCODERS["gru"](dim=DIM, **SMALL["gru"]), max_length=5
+        N_ITEMS, ItemTower(dim=DIM), ENCODERS.make("gru", dim=DIM, **SMALL["gru"]), max_length=5
     ).eval()
     assert other.max_length == exported_before.max_length
     with pytest.raises(ArtifactError, match=r"differs from the network by [01]\."):

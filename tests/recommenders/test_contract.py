@@ -15,7 +15,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import DEFAULTS, RECOMMENDERS, make_recommender, option_names
+from nearnext.recommenders.registry import DEFAULTS, make_recommender, option_names
+from nearnext.registry import RECOMMENDERS
 from nearnext.testing import assert_same_lists
 from training_support import seeded
 
@@ -37,7 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""
 
-every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *DEFAULTS, *METRIC_MODELS]))
+every_method = pytest.mark.parametrize("name", sorted([*RECOMMENDERS, *METRIC_MODELS]))
 
 
 def make(name: str) -> Recommender:

@@ -10,10 +10,9 @@ from metric_support import LOG, tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.model.encoders import ENCODERS
-from nearnext.model.losses import LOSSES
 from nearnext.recommenders.metric import votes
 from nearnext.recommenders.metric.recommender import Metric
+from nearnext.registry import ENCODERS, LOSSES
 from nearnext.testing import assert_same_lists
 
 PREFIXES = Prefixes.every(LOG)
@@ -49,8 +48,11 @@ def test_every_loss_on_distances_trains_it_and_it_ranks_without_votes(loss: str)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": "transformer"}, "unknown encoder 'transformer'; known: maxpool, "),
-        ({"loss": "pml:proxy-nca"}, "unknown loss 'pml:proxy-nca'; known: sampled-softmax, bpr, "),
+        ({"encoder": "transformer"}, "unknown session encoder 'transformer'; known: maxpool, "),
+        (
+            {"loss": "pml:proxy-nca"},
+            "pml:proxy-nca reads embeddings, and learning from every prefix gives",
+        ),
         ({"encoder": "gru", "correction": True}, "correction belongs to encoder attention, found encoder gru"),
     ],
 )

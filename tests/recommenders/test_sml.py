@@ -14,15 +14,15 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError, DataError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.single import fit_model
-from nearnext.model.encoders import ENCODERS, GRU, MaxPool
-from nearnext.model.losses import LOSSES, NCAS, MetricLearning, Triplet
+from nearnext.model.encoders import GRU, MaxPool
+from nearnext.model.losses import NCAS, MetricLearning, Triplet
 from nearnext.recommenders.agreement import differing_lists, list_of
 from nearnext.recommenders.ranking import Ranking
 from nearnext.recommenders.registry import canonical_name, make_recommender, option_names
-from nearnext.recommenders.sml.names import ENCODER_NAMES, LOSS_NAMES
 from nearnext.recommenders.sml.options import metric_option_names
 from nearnext.recommenders.sml.recommender import SML
-from nearnext.sampling import NEGATIVES, SAMPLERS, InBatch, PositiveNegative, SlidingWindow, Uniform
+from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS
+from nearnext.sampling import InBatch, PositiveNegative, SlidingWindow, Uniform
 from nearnext.testing import assert_same_lists
 from nearnext.training.config import TrainingConfig
 from training_support import seed
@@ -51,12 +51,7 @@ def lists(model: SML) -> Ranking:
     return model.rank(PREFIXES, 9)
 
 
-def test_the_names_are_those_of_the_parts():
-    assert set(ENCODER_NAMES) == set(ENCODERS)
-    assert set(LOSS_NAMES) == set(LOSSES)
-
-
-@pytest.mark.parametrize(("encoder", "loss"), list(product(ENCODER_NAMES, [*LOSS_NAMES, "pml:angular"])))
+@pytest.mark.parametrize(("encoder", "loss"), list(product(ENCODERS, [*LOSSES, "pml:angular"])))
 def test_every_model_has_options_that_make_it_again(encoder: str, loss: str):
     model = tiny(f"sml-{encoder}-{loss}")
     again = make_recommender(model.name, model.params())
@@ -71,7 +66,7 @@ def test_every_sampler_has_options_that_make_it_again(sampler: str, source: str)
     assert make_recommender(model.name, model.params()).params() == model.params()
 
 
-@pytest.mark.parametrize("encoder", ENCODER_NAMES)
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_a_saved_model_of_every_encoder_gives_the_same_lists(encoder: str, tmp_path: Path):
     model = tiny(f"sml-{encoder}-ncas", common_embedding=False, item_hidden=5).fit(LOG)
     loaded = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
@@ -80,7 +75,7 @@ def test_a_saved_model_of_every_encoder_gives_the_same_lists(encoder: str, tmp_p
     assert [epoch["loss"] for epoch in loaded.history] == [epoch["loss"] for epoch in model.history]
 
 
-@pytest.mark.parametrize("encoder", ENCODER_NAMES)
+@pytest.mark.parametrize("encoder", ENCODERS)
 def test_batches_change_no_list_of_any_encoder(encoder: str):
     model = tiny(f"sml-{encoder}-ncas").fit(LOG)
     whole = model.rank(PREFIXES, 5, threads=2)

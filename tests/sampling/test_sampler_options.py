@@ -9,9 +9,8 @@ import pytest
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
+from nearnext.registry import NEGATIVES, SAMPLERS
 from nearnext.sampling import (
-    NEGATIVES,
-    SAMPLERS,
     EveryPrefix,
     InBatch,
     InversePopularity,
@@ -19,62 +18,56 @@ from nearnext.sampling import (
     PositiveNegative,
     SlidingWindow,
     Uniform,
-    negatives_named,
-    sampler_named,
 )
 
 LOG = Sessions.of([["a", "b"], ["b", "c"]])
 
 
 def test_every_name_builds_its_config_with_defaults():
-    assert {name: type(sampler_named(name)) for name in SAMPLERS} == dict(SAMPLERS)
-    assert {name: type(negatives_named(name)) for name in NEGATIVES} == dict(NEGATIVES)
+    assert {name: type(SAMPLERS.make(name)) for name in SAMPLERS} == dict(SAMPLERS)
+    assert {name: type(NEGATIVES.make(name)) for name in NEGATIVES} == dict(NEGATIVES)
 
 
-def test_a_nested_description_equals_the_objects_written_out():
-    described = {"name": "popularity", "alpha": 0.5, "n_negatives": 3}
-    built = sampler_named("positive-negative", n_positives=4, fill="knn", negatives=described)
+def test_parts_made_by_name_equal_the_objects_written_out():
+    negatives = NEGATIVES.make("popularity", alpha=0.5, n_negatives=3)
+    built = SAMPLERS.make("positive-negative", n_positives=4, fill="knn", negatives=negatives)
     expected = PositiveNegative(n_positives=4, fill="knn", negatives=Popularity(alpha=0.5, n_negatives=3))
     assert built == expected
     assert hash(built) == hash(expected)
-    assert described == {"name": "popularity", "alpha": 0.5, "n_negatives": 3}
-    assert sampler_named("every-prefix", negatives="in-batch") == EveryPrefix(negatives=InBatch())
-    assert sampler_named("every-prefix", negatives=Uniform(n_negatives=2)).negatives == Uniform(n_negatives=2)
 
 
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (
-            lambda: sampler_named("walk"),
+            lambda: SAMPLERS.make("walk"),
             "unknown sampler 'walk'; known: positive-negative, sliding-window, every-prefix",
         ),
         (
-            lambda: negatives_named("hard"),
+            lambda: NEGATIVES.make("hard"),
             "unknown negatives 'hard'; known: uniform, popularity, inverse-popularity, reversed-popularity",
         ),
-        (lambda: sampler_named("every-prefix", negatives="hard"), "unknown negatives 'hard'"),
-        (lambda: sampler_named("every-prefix", negatives={"alpha": 1}), "unknown negatives '\\(no name\\)'"),
-        (lambda: sampler_named("every-prefix", negatives=3), "negatives must be a config such as Uniform"),
-        (lambda: sampler_named("every-prefix", window=3), "every-prefix has no option 'window'; known: n_positives"),
-        (lambda: negatives_named("uniform", alpha=1), "uniform has no option 'alpha'; known: exclude, n_negatives"),
+        (lambda: SAMPLERS.make("every-prefix", negatives="hard"), "negatives must be a config such as Uniform"),
+        (lambda: SAMPLERS.make("every-prefix", negatives=3), "negatives must be a config such as Uniform"),
+        (lambda: SAMPLERS.make("every-prefix", window=3), "every-prefix has no option 'window'; known: n_positives"),
+        (lambda: NEGATIVES.make("uniform", alpha=1), "uniform has no option 'alpha'; known: exclude, n_negatives"),
         (
-            lambda: sampler_named("positive-negative", fill="zero"),
+            lambda: SAMPLERS.make("positive-negative", fill="zero"),
             "unknown fill 'zero'; known: knn, repeat, first, own, mask",
         ),
         (lambda: PositiveNegative(n_positives=0), "n_positives must be a whole number of at least 1, found 0"),
         (lambda: PositiveNegative(max_length=0), "max_length must be a whole number of at least 1"),
         (
-            lambda: sampler_named("positive-negative", max_length="15"),
+            lambda: SAMPLERS.make("positive-negative", max_length="15"),
             "max_length must be a whole number of at least 1, found '15'",
         ),
         (lambda: EveryPrefix(max_length=-1), "max_length must be a whole number of at least 1"),
-        (lambda: sampler_named("every-prefix", unit="click"), "unknown unit 'click'; known: prefix, session"),
+        (lambda: SAMPLERS.make("every-prefix", unit="click"), "unknown unit 'click'; known: prefix, session"),
         (lambda: SlidingWindow(window=0), "window must be a whole number of at least 1"),
         (lambda: Uniform(n_negatives=0), "n_negatives must be a whole number of at least 1"),
-        (lambda: negatives_named("uniform", exclude="none"), "unknown exclude 'none'; known: positives, session"),
-        (lambda: negatives_named("uniform", share="all"), "unknown share 'all'; known: none, negatives, batch"),
-        (lambda: sampler_named("positive-negative", overlaps=1), "overlaps must be true or false, found 1"),
+        (lambda: NEGATIVES.make("uniform", exclude="none"), "unknown exclude 'none'; known: positives, session"),
+        (lambda: NEGATIVES.make("uniform", share="all"), "unknown share 'all'; known: none, negatives, batch"),
+        (lambda: SAMPLERS.make("positive-negative", overlaps=1), "overlaps must be true or false, found 1"),
         (lambda: Popularity(alpha=-0.5), "alpha must be a finite number of at least 0, found -0.5"),
         (lambda: InversePopularity(alpha=float("nan")), "alpha must be a finite number of at least 0, found nan"),
         (lambda: InBatch(extra=-1), "extra must be a whole number of at least 0"),
@@ -105,7 +98,7 @@ def test_a_bad_epoch_is_refused_before_the_first_batch(options: dict[str, Any], 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_logs_that_cannot_be_sampled_are_refused(name: str):
-    sampler = sampler_named(name)
+    sampler = SAMPLERS.make(name)
     unknown = LOG.with_vocabulary(Vocabulary.of(["a", "b"]))
     with pytest.raises(DataError, match="clicks on unknown items; drop them before sampling"):
         sampler.epoch(unknown, 0, 7, 2)

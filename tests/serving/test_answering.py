@@ -9,7 +9,7 @@ import pytest
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommendation, Recommender
-from nearnext.recommenders.registry import RECOMMENDERS, make_recommender
+from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue, Change
@@ -25,7 +25,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "sml-gru-ncas": {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"},
     "sml-maxpool-triplet": {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu", "distance": "euclidean"},
 }
-METHODS = sorted({*RECOMMENDERS, *QUICK})
+METHODS = sorted({*BASELINES, *QUICK})
 METRIC = ["sml-gru-ncas", "sml-maxpool-triplet"]
 
 _fitted: dict[str, Recommender] = {}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import l2_normalised
-from nearnext.model.encoders import ENCODERS, Attention, EncoderConfig, encoder_named
+from nearnext.model.encoders import Attention, EncoderConfig
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
+from nearnext.registry import ENCODERS
 from nearnext.sampling.prefix_windows import PrefixWindows
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, next_item_recipe
@@ -198,8 +199,8 @@ def test_other_networks_are_refused(options: dict[str, Any]):
 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_every_prefix_is_encoded_as_it_is_alone(name: str):
-    known = {field.name for field in fields(ENCODERS[name])}
-    encoder = encoder_named(name, dim=6, **{option: 6 for option in ("hidden", "filters") if option in known})
+    known = ENCODERS.option_names(name)
+    encoder = ENCODERS.make(name, dim=6, **{option: 6 for option in ("hidden", "filters") if option in known})
     network = network_of(LOG, encoder, max_length=15).eval()
     clicks = torch.tensor([[3, 1, 2, 5], [4, 2, 0, 0]])
     with torch.inference_mode():

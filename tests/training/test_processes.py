@@ -14,8 +14,8 @@ pytestmark = pytest.mark.slow
 
 SCRIPT = """
 import json, sys, torch
+from nearnext.registry import ENCODERS
 from nearnext.data.sessions import Sessions
-from nearnext.model.encoders import encoder_named
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS
 from nearnext.model.network import SessionItemNetwork
@@ -28,7 +28,7 @@ from nearnext.training.validation import Validation
 
 log = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])
 torch.random.manual_seed(int(sys.argv[1]))
-network = SessionItemNetwork(log.n_items, ItemTower(6, 5), encoder_named("gru", dim=6, hidden=6))
+network = SessionItemNetwork(log.n_items, ItemTower(6, 5), ENCODERS.make("gru", dim=6, hidden=6))
 config = TrainingConfig(epochs=2, batch_size=9, device="cpu", learning_rate=0.01)
 examples = Examples(log, PositiveNegative(), validation=Validation.of(log))
 history = train(sampled_recipe(network, Objective(NCAS()), examples, config))

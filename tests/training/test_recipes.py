@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from nearnext.data.sessions import Sessions
-from nearnext.model.encoders import encoder_named
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, Triplet
 from nearnext.model.network import SessionItemNetwork
@@ -18,6 +17,7 @@ from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.metric.calibration import reranker_recipe
 from nearnext.recommenders.metric.candidates import Candidates
 from nearnext.recommenders.registry import make_recommender
+from nearnext.registry import ENCODERS
 from nearnext.testing import recipes
 from nearnext.training.examples import sampled_recipe
 from nearnext.training.next_item import NextItemTraining, next_item_recipe
@@ -42,7 +42,7 @@ def every_prefix(encoder: str, loss: Loss | None = None) -> Recipe[Any]:
         seed_draws(seed(1))
         sizes = {} if encoder in ("maxpool", "weightedpool") else {"dropout": 0.2}
         sizes |= {"hidden": 5} if encoder == "gru" else {}
-        network = SessionItemNetwork(LOG.n_items, ItemTower(6), encoder_named(encoder, dim=6, **sizes), max_length=4)
+        network = SessionItemNetwork(LOG.n_items, ItemTower(6), ENCODERS.make(encoder, dim=6, **sizes), max_length=4)
     return next_item_recipe(network, LOG, config, loss=loss, seed=seed(3), validation=Validation.of(LATER))
 
 

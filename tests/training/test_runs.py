@@ -15,11 +15,11 @@ from torch import Tensor
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.model.encoders import encoder_named
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import LossInput, loss_named
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
+from nearnext.registry import ENCODERS
 from nearnext.sampling import PositiveNegative
 from nearnext.training import checkpoint as checkpoints
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
@@ -57,7 +57,7 @@ def run(
 ) -> Ended:
     with own_randomness():
         seed_draws(seed(1))
-        network = SessionItemNetwork(LOG.n_items, ItemTower(6, 5), encoder_named("gru", dim=6, hidden=6, dropout=0.2))
+        network = SessionItemNetwork(LOG.n_items, ItemTower(6, 5), ENCODERS.make("gru", dim=6, hidden=6, dropout=0.2))
         chosen = objective or objective_of(loss_named("pml:proxy-nca"), "cosine", logq=False, dim=6, n_items=9)
     examples = Examples(LOG, PositiveNegative(), validation=Validation.of(LATER), seed=seed(3))
     place = None if directory is None else RunDirectory(directory, identity(**changes))
@@ -268,7 +268,7 @@ def test_checkpoints_hold_no_code(tmp_path: Path):
 
 
 def test_sessions_that_give_no_example_are_refused_in_one_line():
-    network = SessionItemNetwork(2, ItemTower(4), encoder_named("maxpool", dim=4))
+    network = SessionItemNetwork(2, ItemTower(4), ENCODERS.make("maxpool", dim=4))
     examples = Examples(Sessions.of([["a"], ["b"]]), PositiveNegative())
     with pytest.raises(DataError, match="expected a session of at least 2 clicks to sample from, found none of 2"):
         train(sampled_recipe(network, Objective(loss_named("ncas")), examples, CONFIG))  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,6 @@
 """The laws of training, over every session encoder and every loss."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -12,12 +11,12 @@ from torch import Tensor
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.model.distances import DistanceName
-from nearnext.model.encoders import ENCODERS, encoder_named
 from nearnext.model.encoding import item_vectors, session_vectors
 from nearnext.model.items import ItemTower
-from nearnext.model.losses import LOSSES, loss_named
+from nearnext.model.losses import loss_named
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
+from nearnext.registry import ENCODERS, LOSSES
 from nearnext.sampling import EveryPrefix, InBatch, PositiveNegative, Sampler, SlidingWindow, Uniform
 from nearnext.training.config import TrainingConfig
 from nearnext.training.examples import Examples, sampled_recipe
@@ -39,9 +38,9 @@ every_loss = pytest.mark.parametrize(
 
 
 def network_of(encoder: str, *, n_items: int = LOG.n_items, common: bool = True, hidden: int = 0, **options: object):
-    known = {field.name for field in fields(ENCODERS[encoder])}
+    known = ENCODERS.option_names(encoder)
     sizes = options or {"hidden": DIM, "filters": 5}
-    config = encoder_named(encoder, dim=DIM, **{name: value for name, value in sizes.items() if name in known})
+    config = ENCODERS.make(encoder, dim=DIM, **{name: value for name, value in sizes.items() if name in known})
     with own_randomness():
         seed_draws(seed(1))
         return SessionItemNetwork(n_items, ItemTower(DIM, hidden), config, common_embedding=common)
@@ -54,7 +53,7 @@ def weights_of(network: SessionItemNetwork) -> dict[str, Tensor]:
 def built(loss: str, distance: DistanceName = "cosine", **options: Any) -> Objective:
     with own_randomness():
         seed_draws(seed(5))
-        known = {field.name for field in fields(LOSSES[loss])} if loss in LOSSES else set[str]()
+        known = LOSSES.option_names(loss) if loss in LOSSES else []
         config = loss_named(loss, **{name: value for name, value in options.items() if name in known})
         return objective_of(config, distance, logq=False, dim=DIM, n_items=LOG.n_items)
 
@@ -97,7 +96,7 @@ def test_one_step_changes_every_trainable_parameter(encoder: str, loss: str):
 
 
 def test_a_step_leaves_a_frozen_item_encoder_as_it_is_and_changes_all_else():
-    network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5, frozen=True), encoder_named("maxpool", dim=DIM))
+    network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5, frozen=True), ENCODERS.make("maxpool", dim=DIM))
     before = weights_of(network)
     changed = one_step(network, "ncas")
     assert changed.keys() == {"item_embedding.weight"}
@@ -198,7 +197,7 @@ def test_training_lowers_the_loss(loss: str):
 @pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
 def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName):
     """The short table of a batch gives the step that the whole tables give, computed here without it."""
-    encoder = encoder_named("gru", dim=DIM, hidden=DIM)
+    encoder = ENCODERS.make("gru", dim=DIM, hidden=DIM)
     with own_randomness():
         seed_draws(2)
         network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), encoder, distance=distance)

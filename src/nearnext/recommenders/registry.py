@@ -1,38 +1,22 @@
 """Recommenders by name, built from options that are checked against their types."""
 
 from collections.abc import Mapping
-from dataclasses import fields
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 from nearnext.errors import ConfigError
 from nearnext.options import read_option, require_known, require_option, require_type
-from nearnext.recommenders.sml.names import METRIC_NAMES, is_metric_name, parts_of_name
+from nearnext.recommenders.sml.names import is_metric_name, metric_names, parts_of_name
+from nearnext.registry import RECOMMENDERS
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
-__all__ = ["BASELINES", "DEFAULTS", "RECOMMENDERS", "canonical_name", "make_recommender", "option_names"]
+__all__ = ["BASELINES", "DEFAULTS", "canonical_name", "make_recommender", "option_names"]
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
 
-RECOMMENDERS: dict[str, "type[Recommender] | str"] = {
-    "pop": "popularity:Pop",
-    "spop": "popularity:SessionPop",
-    "markov-1": "rules:Markov",
-    "ar": "rules:AssociationRules",
-    "sr": "rules:SequentialRules",
-    "sknn": "neighbours:SKNN",
-    "vsknn": "neighbours:VSKNN",
-    "vstan": "neighbours:VSTAN",
-    "gru4rec": "gru4rec:GRU4Rec",
-}
-"""Every recommender by the name it has on the command line and in results; imported when it is first used."""
-
-_DEFAULTS = {"metric": "metric.recommender:Metric", "metric-fast": "metric.fast:MetricFast"}
-
-DEFAULTS: tuple[str, ...] = tuple(_DEFAULTS)
+DEFAULTS: tuple[str, ...] = ("metric", "metric-fast")
 """The default method of a fit, and what it is in a fraction of the time."""
 
 _ALIASES = {"markov": "markov-1", "popularity": "pop", "session-pop": "spop"}
@@ -53,8 +37,8 @@ def canonical_name(name: str) -> str:
     key = _ALIASES.get(key, key)
     if is_metric_name(key):
         parts_of_name(key)
-    elif key not in RECOMMENDERS and key not in DEFAULTS:
-        require_known("method", name, (*DEFAULTS, *RECOMMENDERS, METRIC_NAMES))
+    elif key not in RECOMMENDERS:
+        require_known("method", name, (*RECOMMENDERS, metric_names()))
     return key
 
 
@@ -69,7 +53,7 @@ def option_names(name: str) -> list[str]:
         from nearnext.recommenders.sml.options import metric_option_names
 
         return metric_option_names(key)
-    return [entry.name for entry in fields(_method(key)) if entry.init]
+    return RECOMMENDERS.option_names(key)
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Recommender":
@@ -94,7 +78,7 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
         from nearnext.recommenders.sml.recommender import SML
 
         return SML(**parts_from_options(key, options))
-    method = _method(key)
+    method = RECOMMENDERS[key]
     types = get_type_hints(method)
     known = option_names(name)
     checked: dict[str, Any] = {}
@@ -106,11 +90,3 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
     except ConfigError as error:
         named = str(error).startswith(method.name)
         raise ConfigError(str(error) if named else f"{method.name}: {error}") from None
-
-
-def _method(key: str) -> "type[Recommender]":
-    method = RECOMMENDERS.get(key) or _DEFAULTS[key]
-    if isinstance(method, str):
-        module, _, name = method.partition(":")
-        method = getattr(import_module(f"nearnext.recommenders.{module}"), name)
-    return method

@@ -12,13 +12,10 @@ from nearnext.sampling.negatives import (
 )
 from nearnext.sampling.neighbour_positives import NeighbourPositives
 from nearnext.sampling.positive_negative import PositiveNegative
-from nearnext.sampling.registry import NEGATIVES, SAMPLERS, negatives_named, sampler_named
 from nearnext.sampling.sampler import Sampler
 from nearnext.sampling.sliding_window import SlidingWindow
 
 __all__ = [
-    "NEGATIVES",
-    "SAMPLERS",
     "Batch",
     "EveryPrefix",
     "InBatch",
@@ -31,6 +28,4 @@ __all__ = [
     "Sampler",
     "SlidingWindow",
     "Uniform",
-    "negatives_named",
-    "sampler_named",
 ]

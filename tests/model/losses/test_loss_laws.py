@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from nearnext.model.losses import BPR, LOSSES, NCAS, TOP1, WARP, Contrastive, Loss, LossInput, Triplet
+from nearnext.model.losses import BPR, NCAS, TOP1, WARP, Contrastive, Loss, LossInput, Triplet
+from nearnext.registry import LOSSES
 
 EXACT_NCAS: list[Loss] = [NCAS(smoothing=0.0), NCAS(smoothing=0.0, direction="cross_entropy", temperature=0.1)]
 SMOOTHED_NCAS: list[Loss] = [NCAS(), NCAS(direction="cross_entropy"), NCAS(temperature=0.1)]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.ranges import Choice, Real, Searched, Space, Whole
 from nearnext.recommenders.registry import canonical_name
-from nearnext.recommenders.sml.names import ENCODER_NAMES, LOSS_NAMES, is_metric_name, parts_of_name
+from nearnext.recommenders.sml.names import is_metric_name, parts_of_name
 
 __all__ = ["ENCODER_SPACES", "LOSS_SPACES", "SPACES", "register_space", "space_of"]
 
@@ -120,7 +120,6 @@ _RECURRENT = (Searched("hidden", Choice(64, 96, 128, 192, 256), "units of the re
 
 ENCODER_SPACES = MappingProxyType(
     {
-        **dict.fromkeys(ENCODER_NAMES, ()),
         **dict.fromkeys(("rnn", "gru", "lstm"), _RECURRENT),
         "weightedpool": (Searched("decay", DECAYS, "how fast old clicks are forgotten: all that there are"),),
         "textcnn": (Searched("filters", Whole(32, 256, log=True), "filters of each size; paper: 100"), _DROPOUT),
@@ -132,13 +131,12 @@ ENCODER_SPACES = MappingProxyType(
         ),
     }
 )
-"""What is searched for each session encoder; the pooling ones have no weights of their own."""
+"""What is searched for each session encoder; the others have no options worth a search."""
 
 _MARGIN = Searched("margin", Real(0.05, 1.0), "how far negatives must be; paper: 0.3 of a cosine distance of 2")
 
 LOSS_SPACES = MappingProxyType(
     {
-        **dict.fromkeys(LOSS_NAMES, ()),
         "ncas": (
             Searched("temperature", Real(0.03, 0.5, log=True), "lower: the nearest negatives count alone"),
             Searched("smoothing", Real(0.0, 0.6), "probability left to negatives; paper: 0.3"),
@@ -179,7 +177,7 @@ def space_of(method: str) -> Space:
         return SPACES[name]
     if is_metric_name(name):
         encoder, loss = parts_of_name(name)
-        return Space((*METRIC_SPACE, *ENCODER_SPACES[encoder], *LOSS_SPACES.get(loss, ())))
+        return Space((*METRIC_SPACE, *ENCODER_SPACES.get(encoder, ()), *LOSS_SPACES.get(loss, ())))
     raise ConfigError(
         f"{name} has no search space; known: {', '.join(SPACES)}, sml-<encoder>-<loss>; register one with "
         "register_space"

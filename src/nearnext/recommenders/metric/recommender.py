@@ -14,7 +14,7 @@ A fit goes through five steps, each on what came before it in time:
    fitted on all sessions: what is recommended tomorrow knows today's items.
 """
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,10 +24,9 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
-from nearnext.model.encoders import ENCODERS, encoder_named
 from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
-from nearnext.model.losses import LOSSES, Loss
+from nearnext.model.losses import Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
@@ -39,6 +38,7 @@ from nearnext.recommenders.metric.lists import best_candidates, followed_by
 from nearnext.recommenders.metric.proposals import Proposals, make_voters, require_voters
 from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.recommenders.metric.votes import calibrated_votes
+from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
@@ -149,8 +149,14 @@ class Metric(EmbeddedRecommender):
         require_dropout(self.dropout)
         require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
         require_number("breadth", self.breadth, at_least=0.0, below=1.0)
-        require_known("encoder", self.encoder, ENCODERS)
-        require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
+        ENCODERS.require(self.encoder)
+        if isinstance(self.loss, str) and self.loss.startswith("pml:"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"{self.loss} reads embeddings, and learning from every prefix gives a loss distances; give a loss on "
+                f"distances ({', '.join(LOSSES)}), or use it in sml-{self.encoder}-{self.loss}"
+            )
+        if self.loss != SAMPLED_SOFTMAX and self.loss not in LOSSES:
+            require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
         if self.correction is not None and self.encoder != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         self.voters = require_voters(self.voters)
@@ -195,8 +201,8 @@ class Metric(EmbeddedRecommender):
         if self.loss == SAMPLED_SOFTMAX:
             return None
         given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
-        known = {option.name for option in fields(LOSSES[self.loss])}
-        return LOSSES[self.loss](**{name: value for name, value in given.items() if name in known})
+        known = LOSSES.option_names(self.loss)
+        return LOSSES.make(self.loss, **{name: value for name, value in given.items() if name in known})
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         size = self.fitted_size or Size(self.dim or 1, 1, 1, 1)
@@ -208,8 +214,8 @@ class Metric(EmbeddedRecommender):
             "dropout": self.dropout,
             "correction": self.corrected,
         }
-        known = {option.name for option in fields(ENCODERS[self.encoder])}
-        encoder = encoder_named(self.encoder, **{name: value for name, value in given.items() if name in known})
+        known = ENCODERS.option_names(self.encoder)
+        encoder = ENCODERS.make(self.encoder, **{name: value for name, value in given.items() if name in known})
         return SessionItemNetwork(n_items, ItemTower(dim=size.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:

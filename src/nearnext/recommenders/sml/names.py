@@ -3,34 +3,23 @@
 import re
 
 from nearnext.errors import ConfigError
+from nearnext.registry import ENCODERS, LOSSES
 
-__all__ = ["ENCODER_NAMES", "LOSS_NAMES", "METRIC_NAMES", "is_metric_name", "parts_of_name"]
+__all__ = ["is_metric_name", "metric_names", "parts_of_name"]
 
-ENCODER_NAMES = (
-    "maxpool",
-    "avgpool",
-    "weightedpool",
-    "lastitem",
-    "textcnn",
-    "tagspace",
-    "caser",
-    "rnn",
-    "gru",
-    "lstm",
-    "attention",
-)
-"""Names of the session encoders."""
+PATTERN = re.compile(r"sml-(?P<encoder>[a-z0-9_]+)-(?P<loss>[a-z0-9_]+|pml:.+)")
 
-LOSS_NAMES = ("ncas", "triplet", "contrastive", "bpr", "top1", "warp")
-"""Names of the losses on distances."""
 
-METRIC_NAMES = (
-    f"sml-<encoder>-<loss> with encoder {'|'.join(ENCODER_NAMES)} and loss "
-    f"{'|'.join(LOSS_NAMES)}|pml:<loss>[+<miner>][@<distance>]"
-)
-"""All names of metric models in one line."""
+def metric_names() -> str:
+    """All names of metric models in one line.
 
-PATTERN = re.compile(r"sml-(?P<encoder>[a-z]+)-(?P<loss>[a-z0-9]+|pml:.+)")
+    >>> metric_names()
+    'sml-<encoder>-<loss> with encoder maxpool|avgpool|... and loss ncas|...|pml:<loss>[+<miner>][@<distance>]'
+    """
+    return (
+        f"sml-<encoder>-<loss> with encoder {'|'.join(ENCODERS)} and loss "
+        f"{'|'.join(LOSSES)}|pml:<loss>[+<miner>][@<distance>]"
+    )
 
 
 def is_metric_name(name: str) -> bool:
@@ -55,8 +44,10 @@ def parts_of_name(name: str) -> tuple[str, str]:
     nearnext.errors.ConfigError: unknown method 'sml-transformer-ncas'; known: sml-<encoder>-<loss> with encoder ...
     """
     match = PATTERN.fullmatch(name)
-    if not match or match["encoder"] not in ENCODER_NAMES:
-        raise ConfigError(f"unknown method '{name}'; known: {METRIC_NAMES}")
-    if match["loss"] not in LOSS_NAMES and not match["loss"].startswith("pml:"):
-        raise ConfigError(f"unknown method '{name}'; known: {METRIC_NAMES}")
+    if (
+        not match
+        or match["encoder"] not in ENCODERS
+        or not (match["loss"].startswith("pml:") or match["loss"] in LOSSES)
+    ):
+        raise ConfigError(f"unknown method '{name}'; known: {metric_names()}")
     return match["encoder"], match["loss"]

@@ -6,12 +6,13 @@ from typing import Any, NamedTuple, get_type_hints
 
 from nearnext.errors import ConfigError
 from nearnext.model.distances import DistanceName
-from nearnext.model.encoders import ENCODERS, EncoderConfig, encoder_named
-from nearnext.model.losses import LOSSES, Loss, MetricLearning, loss_named
+from nearnext.model.encoders import EncoderConfig
+from nearnext.model.losses import Loss, MetricLearning, loss_named
 from nearnext.options import read_option, require_known, require_option
 from nearnext.recommenders.sml.names import parts_of_name
 from nearnext.recommenders.sml.presets import DEFAULT_PRESET, preset_options
-from nearnext.sampling import NEGATIVES, SAMPLERS, Sampler, negatives_named, sampler_named
+from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS, Registry
+from nearnext.sampling import Sampler
 from nearnext.training.config import TrainingConfig
 
 __all__ = ["metric_option_names", "name_of_parts", "options_of_parts", "parts_from_options"]
@@ -57,7 +58,7 @@ class _Choice(NamedTuple):
 
     def slots(self) -> dict[str, _Slot]:
         """Every option of these parts."""
-        loss = LOSSES.get(self.loss, MetricLearning)
+        loss: type[Any] = MetricLearning if self.loss.startswith("pml") else LOSSES[self.loss]
         return {
             **{name: _Slot("model", name, kind) for name, kind in SETTINGS.items()},
             "preset": _Slot("choice", "preset", str),
@@ -132,13 +133,13 @@ def _built(
 ) -> dict[str, Any]:
     model = dict(parts.get("model", {}))
     drawn = dict(parts.get("sampler", {}))
-    if any(entry.name == "max_length" for entry in fields(SAMPLERS[sampler])) and "max_length" in model:
+    if "max_length" in SAMPLERS.option_names(sampler) and "max_length" in model:
         drawn["max_length"] = model["max_length"]
     return {
         **model,
-        "encoder": encoder_named(encoder, **parts.get("encoder", {})),
+        "encoder": ENCODERS.make(encoder, **parts.get("encoder", {})),
         "loss": loss_named(loss, **parts.get("loss", {})),
-        "sampler": sampler_named(sampler, negatives=negatives_named(source, **parts.get("negatives", {})), **drawn),
+        "sampler": SAMPLERS.make(sampler, negatives=NEGATIVES.make(source, **parts.get("negatives", {})), **drawn),
         "training": TrainingConfig(**parts.get("training", {})),
     }
 
@@ -157,9 +158,8 @@ def name_of_parts(encoder: EncoderConfig, loss: Loss | MetricLearning) -> str:
     return f"sml-{_called(encoder, ENCODERS)}-{_called(loss, LOSSES)}"
 
 
-def _called(part: object, registered: Mapping[str, type[Any]]) -> str:
-    names = {config: name for name, config in registered.items()}
-    return names.get(type(part), type(part).__name__.lower())
+def _called(part: object, registered: Registry[Any]) -> str:
+    return registered.name_of(part) or type(part).__name__.lower()
 
 
 def options_of_parts(
@@ -178,14 +178,18 @@ def options_of_parts(
     >>> options_of_parts(**options)["dim"]
     8
     """
+    for part, known in ((encoder, ENCODERS), (loss, LOSSES), (sampler, SAMPLERS), (sampler.negatives, NEGATIVES)):
+        if known.name_of(part) is None and not isinstance(part, MetricLearning):
+            raise ConfigError(
+                f"the {known.label} {type(part).__name__} has no name, so that options cannot describe it; put "
+                "@nearnext.register above its class"
+            )
     choice = _Choice(
         _called(encoder, ENCODERS),
         "pml" if isinstance(loss, MetricLearning) else _called(loss, LOSSES),
         _called(sampler, SAMPLERS),
         _called(sampler.negatives, NEGATIVES),
     )
-    for kind, name, known in (("encoder", choice.encoder, ENCODERS), ("sampler", choice.sampler, SAMPLERS)):
-        require_known(kind, name, known)
     parts: dict[str, Any] = {"encoder": encoder, "loss": loss, "sampler": sampler, "training": training}
     parts["negatives"] = sampler.negatives
     return {

@@ -1,0 +1,325 @@
+"""One registry: every part by name, built in or the user's own.
+
+Names are known without an import; a part's module is imported when the part is first used. Own parts come from
+`register`, and from what `nearnext.own_parts` imports when a name is unknown, or when names are listed.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+
+from nearnext.errors import ConfigError
+from nearnext.options import require_known, require_option
+from nearnext.own_parts import find_own_parts
+
+if TYPE_CHECKING:
+    from nearnext.model.encoders.base import EncoderConfig
+    from nearnext.model.losses.loss_input import Loss
+    from nearnext.recommenders.base import Recommender
+    from nearnext.sampling.negatives import Negatives
+    from nearnext.sampling.sampler import Sampler
+
+__all__ = ["ENCODERS", "LOSSES", "NEGATIVES", "RECOMMENDERS", "REGISTRIES", "SAMPLERS", "Kind", "Registry", "register"]
+
+Kind = Literal["encoder", "loss", "sampler", "negatives", "recommender"]
+
+P = TypeVar("P")
+C = TypeVar("C", bound=type[Any])
+
+WORD, WORDS = "[a-z][a-z0-9_]*", "[a-z][a-z0-9_-]*"
+
+
+class Registry(Mapping[str, type[P]], Generic[P]):
+    """The parts of one kind by name: a mapping to their classes, in which own parts follow the built-in ones.
+
+    Args:
+        label: what a part of this kind is called in messages.
+        base: what every part of this kind is, ``module:Class``.
+        built_in: the class of each part, ``module:Class`` within ``nearnext``.
+        pattern: what an own part's name must match.
+        reserved: names, and beginnings of names, that mean something else.
+
+    >>> from nearnext.registry import ENCODERS
+    >>> list(ENCODERS)[:2], ENCODERS.make("gru", dim=8).dim
+    (['maxpool', 'avgpool'], 8)
+    """
+
+    def __init__(
+        self, label: str, base: str, built_in: Mapping[str, str], *, pattern: str = WORD, reserved: tuple[str, ...] = ()
+    ) -> None:
+        self.label, self.base = label, f"nearnext.{base}"
+        self._built_in = {name: f"nearnext.{place}" for name, place in built_in.items()}
+        self._own: dict[str, type[P]] = {}
+        self._pattern, self._reserved = pattern, reserved
+
+    def __getitem__(self, name: str) -> type[P]:
+        if name in self._built_in:
+            module, _, attribute = self._built_in[name].partition(":")
+            return getattr(import_module(module), attribute)
+        if name not in self._own:
+            _find_own_parts()
+        return self._own[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._built_in or name in self._own or any(name == known for known in self)
+
+    def __iter__(self) -> Iterator[str]:
+        _find_own_parts()
+        return iter((*self._built_in, *self._own))
+
+    def __len__(self) -> int:
+        _find_own_parts()
+        return len(self._built_in) + len(self._own)
+
+    def make(self, name: str, **options: Any) -> P:
+        """The part of this name; options not given keep their defaults.
+
+        Raises:
+            ConfigError: the name or an option is unknown (the known ones are listed), or an option is out of range.
+
+        >>> ENCODERS.make("transformer")
+        Traceback (most recent call last):
+        nearnext.errors.ConfigError: unknown session encoder 'transformer'; known: maxpool, avgpool, ...
+        """
+        self.require(name)
+        known = self.option_names(name)
+        for option in options:
+            require_option(name, option, known)
+        return cast("Any", self[name])(**options)
+
+    def require(self, name: str) -> None:
+        """A check that there is a part of this name.
+
+        Raises:
+            ConfigError: there is none; the message lists the known ones.
+
+        >>> SAMPLERS.require("every-prefix")
+        """
+        if not isinstance(name, str) or name not in self:  # pyright: ignore[reportUnnecessaryIsInstance] - from a file
+            require_known(self.label, name, self)
+
+    def option_names(self, name: str) -> list[str]:
+        """Names of the options of a part.
+
+        >>> LOSSES.option_names("triplet")
+        ['margin', 'swap', 'rank_weights', 'pairing', 'chord']
+        """
+        return [option.name for option in fields(cast("Any", self[name])) if option.init]
+
+    def name_of(self, part: object) -> str | None:
+        """The name under which a part, or its class, is known; None: it is not registered.
+
+        >>> from nearnext.model.encoders import GRU
+        >>> ENCODERS.name_of(GRU())
+        'gru'
+        """
+        place = _place(part if isinstance(part, type) else type(part))
+        own = {name: _place(known) for name, known in self._own.items()}
+        return next((name for name, known in {**self._built_in, **own}.items() if known == place), None)
+
+    def add(self, name: str, part: type[P]) -> None:
+        """Know an own part by this name; the same class, defined again, replaces itself.
+
+        Raises:
+            ConfigError: a name of another form, a reserved one, or that of another part.
+        """
+        if not re.fullmatch(self._pattern, name):
+            dash = ", digits, _ and -" if self._pattern == WORDS else ", digits and _"
+            raise ConfigError(f"{name!r} cannot name a {self.label}: expected lower-case letters{dash}, a letter first")
+        if name in self._built_in or name in self._reserved or name.startswith(("sml-", "pml")):
+            raise ConfigError(f"the {self.label} '{name}' is one of nearnext's own names; choose another name")
+        known = self._own.get(name)
+        if known is not None and _place(known) != _place(part):
+            raise ConfigError(
+                f"the {self.label} '{name}' is registered twice, by {_place(known)} and {_place(part)}; rename one"
+            )
+        self._own[name] = part
+
+    def remove(self, name: str) -> None:
+        """Forget an own part, if there is one of this name.
+
+        >>> LOSSES.remove("no-such-loss")
+        """
+        self._own.pop(name, None)
+
+
+ENCODERS: "Registry[EncoderConfig]" = Registry(
+    "session encoder",
+    "model.encoders.base:EncoderConfig",
+    {
+        "maxpool": "model.encoders.maxpool:MaxPool",
+        "avgpool": "model.encoders.avgpool:AvgPool",
+        "weightedpool": "model.encoders.weightedpool:WeightedPool",
+        "lastitem": "model.encoders.lastitem:LastItem",
+        "textcnn": "model.encoders.textcnn:TextCNN",
+        "tagspace": "model.encoders.tagspace:TagSpace",
+        "caser": "model.encoders.caser:Caser",
+        "rnn": "model.encoders.rnn:RNN",
+        "gru": "model.encoders.rnn:GRU",
+        "lstm": "model.encoders.rnn:LSTM",
+        "attention": "model.encoders.attention:Attention",
+    },
+)
+"""Session encoders φ: the config class of each. Paper: §4.4."""
+
+LOSSES: "Registry[Loss]" = Registry(
+    "loss",
+    "model.losses.loss_input:Loss",
+    {
+        "ncas": "model.losses.ncas:NCAS",
+        "triplet": "model.losses.triplet:Triplet",
+        "contrastive": "model.losses.contrastive:Contrastive",
+        "bpr": "model.losses.bpr:BPR",
+        "top1": "model.losses.top1:TOP1",
+        "warp": "model.losses.warp:WARP",
+    },
+    reserved=("sampled-softmax",),
+)
+"""Losses on distances; ``pml:<loss>[+<miner>][@<distance>]`` names those of pytorch-metric-learning besides."""
+
+SAMPLERS: "Registry[Sampler]" = Registry(
+    "sampler",
+    "sampling.sampler:Sampler",
+    {
+        "positive-negative": "sampling.positive_negative:PositiveNegative",
+        "sliding-window": "sampling.sliding_window:SlidingWindow",
+        "every-prefix": "sampling.every_prefix:EveryPrefix",
+    },
+    pattern=WORDS,
+)
+"""Samplers: what becomes a training example."""
+
+NEGATIVES: "Registry[Negatives]" = Registry(
+    "negatives",
+    "sampling.negatives:Negatives",
+    {
+        "uniform": "sampling.negatives:Uniform",
+        "popularity": "sampling.negatives:Popularity",
+        "inverse-popularity": "sampling.negatives:InversePopularity",
+        "reversed-popularity": "sampling.negatives:ReversedPopularity",
+        "in-batch": "sampling.negatives:InBatch",
+    },
+    pattern=WORDS,
+)
+"""Kinds of negatives: where a sampler takes them from."""
+
+RECOMMENDERS: "Registry[Recommender]" = Registry(
+    "method",
+    "recommenders.base:Recommender",
+    {
+        "metric": "recommenders.metric.recommender:Metric",
+        "metric-fast": "recommenders.metric.fast:MetricFast",
+        "pop": "recommenders.popularity:Pop",
+        "spop": "recommenders.popularity:SessionPop",
+        "markov-1": "recommenders.rules:Markov",
+        "ar": "recommenders.rules:AssociationRules",
+        "sr": "recommenders.rules:SequentialRules",
+        "sknn": "recommenders.neighbours:SKNN",
+        "vsknn": "recommenders.neighbours:VSKNN",
+        "vstan": "recommenders.neighbours:VSTAN",
+        "gru4rec": "recommenders.gru4rec.recommender:GRU4Rec",
+    },
+    pattern=WORDS,
+    reserved=("markov", "popularity", "session-pop", "sml"),
+)
+"""Recommenders; ``sml-<encoder>-<loss>`` names the metric models that are made of parts besides."""
+
+REGISTRIES: Mapping[Kind, Registry[Any]] = {
+    "encoder": ENCODERS,
+    "loss": LOSSES,
+    "sampler": SAMPLERS,
+    "negatives": NEGATIVES,
+    "recommender": RECOMMENDERS,
+}
+"""The registry of each kind of part."""
+
+
+@overload
+def register(name: C, /) -> C: ...
+@overload
+def register(name: str | None = None, /, *, kind: Kind | None = None) -> Callable[[C], C]: ...
+def register(name: Any = None, /, *, kind: Kind | None = None) -> Any:
+    """A decorator that makes a class known by name: an own session encoder, loss, sampler, negatives or recommender.
+
+    The class is a dataclass whose fields, all with defaults, are its options. Once its module is imported the name
+    stands wherever a built-in one may: in `nearnext.make_recommender`, ``sml-<encoder>-<loss>``, ``metric.encoder``,
+    files of options, `nearnext.compare`, `nearnext.tune`, and in saved models.
+
+    Args:
+        name: lower-case letters, digits and _; by default the class's ``name``, or its own name in lower case.
+        kind: ``encoder``, ``loss``, ``sampler``, ``negatives`` or ``recommender``; by default it follows from the base
+            class, or from ``build`` (an encoder) or ``__call__`` (a loss).
+
+    Raises:
+        ConfigError: no such dataclass, or a name that is taken, reserved or of another form.
+
+    >>> from dataclasses import dataclass
+    >>> import nearnext
+    >>> @nearnext.register("newest")
+    ... @dataclass(frozen=True)
+    ... class Newest(nearnext.LastItem):
+    ...     pass
+    >>> nearnext.make_recommender("sml-newest-ncas").name
+    'sml-newest-ncas'
+    >>> ENCODERS.remove("newest")
+    """
+    if isinstance(name, type):
+        return _registered(cast("type[Any]", name), None, None)
+
+    def decorate(part: C) -> C:
+        return _registered(part, name, kind)
+
+    return decorate
+
+
+def _registered(part: C, name: str | None, kind: Kind | None) -> C:
+    is_class = isinstance(part, type)  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
+    if not is_class or not is_dataclass(part):
+        shown = _place(part) if is_class else repr(part)
+        raise ConfigError(f"{shown} cannot be registered: expected a class with @dataclass beneath @nearnext.register")
+    if kind is not None:
+        require_known("kind of part", kind, REGISTRIES)
+    kind = kind or _kind_of(part)
+    own = getattr(part, "name", None)
+    name = name or (own if isinstance(own, str) else part.__name__.lower())
+    if missing := [
+        option.name
+        for option in fields(part)
+        if option.init and option.default is MISSING and option.default_factory is MISSING
+    ]:
+        raise ConfigError(f"option '{missing[0]}' of {_place(part)} has no default; give it one")
+    REGISTRIES[kind].add(name, part)
+    if kind == "recommender":
+        part.name = name
+    return part
+
+
+def _kind_of(part: type[Any]) -> Kind:
+    bases = {_place(base) for base in part.__mro__}
+    for kind, registry in REGISTRIES.items():
+        if registry.base in bases:
+            return kind
+    if callable(getattr(part, "build", None)):
+        return "encoder"
+    if any("__call__" in vars(base) for base in part.__mro__):
+        return "loss"
+    raise ConfigError(
+        f"{_place(part)} is no part: expected build(input_dim) of an encoder, __call__(batch) of a loss, or a subclass "
+        "of Sampler, Negatives or Recommender"
+    )
+
+
+def _place(part: type[Any]) -> str:
+    return f"{part.__module__}:{part.__qualname__}"
+
+
+def _find_own_parts() -> None:
+    find_own_parts(_take)
+
+
+def _take(name: str, loaded: object) -> None:
+    """Register what an entry point names, unless importing it has done so."""
+    if isinstance(loaded, type) and all(registry.name_of(loaded) is None for registry in REGISTRIES.values()):
+        _registered(loaded, name, None)
