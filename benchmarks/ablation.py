@@ -30,7 +30,7 @@ from nearnext.experiments.measuring import timed_fit
 from nearnext.experiments.result import describe_part, machine
 from nearnext.experiments.store import source_fingerprint
 from nearnext.progress import show_progress, track
-from nearnext.recommenders.registry import DEFAULTS, make_recommender, option_names
+from nearnext.recommenders.registry import DEFAULTS, make_recommender, method_options
 from nearnext.types import FloatArray
 
 METRICS = ("HitRate@20", "MRR@20")
@@ -66,7 +66,7 @@ class Row:
 
     def seeded(self, seed: int) -> dict[str, Any]:
         """Its options with a seed, where the method has one."""
-        return {**self.options, **({"seed": seed} if "seed" in option_names(self.method) else {})}
+        return {**self.options, **({"seed": seed} if "seed" in method_options(self.method) else {})}
 
 
 def all_rows(method: str) -> dict[str, Row]:
@@ -140,7 +140,7 @@ def measured(row: Row, seed: int, split: Split) -> dict[str, Any]:
 
 def runs(rows: Sequence[Row], seeds: Sequence[int]) -> list[tuple[Row, int]]:
     """Which row runs with which seed: every row with the first seed, before any with the next."""
-    return [(row, seed) for seed in seeds for row in rows if seed == seeds[0] or "seed" in option_names(row.method)]
+    return [(row, seed) for seed in seeds for row in rows if seed == seeds[0] or "seed" in method_options(row.method)]
 
 
 def run_all(rows: Sequence[Row], seeds: Sequence[int], split: Split, done: Done) -> None:

@@ -162,7 +162,7 @@ def test_logs_that_cannot_be_used_give_one_line(nearnext: Command, tmp_path: Pat
         (["--set", "vsknn.kk=1"], "vsknn has no option 'kk'"),
         (["--set", "k=1"], "expected METHOD.OPTION=VALUE"),
         (["--set", "vsknn.k"], "expected NAME=VALUE"),
-        (["--set", "vsknn.k=-4"], "k must be at least 1"),
+        (["--set", "vsknn.k=-4"], "vsknn: k must be a whole number of at least 1, found '-4'"),
         (["--column", "item=sku"], "sku"),
         (["--column", "thing=item_id"], "thing"),
         (["--layout", "excel"], "excel"),

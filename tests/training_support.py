@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearnext.recommenders.registry import option_names
+from nearnext.recommenders.registry import method_options
 
 SHIFT = int(os.environ.get("NEARNEXT_TEST_SEED", "0"))
 """Another number gives every test that trains other seeds: none may pass by the luck of one."""
@@ -21,7 +21,7 @@ def seed(number: int = 0) -> int:
 def seeded(method: str, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Options of a method by name, with a seed of this run where it has one."""
     given = dict(options or {})
-    return {"seed": seed(), **given} if "seed" in option_names(method) else given
+    return {"seed": seed(), **given} if "seed" in method_options(method) else given
 
 
 def assert_same_weights(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

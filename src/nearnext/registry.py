@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from nearnext.errors import ConfigError
-from nearnext.options import require_known, require_option
+from nearnext.options import make, options_of, require_known
 from nearnext.own_parts import find_own_parts
 
 if TYPE_CHECKING:
@@ -84,10 +84,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         nearnext.errors.ConfigError: unknown session encoder 'transformer'; known: maxpool, avgpool, ...
         """
         self.require(name)
-        known = self.option_names(name)
-        for option in options:
-            require_option(name, option, known)
-        return cast("Any", self[name])(**options)
+        return make(self[name], options, name)
 
     def require(self, name: str) -> None:
         """A check that there is a part of this name.
@@ -106,7 +103,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         >>> LOSSES.option_names("triplet")
         ['margin', 'swap', 'rank_weights', 'pairing', 'chord']
         """
-        return [option.name for option in fields(cast("Any", self[name])) if option.init]
+        return list(options_of(self[name]))
 
     def name_of(self, part: object) -> str | None:
         """The name under which a part, or its class, is known; None: it is not registered.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
 
@@ -13,10 +13,9 @@ from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.metric import TunedMetric
-from nearnext.experiments.tuning.ranges import Choice, Searched, Space, Whole
-from nearnext.experiments.tuning.spaces import SPACES, register_space
 from nearnext.experiments.tuning.trial import Trial
 from nearnext.experiments.tuning.tune import TuningInterrupted, tune
+from nearnext.options import Search
 from nearnext.recommenders.popularity import Pop
 from nearnext.registry import RECOMMENDERS
 from training_support import seed
@@ -33,7 +32,7 @@ class Stub(Pop):
 
     name: ClassVar[str] = "stub"
 
-    x: int = 0
+    x: Annotated[int, Search(0, 9, why="any")] = 0
     seen: ClassVar[list[int]] = []
     epochs: ClassVar[Mapping[int, list[float]]] = {}
     failing: ClassVar[Mapping[int, BaseException]] = {}
@@ -50,7 +49,6 @@ class Stub(Pop):
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Stub]]:
     RECOMMENDERS.add("stub", Stub)
-    monkeypatch.setitem(SPACES, "stub", Space((Searched("x", Whole(0, 9), "any"),)))
     for name, empty in (("seen", []), ("epochs", {}), ("failing", {})):
         monkeypatch.setattr(Stub, name, empty)
     yield Stub
@@ -92,15 +90,15 @@ def test_the_minutes_end_first_where_they_are_spent_first():
     [
         ({"trials": 0}, "trials must be a whole number of at least 1, found 0"),
         ({"trials": -3}, "trials must be a whole number"),
-        ({"minutes": 0.0}, "budget must be a finite number above 0"),
-        ({"minutes": -1.0}, "budget must be a finite number above 0"),
+        ({"minutes": 0.0}, "minutes must be a finite number above 0"),
+        ({"minutes": -1.0}, "minutes must be a finite number above 0"),
         ({"minutes": float("nan")}, "minutes must be a finite number"),
         ({"metric": "Accuracy@20"}, "'accuracy' cannot be tuned; known: HitRate"),
         ({"metric": "Gini@20"}, "cannot be tuned"),
         ({"metric": "MRR"}, "expected a name and a list length"),
         ({"metric": "MRR@0"}, "expected a name and a list length"),
         ({"metric": "MRR+mrr@20"}, "each name once"),
-        ({"fraction": 1.0}, "validation fraction"),
+        ({"fraction": 1.0}, "fraction must be a finite number above 0 and below 1"),
         ({"seed": -1}, "seed"),
     ],
 )
@@ -166,7 +164,12 @@ def test_holding_everything_leaves_nothing_to_tune():
 
 
 def test_a_small_space_is_searched_through_once(stub: type[Stub]):
-    register_space("stub", Space((Searched("x", Choice(0, 1, 2), "any"),)))
+    @dataclass(eq=False)
+    class Small(Stub):
+        x: Annotated[int, Search(choices=(0, 1, 2), why="any")] = 0
+
+    RECOMMENDERS.remove("stub")
+    RECOMMENDERS.add("stub", Small)
     result = tune(LOG, "stub", Tuning(trials=20, metric="MRR@5"))
     assert sorted(stub.seen) == [0, 1, 2]
     assert result["note"] == "every option set of the space was tried"
@@ -276,13 +279,23 @@ def test_sizes_that_follow_from_the_log_are_left_to_do_so():
     assert second["dim"] in (64, 96, 128, 160, 224)
 
 
-@pytest.mark.usefixtures("stub")
-def test_methods_without_a_space_name_those_that_have_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(SPACES, "stub")
-    with pytest.raises(
-        ConfigError, match=r"stub has no search space; known: pop, spop, .*gru4rec, .*sml-<encoder>-<loss>"
-    ):
-        tune(LOG, "stub")
+@dataclass(eq=False)
+class Plain(Pop):
+    """A method of which no option says what tuning may try."""
+
+    name: ClassVar[str] = "plain"
+
+    x: int = 0
+
+
+def test_an_own_method_without_search_ranges_is_measured_once():
+    RECOMMENDERS.add("plain", Plain)
+    try:
+        result = tune(LOG, "plain", Tuning(**QUICK), options={"x": "3"})
+    finally:
+        RECOMMENDERS.remove("plain")
+    assert result["note"] == "nothing to tune: none of its options has a search range"
+    assert (len(result["trials"]), result["options"]) == (1, {"x": 3})
 
 
 @pytest.mark.parametrize("clicks", [[["a", "b"]], [["a", "b"], ["a"]], [["a"], ["a", "b"]]])
@@ -356,10 +369,3 @@ def test_windows_are_tuned_on_the_first_one():
     result = compare(LOG, comparison=comparison)
     assert "of the first window" in result["protocol"]["tuning"]
     assert [each["option"] for each in result["methods"][0]["tuning"]["space"]] == ["weighting"]
-
-
-@pytest.mark.usefixtures("stub")
-def test_comparisons_of_methods_that_cannot_be_tuned_are_refused_at_once(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(SPACES, "stub")
-    with pytest.raises(ConfigError, match="stub has no search space"):
-        Comparison(methods=["stub"], tuning=Tuning())

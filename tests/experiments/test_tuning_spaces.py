@@ -12,28 +12,26 @@ from hypothesis import strategies as st
 
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
-from nearnext.experiments.tuning.ranges import Choice, Real, Searched, Space, Whole
 from nearnext.experiments.tuning.search import propose
-from nearnext.experiments.tuning.spaces import SPACES, space_of
+from nearnext.experiments.tuning.space import Space, space_of
 from nearnext.experiments.tuning.trial import Trial
-from nearnext.recommenders.registry import make_recommender, option_names
-from nearnext.registry import ENCODERS, LOSSES
+from nearnext.options import Search
+from nearnext.recommenders.registry import make_recommender, method_options
+from nearnext.registry import ENCODERS, LOSSES, RECOMMENDERS
 from training_support import seed
 
-METHODS = [*SPACES, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODERS, LOSSES))]
+METHODS = [*RECOMMENDERS, *(f"sml-{encoder}-{loss}" for encoder, loss in product(ENCODERS, LOSSES))]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_searched_are_options_of_the_method_each_with_a_reason(method: str):
     space = space_of(method)
-    known = option_names(method)
-    names = [each.option for each in space.searched]
-    assert len(set(names)) == len(names)
-    for place, each in enumerate(space.searched):
-        assert each.option in known
-        assert each.reason
+    known, names = method_options(method), list(space.searched)
+    for place, (option, search) in enumerate(space.searched.items()):
+        assert option in known
+        assert search.why
         # A condition can only be looked at once the option that it names is settled.
-        assert all(name in known and name not in names[place:] for name in each.where)
+        assert all(name in known and name not in names[place:] for name in search.where)
     assert bool(space.note) == (not space.searched)
 
 
@@ -57,13 +55,13 @@ def test_what_is_proposed_can_be_made_and_made_again(method: str):
 @settings(max_examples=20, deadline=None)
 def test_proposals_lie_in_their_ranges_and_conditions_hold(seed: int, losses: list[Any]):
     space = Space(
-        (
-            Searched("loss", Choice("a", "b"), "any"),
-            Searched("layers", Choice([8], [8, 8]), "any"),
-            Searched("rate", Real(0.001, 0.1, log=True), "any"),
-            Searched("size", Whole(1, 10**6, log=True), "any"),
-            Searched("only_b", Real(0.0, 1.0), "any", {"loss": ("b",)}),
-        )
+        {
+            "loss": Search(choices=("a", "b"), why="any"),
+            "layers": Search(choices=([8], [8, 8]), why="any"),
+            "rate": Search(0.001, 0.1, log=True, why="any"),
+            "size": Search(1, 10**6, log=True, why="any"),
+            "only_b": Search(0.0, 1.0, why="any", where={"loss": ("b",)}),
+        }
     )
     start = {"loss": "a", "layers": (8,), "rate": 5.0, "size": 3, "only_b": 0.0}
     trials: list[Trial] = []
@@ -85,7 +83,7 @@ def test_proposals_lie_in_their_ranges_and_conditions_hold(seed: int, losses: li
 
 
 def test_the_search_finds_the_good_end_of_a_range():
-    space = Space((Searched("x", Real(0.0, 1.0), "any"), Searched("y", Real(0.0, 1.0), "any")))
+    space = Space({"x": Search(0.0, 1.0, why="any"), "y": Search(0.0, 1.0, why="any")})
     distances: list[float] = []  # squared, of the second half of each search
     for number in range(3):
         trials: list[Trial] = []
@@ -102,10 +100,10 @@ def test_the_search_finds_the_good_end_of_a_range():
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: Whole(5, 4),
-        lambda: Whole(0, 4, log=True),
-        lambda: Real(1.0, 1.0),
-        lambda: Real(0.0, 1.0, log=True),
+        lambda: Search(5, 4, why="any"),
+        lambda: Search(0, 4, log=True, why="any"),
+        lambda: Search(1.0, 1.0, why="any"),
+        lambda: Search(0.0, 1.0, log=True, why="any"),
     ],
 )
 def test_ranges_that_are_none_are_refused(make: Any):

@@ -48,12 +48,12 @@ def test_frozen_layers_are_kept_and_saved_but_are_no_parameters() -> None:
     [
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"hidden": -1}, "hidden must be a whole number of at least 0, found -1"),
-        ({"max_norm": 0.0}, "max_norm must be above 0 and finite, found 0.0"),
+        ({"max_norm": 0.0}, "max_norm must be a finite number above 0, found 0.0"),
         ({"last_tanh": True}, "last_tanh needs layers in the item encoder, found none; set hidden to 1 or more"),
         ({"frozen": True}, "frozen needs layers in the item encoder, found none"),
         ({"hidden": 2, "frozen": "yes"}, "frozen must be true or false, found 'yes'"),
-        ({"initial_std": 0.0}, "initial_std must be above 0 and finite, found 0.0"),
-        ({"initial_std": float("nan")}, "initial_std must be above 0 and finite, found nan"),
+        ({"initial_std": 0.0}, "initial_std must be a finite number above 0, found 0.0"),
+        ({"initial_std": float("nan")}, "initial_std must be a finite number above 0, found nan"),
     ],
 )
 def test_numbers_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:

@@ -15,7 +15,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import DEFAULTS, make_recommender, option_names
+from nearnext.recommenders.registry import DEFAULTS, make_recommender, method_options
 from nearnext.registry import RECOMMENDERS
 from nearnext.testing import assert_same_lists
 from training_support import seeded
@@ -178,7 +178,7 @@ def test_clicks_of_another_vocabulary_are_refused(name: str):
 
 @every_method
 def test_unknown_options_list_the_known_ones(name: str):
-    with pytest.raises(ConfigError, match=f"known: {', '.join(option_names(name)) or 'none'}"):
+    with pytest.raises(ConfigError, match=f"known: {', '.join(method_options(name)) or 'none'}"):
         make_recommender(name, {"no_such_option": 1})
 
 
@@ -188,5 +188,5 @@ def test_unknown_methods_list_the_known_ones():
 
 
 def test_option_values_of_the_wrong_type_are_refused():
-    with pytest.raises(ConfigError, match="k cannot be 'many'"):
+    with pytest.raises(ConfigError, match="vsknn: k must be a whole number of at least 1, found 'many'"):
         make_recommender("vsknn", {"k": "many"})

@@ -62,7 +62,7 @@ def test_short_lists_of_a_sampler_are_completed_with_them():
 def test_bad_options_and_an_empty_log_are_refused():
     with pytest.raises(ConfigError, match="k must be a whole number of at least 1"):
         prepare_neighbour_positives(LOG, n_items=0)
-    with pytest.raises(ConfigError, match="k must be at least 1 neighbour, found 0"):
+    with pytest.raises(ConfigError, match="k must be a whole number of at least 1, found 0"):
         prepare_neighbour_positives(LOG, k=0)
     with pytest.raises(DataError, match="expected training sessions"):
         prepare_neighbour_positives(LOG.select(np.zeros(4, dtype=np.bool_)))

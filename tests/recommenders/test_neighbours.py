@@ -179,8 +179,8 @@ def test_unknown_clicks_keep_their_place_but_vote_for_nothing():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"k": 0}, "k must be at least 1"),
-        ({"sample_size": -1}, "sample_size must be 0"),
+        ({"k": 0}, "sknn: k must be a whole number of at least 1"),
+        ({"sample_size": -1}, "sample_size must be a whole number of at least 0"),
         ({"similarity": "euclid"}, "known: cosine"),
         ({"sampling": "oldest"}, "known: recent"),
     ],

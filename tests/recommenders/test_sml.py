@@ -18,8 +18,8 @@ from nearnext.model.encoders import GRU, MaxPool
 from nearnext.model.losses import NCAS, MetricLearning, Triplet
 from nearnext.recommenders.agreement import differing_lists, list_of
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import canonical_name, make_recommender, option_names
-from nearnext.recommenders.sml.options import metric_option_names
+from nearnext.recommenders.registry import canonical_name, make_recommender, method_options
+from nearnext.recommenders.sml.options import metric_options
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS
 from nearnext.sampling import InBatch, PositiveNegative, SlidingWindow, Uniform
@@ -57,7 +57,7 @@ def test_every_model_has_options_that_make_it_again(encoder: str, loss: str):
     again = make_recommender(model.name, model.params())
     assert model.name == f"sml-{encoder}-{loss}"
     assert again.params() == model.params()
-    assert set(model.params()) <= set(option_names(model.name))
+    assert set(model.params()) <= set(method_options(model.name))
 
 
 @pytest.mark.parametrize(("sampler", "source"), list(product(SAMPLERS, NEGATIVES)))
@@ -203,11 +203,11 @@ def test_parts_chosen_by_name_are_the_parts_of_python():
         ("sml-gru-ncas", {"margin": 1}, "sml-gru-ncas has no option 'margin'; known: "),
         ("sml-gru-ncas", {"window": 3}, "window is no option of sampler 'every-prefix' with negatives 'in-batch'"),
         ("sml-gru-ncas", {"sampler": "walk"}, "unknown sampler 'walk'; known: positive-negative"),
-        ("sml-gru-ncas", {"dim": "wide"}, "sml-gru-ncas: dim cannot be 'wide'"),
+        ("sml-gru-ncas", {"dim": "wide"}, "sml-gru-ncas: dim must be a whole number of at least 1, found 'wide'"),
         ("sml-gru-ncas", {"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ("sml-gru-ncas", {"seed": -1}, "seed must be a whole number of at least 0, found -1"),
         ("sml-gru-ncas", {"resume": True}, "resume needs the directory of the run"),
-        ("sml-gru-ncas", {"distance": "taxi"}, "sml-gru-ncas: distance cannot be 'taxi'"),
+        ("sml-gru-ncas", {"distance": "taxi"}, "sml-gru-ncas: unknown distance 'taxi'; known: "),
         ("sml-gru-ncas", {"device": "cuda"}, "expected a CUDA device, found none"),
     ],
 )
@@ -232,9 +232,9 @@ def test_names_are_known_without_torch_and_in_any_case():
 
 
 def test_options_differ_by_encoder_and_loss():
-    assert "hidden" in metric_option_names("sml-gru-ncas")
-    assert "hidden" not in metric_option_names("sml-maxpool-ncas")
-    assert {"margin", "swap"} <= set(metric_option_names("sml-maxpool-triplet"))
+    assert "hidden" in metric_options("sml-gru-ncas")
+    assert "hidden" not in metric_options("sml-maxpool-ncas")
+    assert {"margin", "swap"} <= set(metric_options("sml-maxpool-triplet"))
 
 
 def test_the_seed_of_a_fit_overrules_that_of_the_model():

@@ -100,9 +100,9 @@ def test_the_defaults_are_those_of_the_paper():
     [
         ({"epochs": 0}, "epochs must be a whole number of at least 1, found 0"),
         ({"lower_every": -1}, "lower_every must be a whole number of at least 0, found -1"),
-        ({"batch_size": 2.5}, "batch_size must be a whole number, found 2.5"),
+        ({"batch_size": 2.5}, "batch_size must be a whole number of at least 1, found 2.5"),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0, found 0.0"),
-        ({"learning_rate": float("nan")}, "learning_rate must be a finite number, found nan"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a finite number above 0, found nan"),
         ({"lr_factor": 1.0}, "lr_factor must be a finite number above 0 and below 1, found 1.0"),
         ({"validation_fraction": 1.0}, "validation_fraction must be a finite number of at least 0 and below 1"),
         ({"clip": -1}, "clip must be a finite number of at least 0, found -1"),

@@ -1,7 +1,6 @@
 """Options of methods on the command line: from files and from ``--set``, and how they are declared."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -10,11 +9,11 @@ import typer
 from nearnext.cli.app import pairs
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
+from nearnext.options import checked, options_of
 from nearnext.recommenders.registry import canonical_name
 
 __all__ = [
     "STUDY",
-    "TUNING",
     "Config",
     "Cutoffs",
     "OwnConfig",
@@ -29,6 +28,7 @@ __all__ = [
     "method_settings",
     "own_options",
     "tuned_options",
+    "tuning_of",
 ]
 
 Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
@@ -47,9 +47,6 @@ Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per co
 
 STUDY = Path("nearnext-tuning")
 """Folder of studies, unless another place is named."""
-
-TUNING = Tuning(study=STUDY)
-"""How methods are tuned where nothing else is asked for."""
 
 FIELDS = {"budget": "minutes", "validation": "fraction"}
 """What options of tuning are called in Python, where they are called otherwise."""
@@ -152,24 +149,38 @@ def _load(config: Path) -> dict[str, Any]:
     return {str(name): value for name, value in cast("dict[Any, Any]", loaded).items()}
 
 
+def tuning_of(given: Mapping[str, Any]) -> Tuning:
+    """How methods are tuned, from options as the command line calls them.
+
+    Raises:
+        ConfigError: one is out of range.
+
+    >>> tuning_of({"budget": 5}).minutes
+    5.0
+    """
+    known = options_of(Tuning)
+    named = {FIELDS.get(name, name): name for name in given}
+    return Tuning(**{field: checked(name, given[name], known[field].kind) for field, name in named.items()})
+
+
 def tuned_options(
     tuned: Annotated[
         bool,
         typer.Option("--tuned", help="Tune every method first, with the same budget, on the end of the training part."),
     ] = False,
     trials: Annotated[
-        int | None, typer.Option(help=f"With --tuned: option sets tried for each method; {TUNING.trials} by default.")
+        int | None, typer.Option(help=f"With --tuned: option sets tried for each method; {Tuning.trials} by default.")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(help=f"With --tuned: minutes for each method; {TUNING.minutes:g} by default.")
+        float | None, typer.Option(help=f"With --tuned: minutes for each method; {Tuning.minutes:g} by default.")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help=f"With --tuned: what is maximised; {TUNING.metric} by default.")
+        str | None, typer.Option(help=f"With --tuned: what is maximised; {Tuning.metric} by default.")
     ] = None,
     validation: Annotated[
         float | None,
         typer.Option(
-            help=f"With --tuned: last part of the training sessions to tune on; {TUNING.fraction:g} by default."
+            help=f"With --tuned: last part of the training sessions to tune on; {Tuning.fraction:g} by default."
         ),
     ] = None,
     study: Annotated[
@@ -187,7 +198,7 @@ def tuned_options(
         if given:
             raise ConfigError(f"--{next(iter(given))} says how to tune; add --tuned, or leave it out")
         return None
-    settled = replace(TUNING, **{FIELDS.get(name, name): value for name, value in given.items()})
+    settled = tuning_of({"study": STUDY, **given})
     if settled.study is not None and settled.study.is_file():
         raise ConfigError(f"--study {settled.study}: a comparison keeps a study for each method; name a folder")
     return settled

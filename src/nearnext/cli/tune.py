@@ -25,12 +25,12 @@ from nearnext.cli.app import (
 )
 from nearnext.cli.options import (
     STUDY,
-    TUNING,
     OwnConfig,
     OwnSettings,
     Threads,
     Unknown,
     own_options,
+    tuning_of,
 )
 from nearnext.cli.output import Results, console, json_file, require_extra, writable
 from nearnext.experiments.tuning.budget import Tuning
@@ -48,16 +48,16 @@ def tune(
     method: Annotated[str, typer.Option(help="Method to tune.")] = "vsknn",
     trials: Annotated[
         int, typer.Option(help="Option sets to try, the first being the one to begin with.")
-    ] = TUNING.trials,
+    ] = Tuning.trials,
     budget: Annotated[
         float, typer.Option(help="Minutes of fitting and evaluating, earlier runs included.")
-    ] = TUNING.minutes,
+    ] = Tuning.minutes,
     metric: Annotated[
         str, typer.Option(help="What is maximised: NAME@K; of several, NAME+NAME@K, the geometric mean.")
-    ] = TUNING.metric,
+    ] = Tuning.metric,
     validation: Annotated[
         float, typer.Option(help="Last part of the training sessions, by start time, that trials are measured on.")
-    ] = TUNING.fraction,
+    ] = Tuning.fraction,
     out: Annotated[Path | None, typer.Option(help="Put the best options into this TOML file, for --config.")] = None,
     study: Annotated[
         Path, typer.Option(help="File or folder where trials are kept: the same command goes on with them.")
@@ -69,7 +69,7 @@ def tune(
     min_support: MinSupport = 1,
     filter_mode: FilterMode = "paper",
     max_length: MaxLength = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the search.")] = TUNING.seed,
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = Tuning.seed,
     threads: Threads = 0,
     results: Results,
     reading: Reading,
@@ -80,7 +80,8 @@ def tune(
     from nearnext.experiments.tuning.tune import tune as run_tuning
     from nearnext.experiments.tuning.tuned import Search
 
-    tuning = Tuning(trials, budget, metric, validation, seed, study)
+    budgeted = {"trials": trials, "budget": budget, "metric": metric, "validation": validation}
+    tuning = tuning_of({**budgeted, "seed": seed, "study": study})
     chosen = make_filter(filter_mode, min_length, min_support, max_length)
     writable(out)
     if out is not None:

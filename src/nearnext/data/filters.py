@@ -7,7 +7,7 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
-from nearnext.options import require_type, settle
+from nearnext.options import check, require_type
 
 __all__ = ["Filter", "FilterReport", "apply_filter", "keep_last_clicks"]
 
@@ -35,7 +35,7 @@ class Filter:
     max_length: int | None = None
 
     def __post_init__(self) -> None:
-        settle(self)
+        check(self)
         for name in ("min_length", "min_support", "max_length"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.errors import ConfigError
-from nearnext.options import settle
+from nearnext.options import check
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 __all__ = ["Catalogue", "SyntheticShop"]
@@ -64,7 +64,7 @@ class SyntheticShop:
     seed: int = 7
 
     def __post_init__(self) -> None:
-        settle(self)
+        check(self)
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if not value >= least or value == float("inf"):

@@ -4,19 +4,16 @@ Paper: ω in §4; §5.2 for the feed-forward network with tanh. The embedding ta
 towers share, are the network's (`nearnext.model.network`).
 """
 
-import math
-from dataclasses import dataclass
-
 from torch import nn
 
 from nearnext.errors import ConfigError
 from nearnext.model.feedforward import feed_forward, freeze
-from nearnext.options import require_at_least, require_switch
+from nearnext.options import Count, Natural, Positive, options
 
 __all__ = ["ItemTower"]
 
 
-@dataclass(frozen=True)
+@options
 class ItemTower:
     """Item encoder ω: the item's embedding, through linear, tanh, linear layers where ``hidden`` is positive.
 
@@ -39,21 +36,15 @@ class ItemTower:
     Sequential()
     """
 
-    dim: int = 400
-    hidden: int = 0
-    initial_std: float | None = None
+    dim: Count = 400
+    hidden: Natural = 0
+    initial_std: Positive | None = None
     last_tanh: bool = False
     frozen: bool = False
-    max_norm: float | None = None
+    max_norm: Positive | None = None
 
     def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim)
-        require_at_least(0, hidden=self.hidden)
-        for name, value in (("initial_std", self.initial_std), ("max_norm", self.max_norm)):
-            if value is not None and not 0.0 < value < math.inf:
-                raise ConfigError(f"{name} must be above 0 and finite, found {value}")
         for name, switch in (("last_tanh", self.last_tanh), ("frozen", self.frozen)):
-            require_switch(name, switch)
             if switch and self.hidden == 0:
                 raise ConfigError(f"{name} needs layers in the item encoder, found none; set hidden to 1 or more")
 

@@ -18,7 +18,7 @@ from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
-from nearnext.options import require_switch, require_type, settle, whole_number
+from nearnext.options import check, require_switch, require_type, whole_number
 from nearnext.recommenders.memory import REMEMBERED, SessionMemory
 from nearnext.recommenders.ranking import Ranking
 from nearnext.topk import fill_from_popularity
@@ -94,7 +94,7 @@ class Recommender(ABC):
     watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
-        settle(self)
+        check(self)
 
     def fit(self, sessions: Sessions) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.

@@ -4,7 +4,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
+from nearnext.options import Count, checked
 from nearnext.progress import track
 from nearnext.recommenders.neighbours import SKNN
 from nearnext.sampling.neighbour_positives import NeighbourPositives
@@ -40,8 +40,7 @@ def prepare_neighbour_positives(
     >>> prepared.offsets.tolist()
     [0, 1, 1, 1]
     """
-    if k < 1:
-        raise ConfigError(f"k must be at least 1 neighbour, found {k}")
+    k = checked("k", k, Count)
     # The session itself is its own nearest neighbour and adds no item: one more makes up for it.
     method = SKNN(k=k + 1, sample_size=sample_size + 1 if sample_size else 0).fit(sessions)
     clicks = sessions.with_vocabulary(method.vocabulary).items

@@ -2,14 +2,13 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
-from nearnext.errors import ConfigError
-from nearnext.options import require_at_least, require_number
+from nearnext.options import Count, Natural, NonNegative, Search
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
 from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
@@ -39,19 +38,17 @@ class SessionNeighbours(Recommender):
     True
     """
 
-    k: int = 1000
-    sample_size: int = 5000
+    k: Annotated[
+        Count, Search(50, 2000, log=True, why="few are precise, many know rare items; published choices: 50-1500")
+    ] = 1000
+    sample_size: Annotated[
+        Natural,
+        Search(500, 10_000, log=True, why="how far back neighbours are looked for; published choices: 500-5000"),
+    ] = 5000
     sampling: Sampling = "recent"
-    similarity: Similarity = "cosine"
+    similarity: Annotated[Similarity, Search(why="all that there are")] = "cosine"
 
     index: SessionIndex = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.k < 1:
-            raise ConfigError(f"{self.name}: k must be at least 1 neighbour, found {self.k}")
-        if self.sample_size < 0:
-            raise ConfigError(f"{self.name}: sample_size must be 0 (all) or positive, found {self.sample_size}")
 
     def neighbours(self, clicks: IndexArray) -> tuple[IndexArray, FloatArray]:
         """The training sessions that vote for a session at the end of training, the nearest first.
@@ -160,6 +157,8 @@ class SKNN(SessionNeighbours):
 
     name: ClassVar[str] = "sknn"
 
+    sampling: Annotated[Sampling, Search(why="all that there are")] = "recent"
+
     def _votes(self) -> Votes:
         return _plain_votes(self)
 
@@ -192,23 +191,20 @@ class VSKNN(SessionNeighbours):
 
     name: ClassVar[str] = "vsknn"
 
-    k: int = 1000
-    sample_size: int = 5000
-    similarity: Similarity = "vec"
-    weighting: Decay = "log"
-    weighting_score: Decay = "quadratic"
-    idf_weighting: float = 2.0
+    similarity: Annotated[
+        Similarity, Search(choices=("vec", "cosine"), why="the published one, and one that heeds the length")
+    ] = "vec"
+    weighting: Annotated[Decay, Search(why="how fast old clicks are forgotten: all that there are")] = "log"
+    weighting_score: Annotated[Decay, Search(why="how fast the votes of old clicks are: all that there are")] = (
+        "quadratic"
+    )
+    idf_weighting: Annotated[
+        NonNegative, Search(0.0, 10.0, why="how much rare items gain; published choices: 0-10")
+    ] = 2.0
     idf_weighting_session: bool = False
-    last_n_clicks: int = 0
+    last_n_clicks: Natural = 0
     remind: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.last_n_clicks < 0:
-            raise ConfigError(f"vsknn: last_n_clicks must be 0 (all) or positive, found {self.last_n_clicks}")
-        require_number("vsknn: idf_weighting", self.idf_weighting, at_least=0.0)
-        require_at_least(0, seed=self.seed)
+    seed: Natural = 0
 
     def _idf_factor(self) -> float:
         return float(self.idf_weighting)
@@ -222,6 +218,10 @@ class VSKNN(SessionNeighbours):
             last_n_clicks=self.last_n_clicks,
             seed=self.seed,
         )
+
+
+def _decay_length(of_what: str, longest: float = 100.0) -> Search:
+    return Search(0.1, longest, log=True, why=f"decay of {of_what}; at the upper end it hardly decays")
 
 
 @dataclass(eq=False)
@@ -252,20 +252,19 @@ class VSTAN(SessionNeighbours):
 
     name: ClassVar[str] = "vstan"
 
-    k: int = 1000
     sample_size: int = 2500
-    lambda_spw: float = 3.62
-    lambda_snh: float = 100.0
-    lambda_inh: float = 0.4525
-    lambda_ipw: float = 3.62
-    lambda_idf: float = 1.0
+    lambda_spw: Annotated[NonNegative, _decay_length("old clicks, in clicks; published choices: 1.81-4")] = 3.62
+    lambda_snh: Annotated[
+        NonNegative, _decay_length("old sessions, in days; published choices: 5-100", longest=400.0)
+    ] = 100.0
+    lambda_inh: Annotated[
+        NonNegative, _decay_length("items far from the shared one, in clicks; published choices: 0.4525-4")
+    ] = 0.4525
+    lambda_ipw: Annotated[
+        NonNegative, _decay_length("votes of old clicks, in clicks; published choices: 0.00001-3.62")
+    ] = 3.62
+    lambda_idf: Annotated[NonNegative, Search(0.0, 10.0, why="how much rare items gain; published choices: 0-10")] = 1.0
     remind: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for option in ("lambda_spw", "lambda_snh", "lambda_inh", "lambda_ipw", "lambda_idf"):
-            if getattr(self, option) < 0:
-                raise ConfigError(f"vstan: {option} must be 0 (off) or positive, found {getattr(self, option)}")
 
     def _idf_factor(self) -> float:
         return float(self.lambda_idf)

@@ -1,17 +1,17 @@
 """Recommenders by name, built from options that are checked against their types."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 
 from nearnext.errors import ConfigError
-from nearnext.options import read_option, require_known, require_option, require_type
+from nearnext.options import Option, make, options_of, require_known, require_type
 from nearnext.recommenders.sml.names import is_metric_name, metric_names, parts_of_name
 from nearnext.registry import RECOMMENDERS
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
-__all__ = ["BASELINES", "DEFAULTS", "canonical_name", "make_recommender", "option_names"]
+__all__ = ["BASELINES", "DEFAULTS", "canonical_name", "make_recommender", "method_options"]
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
@@ -42,18 +42,18 @@ def canonical_name(name: str) -> str:
     return key
 
 
-def option_names(name: str) -> list[str]:
-    """Names of a method's options.
+def method_options(name: str) -> Mapping[str, Option]:
+    """A method's options by name.
 
-    >>> option_names("sr")
+    >>> list(method_options("sr"))
     ['pruning', 'steps', 'weighting']
     """
     key = canonical_name(name)
     if is_metric_name(key):
-        from nearnext.recommenders.sml.options import metric_option_names
+        from nearnext.recommenders.sml.options import metric_options
 
-        return metric_option_names(key)
-    return RECOMMENDERS.option_names(key)
+        return metric_options(key)
+    return options_of(RECOMMENDERS[key])
 
 
 def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Recommender":
@@ -79,14 +79,4 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
 
         return SML(**parts_from_options(key, options))
     method = RECOMMENDERS[key]
-    types = get_type_hints(method)
-    known = option_names(name)
-    checked: dict[str, Any] = {}
-    for option, value in options.items():
-        require_option(method.name, option, known)
-        checked[option] = read_option(f"{method.name}: {option}", value, types[option])
-    try:
-        return method(**checked)
-    except ConfigError as error:
-        named = str(error).startswith(method.name)
-        raise ConfigError(str(error) if named else f"{method.name}: {error}") from None
+    return make(method, options, method.name, text=True)

@@ -1,7 +1,7 @@
 """MARKOV-1, SR and AR: rules "who clicked this then clicks that", counted over sessions."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from scipy import sparse
@@ -9,7 +9,7 @@ from scipy import sparse
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
+from nearnext.options import Count, Natural, Search
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.decay import step_weights
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
@@ -59,14 +59,9 @@ class RuleTable:
 class _Rules(Recommender):
     """Shared part: the rules of the last click are the recommendation."""
 
-    pruning: int = 0
+    pruning: Natural = 0
 
     table: RuleTable = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.pruning < 0:
-            raise ConfigError(f"pruning must be 0 (keep all) or the rules kept per item, found {self.pruning}")
 
     def _state(self) -> State:
         return {"offsets": self.table.offsets, "items": self.table.items, "weights": self.table.weights}
@@ -183,13 +178,13 @@ class SequentialRules(_Rules):
 
     name: ClassVar[str] = "sr"
 
-    steps: int = 4
-    weighting: Literal["same", "div", "linear", "quadratic", "log"] = "quadratic"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 1:
-            raise ConfigError(f"steps must be at least 1, found {self.steps}")
+    steps: Annotated[Count, Search(1, 20, why="how far behind a follower may be; published choices: 4-15")] = 4
+    weighting: Annotated[
+        Literal["same", "div", "linear", "quadratic", "log"],
+        Search(
+            why="how its weight falls with the distance: all that there are",
+        ),
+    ] = "quadratic"
 
     def _learn(self, sessions: Sessions) -> None:
         steps = min(self.steps, int(sessions.lengths.max()))

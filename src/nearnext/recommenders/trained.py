@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.options import require_at_least
+from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
 
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
@@ -31,7 +31,7 @@ class TrainedRecommender(Recommender):
         note: what was out of the ordinary in the fit, or "".
     """
 
-    seed: int = 7
+    seed: Natural = 7
     directory: str = ""
     resume: bool = False
 
@@ -40,7 +40,6 @@ class TrainedRecommender(Recommender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_at_least(0, seed=self.seed)
         if self.resume and not self.directory:
             raise ConfigError("resume needs the directory of the run to go on with, found none")
 
@@ -57,8 +56,7 @@ class TrainedRecommender(Recommender):
             ArtifactError: the directory of the run cannot be used.
         """
         if seed is not None:
-            require_at_least(0, seed=seed)
-            self.seed = seed
+            self.seed = checked("seed", seed, Natural)
         self.history, self.note = [], ""
         return super().fit(sessions)
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.options import require_at_least, require_known
+from nearnext.options import Count
 from nearnext.sampling.sampler import Sampler
 from nearnext.types import FloatArray, Int64Array
 
@@ -36,14 +36,9 @@ class EveryPrefix(Sampler):
     ([[1, 0, 0], [1, 2, 0]], [[2, 3], [3, 0]])
     """
 
-    n_positives: int = 1
-    max_length: int = 15
+    n_positives: Count = 1
+    max_length: Count = 15
     unit: Literal["prefix", "session"] = "prefix"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(1, max_length=self.max_length)
-        require_known("unit", self.unit, ("prefix", "session"))
 
     @property
     def _prefix_length(self) -> int:

@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.options import require_at_least, require_known, require_number
+from nearnext.options import Count, Natural, NonNegative, Search, check
 from nearnext.sampling.examples import Examples
 from nearnext.sampling.exclusion import Exclusion
 from nearnext.sampling.proposal import Proposal
@@ -33,9 +33,12 @@ Exclude = Literal["positives", "session"]
 """Which clicks of its session are no negatives of an example: those from its positives on, or all."""
 
 Share = Literal["none", "negatives", "batch"]
-SHARES: tuple[Share, ...] = ("none", "negatives", "batch")
 """What an example's negatives are: its own draws, those of all examples of the batch, or these and the positives of the
 other examples."""
+
+
+Alpha = Annotated[NonNegative, Search(0.0, 1.0, why="negatives from uniform to popular")]
+"""Exponent of the clicks in a draw by popularity."""
 
 
 class Block(NamedTuple):
@@ -72,7 +75,7 @@ class Negatives(ABC):
     exclude: Exclude = "positives"
 
     def __post_init__(self) -> None:
-        require_known("exclude", self.exclude, ("positives", "session"))
+        check(self)
 
     @abstractmethod
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
@@ -103,13 +106,8 @@ class PerExample(Negatives, ABC):
     (True, False)
     """
 
-    n_negatives: int = 8
+    n_negatives: Count = 8
     share: Share = "none"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(1, n_negatives=self.n_negatives)
-        require_known("share", self.share, SHARES)
 
     @abstractmethod
     def proposal(self, counts: Int64Array) -> Proposal:
@@ -182,11 +180,7 @@ class Popularity(PerExample):
     [0.0, 0.6, 0.4]
     """
 
-    alpha: float = 0.75
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_number("alpha", self.alpha, at_least=0.0)
+    alpha: Alpha = 0.75
 
     def proposal(self, counts: Int64Array) -> Proposal:
         """Clicks to the power of alpha."""
@@ -210,11 +204,7 @@ class InversePopularity(PerExample):
     [0.0, 0.2, 0.8]
     """
 
-    alpha: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_number("alpha", self.alpha, at_least=0.0)
+    alpha: Alpha = 1.0
 
     def proposal(self, counts: Int64Array) -> Proposal:
         """1 / clicks to the power of alpha."""
@@ -267,13 +257,16 @@ class InBatch(Negatives):
     InBatch(exclude='positives', extra=2048, alpha=0.5)
     """
 
-    extra: int = 0
-    alpha: float = 0.75
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(0, extra=self.extra)
-        require_number("alpha", self.alpha, at_least=0.0)
+    extra: Annotated[
+        Natural,
+        Search(
+            256,
+            4096,
+            log=True,
+            why="negatives beside the batch's own; more is nearer to the full softmax, slower",
+        ),
+    ] = 0
+    alpha: Alpha = 0.75
 
     def check_batch_size(self, batch_size: int) -> None:
         """A check that there is another example, or an extra draw.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.options import require_at_least, require_known, require_switch
-from nearnext.sampling.positives import FILLS, Fill
+from nearnext.options import Count
+from nearnext.sampling.positives import Fill
 from nearnext.sampling.sampler import Sampler
 from nearnext.types import FloatArray, Int64Array
 
@@ -41,15 +41,9 @@ class PositiveNegative(Sampler):
     ([1, 2, 3, 0], [4, 4])
     """
 
-    max_length: int = 15
+    max_length: Count = 15
     fill: Fill = "mask"
     overlaps: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(1, max_length=self.max_length)
-        require_known("fill", self.fill, FILLS)
-        require_switch("overlaps", self.overlaps)
 
     @property
     def _prefix_length(self) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.options import require_at_least
+from nearnext.options import Count, Natural, check, checked
 from nearnext.sampling.batch import Batch
 from nearnext.sampling.negatives import Negatives, Uniform
 from nearnext.sampling.neighbour_positives import NeighbourPositives
@@ -42,14 +42,11 @@ class Sampler(ABC):
     [[3, 1, 3]]
     """
 
-    n_positives: int = 8
+    n_positives: Count = 8
     negatives: Negatives = field(default_factory=Uniform)
 
     def __post_init__(self) -> None:
-        require_at_least(1, n_positives=self.n_positives)
-        # A config file or a caller without types may bring a name here.
-        if not isinstance(self.negatives, Negatives):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(f"negatives must be a config such as Uniform(), found {self.negatives!r}; build it first")
+        check(self)
 
     @property
     def needs_neighbours(self) -> bool:
@@ -62,8 +59,7 @@ class Sampler(ABC):
         Raises:
             ConfigError: batch_size below 1.
         """
-        require_at_least(1, batch_size=batch_size)
-        return -(-len(self._units(sessions)) // batch_size)
+        return -(-len(self._units(sessions)) // checked("batch_size", batch_size, Count))
 
     def epoch(
         self,
@@ -90,7 +86,8 @@ class Sampler(ABC):
                 neighbours of other sessions.
             ConfigError: a number out of range, or neighbours missing.
         """
-        require_at_least(0, epoch=epoch, seed=seed, start_batch=start_batch)
+        for name, number in (("epoch", epoch), ("seed", seed), ("start_batch", start_batch)):
+            checked(name, number, Natural)
         self.negatives.check_batch_size(batch_size)
         n_batches = self.n_batches(sessions, batch_size)
         _check(sessions, n_batches)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.options import require_at_least
+from nearnext.options import Count
 from nearnext.sampling.sampler import Sampler
 from nearnext.types import FloatArray, Int64Array
 
@@ -35,11 +35,7 @@ class SlidingWindow(Sampler):
     [([1, 2], [3]), ([2, 3], [4])]
     """
 
-    window: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(1, window=self.window)
+    window: Count = 5
 
     @property
     def _prefix_length(self) -> int:

@@ -1,9 +1,8 @@
 """How a model is trained: optimiser, schedule, validation, device."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-from nearnext.options import require_at_least, require_number, settle
+from nearnext.options import Count, Fraction, Gt, Lt, Natural, NonNegative, Positive, Search, options
 from nearnext.training.schedule import Schedule
 
 __all__ = ["DeviceName", "Precision", "TrainingConfig", "ValidationMetric"]
@@ -15,7 +14,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@options(kw_only=True)
 class TrainingConfig:
     """How a model is trained; the defaults are the paper's.
 
@@ -45,28 +44,20 @@ class TrainingConfig:
     150
     """
 
-    epochs: int = 150
-    batch_size: int = 32
-    learning_rate: float = 0.001
-    lr_factor: float = 0.5
-    lower_every: int = 0
-    improvement: float = 0.005
-    lowerings: int = 3
-    validation_fraction: float = 0.05
+    epochs: Count = 150
+    batch_size: Annotated[Count, Search(32, 512, log=True, why="smaller: more updates, slower")] = 32
+    learning_rate: Annotated[
+        Positive, Search(0.0005, 0.02, log=True, why="of Adam; what fits depends on the batch")
+    ] = 0.001
+    lr_factor: Annotated[float, Gt(0), Lt(1)] = 0.5
+    lower_every: Natural = 0
+    improvement: NonNegative = 0.005
+    lowerings: Count = 3
+    validation_fraction: Fraction = 0.05
     validation_metric: ValidationMetric = "HitRate"
-    clip: float = 0.0
+    clip: NonNegative = 0.0
     device: DeviceName = "auto"
     precision: Precision = "fp32"
-
-    def __post_init__(self) -> None:
-        settle(self)
-        require_at_least(1, epochs=self.epochs, batch_size=self.batch_size, lowerings=self.lowerings)
-        require_at_least(0, lower_every=self.lower_every)
-        require_number("learning_rate", self.learning_rate, above=0.0)
-        require_number("lr_factor", self.lr_factor, above=0.0, below=1.0)
-        require_number("improvement", self.improvement, at_least=0.0)
-        require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
-        require_number("clip", self.clip, at_least=0.0)
 
     def schedule(self) -> Schedule:
         """How long training goes on, and when the learning rate is lowered."""

@@ -25,7 +25,7 @@ from nearnext.model.distances import all_pairs, l2_normalised, pairwise
 from nearnext.model.losses import Loss, LossInput
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
-from nearnext.options import require_at_least, require_number
+from nearnext.options import Count, Fraction, NonNegative, Positive, options
 from nearnext.sampling.distinct import DistinctItems
 from nearnext.sampling.prefix_windows import PrefixWindows
 from nearnext.sampling.proposal import BatchItems
@@ -44,7 +44,7 @@ BLOCK = 32
 """Batches whose negatives are drawn together."""
 
 
-@dataclass(frozen=True)
+@options
 class NextItemTraining:
     """How a network is trained on every prefix.
 
@@ -67,24 +67,16 @@ class NextItemTraining:
     0.05
     """
 
-    epochs: int = 3
-    batch_size: int = 96
-    learning_rate: float = 0.006
-    encoder_rate: float = 0.002
-    negatives: int = 2048
-    alpha: float = 0.5
-    temperature: float = 0.07
-    smoothing: float = 0.1
-    warmup: float = 0.05
-    final: float = 0.05
-
-    def __post_init__(self) -> None:
-        require_at_least(1, epochs=self.epochs, batch_size=self.batch_size, negatives=self.negatives)
-        for name in ("learning_rate", "encoder_rate", "temperature"):
-            require_number(name, getattr(self, name), above=0.0)
-        require_number("alpha", self.alpha, at_least=0.0)
-        require_number("smoothing", self.smoothing, at_least=0.0, below=1.0)
-        self.schedule()
+    epochs: Count = 3
+    batch_size: Count = 96
+    learning_rate: Positive = 0.006
+    encoder_rate: Positive = 0.002
+    negatives: Count = 2048
+    alpha: NonNegative = 0.5
+    temperature: Positive = 0.07
+    smoothing: Fraction = 0.1
+    warmup: Fraction = 0.05
+    final: NonNegative = 0.05
 
     def schedule(self) -> Schedule:
         """Rises, falls along a cosine, and keeps the epoch with the highest sum of HitRate@20 and MRR@20."""

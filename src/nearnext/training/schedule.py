@@ -3,8 +3,9 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
-from nearnext.options import require_at_least, require_number
+from nearnext.options import Count, Fraction, Gt, Lt, Natural, NonNegative, options
 
 __all__ = ["Schedule", "Standing"]
 
@@ -28,7 +29,7 @@ class Standing:
     finished: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@options(kw_only=True)
 class Schedule:
     """How long training goes on, and at which share of its peak learning rate.
 
@@ -56,23 +57,14 @@ class Schedule:
     (1, True)
     """
 
-    epochs: int
-    warmup: float = 0.0
-    final: float = 1.0
+    epochs: Count
+    warmup: Fraction = 0.0
+    final: NonNegative = 1.0
     compared: tuple[str, ...] = ("HitRate@20",)
-    improvement: float | None = None
-    lr_factor: float = 0.5
-    lower_every: int = 0
-    lowerings: int = 3
-
-    def __post_init__(self) -> None:
-        require_at_least(1, epochs=self.epochs, lowerings=self.lowerings)
-        require_at_least(0, lower_every=self.lower_every)
-        require_number("warmup", self.warmup, at_least=0.0, below=1.0)
-        require_number("final", self.final, at_least=0.0)
-        require_number("lr_factor", self.lr_factor, above=0.0, below=1.0)
-        if self.improvement is not None:
-            require_number("improvement", self.improvement, at_least=0.0)
+    improvement: NonNegative | None = None
+    lr_factor: Annotated[float, Gt(0), Lt(1)] = 0.5
+    lower_every: Natural = 0
+    lowerings: Count = 3
 
     def share(self, standing: Standing, step: int, n_steps: int) -> float:
         """Share of the peak learning rate at a step of the epoch begun, counted from 0; an epoch has ``n_steps``.

@@ -101,7 +101,7 @@ def test_smoothed_negative_below_its_share_is_drawn_nearer() -> None:
     ("options", "message"),
     [
         ({"smoothing": -0.1}, "smoothing must be a finite number of at least 0"),
-        ({"smoothing": 1.0}, "smoothing must be below 1"),
+        ({"smoothing": 1.0}, "smoothing must be a finite number of at least 0 and below 1"),
         ({"temperature": 0.0}, "temperature must be a finite number above 0"),
         ({"direction": "reverse"}, "unknown direction 'reverse'; known: paper, cross_entropy"),
     ],

@@ -11,7 +11,7 @@ from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, called
 from nearnext.experiments.store import RunStore
 from nearnext.options import require_known
-from nearnext.recommenders.registry import option_names
+from nearnext.recommenders.registry import method_options
 
 __all__ = ["TABLE_2_LINEUP", "Entry", "Experiment", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
 
@@ -116,7 +116,7 @@ class Setting:
         >>> Setting(seed=3, options={"vsknn": {"k": "500"}}).options_of(Entry("VSKNN", "vsknn"))
         {'seed': 3, 'k': '500'}
         """
-        seed = {"seed": self.seed} if "seed" in option_names(entry.name) else {}
+        seed = {"seed": self.seed} if "seed" in method_options(entry.name) else {}
         of_preset = entry.options_in(PRESET_OPTIONS[self.preset])
         return {**seed, **of_preset, **entry.options, **self.options.get(entry.name, {})}
 

@@ -2,12 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from nearnext.experiments.tuning.metric import DEFAULT_METRIC, TunedMetric
-from nearnext.options import require_at_least, require_number, settle
+from nearnext.options import Count, Gt, Lt, Natural, Positive, options
 
 if TYPE_CHECKING:
     from nearnext.experiments.tuning.trial import Trial
@@ -18,7 +17,7 @@ MINUTE = 60.0
 """Seconds."""
 
 
-@dataclass(frozen=True)
+@options
 class Tuning:
     """How a method is tuned, and how much may be spent on it.
 
@@ -40,19 +39,14 @@ class Tuning:
     nearnext.errors.ConfigError: trials must be a whole number of at least 1, found 0
     """
 
-    trials: int = 30
-    minutes: float = 30.0
+    trials: Count = 30
+    minutes: Positive = 30.0
     metric: str = DEFAULT_METRIC
-    fraction: float = 0.1
-    seed: int = 7
+    fraction: Annotated[float, Gt(0), Lt(1)] = 0.1
+    seed: Natural = 7
     study: Path | None = None
 
     def __post_init__(self) -> None:
-        settle(self)
-        require_at_least(1, trials=self.trials)
-        require_number("budget", self.minutes, above=0.0)
-        require_number("validation fraction", self.fraction, above=0.0, below=1.0)
-        require_at_least(0, seed=self.seed)
         object.__setattr__(self, "metric", str(TunedMetric.parse(self.metric)))
 
     def allows(self, trials: "Sequence[Trial]") -> bool:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearnext.errors import ConfigError
-from nearnext.experiments.tuning.ranges import Choice, Range, Real, Space, Whole, as_plain
+from nearnext.experiments.tuning.space import Space
 from nearnext.experiments.tuning.trial import Trial
+from nearnext.options import Search, as_plain
 
 if TYPE_CHECKING:
     import optuna
@@ -81,8 +82,7 @@ def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], see
     Raises:
         ConfigError: optuna is not installed.
 
-    >>> from nearnext.experiments.tuning.ranges import Searched
-    >>> space = Space((Searched("k", Whole(1, 2), "neighbours"),))
+    >>> space = Space({"k": Search(1, 2, why="neighbours")})
     >>> first = propose(space, {"k": 1}, [], seed=7)
     >>> second = propose(space, {"k": 1}, [Trial(0, first.options, "complete", 0.5)], seed=7)
     >>> first.options, second.options
@@ -113,26 +113,27 @@ def _key(options: Mapping[str, Any]) -> str:
 
 def _as_it_is(space: Space, start: Mapping[str, Any]) -> dict[str, Any]:
     """The options as they are; one that is None follows from the log, and is left to do so."""
-    settled = [each.option for each in space.searched if each.applies(start) and start[each.option] is not None]
-    return {option: as_plain(start[option]) for option in settled}
+    return {
+        option: as_plain(start[option])
+        for option, search in space.searched.items()
+        if search.applies(start) and start[option] is not None
+    }
 
 
 def _drawn(space: Space, start: Mapping[str, Any], asked: "optuna.Trial") -> dict[str, Any]:
     options: dict[str, Any] = {}
-    for each in space.searched:
-        if each.applies({**start, **options}):
-            options[each.option] = _suggested(asked, each.option, each.values)
+    for option, search in space.searched.items():
+        if search.applies({**start, **options}):
+            options[option] = _suggested(asked, option, search)
     return options
 
 
-def _suggested(asked: "optuna.Trial", option: str, values: Range) -> Any:
-    match values:
-        case Whole(low, high, log):
-            return asked.suggest_int(option, low, high, log=log)
-        case Real(low, high, log):
-            return values.rounded(asked.suggest_float(option, low, high, log=log))
-        case Choice():
-            return values.values[asked.suggest_categorical(option, range(len(values.values)))]
+def _suggested(asked: "optuna.Trial", option: str, search: Search) -> Any:
+    if search.choices:
+        return as_plain(search.choices[asked.suggest_categorical(option, range(len(search.choices)))])
+    if search.whole:
+        return asked.suggest_int(option, int(search.low), int(search.high), log=search.log)
+    return search.rounded(asked.suggest_float(option, search.low, search.high, log=search.log))
 
 
 def _study(space: Space, trials: Sequence[Trial]) -> "optuna.Study":
@@ -148,33 +149,31 @@ def _study(space: Space, trials: Sequence[Trial]) -> "optuna.Study":
             continue
         # An option may have begun outside its range: the search learns nothing from it.
         known = {
-            each.option: each.values
-            for each in space.searched
-            if each.option in trial.options and each.values.holds(trial.options[each.option])
+            option: search
+            for option, search in space.searched.items()
+            if option in trial.options and search.holds(trial.options[option])
         }
         study.add_trial(
             optuna.trial.create_trial(
                 state=states[trial.state],
                 value=trial.figure,
-                params={option: _coded(values, trial.options[option]) for option, values in known.items()},
-                distributions={option: _distribution(values) for option, values in known.items()},
+                params={option: _coded(search, trial.options[option]) for option, search in known.items()},
+                distributions={option: _distribution(search) for option, search in known.items()},
                 intermediate_values=dict(enumerate(trial.epochs)),
             )
         )
     return study
 
 
-def _distribution(values: Range) -> "optuna.distributions.BaseDistribution":
+def _distribution(search: Search) -> "optuna.distributions.BaseDistribution":
     from optuna import distributions
 
-    match values:
-        case Whole(low, high, log):
-            return distributions.IntDistribution(low, high, log=log)
-        case Real(low, high, log):
-            return distributions.FloatDistribution(low, high, log=log)
-        case Choice():
-            return distributions.CategoricalDistribution(range(len(values.values)))
+    if search.choices:
+        return distributions.CategoricalDistribution(range(len(search.choices)))
+    if search.whole:
+        return distributions.IntDistribution(int(search.low), int(search.high), log=search.log)
+    return distributions.FloatDistribution(search.low, search.high, log=search.log)
 
 
-def _coded(values: Range, value: Any) -> Any:
-    return values.values.index(as_plain(value)) if isinstance(values, Choice) else value
+def _coded(search: Search, value: Any) -> Any:
+    return [as_plain(choice) for choice in search.choices].index(as_plain(value)) if search.choices else value

@@ -9,9 +9,8 @@ from typing import Any
 from nearnext.errors import ConfigError
 from nearnext.experiments.result import Result
 from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.ranges import Space
 from nearnext.experiments.tuning.search import require_optuna
-from nearnext.experiments.tuning.spaces import space_of
+from nearnext.experiments.tuning.space import Space, space_of
 from nearnext.experiments.tuning.trial import Trial
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import canonical_name, make_recommender
@@ -43,7 +42,7 @@ class Search:
         """The search of a method.
 
         Raises:
-            ConfigError: an unknown method or option, no search space, or optuna is not installed.
+            ConfigError: an unknown method or option, or optuna is not installed.
         """
         name = canonical_name(method)
         space = space_of(name).without(list(held))
@@ -72,7 +71,7 @@ class Tuned:
         earlier: how many of the trials were made by earlier runs.
 
     >>> trials = [Trial(0, {"k": 5}, "failed"), Trial(1, {"k": 9}, "complete", 0.1)]
-    >>> tuned = Tuned("vsknn", Tuning(), Space(()), {}, trials)
+    >>> tuned = Tuned("vsknn", Tuning(), Space({}), {}, trials)
     >>> tuned.best.number, tuned.options
     (1, {'k': 9})
     """

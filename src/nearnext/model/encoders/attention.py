@@ -9,23 +9,21 @@ References: Liu et al., STAMP, KDD 2018 (additive attention with the last click 
 (sessions as combinations of the items' own embeddings); Shaw et al., 2018 (relative positions).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from nearnext.model.distances import l2_normalised
-from nearnext.model.encoders.base import CompiledEncoder, SessionEncoder
+from nearnext.model.encoders.base import CompiledEncoder, Dim, SessionEncoder, require_same_dim
 from nearnext.model.encoders.compiled_attention import AttentionWeights, encode_by_attention
 from nearnext.model.encoders.masking import zero_padding
-from nearnext.options import require_at_least, require_dropout, require_same_dim, require_switch
+from nearnext.options import Count, Fraction, options
 from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["Attention", "AttentionEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class Attention:
     """Session encoder φ: additive attention over the clicks, asked by the last one, and the last click, gated.
 
@@ -42,15 +40,10 @@ class Attention:
     Attention(dim=8, positions=20, dropout=0.0, correction=True)
     """
 
-    dim: int = 400
-    positions: int = 20
-    dropout: float = 0.0
+    dim: Dim = 400
+    positions: Count = 20
+    dropout: Fraction = 0.0
     correction: bool = True
-
-    def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim, positions=self.positions)
-        require_dropout(self.dropout)
-        require_switch("correction", self.correction)
 
     def build(self, input_dim: int) -> SessionEncoder:
         """The encoder, its weights drawn from torch's global generator."""

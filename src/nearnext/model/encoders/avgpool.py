@@ -3,18 +3,17 @@
 Paper: §4.4, Pooling. [B, T, D_in] → [B, D]; the order of the clicks is lost.
 """
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
+from nearnext.options import options
 
 __all__ = ["AvgPool", "AvgPoolEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class AvgPool(Pooling):
     """Session encoder φ: the mean of the clicks.
 

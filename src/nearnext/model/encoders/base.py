@@ -4,14 +4,28 @@ Paper: §4.4. Shapes: B sessions, T clicks, D_in the dimension of a click's embe
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from nearnext.errors import ConfigError
+from nearnext.options import Count, Fraction, Search
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["CompiledEncoder", "EncoderConfig", "SessionEncoder"]
+__all__ = ["CompiledEncoder", "Dim", "Dropout", "EncoderConfig", "Hidden", "SessionEncoder", "require_same_dim"]
+
+Dim = Annotated[
+    Count,
+    Search(choices=(64, 96, 128, 192, 256), why="larger: more can be told apart, slower, overfits small logs"),
+]
+"""Dimension D of the session embedding."""
+
+Hidden = Annotated[Count, Search(choices=(64, 96, 128, 192, 256), why="units of the recurrent layer")]
+"""Units of a recurrent layer."""
+
+Dropout = Annotated[Fraction, Search(0.0, 0.6, why="against overfitting, which sparse logs need")]
+"""Share dropped in training."""
 
 CompiledEncoder = Callable[[ScoreArray, IndexArray, IndexArray, ScoreArray], None]
 """Writes session embeddings, not yet normalised, of known clicks: item embeddings [I + 1, D_in], clicks [B, L], how
@@ -72,3 +86,15 @@ class EncoderConfig(Protocol):
     def build(self, input_dim: int) -> SessionEncoder:
         """A new encoder for clicks of dimension ``input_dim``, its weights drawn from torch's global generator."""
         ...
+
+
+def require_same_dim(encoder: str, dim: int, input_dim: int) -> None:
+    """A check that an encoder without weights gets clicks of the dimension it gives.
+
+    Raises:
+        ConfigError: it does not.
+
+    >>> require_same_dim("maxpool", 4, 4)
+    """
+    if dim != input_dim:
+        raise ConfigError(f"{encoder} keeps the clicks' dimension: expected {dim}, found {input_dim}; make them equal")

@@ -4,21 +4,21 @@ Paper: §4.4. Reference: Tang, Wang, Personalized Top-N Sequential Recommendatio
 2018, §3.2 and §3.3. [B, T, D_in] → [B, D].
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
 from nearnext.model.encoders.masking import last_clicks, max_over_time
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout, whole_numbers
+from nearnext.options import Count, MinLen, Search, options
 
 __all__ = ["Caser", "CaserEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class Caser:
     """Session encoder φ: patterns of consecutive clicks and weighted sums of the last ``length`` clicks, dense layer.
 
@@ -42,17 +42,14 @@ class Caser:
     nearnext.errors.ConfigError: caser: heights (1, 2, 3, 4, 5) must not exceed the length of 3 clicks; lower the ...
     """
 
-    dim: int = 400
-    length: int = 15
-    heights: tuple[int, ...] = (1, 2, 3, 4, 5)
-    horizontal: int = 16
-    vertical: int = 4
-    dropout: float = 0.0
+    dim: Dim = 400
+    length: Count = 15
+    heights: Annotated[tuple[Count, ...], MinLen(1)] = (1, 2, 3, 4, 5)
+    horizontal: Annotated[Count, Search(4, 64, log=True, why="filters over neighbouring clicks")] = 16
+    vertical: Annotated[Count, Search(1, 16, log=True, why="filters over single dimensions")] = 4
+    dropout: Dropout = 0.0
 
     def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim, length=self.length, horizontal=self.horizontal, vertical=self.vertical)
-        require_dropout(self.dropout)
-        object.__setattr__(self, "heights", whole_numbers("heights", self.heights))
         if max(self.heights) > self.length:
             raise ConfigError(
                 f"caser: heights {self.heights} must not exceed the length of {self.length} clicks; "

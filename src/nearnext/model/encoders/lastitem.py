@@ -3,18 +3,17 @@
 [B, T, D_in] → [B, D].
 """
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import last_clicks
 from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
+from nearnext.options import options
 
 __all__ = ["LastItem", "LastItemEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class LastItem(Pooling):
     """Session encoder φ: the last click.
 

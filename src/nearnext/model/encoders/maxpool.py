@@ -3,19 +3,19 @@
 Paper: §4.4, Pooling. [B, T, D_in] → [B, D]; the order of the clicks is lost.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from torch import Tensor, nn
 
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import max_over_time
 from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
-from nearnext.options import require_at_least
+from nearnext.options import Natural, options
 
 __all__ = ["MaxPool", "MaxPoolEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class MaxPool(Pooling):
     """Session encoder φ: the maximum of the clicks in each dimension, through dense layers where asked for.
 
@@ -35,11 +35,7 @@ class MaxPool(Pooling):
     )
     """
 
-    zeros_up_to: int = field(default=0, kw_only=True)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_at_least(0, zeros_up_to=self.zeros_up_to)
+    zeros_up_to: Natural = field(default=0, kw_only=True)
 
     def build(self, input_dim: int) -> SessionEncoder:
         """The encoder; without dense layers ``input_dim`` must be ``dim``."""

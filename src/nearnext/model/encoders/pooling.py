@@ -1,18 +1,18 @@
 """What the pooling encoders share: dense layers after the pooled clicks, as the authors' program has them."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.base import Dim, SessionEncoder, require_same_dim
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_same_dim, require_switch
+from nearnext.options import Natural, options
 
 __all__ = ["Pooling", "PoolingEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class Pooling:
     """Options of the pooling encoders.
 
@@ -30,14 +30,11 @@ class Pooling:
     Linear(in_features=4, out_features=8, bias=True)
     """
 
-    dim: int = 400
-    dense_layers: int = field(default=0, kw_only=True)
+    dim: Dim = 400
+    dense_layers: Natural = field(default=0, kw_only=True)
     last_tanh: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim)
-        require_at_least(0, dense_layers=self.dense_layers)
-        require_switch("last_tanh", self.last_tanh)
         if self.last_tanh and self.dense_layers == 0:
             raise ConfigError("last_tanh follows the last dense layer, found none; set dense_layers to 1 or more")
 

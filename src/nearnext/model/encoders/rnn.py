@@ -4,7 +4,6 @@ Paper: §4.4 and §5.2 (GRU cells of 400 dimensions). References: Cho et al., 20
 1997 (LSTM). [B, T, D_in] → [B, D].
 """
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -12,33 +11,29 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from nearnext.errors import ConfigError
-from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.base import Dim, Dropout, Hidden, SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.encoders.onnx_recurrent import last_state
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout, require_switch
+from nearnext.options import Count, Natural, options
 
 __all__ = ["GRU", "LSTM", "RNN", "RecurrentEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class _Recurrent:
     """The options that the recurrent encoders share; `GRU` documents them."""
 
-    dim: int = 400
-    hidden: int = 400
-    layers: int = 1
-    dense_layers: int = 1
-    dropout: float = 0.0
+    dim: Dim = 400
+    hidden: Hidden = 400
+    layers: Count = 1
+    dense_layers: Natural = 1
+    dropout: Dropout = 0.0
     last_tanh: bool = False
 
     cell: ClassVar[type[nn.RNN | nn.GRU | nn.LSTM]]
 
     def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim, hidden=self.hidden, layers=self.layers)
-        require_at_least(0, dense_layers=self.dense_layers)
-        require_dropout(self.dropout)
-        require_switch("last_tanh", self.last_tanh)
         if self.dense_layers == 0 and self.hidden != self.dim:
             raise ConfigError(
                 f"{type(self).__name__.lower()}: without dense layers hidden ({self.hidden}) must be dim ({self.dim}); "

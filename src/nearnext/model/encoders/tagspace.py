@@ -4,20 +4,20 @@ Paper: §4.4. Reference: Weston, Chopra, Adams, #TagSpace: Semantic Embeddings f
 [B, T, D_in] → [B, D].
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
 from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout, require_switch
+from nearnext.options import Count, Search, options
 
 __all__ = ["TagSpace", "TagSpaceEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class TagSpace:
     """Session encoder φ: convolution, tanh, maximum over time, tanh, linear.
 
@@ -37,16 +37,11 @@ class TagSpace:
     5
     """
 
-    dim: int = 400
-    filter_size: int = 5
-    filters: int = 1000
-    dropout: float = 0.0
+    dim: Dim = 400
+    filter_size: Count = 5
+    filters: Annotated[Count, Search(64, 1024, log=True, why="paper: 1000, which is slow")] = 1000
+    dropout: Dropout = 0.0
     last_tanh: bool = False
-
-    def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim, filter_size=self.filter_size, filters=self.filters)
-        require_dropout(self.dropout)
-        require_switch("last_tanh", self.last_tanh)
 
     def build(self, input_dim: int) -> SessionEncoder:
         """The encoder, its weights drawn from torch's global generator."""

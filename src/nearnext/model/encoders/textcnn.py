@@ -4,20 +4,20 @@ Paper: §4.4 and §5.2 (filters of sizes 1, 3, 5). Reference: Kim, Convolutional
 Classification, 2014. [B, T, D_in] → [B, D].
 """
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from nearnext.model.encoders.base import SessionEncoder
+from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
 from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import require_at_least, require_dropout, require_switch, whole_numbers
+from nearnext.options import Count, MinLen, Search, options
 
 __all__ = ["TextCNN", "TextCNNEncoder"]
 
 
-@dataclass(frozen=True)
+@options
 class TextCNN:
     """Session encoder φ: the strongest response of each filter anywhere in the session, through a dense layer.
 
@@ -38,17 +38,11 @@ class TextCNN:
     (1, 3, 5)
     """
 
-    dim: int = 400
-    filter_sizes: tuple[int, ...] = (1, 3, 5)
-    filters: int = 100
-    dropout: float = 0.0
+    dim: Dim = 400
+    filter_sizes: Annotated[tuple[Count, ...], MinLen(1)] = (1, 3, 5)
+    filters: Annotated[Count, Search(32, 256, log=True, why="filters of each size; paper: 100")] = 100
+    dropout: Dropout = 0.0
     last_tanh: bool = False
-
-    def __post_init__(self) -> None:
-        require_at_least(1, dim=self.dim, filters=self.filters)
-        require_dropout(self.dropout)
-        require_switch("last_tanh", self.last_tanh)
-        object.__setattr__(self, "filter_sizes", whole_numbers("filter_sizes", self.filter_sizes))
 
     def build(self, input_dim: int) -> SessionEncoder:
         """The encoder, its weights drawn from torch's global generator."""

@@ -3,8 +3,7 @@
 Paper: §4.4, Pooling, with the recency weights that §5.4 credits VSKNN's results to. [B, T, D_in] → [B, D].
 """
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.encoders.pooling import Pooling, PoolingEncoder
-from nearnext.options import require_known
+from nearnext.options import Search, options
 
 __all__ = ["DecayName", "WeightedPool", "WeightedPoolEncoder"]
 
@@ -20,7 +19,7 @@ DecayName = Literal["linear", "div", "log", "quadratic"]
 """Name of a decay: how a click's weight falls with its age."""
 
 
-@dataclass(frozen=True)
+@options
 class WeightedPool(Pooling):
     """Session encoder φ: the mean of the clicks weighted by recency.
 
@@ -47,11 +46,10 @@ class WeightedPool(Pooling):
     )
     """
 
-    decay: DecayName = "div"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_known("decay", self.decay, get_args(DecayName))
+    decay: Annotated[
+        DecayName,
+        Search(why="how fast old clicks are forgotten: all that there are"),
+    ] = "div"
 
     def build(self, input_dim: int) -> SessionEncoder:
         """The encoder; without dense layers ``input_dim`` must be ``dim``."""

@@ -1,18 +1,16 @@
 """Bayesian personalised ranking in distance form."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 from torch.nn.functional import softplus
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
-from nearnext.options import require_known
+from nearnext.model.losses.pairing import Pairing, pairs_of
+from nearnext.options import options
 
 __all__ = ["BPR"]
 
 
-@dataclass(frozen=True)
+@options
 class BPR:
     """Bayesian personalised ranking, ``−ln σ(d_kn − d_kp)``, the mean over the pairs of a session, then over sessions.
 
@@ -34,9 +32,6 @@ class BPR:
     """
 
     pairing: Pairing = "all"
-
-    def __post_init__(self) -> None:
-        require_known("pairing", self.pairing, PAIRINGS)
 
     @property
     def needs_item_distances(self) -> bool:

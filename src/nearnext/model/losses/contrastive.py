@@ -1,17 +1,16 @@
 """Contrastive loss: positives are pulled to the session, negatives pushed out of a margin."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.options import require_number
+from nearnext.model.losses.pairing import Margin
+from nearnext.options import options
 
 __all__ = ["Contrastive"]
 
 
-@dataclass(frozen=True)
+@options
 class Contrastive:
     """Contrastive loss, ``y d + (1 − y) max(0, m − d)``: positives (y = 1) at distance 0, negatives at m or beyond.
 
@@ -36,10 +35,7 @@ class Contrastive:
     tensor(0.5000)
     """
 
-    margin: float = 0.3
-
-    def __post_init__(self) -> None:
-        require_number("margin", self.margin, at_least=0.0)
+    margin: Margin = 0.3
 
     @property
     def needs_item_distances(self) -> bool:

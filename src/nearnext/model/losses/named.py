@@ -1,13 +1,12 @@
 """Losses by name, those of pytorch-metric-learning included."""
 
 import re
-from dataclasses import fields
 from typing import Any
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import Loss
 from nearnext.model.losses.metric_learning import MetricLearning
-from nearnext.options import require_option
+from nearnext.options import make
 from nearnext.registry import LOSSES
 
 __all__ = ["loss_named"]
@@ -34,10 +33,7 @@ def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
     nearnext.errors.ConfigError: unknown loss 'hinge'; known: ncas, triplet, contrastive, bpr, top1, warp, pml:...
     """
     if match := PML.fullmatch(name):
-        for option in options:
-            require_option(name, option, [each.name for each in fields(MetricLearning)])
-        parts: dict[str, Any] = match.groupdict()
-        return MetricLearning(**{**parts, **options})
+        return make(MetricLearning, {**match.groupdict(), **options}, name)
     if name not in LOSSES:
         raise ConfigError(f"unknown loss '{name}'; known: {', '.join(LOSSES)}, pml:<loss>[+<miner>][@<distance>]")
     return LOSSES.make(name, **options)

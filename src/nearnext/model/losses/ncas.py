@@ -1,20 +1,18 @@
 """Neighbourhood component analysis with smoothing: the session's positives against its sampled set."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
-from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput, MaskedDistances
-from nearnext.options import require_known, require_number
+from nearnext.options import Fraction, Positive, Search, options
 
 __all__ = ["NCAS"]
 
 
-@dataclass(frozen=True)
+@options
 class NCAS:
     """Divergence between ``p(i|s) = softmax(−d(s, i) / τ)`` over the sampled set Z and the smoothed labels ``p'``.
 
@@ -62,20 +60,10 @@ class NCAS:
     tensor(0.5000)
     """
 
-    smoothing: float = 0.3
-    temperature: float = 1.0
+    smoothing: Annotated[Fraction, Search(0.0, 0.6, why="probability left to negatives; paper: 0.3")] = 0.3
+    temperature: Annotated[Positive, Search(0.03, 0.5, log=True, why="lower: the nearest negatives count alone")] = 1.0
     direction: Literal["paper", "cross_entropy"] = "paper"
     labels: Literal["smoothed", "softmax"] = "smoothed"
-
-    def __post_init__(self) -> None:
-        require_number("smoothing", self.smoothing, at_least=0.0)
-        if self.smoothing >= 1:
-            raise ConfigError(
-                f"smoothing must be below 1, found {self.smoothing}; at 1 every item is as good as another"
-            )
-        require_number("temperature", self.temperature, above=0.0)
-        require_known("direction", self.direction, ("paper", "cross_entropy"))
-        require_known("labels", self.labels, ("smoothed", "softmax"))
 
     @property
     def needs_item_distances(self) -> bool:

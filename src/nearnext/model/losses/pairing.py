@@ -1,17 +1,22 @@
 """Which positive meets which negative of its session: the j-th with the j-th, or all with all."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import MaskedDistances
+from nearnext.options import NonNegative, Search
 
-__all__ = ["PAIRINGS", "Pairing", "Pairs", "pairs_of"]
+__all__ = ["Margin", "Pairing", "Pairs", "pairs_of"]
 
 Pairing = Literal["matched", "all"]
-PAIRINGS = ("matched", "all")
+
+Margin = Annotated[
+    NonNegative, Search(0.05, 1.0, why="how far negatives must be; paper: 0.3 of a cosine distance of 2")
+]
+"""How much farther than a positive a negative must be, in units of distance."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,16 @@
 """TOP1 in distance form: a smooth rank and a regulariser that keeps negative scores near zero."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
-from nearnext.options import require_known
+from nearnext.model.losses.pairing import Pairing, pairs_of
+from nearnext.options import options
 
 __all__ = ["TOP1"]
 
 
-@dataclass(frozen=True)
+@options
 class TOP1:
     """TOP1, ``σ(d_kp − d_kn) + σ((1 − d_kn)²)``, the mean over the pairs of a session, then over sessions; in (½, 2).
 
@@ -37,9 +35,6 @@ class TOP1:
     """
 
     pairing: Pairing = "all"
-
-    def __post_init__(self) -> None:
-        require_known("pairing", self.pairing, PAIRINGS)
 
     @property
     def needs_item_distances(self) -> bool:

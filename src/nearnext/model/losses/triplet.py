@@ -1,21 +1,21 @@
 """Triplet loss with margin, rank weights and swap: the three variants of the paper's ablation."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput
-from nearnext.model.losses.pairing import PAIRINGS, Pairing, pairs_of
-from nearnext.options import require_known, require_number, require_switch
+from nearnext.model.losses.pairing import Margin, Pairing, pairs_of
+from nearnext.options import Search, options
 
 __all__ = ["TABLE_3_TRIPLETS", "Triplet"]
 
 
-@dataclass(frozen=True)
+@options
 class Triplet:
     """Weighted triplet loss, ``1/|S| Σ_s Σ_j w_j max(0, d(s, i_p) − d(s, i_n) + m)`` with ``w_j = √(1 / (1 + j))``.
 
@@ -52,18 +52,11 @@ class Triplet:
     tensor(0.2500)
     """
 
-    margin: float = 0.3
-    swap: bool = False
+    margin: Margin = 0.3
+    swap: Annotated[bool, Search(why="the harder of two negatives or not; paper: yes")] = False
     rank_weights: bool = True
     pairing: Pairing = "matched"
     chord: bool = False
-
-    def __post_init__(self) -> None:
-        require_number("margin", self.margin, at_least=0.0)
-        require_switch("swap", self.swap)
-        require_switch("rank_weights", self.rank_weights)
-        require_known("pairing", self.pairing, PAIRINGS)
-        require_switch("chord", self.chord)
 
     @property
     def needs_item_distances(self) -> bool:

@@ -1,19 +1,20 @@
 """Weighted approximate-rank pairwise loss, with the rank estimated from the sampled negatives."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
-from nearnext.options import require_at_least, require_number
+from nearnext.model.losses.pairing import Margin
+from nearnext.options import Ge, options
 
 __all__ = ["WARP"]
 
 EULER_GAMMA = 0.5772156649015329
 
 
-@dataclass(frozen=True)
+@options
 class WARP:
     """Rank-weighted hinge, ``H(rank_p) max(0, m + d_kp − d_kn)`` with ``H(r) = 1 + 1/2 + ... + 1/r``.
 
@@ -44,13 +45,8 @@ class WARP:
     tensor(0.5625)
     """
 
-    margin: float = 0.3
-    n_items: int | None = None
-
-    def __post_init__(self) -> None:
-        require_number("margin", self.margin, at_least=0.0)
-        if self.n_items is not None:
-            require_at_least(2, n_items=self.n_items)
+    margin: Margin = 0.3
+    n_items: Annotated[int, Ge(2)] | None = None
 
     @property
     def needs_item_distances(self) -> bool:

@@ -1,12 +1,13 @@
 """GRU4Rec with its options, behind the protocol of every recommender."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.options import Count, Fraction, MinLen, Natural, NonNegative, Positive, Search
 from nearnext.recommenders.base import RankChunk, State
 from nearnext.recommenders.gru4rec.ranking import ranker
 from nearnext.recommenders.gru4rec.weights import Weights
@@ -17,10 +18,7 @@ if TYPE_CHECKING:
     from nearnext.recommenders.gru4rec.batches import ClickBatch
     from nearnext.training.recipe import Recipe
 
-__all__ = ["LOSSES", "OPTIMISERS", "GRU4Rec"]
-
-LOSSES = ("cross-entropy", "bpr-max")
-OPTIMISERS = ("adagrad", "adam")
+__all__ = ["GRU4Rec"]
 
 
 @dataclass(eq=False)
@@ -60,44 +58,44 @@ class GRU4Rec(TrainedRecommender):
     name: ClassVar[str] = "gru4rec"
 
     seed: int = 0
-    loss: Literal["cross-entropy", "bpr-max"] = "cross-entropy"
-    layers: tuple[int, ...] = (100,)
-    epochs: int = 10
-    batch_size: int = 32
+    loss: Annotated[
+        Literal["cross-entropy", "bpr-max"],
+        Search(why="which one wins depends on the log"),
+    ] = "cross-entropy"
+    layers: Annotated[
+        tuple[Count, ...],
+        MinLen(1),
+        Search(choices=([64], [96], [128], [192], [256], [384], [512]), why="the authors' range is 64-512"),
+    ] = (100,)
+    epochs: Annotated[Count, Search(3, 12, why="it has no early stopping, so that too many overfit")] = 10
+    batch_size: Annotated[Count, Search(32, 256, log=True, why="smaller: more updates, slower; the authors' range")] = (
+        32
+    )
     optimiser: Literal["adagrad", "adam"] = "adagrad"
-    learning_rate: float = 0.1
-    momentum: float = 0.0
-    dropout_embedding: float = 0.1
-    dropout_hidden: float = 0.0
-    n_sample: int = 2048
-    sample_alpha: float = 0.75
-    logq: float = 1.0
-    bpreg: float = 0.0
-    elu: float = 0.0
+    learning_rate: Annotated[Positive, Search(0.01, 0.25, log=True, why="the authors' range for Adagrad")] = 0.1
+    momentum: Annotated[Fraction, Search(0.0, 0.9, why="the authors' range", where={"optimiser": ("adagrad",)})] = 0.0
+    dropout_embedding: Annotated[Fraction, Search(0.0, 0.5, why="the authors' range")] = 0.1
+    dropout_hidden: Annotated[Fraction, Search(0.0, 0.7, why="the authors' range")] = 0.0
+    n_sample: Natural = 2048
+    sample_alpha: Annotated[
+        NonNegative, Search(0.0, 1.0, why="negatives from uniform to popular; the authors' range")
+    ] = 0.75
+    logq: Annotated[
+        NonNegative,
+        Search(choices=(0.0, 1.0), why="without or with the correction", where={"loss": ("cross-entropy",)}),
+    ] = 1.0
+    bpreg: Annotated[NonNegative, Search(0.0, 2.0, why="the authors' range", where={"loss": ("bpr-max",)})] = 0.0
+    elu: Annotated[
+        NonNegative, Search(choices=(0.0, 0.5, 1.0), why="the authors' values", where={"loss": ("bpr-max",)})
+    ] = 0.0
     constrained_embedding: bool = True
-    embedding: int = 0
+    embedding: Natural = 0
 
     losses: FloatArray = field(init=False, repr=False)
     weights: Weights = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.layers or min(self.layers) < 1:
-            raise ConfigError(f"gru4rec: layers must be one width or several, each at least 1, found {self.layers}")
-        for option, least in (("epochs", 1), ("batch_size", 1), ("n_sample", 0), ("embedding", 0)):
-            if getattr(self, option) < least:
-                raise ConfigError(f"gru4rec: {option} must be at least {least}, found {getattr(self, option)}")
-        for option in ("dropout_embedding", "dropout_hidden", "momentum"):
-            if not 0 <= getattr(self, option) < 1:
-                raise ConfigError(f"gru4rec: {option} must be at least 0 and below 1, found {getattr(self, option)}")
-        for option in ("sample_alpha", "logq", "bpreg", "elu"):
-            if not 0 <= getattr(self, option) < np.inf:
-                raise ConfigError(f"gru4rec: {option} must be 0 or positive, found {getattr(self, option)}")
-        if not 0 < self.learning_rate < np.inf:
-            raise ConfigError(f"gru4rec: learning_rate must be positive, found {self.learning_rate}")
-        self._check_together()
-
-    def _check_together(self) -> None:
         if self.optimiser == "adam" and self.momentum:
             raise ConfigError(f"gru4rec: adam has its own momentum, found momentum {self.momentum}; set momentum to 0")
         if self.constrained_embedding and self.embedding:

@@ -15,7 +15,7 @@ A fit goes through five steps, each on what came before it in time:
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from nearnext.model.losses import Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import require_at_least, require_dropout, require_known, require_number
+from nearnext.options import Count, Fraction, Ge, Natural, NonNegative, Positive, Search, require_known
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.calibration import Calibration
@@ -106,30 +106,34 @@ class Metric(EmbeddedRecommender):
 
     name: ClassVar[str] = "metric"
 
-    dim: int | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    negatives: int | None = None
-    learning_rate: float = 0.006
-    encoder_rate: float = 0.002
-    alpha: float = 0.25
-    temperature: float = 0.07
-    smoothing: float = 0.1
-    dropout: float = 0.5
+    dim: Annotated[Count | None, Search(choices=(64, 96, 128, 160, 224), why="by default it follows from the log")] = (
+        None
+    )
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    negatives: Count | None = None
+    learning_rate: Annotated[
+        Positive, Search(0.001, 0.02, log=True, why="how much of the items' start survives training")
+    ] = 0.006
+    encoder_rate: Positive = 0.002
+    alpha: Annotated[NonNegative, Search(0.0, 0.75, why="negatives from uniform to popular")] = 0.25
+    temperature: Annotated[Positive, Search(0.03, 0.15, log=True, why="lower: the nearest items count alone")] = 0.07
+    smoothing: Annotated[Fraction, Search(0.0, 0.3, why="probability left to negatives")] = 0.1
+    dropout: Annotated[Fraction, Search(0.2, 0.7, why="against overfitting, which sparse logs need")] = 0.5
     encoder: str = "attention"
     loss: str = SAMPLED_SOFTMAX
     correction: bool | None = None
-    steps: int = 5
-    max_length: int = 20
-    validation_fraction: float = 0.1
+    steps: Annotated[Natural, Search(1, 8, why="how far items are averaged with their neighbours before training")] = 5
+    max_length: Count = 20
+    validation_fraction: Fraction = 0.1
     voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
-    candidates: int = 60
-    neighbours: int = 100
-    sample_size: int = 1000
-    hidden: int = 32
-    calibration_steps: int = 800
-    calibrated_on: int = 20_000
-    breadth: float = 0.01
+    candidates: Annotated[int, Ge(20)] = 60
+    neighbours: Count = 100
+    sample_size: Natural = 1000
+    hidden: Count = 32
+    calibration_steps: Count = 800
+    calibrated_on: Annotated[int, Ge(100)] = 20_000
+    breadth: Fraction = 0.01
     refit: bool = True
 
     corrected: bool = field(init=False, repr=False, default=True)
@@ -139,16 +143,6 @@ class Metric(EmbeddedRecommender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = {name: getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")}
-        require_at_least(1, **{name: value for name, value in sizes.items() if value is not None})
-        require_at_least(1, max_length=self.max_length, hidden=self.hidden, calibration_steps=self.calibration_steps)
-        require_at_least(1, neighbours=self.neighbours)
-        require_at_least(0, steps=self.steps, sample_size=self.sample_size)
-        require_at_least(20, candidates=self.candidates)
-        require_at_least(100, calibrated_on=self.calibrated_on)
-        require_dropout(self.dropout)
-        require_number("validation_fraction", self.validation_fraction, at_least=0.0, below=1.0)
-        require_number("breadth", self.breadth, at_least=0.0, below=1.0)
         ENCODERS.require(self.encoder)
         if isinstance(self.loss, str) and self.loss.startswith("pml:"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
@@ -160,7 +154,6 @@ class Metric(EmbeddedRecommender):
         if self.correction is not None and self.encoder != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         self.voters = require_voters(self.voters)
-        self._training(Size(1, 1, 1, 1))
 
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""

@@ -1,37 +1,27 @@
 """The options of a metric model as one flat list: from names and text to its parts, and back."""
 
-from collections.abc import Mapping
-from dataclasses import fields
-from typing import Any, NamedTuple, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Any, NamedTuple
 
 from nearnext.errors import ConfigError
-from nearnext.model.distances import DistanceName
 from nearnext.model.encoders import EncoderConfig
 from nearnext.model.losses import Loss, MetricLearning, loss_named
-from nearnext.options import read_option, require_known, require_option
+from nearnext.options import Option, checked, named, options_of, require_known, require_option
 from nearnext.recommenders.sml.names import parts_of_name
 from nearnext.recommenders.sml.presets import DEFAULT_PRESET, preset_options
 from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS, Registry
 from nearnext.sampling import Sampler
 from nearnext.training.config import TrainingConfig
 
-__all__ = ["metric_option_names", "name_of_parts", "options_of_parts", "parts_from_options"]
+__all__ = ["metric_options", "name_of_parts", "options_of_parts", "parts_from_options"]
 
-SETTINGS: Mapping[str, Any] = {
-    "item_hidden": int,
-    "item_tanh": bool,
-    "item_frozen": bool,
-    "initial_std": float | None,
-    "max_norm": float | None,
-    "common_embedding": bool,
-    "distance": DistanceName,
-    "max_length": int,
-    "logq": bool,
-    "seed": int,
-    "directory": str,
-    "resume": bool,
-}
-"""Options of the model as a whole, and their types."""
+PARTS = ("encoder", "loss", "sampler", "training")
+"""Fields of `SML` that have options of their own."""
+
+CHOICES = ("preset", "sampler", "negative_source")
+"""Options that decide which others there are, and what their defaults are."""
 
 NOT_KEPT = ("directory", "resume")
 """Options that say how a fit runs, not what it gives."""
@@ -41,11 +31,10 @@ RENAMED = {"n_positives": "positives", "n_negatives": "negatives", "n_items": "c
 
 
 class _Slot(NamedTuple):
-    """Where an option belongs: the part, its field, and the type of that."""
+    """Where an option belongs: the part, and its field."""
 
     part: str
-    field: str
-    type: Any
+    option: Option
 
 
 class _Choice(NamedTuple):
@@ -58,12 +47,12 @@ class _Choice(NamedTuple):
 
     def slots(self) -> dict[str, _Slot]:
         """Every option of these parts."""
+        from nearnext.recommenders.sml.recommender import SML  # which is made from these options
+
         loss: type[Any] = MetricLearning if self.loss.startswith("pml") else LOSSES[self.loss]
         return {
-            **{name: _Slot("model", name, kind) for name, kind in SETTINGS.items()},
-            "preset": _Slot("choice", "preset", str),
-            "sampler": _Slot("choice", "sampler", str),
-            "negative_source": _Slot("choice", "negative_source", str),
+            **_slots("model", SML, without=PARTS),
+            **{name: _Slot("choice", Option(name, str)) for name in CHOICES},
             **_slots("encoder", ENCODERS[self.encoder]),
             **_slots("loss", loss, without=("loss", "miner", "distance") if loss is MetricLearning else ()),
             **_slots("sampler", SAMPLERS[self.sampler], without=("negatives", "max_length")),
@@ -73,23 +62,39 @@ class _Choice(NamedTuple):
 
 
 def _slots(part: str, config: type[Any], *, without: tuple[str, ...] = ()) -> dict[str, _Slot]:
-    types = get_type_hints(config)
-    names = [entry.name for entry in fields(config) if entry.name not in without]
-    return {RENAMED.get(name, name): _Slot(part, name, types[name]) for name in names}
+    known = options_of(config).values()
+    return {RENAMED.get(each.name, each.name): _Slot(part, each) for each in known if each.name not in without}
 
 
-def metric_option_names(name: str) -> list[str]:
-    """Names of all options of a metric model, whatever sampler is chosen.
+def metric_options(name: str) -> dict[str, Option]:
+    """All options of a metric model, whatever sampler is chosen; what only some have is searched with these alone.
 
     Raises:
         ConfigError: no such model.
 
-    >>> [option for option in metric_option_names("sml-maxpool-triplet") if option in ("margin", "smoothing")]
-    ['margin']
+    >>> options = metric_options("sml-maxpool-triplet")
+    >>> "margin" in options, "smoothing" in options, options["extra"].search.where
+    (True, False, {'negative_source': ('in-batch',)})
     """
     encoder, loss = parts_of_name(name)
-    choices = [_Choice(encoder, loss, sampler, source) for sampler in SAMPLERS for source in NEGATIVES]
-    return list(dict.fromkeys(option for choice in choices for option in choice.slots()))
+    found: dict[str, Option] = {}
+    homes: dict[str, list[tuple[str, str]]] = {}
+    for sampler, source in product(SAMPLERS, NEGATIVES):
+        for option, slot in _Choice(encoder, loss, sampler, source).slots().items():
+            found.setdefault(option, replace(slot.option, name=option))
+            homes.setdefault(option, []).append((sampler, source))
+    return {option: _where(each, homes[option]) for option, each in found.items()}
+
+
+def _where(option: Option, homes: Sequence[tuple[str, str]]) -> Option:
+    """An option whose search is limited to the samplers and kinds of negatives that have it."""
+    if option.search is None:
+        return option
+    where = dict(option.search.where)
+    for choice, names, known in zip(CHOICES[1:], zip(*homes, strict=True), (SAMPLERS, NEGATIVES), strict=True):
+        if set(names) != set(known):
+            where[choice] = tuple(dict.fromkeys(names))
+    return replace(option, search=replace(option.search, where=where))
 
 
 def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -112,15 +117,16 @@ def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
         if option not in slots:
             _refuse(name, option, sampler, source)
     parts: dict[str, dict[str, Any]] = {}
-    for option, value in chosen.items():
-        if option in slots:
-            slot = slots[option]
-            parts.setdefault(slot.part, {})[slot.field] = read_option(f"{name}: {option}", value, slot.type)
-    return _built(encoder, loss, sampler, source, parts)
+    with named(name):
+        for option, value in chosen.items():
+            if option in slots:
+                part, known = slots[option]
+                parts.setdefault(part, {})[known.name] = checked(option, value, known.kind, text=True)
+        return _built(encoder, loss, sampler, source, parts)
 
 
 def _refuse(name: str, option: str, sampler: str, source: str) -> None:
-    known = metric_option_names(name)
+    known = metric_options(name)
     if option in known:
         raise ConfigError(
             f"{name}: {option} is no option of sampler '{sampler}' with negatives '{source}'; leave it out"
@@ -197,7 +203,7 @@ def options_of_parts(
         "negative_source": choice.source,
         **{name: value for name, value in model.items() if name not in NOT_KEPT},
         **{
-            option: getattr(parts[slot.part], slot.field)
+            option: getattr(parts[slot.part], slot.option.name)
             for option, slot in choice.slots().items()
             if slot.part in parts
         },

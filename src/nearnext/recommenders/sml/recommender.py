@@ -15,6 +15,7 @@ from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, MetricLearning
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
+from nearnext.options import Count, Natural, Positive
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
 from nearnext.recommenders.sml.options import name_of_parts, options_of_parts
@@ -70,14 +71,14 @@ class SML(EmbeddedRecommender):
     loss: Loss | MetricLearning = field(default_factory=NCAS)
     sampler: Sampler = field(default_factory=PositiveNegative)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-    item_hidden: int = 0
+    item_hidden: Natural = 0
     item_tanh: bool = False
     item_frozen: bool = False
-    initial_std: float | None = None
-    max_norm: float | None = None
+    initial_std: Positive | None = None
+    max_norm: Positive | None = None
     common_embedding: bool = True
     distance: DistanceName = "cosine"
-    max_length: int = 15
+    max_length: Count = 15
     logq: bool = False
 
     def __post_init__(self) -> None:

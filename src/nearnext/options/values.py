@@ -1,0 +1,180 @@
+"""Values as their types have them: plain types with a range, checked by pydantic in one wording.
+
+One rule for values from Python, config files and artifacts: a whole number is an ``int`` or one of numpy's, neither
+``True`` nor ``2.0`` nor ``"2"``; other numbers are finite; a list stands for a tuple. Text becomes a number only where
+there is nothing but text: on the command line (``text=True``).
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
+from nearnext.errors import ConfigError
+from nearnext.options.names import require_known, shown
+
+__all__ = [
+    "Count",
+    "Fraction",
+    "Natural",
+    "NonNegative",
+    "Positive",
+    "Probability",
+    "checked",
+    "expected",
+    "metadata_of",
+    "values_of",
+]
+
+Count = Annotated[int, Ge(1)]
+"""A whole number of at least 1."""
+
+Natural = Annotated[int, Ge(0)]
+"""A whole number of at least 0."""
+
+Positive = Annotated[float, Gt(0)]
+"""A number above 0."""
+
+NonNegative = Annotated[float, Ge(0)]
+"""A number of at least 0."""
+
+Fraction = Annotated[float, Ge(0), Lt(1)]
+"""A number in [0, 1)."""
+
+Probability = Annotated[float, Ge(0), Le(1)]
+"""A number in [0, 1]."""
+
+NAMES: Mapping[Any, tuple[str, str]] = {
+    int: ("a whole number", "whole numbers"),
+    float: ("a finite number", "finite numbers"),
+    bool: ("true or false", "true or false"),
+    str: ("a text", "texts"),
+    Path: ("a path", "paths"),
+}
+"""One and several of each plain type, as messages have them."""
+
+
+def checked(name: str, value: object, kind: Any, *, text: bool = False) -> Any:
+    """The value of an option or an argument, as its type has it.
+
+    Args:
+        name: of the option, for messages.
+        value: what is given.
+        kind: the type, for example ``Count``, ``Positive | None`` or ``tuple[Count, ...]``.
+        text: whether text is read by the type: several values as 32,16, none as "".
+
+    Raises:
+        ConfigError: a value that is not of the type, or out of range.
+
+    >>> checked("layers", "32,16", tuple[int, ...], text=True), checked("refit", "no", bool, text=True)
+    ((32, 16), False)
+    >>> checked("k", 0, Count)
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: k must be a whole number of at least 1, found 0
+    >>> checked("decay", "cubic", Literal["linear", "log"])
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: unknown decay 'cubic'; known: linear, log
+    """
+    bare = _bare(kind)
+    if not _readable(kind):
+        if isinstance(bare, type) and not getattr(bare, "_is_protocol", False) and not isinstance(value, bare):
+            raise ConfigError(f"{name} must be an object of {bare.__name__}, found {shown(value)}; make it first")
+        return value
+    from pydantic import ValidationError
+
+    reads = text and isinstance(value, str)
+    if reads and get_origin(bare) is tuple:
+        given: object = tuple(part.strip() for part in str(value).split(",")) if str(value).strip() else ()
+    else:
+        given = _prepared(value, bare)
+    try:
+        return _adapter(kind).validate_python(given, strict=not reads)
+    except ValidationError:
+        if get_origin(bare) is Literal:
+            require_known(name, value, get_args(bare))
+        raise ConfigError(f"{name} must be {expected(kind)}, found {shown(value)}{_example(bare, reads)}") from None
+
+
+def _example(bare: Any, reads: bool) -> str:
+    if get_origin(bare) is not tuple:
+        return ""
+    several = [64, 32] if _bare(get_args(bare)[0]) is int else ["vsknn", "sr"]
+    return f"; give for example {','.join(map(str, several)) if reads else several}"
+
+
+@cache
+def _adapter(kind: Any) -> Any:
+    from pydantic import ConfigDict, TypeAdapter
+
+    return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+
+
+def _bare(kind: Any) -> Any:
+    """A type without its constraints, and without None."""
+    if get_origin(kind) is Annotated:
+        return _bare(get_args(kind)[0])
+    if get_origin(kind) in (Union, UnionType):
+        others = [inside for inside in get_args(kind) if inside is not NoneType]
+        return _bare(others[0]) if len(others) == 1 else kind
+    return kind
+
+
+def values_of(kind: Any) -> tuple[Any, ...]:
+    """All values of a type that has but a few; of others none.
+
+    >>> values_of(Literal["linear", "log"]), values_of(bool), values_of(int)
+    (('linear', 'log'), (False, True), ())
+    """
+    bare = _bare(kind)
+    return get_args(bare) if get_origin(bare) is Literal else (False, True) if bare is bool else ()
+
+
+def metadata_of(kind: Any) -> list[Any]:
+    """The constraints of a type, its own ones first; those of the elements of a tuple are not among them."""
+    if get_origin(kind) is Annotated:
+        inside, *own = get_args(kind)
+        return [*own, *metadata_of(inside)]
+    if get_origin(kind) in (Union, UnionType):
+        return [each for inside in get_args(kind) for each in metadata_of(inside)]
+    return []
+
+
+def _readable(kind: Any) -> bool:
+    """Whether a type is made of plain ones, which pydantic checks; of others, only the class is looked at."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _readable(get_args(kind)[0])
+    if origin is tuple or origin in (Union, UnionType):
+        return all(inside is Ellipsis or _readable(inside) for inside in get_args(kind))
+    return origin is Literal or kind is NoneType or kind in NAMES
+
+
+def _prepared(value: object, bare: Any) -> object:
+    """A number of numpy as Python's, a list as a tuple, a text that is a path as such; numpy is not imported for it."""
+    if get_origin(bare) is tuple and isinstance(value, list | tuple):
+        return tuple(_prepared(one, _bare(get_args(bare)[0])) for one in cast("Sequence[object]", value))
+    if bare is Path and value and isinstance(value, str | os.PathLike):
+        return Path(cast("str", value))
+    of_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
+    return cast("Any", value).item() if of_numpy else value
+
+
+def expected(kind: Any, *, several: bool = False) -> str:
+    """The type and range of a value in words."""
+    bare, limits = _bare(kind), metadata_of(kind)
+    if get_origin(bare) is Literal:
+        return f"one of {', '.join(map(str, get_args(bare)))}"
+    if get_origin(bare) is tuple:
+        some = "one or several " if any(isinstance(each, MinLen) for each in limits) else ""
+        return f"a list of {some}{expected(get_args(bare)[0], several=True)}"
+    words = NAMES[bare][several] if bare in NAMES else f"a {getattr(bare, '__name__', bare)}"
+    lower = [f" of at least {each.ge}" for each in limits if isinstance(each, Ge)]
+    lower += [f" above {each.gt}" for each in limits if isinstance(each, Gt)]
+    upper = [f"below {each.lt}" for each in limits if isinstance(each, Lt)]
+    upper += [f"at most {each.le}" for each in limits if isinstance(each, Le)]
+    joined = f"{' and ' if lower else ' of ' if upper[0].startswith('at') else ' '}{upper[0]}" if upper else ""
+    return f"{words}{''.join(lower)}{joined}"
