@@ -15,7 +15,8 @@ import nearnext
 from nearnext import own_parts
 from nearnext.errors import ConfigError
 from nearnext.model.losses import LossInput
-from nearnext.registry import ENCODERS, LOSSES, REGISTRIES, SAMPLERS, Kind, register
+from nearnext.registration import register
+from nearnext.registry import ENCODERS, LOSSES, REGISTRIES, SAMPLERS, Kind
 
 OWN_LOSS = """
 from dataclasses import dataclass
@@ -87,6 +88,16 @@ def test_an_own_part_is_found_by_name_and_listed_after_the_built_in_ones():
     assert nearnext.make_recommender("sml-maxpool-own", {"scale": "0.5"}).params()["scale"] == 0.5
     with pytest.raises(ConfigError, match="own has no option 'size'; known: scale"):
         LOSSES.make("own", size=1)
+
+
+def test_an_option_called_as_one_of_another_part_is_refused():
+    @dataclass(frozen=True)
+    class Longer(Difference):
+        epochs: int = 3
+
+    register("longer")(Longer)
+    with pytest.raises(ConfigError, match="loss and training both have an option 'epochs'; rename that of your own"):
+        nearnext.make_recommender("sml-maxpool-longer")
 
 
 def test_without_a_name_a_part_is_called_as_its_class():
@@ -199,12 +210,10 @@ def test_a_file_that_cannot_be_imported_is_one_line(tmp_path: Path, text: str | 
 
 def test_entry_points_are_loaded_when_a_name_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "package_with_parts.py").write_text(OWN_LOSS.format(name="Gap"))
-    (tmp_path / "bare_part.py").write_text(OWN_LOSS.format(name="Bare").replace("@nearnext.register\n", ""))
     monkeypatch.syspath_prepend(tmp_path)
-    entry_points(monkeypatch, parts="package_with_parts", wide="bare_part:Bare")
+    entry_points(monkeypatch, parts="package_with_parts:Gap")
     assert "gap" in LOSSES
-    assert LOSSES["wide"].__name__ == "Bare"
-    assert own_parts.source_of(LOSSES["wide"]) == "bare_part"
+    assert own_parts.source_of(LOSSES["gap"]) == "package_with_parts"
 
 
 def test_an_entry_point_that_cannot_be_imported_is_one_warning_and_others_work(

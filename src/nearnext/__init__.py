@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from nearnext.recommenders.registry import BASELINES, make_recommender
     from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
     from nearnext.recommenders.sml.recommender import SML
-    from nearnext.registry import register
+    from nearnext.registration import register
     from nearnext.sampling import (
         EveryPrefix,
         InBatch,
@@ -217,7 +217,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "nearnext.recommenders.registry": ("BASELINES", "make_recommender"),
     "nearnext.recommenders.rules": ("AssociationRules", "Markov", "SequentialRules"),
     "nearnext.recommenders.sml.recommender": ("SML",),
-    "nearnext.registry": ("register",),
+    "nearnext.registration": ("register",),
     "nearnext.sampling": (
         "EveryPrefix",
         "InBatch",

@@ -1,6 +1,6 @@
 """One family of errors: each message says what was expected, what was found and what to do."""
 
-__all__ = ["ArtifactError", "ConfigError", "DataError", "LeakWarning", "NearnextError"]
+__all__ = ["ArtifactError", "ConfigError", "ContractError", "DataError", "LeakWarning", "NearnextError"]
 
 
 class NearnextError(Exception):
@@ -18,6 +18,10 @@ class DataError(NearnextError, ValueError):
 
 class ConfigError(NearnextError, ValueError):
     """An option, a name or a parameter is unknown or out of range."""
+
+
+class ContractError(ConfigError):
+    """A part, mostly one of the user's own, breaks a law of its kind; the message names the law and an example."""
 
 
 class ArtifactError(NearnextError):

@@ -3,7 +3,6 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -14,7 +13,7 @@ from nearnext.errors import ConfigError, NearnextError
 __all__ = ["GROUP", "VARIABLE", "find_own_parts", "import_parts", "source_of"]
 
 GROUP = "nearnext.parts"
-"""Group of the entry points: each names a module that registers parts, or a part."""
+"""Group of the entry points: each names a module, whose import registers parts."""
 
 VARIABLE = "NEARNEXT_IMPORT"
 """Environment variable with modules or files to import, as ``PYTHONPATH`` separates folders."""
@@ -26,13 +25,10 @@ _found: set[str] = set()
 """Which of the group and the variable's values have been imported already."""
 
 
-def find_own_parts(take: Callable[[str, object], None]) -> None:
+def find_own_parts() -> None:
     """Import the modules of ``NEARNEXT_IMPORT``, and once the entry points.
 
     A package whose entry point cannot be imported is a warning of one line, and no obstacle to other parts.
-
-    Args:
-        take: called with the name of each entry point and what it names.
 
     Raises:
         ConfigError: a module of the variable cannot be imported.
@@ -47,7 +43,7 @@ def find_own_parts(take: Callable[[str, object], None]) -> None:
 
     for point in entry_points(group=GROUP):
         try:
-            take(point.name, point.load())
+            point.load()
         except (Exception, SystemExit) as error:
             package = point.dist.name if point.dist is not None else "an unknown package"
             warnings.warn(

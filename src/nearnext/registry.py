@@ -1,14 +1,13 @@
 """One registry: every part by name, built in or the user's own.
 
 Names are known without an import; a part's module is imported when the part is first used. Own parts come from
-`register`, and from what `nearnext.own_parts` imports when a name is unknown, or when names are listed.
+`nearnext.register`, and from what `nearnext.own_parts` imports when a name is unknown, or when names are listed.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from nearnext.errors import ConfigError
 from nearnext.options import make, options_of, require_known
@@ -21,14 +20,32 @@ if TYPE_CHECKING:
     from nearnext.sampling.negatives import Negatives
     from nearnext.sampling.sampler import Sampler
 
-__all__ = ["ENCODERS", "LOSSES", "NEGATIVES", "RECOMMENDERS", "REGISTRIES", "SAMPLERS", "Kind", "Registry", "register"]
+__all__ = ["ENCODERS", "LOSSES", "NEGATIVES", "RECOMMENDERS", "REGISTRIES", "SAMPLERS", "Kind", "Registry", "place_of"]
 
 Kind = Literal["encoder", "loss", "sampler", "negatives", "recommender"]
 
 P = TypeVar("P")
-C = TypeVar("C", bound=type[Any])
 
 WORD, WORDS = "[a-z][a-z0-9_]*", "[a-z][a-z0-9_-]*"
+
+
+def place_of(part: type[Any]) -> str:
+    """Module and name of a class.
+
+    >>> place_of(Registry)
+    'nearnext.registry:Registry'
+    """
+    return f"{part.__module__}:{part.__qualname__}"
+
+
+def is_built_in(part: object) -> bool:
+    """Whether a part is one of nearnext's own.
+
+    >>> from nearnext.model.losses import Triplet
+    >>> is_built_in(Triplet())
+    True
+    """
+    return type(part).__module__.partition(".")[0] == "nearnext"
 
 
 class Registry(Mapping[str, type[P]], Generic[P]):
@@ -59,18 +76,18 @@ class Registry(Mapping[str, type[P]], Generic[P]):
             module, _, attribute = self._built_in[name].partition(":")
             return getattr(import_module(module), attribute)
         if name not in self._own:
-            _find_own_parts()
+            find_own_parts()
         return self._own[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._built_in or name in self._own or any(name == known for known in self)
 
     def __iter__(self) -> Iterator[str]:
-        _find_own_parts()
+        find_own_parts()
         return iter((*self._built_in, *self._own))
 
     def __len__(self) -> int:
-        _find_own_parts()
+        find_own_parts()
         return len(self._built_in) + len(self._own)
 
     def make(self, name: str, **options: Any) -> P:
@@ -112,8 +129,8 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         >>> ENCODERS.name_of(GRU())
         'gru'
         """
-        place = _place(part if isinstance(part, type) else type(part))
-        own = {name: _place(known) for name, known in self._own.items()}
+        place = place_of(part if isinstance(part, type) else type(part))
+        own = {name: place_of(known) for name, known in self._own.items()}
         return next((name for name, known in {**self._built_in, **own}.items() if known == place), None)
 
     def add(self, name: str, part: type[P]) -> None:
@@ -128,9 +145,9 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         if name in self._built_in or name in self._reserved or name.startswith(("sml-", "pml")):
             raise ConfigError(f"the {self.label} '{name}' is one of nearnext's own names; choose another name")
         known = self._own.get(name)
-        if known is not None and _place(known) != _place(part):
+        if known is not None and place_of(known) != place_of(part):
             raise ConfigError(
-                f"the {self.label} '{name}' is registered twice, by {_place(known)} and {_place(part)}; rename one"
+                f"the {self.label} '{name}' is registered twice, by {place_of(known)} and {place_of(part)}; rename one"
             )
         self._own[name] = part
 
@@ -231,92 +248,3 @@ REGISTRIES: Mapping[Kind, Registry[Any]] = {
     "recommender": RECOMMENDERS,
 }
 """The registry of each kind of part."""
-
-
-@overload
-def register(name: C, /) -> C: ...
-@overload
-def register(name: str | None = None, /, *, kind: Kind | None = None) -> Callable[[C], C]: ...
-def register(name: Any = None, /, *, kind: Kind | None = None) -> Any:
-    """A decorator that makes a class known by name: an own session encoder, loss, sampler, negatives or recommender.
-
-    The class is a dataclass whose fields, all with defaults, are its options. Once its module is imported the name
-    stands wherever a built-in one may: in `nearnext.make_recommender`, ``sml-<encoder>-<loss>``, ``metric.encoder``,
-    files of options, `nearnext.compare`, `nearnext.tune`, and in saved models.
-
-    Args:
-        name: lower-case letters, digits and _; by default the class's ``name``, or its own name in lower case.
-        kind: ``encoder``, ``loss``, ``sampler``, ``negatives`` or ``recommender``; by default it follows from the base
-            class, or from ``build`` (an encoder) or ``__call__`` (a loss).
-
-    Raises:
-        ConfigError: no such dataclass, or a name that is taken, reserved or of another form.
-
-    >>> from dataclasses import dataclass
-    >>> import nearnext
-    >>> @nearnext.register("newest")
-    ... @dataclass(frozen=True)
-    ... class Newest(nearnext.LastItem):
-    ...     pass
-    >>> nearnext.make_recommender("sml-newest-ncas").name
-    'sml-newest-ncas'
-    >>> ENCODERS.remove("newest")
-    """
-    if isinstance(name, type):
-        return _registered(cast("type[Any]", name), None, None)
-
-    def decorate(part: C) -> C:
-        return _registered(part, name, kind)
-
-    return decorate
-
-
-def _registered(part: C, name: str | None, kind: Kind | None) -> C:
-    is_class = isinstance(part, type)  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
-    if not is_class or not is_dataclass(part):
-        shown = _place(part) if is_class else repr(part)
-        raise ConfigError(f"{shown} cannot be registered: expected a class with @dataclass beneath @nearnext.register")
-    if kind is not None:
-        require_known("kind of part", kind, REGISTRIES)
-    kind = kind or _kind_of(part)
-    own = getattr(part, "name", None)
-    name = name or (own if isinstance(own, str) else part.__name__.lower())
-    if missing := [
-        option.name
-        for option in fields(part)
-        if option.init and option.default is MISSING and option.default_factory is MISSING
-    ]:
-        raise ConfigError(f"option '{missing[0]}' of {_place(part)} has no default; give it one")
-    REGISTRIES[kind].add(name, part)
-    if kind == "recommender":
-        part.name = name
-    return part
-
-
-def _kind_of(part: type[Any]) -> Kind:
-    bases = {_place(base) for base in part.__mro__}
-    for kind, registry in REGISTRIES.items():
-        if registry.base in bases:
-            return kind
-    if callable(getattr(part, "build", None)):
-        return "encoder"
-    if any("__call__" in vars(base) for base in part.__mro__):
-        return "loss"
-    raise ConfigError(
-        f"{_place(part)} is no part: expected build(input_dim) of an encoder, __call__(batch) of a loss, or a subclass "
-        "of Sampler, Negatives or Recommender"
-    )
-
-
-def _place(part: type[Any]) -> str:
-    return f"{part.__module__}:{part.__qualname__}"
-
-
-def _find_own_parts() -> None:
-    find_own_parts(_take)
-
-
-def _take(name: str, loaded: object) -> None:
-    """Register what an entry point names, unless importing it has done so."""
-    if isinstance(loaded, type) and all(registry.name_of(loaded) is None for registry in REGISTRIES.values()):
-        _registered(loaded, name, None)

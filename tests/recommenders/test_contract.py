@@ -1,7 +1,6 @@
 """The laws that every recommender keeps, run over every name in the registry."""
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
@@ -17,7 +15,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.recommenders.registry import DEFAULTS, make_recommender, method_options
 from nearnext.registry import RECOMMENDERS
-from nearnext.testing import assert_same_lists
+from nearnext.testing import assert_same_lists, check_recommender
 from training_support import seeded
 
 TRAIN = Sessions.of(
@@ -56,25 +54,8 @@ def prefixes() -> Prefixes:
 
 
 @every_method
-def test_lists_hold_k_distinct_known_items(name: str):
-    ranking = fitted(name).rank(prefixes(), k=10)
-    assert np.all((ranking.items >= 1) & (ranking.items <= TRAIN.n_items))
-    assert all(len(set(row)) == 10 for row in ranking.items.tolist())
-
-
-@every_method
-def test_scores_fall_and_equal_ones_are_in_order_of_popularity(name: str):
-    ranking = fitted(name).rank(prefixes(), k=10)
-    for row, own in enumerate(ranking.own):
-        scores, items = ranking.scores[row, :own], ranking.items[row, :own]
-        assert np.all(np.diff(scores) <= 0)
-        assert np.all(np.diff(items)[np.diff(scores) == 0] > 0)
-
-
-@every_method
-def test_fitting_twice_gives_the_same_lists(name: str):
-    again = make(name).fit(TRAIN).rank(prefixes(), k=10)
-    assert_same_lists(again, fitted(name).rank(prefixes(), k=10))
+def test_the_laws_of_recommenders_hold(name: str):
+    check_recommender(make(name))
 
 
 @every_method
@@ -88,62 +69,10 @@ def test_batches_and_threads_change_no_list(name: str, monkeypatch: pytest.Monke
 
 
 @every_method
-def test_a_saved_model_gives_the_same_lists(name: str, tmp_path: Path):
-    loaded = load_artifact(save_artifact(fitted(name), tmp_path / "model", {})).recommender
-    assert loaded.params() == fitted(name).params()
-    assert_same_lists(loaded.rank(prefixes(), k=10), fitted(name).rank(prefixes(), k=10))
-
-
-@every_method
-def test_excluded_items_never_come_back_and_lists_stay_full(name: str):
-    answer = fitted(name).recommend([["i1", "i2"]], k=10, exclude=["i1", "i3", "unheard-of"])[0]
-    assert len(answer.items) == 10
-    assert not {"i1", "i3"} & set(answer.items)
-
-
-@every_method
 def test_only_allowed_items_come_and_a_shortage_is_explained(name: str):
     answer = fitted(name).recommend([["i1"]], k=5, allow=["i4", "i5"])[0]
     assert set(answer.items) == {"i4", "i5"}
     assert answer.shortage == "2 of 5: no further item may be recommended"
-
-
-@every_method
-def test_seen_items_can_be_left_out(name: str):
-    answer = fitted(name).recommend([["i1", "i2", "i3"]], k=15, exclude_seen=True)[0]
-    assert len(answer.items) == 15
-    assert not {"i1", "i2", "i3"} & set(answer.items)
-
-
-@every_method
-@pytest.mark.parametrize("session", [[], ["never-seen"], ["never-seen", "nor-this"]])
-def test_a_session_without_known_items_gets_the_popular_ones(name: str, session: list[str]):
-    answer = fitted(name).recommend([session], k=3)[0]
-    assert answer.items == TRAIN.vocabulary.decode([1, 2, 3])
-    assert answer.unknown == session
-
-
-@every_method
-def test_k_beyond_the_catalogue_gives_every_item_once(name: str):
-    answer = fitted(name).recommend([["i1"]], k=500)[0]
-    assert sorted(map(str, answer.items)) == sorted(map(str, TRAIN.vocabulary.ids.to_list()))
-    assert answer.shortage is not None
-
-
-@every_method
-def test_inputs_stay_as_they_were(name: str):
-    before = TRAIN.fingerprint()
-    given_prefixes = prefixes()
-    items = given_prefixes.items.copy()
-    make(name).fit(TRAIN).rank(given_prefixes, k=5)
-    assert TRAIN.fingerprint() == before
-    assert np.array_equal(given_prefixes.items, items)
-
-
-@every_method
-def test_one_item_and_one_session_are_enough(name: str):
-    answer = make(name).fit(Sessions.of([["only", "only"]])).recommend([["only"]], k=2)[0]
-    assert answer.items == ["only"]
 
 
 @pytest.mark.slow

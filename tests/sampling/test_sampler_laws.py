@@ -22,6 +22,7 @@ from nearnext.sampling import (
     Uniform,
 )
 from nearnext.sampling.negatives import PerExample
+from nearnext.testing import check_sampler
 
 SAMPLERS: dict[str, Sampler] = {
     "positive-negative-mask": PositiveNegative(n_positives=3, max_length=4, fill="mask"),
@@ -89,6 +90,11 @@ def possible_splits(log: Sessions, batch: Batch, row: int) -> list[int]:
 
 
 @every_combination
+def test_the_laws_of_samplers_hold(sampler: Sampler):
+    check_sampler(sampler)
+
+
+@every_combination
 def test_shapes_and_types_are_those_of_the_batch(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
     for batch in batches(sampler, log, neighbours):
         rows = len(batch)
@@ -118,16 +124,6 @@ def test_shapes_and_types_are_those_of_the_batch(sampler: Sampler, log: Sessions
 
 
 @every_sampler
-def test_padding_is_at_the_right_and_masked(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
-    for batch in batches(sampler, log, neighbours):
-        for padded in (batch.prefixes, batch.positives):
-            assert np.all((padded[:, :-1] > 0) >= (padded[:, 1:] > 0))
-        assert np.all(batch.prefixes[:, 0] > 0)
-        assert np.array_equal(batch.positive_mask, batch.positives > 0)
-        assert np.all(batch.positive_mask[:, 0])
-
-
-@every_sampler
 def test_the_last_clicks_before_a_point_are_given_and_the_next_ones_are_positives(
     sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
 ):
@@ -149,24 +145,6 @@ def test_no_negative_is_a_positive_or_a_later_click_or_excluded_by_its_session(
             future = min((set(clicks[split:]) for split in possible_splits(log, batch, row)), key=len)
             assert not negatives & set(known(batch.positives[row]))
             assert not negatives & (set(clicks) if whole else future)
-
-
-@every_combination
-def test_negatives_are_known_items_and_index_0_is_masked(
-    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
-):
-    for batch in batches(sampler, log, neighbours):
-        listed = np.broadcast_to(batch.negatives, batch.negative_mask.shape)
-        assert listed.min() >= 0
-        assert listed.max() <= log.n_items
-        assert not batch.negative_mask[listed == 0].any()
-        assert np.all(np.isfinite(batch.log_proposal))
-        assert batch.shared or batch.negative_mask.all()
-
-
-@every_combination
-def test_an_epoch_depends_on_seed_and_number_alone(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
-    assert equal(batches(sampler, log, neighbours, 3), batches(sampler, log, neighbours, 3))
 
 
 @every_combination
@@ -286,24 +264,3 @@ def test_whole_sessions_keep_their_prefixes_together_and_in_order(log: Sessions,
         begins = [0, *(np.flatnonzero(np.diff(batch.sessions)) + 1).tolist(), len(batch)]
         for begin, end in pairwise(begins):
             assert lengths[begin:end].tolist() == list(range(1, int(log.lengths[batch.sessions[begin]])))
-
-
-@every_combination
-def test_the_log_is_not_modified(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives):
-    before, candidates = log.fingerprint(), neighbours.items.copy()
-    for batch in batches(sampler, log, neighbours):
-        for array in arrays(batch):
-            array.fill(0)
-    assert log.fingerprint() == before
-    assert np.array_equal(neighbours.items, candidates)
-
-
-@every_combination
-def test_writing_into_a_batch_does_not_change_the_others(
-    sampler: Sampler, log: Sessions, neighbours: NeighbourPositives
-):
-    undisturbed = batches(sampler, log, neighbours)
-    for batch, expected in zip(sampler.epoch(log, 0, 7, B, neighbours=neighbours), undisturbed, strict=True):
-        assert equal([batch], [expected])
-        for array in arrays(batch):
-            array.fill(0)

@@ -21,6 +21,7 @@ from nearnext.forks import polars_is_lost
 from nearnext.options import check, require_switch, require_type, whole_number
 from nearnext.recommenders.memory import REMEMBERED, SessionMemory
 from nearnext.recommenders.ranking import Ranking
+from nearnext.registry import is_built_in
 from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
@@ -101,6 +102,7 @@ class Recommender(ABC):
 
         Raises:
             DataError: there is nothing to learn from, or the vocabulary is not in order of popularity.
+            ContractError: a part of the user's own breaks a law of its kind.
         """
         require_sessions("training sessions", sessions)
         if sessions.n_sessions == 0 or sessions.n_items == 0:
@@ -110,11 +112,20 @@ class Recommender(ABC):
         if popularity[0] or np.any(np.diff(popularity[1:]) > 0):
             sessions = sessions.keep_events(sessions.items > 0).reindexed()
             popularity = sessions.item_counts()
+        own = not all(is_built_in(part) for part in self.parts())
+        if own:
+            from nearnext.recommenders.laws import check_parts
+
+            check_parts(self)
         self.vocabulary = sessions.vocabulary
         self.popularity = popularity
         self.memory = None
         self.imprint = imprint
         self._learn(sessions)
+        if own:
+            from nearnext.recommenders.laws import check_lists
+
+            check_lists(self, sessions)
         return self
 
     def remember(self, sessions: Sessions, limit: int = REMEMBERED) -> Self:
@@ -167,6 +178,10 @@ class Recommender(ABC):
     def params(self) -> dict[str, Any]:
         """Hyper-parameters by name."""
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+
+    def parts(self) -> list[object]:
+        """What the method is made of that has a name of its own: itself, its encoder, loss and sampler."""
+        return [self]
 
     def state(self) -> State:
         """Learned arrays by name, for an artifact."""

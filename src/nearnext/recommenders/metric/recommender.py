@@ -24,6 +24,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
+from nearnext.model.encoders import EncoderConfig
 from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import Loss
@@ -163,6 +164,10 @@ class Metric(EmbeddedRecommender):
         chosen = {"correction": self.corrected} if self.encoder == "attention" else {}
         return given | asdict(self.fitted_size) | chosen
 
+    def parts(self) -> list[object]:
+        """The method, its encoder and its loss."""
+        return [self, self._encoder(), *filter(None, [self._loss()])]
+
     def size(self, sessions: Sessions) -> Size:
         """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
         rules = size_for(sessions)
@@ -197,8 +202,8 @@ class Metric(EmbeddedRecommender):
         known = LOSSES.option_names(self.loss)
         return LOSSES.make(self.loss, **{name: value for name, value in given.items() if name in known})
 
-    def _network(self, n_items: int) -> SessionItemNetwork:
-        size = self.fitted_size or Size(self.dim or 1, 1, 1, 1)
+    def _encoder(self) -> EncoderConfig:
+        size = self.fitted_size or Size(self.dim or 64, 1, 1, 1)
         given: dict[str, Any] = {
             "dim": size.dim,
             "hidden": size.dim,
@@ -208,8 +213,11 @@ class Metric(EmbeddedRecommender):
             "correction": self.corrected,
         }
         known = ENCODERS.option_names(self.encoder)
-        encoder = ENCODERS.make(self.encoder, **{name: value for name, value in given.items() if name in known})
-        return SessionItemNetwork(n_items, ItemTower(dim=size.dim), encoder, max_length=self.max_length)
+        return ENCODERS.make(self.encoder, **{name: value for name, value in given.items() if name in known})
+
+    def _network(self, n_items: int) -> SessionItemNetwork:
+        encoder = self._encoder()
+        return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
         self.network, self.calibration, self.proposals = None, None, None

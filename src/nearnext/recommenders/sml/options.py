@@ -46,19 +46,29 @@ class _Choice(NamedTuple):
     source: str
 
     def slots(self) -> dict[str, _Slot]:
-        """Every option of these parts."""
+        """Every option of these parts.
+
+        Raises:
+            ConfigError: an own part has an option that is called as one of another part.
+        """
         from nearnext.recommenders.sml.recommender import SML  # which is made from these options
 
         loss: type[Any] = MetricLearning if self.loss.startswith("pml") else LOSSES[self.loss]
-        return {
-            **_slots("model", SML, without=PARTS),
-            **{name: _Slot("choice", Option(name, str)) for name in CHOICES},
-            **_slots("encoder", ENCODERS[self.encoder]),
-            **_slots("loss", loss, without=("loss", "miner", "distance") if loss is MetricLearning else ()),
-            **_slots("sampler", SAMPLERS[self.sampler], without=("negatives", "max_length")),
-            **_slots("negatives", NEGATIVES[self.source]),
-            **_slots("training", TrainingConfig),
-        }
+        found: dict[str, _Slot] = {}
+        for slots in (
+            _slots("model", SML, without=PARTS),
+            {name: _Slot("choice", Option(name, str)) for name in CHOICES},
+            _slots("encoder", ENCODERS[self.encoder]),
+            _slots("loss", loss, without=("loss", "miner", "distance") if loss is MetricLearning else ()),
+            _slots("sampler", SAMPLERS[self.sampler], without=("negatives", "max_length")),
+            _slots("negatives", NEGATIVES[self.source]),
+            _slots("training", TrainingConfig),
+        ):
+            if both := sorted(found.keys() & slots.keys()):
+                name, parts = both[0], f"{found[both[0]].part} and {slots[both[0]].part}"
+                raise ConfigError(f"{parts} both have an option '{name}'; rename that of your own part")
+            found |= slots
+        return found
 
 
 def _slots(part: str, config: type[Any], *, without: tuple[str, ...] = ()) -> dict[str, _Slot]:

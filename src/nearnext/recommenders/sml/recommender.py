@@ -99,6 +99,10 @@ class SML(EmbeddedRecommender):
         """All options by name, as a config file has them."""
         return options_of_parts(**super().params())
 
+    def parts(self) -> list[object]:
+        """Encoder, loss, sampler and negatives."""
+        return [self.encoder, self.loss, self.sampler, self.sampler.negatives]
+
     def _tower(self) -> ItemTower:
         return ItemTower(
             dim=self.encoder.dim,

@@ -1,0 +1,105 @@
+"""The laws of lists that every recommender keeps, and what is checked of the user's own parts when they are fitted."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.laws import Laws, require_lawful
+from nearnext.model.encoders.laws import check_encoder
+from nearnext.model.losses.laws import check_loss
+from nearnext.recommenders.agreement import difference, list_of
+from nearnext.recommenders.base import Recommender
+from nearnext.registration import kind_of
+from nearnext.registry import is_built_in
+from nearnext.sampling.laws import check_sampler
+from nearnext.sampling.sampler import Sampler
+
+__all__ = ["Fitted", "check_lists", "check_parts"]
+
+CASES = 40
+"""Prefixes that lists are checked on, at most."""
+
+
+class Fitted(NamedTuple):
+    """A fitted recommender, and prefixes in its vocabulary to try it on."""
+
+    recommender: Recommender
+    prefixes: Prefixes
+
+
+def check_parts(recommender: Recommender) -> None:
+    """A check that the user's own encoder, loss, sampler and negatives keep their laws; built-in ones are trusted.
+
+    Raises:
+        ContractError: one breaks a law; the message names part, law and example.
+
+    >>> from nearnext.recommenders.popularity import Pop
+    >>> check_parts(Pop())
+    """
+    parts = recommender.parts()
+    for part in parts:
+        if part is recommender or is_built_in(part):
+            continue
+        match kind_of(type(part)):
+            case "encoder":
+                check_encoder(part)  # pyright: ignore[reportArgumentType] - of that kind
+            case "loss":
+                check_loss(part)  # pyright: ignore[reportArgumentType]
+            case _:
+                check_sampler(next(one for one in parts if isinstance(one, Sampler)))
+
+
+def check_lists(recommender: Recommender, sessions: Sessions) -> None:
+    """A check that a fitted recommender keeps the laws of lists, on some prefixes of sessions.
+
+    Raises:
+        ContractError: it breaks one; the message names the law and an example.
+
+    >>> from nearnext.recommenders.popularity import Pop
+    >>> log = Sessions.of([["a", "b"], ["b", "c"]])
+    >>> check_lists(Pop().fit(log), log)
+    """
+    some = Prefixes.every(sessions.with_vocabulary(recommender.vocabulary)).slice(0, CASES)
+    require_lawful(Fitted(recommender, some), LAWS, f"method {recommender.name}")
+
+
+def _distinct(fitted: Fitted) -> str | None:
+    known = len(fitted.recommender.vocabulary)
+    for k in (3, known + 2):
+        for row in fitted.recommender.rank(fitted.prefixes, k=k, threads=1).items:
+            listed = row[row > 0].tolist()
+            if row.min() < 0 or row.max() > known:
+                return f"found item indices from {row.min()} to {row.max()}, of {known} items"
+            if len(set(listed)) != len(listed) or len(listed) != min(k, known):
+                return f"expected {min(k, known)} different items, found {row.tolist()}"
+    return None
+
+
+def _falling(fitted: Fitted) -> str | None:
+    ranking = fitted.recommender.rank(fitted.prefixes, k=10, threads=1)
+    for row, own in enumerate(ranking.own.tolist()):
+        scores = ranking.scores[row, :own]
+        if not 0 <= own <= len(ranking.items[row]) or not np.all(np.isfinite(scores)) or np.any(np.diff(scores) > 0):
+            return f"found {own} items with scores {scores.tolist()}"
+        items = ranking.items[row, :own]
+        if np.any(np.diff(items)[np.diff(scores) == 0] < 0):
+            return f"found items {items.tolist()} with scores {scores.tolist()}"
+    return None
+
+
+def _alone(fitted: Fitted) -> str | None:
+    whole = fitted.recommender.rank(fitted.prefixes, k=10, threads=1)
+    for row in range(0, len(fitted.prefixes), 3):
+        alone = fitted.recommender.rank(fitted.prefixes.slice(row, row + 1), k=10, threads=1)
+        if reason := difference(list_of(whole, row), list_of(alone, 0)):
+            return f"alone, {reason}"
+    return None
+
+
+LAWS: Laws[Fitted] = {
+    "a list holds k different known items, or all there are": _distinct,
+    "its own items have finite falling scores, and equal ones are in order of item_index": _falling,
+    "a list depends on its prefix alone": _alone,
+}

@@ -1,0 +1,122 @@
+"""The laws of recommenders, from the fit to a saved model."""
+
+from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from nearnext.artifact import load_artifact, save_artifact
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.laws import Laws, require_lawful
+from nearnext.recommenders.agreement import difference, list_of
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.laws import check_lists, check_parts
+from nearnext.recommenders.ranking import Ranking
+
+__all__ = ["check_recommender"]
+
+TRAIN = [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
+TEST = [[f"i{(s * 5 + j * 3) % 23}" for j in range(2 + s % 6)] for s in range(40)]
+
+
+def check_recommender(recommender: Recommender) -> None:
+    """A check that a method keeps the laws of recommenders, fitted on a small log; its own parts are checked too.
+
+    Args:
+        recommender: unfitted, with options that make a fit quick; it stays as it is.
+
+    Raises:
+        ContractError: it breaks one; the message names the law and an example.
+
+    >>> from nearnext.recommenders.rules import Markov
+    >>> check_recommender(Markov())
+    """
+    check_parts(recommender)
+    require_lawful(recommender, LAWS, f"method {recommender.name}")
+
+
+def _fitted(recommender: Recommender, sessions: Sessions | None = None) -> Recommender:
+    return deepcopy(recommender).fit(Sessions.of(TRAIN) if sessions is None else sessions)
+
+
+def _lists(fitted: Recommender, *, k: int = 10) -> Ranking:
+    test = Sessions.of(TEST).with_vocabulary(fitted.vocabulary)
+    return fitted.rank(Prefixes.every(test), k=k, threads=1)
+
+
+def _lawful_lists(recommender: Recommender) -> str | None:
+    check_lists(_fitted(recommender), Sessions.of(TEST))
+    return None
+
+
+def _seeded(recommender: Recommender) -> str | None:
+    return _differing(_lists(_fitted(recommender)), _lists(_fitted(recommender)))
+
+
+def _unmodified(recommender: Recommender) -> str | None:
+    sessions = Sessions.of(TRAIN)
+    before = sessions.fingerprint()
+    fitted = _fitted(recommender, sessions)
+    prefixes = Prefixes.every(sessions.with_vocabulary(fitted.vocabulary))
+    items = prefixes.items.copy()
+    fitted.rank(prefixes, k=5)
+    same = sessions.fingerprint() == before and bool((prefixes.items == items).all())
+    return None if same else "sessions or prefixes were changed in place; work on a copy"
+
+
+def _saved(recommender: Recommender) -> str | None:
+    fitted = _fitted(recommender)
+    with TemporaryDirectory() as folder:
+        loaded = load_artifact(save_artifact(fitted, Path(folder) / "model", {})).recommender
+    if loaded.params() != fitted.params():
+        return f"it was saved with options {fitted.params()}, and has {loaded.params()}"
+    return _differing(_lists(loaded), _lists(fitted))
+
+
+def _excluded(recommender: Recommender) -> str | None:
+    fitted = _fitted(recommender)
+    for options, refused in (
+        ({"exclude": ["i1", "i3"]}, {"i1", "i3"}),
+        ({"exclude_seen": True}, {"i1", "i2"}),
+        ({"allow": ["i4", "i5"]}, set(map(str, fitted.vocabulary.ids)) - {"i4", "i5"}),
+    ):
+        answer = fitted.recommend([["i1", "i2"]], k=10, **options)[0]  # pyright: ignore[reportArgumentType]
+        if wrong := refused & set(answer.items):
+            return f"with {options} the list has {min(map(str, wrong))}"
+        expected = min(10, len(fitted.vocabulary) - len(refused))
+        if len(answer.items) != expected:
+            return f"with {options} the list has {len(answer.items)} items, expected {expected}"
+    return None
+
+
+def _unknown(recommender: Recommender) -> str | None:
+    fitted = _fitted(recommender)
+    popular = fitted.vocabulary.decode([1, 2, 3])
+    for session in ([], ["never-seen"]):
+        answer = fitted.recommend([session], k=3)[0]
+        if answer.items != popular or answer.unknown != session:
+            return f"after {session} it lists {answer.items}, and reports {answer.unknown} as unknown"
+    return None
+
+
+def _smallest(recommender: Recommender) -> str | None:
+    found = _fitted(recommender, Sessions.of([["only", "only"]])).recommend([["only"]], k=2)[0].items
+    return None if found == ["only"] else f"it lists {found}"
+
+
+LAWS: Laws[Recommender] = {
+    "its lists keep the laws of lists": _lawful_lists,
+    "the same seed gives the same lists": _seeded,
+    "inputs are not modified": _unmodified,
+    "a saved model gives the same lists": _saved,
+    "excluded items never come back, and lists stay full": _excluded,
+    "a session without known items gets the popular ones, and unknown items are reported": _unknown,
+    "one item and one session are enough": _smallest,
+}
+
+
+def _differing(found: Ranking, expected: Ranking) -> str | None:
+    for row in range(len(expected)):
+        if reason := difference(list_of(expected, row), list_of(found, row)):
+            return f"list {row}: {reason}"
+    return None
