@@ -26,6 +26,8 @@ from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
+from nearnext.registration import origins
+from nearnext.registry import REGISTRIES
 
 __all__ = ["SCHEMA", "Artifact", "load_artifact", "replaced_method", "save_artifact", "versions"]
 
@@ -33,7 +35,7 @@ SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
 
 MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
-OWN = ("schema", "method", "params", "items", "versions", "sha256")
+OWN = ("schema", "method", "params", "items", "versions", "own_parts", "sha256")
 """Entries of a manifest that saving adds to the provenance."""
 
 INDEX = "index.faiss"
@@ -159,6 +161,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "params": recommender.params(),
         "items": len(recommender.vocabulary),
         "versions": versions(),
+        "own_parts": origins(recommender.parts()),
         **provenance,
         "sha256": {name: _checksum(folder / name) for name in written},
     }
@@ -194,7 +197,8 @@ def load_artifact(directory: str | Path) -> Artifact:
     """The recommender of a directory, after its checksums were verified.
 
     Raises:
-        ArtifactError: no artifact, a damaged or altered file, or a schema that this version cannot read.
+        ArtifactError: no artifact, a damaged or altered file, a schema that this version cannot read, or a part of the
+            user's own that is not registered; the message says what to import.
         ConfigError: it has an approximate index, and the extra ``ann`` is not installed.
     """
     require_polars("loading a model")
@@ -206,6 +210,7 @@ def load_artifact(directory: str | Path) -> Artifact:
             raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
         if _checksum(file) != expected:
             raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
+    _require_own_parts(folder, manifest)
     try:
         state = load_file(folder / STATE)
         ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
@@ -219,6 +224,20 @@ def load_artifact(directory: str | Path) -> Artifact:
     if INDEX in manifest["sha256"]:
         _read_index(recommender, folder / INDEX)
     return Artifact(recommender, manifest)
+
+
+def _require_own_parts(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """A check that the user's own parts of a model are registered, by an entry point if there is one."""
+    for part in manifest.get("own_parts", []):
+        try:
+            registry, name, source = REGISTRIES[part["kind"]], str(part["name"]), str(part["from"])
+        except (LookupError, TypeError) as error:
+            raise ArtifactError(f"{folder} does not say which parts it is made of; fit the model again") from error
+        if name not in registry:
+            raise ArtifactError(
+                f"{folder} is made with the {registry.label} '{name}' of {source}, which is not registered; import it "
+                f"before loading, at the command line with --import {source}"
+            )
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

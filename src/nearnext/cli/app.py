@@ -210,8 +210,8 @@ def _reading_options(
     )
 
 
-def takes(parameter: str, options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A decorator that gives a command with this parameter the options of a function, whose value it then is."""
+def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that gives a command the options of a function, whose value its parameter of that name then is."""
     added = inspect.signature(options, eval_str=True).parameters
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -220,7 +220,7 @@ def takes(parameter: str, options: Callable[..., Any]) -> Callable[[Callable[...
         @wraps(command)
         def with_options(**arguments: Any) -> None:
             value = options(**{name: arguments.pop(name) for name in added})
-            command(**arguments, **{parameter: value})
+            command(**arguments, **({parameter: value} if parameter else {}))
 
         kept = [value for name, value in own.items() if name != parameter]
         parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in (*kept, *added.values())]

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from nearnext.cli.app import app, ids
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console
+from nearnext.cli.parts import imports_parts
 
 if TYPE_CHECKING:
     from nearnext.explanation import Evidence, Explanation, Pull
@@ -19,6 +20,7 @@ __all__ = ["explain"]
 
 
 @app.command(cls=JsonSwitch)
+@imports_parts
 def explain(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     *,

@@ -7,11 +7,13 @@ import typer
 
 from nearnext.cli.app import app
 from nearnext.cli.output import console, require_extra, writable
+from nearnext.cli.parts import imports_parts
 
 __all__ = ["export"]
 
 
 @app.command()
+@imports_parts
 def export(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     *,

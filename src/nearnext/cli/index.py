@@ -8,11 +8,13 @@ import typer
 
 from nearnext.cli.app import app
 from nearnext.cli.output import console, require_extra
+from nearnext.cli.parts import imports_parts
 
 __all__ = ["index"]
 
 
 @app.command()
+@imports_parts
 def index(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     *,

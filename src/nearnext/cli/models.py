@@ -44,6 +44,7 @@ from nearnext.cli.options import (
     tuned_options,
 )
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, result_files
+from nearnext.cli.parts import imports_parts
 from nearnext.errors import ConfigError
 from nearnext.recommenders.registry import BASELINES
 
@@ -51,6 +52,7 @@ __all__ = ["compare", "evaluate", "fit", "print_audit", "recommend"]
 
 
 @app.command()
+@imports_parts
 @reads_logs
 @takes("tuning", tuned_options)
 @takes("results", result_files)
@@ -156,6 +158,7 @@ def print_audit(audit: Mapping[str, Any]) -> None:
 
 
 @app.command()
+@imports_parts
 @reads_logs
 def fit(
     log: LogArgument,
@@ -225,6 +228,7 @@ def _print_size(sized: Mapping[str, Any]) -> None:
 
 
 @app.command()
+@imports_parts
 @reads_logs
 @takes("results", json_file)
 def evaluate(
@@ -262,6 +266,7 @@ def evaluate(
 
 
 @app.command(cls=JsonSwitch)
+@imports_parts
 def recommend(
     model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
     *,

@@ -11,6 +11,7 @@ from rich.table import Table
 from nearnext.cli.app import LogArgument, MaxLength, Reading, app, read_test_log, reads_logs, takes
 from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
+from nearnext.cli.parts import imports_parts
 
 if TYPE_CHECKING:
     from nearnext.evaluation.replay import Replay
@@ -19,6 +20,7 @@ __all__ = ["replay"]
 
 
 @app.command()
+@imports_parts
 @reads_logs
 @takes("results", json_file)
 def replay(

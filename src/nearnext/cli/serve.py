@@ -7,11 +7,13 @@ import typer
 
 from nearnext.cli.app import app
 from nearnext.cli.output import console, require_extra
+from nearnext.cli.parts import imports_parts
 
 __all__ = ["serve"]
 
 
 @app.command()
+@imports_parts
 def serve(
     artifact: Annotated[Path, typer.Argument(help="Model directory made by fit; a new one put there is taken over.")],
     *,

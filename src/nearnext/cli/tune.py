@@ -33,6 +33,7 @@ from nearnext.cli.options import (
     tuning_of,
 )
 from nearnext.cli.output import Results, console, json_file, require_extra, writable
+from nearnext.cli.parts import imports_parts
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.report.numbers import duration, fixed
 
@@ -40,6 +41,7 @@ __all__ = ["tune"]
 
 
 @app.command()
+@imports_parts
 @reads_logs
 @takes("results", json_file)
 def tune(
