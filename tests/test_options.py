@@ -67,6 +67,9 @@ class Decay:
         (bool, np.bool_(True), True),
         (tuple[Count, ...], [1, np.int64(2)], (1, 2)),
         (tuple[str, ...], ["sr"], ("sr",)),
+        (tuple[Count, ...], np.array([1, 2]), (1, 2)),
+        (tuple[Count, ...], range(1, 3), (1, 2)),
+        (tuple[Count, ...], (k for k in (1, 2)), (1, 2)),
         (Literal["a", "b"], "b", "b"),
         (Path, "folder", Path("folder")),
         (Path | None, None, None),
@@ -107,9 +110,10 @@ def test_values_become_those_of_the_type(kind: Any, value: Any, read: Any):
             "option must be a list of whole numbers of at least 1, found 3; give for example [64, 32]",
         ),
         (tuple[Count, ...], [3, 0], "option must be a list of whole numbers of at least 1, found [3, 0]; give for"),
+        (tuple[int, ...], {3}, "option must be a list of whole numbers, found a set"),
         (tuple[str, ...], "sr", "option must be a list of texts, found 'sr'; give for example ['vsknn', 'sr']"),
         (Annotated[tuple[int, ...], MinLen(1)], [], "option must be a list of one or several whole numbers, found []"),
-        (Decay, {}, "option must be an object of Decay, found a dict; make it first"),
+        (Decay, {}, "expected Decay as option, found a dict; make it first"),
     ],
 )
 def test_values_that_are_not_of_the_type_are_refused(kind: Any, value: Any, message: str):

@@ -135,7 +135,7 @@ def test_impossible_targets_and_options_are_refused(tmp_path: Path) -> None:
         prepare(log, tmp_path)
     with pytest.raises(DataError, match="there is no folder"):
         prepare(log, tmp_path / "none" / "out.parquet")
-    with pytest.raises(ConfigError, match="partitions must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match="partitions must be a whole number of at least 1, found 0"):
         prepare(log, tmp_path / "out.parquet", partitions=0)
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 

@@ -215,12 +215,12 @@ def test_an_interrupted_log_leaves_the_old_file(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"sessions": 0}, "sessions must be a number of at least 1, found 0"),
-        ({"mean_length": 1.5}, "mean_length must be a number of at least 2, found 1.5"),
-        ({"zipf": float("nan")}, "zipf must be a finite number, found nan"),
-        ({"seed": -1}, "seed must be a number of at least 0"),
-        ({"p_switch": 1.5}, "p_switch must be a share between 0 and 1, found 1.5"),
-        ({"cold": 1.0}, "cold must be a share"),
+        ({"sessions": 0}, "sessions must be a whole number of at least 1, found 0"),
+        ({"mean_length": 1.5}, "mean_length must be a finite number of at least 2, found 1.5"),
+        ({"zipf": float("nan")}, "zipf must be a finite number of at least 0, found nan"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
+        ({"p_switch": 1.5}, "p_switch must be a finite number of at least 0 and at most 1, found 1.5"),
+        ({"cold": 1.0}, "cold must be a finite number of at least 0 and below 1"),
         ({"p_markov": 0.9, "p_repeat": 0.2}, "must add up to at most 1, found 0.9 \\+ 0.2"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_longest_prefix_cuts_what_is_seen_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("max_prefix", [0, -1])
 def test_a_longest_prefix_below_one_is_refused(max_prefix: int) -> None:
-    with pytest.raises(ConfigError, match="max_prefix must be at least 1"):
+    with pytest.raises(ConfigError, match="max_prefix must be a whole number of at least 1"):
         Cases.of(known_abc(["ab"]), max_prefix=max_prefix)
 
 

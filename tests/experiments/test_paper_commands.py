@@ -110,7 +110,7 @@ def test_a_test_log_of_its_own_is_predicted(nearnext: Command, log: Path, tmp_pa
         (["table2", "--methods", "pop", "--work", "/proc/nowhere/runs"], "choose another folder"),
         (["coverage", "--methods", "pop", "--report", "/proc/nowhere/r.html"], "/proc/nowhere"),
         (["table1", "--json", "/proc/nowhere/r.json"], "/proc/nowhere"),
-        (["table1", "--min-length", "0"], "min_length must be at least 1"),
+        (["table1", "--min-length", "0"], "min_length must be a whole number of at least 1"),
     ],
 )
 def test_options_that_make_no_sense_give_one_line(nearnext: Command, log: Path, arguments: list[str], reason: str):

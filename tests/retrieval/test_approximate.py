@@ -176,7 +176,7 @@ def test_faults_say_what_was_expected():
     index, _ = BOTH["cosine"]
     with pytest.raises(ConfigError, match=r"index has dimension 8, queries have shape .2, 4.; rebuild"):
         index.search(np.zeros((2, 4), np.float32), 1)
-    with pytest.raises(ConfigError, match="k must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match="k must be a whole number of at least 1, found 0"):
         index.search(np.zeros((1, DIM), np.float32), 0)
     with pytest.raises(ConfigError, match="mask of 200 items"):
         index.search(np.zeros((1, DIM), np.float32), 1, admissible=np.ones(3, np.bool_))

@@ -125,7 +125,7 @@ def test_faults_say_what_was_expected():
     index = ExactIndex(np.eye(3, dtype=np.float32))
     with pytest.raises(ConfigError, match=r"index has dimension 3, queries have shape .2, 4.; rebuild"):
         index.search(np.zeros((2, 4), np.float32), 1)
-    with pytest.raises(ConfigError, match="k must be at least 1, found 0"):
+    with pytest.raises(ConfigError, match="k must be a whole number of at least 1, found 0"):
         search_one(index, np.zeros(3, np.float32), 0)
     with pytest.raises(ConfigError, match="mask of 3 items after position 0, found 3"):
         search_one(index, np.zeros(3, np.float32), 1, np.ones(3, np.bool_))

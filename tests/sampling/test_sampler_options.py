@@ -47,8 +47,8 @@ def test_parts_made_by_name_equal_the_objects_written_out():
             lambda: NEGATIVES.make("hard"),
             "unknown negatives 'hard'; known: uniform, popularity, inverse-popularity, reversed-popularity",
         ),
-        (lambda: SAMPLERS.make("every-prefix", negatives="hard"), "negatives must be an object of Negatives, found"),
-        (lambda: SAMPLERS.make("every-prefix", negatives=3), "negatives must be an object of Negatives, found"),
+        (lambda: SAMPLERS.make("every-prefix", negatives="hard"), "expected Negatives as negatives, found"),
+        (lambda: SAMPLERS.make("every-prefix", negatives=3), "expected Negatives as negatives, found"),
         (lambda: SAMPLERS.make("every-prefix", window=3), "every-prefix has no option 'window'; known: n_positives"),
         (lambda: NEGATIVES.make("uniform", alpha=1), "uniform has no option 'alpha'; known: exclude, n_negatives"),
         (

@@ -9,7 +9,7 @@ from nearnext.data.leaks import warn_of
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule, join_parts
 from nearnext.errors import DataError
-from nearnext.options import require_at_least
+from nearnext.options import Natural, checked
 
 __all__ = ["AUTHORS_LENGTH", "FUTURE", "authors_parts", "join_authors", "split_authors"]
 
@@ -67,7 +67,7 @@ def authors_parts(sessions: Sessions, seed: int) -> tuple[Sessions, Sessions]:
     >>> [part.n_sessions for part in authors_parts(Sessions.of([["a", "b"]] * 30), seed=7)]
     [27, 3]
     """
-    require_at_least(0, seed=seed)
+    seed = checked("seed", seed, Natural)
     short = sessions.select(sessions.lengths <= AUTHORS_LENGTH)
     n_test = int(np.ceil(SHARE * short.n_sessions - 1e-9))
     if n_test == short.n_sessions:

@@ -6,13 +6,12 @@ from typing import Literal
 import numpy as np
 
 from nearnext.data.sessions import Sessions, require_sessions
-from nearnext.errors import ConfigError
-from nearnext.options import check, require_type
+from nearnext.options import Count, options, require_type
 
 __all__ = ["Filter", "FilterReport", "apply_filter", "keep_last_clicks"]
 
 
-@dataclass(frozen=True)
+@options
 class Filter:
     """Which sessions and items are used.
 
@@ -29,17 +28,10 @@ class Filter:
     Filter(min_length=2, min_support=5, mode='paper', max_length=None)
     """
 
-    min_length: int = 2
-    min_support: int = 1
+    min_length: Count = 2
+    min_support: Count = 1
     mode: Literal["paper", "iterated"] = "paper"
-    max_length: int | None = None
-
-    def __post_init__(self) -> None:
-        check(self)
-        for name in ("min_length", "min_support", "max_length"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be at least 1, found {value}")
+    max_length: Count | None = None
 
 
 @dataclass(frozen=True)

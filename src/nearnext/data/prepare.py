@@ -18,7 +18,8 @@ from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import GAP, sessions_of
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
+from nearnext.options import Count, checked
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
@@ -103,8 +104,7 @@ def prepare(
     >>> report.sessions, report.filtered.short_sessions
     (1, 1)
     """
-    if partitions is not None and partitions < 1:
-        raise ConfigError(f"the number of partitions must be at least 1, found {partitions}")
+    partitions = checked("the number of partitions", partitions, Count | None)
     options = ReadOptions(
         columns=columns,
         layout=layout,

@@ -1,12 +1,13 @@
 """The synthetic shop's settings and its catalogue: popularity, categories, arrivals and successor lists."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 
 from nearnext.errors import ConfigError
-from nearnext.options import check
+from nearnext.options import Count, Fraction, Ge, Natural, NonNegative, Probability, options
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 __all__ = ["Catalogue", "SyntheticShop"]
@@ -15,7 +16,7 @@ COLD_FACTOR = 0.01
 DRIFT_CYCLE = 28.0  # days
 
 
-@dataclass(frozen=True)
+@options
 class SyntheticShop:
     """A shop whose clicks come from a known mixture.
 
@@ -47,50 +48,27 @@ class SyntheticShop:
     0.5
     """
 
-    sessions: int = 20_000
-    items: int = 2_000
-    categories: int = 20
-    days: int = 30
-    mean_length: float = 4.0
-    zipf: float = 1.0
-    p_markov: float = 0.5
-    successors: int = 10
-    strength: float = 1.0
-    p_repeat: float = 0.15
-    p_switch: float = 0.1
-    drift: float = 0.5
-    arrivals: float = 0.1
-    cold: float = 0.2
-    seed: int = 7
+    sessions: Count = 20_000
+    items: Count = 2_000
+    categories: Count = 20
+    days: Count = 30
+    mean_length: Annotated[float, Ge(2)] = 4.0
+    zipf: NonNegative = 1.0
+    p_markov: Probability = 0.5
+    successors: Count = 10
+    strength: NonNegative = 1.0
+    p_repeat: Probability = 0.15
+    p_switch: Probability = 0.1
+    drift: NonNegative = 0.5
+    arrivals: Fraction = 0.1
+    cold: Fraction = 0.2
+    seed: Natural = 7
 
     def __post_init__(self) -> None:
-        check(self)
-        for name, least in _LEAST.items():
-            value = getattr(self, name)
-            if not value >= least or value == float("inf"):
-                raise ConfigError(f"{name} must be a number of at least {least}, found {value}")
-        for name in ("p_markov", "p_repeat", "p_switch", "arrivals", "cold"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1 or (value == 1 and name in ("arrivals", "cold")):
-                raise ConfigError(f"{name} must be a share between 0 and 1, found {value}")
         if self.p_markov + self.p_repeat > 1 + 1e-12:
             raise ConfigError(
                 f"p_markov and p_repeat must add up to at most 1, found {self.p_markov} + {self.p_repeat}; lower one"
             )
-
-
-_LEAST: dict[str, float] = {
-    "sessions": 1,
-    "items": 1,
-    "categories": 1,
-    "days": 1,
-    "mean_length": 2,
-    "zipf": 0,
-    "successors": 1,
-    "strength": 0,
-    "drift": 0,
-    "seed": 0,
-}
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from nearnext.data.leaks import Leaks, boundary_leaks, find_leaks, warn_of
 from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
-from nearnext.options import require_number, whole_number
+from nearnext.options import Count, Natural, Part, Positive, checked
 
 __all__ = [
     "Split",
@@ -162,7 +162,7 @@ def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, 
     3600000000
     """
     require_sessions("sessions", sessions)
-    n_train = whole_number("n_train", n_train, 0)
+    n_train = checked("n_train", n_train, Natural)
     if not 0 < n_train < sessions.n_sessions:
         raise DataError(
             f"cannot split {sessions.n_sessions} session(s) into {n_train} for training and "
@@ -191,7 +191,7 @@ def split_last(
 
 
 def _n_train(n_sessions: int, fraction: float) -> int:
-    require_number("the test fraction", fraction, above=0.0, below=1.0)
+    fraction = checked("the test fraction", fraction, Part)
     return n_sessions - math.ceil(n_sessions * fraction - 1e-9)
 
 
@@ -208,7 +208,7 @@ def split_days(
     24
     """
     require_sessions("sessions", sessions)
-    require_number("the number of test days", days, above=0.0)
+    days = checked("the number of test days", days, Positive)
     last = int(sessions.times.max()) if sessions.n_events else 0
     n_train = int(np.count_nonzero(sessions.starts <= last - days * DAY))
     if n_train == 0:
@@ -248,7 +248,7 @@ def time_windows(sessions: Sessions, windows: int) -> list[Sessions]:
     [2, 2, 2]
     """
     require_sessions("sessions", sessions)
-    windows = whole_number("the number of windows", windows, 1)
+    windows = checked("the number of windows", windows, Count)
     starts = sessions.starts
     first, last = (float(starts.min()), float(starts.max())) if len(starts) else (0.0, 0.0)
     edges = np.linspace(first, last, windows + 1)

@@ -14,7 +14,7 @@ from nearnext.atomic import whole_file
 from nearnext.data.shop import Catalogue, SyntheticShop
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
-from nearnext.options import path_of, require_type, whole_number
+from nearnext.options import Count, checked, path_of, require_type
 from nearnext.progress import track
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
@@ -137,7 +137,7 @@ def best_hit_rate(config: SyntheticShop, k: int) -> float:
     >>> best_hit_rate(shop, 1) < best_hit_rate(shop, 5) < best_hit_rate(shop, 10)
     True
     """
-    k = whole_number("k", k, 1)
+    k = checked("k", k, Count)
     require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     catalogue = Catalogue.of(config)
     visits = np.zeros(config.items, dtype=np.int64)

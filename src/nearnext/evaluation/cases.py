@@ -6,7 +6,8 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
+from nearnext.options import Count, checked
 from nearnext.types import BoolArray, IndexArray, Int64Array
 
 __all__ = ["Cases", "LastClicks"]
@@ -135,8 +136,7 @@ class Cases:
         >>> Cases.of(Sessions.of([["a", "b", "c"]]), max_prefix=1).prefixes.starts.tolist()
         [0, 1]
         """
-        if max_prefix is not None and max_prefix < 1:
-            raise ConfigError(f"max_prefix must be at least 1, found {max_prefix}")
+        max_prefix = checked("max_prefix", max_prefix, Count | None)
         prefixes = Prefixes.every(sessions)
         if len(prefixes) == 0:
             raise DataError(

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 
 from nearnext.errors import ConfigError
-from nearnext.options import require_at_least, require_number
+from nearnext.options import Count, NonNegative, Positive, options
 from nearnext.types import FloatArray, RawId
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Answers", "Click", "Load", "Target", "send_clicks"]
 
 
-@dataclass(frozen=True)
+@options
 class Target:
     """A service.
 
@@ -41,13 +41,12 @@ class Target:
 
     url: str
     api_key: str | None = field(default=None, repr=False)
-    timeout: float = 10.0
+    timeout: Positive = 10.0
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise ConfigError(f"expected the URL of a service, e.g. http://localhost:8000, found '{self.url}'")
-        require_number("timeout", self.timeout, above=0.0)
 
     def at(self, *path: str) -> str:
         """The address of a resource, from its parts.
@@ -58,7 +57,7 @@ class Target:
         return "/".join([self.url.rstrip("/"), *(quote(part, safe="") for part in path)])
 
 
-@dataclass(frozen=True)
+@options
 class Load:
     """How fast clicks are sent.
 
@@ -73,12 +72,8 @@ class Load:
     32
     """
 
-    rate: float = 0.0
-    concurrency: int = 32
-
-    def __post_init__(self) -> None:
-        require_number("rate", self.rate, at_least=0.0)
-        require_at_least(1, concurrency=self.concurrency)
+    rate: NonNegative = 0.0
+    concurrency: Count = 32
 
 
 class Click(NamedTuple):

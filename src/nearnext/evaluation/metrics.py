@@ -6,7 +6,7 @@ import numpy as np
 
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
-from nearnext.options import require_type, whole_number
+from nearnext.options import Count, checked, require_type
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import FloatArray, Int64Array
 
@@ -83,7 +83,7 @@ def cutoffs(ks: Iterable[int]) -> tuple[int, ...]:
     (5, 20)
     """
     require_type("ks", ks, Iterable, "give for example [5, 10, 20]")
-    rising = tuple(sorted({whole_number("k", k, 1) for k in ks}))
+    rising = tuple(sorted({checked("k", k, Count) for k in ks}))
     if not rising:
         raise ConfigError("expected list lengths k of at least 1, found none; give for example 5, 10, 20")
     return rising

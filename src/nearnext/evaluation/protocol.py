@@ -14,7 +14,7 @@ from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
 from nearnext.evaluation.significance import bootstrap, interval
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
-from nearnext.options import require_type, whole_number
+from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 
@@ -112,7 +112,7 @@ def evaluate(
     require_sessions("test sessions", test)
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
-    max_prefix = None if max_prefix is None else whole_number("max_prefix", max_prefix, 1)
+    max_prefix = checked("max_prefix", max_prefix, Count | None)
     ks = cutoffs(k if isinstance(k, Iterable) else [k])
     if leaks is None:
         leaks = find_leaks(recommender.imprint, test)

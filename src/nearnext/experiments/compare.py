@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import tune_method, validation_split
 from nearnext.experiments.tuning.tuned import Search, Tuned
-from nearnext.options import require_type, whole_number
+from nearnext.options import Count, Natural, options, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
@@ -32,7 +32,7 @@ from nearnext.types import FloatArray
 __all__ = ["Comparison", "compare"]
 
 
-@dataclass(frozen=True)
+@options
 class Comparison:
     """What is compared, and how.
 
@@ -65,23 +65,18 @@ class Comparison:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     plan: SplitPlan = field(default_factory=SplitPlan)
     ks: tuple[int, ...] = DEFAULT_CUTOFFS
-    seed: int = 7
-    replicates: int = 2000
-    threads: int | None = None
+    seed: Natural = 7
+    replicates: Count = 2000
+    threads: Count | None = None
     tuning: Tuning | None = None
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     def __post_init__(self) -> None:
-        require_type("plan", self.plan, SplitPlan, "make it with SplitPlan.parse('last:0.1')")
         require_type("options", self.options, Mapping, "give for example {'vsknn': {'k': 100}}")
         require_type("methods", self.methods, Sequence, "give for example ['pop', 'vsknn']")
         require_type("labels", self.labels, Mapping, "give for example {'wide': 'vsknn'}")
         for name, values in self.options.items():
             require_type(f"options of {name}", values, Mapping, "give for example {'k': 100}")
-        if self.threads is not None:
-            object.__setattr__(self, "threads", whole_number("threads", self.threads, 1))
-        object.__setattr__(self, "seed", whole_number("seed", self.seed, 0))
-        object.__setattr__(self, "replicates", whole_number("replicates", self.replicates, 1))
         labels = {label: canonical_name(method) for label, method in self.labels.items()}
         object.__setattr__(self, "labels", labels)
         names = tuple(self._name(name) for name in self.methods)

@@ -16,7 +16,7 @@ from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import bootstrap
 from nearnext.experiments.result import Result, Run, describe_part, machine, method_result, warning_lines
 from nearnext.experiments.sizing import estimate
-from nearnext.options import require_at_least
+from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import REMEMBERED
 
@@ -50,7 +50,7 @@ def fit_model(
     >>> fit_model(Markov(), Sessions.of([["a", "b"]]), Filter())["data"]["sessions"]
     1
     """
-    require_at_least(0, remember=remember)
+    remember = checked("remember", remember, Natural)
     kept = _filtered(sessions, chosen)
     begin = time.perf_counter()
     recommender.fit(kept)

@@ -8,7 +8,7 @@ from nearnext.errors import ConfigError
 from nearnext.explanation.near_sessions import Evidence, near_sessions
 from nearnext.explanation.pull import DEPTH, LAST_CLICKS, Pull, pulls
 from nearnext.explanation.similar import index_of_item, similar_items
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.types import RawId
 
@@ -78,7 +78,7 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
     >>> why.rank, [round(click.effect or 0, 4) for click in why.clicks], why.evidence.containing
     (1, [0], 1)
     """
-    require_at_least(1, n=n)
+    n = checked("n", n, Count)
     index = index_of_item(recommender, item)
     clicks = recommender.vocabulary.encode(session)
     unknown = [raw for raw, known in zip(session, clicks, strict=True) if known == 0]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nearnext.errors import ConfigError
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.session_index import SessionIndex
@@ -35,7 +35,7 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
     >>> similar_items(SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]])), "a", k=1)
     [('b', 1.0)]
     """
-    require_at_least(1, k=k)
+    k = checked("k", k, Count)
     index = index_of_item(recommender, item)
     space, sessions = recommender.space(), session_index_of(recommender)
     if space is not None and space.located[index]:

@@ -15,7 +15,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DISTANCES, DistanceName, l2_normalised, normalise_rows
 from nearnext.model.encoders.base import EncoderConfig
 from nearnext.model.items import ItemTower
-from nearnext.options import require_at_least, require_known
+from nearnext.options import Count, checked, require_known
 from nearnext.types import IndexArray, ScoreArray
 
 __all__ = ["EncodeClicks", "SessionItemNetwork"]
@@ -61,7 +61,7 @@ class SessionItemNetwork(nn.Module):
         max_length: int = 15,
     ) -> None:
         super().__init__()
-        require_at_least(1, n_items=n_items, max_length=max_length)
+        n_items, max_length = checked("n_items", n_items, Count), checked("max_length", max_length, Count)
         require_known("distance", distance, DISTANCES)
         if encoder.dim != item.dim:
             raise ConfigError(

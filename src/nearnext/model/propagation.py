@@ -14,7 +14,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, diags  # pyright: ignore[reportUnknownVariableType] - scipy is untyped
 
 from nearnext.data.sessions import Sessions
-from nearnext.options import require_at_least, require_number
+from nearnext.options import Count, Natural, NonNegative, checked
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
 __all__ = ["extended_embeddings", "neighbouring_items", "propagated_embeddings"]
@@ -44,9 +44,8 @@ def propagated_embeddings(
     >>> bool(near > 0.9 > abs(far))
     True
     """
-    require_at_least(1, dim=dim)
-    require_at_least(0, steps=steps, seed=seed)
-    require_number("own_share", own_share, at_least=0.0)
+    dim, own_share = checked("dim", dim, Count), checked("own_share", own_share, NonNegative)
+    steps, seed = checked("steps", steps, Natural), checked("seed", seed, Natural)
     graph = neighbouring_items(sessions)
     vectors = np.random.default_rng(seed).standard_normal((sessions.n_items + 1, dim), dtype=np.float32)
     for _ in range(steps):

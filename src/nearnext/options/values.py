@@ -6,22 +6,23 @@ there is nothing but text: on the command line (``text=True``).
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Set
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from nearnext.errors import ConfigError
-from nearnext.options.names import require_known, shown
+from nearnext.options.names import require_known, require_type, shown
 
 __all__ = [
     "Count",
     "Fraction",
     "Natural",
     "NonNegative",
+    "Part",
     "Positive",
     "Probability",
     "checked",
@@ -44,6 +45,9 @@ NonNegative = Annotated[float, Ge(0)]
 
 Fraction = Annotated[float, Ge(0), Lt(1)]
 """A number in [0, 1)."""
+
+Part = Annotated[float, Gt(0), Lt(1)]
+"""A number in (0, 1)."""
 
 Probability = Annotated[float, Ge(0), Le(1)]
 """A number in [0, 1]."""
@@ -79,24 +83,32 @@ def checked(name: str, value: object, kind: Any, *, text: bool = False) -> Any:
     Traceback (most recent call last):
     nearnext.errors.ConfigError: unknown decay 'cubic'; known: linear, log
     """
-    bare = _bare(kind)
-    if not _readable(kind):
-        if isinstance(bare, type) and not getattr(bare, "_is_protocol", False) and not isinstance(value, bare):
-            raise ConfigError(f"{name} must be an object of {bare.__name__}, found {shown(value)}; make it first")
+    bare, adapter = _reader(kind)
+    if adapter is None:
+        if isinstance(bare, type) and not getattr(bare, "_is_protocol", False):
+            require_type(name, value, bare, "make it first")
         return value
-    from pydantic import ValidationError
-
     reads = text and isinstance(value, str)
     if reads and get_origin(bare) is tuple:
         given: object = tuple(part.strip() for part in str(value).split(",")) if str(value).strip() else ()
     else:
-        given = _prepared(value, bare)
+        given = value if type(value) is bare else _prepared(value, bare)
     try:
-        return _adapter(kind).validate_python(given, strict=not reads)
-    except ValidationError:
+        return adapter.validate_python(given, strict=not reads)
+    except ValueError:
         if get_origin(bare) is Literal:
             require_known(name, value, get_args(bare))
         raise ConfigError(f"{name} must be {expected(kind)}, found {shown(value)}{_example(bare, reads)}") from None
+
+
+@cache
+def _reader(kind: Any) -> tuple[Any, Any]:
+    """A type without its constraints, and what checks its values; None where it is not made of plain types."""
+    if not _readable(kind):
+        return _bare(kind), None
+    from pydantic import ConfigDict, TypeAdapter  # as long to import as numpy, and defaults need no check
+
+    return _bare(kind), TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False)).validator
 
 
 def _example(bare: Any, reads: bool) -> str:
@@ -104,13 +116,6 @@ def _example(bare: Any, reads: bool) -> str:
         return ""
     several = [64, 32] if _bare(get_args(bare)[0]) is int else ["vsknn", "sr"]
     return f"; give for example {','.join(map(str, several)) if reads else several}"
-
-
-@cache
-def _adapter(kind: Any) -> Any:
-    from pydantic import ConfigDict, TypeAdapter
-
-    return TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
 
 
 def _bare(kind: Any) -> Any:
@@ -154,13 +159,17 @@ def _readable(kind: Any) -> bool:
 
 
 def _prepared(value: object, bare: Any) -> object:
-    """A number of numpy as Python's, a list as a tuple, a text that is a path as such; numpy is not imported for it."""
-    if get_origin(bare) is tuple and isinstance(value, list | tuple):
-        return tuple(_prepared(one, _bare(get_args(bare)[0])) for one in cast("Sequence[object]", value))
+    """A sequence as a tuple, a text that is a path as such, a number of numpy, which is not imported, as plain."""
+    if get_origin(bare) is tuple and _in_order(value):
+        return tuple(_prepared(one, _bare(get_args(bare)[0])) for one in value)
     if bare is Path and value and isinstance(value, str | os.PathLike):
         return Path(cast("str", value))
     of_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
     return cast("Any", value).item() if of_numpy else value
+
+
+def _in_order(value: object) -> TypeGuard[Iterable[object]]:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping | Set)
 
 
 def expected(kind: Any, *, several: bool = False) -> str:

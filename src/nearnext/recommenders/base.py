@@ -18,7 +18,7 @@ from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
-from nearnext.options import check, require_switch, require_type, whole_number
+from nearnext.options import Count, check, checked, require_type
 from nearnext.recommenders.memory import REMEMBERED, SessionMemory
 from nearnext.recommenders.ranking import Ranking
 from nearnext.registry import is_built_in
@@ -222,8 +222,7 @@ class Recommender(ABC):
         """
         k = self._check(k)
         require_type("prefixes", prefixes, Prefixes, "make them with Prefixes.every(sessions)")
-        if threads is not None:
-            threads = whole_number("threads", threads, 1)
+        threads = checked("threads", threads, Count | None)
         highest = int(prefixes.items.max(initial=0))
         size = highest + 1 if admissible is None else max(highest + 1, len(admissible))
         if size > len(self.vocabulary) + 1:
@@ -312,7 +311,7 @@ class Recommender(ABC):
         [Recommendation(items=['b'], scores=[1.0], own=1, unknown=[], shortage=None, unmatched=['z'])]
         """
         k = self._check(k)
-        require_switch("exclude_seen", exclude_seen)
+        exclude_seen = checked("exclude_seen", exclude_seen, bool)
         given = raw_sessions(sessions)
         mask, unmatched = self._mask(), list[RawId]()
         if allow is not None:
@@ -346,7 +345,7 @@ class Recommender(ABC):
         return Recommendation(listed, scores, int(ranking.own[row]), unknown, shortage, list(unmatched))
 
     def _check(self, k: int) -> int:
-        k = whole_number("k", k, 1)
+        k = checked("k", k, Count)
         if not self.fitted:
             raise ConfigError(f"{self.name} is not fitted; call fit(sessions) first")
         return k

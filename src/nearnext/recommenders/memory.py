@@ -9,7 +9,7 @@ import polars as pl
 from nearnext.data.arrow import arrow
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.recommenders.session_index import SessionIndex, build_index, newest_first
 from nearnext.types import RawId
 
@@ -40,7 +40,7 @@ class SessionMemory:
         Raises:
             ConfigError: a limit below 1.
         """
-        require_at_least(1, limit=limit)
+        limit = checked("limit", limit, Count)
         kept = sessions.select(newest_first(sessions)[:limit][::-1])
         return cls(replace(kept, times=np.repeat(kept.ends, kept.lengths)))
 

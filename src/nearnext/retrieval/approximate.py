@@ -11,7 +11,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.retrieval.exact import ExactIndex
 from nearnext.retrieval.graph import ItemGraph
 from nearnext.retrieval.index import Neighbours
@@ -63,7 +63,7 @@ class ApproximateIndex:
     """
 
     def __init__(self, exact: ExactIndex, graph: ItemGraph, breadth: int) -> None:
-        require_at_least(1, breadth=breadth)
+        breadth = checked("breadth", breadth, Count)
         if (graph.n_items, graph.dim) != (exact.n_items, exact.dim):
             raise ConfigError(
                 f"expected a graph of {exact.n_items} items of dimension {exact.dim}, found {graph.n_items} of "

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from nearnext.errors import ConfigError
-from nearnext.options import require_known
+from nearnext.options import Probability, checked, require_known
 from nearnext.retrieval.approximate import ApproximateIndex
 from nearnext.retrieval.exact import ExactIndex
 from nearnext.retrieval.graph import ItemGraph, can_build_graphs
@@ -112,8 +112,7 @@ def build_index(
     ('exact', '16 numbers are searched exactly in a few milliseconds')
     """
     require_known("kind of index", kind, get_args(IndexKind))
-    if not 0.0 <= recall_floor <= 1.0:
-        raise ConfigError(f"recall_floor must be in [0, 1], found {recall_floor!r}")
+    recall_floor = checked("recall_floor", recall_floor, Probability)
     numbers = exact.n_items * exact.dim
     plain = IndexReport("exact", "asked for", exact.n_items, exact.dim, 4.0 * exact.dim, recall_floor)
     if kind == "exact":

@@ -15,6 +15,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor
 from nearnext.model.threads import one_thread
+from nearnext.options import Count, checked
 from nearnext.retrieval.index import Neighbours
 from nearnext.retrieval.quantised import QuantisedItems
 from nearnext.topk import CHUNK, exclude_clicks, insert, near_best
@@ -185,8 +186,7 @@ class ExactIndex:
         Raises:
             ConfigError: k below 1, or shapes that do not fit the index.
         """
-        if k < 1:
-            raise ConfigError(f"k must be at least 1, found {k}")
+        checked("k", k, Count)
         if queries.ndim != 2 or queries.shape[1] != self.dim:  # noqa: PLR2004
             raise ConfigError(
                 f"index has dimension {self.dim}, queries have shape {list(queries.shape)}; "

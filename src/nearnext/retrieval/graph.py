@@ -16,7 +16,7 @@ import numpy as np
 
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.model.distances import DistanceName
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.progress import track
 from nearnext.types import Int64Array, ScoreArray
 
@@ -72,7 +72,7 @@ class ItemGraph:
         Raises:
             ConfigError: fewer than 1 thread, or the extra is not installed.
         """
-        require_at_least(1, threads=threads)
+        threads = checked("threads", threads, Count)
         faiss = _faiss()
         metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
         index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS, metric)

@@ -1,11 +1,11 @@
 """What a service is told when it starts."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 from urllib.parse import urlsplit
 
 from nearnext.errors import ConfigError
-from nearnext.options import require_at_least, require_number
+from nearnext.options import Count, Ge, Le, Positive, options
 
 __all__ = ["MEMORY", "ServiceSettings"]
 
@@ -15,7 +15,7 @@ MEMORY = "memory"
 SCHEMES = {"redis", "rediss", "valkey", "valkeys"}
 
 
-@dataclass(frozen=True)
+@options
 class ServiceSettings:
     """Where the model lies, what is stored where, and the limits of requests.
 
@@ -51,38 +51,26 @@ class ServiceSettings:
 
     artifact: Path
     host: str = "127.0.0.1"
-    port: int = 8000
-    workers: int = 1
+    port: Annotated[int, Ge(0), Le(65535)] = 8000
+    workers: Count = 1
     store: str = MEMORY
-    store_mib: int = 256
-    session_ttl: float = 1800.0
-    session_clicks: int = 1000
-    store_timeout: float = 0.25
+    store_mib: Count = 256
+    session_ttl: Positive = 1800.0
+    session_clicks: Count = 1000
+    store_timeout: Positive = 0.25
     event_log: Path | None = None
     catalogue: Path | None = None
     api_key_file: Path | None = None
     origins: tuple[str, ...] = ()
-    max_k: int = 500
-    max_body: int = 1 << 20
-    request_timeout: float = 10.0
-    idle_timeout: float = 60.0
-    shutdown_timeout: float = 15.0
+    max_k: Count = 500
+    max_body: Count = 1 << 20
+    request_timeout: Positive = 10.0
+    idle_timeout: Positive = 60.0
+    shutdown_timeout: Positive = 15.0
     access_log: bool = True
     onnx: bool = False
 
     def __post_init__(self) -> None:
-        require_at_least(
-            1,
-            workers=self.workers,
-            store_mib=self.store_mib,
-            session_clicks=self.session_clicks,
-            max_k=self.max_k,
-            max_body=self.max_body,
-        )
-        for name in ("session_ttl", "store_timeout", "request_timeout", "idle_timeout", "shutdown_timeout"):
-            require_number(name, getattr(self, name), above=0.0)
-        if not 0 <= self.port <= 65535:  # noqa: PLR2004 - ports have 16 bits
-            raise ConfigError(f"port must be in 0..65535, found {self.port}")
         scheme = self.store.partition("://")[0]
         if self.store != MEMORY and scheme not in SCHEMES:
             raise ConfigError(f"unknown store '{scheme}'; known: memory, redis://HOST:PORT, rediss://, valkey://")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from nearnext.options import Count, Fraction, Gt, Lt, Natural, NonNegative, Positive, Search, options
+from nearnext.options import Count, Fraction, Natural, NonNegative, Part, Positive, Search, options
 from nearnext.training.schedule import Schedule
 
 __all__ = ["DeviceName", "Precision", "TrainingConfig", "ValidationMetric"]
@@ -49,7 +49,7 @@ class TrainingConfig:
     learning_rate: Annotated[
         Positive, Search(0.0005, 0.02, log=True, why="of Adam; what fits depends on the batch")
     ] = 0.001
-    lr_factor: Annotated[float, Gt(0), Lt(1)] = 0.5
+    lr_factor: Part = 0.5
     lower_every: Natural = 0
     improvement: NonNegative = 0.005
     lowerings: Count = 3

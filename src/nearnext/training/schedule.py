@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
 
-from nearnext.options import Count, Fraction, Gt, Lt, Natural, NonNegative, options
+from nearnext.options import Count, Fraction, Natural, NonNegative, Part, options
 
 __all__ = ["Schedule", "Standing"]
 
@@ -62,7 +61,7 @@ class Schedule:
     final: NonNegative = 1.0
     compared: tuple[str, ...] = ("HitRate@20",)
     improvement: NonNegative | None = None
-    lr_factor: Annotated[float, Gt(0), Lt(1)] = 0.5
+    lr_factor: Part = 0.5
     lower_every: Natural = 0
     lowerings: Count = 3
 

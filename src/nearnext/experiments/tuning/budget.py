@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from nearnext.experiments.tuning.metric import DEFAULT_METRIC, TunedMetric
-from nearnext.options import Count, Gt, Lt, Natural, Positive, options
+from nearnext.options import Count, Natural, Part, Positive, options
 
 if TYPE_CHECKING:
     from nearnext.experiments.tuning.trial import Trial
@@ -42,7 +42,7 @@ class Tuning:
     trials: Count = 30
     minutes: Positive = 30.0
     metric: str = DEFAULT_METRIC
-    fraction: Annotated[float, Gt(0), Lt(1)] = 0.1
+    fraction: Part = 0.1
     seed: Natural = 7
     study: Path | None = None
 

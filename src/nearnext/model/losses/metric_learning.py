@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.metric_learning_names import construct, find_class, requires
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 
 __all__ = ["EmbeddingLoss", "MetricLearning", "MetricLearningLoss"]
 
@@ -252,7 +252,7 @@ class MetricLearning:
         Raises:
             ConfigError: the library is missing, a name is unknown, or options do not fit.
         """
-        require_at_least(1, dim=dim, n_items=n_items)
+        dim, n_items = checked("dim", dim, Count), checked("n_items", n_items, Count)
         loss_class = find_class("loss", self.loss)
         options = dict(self.loss_options)
         reading = _reading(loss_class, options)

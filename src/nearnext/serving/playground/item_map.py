@@ -14,7 +14,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.explanation import session_index_of
 from nearnext.explanation.similar import items_of_sessions
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace
@@ -156,7 +156,7 @@ def item_map(recommender: Recommender, limit: int = ITEMS) -> dict[str, Any]:
     >>> shown["ids"], shown["x"][0] == shown["x"][1], shown["x"][0] == shown["x"][2]
     (['a', 'b', 'c', 'd'], True, False)
     """
-    require_at_least(1, limit=limit)
+    limit = checked("limit", limit, Count)
     layout = _layout(recommender, limit)
     return {
         "ids": recommender.vocabulary.decode(layout.indices),

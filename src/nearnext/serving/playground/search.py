@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nearnext.options import require_at_least
+from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 
 __all__ = ["find_items"]
@@ -31,7 +31,7 @@ def find_items(recommender: Recommender, query: str = "", limit: int = 20) -> li
     >>> find_items(pop, "a", limit=1), len(find_items(pop))
     ([{'id': 'A1', 'clicks': 1}], 3)
     """
-    require_at_least(1, limit=limit)
+    limit = checked("limit", limit, Count)
     wanted = query.strip().lower()
     ids = recommender.vocabulary.ids
     if not wanted:
