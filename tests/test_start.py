@@ -43,6 +43,7 @@ except SystemExit:
         HELP.format(words=["compare", "-h"]),
         HELP.format(words=["paper", "table2", "--help"]),
         HELP.format(words=["--version"]),
+        HELP.format(words=["options", "--help"]),
         f"import os; os.environ.update(_NEARNEXT_COMPLETE='complete_bash', COMP_WORDS='nearnext co', COMP_CWORD='1')\n"
         f"{HELP.format(words=[])}",
     ],

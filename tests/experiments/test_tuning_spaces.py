@@ -1,21 +1,25 @@
 """Search spaces and option files: what is proposed can be made, written, read, and made again."""
 
 import tomllib
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
+import nearnext
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
 from nearnext.experiments.tuning.search import propose
 from nearnext.experiments.tuning.space import Space, space_of
 from nearnext.experiments.tuning.trial import Trial
-from nearnext.options import Search
+from nearnext.model.losses import LossInput
+from nearnext.options import Count, Search, options
 from nearnext.recommenders.registry import make_recommender, method_options
 from nearnext.registry import ENCODERS, LOSSES, RECOMMENDERS
 from training_support import seed
@@ -49,6 +53,42 @@ def test_what_is_proposed_can_be_made_and_made_again(method: str):
         text = options_table(method, options)
         assert make_recommender(method, tomllib.loads(text)[method]).params() == made.params()
         trials.append(Trial(number, options, "complete", 0.1 * number))
+
+
+@dataclass(frozen=True)
+class PlainLoss:
+    """An own loss whose options are those of a plain dataclass."""
+
+    scale: Annotated[float, Search(0.5, 2.0, why="any")] = 1.0
+    needs_item_distances: ClassVar[bool] = False
+
+    def __call__(self, batch: LossInput) -> Tensor:
+        return (batch.positive.mean() - batch.negative.mean()) * self.scale
+
+
+@options
+class CheckedLoss(PlainLoss):
+    """The same with options that are checked."""
+
+    power: Annotated[Count, Search(1, 4, why="any")] = 2
+
+
+def test_own_parts_are_tuned_by_the_search_ranges_of_their_fields():
+    for name, loss in (("plain", PlainLoss), ("checked", CheckedLoss)):
+        nearnext.register(name)(loss)
+    try:
+        plain, checking = (space_of(f"sml-gru-{name}").searched for name in ("plain", "checked"))
+        assert plain["scale"].why == "any"
+        assert "power" not in plain
+        assert {"scale", "power", "hidden", "learning_rate"} <= set(checking)
+        made = make_recommender("sml-gru-checked", {"scale": "0.5", "power": "3"}).params()
+        assert (made["scale"], made["power"]) == (0.5, 3)
+        for name in ("plain", "checked"):
+            with pytest.raises(ConfigError, match=f"sml-gru-{name}: scale must be a finite number, found 'wide'"):
+                make_recommender(f"sml-gru-{name}", {"scale": "wide"})
+    finally:
+        LOSSES.remove("plain")
+        LOSSES.remove("checked")
 
 
 @given(seed=st.integers(0, 2**40), losses=st.lists(st.sampled_from(["complete", "pruned", "failed"]), max_size=12))

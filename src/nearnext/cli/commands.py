@@ -1,6 +1,19 @@
 """All commands of the application; importing them imports none of the work that they do."""
 
-from nearnext.cli import explain, export, index, logs, models, paper, replay, serve, tune, warm
+from nearnext.cli import explain, export, index, logs, method_options, models, paper, replay, serve, tune, warm
 from nearnext.cli.app import app
 
-__all__ = ["app", "explain", "export", "index", "logs", "models", "paper", "replay", "serve", "tune", "warm"]
+__all__ = [
+    "app",
+    "explain",
+    "export",
+    "index",
+    "logs",
+    "method_options",
+    "models",
+    "paper",
+    "replay",
+    "serve",
+    "tune",
+    "warm",
+]

@@ -49,6 +49,11 @@ class Option:
     search: Search | None = None
     help: str = ""
 
+    @property
+    def has_default(self) -> bool:
+        """Whether the field may be left out."""
+        return self.default is not NO_DEFAULT
+
     def __str__(self) -> str:
         return expected(self.kind)
 

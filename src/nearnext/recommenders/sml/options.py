@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from nearnext.errors import ConfigError
 from nearnext.model.encoders import EncoderConfig
 from nearnext.model.losses import Loss, MetricLearning, loss_named
 from nearnext.options import Option, checked, named, options_of, require_known, require_option
 from nearnext.recommenders.sml.names import parts_of_name
-from nearnext.recommenders.sml.presets import DEFAULT_PRESET, preset_options
+from nearnext.recommenders.sml.presets import DEFAULT_PRESET, PRESETS, preset_options
 from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS, Registry
 from nearnext.sampling import Sampler
 from nearnext.training.config import TrainingConfig
@@ -19,9 +19,6 @@ __all__ = ["metric_options", "name_of_parts", "options_of_parts", "parts_from_op
 
 PARTS = ("encoder", "loss", "sampler", "training")
 """Fields of `SML` that have options of their own."""
-
-CHOICES = ("preset", "sampler", "negative_source")
-"""Options that decide which others there are, and what their defaults are."""
 
 NOT_KEPT = ("directory", "resume")
 """Options that say how a fit runs, not what it gives."""
@@ -57,7 +54,7 @@ class _Choice(NamedTuple):
         found: dict[str, _Slot] = {}
         for slots in (
             _slots("model", SML, without=PARTS),
-            {name: _Slot("choice", Option(name, str)) for name in CHOICES},
+            {each.name: _Slot("choice", each) for each in _choices()},
             _slots("encoder", ENCODERS[self.encoder]),
             _slots("loss", loss, without=("loss", "miner", "distance") if loss is MetricLearning else ()),
             _slots("sampler", SAMPLERS[self.sampler], without=("negatives", "max_length")),
@@ -69,6 +66,17 @@ class _Choice(NamedTuple):
                 raise ConfigError(f"{parts} both have an option '{name}'; rename that of your own part")
             found |= slots
         return found
+
+
+def _choices() -> tuple[Option, ...]:
+    names: Any = Literal
+    return (
+        Option(
+            "preset", names[tuple(PRESETS)], DEFAULT_PRESET, help="set of options to begin with; others overrule it."
+        ),
+        Option("sampler", names[tuple(SAMPLERS)], help="what becomes a training example."),
+        Option("negative_source", names[tuple(NEGATIVES)], help="where negatives come from."),
+    )
 
 
 def _slots(part: str, config: type[Any], *, without: tuple[str, ...] = ()) -> dict[str, _Slot]:
@@ -101,7 +109,9 @@ def _where(option: Option, homes: Sequence[tuple[str, str]]) -> Option:
     if option.search is None:
         return option
     where = dict(option.search.where)
-    for choice, names, known in zip(CHOICES[1:], zip(*homes, strict=True), (SAMPLERS, NEGATIVES), strict=True):
+    for choice, names, known in zip(
+        ("sampler", "negative_source"), zip(*homes, strict=True), (SAMPLERS, NEGATIVES), strict=True
+    ):
         if set(names) != set(known):
             where[choice] = tuple(dict.fromkeys(names))
     return replace(option, search=replace(option.search, where=where))

@@ -1,0 +1,49 @@
+"""The command that lists a method's options: what it says is what the method takes."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from nearnext.recommenders.registry import make_recommender, method_options
+from nearnext.registry import RECOMMENDERS
+
+Command = Callable[..., Any]
+
+
+def test_the_options_of_a_method_are_a_table(nearnext: Command):
+    done = nearnext("options", "VSKNN")
+    assert (done.code, done.err) == (0, "")
+    assert all(option in done.out for option in make_recommender("vsknn").params())
+    assert "a whole number of at least 1" in done.out
+    assert "50 to 2000, log" in done.out
+
+
+def test_a_method_without_options_says_so(nearnext: Command):
+    assert nearnext("options", "pop").out == "pop has no options\n"
+
+
+@pytest.mark.parametrize("method", [*RECOMMENDERS, "sml-gru-triplet", "sml-textcnn-ncas"])
+def test_the_options_as_json_name_values_that_the_method_takes(nearnext: Command, method: str):
+    done = nearnext("options", method, "--json", "-")
+    assert done.code == 0
+    found = json.loads(done.out)
+    params = make_recommender(method).params()
+    assert found["method"] == method
+    assert [each["option"] for each in found["options"]] == list(method_options(method))
+    for each in found["options"]:
+        if each["option"] in params:
+            value = params[each["option"]]
+            assert each["default"] == (list(value) if isinstance(value, tuple) else value)
+        assert each["values"]
+
+
+def test_every_option_of_the_default_method_has_help():
+    assert [name for name, option in method_options("metric").items() if not option.help] == []
+
+
+def test_an_unknown_method_is_one_line(nearnext: Command):
+    done = nearnext("options", "nope")
+    assert done.code == 2
+    assert done.err.startswith("error: unknown method 'nope'; known: metric")
