@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from nearnext.errors import ConfigError
 from nearnext.options import (
+    SOME,
     Count,
     Fraction,
-    Le,
-    MinLen,
     Natural,
     NonNegative,
     Positive,
     Probability,
     Search,
+    at_most,
     check,
     checked,
     make,
@@ -98,7 +98,7 @@ def test_values_become_those_of_the_type(kind: Any, value: Any, read: Any):
         (NonNegative, True, "option must be a finite number of at least 0, found True"),
         (Fraction, 1.0, "option must be a finite number of at least 0 and below 1, found 1.0"),
         (Probability, 1.5, "option must be a finite number of at least 0 and at most 1, found 1.5"),
-        (Annotated[float, Le(2)], 3, "option must be a finite number of at most 2, found 3"),
+        (Annotated[float, at_most(2)], 3, "option must be a finite number of at most 2, found 3"),
         (bool, 1, "option must be true or false, found 1"),
         (bool, "no", "option must be true or false, found 'no'"),
         (str, 1, "option must be a text, found 1"),
@@ -112,7 +112,7 @@ def test_values_become_those_of_the_type(kind: Any, value: Any, read: Any):
         (tuple[Count, ...], [3, 0], "option must be a list of whole numbers of at least 1, found [3, 0]; give for"),
         (tuple[int, ...], {3}, "option must be a list of whole numbers, found a set"),
         (tuple[str, ...], "sr", "option must be a list of texts, found 'sr'; give for example ['vsknn', 'sr']"),
-        (Annotated[tuple[int, ...], MinLen(1)], [], "option must be a list of one or several whole numbers, found []"),
+        (Annotated[tuple[int, ...], SOME], [], "option must be a list of one or several whole numbers, found []"),
         (Decay, {}, "expected Decay as option, found a dict; make it first"),
     ],
 )

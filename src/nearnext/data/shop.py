@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.errors import ConfigError
-from nearnext.options import Count, Fraction, Ge, Natural, NonNegative, Probability, options
+from nearnext.options import Count, Fraction, Natural, NonNegative, Probability, at_least, options
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 __all__ = ["Catalogue", "SyntheticShop"]
@@ -52,7 +52,7 @@ class SyntheticShop:
     items: Count = 2_000
     categories: Count = 20
     days: Count = 30
-    mean_length: Annotated[float, Ge(2)] = 4.0
+    mean_length: Annotated[float, at_least(2)] = 4.0
     zipf: NonNegative = 1.0
     p_markov: Probability = 0.5
     successors: Count = 10

@@ -1,20 +1,30 @@
 """One option system: typed fields with range, search range and help."""
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
-
 from nearnext.options.fields import Option, check, make, named, options, options_of
 from nearnext.options.names import path_of, require_known, require_option, require_type
 from nearnext.options.search import Search, as_plain
-from nearnext.options.values import Count, Fraction, Natural, NonNegative, Part, Positive, Probability, checked
+from nearnext.options.values import (
+    SOME,
+    Count,
+    Fraction,
+    Limit,
+    Natural,
+    NonNegative,
+    Part,
+    Positive,
+    Probability,
+    above,
+    at_least,
+    at_most,
+    below,
+    checked,
+)
 
 __all__ = [
+    "SOME",
     "Count",
     "Fraction",
-    "Ge",
-    "Gt",
-    "Le",
-    "Lt",
-    "MinLen",
+    "Limit",
     "Natural",
     "NonNegative",
     "Option",
@@ -22,7 +32,11 @@ __all__ = [
     "Positive",
     "Probability",
     "Search",
+    "above",
     "as_plain",
+    "at_least",
+    "at_most",
+    "below",
     "check",
     "checked",
     "make",

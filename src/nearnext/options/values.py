@@ -7,50 +7,111 @@ there is nothing but text: on the command line (``text=True``).
 
 import os
 from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
-
 from nearnext.errors import ConfigError
 from nearnext.options.names import require_known, require_type, shown
 
 __all__ = [
+    "SOME",
     "Count",
     "Fraction",
+    "Limit",
     "Natural",
     "NonNegative",
     "Part",
     "Positive",
     "Probability",
+    "above",
+    "at_least",
+    "at_most",
+    "below",
     "checked",
     "expected",
     "metadata_of",
     "values_of",
 ]
 
-Count = Annotated[int, Ge(1)]
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit of a value: what pydantic calls ``ge``, ``gt``, ``le``, ``lt`` or ``min_length``.
+
+    The package annotated-types has the same, and takes longer to import than all of `nearnext.options`.
+    """
+
+    rule: str
+    bound: float
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
+        """The schema of the type, limited."""
+        return {**handler(source), self.rule: self.bound}
+
+
+def at_least(bound: float) -> Limit:
+    """Not below a bound.
+
+    >>> checked("candidates", 19, Annotated[int, at_least(20)])
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: candidates must be a whole number of at least 20, found 19
+    """
+    return Limit("ge", bound)
+
+
+def at_most(bound: float) -> Limit:
+    """Not above a bound.
+
+    >>> checked("port", 80, Annotated[int, at_most(65535)])
+    80
+    """
+    return Limit("le", bound)
+
+
+def above(bound: float) -> Limit:
+    """Above a bound.
+
+    >>> checked("rate", 1, Annotated[float, above(0)])
+    1.0
+    """
+    return Limit("gt", bound)
+
+
+def below(bound: float) -> Limit:
+    """Below a bound.
+
+    >>> checked("share", 0.5, Annotated[float, below(1)])
+    0.5
+    """
+    return Limit("lt", bound)
+
+
+Count = Annotated[int, at_least(1)]
 """A whole number of at least 1."""
 
-Natural = Annotated[int, Ge(0)]
+Natural = Annotated[int, at_least(0)]
 """A whole number of at least 0."""
 
-Positive = Annotated[float, Gt(0)]
+Positive = Annotated[float, above(0)]
 """A number above 0."""
 
-NonNegative = Annotated[float, Ge(0)]
+NonNegative = Annotated[float, at_least(0)]
 """A number of at least 0."""
 
-Fraction = Annotated[float, Ge(0), Lt(1)]
+Fraction = Annotated[float, at_least(0), below(1)]
 """A number in [0, 1)."""
 
-Part = Annotated[float, Gt(0), Lt(1)]
+Part = Annotated[float, above(0), below(1)]
 """A number in (0, 1)."""
 
-Probability = Annotated[float, Ge(0), Le(1)]
+Probability = Annotated[float, at_least(0), at_most(1)]
 """A number in [0, 1]."""
+
+SOME = Limit("min_length", 1)
+"""A list of at least one value."""
 
 NAMES: Mapping[Any, tuple[str, str]] = {
     int: ("a whole number", "whole numbers"),
@@ -174,16 +235,17 @@ def _in_order(value: object) -> TypeGuard[Iterable[object]]:
 
 def expected(kind: Any, *, several: bool = False) -> str:
     """The type and range of a value in words."""
-    bare, limits = _bare(kind), metadata_of(kind)
+    bare = _bare(kind)
+    limits = {each.rule: each.bound for each in metadata_of(kind) if isinstance(each, Limit)}
     if get_origin(bare) is Literal:
         return f"one of {', '.join(map(str, get_args(bare)))}"
     if get_origin(bare) is tuple:
-        some = "one or several " if any(isinstance(each, MinLen) for each in limits) else ""
+        some = "one or several " if "min_length" in limits else ""
         return f"a list of {some}{expected(get_args(bare)[0], several=True)}"
     words = NAMES[bare][several] if bare in NAMES else f"a {getattr(bare, '__name__', bare)}"
-    lower = [f" of at least {each.ge}" for each in limits if isinstance(each, Ge)]
-    lower += [f" above {each.gt}" for each in limits if isinstance(each, Gt)]
-    upper = [f"below {each.lt}" for each in limits if isinstance(each, Lt)]
-    upper += [f"at most {each.le}" for each in limits if isinstance(each, Le)]
+    lower = [f" of at least {limits['ge']}"] if "ge" in limits else []
+    lower += [f" above {limits['gt']}"] if "gt" in limits else []
+    upper = [f"below {limits['lt']}"] if "lt" in limits else []
+    upper += [f"at most {limits['le']}"] if "le" in limits else []
     joined = f"{' and ' if lower else ' of ' if upper[0].startswith('at') else ' '}{upper[0]}" if upper else ""
     return f"{words}{''.join(lower)}{joined}"

@@ -5,7 +5,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from nearnext.errors import ConfigError
-from nearnext.options import Count, Ge, Le, Positive, options
+from nearnext.options import Count, Positive, at_least, at_most, options
 
 __all__ = ["MEMORY", "ServiceSettings"]
 
@@ -51,7 +51,7 @@ class ServiceSettings:
 
     artifact: Path
     host: str = "127.0.0.1"
-    port: Annotated[int, Ge(0), Le(65535)] = 8000
+    port: Annotated[int, at_least(0), at_most(65535)] = 8000
     workers: Count = 1
     store: str = MEMORY
     store_mib: Count = 256

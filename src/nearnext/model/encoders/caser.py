@@ -13,7 +13,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
 from nearnext.model.encoders.masking import last_clicks, max_over_time
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import Count, MinLen, Search, options
+from nearnext.options import SOME, Count, Search, options
 
 __all__ = ["Caser", "CaserEncoder"]
 
@@ -44,7 +44,7 @@ class Caser:
 
     dim: Dim = 400
     length: Count = 15
-    heights: Annotated[tuple[Count, ...], MinLen(1)] = (1, 2, 3, 4, 5)
+    heights: Annotated[tuple[Count, ...], SOME] = (1, 2, 3, 4, 5)
     horizontal: Annotated[Count, Search(4, 64, log=True, why="filters over neighbouring clicks")] = 16
     vertical: Annotated[Count, Search(1, 16, log=True, why="filters over single dimensions")] = 4
     dropout: Dropout = 0.0

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
 from nearnext.model.encoders.masking import CentredConvolution, max_over_time, zero_padding
 from nearnext.model.feedforward import feed_forward
-from nearnext.options import Count, MinLen, Search, options
+from nearnext.options import SOME, Count, Search, options
 
 __all__ = ["TextCNN", "TextCNNEncoder"]
 
@@ -39,7 +39,7 @@ class TextCNN:
     """
 
     dim: Dim = 400
-    filter_sizes: Annotated[tuple[Count, ...], MinLen(1)] = (1, 3, 5)
+    filter_sizes: Annotated[tuple[Count, ...], SOME] = (1, 3, 5)
     filters: Annotated[Count, Search(32, 256, log=True, why="filters of each size; paper: 100")] = 100
     dropout: Dropout = 0.0
     last_tanh: bool = False

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nearnext.model.losses.loss_input import LossInput, mean_where
 from nearnext.model.losses.pairing import Margin
-from nearnext.options import Ge, options
+from nearnext.options import at_least, options
 
 __all__ = ["WARP"]
 
@@ -46,7 +46,7 @@ class WARP:
     """
 
     margin: Margin = 0.3
-    n_items: Annotated[int, Ge(2)] | None = None
+    n_items: Annotated[int, at_least(2)] | None = None
 
     @property
     def needs_item_distances(self) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.options import Count, Fraction, MinLen, Natural, NonNegative, Positive, Search
+from nearnext.options import SOME, Count, Fraction, Natural, NonNegative, Positive, Search
 from nearnext.recommenders.base import RankChunk, State
 from nearnext.recommenders.gru4rec.ranking import ranker
 from nearnext.recommenders.gru4rec.weights import Weights
@@ -64,7 +64,7 @@ class GRU4Rec(TrainedRecommender):
     ] = "cross-entropy"
     layers: Annotated[
         tuple[Count, ...],
-        MinLen(1),
+        SOME,
         Search(choices=([64], [96], [128], [192], [256], [384], [512]), why="the authors' range is 64-512"),
     ] = (100,)
     epochs: Annotated[Count, Search(3, 12, why="it has no early stopping, so that too many overfit")] = 10

@@ -31,7 +31,7 @@ from nearnext.model.losses import Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import Count, Fraction, Ge, Natural, NonNegative, Positive, Search, require_known
+from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
 from nearnext.recommenders.base import RankChunk, Recommender, Request, State
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.calibration import Calibration
@@ -128,12 +128,12 @@ class Metric(EmbeddedRecommender):
     max_length: Count = 20
     validation_fraction: Fraction = 0.1
     voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
-    candidates: Annotated[int, Ge(20)] = 60
+    candidates: Annotated[int, at_least(20)] = 60
     neighbours: Count = 100
     sample_size: Natural = 1000
     hidden: Count = 32
     calibration_steps: Count = 800
-    calibrated_on: Annotated[int, Ge(100)] = 20_000
+    calibrated_on: Annotated[int, at_least(100)] = 20_000
     breadth: Fraction = 0.01
     refit: bool = True
 
