@@ -22,7 +22,7 @@ def read(values: pl.Series, *, untyped: bool = True) -> tuple[list[object], dict
     """Ids of one chunk that are used, and how many rows lack one, by reason."""
     column = IdColumn("item")
     ids, faults = column.read(values, untyped=untyped)
-    missing = np.logical_or.reduce([mask for _, mask in faults])
+    missing = np.logical_or.reduce([np.zeros(len(ids), np.bool_), *(mask for _, mask in faults)])
     used = column.settle(ids.filter(pl.Series(~missing)), untyped=untyped)
     return used.to_list(), {reason: int(mask.sum()) for reason, mask in faults if mask.any()}
 

@@ -10,7 +10,7 @@ import orjson
 import polars as pl
 from polars.exceptions import PolarsError
 
-from nearnext.data.arrow import arrow, arrow_parquet
+from nearnext.data.arrow import arrow
 from nearnext.data.files import LogFile, data_errors
 from nearnext.data.ids import series_of
 from nearnext.data.layouts import Role
@@ -19,7 +19,7 @@ from nearnext.types import BoolArray, Int64Array
 
 __all__ = ["ID_ROLES", "Chunk", "FrameReader", "LogReader", "ParquetReader", "Rejected", "decoded", "not_an_id"]
 
-ROWS = 500_000
+ROWS = 1 << 17
 """Rows of a chunk of a Parquet file or a frame."""
 ID_ROLES: tuple[Role, ...] = ("session", "user", "item")
 
@@ -89,23 +89,21 @@ class ParquetReader:
     untyped = False
 
     def __init__(self, file: LogFile) -> None:
-        self.path = file.path
+        self._path = file.path
         self.where = str(file.path)
-        with data_errors(self.path):
-            self._file: Any = arrow_parquet.ParquetFile(str(self.path))
-            self.names: list[str] = list(self._file.schema_arrow.names)
-            self.work: int = self._file.metadata.num_rows
+        with data_errors(self._path):
+            self._rows = pl.scan_parquet(self._path, glob=False)
+            self.names: list[str] = self._rows.collect_schema().names()
+            self.work = int(self._rows.select(pl.len()).collect().item())
         self.first_row: list[str] = []
 
     def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
         """The rows, by batch; positions are row numbers from 1."""
         done = 0
-        with data_errors(self.path), self._file:
-            wanted = sorted(set(columns.values()))
-            for batch in self._file.iter_batches(batch_size=ROWS, columns=wanted, use_threads=False):
-                found: dict[Role, pl.Series] = {role: pl.Series(batch.column(name)) for role, name in columns.items()}
-                yield _typed_chunk(found, done)
-                done += batch.num_rows
+        with data_errors(self._path):
+            for batch in self._rows.select(set(columns.values())).collect_batches(chunk_size=ROWS, maintain_order=True):
+                yield _typed_chunk({role: batch[name] for role, name in columns.items()}, done)
+                done += batch.height
 
 
 class FrameReader:

@@ -22,6 +22,8 @@ __all__ = ["DelimitedReader"]
 DELIMITERS = "\t;,|"
 SNIFFED = 20
 """Lines that tell the delimiter."""
+START = 1 << 16
+"""Bytes that mostly hold them."""
 TIME_CELL = re.compile(r"\d{8,}(?:\.\d+)?|\d{4}[-/]\d\d[-/]\d\d.*")
 LITERAL = "rows with stray quotes read as written"
 
@@ -42,7 +44,10 @@ class DelimitedReader:
         self._quoting = quoting
         self.where = str(file.path)
         self.work = file.size
-        lines = file.sample.removeprefix(BOM).splitlines(keepends=True)
+        start = file.sample.removeprefix(BOM)
+        lines = start[:START].splitlines(keepends=True)
+        if len(lines) <= SNIFFED:
+            lines = start.splitlines(keepends=True)
         self._blank = next(number for number, line in enumerate(lines) if line.strip())
         self._before = sum(map(len, lines[: self._blank]))
         self._lines = lines[self._blank :]

@@ -19,7 +19,7 @@ __all__ = ["BLOCK", "ByteSource", "Format", "LogFile", "blocks", "data_errors", 
 Format = Literal["text", "jsonl", "parquet", "empty"]
 
 SAMPLE = 1 << 20
-BLOCK = 1 << 24
+BLOCK = 1 << 22
 LONGEST_ROW = 1 << 28
 BOM = b"\xef\xbb\xbf"
 LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"}

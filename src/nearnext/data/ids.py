@@ -125,12 +125,11 @@ class IdColumn:
         if ids.dtype == pl.String:
             ids, changed = tidy(ids)
             self.changed += changed
-            faults.append((f"missing {self.name} id", (ids == "").fill_null(True).to_numpy()))
-            if (ids.str.len_bytes() <= max(map(len, NOTHING))).any():
-                written = ids.filter(ids.is_in(NOTHING)).unique(maintain_order=True)
-                faults += [
-                    (f"missing {self.name} id ({word})", (ids == word).fill_null(False).to_numpy()) for word in written
-                ]
+            nothing = ids.is_in(("", *NOTHING)).fill_null(True)
+            if nothing.any():
+                for word in ids.filter(nothing).fill_null("").unique(maintain_order=True):
+                    where = (ids == word).fill_null(not word).to_numpy()
+                    faults.append((f"missing {self.name} id{f' ({word})' * bool(word)}", where))
         else:
             faults.append((f"missing {self.name} id", ids.is_null().to_numpy()))
         return ids, faults

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
+from operator import itemgetter
 from typing import Any, cast
 
 import numpy as np
@@ -79,41 +81,44 @@ class JsonLinesReader:
         first = 1
         for body, work in blocks(self._log, self._block):
             lines = body.split(b"\n")
+            if not lines[-1]:
+                lines.pop()
             yield self._chunk(body, lines, first, columns, work)
-            first += len(lines) - (not lines[-1])
+            first += len(lines)
 
     def _chunk(self, body: bytes, lines: Sequence[bytes], first: int, columns: Mapping[Role, str], work: int) -> Chunk:
-        objects: list[JsonObject] = []
-        numbers: list[int] = []
-        rejected: list[Rejected] = []
-        for number, line in enumerate(lines, first):
-            row = _loads(line)
-            if row is not None and (self._list is None or _events(row, self._list)):
-                objects.append(row)
-                numbers.append(number)
-            elif row is not None or line.strip():
-                rejected.append(_refused(number, line, row, self._list))
+        parsed = _loaded(lines)
+        objects, numbers, rejected = cast("list[JsonObject]", parsed), np.arange(len(parsed)), list[Rejected]()
+        if self._list is not None or None in parsed:
+            unusable = [row is None or not (self._list is None or _events(row, self._list)) for row in parsed]
+            objects = [row for row, wrong in zip(parsed, unusable, strict=True) if row is not None and not wrong]
+            numbers = np.flatnonzero(~np.asarray(unusable))
+            rejected = [
+                _refused(first + number, lines[number], parsed[number], self._list)
+                for number in np.flatnonzero(unusable).tolist()
+                if parsed[number] is not None or lines[number].strip()
+            ]
         self._check_late_names(objects, columns, first)
         rows, owner = self._spread(objects)
-        place = np.asarray(numbers, np.int64)[owner]
+        place = numbers[owner]
         values: dict[Role, pl.Series] = {}
         faults: list[tuple[str, BoolArray]] = []
         for role, name in columns.items():
             found = self._values(name, objects, rows, owner)
-            twice = self._twice(name, body, lines, place - first, found)
+            twice = self._twice(name, body, lines, place, found)
             if twice.any():
                 faults.append((f"{role} given twice", twice))
             values[role], foreign = series_of(found)
             if role in ID_ROLES and foreign.any() and self._list is None:
-                numbered = zip(found, cast("list[int]", (place - first).tolist()), strict=True)
+                numbered = zip(found, cast("list[int]", place.tolist()), strict=True)
                 exact = [_exact(value, name, lines[line]) for value, line in numbered]
                 values[role], foreign = series_of(exact)
             if role in ID_ROLES and foreign.any():
                 faults.append((not_an_id(role), foreign))
         return Chunk(
             frame=pl.DataFrame([column.alias(role) for role, column in values.items()]),
-            lines=place,
-            text=lambda row: self._text(lines[int(place[row]) - first], rows[row]),
+            lines=place + first,
+            text=lambda row: self._text(lines[int(place[row])], rows[row]),
             work=work,
             rejected=rejected,
             faults=faults,
@@ -150,7 +155,7 @@ class JsonLinesReader:
         """Rows whose line gives a key twice, so that it has no one value: [n]."""
         key = f'"{name}"'.encode()
         twice = np.zeros(len(found), np.bool_)
-        if self._list is None and body.count(key) > sum(value is not None for value in found):
+        if self._list is None and body.count(key) > len(found) - found.count(None):
             numbers: list[int] = place.tolist()
             twice[:] = [lines[line].count(key) > 1 and _repeats(lines[line], name) for line in numbers]
         return twice
@@ -159,6 +164,15 @@ class JsonLinesReader:
         if self._list is None:
             return line.decode(errors="backslashreplace")
         return orjson.dumps(orjson.loads(line) | {self._list: [event]}).decode()
+
+
+def _loaded(lines: Sequence[bytes]) -> list[JsonObject | None]:
+    """The object of each line, None where it is none."""
+    try:
+        found: list[JsonObject | None] = list(map(orjson.loads, lines))
+    except orjson.JSONDecodeError:
+        return [_loads(line) for line in lines]
+    return found if set(map(type, found)) <= {dict} else [row if isinstance(row, dict) else None for row in found]
 
 
 def _loads(line: bytes) -> JsonObject | None:
@@ -185,6 +199,8 @@ def _names(rows: Iterable[JsonObject], prefix: str = "") -> Iterator[str]:
 
 def _column(name: str, rows: Sequence[JsonObject]) -> list[object]:
     """The values of a field; a name with dots that no row has itself is a path into objects."""
+    with suppress(KeyError):
+        return list(map(itemgetter(name), rows))
     key, dot, path = name.partition(".")
     if not dot or any(name in row for row in rows):
         return [row.get(name) for row in rows]

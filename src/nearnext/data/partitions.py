@@ -20,7 +20,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Partitions:
-    """A folder of ``n`` partitions of events, each in the order of the log.
+    """A folder of ``n`` partitions of events, each in the order of the log; a single one stays in memory.
 
     Ids that begin as integers and go on as strings stay in one partition: text that spells an integer is spread like
     that integer.
@@ -31,10 +31,14 @@ class Partitions:
         self.n = n
         self._writers: dict[tuple[int, str], Any] = {}
         self._text: set[str] = set()
+        self._only: list[pl.DataFrame] = []
 
     def add(self, chunk: pl.DataFrame) -> None:
         """Spreads a chunk of events by its first column."""
         self._text |= {name for name, dtype in chunk.schema.items() if dtype == pl.String}
+        if self.n == 1:
+            self._only.append(chunk)
+            return
         order, offsets = group(_partition_of(chunk.to_series(0), self.n), self.n)
         spread: pl.DataFrame = chunk[order]
         for partition in np.flatnonzero(np.diff(offsets)).tolist():
@@ -58,19 +62,14 @@ class Partitions:
     def __iter__(self) -> Iterator[list[pl.DataFrame]]:
         """Each partition's events in frames, none where it has no events; its files are gone afterwards."""
         for partition in range(self.n):
-            parts: list[pl.DataFrame] = []
+            parts, self._only = self._only, []
             for number, kinds in self._writers:
                 if number == partition:
                     path = self._folder / f"events-{partition}-{kinds}.arrow"
-                    parts.append(_load(path))
+                    parts.append(pl.read_ipc_stream(path))
                     path.unlink()
             text = pl.col(sorted(self._text)).cast(pl.String)
             yield [part.with_columns(text) for part in parts]
-
-
-def _load(path: Path) -> pl.DataFrame:
-    with arrow.OSFile(str(path)) as file, arrow_ipc.open_stream(file) as reader:
-        return pl.DataFrame(reader.read_all())
 
 
 def _partition_of(keys: pl.Series, n: int) -> Any:

@@ -121,7 +121,8 @@ class Reading:
         ]
         codes = np.zeros(frame.height, np.uint8)
         for code, (_, wrong) in enumerate(checks, 1):
-            codes[wrong & selected & (codes == 0)] = code
+            if wrong.any():
+                codes[wrong & selected & (codes == 0)] = code
         self.rejects.add(
             reader.where, "line" if reader.unit == "bytes" else "row", chunk, codes, [reason for reason, _ in checks]
         )

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from nearnext.data.arrow import arrow, arrow_compute
 from nearnext.data.units import (
@@ -128,8 +129,9 @@ class Clock:
         for rows, values, kind, per_second in reading.fixed:
             self._settle(reading, rows, values, per_second, kind)
         for rows, numbers in reading.numbers:
+            left = len(rows)  # the ranges of the units do not overlap
             for unit in self._units():
-                self._settle(reading, rows, numbers, PER_SECOND[unit], UNIT_NAMES[unit])
+                left -= self._settle(reading, rows, numbers, PER_SECOND[unit], UNIT_NAMES[unit]) if left else 0
         return reading.finish()
 
     def _units(self) -> tuple[str, ...]:
@@ -151,17 +153,19 @@ class Clock:
 
     def _settle(
         self, reading: _Reading, rows: Int64Array, values: Int64Array | FloatArray, per_second: float, kind: str
-    ) -> None:
+    ) -> int:
+        """Sets the times of the values that are in range; how many they are."""
         begin = CALENDAR_START if self.calendar else 0
         usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
         count = int(np.count_nonzero(usable))
         if count == 0:
-            return
+            return 0
         self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += count
         if count < len(rows):
             rows, values = rows[usable], values[usable]
-        reading.micros[rows] = _micros(values, per_second)
-        reading.in_range[rows] = True
+        _put(reading.micros, rows, _micros(values, per_second))
+        _put(reading.in_range, rows, True)
+        return count
 
     def _since_day(self, reading: _Reading, day: pl.Series) -> Times:
         dates = Clock().read(day)
@@ -181,6 +185,11 @@ class Clock:
         return times
 
 
+def _put(array: NDArray[Any], rows: Int64Array, values: object) -> None:
+    """Sets the values of some rows, quickly where these are all."""
+    array[rows if len(rows) < len(array) else slice(None)] = values
+
+
 def _longest(reading: _Reading) -> Int64Array | FloatArray:
     return max((values for _, values in reading.numbers), key=len, default=np.zeros(0, np.int64))
 
@@ -190,8 +199,8 @@ def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
     if values.dtype == np.float64:
         return np.rint(values * (MICROSECONDS / per_second)).astype(np.int64)
     if per_second > MICROSECONDS:
-        return values.astype(np.int64) // round(per_second / MICROSECONDS)
-    return values.astype(np.int64) * round(MICROSECONDS / per_second)
+        return values.astype(np.int64, copy=False) // round(per_second / MICROSECONDS)
+    return values.astype(np.int64, copy=False) * round(MICROSECONDS / per_second)
 
 
 def _parse(raw: pl.Series, reading: _Reading) -> None:
@@ -242,7 +251,7 @@ def _number(reading: _Reading, rows: Int64Array, values: pl.Series) -> None:
         rows = rows[values.is_not_null().to_numpy()]
         values = values.drop_nulls()
     if len(values):
-        reading.parsed[rows] = True
+        _put(reading.parsed, rows, True)
         reading.numbers.append((rows, values.to_numpy()))
 
 
@@ -250,7 +259,7 @@ def _fix(reading: _Reading, rows: Int64Array, values: pl.Series, kind: str, per_
     present = values.is_not_null().to_numpy()
     rows = rows[present]
     if len(rows):
-        reading.parsed[rows] = True
+        _put(reading.parsed, rows, True)
         reading.fixed.append((rows, values.drop_nulls().to_numpy(), kind, per_second))
 
 

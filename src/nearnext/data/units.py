@@ -65,7 +65,7 @@ CREDIBLE_START = 788_918_400
 """Seconds: January 1995. Earlier clicks are numbers in a unit that magnitude does not tell."""
 MOST = 0.95
 """The share of a log's first times that decides what they are."""
-SAMPLE = 20_000
+SAMPLE = 5_000
 """Numbers that are looked at for that."""
 YEAR_LAST = (1_011_970, 31_122_101, "dates as 29082024 or 08292024", "write whole dates, e.g. 2024-08-29")
 """A month and a day in front of a year."""
