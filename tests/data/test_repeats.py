@@ -77,3 +77,38 @@ def test_a_folder_in_which_only_some_files_have_event_types(tmp_path: Path):
     assert (sessions.raw(0), sessions.raw(1)) == (clicks(), ["a", "b"])
     report = prepare(tmp_path, tmp_path.parent / "p.parquet", partitions=2)
     assert report.events == sessions.n_events
+
+
+TWICE = pl.DataFrame({"session": "s", "item": ["a", "b", "a", "c"], "time": [1, 1, 1, 2]})
+
+
+def test_rows_that_repeat_exactly_are_named_with_the_option_that_mends_them():
+    log = read_events(pl.concat([TWICE, TWICE]))
+    sessions, found = sessions_of(log)
+    assert (sessions.n_events, found.exact, found.left_out) == (8, 5, 0)
+    assert found.note({}).startswith("5 clicks (62.5%) repeat an earlier row exactly (same session, item and time)")
+    assert found.note({}).endswith(
+        "are counted, which makes every figure too high; remove the copies from the log, or use --collapse-repeats"
+    )
+
+
+def test_exact_repeats_are_dropped_wherever_they_stand_in_their_moment():
+    merged, found = sessions_of(read_events(pl.concat([TWICE, TWICE])), collapse_repeats=True)
+    assert merged.raw(0) == ["a", "b", "c"]
+    assert found.left_out == 5
+    assert found.note({}).endswith("; they are not counted (--collapse-repeats)")
+
+
+def test_rows_of_other_times_sessions_or_event_types_repeat_nothing():
+    later = TWICE.unique(maintain_order=True)
+    other = later.with_columns(pl.lit("t").alias("session"))
+    assert sessions_of(read_events(pl.concat([later, other])))[1].exact == 0
+    assert sessions_of(read_events(pl.concat([later, later.with_columns(pl.col("time") + 5)])))[1].exact == 0
+    types = pl.concat([later.with_columns(event=pl.lit(kind)) for kind in ("view", "buy")])
+    assert sessions_of(read_events(types))[1].exact == 0
+
+
+def test_prepare_counts_exact_repeats_of_all_partitions(tmp_path: Path):
+    rows = pl.DataFrame({"session": ["s", "s", "t", "t"] * 2, "item": ["a", "b"] * 4, "time": [1, 2, 3, 4] * 2})
+    done = prepare(rows, tmp_path / "out.parquet", partitions=3, collapse_repeats=True)
+    assert (done.repeats.exact, done.events) == (4, 4)

@@ -1,10 +1,12 @@
-"""One click that a log tells several times, as a view, a cart and a purchase: counted, and merged."""
+"""One click that a log tells several times: under several event types, or in rows that repeat exactly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
+from operator import add
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.sessions import Sessions
@@ -13,7 +15,7 @@ from nearnext.types import BoolArray
 __all__ = ["EventCodes", "Repeats", "merge_repeats", "repeat_notes"]
 
 COMMON = 0.005
-"""Share of clicks from which on repeats under other event types are worth a line."""
+"""Share of clicks from which on repeats under other event types, or exact ones, are worth a line."""
 
 EventCodes = NDArray[np.uint8]
 """Event types as numbers."""
@@ -28,29 +30,26 @@ class Repeats:
         repeats: those that repeat the item of the click before them in their session.
         across_types: those of them that stand in a run of clicks on one item with several event types.
         left_out: repeats that were not counted.
+        exact: rows with the session, item, time and event type of an earlier row.
 
     >>> Repeats(200, 20, 10, 10) + Repeats(100, 1, 0, 0)
-    Repeats(clicks=300, repeats=21, across_types=10, left_out=10)
+    Repeats(clicks=300, repeats=21, across_types=10, left_out=10, exact=0)
     """
 
     clicks: int = 0
     repeats: int = 0
     across_types: int = 0
     left_out: int = 0
+    exact: int = 0
 
     def __add__(self, other: "Repeats") -> "Repeats":
-        return Repeats(
-            self.clicks + other.clicks,
-            self.repeats + other.repeats,
-            self.across_types + other.across_types,
-            self.left_out + other.left_out,
-        )
+        return Repeats(*map(add, astuple(self), astuple(other)))
 
     def facts(self, event_types: Mapping[str, int]) -> dict[str, Any]:
         """All of it as plain data, with the note.
 
         >>> Repeats(200).facts({})
-        {'clicks': 200, 'repeats': 0, 'across_types': 0, 'left_out': 0, 'note': ''}
+        {'clicks': 200, 'repeats': 0, 'across_types': 0, 'left_out': 0, 'exact': 0, 'note': ''}
         """
         return {**asdict(self), "note": self.note(event_types)}
 
@@ -65,6 +64,23 @@ class Repeats:
         >>> Repeats(200, 20, 0, 0).note({"view": 200})
         ''
         """
+        return "; ".join(filter(None, (self._exact_note(), self._types_note(event_types))))
+
+    def _exact_note(self) -> str:
+        if self.exact < max(1, COMMON * self.clicks):
+            return ""
+        said = (
+            f"{self.exact:,} clicks ({self.exact / self.clicks:.1%}) repeat an earlier row exactly (same session, item "
+            "and time), as after a double import"
+        )
+        if self.left_out >= max(self.exact, self.across_types + 1):
+            return f"{said}; they are not counted (--collapse-repeats)"
+        return (
+            f"{said}, and are counted, which makes every figure too high; remove the copies from the log, or use "
+            "--collapse-repeats"
+        )
+
+    def _types_note(self, event_types: Mapping[str, int]) -> str:
         if self.across_types < max(1, COMMON * self.clicks):
             return ""
         first = next(iter(event_types), "view")
@@ -101,8 +117,8 @@ def merge_repeats(
     Args:
         sessions: in order of time.
         codes: event type of each click; None: all of one type: [E].
-        collapse_repeats: whether consecutive clicks on one item become its first; None: only where the run of clicks
-            has several event types.
+        collapse_repeats: whether consecutive clicks on one item become its first, and rows that repeat exactly are
+            dropped; None: only consecutive clicks on one item that have several event types.
 
     >>> merged, found = merge_repeats(Sessions.of([["a", "a", "b", "b"]]), np.array([0, 1, 0, 0], np.uint8), None)
     >>> merged.raw(0), found.across_types
@@ -110,9 +126,10 @@ def merge_repeats(
     """
     again = _again(sessions)
     across = again & _mixed_runs(again, codes) if codes is not None else np.zeros_like(again)
-    dropped = again if collapse_repeats else across if collapse_repeats is None else np.zeros_like(again)
+    exact = _exact(sessions, codes)
+    dropped = again | exact if collapse_repeats else across if collapse_repeats is None else np.zeros_like(again)
     n_dropped = int(dropped.sum())
-    found = Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped)
+    found = Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped, int(exact.sum()))
     return sessions.keep_events(~dropped) if n_dropped else sessions, found
 
 
@@ -122,6 +139,19 @@ def _again(sessions: Sessions) -> BoolArray:
     again[1:] = sessions.items[1:] == sessions.items[:-1]
     again[sessions.offsets[:-1]] = False
     return again
+
+
+def _exact(sessions: Sessions, codes: EventCodes | None) -> BoolArray:
+    """Clicks with the session, item, time and event type of an earlier click: [E]."""
+    same = np.zeros(sessions.n_events, np.bool_)
+    same[1:] = sessions.times[1:] == sessions.times[:-1]
+    same[sessions.offsets[:-1]] = False
+    tied = np.flatnonzero(same | np.append(same[1:], np.zeros(min(1, len(same)), np.bool_)))
+    if len(tied):
+        rows = {"moment": np.cumsum(~same)[tied], "item": sessions.items[tied]}
+        rows |= {} if codes is None else {"type": codes[tied]}
+        same[tied] = pl.DataFrame(rows).select(~pl.struct(pl.all()).is_first_distinct()).to_series().to_numpy()
+    return same
 
 
 def _mixed_runs(again: BoolArray, codes: EventCodes) -> BoolArray:
