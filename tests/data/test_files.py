@@ -74,7 +74,15 @@ def folder(path: Path) -> Path:
 def test_what_a_folder_holds_and_is_not_read_is_named(tmp_path: Path) -> None:
     report = read_events(folder(tmp_path), rejects=tmp_path / "rejects.csv").report
     assert report.used == 2
-    assert report.left_out == [".hidden.csv", "clicks.csv.1", "lost.csv", "older/", "thu.log", "tue.zip"]
+    assert report.left_out == [
+        ".hidden.csv",
+        "clicks.csv.1",
+        "empty.csv (empty)",
+        "lost.csv",
+        "older/",
+        "thu.log",
+        "tue.zip",
+    ]
     done = prepare(
         tmp_path, tmp_path.parent / "out.parquet", chosen=Filter(min_length=1), rejects=tmp_path / "rejects.csv"
     )
@@ -82,7 +90,7 @@ def test_what_a_folder_holds_and_is_not_read_is_named(tmp_path: Path) -> None:
 
 
 def test_strict_reading_stops_at_what_is_left_out(tmp_path: Path) -> None:
-    message = r"6 files or folders are not read: \.hidden\.csv, clicks\.csv\.1, .*older/.*; name the files to read"
+    message = r"7 files or folders are not read: \.hidden\.csv, clicks\.csv\.1, .*older/.*; name the files to read"
     with pytest.raises(DataError, match=message):
         read_events(folder(tmp_path), strict=True)
     assert read_events(f"{tmp_path}/mon.*", strict=True).report.left_out == []
@@ -91,6 +99,47 @@ def test_strict_reading_stops_at_what_is_left_out(tmp_path: Path) -> None:
 def test_a_glob_names_the_folders_that_it_matches(tmp_path: Path) -> None:
     folder(tmp_path)
     assert read_events(f"{tmp_path}/[mo]*").report.left_out == ["older/"]
-    assert read_events(f"{tmp_path}/**/*.csv").report.left_out == ["lost.csv"]
+    assert read_events(f"{tmp_path}/**/*.csv").report.left_out == [
+        "empty.csv (empty)",
+        "lost.csv",
+        "fri.csv (holds the same as mon.csv)",
+    ]
     with pytest.raises(DataError, match=r"tue\.zip is a ZIP archive"):
         read_events(f"{tmp_path}/t*")
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_a_file_beside_its_compressed_copy_is_read_once_and_named(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "a.csv").write_bytes(TEXT)
+    (tmp_path / f"a.csv.{kind}").write_bytes(COMPRESSED[kind](TEXT))
+    report = read_events(tmp_path).report
+    assert (report.used, report.left_out) == (2, [f"a.csv.{kind} (holds the same as a.csv)"])
+
+
+def test_links_and_copies_of_a_file_are_read_once_and_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(TEXT)
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+    (tmp_path / "c.csv").hardlink_to(tmp_path / "a.csv")
+    (tmp_path / "d.csv").write_bytes(TEXT)
+    for source in (tmp_path, f"{tmp_path}/*.csv"):
+        report = read_events(source).report
+        assert report.used == 2
+        assert report.left_out == [f"{name}.csv (holds the same as a.csv)" for name in "bcd"]
+    with pytest.raises(DataError, match=r"3 files or folders are not read: b\.csv \(holds the same as a\.csv\)"):
+        read_events(tmp_path, strict=True)
+
+
+def test_files_of_one_size_or_name_that_differ_are_all_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(TEXT)
+    (tmp_path / "b.csv").write_bytes(TEXT.replace(b"s,a", b"t,a"))
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(TEXT.replace(b"s,", b"u,")))
+    report = read_events(tmp_path, strict=True).report
+    assert (report.used, report.left_out) == (6, [])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-32-be"])
+def test_text_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> None:
+    mark = b"\0\0\xfe\xff" if encoding == "utf-32-be" else b""
+    (tmp_path / "a.csv").write_bytes(mark + TEXT.decode().encode(encoding))
+    with pytest.raises(DataError, match=f"is {encoding[:6].upper()} text; give it as CSV in UTF-8"):
+        read_events(tmp_path / "a.csv")

@@ -131,7 +131,7 @@ def test_a_layout_can_be_named(tmp_path: Path) -> None:
         ("session_id,item_id", "no time column"),
         ("a,b,c", "no column names known in the first line"),
         ("session_id,Session_Id,item_id,ts", "columns session_id, Session_Id could each be the session"),
-        ("session_id,item_id,item_id,ts", "columns item_id, item_id could each be the item"),
+        ("session_id,item_id,item_id,ts", "2 columns are called item_id, which is the item"),
     ],
 )
 def test_missing_and_doubtful_columns_are_named(tmp_path: Path, header: str, message: str) -> None:

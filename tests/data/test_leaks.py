@@ -171,3 +171,33 @@ def test_digests_of_ids_are_the_same_in_every_process():
     assert id_digests(pl.Series([7])).tolist() == id_digests(pl.Series(["7"])).tolist() == [seven]
     text = [int.from_bytes(blake2b(word, digest_size=8).digest(), "little") for word in (b"sku-1", b"007")]
     assert id_digests(pl.Series(["sku-1", "007", "7"])).tolist() == [*text, seven]
+
+
+@pytest.mark.parametrize("shift", [86_400 * 30, 3_600, -86_400 * 365, 7])
+def test_a_copy_of_the_training_log_at_other_times_is_named(shift: int):
+    copy = renamed(FRAME).with_columns(pl.col("time") + shift)
+    found = leaks(FRAME, copy)
+    assert not found.clean
+    assert "are training sessions with other times" in found.verdict
+
+
+def test_a_shifted_copy_is_named_in_part_under_other_spellings_and_by_a_saved_imprint():
+    later = 86_400 * 90
+    copy = renamed(EARLY).with_columns(pl.col("time") + later)
+    honest = LATE.with_columns(pl.col("time") + later + 86_400 * 30)
+    mixed = read_sessions(pl.concat([copy, honest]).with_columns((pl.col("time") * 1000 + 1).alias("time")))
+    imprint = Imprint.of(read_sessions(EARLY), limit=100_000)
+    assert "with other times" in find_leaks(Imprint.from_arrays(imprint.arrays()), mixed).verdict
+    assert find_leaks(imprint, read_sessions(honest)).clean
+
+
+def test_a_saved_imprint_without_shapes_is_read():
+    arrays = Imprint.of(read_sessions(EARLY)).arrays()
+    del arrays["shapes"]
+    assert find_leaks(Imprint.from_arrays(arrays), read_sessions(LATE)).clean
+
+
+def test_logs_of_few_items_whose_sessions_look_alike_by_chance_stay_clean():
+    few = FRAME.with_columns(("i" + (pl.col("item").str.slice(1).cast(pl.Int64) % 3).cast(pl.String)).alias("item"))
+    later = few.with_columns((pl.col("time") + 86_400 * 30).alias("time"))
+    assert leaks(few, renamed(later)).clean

@@ -146,5 +146,5 @@ def test_partitions_follow_the_size_of_the_log(tmp_path: Path, events: int, expe
     pl.DataFrame({"session_id": pl.zeros(events, pl.Int64, eager=True)}).with_columns(
         item_id=pl.lit(1), time=pl.lit(2)
     ).write_parquet(path)
-    scan = prepare_module.EventScan(path, {})
+    scan = prepare_module.EventScan(path, prepare_module.ReadOptions())
     assert prepare_module._n_partitions(scan) == expected  # pyright: ignore[reportPrivateUsage]

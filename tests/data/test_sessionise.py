@@ -38,12 +38,15 @@ def oracle(events: list[Event], gap: int | None, collapse: bool = False) -> list
             sessions[-1].append(click)
         for number, session in enumerate(sessions, 1):
             name = owner if gap is None else f"{owner}:{number}"
+            first_seen = min(position for _, position, _ in session)
+            counted = session
+            if collapse:  # rows that repeat exactly, then clicks on the item of the click before
+                counted = list({(time, item): (time, 0, item) for time, _, item in session}.values())
             kept = [
                 now
-                for before, now in zip([None, *session], session, strict=False)
+                for before, now in zip([None, *counted], counted, strict=False)
                 if not collapse or before is None or before[2] != now[2]
             ]
-            first_seen = min(position for _, position, _ in session)
             found.append((session[0][0], first_seen, name, [(item, time) for time, _, item in kept]))
     return [(name, clicks) for _, _, name, clicks in sorted(found, key=lambda session: session[:2])]
 
@@ -113,7 +116,7 @@ def test_a_session_of_a_million_clicks() -> None:
 
 
 def test_an_impossible_gap_and_an_empty_log_are_refused() -> None:
-    with pytest.raises(ConfigError, match="gap must not be negative, found -1"):
+    with pytest.raises(ConfigError, match="gap must be a finite number of at least 0, found -1"):
         sessionise(log_of([(1, "a", 0)], "user_id"), gap=-1)
     with pytest.raises(DataError, match="the log has no events"):
         sessionise(

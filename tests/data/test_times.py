@@ -280,3 +280,9 @@ def test_values_that_stand_for_no_time_hide_no_unit(stand_in: int, share: float)
 def test_doubtful_times_are_refused_among_values_that_stand_for_no_time(number: int):
     with pytest.raises(DataError, match="look like"):
         Clock().read(pl.Series([number] * 9 + [0]))
+
+
+def test_dates_without_century_and_seconds_are_not_taken_for_seconds():
+    with pytest.raises(DataError, match="look like dates as 2411271530; write whole dates"):
+        micros_of([2411271530, 2411271531, 2412010000])
+    assert micros_of([1700000000, 1700000060]) == [1_700_000_000_000_000, 1_700_000_060_000_000]

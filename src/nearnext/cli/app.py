@@ -130,13 +130,7 @@ class Reading:
         from nearnext.data.events import ReadOptions
 
         return ReadOptions(
-            columns=self.columns or None,
-            layout=self.layout,
-            time_unit=self.time_unit,
-            events=self.events,
-            quoting=self.quoting,
-            strict=self.strict,
-            rejects=self.rejects,
+            self.columns, self.layout, self.time_unit, self.events, self.quoting, self.strict, self.rejects
         )
 
 
@@ -154,6 +148,8 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"{what} {text}: expected NAME=VALUE")
+        if name.strip() in found:
+            raise ConfigError(f"{what} {text}: {name.strip()} is given twice; give it once")
         found[name.strip()] = value
     return found
 
@@ -193,7 +189,7 @@ def _reading_options(
         bool | None,
         typer.Option(
             "--collapse-repeats/--keep-repeats",
-            help="Count consecutive clicks on one item as one, or each; default: as one if their event types differ.",
+            help="Count consecutive clicks on one item, and exact copies of rows, once, or each; default: once if types differ.",
         ),
     ] = None,
 ) -> Reading:
@@ -241,10 +237,10 @@ def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sess
     Raises:
         DataError: the log cannot be used.
     """
-    from nearnext.data.events import read_events
+    from nearnext.data.events import events_of
     from nearnext.data.sessionise import sessions_of
 
-    log = read_events(source, **reading.options())
+    log = events_of(source, reading.options())
     sessions, repeats = sessions_of(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats)
     used = {kind: rows for kind, rows in log.report.event_types.items() if kind in (reading.events or [kind])}
     log = replace(log, report=replace(log.report, repeats=repeats.facts(used)))

@@ -71,22 +71,22 @@ def prepare(
     reading: Reading,
 ) -> None:
     """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
-    from nearnext.data.prepare import prepare as prepare_log
+    from nearnext.data.prepare import prepare_by
     from nearnext.data.repeats import repeat_notes
     from nearnext.report.tables import reading_table
 
     writable(out)
-    done = prepare_log(
+    done = prepare_by(
         log,
         out,
-        **reading.options(),
+        reading.options(),
         gap=reading.gap,
         collapse_repeats=reading.collapse_repeats,
         chosen=make_filter(filter_mode, min_length, min_support, max_length),
         partitions=partitions or None,
     )
     used = {kind: rows for kind, rows in done.read.event_types.items() if kind in (reading.events or [kind])}
-    print_warnings(repeat_notes([{"source": log, "repeats": done.repeats.facts(used)}]))
+    print_warnings(repeat_notes([{"source": log, "repeats": done.repeats.facts(used), "notes": done.read.notes}]))
     console.print(reading_table(asdict(done.read)))
     taken = done.filtered
     console.print(

@@ -155,9 +155,11 @@ def _polars(column: "nw.Series[Any]") -> tuple[pl.Series, BoolArray]:
     """A column of any frame in polars; columns of mixed Python values go value by value."""
     try:
         found = column.to_polars()
-    except (TypeError, ValueError, arrow.ArrowException):
+    except (TypeError, ValueError, arrow.ArrowException, PolarsError):
         return series_of(column.to_list())
-    return series_of(found.to_list()) if found.dtype == pl.Object else (found, np.zeros(len(found), np.bool_))
+    if found.dtype == pl.Object or (found.dtype == pl.Binary and not isinstance(column.drop_nulls().first(), bytes)):
+        return series_of(column.to_list())  # UUIDs, for example, are no text in bytes
+    return found, np.zeros(len(found), np.bool_)
 
 
 def _typed_chunk(values: Mapping[Role, pl.Series], done: int, faults: Sequence[tuple[str, BoolArray]] = ()) -> Chunk:

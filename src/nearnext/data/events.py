@@ -1,9 +1,9 @@
 """Click logs as events: who clicked which item when, in the order of the log."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
+from typing import cast
 
 import polars as pl
 
@@ -11,30 +11,57 @@ from nearnext.data.chunks import FrameReader, LogReader, ParquetReader
 from nearnext.data.delimited import DelimitedReader
 from nearnext.data.files import identify, log_files
 from nearnext.data.jsonlines import JsonLinesReader
-from nearnext.data.layouts import LAYOUTS, checked_columns, plain, recognise
+from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
 from nearnext.data.reading import Reading, ReadReport
 from nearnext.data.rejects import Rejects
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
+from nearnext.options import path_of, require_switch
 from nearnext.progress import track
 
-__all__ = ["EventLog", "EventScan", "ReadOptions", "ReadReport", "read_events", "same_types", "scan_events"]
+__all__ = [
+    "EventLog",
+    "EventScan",
+    "ReadOptions",
+    "ReadReport",
+    "events_of",
+    "read_events",
+    "same_types",
+    "scan_events",
+]
 
 OTHER_FILES = 255
 """The event type of events of files without event types, in a log that has others."""
 
 
-class ReadOptions(TypedDict, total=False):
-    """The options of `read_events`, to be passed on."""
+@dataclass(frozen=True)
+class ReadOptions:
+    """How a log is read: the options of `read_events`, checked.
 
-    columns: Mapping[str, str] | None
-    layout: str | None
-    time_unit: str | None
-    events: Sequence[str] | None
-    quoting: bool
-    strict: bool
-    rejects: str | Path | None
+    Raises:
+        ConfigError: an option has an impossible value.
+    """
+
+    columns: Mapping[str, str] | None = None
+    layout: str | None = None
+    time_unit: str | None = None
+    events: Iterable[str] | None = None
+    quoting: bool = True
+    strict: bool = False
+    rejects: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        require_switch("quoting", self.quoting)
+        require_switch("strict", self.strict)
+        for name, checked in {
+            "columns": checked_columns(self.columns),
+            "layout": _layout_name(self.layout),
+            "time_unit": Clock(self.time_unit).unit,
+            "events": _event_types(self.events),
+            "rejects": None if self.rejects is None else path_of("rejects", self.rejects),
+        }.items():
+            object.__setattr__(self, name, checked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +110,13 @@ class EventScan:
     def __init__(self, source: object, options: ReadOptions) -> None:
         require_polars("reading a log")
         self._options = options
-        self._mapped = checked_columns(options.get("columns"))
-        self._wanted = _layout_name(options.get("layout"))
-        self._clock = Clock(options.get("time_unit"))
-        self._events = _event_types(options.get("events"))
+        self._mapped = cast("Mapping[Role, str]", options.columns)
+        self._events = cast("frozenset[str] | None", options.events)
+        self._rejects = cast("Path | None", options.rejects)
         self._source = source
         self._report: ReadReport | None = None
-        rejects = options.get("rejects")
-        self._rejects = Path(rejects) if rejects is not None else None
         self.files, self.left_out = log_files(source, self._rejects) if isinstance(source, str | Path) else ([], [])
-        if self._options.get("strict") and self.left_out:
+        if options.strict and self.left_out:
             raise DataError(
                 f"{source}: {len(self.left_out):,} files or folders are not read: "
                 f"{', '.join(self.left_out[:12])}{', ...' * (len(self.left_out) > 12)}; "  # noqa: PLR2004 - one line
@@ -124,19 +148,18 @@ class EventScan:
             elif file.format == "jsonl":
                 yield JsonLinesReader(file, self._mapped)
             elif file.format == "text":
-                yield DelimitedReader(file, self._mapped, quoting=self._options.get("quoting", True))
+                yield DelimitedReader(file, self._mapped, quoting=self._options.quoting)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        self._clock = Clock(self._options.get("time_unit"))
         with Rejects(self._rejects) as found:
-            reading = Reading(self._clock, self._events, found)
+            reading = Reading(Clock(self._options.time_unit), self._events, found)
             for reader in self.readers():
                 yield from self._read(reader, reading)
         self._report = reading.report(self.name, self.left_out)
         self._check(self._report, found)
 
     def _read(self, reader: LogReader, state: "Reading") -> Iterator[pl.DataFrame]:
-        layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._wanted)
+        layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._options.layout)
         state.enter(reader, layout)
         with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
             for chunk in reader.chunks(layout.columns):
@@ -148,7 +171,7 @@ class EventScan:
     def _check(self, report: ReadReport, rejects: Rejects) -> None:
         if report.rows == 0:
             raise DataError(f"{self.name} has no events: it is empty or has a header only; give a log with clicks")
-        if self._options.get("strict") and rejects.first is not None:
+        if self._options.strict and rejects.first is not None:
             raise DataError(
                 f"{self.name}: {rejects.counts.total():,} of {report.rows:,} rows cannot be used "
                 f"({rejects.described()}), first {rejects.first}; correct them or read without strict"
@@ -167,17 +190,20 @@ class EventScan:
 
 def _layout_name(layout: str | None) -> str | None:
     names = {plain(name): shown for name, shown in LAYOUTS.items()}
-    if layout is not None and plain(layout) not in names:
+    if layout is not None and plain(str(layout)) not in names:
         raise ConfigError(f"unknown layout '{layout}'; known: {', '.join(LAYOUTS)}")
     return names[plain(layout)] if layout is not None else None
 
 
-def _event_types(events: Sequence[str] | None) -> frozenset[str] | None:
+def _event_types(events: object) -> frozenset[str] | None:
     if events is None:
         return None
-    if isinstance(events, str) or not events:
+    found = (
+        list(cast("Iterable[object]", events)) if isinstance(events, Iterable) and not isinstance(events, str) else []
+    )
+    if not found or not all(isinstance(word, str) and word for word in found):
         raise ConfigError(f"expected a list of event types, found {events!r}; leave it out to use all")
-    return frozenset(events)
+    return frozenset(map(str, found))
 
 
 def scan_events(
@@ -196,16 +222,7 @@ def scan_events(
     >>> scan_events(pl.DataFrame({"user": ["u"], "item": ["i"], "ts": ["2014-04-07"]})).name
     'polars frame'
     """
-    options = ReadOptions(
-        columns=columns,
-        layout=layout,
-        time_unit=time_unit,
-        events=events,
-        quoting=quoting,
-        strict=strict,
-        rejects=rejects,
-    )
-    return EventScan(source, options)
+    return EventScan(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects))
 
 
 def read_events(
@@ -244,15 +261,15 @@ def read_events(
     >>> log.frame.rows()
     [('u', '007', 1396867869000000)]
     """
-    options = ReadOptions(
-        columns=columns,
-        layout=layout,
-        time_unit=time_unit,
-        events=events,
-        quoting=quoting,
-        strict=strict,
-        rejects=rejects,
-    )
+    return events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects))
+
+
+def events_of(source: object, options: ReadOptions) -> EventLog:
+    """The events of a click log, as `read_events` gives them, by options that are one value.
+
+    >>> events_of(pl.DataFrame({"user": ["u"], "item": ["a"], "ts": [1]}), ReadOptions(time_unit="s")).frame.height
+    1
+    """
     scan = EventScan(source, options)
     chunks = list(scan)
     return EventLog.of(chunks, scan.report)

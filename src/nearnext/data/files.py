@@ -24,6 +24,8 @@ LONGEST_ROW = 1 << 28
 BOM = b"\xef\xbb\xbf"
 LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"}
 COMPRESSED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4"}
+MAGIC = 6
+"""Bytes that tell what a file is."""
 COMPRESSIONS = {
     b"\x1f\x8b": "gzip",
     b"BZh": "bz2",
@@ -36,6 +38,8 @@ FOREIGN = {
     b"7z\xbc\xaf": "a 7z archive",
     b"ARROW1": "an Arrow or Feather file",
     b"Obj\x01": "an Avro file",
+    b"\xff\xfe\0\0": "UTF-32 text",
+    b"\0\0\xfe\xff": "UTF-32 text",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
@@ -56,8 +60,9 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
     """The files of a log, sorted by name, and the names of what is left out.
 
     A log is one file, the log files of a folder by their names, or what a glob matches. Left out are files with other
-    names, folders inside, and links to nothing, but not what programs keep for themselves (``.name`` and ``_name``
-    without the ending of a log).
+    names, folders inside, links to nothing, empty files, and files that hold what one before them holds (a link to it,
+    a copy, also compressed), but not what programs keep for themselves (``.name`` and ``_name`` without the ending of
+    a log).
 
     Raises:
         DataError: nothing is there.
@@ -78,7 +83,7 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
                     f"no log files directly in folder {path}; expected names that end in "
                     f"{', '.join(sorted(LOG_SUFFIXES))}; name a file or a glob such as {path}/**/*.csv"
                 )
-            return found, [_shown(file) for file in held if file not in found and not _is_bookkeeping(file)]
+            return _without_copies(found, [file for file in held if file not in found and not _is_bookkeeping(file)])
         if path.exists():
             return [path], []
         matched = sorted(Path(name) for name in glob(str(source), recursive=True))  # noqa: PTH207 - absolute patterns
@@ -86,7 +91,46 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
     if not found:
         raise DataError(f"no log at {source}; name a file, a folder or a glob that exists")
     within = {parent for file in found for parent in file.parents}
-    return found, [_shown(file) for file in matched if file not in found and file not in within]
+    return _without_copies(found, [file for file in matched if file not in found and file not in within])
+
+
+def _without_copies(found: list[Path], others: list[Path]) -> tuple[list[Path], list[str]]:
+    """The files to read, and the names of others, of empty files, and of files that hold what another one holds."""
+    kept: list[Path] = []
+    left_out = {file: _shown(file) for file in others}
+    filled = [file for file in found if file.stat().st_size] or found
+    left_out |= {file: f"{file.name} (empty)" for file in found if file not in filled}
+    twins: dict[object, list[Path]] = {}
+    for file in filled:
+        packed = file.suffix.lower() in COMPRESSED_SUFFIXES
+        keys = (file.stat().st_size, file.parent / (file.stem if packed else file.name))
+        earlier = dict.fromkeys(one for key in keys for one in twins.get(key, ()))
+        original = next((one for one in earlier if _same_content(one, file)), None)
+        if original is None:
+            kept.append(file)
+            for key in keys:
+                twins.setdefault(key, []).append(file)
+        else:
+            left_out[file] = f"{file.name} (holds the same as {original.name})"
+    return kept, [left_out[file] for file in sorted(left_out)]
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    """Whether two files are one, or hold the same bytes once decompressed."""
+    with data_errors(other):
+        if one.samefile(other):
+            return True
+        with _opened(one) as first, _opened(other) as second:
+            while (block := first.read(BLOCK)) == second.read(BLOCK):
+                if not block:
+                    return True
+    return False
+
+
+def _opened(path: Path) -> "ByteSource":
+    with path.open("rb") as file:
+        magic = file.read(MAGIC)
+    return ByteSource(path, next((name for start, name in COMPRESSIONS.items() if magic.startswith(start)), None))
 
 
 def _has_log_name(file: Path) -> bool:
@@ -119,7 +163,7 @@ def identify(path: Path) -> LogFile:
         if not path.is_file():
             raise DataError(f"{path} is not a regular file; name a file, a folder or a glob")
         with path.open("rb") as file:
-            magic = file.read(6)
+            magic = file.read(MAGIC)
     compression = next((name for start, name in COMPRESSIONS.items() if magic.startswith(start)), None)
     foreign = next((name for start, name in FOREIGN.items() if magic.startswith(start)), None)
     if foreign:

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, cast
+from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -28,7 +29,6 @@ WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
 EXACT_FLOAT = 2**53
-MAX_INTEGER = 2**63 - 1
 
 
 def canonical_integers(text: pl.Series) -> pl.Series:
@@ -143,10 +143,9 @@ class IdColumn:
 
     def _exact(self, raw: pl.Series) -> pl.Series:
         dtype = raw.dtype
-        if dtype == pl.UInt64 and (raw > MAX_INTEGER).any():
-            return raw.cast(pl.String)
         if dtype.is_integer() or dtype == pl.Null:
-            return raw.cast(pl.Int64)
+            integers = raw.cast(pl.Int64, strict=False)
+            return integers if integers.null_count() == raw.null_count() else raw.cast(pl.String)
         if dtype.is_float():
             return self._whole(raw.cast(pl.Float64).fill_nan(None))
         if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
@@ -227,6 +226,8 @@ def _plain(value: object) -> int | str | None:
         value = cast("object", value.item())
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
+    if isinstance(value, UUID):
+        return str(value)
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         return value
     if isinstance(value, float):

@@ -1,6 +1,6 @@
 """What is kept of sessions so that they are recognised later: times, and digests instead of ids and items."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Self
 
@@ -10,9 +10,19 @@ from numpy.typing import NDArray
 
 from nearnext.data.ids import canonical_integers
 from nearnext.data.sessions import MICROSECONDS, Sessions
-from nearnext.types import Int64Array
+from nearnext.types import IndexArray, Int64Array
 
-__all__ = ["KEPT", "NONE", "Digests", "Imprint", "content_digests", "id_digests", "numbered", "session_keys"]
+__all__ = [
+    "KEPT",
+    "NONE",
+    "Digests",
+    "Imprint",
+    "content_digests",
+    "id_digests",
+    "lone_shapes",
+    "numbered",
+    "session_keys",
+]
 
 Digests = NDArray[np.uint64]
 
@@ -21,6 +31,11 @@ KEPT = 65_536
 
 NONE = np.uint64(np.iinfo(np.uint64).max)
 """The content of a session that cannot be recognised."""
+
+SHAPE = 3
+"""Clicks that tell sessions apart by their items and pauses alone."""
+TELLING = 0.8
+"""Share of sessions whose shape no other has, from which on equal shapes of two logs are no chance."""
 
 FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -68,15 +83,42 @@ def content_digests(sessions: Sessions) -> Digests:
     pairs = [np.maximum(ends - 1, starts), ends]
     items = np.concatenate([sessions.items[clicks] for clicks in pairs])
     seconds = np.concatenate([sessions.times[clicks] // MICROSECONDS for clicks in pairs])
-    used = np.flatnonzero(np.bincount(items, minlength=1)[1:])
-    of_item = np.zeros(sessions.n_items + 1, np.uint64)
-    of_item[used + 1] = id_digests(sessions.vocabulary.ids.gather(used))
-    clicks = _mixed(of_item[items] + _mixed(seconds.view(np.uint64) + GOLDEN))
+    clicks = _mixed(_item_digests(sessions, items) + _mixed(seconds.view(np.uint64) + GOLDEN))
     before, last = np.split(clicks, 2)
     digests = _mixed(before * FACTORS[0] + last)
     unknown = (items == 0).reshape(2, -1).any(axis=0)
     digests[unknown | (sessions.starts // MICROSECONDS == sessions.ends // MICROSECONDS)] = NONE
     return digests
+
+
+def _item_digests(sessions: Sessions, items: IndexArray) -> Digests:
+    used = np.flatnonzero(np.bincount(items, minlength=1)[1:])
+    of_item = np.zeros(sessions.n_items + 1, np.uint64)
+    of_item[used + 1] = id_digests(sessions.vocabulary.ids.gather(used))
+    return of_item[items]
+
+
+def lone_shapes(sessions: Sessions) -> tuple[Digests, int]:
+    """Numbers of the shapes that one session alone has, rising, and how many sessions have a shape.
+
+    A shape is the last three items and the pauses between them, in seconds, whenever they were: a copy of a log with
+    other times and other session ids has the same ones.
+
+    >>> log = Sessions.of([["a", "b", "c"], ["a", "b", "c"], ["x", "b", "c"], ["b", "c"]])
+    >>> shapes, n = lone_shapes(log)
+    >>> len(shapes), n
+    (1, 3)
+    """
+    last = (sessions.offsets[1:] - 1)[sessions.lengths >= SHAPE]
+    items = sessions.items[last - 2], sessions.items[last - 1], sessions.items[last]
+    last = last[np.minimum.reduce(items) > 0]
+    digests = _item_digests(sessions, sessions.items[last - 2])
+    for click in (last - 1, last):
+        pause = (sessions.times[click] - sessions.times[click - 1]) // MICROSECONDS
+        of_click = _item_digests(sessions, sessions.items[click]) + _mixed(pause.view(np.uint64) + GOLDEN)
+        digests = _mixed(digests * FACTORS[0] + of_click)
+    shapes, counts = np.unique(digests, return_counts=True)
+    return shapes[counts == 1], len(digests)
 
 
 def session_keys(sessions: Sessions) -> tuple[pl.Series, bool]:
@@ -108,6 +150,7 @@ class Imprint:
         by_user: ``ids`` are of users, whose sessions were cut by pauses.
         numbered: session ids count up from 0 or 1, so that those of another log may mean other sessions.
         bounds: the largest digest that is kept among contents and among ids.
+        shapes: `lone_shapes`, the smallest ones; none where many sessions share theirs, so that they tell nothing.
 
     >>> imprint = Imprint.of(Sessions.of([["a", "b"], ["a", "c"]]))
     >>> imprint.sessions, len(imprint.contents), imprint.numbered
@@ -124,6 +167,7 @@ class Imprint:
     by_user: bool = False
     numbered: bool = False
     bounds: tuple[int, int] = (int(NONE), int(NONE))
+    shapes: Digests = field(default_factory=lambda: np.zeros(0, np.uint64))
 
     @classmethod
     def of(cls, sessions: Sessions, limit: int | None = None) -> Self:
@@ -138,6 +182,7 @@ class Imprint:
         ids, ends = ids[kept], sessions.ends[kept] // MICROSECONDS
         order = np.lexsort((ends, ids))
         last = np.append(np.diff(ids[order]) > 0, True)  # of one id, the session that ends last
+        shapes, n_shaped = lone_shapes(sessions)
         ids, ends = ids[order][last], ends[order][last]
         return cls(
             sessions=sessions.n_sessions,
@@ -150,6 +195,7 @@ class Imprint:
             by_user=by_user,
             numbered=numbered(sessions.session_ids),
             bounds=(int(contents_bound), int(ids_bound)),
+            shapes=shapes[: limit or len(shapes)] if len(shapes) >= TELLING * n_shaped else shapes[:0],
         )
 
     @classmethod
@@ -173,6 +219,7 @@ class Imprint:
             "ends": self.ends,
             "facts": np.array(facts, np.int64),
             "bounds": np.array(self.bounds, np.uint64),
+            "shapes": self.shapes,
         }
 
     @classmethod
@@ -196,6 +243,7 @@ class Imprint:
             bool(by_user),
             bool(numbered),
             (contents_bound, ids_bound),
+            arrays.get("shapes", np.zeros(0, np.uint64)),  # models of an earlier nearnext have none
         )
 
 

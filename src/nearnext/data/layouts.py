@@ -112,6 +112,9 @@ def recognise(
     """
     known = names or [f"column {number}" for number in range(1, len(first_row) + 1)]
     mapped = {role: _mapped(where, role, column, known, header=bool(names)) for role, column in mapped.items()}
+    for role, column in mapped.items():
+        if twice := [other for other, same in mapped.items() if same == column and other != role]:
+            raise DataError(f"{where}: the column {column} is mapped to {role} and {twice[0]}; map it to one of them")
     columns: dict[Role, str] = {role: column for role in NAMES if (column := _column(where, role, names, mapped))}
     if names:
         name = wanted or _known_layout(names)
@@ -142,7 +145,8 @@ def _is_yoochoose(first_row: Sequence[str], *, exactly: bool) -> bool:
 
 def _mapped(where: str, role: Role, column: str, known: Sequence[str], *, header: bool) -> str:
     """The name of the column that the user names or gives the position of."""
-    position = POSITION.fullmatch(column)
+    named_by_number = header and any(map(POSITION.fullmatch, known))  # a number is then a name, never a position
+    position = None if named_by_number else POSITION.fullmatch(column)
     if column in known or not position:
         if column not in known:
             hint = "" if header else "; the file has no header: give positions, e.g. item=5"
@@ -169,6 +173,12 @@ def _column(where: str, role: Role, names: Sequence[str], mapped: Mapping[Role, 
     else:
         by_alias = [[name for name in names if plain(name) == alias] for alias in NAMES[role]]
         candidates = max(by_alias, key=bool)
+    if len(candidates) > 1 and len(set(candidates)) == 1:
+        position = names.index(candidates[0]) + 1
+        raise DataError(
+            f"{where}: {len(candidates)} columns are called {candidates[0]}, which is the {role}; map one by its "
+            f"position, e.g. {role}={position}"
+        )
     if len(candidates) > 1:
         raise DataError(
             f"{where}: columns {_listed(candidates)} could each be the {role}; rename one or map it, e.g. {role}=COLUMN"

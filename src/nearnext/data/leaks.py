@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nearnext.data.imprint import NONE, Imprint, content_digests, id_digests, numbered, session_keys
+from nearnext.data.imprint import KEPT, NONE, Imprint, content_digests, id_digests, lone_shapes, numbered, session_keys
 from nearnext.data.sessionise import GAP
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import LeakWarning
@@ -14,6 +14,9 @@ from nearnext.forks import polars_is_lost
 from nearnext.types import BoolArray
 
 __all__ = ["Leaks", "boundary_leaks", "find_leaks", "warn_of"]
+
+SHIFTED, FEWEST_SHIFTED = 0.3, 20
+"""Share and number of test sessions of the shape of a training session; honest logs have 4% or fewer."""
 
 FORKED = "whether test sessions were learned from was not checked: this process was forked after a log was read"
 NOT_CHECKED = (
@@ -120,6 +123,7 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
     found = (
         _copies(train, test, n_compared, n_copied) if n_copied else "",
         _times(train, test, n_early) if n_early and not everything else "",
+        _shifted(train, test) if not n_copied else "",
         f"{n_same:,} of {test.n_sessions:,} test sessions have the id of a training session, and do not go on with it"
         if n_same and not n_copied and not renumbered
         else "",
@@ -206,6 +210,21 @@ def _copies(train: Imprint, test: Sessions, n_compared: int, n_copied: int) -> s
         of = f"{n_copied:,} of {n_compared:,} test sessions that could be compared"
     line = f"{of} are training sessions (same clicks at the same times)"
     return f"{line}: the test log is the training log" if _equal(train, test, n_compared, n_copied) else line
+
+
+def _shifted(train: Imprint, test: Sessions) -> str:
+    """What is said of a test log that has sessions of training with other times; nothing of a few that look alike."""
+    if not len(train.shapes):
+        return ""
+    shapes, _ = lone_shapes(test)
+    shapes = shapes[shapes <= train.shapes[-1]] if len(train.shapes) >= KEPT else shapes
+    alike = int(np.isin(shapes, train.shapes, assume_unique=True).sum())
+    if alike < max(FEWEST_SHIFTED, SHIFTED * len(shapes)):
+        return ""
+    return (
+        f"{alike:,} of {len(shapes):,} test sessions with three clicks or more are training sessions with other times "
+        "(same last items, same pauses)"
+    )
 
 
 def _equal(train: Imprint, test: Sessions, n_compared: int, n_copied: int) -> bool:

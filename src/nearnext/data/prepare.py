@@ -19,11 +19,11 @@ from nearnext.data.sessionise import GAP, sessions_of
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
-from nearnext.options import Count, checked
+from nearnext.options import Count, checked, path_of
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
-__all__ = ["PrepareReport", "prepare"]
+__all__ = ["PrepareReport", "prepare", "prepare_by"]
 
 PARTITION_EVENTS = 3_000_000
 """Events of a partition: about half a GiB of memory while it is cut into sessions."""
@@ -104,18 +104,26 @@ def prepare(
     >>> report.sessions, report.filtered.short_sessions
     (1, 1)
     """
-    partitions = checked("the number of partitions", partitions, Count | None)
-    options = ReadOptions(
-        columns=columns,
-        layout=layout,
-        time_unit=time_unit,
-        events=events,
-        quoting=quoting,
-        strict=strict,
-        rejects=rejects,
+    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects)
+    return prepare_by(
+        source, out, options, chosen=chosen, gap=gap, collapse_repeats=collapse_repeats, partitions=partitions
     )
+
+
+def prepare_by(
+    source: object,
+    out: str | Path,
+    options: ReadOptions,
+    *,
+    chosen: Filter | None = None,
+    gap: float = GAP,
+    collapse_repeats: bool | None = None,
+    partitions: int | None = None,
+) -> PrepareReport:
+    """What `prepare` gives, by options of reading that are one value."""
+    partitions = checked("the number of partitions", partitions, Count | None)
     scan = EventScan(source, options)
-    target = _checked_target(Path(out), scan)
+    target = _checked_target(path_of("out", out), scan)
     try:
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             parts = Partitions(Path(folder), partitions or _n_partitions(scan))

@@ -1,7 +1,7 @@
 """One pass over a log: which rows of each chunk are usable events, and what is told about the others."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +35,7 @@ class ReadReport:
         repeats: how clicks that repeat the one before them were counted, once sessions are cut.
         changed: how many values were read otherwise than written, by kind, such as blanks around ids.
         left_out: what the folder or glob holds and was not read.
+        notes: what has to be known of the event types before any figure.
     """
 
     source: str
@@ -48,6 +49,7 @@ class ReadReport:
     repeats: dict[str, Any] = field(default_factory=dict[str, Any])
     changed: dict[str, int] = field(default_factory=dict[str, int])
     left_out: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
 
 
 class Reading:
@@ -172,7 +174,24 @@ class Reading:
             event_types=dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0]))),
             changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
+            notes=_type_notes(self._events or frozenset(), list(self._event_types)),
         )
+
+
+def _type_notes(wanted: Set[str], found: Sequence[str]) -> list[str]:
+    """What to say of wanted event types that the log lacks, and of types that only case or blanks tell apart."""
+    notes: list[str] = []
+    if missing := sorted(wanted - set(found)):
+        notes.append(f"no event is of type {', '.join(missing)}; found types {', '.join(sorted(found)[:12])}")
+    spellings: dict[str, list[str]] = {}
+    for word in sorted(found):
+        spellings.setdefault(word.strip().casefold(), []).append(word)
+    notes += [
+        f"event types {', '.join(map(repr, alike))} differ in case or blanks alone: name all with events"
+        for alike in spellings.values()
+        if len(alike) > 1 and (not wanted or 0 < len(wanted & set(alike)) < len(alike))
+    ]
+    return notes
 
 
 def _kept(column: pl.Series, kept: BoolArray) -> pl.Series:

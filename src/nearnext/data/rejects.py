@@ -2,8 +2,8 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -45,20 +45,26 @@ class Rejects:
 
     def __enter__(self) -> "Rejects":
         if self.path is not None:
-            try:
+            with self._writing():
                 file = self._open.enter_context(self.path.open("w", encoding="utf-8", newline=""))
-            except OSError as error:
-                raise DataError(
-                    f"cannot write rejected rows to {self.path}: {error.strerror}; name a file that can be written"
-                ) from error
-            self._writer = csv.writer(file)
-            self._writer.writerow(["file", "line", "reason", "text"])
+                self._writer = csv.writer(file)
+                self._writer.writerow(["file", "line", "reason", "text"])
         return self
 
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        with self._writing():
+            self._open.close()
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"cannot write rejected rows to {self.path}: {error.strerror}; name a file that can be written"
+            ) from error
 
     def add(self, source: str, place: str, chunk: Chunk, codes: NDArray[np.uint8], reasons: Sequence[str]) -> None:
         """Counts the rejected rows of a chunk, and writes them in order of their lines.
@@ -82,7 +88,8 @@ class Rejects:
         if rows and self.first is None:
             self.first = f"{source} {place} {rows[0].line}: {rows[0].reason}"
         if self._writer is not None:
-            self._writer.writerows((source, row.line, row.reason, row.text) for row in rows)
+            with self._writing():
+                self._writer.writerows((source, row.line, row.reason, row.text) for row in rows)
 
     def described(self) -> str:
         """The counts in words, the most frequent reason first."""

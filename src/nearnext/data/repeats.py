@@ -99,14 +99,18 @@ class Repeats:
 
 
 def repeat_notes(reading: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The notes of several logs, from the reports of how they were read.
+    """The notes of several logs, on event types and repeats, from the reports of how they were read.
 
     >>> repeat_notes([{"source": "clicks.csv", "repeats": {"note": "views and purchases count as one click"}}, {}])
     ['clicks.csv: views and purchases count as one click']
     """
     empty: Mapping[str, Any] = {}
-    counted = [(report.get("source"), (report.get("repeats") or empty).get("note")) for report in reading]
-    return [f"{source}: {note}" for source, note in counted if note]
+    return [
+        f"{report.get('source')}: {note}"
+        for report in reading
+        for note in (*report.get("notes", ()), (report.get("repeats") or empty).get("note"))
+        if note
+    ]
 
 
 def merge_repeats(
@@ -127,10 +131,14 @@ def merge_repeats(
     again = _again(sessions)
     across = again & _mixed_runs(again, codes) if codes is not None else np.zeros_like(again)
     exact = _exact(sessions, codes)
-    dropped = again | exact if collapse_repeats else across if collapse_repeats is None else np.zeros_like(again)
-    n_dropped = int(dropped.sum())
-    found = Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped, int(exact.sum()))
-    return sessions.keep_events(~dropped) if n_dropped else sessions, found
+    merged = sessions
+    if collapse_repeats:
+        merged = merged.keep_events(~exact) if exact.any() else merged
+        merged = merged.keep_events(~_again(merged)) if again.any() or exact.any() else merged
+    elif collapse_repeats is None and across.any():
+        merged = merged.keep_events(~across)
+    n_dropped = sessions.n_events - merged.n_events
+    return merged, Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped, int(exact.sum()))
 
 
 def _again(sessions: Sessions) -> BoolArray:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nearnext.data.arrow import arrow
-from nearnext.data.events import EventLog, ReadOptions, read_events
+from nearnext.data.events import EventLog, ReadOptions, events_of
 from nearnext.data.repeats import EventCodes, Repeats, merge_repeats
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
 from nearnext.forks import require_polars
-from nearnext.options import require_type
+from nearnext.options import require_number, require_switch, require_type
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
@@ -57,13 +57,14 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
     Args:
         log: the events.
         gap: seconds, used where the log has no session ids.
-        collapse_repeats: whether consecutive clicks of a session on one item become its first: all of them (True),
-            none (False), those with several event types (None).
+        collapse_repeats: whether consecutive clicks of a session on one item become its first: all of them (True, which
+            also drops rows that repeat an earlier one exactly), none (False), those with several event types (None).
 
     Raises:
         DataError: the log has no events.
-        ConfigError: the gap is negative.
+        ConfigError: the gap is negative, or an option of another type.
 
+    >>> from nearnext.data.events import read_events
     >>> events = {"user": ["u", "u", "u"], "item": ["a", "b", "c"], "ts": [1.4e9, 1.4e9 + 1800, 1.4e9 + 3601]}
     >>> sessions = sessionise(read_events(pl.DataFrame(events)))
     >>> sessions.session_ids.to_list(), sessions.raw(0)
@@ -75,6 +76,7 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
 def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> tuple[Sessions, Repeats]:
     """The sessions of a log as `sessionise` gives them, and how repeated clicks were counted.
 
+    >>> from nearnext.data.events import read_events
     >>> events = {"session": "s", "item": ["a", "a", "b"], "ts": [1, 2, 3], "event": ["view", "buy", "view"]}
     >>> sessions, repeats = sessions_of(read_events(pl.DataFrame(events)))
     >>> sessions.raw(0), repeats.left_out
@@ -82,8 +84,9 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     """
     require_polars("cutting sessions")
     require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
-    if not gap >= 0:
-        raise ConfigError(f"the session gap must not be negative, found {gap}; give it in seconds")
+    require_number("gap", gap, at_least=0)
+    if collapse_repeats is not None:
+        require_switch("collapse_repeats", collapse_repeats)
     if log.frame.height == 0:
         raise DataError("the log has no events, so there are no sessions; give a log with clicks")
     with track("cutting sessions", log.frame.height, "events") as advance:
@@ -189,13 +192,5 @@ def read_sessions(
     >>> read_sessions(frame).raw(0)
     [7, 8]
     """
-    options = ReadOptions(
-        columns=columns,
-        layout=layout,
-        time_unit=time_unit,
-        events=events,
-        quoting=quoting,
-        strict=strict,
-        rejects=rejects,
-    )
-    return sessionise(read_events(source, **options), gap=gap, collapse_repeats=collapse_repeats)
+    log = events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects))
+    return sessionise(log, gap=gap, collapse_repeats=collapse_repeats)

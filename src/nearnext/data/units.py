@@ -76,6 +76,7 @@ DOUBTFUL = (
     (7_305, 75_000, "numbers of days", "name the time unit d (since 1970) or excel (since 1899-12-30)"),
     (175_000, 1_141_000, "hours since 1970 or dates of six digits", "name the time unit h, or write 2024-08-29"),
     (2_440_000, 2_489_000, "Julian days", "write dates, e.g. 2024-08-29"),
+    (1_001_010_000, 3_612_312_360, "dates as 2411271530", "write whole dates, e.g. 2024-11-27T15:30"),
     (10_500_000, 68_500_000, "minutes since 1970 or dates as 29082024", "name the time unit min, or write 2024-08-29"),
 )
 """Ranges of small numbers that are seldom seconds: from, below, what they look like, what to do."""
@@ -103,6 +104,9 @@ e.g. 2024-08-29, or name the time unit s if they are a counter of seconds
         inside = (numbers >= least) & (numbers < end)
         if what == YEAR_LAST[2]:
             inside &= (numbers % 10_000 >= 1970) & (numbers % 10_000 <= 2100)  # noqa: PLR2004 - years
+        if least > CALENDAR_START:
+            month, day, hour, minute = (numbers // unit % 100 for unit in (1_000_000, 10_000, 100, 1))
+            inside &= (month >= 1) & (month <= 12) & (day >= 1) & (day <= 31) & (hour < 24) & (minute < 60)  # noqa: PLR2004
         if what.startswith("months"):
             inside &= (numbers // 100 <= 12) & (numbers % 100 >= 1) & (numbers % 100 <= 31)  # noqa: PLR2004 - MMDD
         if inside.mean() >= MOST:
