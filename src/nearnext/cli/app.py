@@ -189,7 +189,7 @@ def _reading_options(
         bool | None,
         typer.Option(
             "--collapse-repeats/--keep-repeats",
-            help="Count consecutive clicks on one item, and exact copies of rows, once, or each; default: once if types differ.",
+            help="Count consecutive clicks on an item and copies of rows once, or each; default: once if types differ.",
         ),
     ] = None,
 ) -> Reading:
