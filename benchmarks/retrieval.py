@@ -55,9 +55,10 @@ def fitted(model: str, log: str | None) -> tuple[ScoreArray, ScoreArray]:
     """Items of a model, and the embeddings of sessions of a log or of those that it remembers."""
     from nearnext.artifact import load_artifact
     from nearnext.data.sessionise import read_sessions
+    from nearnext.recommenders.space import space_of
 
     recommender = load_artifact(model).recommender
-    space = recommender.space()
+    space = space_of(recommender)
     if space is None or (log is None and recommender.memory is None):
         raise SystemExit("expected a metric model, with --log where it remembers no sessions")
     sessions = read_sessions(log).with_vocabulary(recommender.vocabulary) if log else recommender.memory.sessions  # pyright: ignore[reportOptionalMemberAccess]

@@ -13,13 +13,15 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.explanation import explain, near_sessions, similar_items
-from nearnext.recommenders.base import Recommendation, Recommender
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.neighbours import SKNN, VSKNN
 from nearnext.recommenders.popularity import Pop
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.recommenders.rules import AssociationRules, Markov
 from nearnext.recommenders.session_index import build_index
+from nearnext.recommenders.space import space_of
 from nearnext.testing import assert_same_lists
 from training_support import seed, seeded
 
@@ -121,7 +123,7 @@ def test_items_are_similar_by_the_cosine_of_their_sessions():
 
 def test_items_of_a_metric_model_are_similar_by_distance():
     model = make_recommender("sml-maxpool-ncas", {"dim": 4, "epochs": 1, "device": "cpu", "seed": seed()}).fit(MANY)
-    space = model.space()
+    space = space_of(model)
     assert space is not None
     located = np.flatnonzero(space.located)
     vectors = space.items(located.astype(np.int32)).astype(np.float64)

@@ -14,6 +14,7 @@ from nearnext.experiments.single import fit_model
 from nearnext.indexing import reindex
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.space import space_of
 from nearnext.retrieval import ApproximateIndex, ExactIndex, building
 from nearnext.testing import assert_same_lists
 from training_support import seed
@@ -43,7 +44,7 @@ def model(fitted: Recommender, tmp_path: Path) -> Path:
 
 
 def index_of(recommender: Recommender) -> object:
-    space = recommender.space()
+    space = space_of(recommender)
     assert space is not None
     return space.index
 
@@ -107,8 +108,6 @@ def test_methods_without_embeddings_say_so():
     pop = make_recommender("pop").fit(log())
     with pytest.raises(ConfigError, match="pop has no embeddings to index; fit a metric model"):
         reindex(pop)
-    with pytest.raises(ConfigError, match="pop has no embeddings to search by"):
-        pop.search_by(ExactIndex(np.eye(2, dtype=np.float32)))
 
 
 def test_the_command_builds_measures_and_saves(nearnext, model: Path, tmp_path: Path):  # pyright: ignore

@@ -48,12 +48,13 @@ if TYPE_CHECKING:
         WeightedPool,
     )
     from nearnext.model.losses import BPR, NCAS, TOP1, WARP, Contrastive, Loss, LossInput, MetricLearning, Triplet
-    from nearnext.recommenders.base import Recommendation, Recommender
+    from nearnext.recommenders.base import Recommender
     from nearnext.recommenders.gru4rec import GRU4Rec
     from nearnext.recommenders.metric.fast import MetricFast
     from nearnext.recommenders.metric.recommender import Metric
     from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
     from nearnext.recommenders.popularity import Pop, SessionPop
+    from nearnext.recommenders.recommendation import Recommendation
     from nearnext.recommenders.registry import BASELINES, make_recommender
     from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
     from nearnext.recommenders.sml.recommender import SML
@@ -208,12 +209,13 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "MetricLearning",
         "Triplet",
     ),
-    "nearnext.recommenders.base": ("Recommendation", "Recommender"),
+    "nearnext.recommenders.base": ("Recommender",),
     "nearnext.recommenders.gru4rec": ("GRU4Rec",),
     "nearnext.recommenders.metric.fast": ("MetricFast",),
     "nearnext.recommenders.metric.recommender": ("Metric",),
     "nearnext.recommenders.neighbours": ("SKNN", "VSKNN", "VSTAN"),
     "nearnext.recommenders.popularity": ("Pop", "SessionPop"),
+    "nearnext.recommenders.recommendation": ("Recommendation",),
     "nearnext.recommenders.registry": ("BASELINES", "make_recommender"),
     "nearnext.recommenders.rules": ("AssociationRules", "Markov", "SequentialRules"),
     "nearnext.recommenders.sml.recommender": ("SML",),

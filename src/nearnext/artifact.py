@@ -26,6 +26,7 @@ from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
 
@@ -169,7 +170,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
 
 
 def _write_index(recommender: Recommender, file: Path) -> None:
-    if (space := recommender.space()) is not None:
+    if (space := space_of(recommender)) is not None:
         from nearnext.retrieval import ApproximateIndex
 
         if isinstance(space.index, ApproximateIndex):
@@ -179,8 +180,8 @@ def _write_index(recommender: Recommender, file: Path) -> None:
 def _read_index(recommender: Recommender, file: Path) -> None:
     from nearnext.retrieval import ApproximateIndex, ExactIndex
 
-    space = recommender.space()
-    if space is None or not isinstance(space.index, ExactIndex):
+    space = space_of(recommender)
+    if not isinstance(recommender, HasSpace) or space is None or not isinstance(space.index, ExactIndex):
         raise ConfigError(f"{recommender.name} has no embeddings for the index of {file.name}")
     recommender.search_by(ApproximateIndex.load(space.index, file))
 

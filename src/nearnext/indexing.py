@@ -7,6 +7,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
+from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.retrieval import ApproximateIndex, ExactIndex
 from nearnext.retrieval.building import HELD_OUT, RECALL_FLOOR, TRIAL, IndexKind, IndexReport, build_index
 from nearnext.types import ScoreArray
@@ -45,8 +46,8 @@ def reindex(
     >>> reindex(model).kind
     'exact'
     """
-    space = recommender.space()
-    if space is None:
+    space = space_of(recommender)
+    if not isinstance(recommender, HasSpace) or space is None:
         raise ConfigError(f"{recommender.name} has no embeddings to index; fit a metric model, e.g. sml-gru-ncas")
     exact = space.index.exact if isinstance(space.index, ApproximateIndex) else space.index
     if not isinstance(exact, ExactIndex):
@@ -65,7 +66,7 @@ def reindex(
 
 def _session_embeddings(recommender: Recommender, sessions: Sessions | None) -> ScoreArray | None:
     """Embeddings of the most recent sessions, each without its last click; None: there are too few."""
-    memory, space = recommender.memory, recommender.space()
+    memory, space = recommender.memory, space_of(recommender)
     if sessions is not None:
         memory = SessionMemory.of(sessions.with_vocabulary(recommender.vocabulary), MOST)
     if memory is None or space is None:

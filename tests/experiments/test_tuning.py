@@ -17,6 +17,7 @@ from nearnext.experiments.tuning.trial import Trial
 from nearnext.experiments.tuning.tune import TuningInterrupted, tune
 from nearnext.options import Search
 from nearnext.recommenders.popularity import Pop
+from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.registry import RECOMMENDERS
 from training_support import seed
 
@@ -27,7 +28,7 @@ QUICK: dict[str, Any] = {"metric": "MRR@5", "trials": 6}
 
 
 @dataclass(eq=False)
-class Stub(Pop):
+class Stub(TrainedRecommender, Pop):
     """A method that reports epochs, fails, is interrupted, or leaves its lists to popularity, as it is told."""
 
     name: ClassVar[str] = "stub"

@@ -17,6 +17,7 @@ from nearnext.portable import encoder as portable
 from nearnext.portable.encoder import EncoderLatency, encode_by_onnx, export_encoder
 from nearnext.portable.graph import OnnxEncoder
 from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.space import space_of
 from nearnext.testing import assert_same_lists
 from training_support import seed
 
@@ -56,7 +57,7 @@ def test_the_command_writes_graph_items_and_description(nearnext, model: Path, t
     # What another program would do with these files gives the model's embedding.
     index = {row["item_id"]: row["item_index"] for row in items.iter_rows(named=True) if row["knows"]}
     clicks = [index[item] for item in ["b", "late", "a"] if item in index]
-    space = recommender.space()
+    space = space_of(recommender)
     assert space is not None
     wanted = space.sessions(Prefixes.of([recommender.vocabulary.encode(["b", "late", "a"])]))[0]
     found = OnnxEncoder(folder / "encoder.onnx").encode(np.array([clicks], np.int32))

@@ -60,7 +60,7 @@ def test_the_laws_of_recommenders_hold(name: str):
 
 @every_method
 def test_batches_and_threads_change_no_list(name: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("nearnext.recommenders.base.CHUNK", 16)
+    monkeypatch.setattr("nearnext.recommenders.ranking.CHUNK", 16)
     whole = fitted(name).rank(prefixes(), k=7, threads=3)
     for begin in range(0, len(prefixes()), 17):
         rows = slice(begin, begin + 17)

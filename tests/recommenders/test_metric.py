@@ -19,11 +19,11 @@ from nearnext.errors import ArtifactError, ConfigError
 from nearnext.evaluation.audit import audit_split
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.agreement import differing_lists, list_of
-from nearnext.recommenders.base import Recommendation
 from nearnext.recommenders.metric import votes
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.recommenders.ranking import Ranking
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.recommenders.registry import DEFAULTS, make_recommender
 from nearnext.testing import assert_same_lists
 from training_support import assert_same_weights, seed
@@ -72,7 +72,7 @@ def test_a_prefix_alone_gets_the_list_it_gets_among_all(fitted: Metric):
 
 
 def test_threads_change_no_list(fitted: Metric, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("nearnext.recommenders.base.CHUNK", 16)
+    monkeypatch.setattr("nearnext.recommenders.ranking.CHUNK", 16)
     assert_same_lists(fitted.rank(PREFIXES, 25, threads=3), fitted.rank(PREFIXES, 25, threads=1))
 
 

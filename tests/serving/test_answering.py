@@ -8,8 +8,10 @@ import pytest
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.base import Recommendation, Recommender
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.recommenders.registry import BASELINES, make_recommender
+from nearnext.recommenders.space import space_of
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue, Change
@@ -109,7 +111,7 @@ def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, 
         Change("touch", "new", clicks=["i1", "i2"]),
         Change("touch", "new", clicks=["i7"]),
     )
-    space = recommender.space()
+    space = space_of(recommender)
     assert space
     encode = recommender.vocabulary.encode
     vectors, _ = space.sessions(Prefixes.of([encode(["i1", "i2"]), encode(["i7"]), encode(["i3"])]))
@@ -126,7 +128,7 @@ def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, 
 def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nearer(tmp_path: Path):
     recommender = fitted("metric-fast")
     served = answering(recommender, tmp_path, Change("put", "new", clicks=["i1"]))
-    space = recommender.space()
+    space = space_of(recommender)
     assert space
     encode = recommender.vocabulary.encode
     new, _ = space.sessions(Prefixes.of([encode(["i1"])]))

@@ -8,6 +8,7 @@ import pytest
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.space import space_of
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.model import LoadedModel, ServedModel, Similar
 
@@ -68,7 +69,7 @@ def test_in_a_metric_space_they_are_the_nearest(tmp_path: Path, distance: str):
     answer = found(model.similar("a", 10))
     assert answer.basis == "embeddings"
     assert answer.scores == sorted(answer.scores, reverse=True)
-    space = model.recommender.space()
+    space = space_of(model.recommender)
     assert space is not None
     located = set(model.recommender.vocabulary.decode([at for at in range(1, 7) if space.located[at]]))
     assert {"a", "b", "c"} <= located

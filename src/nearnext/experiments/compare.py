@@ -27,6 +27,7 @@ from nearnext.options import Count, Natural, options, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
+from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 
 __all__ = ["Comparison", "compare"]
@@ -241,13 +242,15 @@ def _run_all(
 
 def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None, directory: Path | None) -> Run:
     recommender = chosen.make(name)
-    if directory is not None:
+    if directory is not None and isinstance(recommender, TrainedRecommender):
         recommender = recommender.with_checkpoints(directory)
     _ = one.split.train.imprint  # every method keeps it, the first one must not pay for all
     with measured() as cost:
         recommender.fit(one.split.train)
-    recommender.require_learned()
-    seconds = max(cost.seconds, recommender.training_seconds)  # an interrupted fit took longer than its last part
+    seconds = cost.seconds
+    if isinstance(recommender, TrainedRecommender):
+        recommender.require_learned()
+        seconds = max(seconds, recommender.training_seconds)  # an interrupted fit took longer than its last part
     longest = chosen.plan.chosen.max_length
     evaluation = evaluate(
         recommender,

@@ -19,6 +19,8 @@ from nearnext.experiments.sizing import estimate
 from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import REMEMBERED
+from nearnext.recommenders.space import space_of
+from nearnext.recommenders.trained import TrainedRecommender
 
 __all__ = ["evaluate_model", "fit_model", "size_model"]
 
@@ -55,7 +57,8 @@ def fit_model(
     begin = time.perf_counter()
     recommender.fit(kept)
     seconds = time.perf_counter() - begin
-    recommender.require_learned()
+    if isinstance(recommender, TrainedRecommender):
+        recommender.require_learned()
     if remember:
         recommender.remember(kept, remember)
     return {
@@ -70,7 +73,7 @@ def fit_model(
 
 def _indexed(recommender: Recommender, sessions: Sessions) -> Result:
     """Which index the recommender searches its items by, once it was chosen; nothing for methods without a space."""
-    if recommender.space() is None:
+    if space_of(recommender) is None:
         return {}
     from nearnext.indexing import reindex  # methods without a space do without torch
 

@@ -15,7 +15,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.neighbours import SKNN, SessionNeighbours
 from nearnext.recommenders.session_index import SessionIndex
-from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import FloatArray, IndexArray, RawId, ScoreArray
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def embed_memory(recommender: Recommender) -> tuple[ScoreArray, IndexArray] | No
     >>> embed_memory(SKNN().fit(Sessions.of([["a", "b"]]))) is None
     True
     """
-    space, memory = recommender.space(), recommender.memory
+    space, memory = space_of(recommender), recommender.memory
     if space is None or memory is None:
         return None
     with _EMBEDDING:
@@ -169,7 +169,7 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
 
 
 def _nearest(recommender: Recommender, index: SessionIndex, clicks: IndexArray) -> _Found:
-    space = recommender.space()
+    space = space_of(recommender)
     if space is not None and (embedded := embed_memory(recommender)) is not None:
         query, known = space.sessions(Prefixes.of([clicks]))
         if known[0]:

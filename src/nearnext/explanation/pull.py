@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nearnext.recommenders.base import Recommendation, Recommender
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.types import RawId
 
 __all__ = ["DEPTH", "LAST_CLICKS", "Place", "Pull", "pulls"]

@@ -7,7 +7,7 @@ from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.session_index import SessionIndex
-from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import IndexArray, Int64Array, RawId
 
 __all__ = ["index_of_item", "items_of_sessions", "session_index_of", "similar_items"]
@@ -37,7 +37,7 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
     """
     k = checked("k", k, Count)
     index = index_of_item(recommender, item)
-    space, sessions = recommender.space(), session_index_of(recommender)
+    space, sessions = space_of(recommender), session_index_of(recommender)
     if space is not None and space.located[index]:
         return _near_in_space(recommender, space, index, k)
     if sessions is None:

@@ -19,6 +19,7 @@ from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.portable.graph import TOLERANCE, OnnxEncoder, export_onnx
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.space import space_of
 from nearnext.types import IndexArray
 
 __all__ = ["EncoderExport", "EncoderLatency", "encode_by_onnx", "encoder_latency", "export_encoder"]
@@ -82,7 +83,7 @@ def export_encoder(
     about = {name: manifest[name] for name in KEPT if name in manifest}
     done = export_onnx(network, target, metadata={"method": recommender.name}, tolerance=tolerance)
     items, description = target.with_suffix(".items.parquet"), target.with_suffix(".json")
-    space = recommender.space()
+    space = space_of(recommender)
     known = np.ones(network.n_items + 1, np.bool_) if space is None else space.located
     table = {
         "item_id": recommender.vocabulary.ids,
@@ -169,7 +170,7 @@ def _network(recommender: Recommender) -> SessionItemNetwork:
     network = getattr(recommender, "network", None)
     if isinstance(network, SessionItemNetwork):
         return network
-    if recommender.space() is None and not hasattr(recommender, "network"):
+    if space_of(recommender) is None and not hasattr(recommender, "network"):
         raise ConfigError(
             f"{recommender.name} has no session encoder to export; fit a metric model, e.g. --method sml-gru-ncas"
         )

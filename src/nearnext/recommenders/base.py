@@ -1,78 +1,32 @@
 """The one protocol of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
 
-import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearnext.data.imprint import Imprint
 from nearnext.data.prefixes import Prefixes
-from nearnext.data.raw import Moment, microseconds_of, raw_ids, raw_sessions
+from nearnext.data.raw import Moment, microseconds_of, raw_sessions
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, check, checked, require_type
 from nearnext.recommenders.memory import REMEMBERED, SessionMemory
-from nearnext.recommenders.ranking import Ranking
+from nearnext.recommenders.ranking import RankChunk, Ranking, Request, rank_in_chunks
+from nearnext.recommenders.recommendation import Recommendation, admissible_items, recommendations, unknown_ids
 from nearnext.registry import is_built_in
 from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
-if TYPE_CHECKING:
-    from nearnext.recommenders.space import EmbeddingSpace
-    from nearnext.retrieval import Index
-
-__all__ = ["RankChunk", "Recommendation", "Recommender", "Request", "State"]
+__all__ = ["Recommender", "State"]
 
 State = dict[str, NDArray[Any]]
 """What a fitted recommender has learned, as named arrays: enough to restore it without its training data."""
-
-CHUNK = 1024
-"""Cases ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
-
-
-def _silent(_cases: int) -> None:
-    """No progress."""
-
-
-RankChunk = Callable[[Prefixes, "Request", IndexArray, ScoreArray], IndexArray]
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """What is recommended to one session.
-
-    Attributes:
-        items: raw ids, best first, at most k, all different.
-        scores: one per item, falling; 0 where the item was filled in from popularity.
-        own: how many leading items the method itself scored; the rest was filled in from popularity.
-        unknown: ids of the session that training never saw; they were ignored.
-        shortage: why fewer than k items are given, or None.
-        unmatched: ids of ``exclude`` and ``allow`` that training never saw, so that they name no item.
-    """
-
-    items: list[RawId]
-    scores: list[float]
-    own: int
-    unknown: list[RawId]
-    shortage: str | None = None
-    unmatched: list[RawId] = field(default_factory=list[RawId])
-
-
-@dataclass(frozen=True, eq=False)
-class Request:
-    """What a list must respect: its length, the admissible item indices [I + 1], and whether seen items may return."""
-
-    k: int
-    admissible: BoolArray
-    exclude_seen: bool = False
 
 
 @dataclass(eq=False)
@@ -82,8 +36,7 @@ class Recommender(ABC):
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
     most popular admissible items. ``memory`` holds training sessions where `remember` was called: they explain lists,
-    and change none. ``imprint`` recognises sessions that were learned from; None where that is not known. ``watch`` is
-    called with the figures of each epoch by methods that train in epochs; what it raises ends the fit.
+    and change none. ``imprint`` recognises sessions that were learned from; None where that is not known.
     """
 
     name: ClassVar[str]
@@ -92,7 +45,6 @@ class Recommender(ABC):
     popularity: Int64Array = field(init=False, repr=False)
     memory: SessionMemory | None = field(init=False, repr=False, default=None)
     imprint: Imprint | None = field(init=False, repr=False, default=None)
-    watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         check(self)
@@ -139,37 +91,6 @@ class Recommender(ABC):
         self.memory = SessionMemory.of(sessions.with_vocabulary(self.vocabulary), limit)
         return self
 
-    def space(self) -> "EmbeddingSpace | None":
-        """The metric space of sessions and items, for methods that have learned one."""
-        return None
-
-    def search_by(self, index: "Index") -> None:  # noqa: ARG002
-        """Search the items by another index of the same embeddings from now on, for methods that have a `space`.
-
-        Raises:
-            ConfigError: the method has no space.
-        """
-        raise ConfigError(f"{self.name} has no embeddings to search by; fit a metric model, e.g. sml-gru-ncas")
-
-    def require_learned(self) -> None:  # noqa: B027 - most methods always find something
-        """A check that the fit found something to learn; as it stands, for methods that always do, nothing.
-
-        Raises:
-            DataError: it did not, so that all lists are by popularity.
-        """
-
-    def with_checkpoints(self, directory: Path) -> Self:  # noqa: ARG002
-        """The same method, whose fit keeps checkpoints in ``directory`` and goes on from one that is there.
-
-        As it stands, for methods that are fitted in one go, the method itself.
-        """
-        return self
-
-    @property
-    def training_seconds(self) -> float:
-        """Seconds of training, those before an interruption included; 0 for methods that keep no checkpoints."""
-        return 0.0
-
     @property
     def fitted(self) -> bool:
         """Whether ``fit`` or ``restore`` has been called."""
@@ -202,7 +123,7 @@ class Recommender(ABC):
         admissible: BoolArray | None = None,
         exclude_seen: bool = False,
         threads: int | None = None,
-        advance: Callable[[int], None] = _silent,
+        advance: Callable[[int], None] | None = None,
     ) -> Ranking:
         """The batch path: a list of k item indices for each of B prefixes in this recommender's vocabulary.
 
@@ -230,28 +151,10 @@ class Recommender(ABC):
                 f"expected item indices in 0..{len(self.vocabulary)}, found {size - 1}; bring the sessions into "
                 "this recommender's vocabulary first: sessions.with_vocabulary(recommender.vocabulary)"
             )
-        request = Request(k, self._mask() if admissible is None else admissible, exclude_seen)
-        items = np.zeros((len(prefixes), k), dtype=np.int32)
-        scores = np.zeros((len(prefixes), k), dtype=np.float32)
-        own = np.zeros(len(prefixes), dtype=np.int32)
-
-        def work(begins: Sequence[int]) -> None:
-            rank_chunk = self.ranker()
-            for begin in begins:
-                rows = slice(begin, begin + CHUNK)
-                part = prefixes.slice(begin, begin + CHUNK)
-                own[rows] = rank_chunk(part, request, items[rows], scores[rows])
-                advance(len(part))
-
-        workers = max(1, min(threads or os.cpu_count() or 1, -(-len(prefixes) // CHUNK)))
-        begins = range(0, len(prefixes), CHUNK)
-        if workers == 1:
-            work(begins)
-        else:
-            with ThreadPoolExecutor(workers) as pool:
-                for done in [pool.submit(work, begins[worker::workers]) for worker in range(workers)]:
-                    done.result()
-        return Ranking(items, scores, own)
+        if admissible is None:
+            admissible = np.arange(len(self.vocabulary) + 1) > 0
+        request = Request(k, admissible, exclude_seen)
+        return rank_in_chunks(self.ranker, prefixes, request, threads=threads, advance=advance)
 
     def ranker(self, *, fill: bool = True) -> RankChunk:
         """What ranks chunks of prefixes for one thread, as `rank` does; its scratch memory lasts from call to call.
@@ -313,47 +216,18 @@ class Recommender(ABC):
         k = self._check(k)
         exclude_seen = checked("exclude_seen", exclude_seen, bool)
         given = raw_sessions(sessions)
-        mask, unmatched = self._mask(), list[RawId]()
-        if allow is not None:
-            mask = np.zeros_like(mask)
-            mask[self._named("allow", allow, unmatched)] = True
-        mask[self._named("exclude", exclude, unmatched)] = False
-        mask[0] = False
+        mask, unmatched = admissible_items(self.vocabulary, exclude, allow)
         encoded = [self.vocabulary.encode(session) for session in given]
-        now = self.asked_at(time)
-        ranking = self.rank(Prefixes.of(encoded, now), k, admissible=mask, exclude_seen=exclude_seen, threads=1)
-        return [
-            self._present(ranking, row, k, _unknown(session, known), unmatched)
-            for row, (session, known) in enumerate(zip(given, encoded, strict=True))
-        ]
-
-    def _named(self, option: str, ids: object, unmatched: list[RawId]) -> IndexArray:
-        """Item indices of the ids of an option; those that training never saw are added to ``unmatched``."""
-        named = raw_ids(option, ids)
-        indices = self.vocabulary.encode(named)
-        unmatched += _unknown(named, indices)
-        return indices
-
-    def _present(
-        self, ranking: Ranking, row: int, k: int, unknown: list[RawId], unmatched: list[RawId]
-    ) -> Recommendation:
-        items = ranking.items[row]
-        items = items[items > 0]
-        shortage = None if len(items) == k else f"{len(items)} of {k}: no further item may be recommended"
-        scores = [float(score) for score in ranking.scores[row, : len(items)]]
-        listed = self.vocabulary.decode(items)
-        return Recommendation(listed, scores, int(ranking.own[row]), unknown, shortage, list(unmatched))
+        prefixes = Prefixes.of(encoded, self.asked_at(time))
+        ranking = self.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, threads=1)
+        unknown = (unknown_ids(session, indices) for session, indices in zip(given, encoded, strict=True))
+        return recommendations(ranking, self.vocabulary, unknown, unmatched)
 
     def _check(self, k: int) -> int:
         k = checked("k", k, Count)
         if not self.fitted:
             raise ConfigError(f"{self.name} is not fitted; call fit(sessions) first")
         return k
-
-    def _mask(self) -> BoolArray:
-        mask = np.ones(len(self.vocabulary) + 1, dtype=np.bool_)
-        mask[0] = False
-        return mask
 
     def asked_at(self, time: Moment | None) -> int:
         """Microseconds since 1970 UTC of a time; of None, the end of training."""
@@ -375,8 +249,3 @@ class Recommender(ABC):
     @abstractmethod
     def _ranker(self) -> RankChunk:
         """A function with scratch memory of its own, used by one thread; it returns each list's own length: [B]."""
-
-
-def _unknown(raw: Sequence[RawId], indices: IndexArray) -> list[RawId]:
-    """Those of raw ids whose index is 0."""
-    return [one for one, index in zip(raw, indices.tolist(), strict=True) if not index]

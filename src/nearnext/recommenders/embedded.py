@@ -10,7 +10,8 @@ from nearnext.errors import DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
-from nearnext.recommenders.base import RankChunk, Request, State
+from nearnext.recommenders.base import State
+from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index

@@ -9,10 +9,11 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.options import Count, Natural, NonNegative, Search
-from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
 from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
 from nearnext.recommenders.knn_kernel import SIMILARITIES, nearest_sessions, rank_by_neighbours
+from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.session_index import SessionIndex, build_index, stored_arrays, stored_index
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
-from nearnext.recommenders.base import RankChunk, Recommender, Request
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_scored, fill_from_popularity
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 

@@ -1,18 +1,38 @@
-"""Ranked lists of items: what a recommender answers to a batch of prefixes."""
+"""Ranked lists of item indices for a batch of prefixes, computed chunk by chunk in threads."""
 
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from nearnext.data.prefixes import Prefixes
 from nearnext.errors import DataError
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.types import BoolArray, IndexArray, ScoreArray
 
-__all__ = ["Ranking"]
+__all__ = ["RankChunk", "Ranking", "Request", "rank_in_chunks"]
+
+CHUNK = 1024
+"""Prefixes ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a list must respect: its length, the admissible item indices [I + 1], and whether seen items may return."""
+
+    k: int
+    admissible: BoolArray
+    exclude_seen: bool = False
+
+
+RankChunk = Callable[[Prefixes, Request, IndexArray, ScoreArray], IndexArray]
+"""Ranks B prefixes in one thread into zeroed items and scores [B, k]; returns the own length of each list: [B]."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Ranked lists for B prefixes, k places each; the arrays become read-only.
+    """Lists of at most k items for B prefixes; the arrays become read-only.
 
     Attributes:
         items: distinct item indices, best first, 0 after the end of a list: [B, k].
@@ -46,7 +66,7 @@ class Ranking:
 
     @property
     def k(self) -> int:
-        """Places of each list."""
+        """Maximum length of a list."""
         return self.items.shape[1]
 
     def unfilled(self) -> "Ranking":
@@ -62,3 +82,44 @@ class Ranking:
             items=np.where(scored, self.items, 0).astype(np.int32, copy=False),
             scores=np.where(scored, self.scores, 0).astype(np.float32, copy=False),
         )
+
+
+def rank_in_chunks(
+    make_ranker: Callable[[], RankChunk],
+    prefixes: Prefixes,
+    request: Request,
+    *,
+    threads: int | None = None,
+    advance: Callable[[int], None] | None = None,
+) -> Ranking:
+    """Lists for all prefixes.
+
+    Args:
+        make_ranker: called once in each thread.
+        prefixes: in the vocabulary of the ranker: [B].
+        request: what the lists must respect.
+        threads: worker threads, by default one per core; they do not change the lists.
+        advance: called with the number of prefixes just ranked, from any thread.
+    """
+    items = np.zeros((len(prefixes), request.k), dtype=np.int32)
+    scores = np.zeros((len(prefixes), request.k), dtype=np.float32)
+    own = np.zeros(len(prefixes), dtype=np.int32)
+
+    def work(begins: Sequence[int]) -> None:
+        rank_chunk = make_ranker()
+        for begin in begins:
+            rows = slice(begin, begin + CHUNK)
+            part = prefixes.slice(begin, begin + CHUNK)
+            own[rows] = rank_chunk(part, request, items[rows], scores[rows])
+            if advance is not None:
+                advance(len(part))
+
+    begins = range(0, len(prefixes), CHUNK)
+    workers = max(1, min(threads or os.cpu_count() or 1, len(begins)))
+    if workers == 1:
+        work(begins)
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            for done in [pool.submit(work, begins[worker::workers]) for worker in range(workers)]:
+                done.result()
+    return Ranking(items, scores, own)

@@ -10,8 +10,9 @@ from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.options import Count, Natural, Search
-from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.decay import step_weights
+from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["AssociationRules", "Markov", "SequentialRules"]

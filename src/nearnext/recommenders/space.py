@@ -1,8 +1,8 @@
-"""The metric space of a recommender that has one: where items and sessions lie in it."""
+"""The metric space of recommenders that have one: embeddings of items and sessions, and the index of the items."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.types import BoolArray, IndexArray, ScoreArray
@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # torch takes over a second to import: methods without a spac
     from nearnext.model.distances import DistanceName
     from nearnext.retrieval import Index
 
-__all__ = ["EmbeddingSpace"]
+__all__ = ["EmbeddingSpace", "HasSpace", "space_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +30,7 @@ class EmbeddingSpace:
     >>> import numpy as np
     >>> quick = {"dim": 4, "epochs": 1, "device": "cpu"}
     >>> model = make_recommender("sml-maxpool-ncas", quick).fit(Sessions.of([["a", "b", "c"]] * 40))
-    >>> space = model.space()
+    >>> space = space_of(model)
     >>> space.distance, space.items(np.array([2, 1], np.int32)).shape
     ('cosine', (2, 4))
     """
@@ -40,3 +40,26 @@ class EmbeddingSpace:
     located: BoolArray
     items: Callable[[IndexArray], ScoreArray]
     sessions: Callable[[Prefixes], tuple[ScoreArray, IndexArray]]
+
+
+@runtime_checkable
+class HasSpace(Protocol):
+    """A recommender that ranks by distances in a metric space."""
+
+    def space(self) -> EmbeddingSpace | None:
+        """Its embeddings; None before the fit and where nothing could be learned."""
+        ...
+
+    def search_by(self, index: "Index") -> None:
+        """Replace the index by another one of the same embeddings."""
+        ...
+
+
+def space_of(recommender: object) -> EmbeddingSpace | None:
+    """The metric space of a recommender; None for methods without one.
+
+    >>> from nearnext.recommenders.popularity import Pop
+    >>> space_of(Pop()) is None
+    True
+    """
+    return recommender.space() if isinstance(recommender, HasSpace) else None

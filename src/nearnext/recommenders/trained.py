@@ -1,6 +1,6 @@
 """What every recommender that the engine trains has: a seed, checkpoints, and the figures of its epochs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,6 +29,7 @@ class TrainedRecommender(Recommender):
         resume: go on from the checkpoint there.
         history: figures of each epoch of the fit.
         note: what was out of the ordinary in the fit, or "".
+        watch: called with the figures of each epoch; what it raises ends the fit.
     """
 
     seed: Natural = 7
@@ -37,6 +38,7 @@ class TrainedRecommender(Recommender):
 
     history: list[dict[str, float]] = field(init=False, repr=False, default_factory=list[dict[str, float]])
     note: str = field(init=False, repr=False, default="")
+    watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +65,13 @@ class TrainedRecommender(Recommender):
     def params(self) -> dict[str, Any]:
         """The options of the method by name, without those of the run."""
         return {name: value for name, value in super().params().items() if name not in NOT_KEPT}
+
+    def require_learned(self) -> None:
+        """A check that the fit found something to learn.
+
+        Raises:
+            DataError: it did not: all lists are by popularity.
+        """
 
     def with_checkpoints(self, directory: Path) -> Self:
         """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""

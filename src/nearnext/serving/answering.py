@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.recommenders.base import RankChunk, Recommendation, Recommender, Request
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.serving.assortment import Assortment
 from nearnext.types import BoolArray, IndexArray, RawId
 

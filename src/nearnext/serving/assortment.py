@@ -9,11 +9,11 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
 from nearnext.types import BoolArray, FloatArray, IndexArray, RawId, ScoreArray
 
 if TYPE_CHECKING:
-    from nearnext.recommenders.space import EmbeddingSpace
     from nearnext.retrieval import ExactIndex
 
 __all__ = ["Assortment", "Newcomer"]
@@ -239,7 +239,7 @@ class _RankedPlaces(_EmbeddingPlaces):
 
 
 def _places(recommender: Recommender) -> Places:
-    space = recommender.space()
+    space = space_of(recommender)
     if space is None:
         return _ClickPlaces()
     from nearnext.recommenders.metric.recommender import Metric

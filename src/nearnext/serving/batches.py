@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from nearnext.recommenders.base import Recommendation
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.serving.answering import Question
 from nearnext.serving.model import ServedModel
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from nearnext.errors import NearnextError
-from nearnext.recommenders.base import Recommendation
+from nearnext.recommenders.recommendation import Recommendation
 from nearnext.serving.answering import Question
 from nearnext.serving.catalogue import Change
 from nearnext.serving.messages import (

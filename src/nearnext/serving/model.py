@@ -4,7 +4,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,14 +12,13 @@ from nearnext.artifact import load_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError
 from nearnext.explanation import explain, session_index_of, similar_items
-from nearnext.recommenders.base import Recommendation, Recommender
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue
 from nearnext.types import IndexArray, RawId
-
-if TYPE_CHECKING:
-    from nearnext.recommenders.space import EmbeddingSpace
 
 __all__ = ["LoadedModel", "ServedModel", "Similar", "artifact_signature", "load_model"]
 
@@ -137,7 +136,7 @@ class ServedModel:
         self.recommender, self.manifest, self.version = loaded
         self.assortment = Assortment(self.recommender, catalogue)
         self._answering = Answering(self.recommender, self.assortment)
-        self._space = self.recommender.space()
+        self._space = space_of(self.recommender)
         self.page: bytes | None = None
         self.map: bytes | None = None
 

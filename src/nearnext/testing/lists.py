@@ -38,7 +38,7 @@ def assert_same_lists(found: Lists, expected: Lists, rtol: float = ROUNDING) -> 
     Raises:
         AssertionError: a list differs; the message names the list, the item, both scores and both ranks.
 
-    >>> from nearnext.recommenders.base import Recommendation
+    >>> from nearnext.recommenders.recommendation import Recommendation
     >>> one = Recommendation(["a", "b"], [0.5, 0.25], own=2, unknown=[])
     >>> assert_same_lists({"items": ["a", "b"], "scores": [0.5000001, 0.25], "own": 2}, one)
     >>> assert_same_lists(Recommendation(["b", "a"], [0.5, 0.25], own=2, unknown=[]), one)

@@ -11,6 +11,7 @@ from nearnext.errors import NearnextError
 from nearnext.evaluation.protocol import evaluate
 from nearnext.experiments.tuning.metric import TunedMetric
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.trained import TrainedRecommender
 
 __all__ = ["Bench", "Trial"]
 
@@ -115,7 +116,8 @@ class Bench:
         return ended("complete", figure=self.metric.of(values), figures=values)
 
     def _measure(self, recommender: Recommender, watch: Callable[[Mapping[str, float]], None]) -> dict[str, float]:
-        recommender.watch = watch
+        if isinstance(recommender, TrainedRecommender):
+            recommender.watch = watch
         recommender.fit(self.split.train)
         found = evaluate(
             recommender,

@@ -11,8 +11,8 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product
-from nearnext.recommenders.base import RankChunk, Request
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
+from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 

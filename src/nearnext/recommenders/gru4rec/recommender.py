@@ -8,9 +8,10 @@ import numpy as np
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import SOME, Count, Fraction, Natural, NonNegative, Positive, Search
-from nearnext.recommenders.base import RankChunk, State
+from nearnext.recommenders.base import State
 from nearnext.recommenders.gru4rec.ranking import ranker
 from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 

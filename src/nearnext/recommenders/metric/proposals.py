@@ -11,9 +11,10 @@ from nearnext.errors import ConfigError
 from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
-from nearnext.recommenders.base import CHUNK, Recommender, Request
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.metric.candidates import Candidates, Lists, collect
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
+from nearnext.recommenders.ranking import CHUNK, Request
 from nearnext.recommenders.rules import Markov, SequentialRules
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.types import BoolArray, Int64Array, ScoreArray

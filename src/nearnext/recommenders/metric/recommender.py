@@ -32,13 +32,14 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
-from nearnext.recommenders.base import RankChunk, Recommender, Request, State
+from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.calibration import Calibration
 from nearnext.recommenders.metric.lists import best_candidates, followed_by
 from nearnext.recommenders.metric.proposals import Proposals, make_voters, require_voters
 from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.recommenders.metric.votes import calibrated_votes
+from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex
 from nearnext.training.loop import train

@@ -17,7 +17,7 @@ from nearnext.explanation.similar import items_of_sessions
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.session_index import SessionIndex
-from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept
 from nearnext.types import FloatArray, IndexArray, RawId
 
@@ -201,7 +201,7 @@ def _layout(recommender: Recommender, limit: int) -> _Layout:
 
 
 def _source(recommender: Recommender, limit: int) -> LearnedVectors | SharedSessions:
-    space, index = recommender.space(), session_index_of(recommender)
+    space, index = space_of(recommender), session_index_of(recommender)
     if space is not None:
         return LearnedVectors(space)
     if index is not None:
