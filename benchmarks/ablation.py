@@ -31,6 +31,7 @@ from nearnext.experiments.result import describe_part, machine
 from nearnext.experiments.store import source_fingerprint
 from nearnext.progress import show_progress, track
 from nearnext.recommenders.registry import DEFAULTS, make_recommender, method_options
+from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 
 METRICS = ("HitRate@20", "MRR@20")
@@ -117,6 +118,7 @@ def measured(row: Row, seed: int, split: Split) -> dict[str, Any]:
     begin = time.perf_counter()
     model = make_recommender(row.method, row.seeded(seed))
     fit_seconds, peak_bytes = timed_fit(model, split.train)
+    assert isinstance(model, TrainedRecommender)
     model.require_learned()
     sums = evaluate(model, split.test, 20, threads=1).filled
     replicates = bootstrap(sums.session_sums, sums.session_cases, replicates=REPLICATES, seed=DRAWINGS)

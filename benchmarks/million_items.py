@@ -5,7 +5,7 @@
 The log is synthetic: every item occurs, sessions stay in one of the catalogue's categories, popular items are clicked
 more often. One epoch of the `tuned` preset is trained; the last few sessions are held out, and all items are ranked for
 each of their prefixes, as in every training. ``--method metric`` is the default recommender as a whole: an epoch before
-its calibration, and one on all sessions after it. ``--index`` builds the index of the trained model afterwards.
+its re-ranker, and one on all sessions after it. ``--index`` builds the index of the trained model afterwards.
 """
 
 import argparse

@@ -46,6 +46,7 @@ from nearnext.experiments.measuring import last_sessions
 from nearnext.experiments.result import describe_part, machine
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.trained import TrainedRecommender
 
 OTHERS = Path(__file__).with_name("other_trainers.py")
 LENGTH = 20
@@ -105,6 +106,7 @@ class Rate:
 def train_ours(name: str, method: str, options: Mapping[str, Any], sessions: Sessions, rounds: int) -> Rate:
     """The rate of a method of this package."""
     model = make_recommender(method, {**options, "epochs": rounds + 1})
+    assert isinstance(model, TrainedRecommender)
     ends = [(time.perf_counter(), time.process_time())]
     model.watch = lambda _figures: ends.append((time.perf_counter(), time.process_time()))
     model.fit(sessions)

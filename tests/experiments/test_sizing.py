@@ -164,8 +164,8 @@ def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pyt
         for epoch in metric.history:
             epoch["seconds"] = 9.0
         passes = 0.9 * (len(metric.history) + (metric.correction is None)) + best
-        n_calibrations = 2 + (metric.calibration is not None)
-        return 10.0 * passes + 5.0 + n_calibrations * 0.1 * (metric.calibration_steps - 1), 0
+        n_reranker_fits = 2 + (metric.reranker is not None)
+        return 10.0 * passes + 5.0 + n_reranker_fits * 0.1 * (metric.calibration_steps - 1), 0
 
     monkeypatch.setattr(metric_cost, "timed_fit", timed)
     monkeypatch.setattr(metric_cost, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]

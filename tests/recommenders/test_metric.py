@@ -1,4 +1,4 @@
-"""The default recommender: what it learns from, when it hears votes, and the laws its lists keep with and without."""
+"""The default recommender: what it learns from, when it re-ranks, and the laws its lists keep with and without."""
 
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from nearnext.errors import ArtifactError, ConfigError
 from nearnext.evaluation.audit import audit_split
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.agreement import differing_lists, list_of
-from nearnext.recommenders.metric import votes
+from nearnext.recommenders.metric import selection
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.recommenders.ranking import Ranking
@@ -39,15 +39,15 @@ def lists(model: Metric) -> Ranking:
 
 
 @pytest.fixture
-def adopted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Votes are heard, whatever they bring: tiny logs prove nothing."""
-    monkeypatch.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+def reranked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The re-ranker is used, although a tiny log proves nothing."""
+    monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
 
 
 @pytest.fixture(scope="module")
 def voted() -> Metric:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+        patched.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
         return tiny().fit(LOG)
 
 
@@ -76,7 +76,7 @@ def test_threads_change_no_list(fitted: Metric, monkeypatch: pytest.MonkeyPatch)
     assert_same_lists(fitted.rank(PREFIXES, 25, threads=3), fitted.rank(PREFIXES, 25, threads=1))
 
 
-@pytest.mark.usefixtures("adopted")
+@pytest.mark.usefixtures("reranked")
 def test_the_same_seed_gives_the_same_lists_and_another_others(voted: Metric):
     before = LOG.fingerprint()
     assert_same_lists(lists(tiny().fit(LOG)), lists(voted))
@@ -90,7 +90,13 @@ def test_a_saved_model_gives_the_same_lists(fitted: Metric, tmp_path: Path):
     assert_same_lists(lists(loaded), lists(fitted))
     assert loaded.params() == fitted.params()
     assert_same_lists(loaded.recommend([["i1", "i2"]]), fitted.recommend([["i1", "i2"]]))
-    assert (loaded.calibration is None) == (fitted.calibration is None)
+    assert (loaded.reranker is None) == (fitted.reranker is None)
+
+
+def test_the_weights_of_an_older_artifact_are_those_of_the_reranker(voted: Metric):
+    state = {name.replace("reranker.", "calibration."): array for name, array in voted.state().items()}
+    assert "calibration.linear" in state
+    assert_same_lists(lists(tiny().restore(voted.vocabulary, state)), lists(voted))
 
 
 ids = st.sampled_from([f"i{number}" for number in range(N_ITEMS)])
@@ -150,7 +156,7 @@ def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metr
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
     """The sessions of each training, and of each fit of voters."""
-    trained, heard = list[Sessions](), list[Sessions]()
+    trained, better = list[Sessions](), list[Sessions]()
     recipe, fit_voters = Metric.recipe, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
 
     def recipe_too(self: Metric, network: Any, sessions: Sessions, *others: Any) -> Any:
@@ -158,26 +164,26 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sess
         return recipe(self, network, sessions, *others)
 
     def fit_too(self: Metric, sessions: Sessions) -> Any:
-        heard.append(sessions)
+        better.append(sessions)
         return fit_voters(self, sessions)
 
     monkeypatch.setattr(Metric, "recipe", recipe_too)
     monkeypatch.setattr(Metric, "_voters_of", fit_too)
-    return trained, heard
+    return trained, better
 
 
 LATE = [["a", "b", "c"]] * 36 + [["a", "late"], ["late", "b"], ["a", "b"], ["b", "c"]]
 
 
-@pytest.mark.usefixtures("adopted")
+@pytest.mark.usefixtures("reranked")
 def test_the_first_training_sees_nothing_of_the_sessions_held_out(monkeypatch: pytest.MonkeyPatch):
-    trained, heard = recorded(monkeypatch)
+    trained, better = recorded(monkeypatch)
     log = Sessions.of(LATE)
     tiny(correction=None).fit(log)
     *first, last = trained
     assert [sessions.n_sessions for sessions in first] == [18, 18, 36]
-    assert [sessions.n_sessions for sessions in (last, *heard)] == [40, 36, 40]
-    for sessions in (*first, heard[0]):
+    assert [sessions.n_sessions for sessions in (last, *better)] == [40, 36, 40]
+    for sessions in (*first, better[0]):
         assert sessions.vocabulary.ids.to_list() == ["a", "b", "c"]
         assert set(sessions.session_ids.to_list()) <= set(range(36))
     assert "late" in last.vocabulary.ids.to_list()
@@ -189,7 +195,7 @@ def test_what_is_held_out_changes_no_loss_of_the_first_training():
     assert one.history[0]["loss"] == pytest.approx(two.history[0]["loss"], rel=1e-5)
 
 
-@pytest.mark.usefixtures("adopted")
+@pytest.mark.usefixtures("reranked")
 def test_without_a_second_training_late_items_lie_among_their_neighbours():
     model = tiny(refit=False).fit(Sessions.of(LATE))
     assert model.network is not None
@@ -273,7 +279,7 @@ def test_sizes_follow_from_the_log_unless_given():
 # Runs that stop and go on
 
 
-@pytest.mark.usefixtures("adopted")
+@pytest.mark.usefixtures("reranked")
 def test_an_interrupted_fit_resumes_to_the_lists_of_one_that_was_not(tmp_path: Path):
     through = tiny(epochs=3).fit(LOG)
     stopped = tiny(epochs=3, directory=str(tmp_path / "run"))
@@ -299,7 +305,7 @@ def test_an_interrupted_fit_resumes_to_the_lists_of_one_that_was_not(tmp_path: P
 # The leak audit
 
 
-@pytest.mark.usefixtures("adopted")
+@pytest.mark.usefixtures("reranked")
 @every_name
 def test_the_leak_audit_passes(name: str):
     split = split_at(LOG, 70)
@@ -313,12 +319,12 @@ def test_the_leak_audit_passes(name: str):
 
 
 def test_a_short_list_is_the_beginning_of_a_longer_one(monkeypatch: pytest.MonkeyPatch):
-    adopted = "nearnext.recommenders.metric.votes.significantly_better"
-    monkeypatch.setattr(adopted, lambda *_: True)  # type: ignore[reportUnknownLambdaType]
+    reranked = "nearnext.recommenders.metric.selection.significantly_better"
+    monkeypatch.setattr(reranked, lambda *_: True)  # type: ignore[reportUnknownLambdaType]
     draw = np.random.default_rng(4)
     log = Sessions.of([[f"i{item}" for item in 25 * (n % 3) + draw.integers(0, 25, 5)] for n in range(500)])
     model = Metric(dim=8, epochs=1, candidates=20, calibration_steps=5, seed=seed()).fit(log)
-    assert model.calibration is not None
+    assert model.reranker is not None
     (short,), (long,) = (model.recommend([["i3", "i30"]], k=k) for k in (20, 75))
     assert_same_lists(Recommendation(long.items[:20], long.scores[:20], 20, []), short)
     assert len(set(long.items)) == long.own == 75

@@ -10,7 +10,7 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.recommenders.metric import votes
+from nearnext.recommenders.metric import selection
 from nearnext.testing import assert_same_lists
 
 pytestmark = pytest.mark.slow
@@ -56,10 +56,10 @@ def test_odd_logs_give_whole_lists_of_finite_scores(
     name: str, same_time: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     log = Sessions.of(ODD[name], starts=[1.5e9 + 60 * s * (not same_time) for s in range(len(ODD[name]))])
-    for heard in (False, True):
-        monkeypatch.setattr(votes, "significantly_better", lambda *_, heard=heard: heard)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    for better in (False, True):
+        monkeypatch.setattr(selection, "significantly_better", lambda *_, better=better: better)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
         fitted = tiny(correction=None).fit(log)
-        loaded = load_artifact(save_artifact(fitted, tmp_path / f"{heard}", {})).recommender
+        loaded = load_artifact(save_artifact(fitted, tmp_path / f"{better}", {})).recommender
         k = min(log.n_items, 20)
         for model in (fitted, loaded):
             ranking = model.rank(Prefixes.every(log), k)

@@ -10,7 +10,7 @@ from metric_support import LOG, tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.recommenders.metric import votes
+from nearnext.recommenders.metric import selection
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.testing import assert_same_lists
@@ -28,9 +28,9 @@ def fitted(**options: Any) -> Metric:
 def test_every_encoder_is_trained_ranked_saved_and_loaded(
     encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(votes, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
     model = fitted(encoder=encoder)
-    assert model.calibration is not None
+    assert model.reranker is not None
     assert all(np.isfinite(epoch["loss"]) for epoch in model.history)
     loaded = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
     assert loaded.params() == model.params()
@@ -41,7 +41,7 @@ def test_every_encoder_is_trained_ranked_saved_and_loaded(
 def test_every_loss_on_distances_trains_it_and_it_ranks_without_votes(loss: str):
     model = fitted(loss=loss, voters="", encoder="gru", dropout=0.0, epochs=12, learning_rate=0.05)
     assert model.history[-1]["loss"] < model.history[0]["loss"]
-    assert model.calibration is None
+    assert model.reranker is None
     assert len(model.recommend([["i1", "i2"]], k=5)[0].items) == 5
 
 

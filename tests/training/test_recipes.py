@@ -14,8 +14,8 @@ from nearnext.model.losses import NCAS, Loss, Triplet
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.metric.calibration import reranker_recipe
-from nearnext.recommenders.metric.candidates import Candidates
+from nearnext.recommenders.metric.features import Candidates
+from nearnext.recommenders.metric.reranker import reranker_recipe
 from nearnext.recommenders.registry import make_recommender
 from nearnext.registry import ENCODERS
 from nearnext.testing import recipes

@@ -57,7 +57,7 @@ class _Fit(NamedTuple):
         seconds: all in all.
         per_pass: seconds of training on all of them once.
         rest: seconds that went into other things.
-        n_calibrations: how often votes were calibrated.
+        n_reranker_fits: how often votes were calibrated.
         network: bytes of the network and its copies.
         rest_bytes: at the peak, beside those.
     """
@@ -66,7 +66,7 @@ class _Fit(NamedTuple):
     seconds: float
     per_pass: float
     rest: float
-    n_calibrations: int
+    n_reranker_fits: int
     network: dict[str, int]
     rest_bytes: int
 
@@ -94,9 +94,9 @@ def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
     seconds = many.per_pass * sessions.n_events / many.n_events * _passes(metric, epochs, epochs)
     seconds += many.rest + max(many.rest - few.rest, 0.0) * more
     seconds += n_searches * _search_seconds(sessions.n_items, metric.dim or 1)
-    if many.n_calibrations:
+    if many.n_reranker_fits:
         longer = _measured(replace(brief, calibration_steps=1 + STEPS), spread_sessions(sessions, MANY), before)
-        step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_calibrations)
+        step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
         seconds += CALIBRATIONS * metric.calibration_steps * step
     return MetricCost(
         seconds,
@@ -128,7 +128,7 @@ def _measured(metric: Metric, sample: Sessions, before: int) -> _Fit:
         seconds,
         per_pass,
         max(seconds - training, 0.0),
-        calibrated * (2 + (fitted.calibration is not None)),
+        calibrated * (2 + (fitted.reranker is not None)),
         network,
         max(peak - before - sum(network.values()), 0),
     )

@@ -1,219 +1,170 @@
-"""Candidates for a session's list: items near to the session, and those that other methods vote for, side by side.
+"""Candidate generators: the index of a metric model, and voters, methods fitted on the same sessions."""
 
-Each candidate is described by figures that compare it with the best candidate of its own list, so that they mean the
-same on every log: how much farther it is than the nearest item, its share of each method's best score, whether and how
-recently the session has clicked it, and how popular it is.
-"""
-
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
-from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
-from nearnext.types import IndexArray, Int64Array, ScoreArray
+from nearnext.errors import ConfigError
+from nearnext.model.encoding import SessionEncoding
+from nearnext.model.network import SessionItemNetwork
+from nearnext.progress import track
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.metric.features import Candidates, Lists, collect
+from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
+from nearnext.recommenders.ranking import CHUNK, Request
+from nearnext.recommenders.rules import Markov, SequentialRules
+from nearnext.retrieval import ExactIndex, Index
+from nearnext.types import BoolArray, Int64Array, ScoreArray
 
-__all__ = [
-    "OWN_FIGURES",
-    "Candidates",
-    "Lists",
-    "collect",
-    "figure_names",
-    "targets_among",
-]
+__all__ = ["VOTERS", "CandidateGenerators", "Generate", "make_voters", "require_voters"]
 
-OWN_FIGURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")
-"""Figures of a candidate that do not come from a voting method; the last two are the same for the whole session."""
+VOTERS: dict[str, type[Recommender]] = {
+    "vsknn": VSKNN,
+    "vstan": VSTAN,
+    "sr": SequentialRules,
+    "markov-1": Markov,
+}
+"""Methods that can be voters."""
 
-PER_VOTER = ("share", "log share", "best share")
-"""Figures that each voting method adds: score over the list's best, logarithm of score over the list's sum, and how
-much of the sum the best one has, which is the same for the whole session."""
+Generate = Callable[[Prefixes, Request], tuple[Candidates, Lists]]
+"""Candidates of prefixes, which do not depend on the length of lists, and at least k nearest items of each prefix.
 
-LEAST = 1e-3
-"""Added to a share before its logarithm: that of an item outside the list."""
+A prefix without clicks that the metric model knows has no nearest items.
+"""
 
 
-def figure_names(voters: Sequence[str]) -> tuple[str, ...]:
-    """Names of a candidate's figures, in their order: [F].
+def require_voters(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of voters, each once.
 
-    >>> figure_names(["sr"])[-3:]
-    ('sr share', 'sr log share', 'sr best share')
+    Raises:
+        ConfigError: an unknown name.
+
+    >>> require_voters(["sr", "sr"])
+    ('sr',)
     """
-    return (*OWN_FIGURES, *(f"{voter} {figure}" for voter in voters for figure in PER_VOTER))
+    for name in names:
+        if name not in VOTERS:
+            raise ConfigError(f"unknown voter '{name}'; known: {', '.join(VOTERS)}")
+    return tuple(dict.fromkeys(names))
 
 
-class Lists(NamedTuple):
-    """One method's lists for B prefixes, as far as the method itself scored them, or those of several methods.
-
-    Attributes:
-        items: item indices, best first, 0 after the end of a list: [B, K], of V methods [V, B, K].
-        scores: their scores, falling, at least 0: likewise.
-    """
-
-    items: IndexArray
-    scores: ScoreArray
-
-
-class Candidates(NamedTuple):
-    """Candidates of B prefixes, one after the other.
-
-    Attributes:
-        offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
-        items: item indices, each once for a prefix: [C].
-        figures: what describes them, see `figure_names`: [C, F].
-    """
-
-    offsets: Int64Array
-    items: IndexArray
-    figures: ScoreArray
-
-
-def collect(
-    prefixes: Prefixes,
-    near: Lists,
-    sessions: ScoreArray,
-    vectors: ScoreArray,
-    votes: Lists,
-    popularity: ScoreArray,
-    temperature: float,
-    places: IndexArray,
-) -> Candidates:
-    """Everything that any list proposes, with its figures.
+def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict[str, Recommender]:
+    """Unfitted voters by name, with default options except for the number of sessions.
 
     Args:
-        prefixes: item indices of the catalogue: [B].
-        near: the nearest items, scores 1 + cosine.
-        sessions: session embeddings of length 1, or 0 for a session that has none: [B, D].
+        names: of methods in `VOTERS`.
+        neighbours: ``k`` of session-kNN voters.
+        sample_size: ``sample_size`` of session-kNN voters.
+
+    >>> [(voter.k, voter.sample_size) for voter in make_voters(["vsknn", "vstan"], 50, 200).values()]
+    [(50, 200), (50, 200)]
+    """
+    looking = {"k": neighbours, "sample_size": sample_size}
+    made = {name: VOTERS[name] for name in names}
+    return {name: one(**(looking if issubclass(one, SessionNeighbours) else {})) for name, one in made.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateGenerators:
+    """The fitted generators of a metric model.
+
+    Attributes:
+        network: for session embeddings.
+        index: of the items.
         vectors: item embedding of item j + 1 in row j: [I, D].
-        votes: the lists of each voting method: [V, B, K].
+        trained: which item indices the network knows: [I + 1].
+        voters: fitted recommenders over the same vocabulary, by name.
         popularity: logarithm of one more than each item's clicks: [I + 1].
-        temperature: of the cosine: that far apart, one item is e times as probable as another.
-        places: scratch memory of this thread, zeros before and after: [I + 1].
-
-    >>> near = Lists(np.array([[2, 1]], np.int32), np.array([[2.0, 1.0]], np.float32))
-    >>> items = np.eye(2, dtype=np.float32)
-    >>> votes = Lists(np.array([[[1, 0]]], np.int32), np.array([[[5.0, 0.0]]], np.float32))
-    >>> session, places = Prefixes.of([np.array([2], np.int32)]), np.zeros(3, np.int32)
-    >>> found = collect(session, near, items[1:], items, votes, np.zeros(3, np.float32), 0.5, places)
-    >>> found.items.tolist(), found.figures[:, 0].tolist(), found.figures[:, -3].tolist()
-    ([2, 1], [0.0, -2.0], [0.0, 1.0])
+        temperature: of the cosine.
+        most: candidates of the index and of each voter, at least 1.
     """
-    n_voters, _, n_voted = votes.items.shape
-    most = len(prefixes) * (near.items.shape[1] + n_voters * n_voted)
-    items = np.empty(most, dtype=np.int32)
-    figures = np.empty((most, len(OWN_FIGURES) + len(PER_VOTER) * n_voters), dtype=np.float32)
-    offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
-    _collect(
-        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, vectors, votes.items,
-        votes.scores, popularity, temperature, places, items, figures, offsets,
-    )  # fmt: skip
-    return Candidates(offsets, items[: offsets[-1]], figures[: offsets[-1]])
 
+    network: SessionItemNetwork
+    index: Index
+    vectors: ScoreArray
+    trained: BoolArray
+    voters: dict[str, Recommender]
+    popularity: ScoreArray
+    temperature: float
+    most: int
 
-@compiled()
-def _collect(
-    clicks: IndexArray,
-    starts: Int64Array,
-    ends: Int64Array,
-    near: IndexArray,
-    near_scores: ScoreArray,
-    sessions: ScoreArray,
-    vectors: ScoreArray,
-    voted: IndexArray,
-    scored: ScoreArray,
-    popularity: ScoreArray,
-    temperature: float,
-    place_of: IndexArray,
-    items: IndexArray,
-    figures: ScoreArray,
-    offsets: Int64Array,
-) -> None:
-    """Candidates and figures of all prefixes, one after the other; ``place_of`` [I + 1] is 0 before and after."""
-    for row in range(len(starts)):
-        begin = offsets[row]
-        n = _list(near[row], 0, place_of, items[begin:])
-        for voter in range(len(voted)):
-            n = _list(voted[voter, row], n, place_of, items[begin:])
-        end = offsets[row + 1] = begin + n
-        best_cosine = np.float64(near_scores[row, 0]) - 1.0 if near[row, 0] > 0 else 0.0
-        length = np.log(max(ends[row] - starts[row], 1))
-        for place in range(begin, end):
-            item = items[place]
-            figure = figures[place]
-            figure[:] = 0.0
-            figure[0] = (_product(sessions[row], vectors[item - 1]) - best_cosine) / temperature
-            figure[4] = popularity[item]
-            figure[5] = length
-            figure[6] = best_cosine
-        _add_clicks(clicks[starts[row] : ends[row]], place_of, figures[begin:end])
-        for voter in range(len(voted)):
-            _add_votes(voted[voter, row], scored[voter, row], place_of, figures[begin:end], 7 + 3 * voter)
-        for place in range(begin, end):
-            place_of[items[place]] = 0
+    @classmethod
+    def over(
+        cls,
+        network: SessionItemNetwork,
+        index: ExactIndex,
+        voters: dict[str, Recommender],
+        clicks: Int64Array,
+        *,
+        temperature: float,
+        most: int,
+    ) -> Self:
+        """Generators from a network and the index of all its items; ``clicks`` are those of each item: [I + 1]."""
+        return cls(
+            network=network,
+            index=index,
+            vectors=index.vectors,
+            trained=np.arange(len(clicks)) > 0,
+            voters=voters,
+            popularity=np.log1p(clicks).astype(np.float32),
+            temperature=temperature,
+            most=most,
+        )
 
+    def items_covered_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
+        """Number of different items in the session-kNN voters' lists of k, the largest of several voters."""
+        neighbours = [voter for voter in self.voters.values() if isinstance(voter, SessionNeighbours)]
+        lists = [voter.rank(prefixes, k, threads=1).items for voter in neighbours]
+        return max((len(np.unique(items[items > 0])) for items in lists), default=0)
 
-@compiled(fastmath={"reassoc", "contract"})
-def _product(one: ScoreArray, other: ScoreArray) -> float:
-    """Inner product in 64 bits, in whatever order is fast: it depends on nothing but the two."""
-    total = 0.0
-    for place in range(len(one)):
-        total += np.float64(one[place]) * np.float64(other[place])
-    return total
+    def candidates(self, prefixes: Prefixes) -> Candidates:
+        """Candidates of many prefixes, chunk by chunk."""
+        request = Request(self.most, self.trained)
+        generate, parts = self.generator(), list[Candidates]()
+        with track("candidates", len(prefixes), "cases") as advance:
+            for begin in range(0, len(prefixes), CHUNK):
+                part = prefixes.slice(begin, begin + CHUNK)
+                parts.append(generate(part, request)[0])
+                advance(len(part))
+        counts = np.concatenate([np.diff(part.offsets) for part in parts])
+        return Candidates(
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([part.features for part in parts]),
+        )
 
+    def generator(self) -> Generate:
+        """A function with scratch memory of its own, used by one thread."""
+        rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
+        encode = SessionEncoding(self.network, self.trained)
+        positions = np.zeros(len(self.popularity), dtype=np.int32)
+        trained = None if self.trained[1:].all() else self.trained
 
-@compiled()
-def _list(proposed: IndexArray, n: int, place_of: IndexArray, items: IndexArray) -> int:
-    """The proposed items that are not yet listed, added behind the first ``n``; gives how many are listed then."""
-    for item in proposed:
-        if item > 0 and place_of[item] == 0:
-            items[n] = item
-            n += 1
-            place_of[item] = n
-    return n
+        def generate(prefixes: Prefixes, request: Request) -> tuple[Candidates, Lists]:
+            sessions, known = encode(prefixes)
+            found = self.index.search(
+                sessions,
+                max(self.most, request.k),
+                admissible=request.admissible if trained is None else request.admissible & trained,
+                seen=prefixes if request.exclude_seen else None,
+            )
+            found.items[known == 0] = 0
+            near = Lists(found.items, found.scores)
+            nearest = near
+            if request.k > self.most:
+                nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
+            voting = Request(self.most, request.admissible, request.exclude_seen)
+            shape = (len(rankers), len(prefixes), self.most)
+            votes = Lists(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
+            for rank, voted, scored in zip(rankers, votes.items, votes.scores, strict=True):
+                rank(prefixes, voting, voted, scored)
+            np.maximum(votes.scores, 0.0, out=votes.scores)
+            candidates = collect(
+                prefixes, nearest, sessions, self.vectors, votes, self.popularity, self.temperature, positions
+            )
+            return candidates, near
 
-
-@compiled()
-def _add_clicks(clicks: IndexArray, place_of: IndexArray, figures: ScoreArray) -> None:
-    """Whether, how recently and how often the session has clicked a candidate."""
-    for position in range(len(clicks)):
-        place = place_of[clicks[position]] - 1
-        if clicks[position] > 0 and place >= 0:
-            figure = figures[place]
-            figure[1] = 1.0
-            figure[2] = 1.0 / (len(clicks) - position)
-            figure[3] += 1.0
-    for place in range(len(figures)):
-        figures[place, 3] = np.log(max(figures[place, 3], np.float32(1.0)))
-
-
-@compiled()
-def _add_votes(voted: IndexArray, scored: ScoreArray, place_of: IndexArray, figures: ScoreArray, column: int) -> None:
-    total, best = 0.0, 0.0
-    for place in range(len(voted)):
-        if voted[place] > 0:
-            total += np.float64(scored[place])
-            best = max(best, np.float64(scored[place]))
-    for place in range(len(figures)):
-        figures[place, column + 1] = np.log(LEAST)
-        figures[place, column + 2] = best / total if total > 0 else 0.0
-    if total > 0:
-        for place in range(len(voted)):
-            if voted[place] > 0:
-                figure = figures[place_of[voted[place]] - 1]
-                figure[column] = scored[place] / best
-                figure[column + 1] = np.log(scored[place] / total + LEAST)
-
-
-def targets_among(candidates: Candidates, targets: IndexArray) -> Int64Array:
-    """Place of each prefix's next item among its candidates, −1 where it is not there: [B].
-
-    >>> found = Candidates(np.array([0, 2, 3]), np.array([5, 7, 5], np.int32), np.zeros((3, 1), np.float32))
-    >>> targets_among(found, np.array([7, 7], np.int32)).tolist()
-    [1, -1]
-    """
-    owner = np.repeat(np.arange(len(targets)), np.diff(candidates.offsets))
-    hit = np.flatnonzero((candidates.items == targets[owner]) & (targets[owner] > 0))
-    places = np.full(len(targets), -1, dtype=np.int64)
-    places[owner[hit]] = hit - candidates.offsets[owner[hit]]
-    return places
+        return generate

@@ -1,9 +1,9 @@
-"""Lists from candidates: the most probable ones first, and behind all of them what is near."""
+"""Lists from candidates: the most probable ones first, then the nearest other items."""
 
 import numpy as np
 
 from nearnext.compiled import compiled
-from nearnext.recommenders.metric.candidates import Lists
+from nearnext.recommenders.metric.features import Lists
 from nearnext.topk import insert
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
@@ -14,12 +14,12 @@ __all__ = ["best_candidates", "followed_by"]
 def best_candidates(
     offsets: Int64Array, candidates: IndexArray, values: ScoreArray, items: IndexArray, scores: ScoreArray
 ) -> IndexArray:
-    """The most probable candidates of each prefix, equal ones by item index; returns how many: [B].
+    """Write the k candidates of the highest values of each prefix; returns how many: [B].
 
     Args:
         offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
         candidates: item indices: [C].
-        values: what they are ranked by, above or equal to 0: [C].
+        values: to rank by, at least 0: [C].
         items: receives item indices: [B, k].
         scores: receives their values: [B, k].
 
@@ -31,21 +31,21 @@ def best_candidates(
     listed = np.zeros(len(offsets) - 1, dtype=np.int32)
     for row in range(len(listed)):
         n = 0
-        for place in range(offsets[row], offsets[row + 1]):
-            n = insert(int(candidates[place]), values[place], n, items[row], scores[row])
+        for position in range(offsets[row], offsets[row + 1]):
+            n = insert(int(candidates[position]), values[position], n, items[row], scores[row])
         listed[row] = n
     return listed
 
 
 def followed_by(near: Lists, own: IndexArray, items: IndexArray, scores: ScoreArray, temperature: float) -> IndexArray:
-    """Lists of all candidates, followed by the next nearest items; gives how many they hold then: [B].
+    """Append the nearest items to lists that hold all candidates; returns the new lengths: [B].
 
-    Their scores fall from that of the last candidate on, by e for every temperature that an item is farther away.
+    An item that is farther by one temperature than the farthest candidate has 1 / e of the last candidate's score.
 
     Args:
         near: the nearest items, scores 1 + cosine: [B, K].
-        own: how many places are filled: [B].
-        items: the lists, completed in place: [B, k].
+        own: lengths of the lists: [B].
+        items: the lists, completed in position: [B, k].
         scores: their scores, above 0: [B, k].
         temperature: of the cosine.
 
@@ -74,16 +74,16 @@ def _follow(
         if n == 0 or n == items.shape[1]:
             continue
         listed, farthest = set(items[row, :n]), nearness[row, 0]
-        for place in range(near.shape[1]):
-            item = near[row, place]
+        for position in range(near.shape[1]):
+            item = near[row, position]
             if item in listed:
-                farthest = nearness[row, place]
-        for place in range(near.shape[1]):
-            item = near[row, place]
+                farthest = nearness[row, position]
+        for position in range(near.shape[1]):
+            item = near[row, position]
             if item == 0 or filled[row] == items.shape[1]:
                 break
             if item not in listed:
-                farther = max(np.float64(farthest) - np.float64(nearness[row, place]), 0.0)
+                farther = max(np.float64(farthest) - np.float64(nearness[row, position]), 0.0)
                 items[row, filled[row]] = item
                 scores[row, filled[row]] = scores[row, n - 1] * np.exp(-farther / temperature)
                 filled[row] += 1

@@ -1,17 +1,14 @@
-"""The default recommender: items and sessions in one metric space, and the votes of neighbouring sessions, calibrated.
+"""The default recommender: candidates from a metric space and from session-kNN, put in order by a re-ranker.
 
-A fit goes through five steps, each on what came before it in time:
+A fit has five steps; held-out sessions are later than those that were trained on:
 
-1. The last tenth of the sessions is held out.
-2. Items begin where random vectors end up when neighbouring items average theirs (`nearnext.model.propagation`).
-3. An attention encoder and the items are trained on every prefix (`nearnext.training.next_item`), and the best epoch on
-   the sessions held out is kept.
-4. Session-kNN and sequential rules, fitted on the same sessions, propose candidates beside the nearest items; a small
-   model learns on the sessions held out what distance, votes, repeats and popularity are worth together. It is adopted
-   only where its lists are significantly better than those by distance, and popularity is discounted until they show
-   as much of the catalogue as session-kNN does, where that is nearly free (`nearnext.recommenders.metric.breadth`).
-5. The network is trained once more, on all sessions and for as many epochs as were best, and the voting methods are
-   fitted on all sessions: what is recommended tomorrow knows today's items.
+1. Hold out the last tenth of the sessions.
+2. Start the items from random vectors averaged over neighbouring items (`nearnext.model.propagation`).
+3. Train an attention encoder and the items on every prefix (`nearnext.training.next_item`); keep the best epoch on the
+   held-out sessions.
+4. Fit the candidate generators, session-kNN and sequential rules, on the same sessions, and a re-ranker of their
+   candidates on the held-out sessions (`nearnext.recommenders.metric.selection`).
+5. Train the network once more on all sessions, for the best number of epochs, and fit the generators on all sessions.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -34,19 +31,19 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.embedded import EmbeddedRecommender
-from nearnext.recommenders.metric.calibration import Calibration
+from nearnext.recommenders.metric.candidates import CandidateGenerators, make_voters, require_voters
 from nearnext.recommenders.metric.lists import best_candidates, followed_by
-from nearnext.recommenders.metric.proposals import Proposals, make_voters, require_voters
+from nearnext.recommenders.metric.reranker import Reranker
+from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.sizing import Size, size_for
-from nearnext.recommenders.metric.votes import calibrated_votes
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.registry import ENCODERS, LOSSES
-from nearnext.retrieval import ExactIndex
+from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
 from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["Metric"]
 
@@ -58,10 +55,10 @@ MEASURED = 6_000
 
 @dataclass(eq=False)
 class Metric(EmbeddedRecommender):
-    """A metric model that starts from the items' neighbourhoods, and the calibrated votes of neighbouring sessions.
+    """A metric model whose lists are re-ranked with session-kNN votes when that helps on held-out sessions.
 
-    Scores are probabilities among the candidates of a session where votes were adopted, 1 + cosine where not. An option
-    left at None follows from the size of the log, see `Size`.
+    Scores are probabilities among the candidates of a session if there is a re-ranker, else 1 + cosine. An option that
+    is None follows from the size of the log, see `Size`.
 
     Attributes:
         dim: dimension D of the metric space, at least 1.
@@ -140,8 +137,8 @@ class Metric(EmbeddedRecommender):
 
     corrected: bool = field(init=False, repr=False, default=True)
     fitted_size: Size | None = field(init=False, repr=False, default=None)
-    calibration: Calibration | None = field(init=False, repr=False, default=None)
-    proposals: Proposals | None = field(init=False, repr=False, default=None)
+    reranker: Reranker | None = field(init=False, repr=False, default=None)
+    generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -221,7 +218,7 @@ class Metric(EmbeddedRecommender):
         return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network, self.calibration, self.proposals = None, None, None
+        self.network, self.reranker, self.generators = None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
@@ -236,14 +233,16 @@ class Metric(EmbeddedRecommender):
             self.note = f"nothing was learned, all lists are by popularity: {error}"
             return
         if held_out is not None and self.voters:
-            self._calibrate(network, learned, held_out)
+            self._fit_reranker(network, learned, held_out)
         if held_out is not None and self.refit:
             network = self._refitted(sessions)
         elif held_out is not None:
             network = self._grown(network, sessions, learned)
         self.trained[1:] = True
         self._serve(network)
-        self._propose(sessions if self.calibration is not None else None)
+        if self.reranker is not None:
+            voters = self._voters_of(sessions)
+            self.generators = self._generators_of(network, self.index, voters, self.popularity)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -278,25 +277,23 @@ class Metric(EmbeddedRecommender):
             figures.append(measured[0]["HitRate@20"] + measured[0]["MRR@20"])
         return figures[1] > figures[0]
 
-    def _calibrate(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
-        """Adopt the votes if they make lists significantly better on the sessions held out."""
+    def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
+        """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
         index = ExactIndex(item_vectors(network.eval()))
-        voters, clicks = self._voters_of(learned), learned.item_counts()
-        proposals = Proposals.over(network, index, voters, clicks, temperature=self.temperature, most=self.candidates)
-        self.calibration = calibrated_votes(
-            proposals,
+        self.reranker = select_reranker(
+            self._generators_of(network, index, self._voters_of(learned), learned.item_counts()),
             held_out,
             most_prefixes=self.calibrated_on,
-            breadth=self.breadth,
+            coverage_cost=self.breadth,
             hidden=self.hidden,
             steps=self.calibration_steps,
             seed=self.seed,
         )
-        if self.calibration is None:
+        if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 
     def _grown(self, network: SessionItemNetwork, sessions: Sessions, learned: Sessions) -> SessionItemNetwork:
-        """The network over the whole catalogue; items that only later sessions have lie among their neighbours."""
+        """The network over the whole catalogue; items that only later sessions have start among their neighbours."""
         whole, weights = self._network(sessions.n_items), network.state_dict()
         table = extended_embeddings(weights["item_embedding.weight"].numpy(), learned, sessions)
         whole.load_state_dict(weights | {"item_embedding.weight": as_tensor(table)})
@@ -310,39 +307,35 @@ class Metric(EmbeddedRecommender):
         train(self.recipe(network, sessions, replace(self.fitted_size, epochs=int(best["epoch"]))))
         return network
 
-    def _propose(self, sessions: Sessions | None) -> None:
-        """Ready to propose candidates, the voters fitted on all sessions; None: no votes are heard."""
-        if sessions is not None and self.network is not None:
-            self._hear(self._voters_of(sessions))
-
     def _voters(self) -> dict[str, Recommender]:
         return make_voters(self.voters, self.neighbours, self.sample_size)
 
     def _voters_of(self, sessions: Sessions) -> dict[str, Recommender]:
         return {name: voter.fit(sessions) for name, voter in self._voters().items()}
 
-    def _hear(self, voters: dict[str, Recommender]) -> None:
-        assert self.network is not None  # noqa: S101
-        assert isinstance(self.index, ExactIndex)  # noqa: S101 - another one may come after the fit, by `search_by`
-        self.proposals = Proposals.over(
-            self.network, self.index, voters, self.popularity, temperature=self.temperature, most=self.candidates
+    def _generators_of(
+        self, network: SessionItemNetwork, index: Index | None, voters: dict[str, Recommender], clicks: Int64Array
+    ) -> CandidateGenerators:
+        assert isinstance(index, ExactIndex)  # noqa: S101 - `search_by` replaces it after the fit
+        return CandidateGenerators.over(
+            network, index, voters, clicks, temperature=self.temperature, most=self.candidates
         )
 
     def _end_of_training(self) -> int:
-        voters = {} if self.proposals is None else self.proposals.voters
+        voters = {} if self.generators is None else self.generators.voters
         return max((voter.asked_at(None) for voter in voters.values()), default=0)
 
     def search_by(self, index: Any) -> None:
         """Search the items by another index of the same embeddings from now on."""
         super().search_by(index)
-        if self.proposals is not None:
-            self.proposals = replace(self.proposals, index=index)
+        if self.generators is not None:
+            self.generators = replace(self.generators, index=index)
 
     def _state(self) -> State:
         state = super()._state()
-        if self.calibration is not None and self.proposals is not None:
-            state |= {f"calibration.{name}": array for name, array in self.calibration.state().items()}
-            for name, voter in self.proposals.voters.items():
+        if self.reranker is not None and self.generators is not None:
+            state |= {f"reranker.{name}": array for name, array in self.reranker.state().items()}
+            for name, voter in self.generators.voters.items():
                 state |= {
                     f"voter.{name}.{part}": array for part, array in voter.state().items() if part != "popularity"
                 }
@@ -352,26 +345,27 @@ class Metric(EmbeddedRecommender):
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
         self.corrected = self.correction is not False
         super()._restore(state)
-        weights = _part(state, "calibration.")
-        self.calibration = Calibration(**weights) if weights else None
-        self.proposals = None
-        if self.calibration is not None:
+        weights = _part(state, "reranker.") or _part(state, "calibration.")  # its name in artifacts of release 0.1
+        self.reranker = Reranker(**weights) if weights else None
+        self.generators = None
+        if self.reranker is not None and self.network is not None:
             popularity = {"popularity": self.popularity}
-            self._hear({
+            voters = {
                 name: voter.restore(self.vocabulary, popularity | _part(state, f"voter.{name}."))
                 for name, voter in self._voters().items()
-            })  # fmt: skip
+            }
+            self.generators = self._generators_of(self.network, self.index, voters, self.popularity)
 
     def _ranker(self) -> RankChunk:
         if self.network is None:
             return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
-        if self.calibration is None or self.proposals is None:
+        if self.reranker is None or self.generators is None:
             return self._nearest()
-        calibration, propose = self.calibration, self.proposals.proposer()
+        reranker, generate = self.reranker, self.generators.generator()
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            found, near = propose(prefixes, request)
-            own = best_candidates(found.offsets, found.items, calibration.probabilities(found), items, scores)
+            found, near = generate(prefixes, request)
+            own = best_candidates(found.offsets, found.items, reranker.probabilities(found), items, scores)
             if request.k > self.candidates:
                 own = followed_by(near, own, items, scores, self.temperature)
             own[near.items[:, 0] == 0] = 0

@@ -1,9 +1,8 @@
-"""A small calibrated model over the figures of candidates: how probable each of them is as the next item.
+"""The re-ranker: a small model of the probability that a candidate is the next item, from the candidate's features.
 
-A linear function plus a network with one hidden layer scores every candidate of a session, and the softmax over them is
-fitted to the next items of sessions that nothing else has learned from. It has some hundreds of weights, so that a
-thousand held-out cases suffice, and says what each method's votes are worth: after one click or ten, for a shop's
-search traffic or its returning visitors.
+A linear function plus a network with one hidden layer scores every candidate of a session; the softmax over them is
+fitted to the next items of held-out sessions. It has some hundreds of weights, so a thousand cases suffice, and learns
+how much each voter is worth, for example after one click or after ten.
 
 References: Luce, Individual Choice Behavior, 1959 (conditional logit); Cao et al., ICML 2007 (listwise loss).
 """
@@ -21,35 +20,35 @@ from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.base import State
-from nearnext.recommenders.metric.candidates import Candidates
+from nearnext.recommenders.metric.features import Candidates
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 from nearnext.training.rules import Adam
 from nearnext.training.schedule import Schedule
 from nearnext.types import BoolArray, FloatArray, Int64Array, ScoreArray
 
-__all__ = ["Calibration", "fit_calibration", "reranker_recipe"]
+__all__ = ["Reranker", "fit_reranker", "reranker_recipe"]
 
 BATCH, RATE, RISING = 256, 3e-3, 0.3
 
 PRIOR, MOST_DECAY = 1_000, 3.0
-"""AdamW pulls the weights to the order by distance, by PRIOR over the number of prefixes: few teach little."""
+"""Weight decay pulls the weights to the order by distance, by PRIOR over the number of prefixes, at most MOST_DECAY."""
 
 
 @dataclass(frozen=True, eq=False)
-class Calibration:
+class Reranker:
     """The fitted weights.
 
     Attributes:
-        mean: of each figure, subtracted first: [F].
-        scale: what each is multiplied by after that: [F].
+        mean: of each feature: [F].
+        scale: one over the standard deviation of each feature: [F].
         linear: [F].
         inner: [H, F].
         inner_bias: [H].
         outer: [H].
 
     >>> zeros = np.zeros(2, np.float32)
-    >>> model = Calibration(
+    >>> model = Reranker(
     ...     zeros, zeros + 1, np.array([1, 0], np.float32), np.zeros((1, 2), np.float32), zeros[:1], zeros[:1]
     ... )
     >>> found = Candidates(np.array([0, 2]), np.array([4, 9], np.int32), np.array([[0, 0], [2, 0]], np.float32))
@@ -65,17 +64,17 @@ class Calibration:
     outer: ScoreArray
 
     def probabilities(self, candidates: Candidates) -> ScoreArray:
-        """How probable each candidate is as the next item, among those of its prefix: [C]."""
+        """Probability that each candidate is the next item, given that one of its prefix's candidates is: [C]."""
         result = np.empty(len(candidates.items), dtype=np.float32)
         _probabilities(
-            candidates.offsets, candidates.figures, self.mean, self.scale, self.linear, self._by_figure,
+            candidates.offsets, candidates.features, self.mean, self.scale, self.linear, self._by_figure,
             self.inner_bias, self.outer, result,
         )  # fmt: skip
         return result
 
     @cached_property
     def _by_figure(self) -> ScoreArray:
-        """The inner weights with a row for each figure: [F, H]."""
+        """The inner weights with a row for each feature: [F, H]."""
         return self.inner.T.copy()
 
     def state(self) -> State:
@@ -83,48 +82,47 @@ class Calibration:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def fit_calibration(
-    candidates: Candidates, places: Int64Array, *, hidden: int = 32, steps: int = 800, seed: int = 0
-) -> Calibration:
-    """The calibration that makes the next items most probable.
+def fit_reranker(
+    candidates: Candidates, positions: Int64Array, *, hidden: int = 32, steps: int = 800, seed: int = 0
+) -> Reranker:
+    """The re-ranker that makes the next items most probable.
 
     Args:
         candidates: of B prefixes.
-        places: place of the next item among each prefix's candidates, −1 where it is not there; such prefixes teach
-            nothing: [B].
+        positions: of the next item among each prefix's candidates, −1 where missing, which leaves out the prefix: [B].
         hidden: units H of the hidden layer.
-        steps: of 256 prefixes each.
+        steps: optimiser steps, of 256 prefixes each.
         seed: of weights and order.
 
-    >>> figures = np.tile(np.array([[0.0], [1.0]], np.float32), (300, 1))
-    >>> found = Candidates(np.arange(0, 601, 2), np.tile([1, 2], 300).astype(np.int32), figures)
-    >>> model = fit_calibration(found, np.ones(300, np.int64), hidden=2)
+    >>> features = np.tile(np.array([[0.0], [1.0]], np.float32), (300, 1))
+    >>> found = Candidates(np.arange(0, 601, 2), np.tile([1, 2], 300).astype(np.int32), features)
+    >>> model = fit_reranker(found, np.ones(300, np.int64), hidden=2)
     >>> bool(model.probabilities(found)[1] > 0.8)
     True
     """
-    recipe = reranker_recipe(candidates, places, hidden=hidden, steps=steps, seed=seed)
-    if (places >= 0).any():
+    recipe = reranker_recipe(candidates, positions, hidden=hidden, steps=steps, seed=seed)
+    if (positions >= 0).any():
         train(recipe)
-    mean, scale = _standard(candidates.figures)
+    mean, scale = _standard(candidates.features)
     weights = {name: tensor.detach().numpy().copy() for name, tensor in recipe.network.state_dict().items()}
-    return Calibration(
+    return Reranker(
         mean, scale, weights["linear.weight"][0] + weights["nearness"], weights["inner.weight"], weights["inner.bias"],
         weights["outer.weight"][0],
     )  # fmt: skip
 
 
 def reranker_recipe(
-    candidates: Candidates, places: Int64Array, *, hidden: int, steps: int, seed: int, epochs: int = 1
+    candidates: Candidates, positions: Int64Array, *, hidden: int, steps: int, seed: int, epochs: int = 1
 ) -> "Recipe[_Batch]":
-    """The recipe that fits the weights; arguments are those of `fit_calibration`, and so many times the steps."""
-    used = np.flatnonzero(places >= 0)
-    mean, scale = _standard(candidates.figures)
+    """The recipe that fits the weights in ``epochs`` times the steps; other arguments as in `fit_reranker`."""
+    used = np.flatnonzero(positions >= 0)
+    mean, scale = _standard(candidates.features)
     with own_randomness():
         seed_draws(seed)
-        network = _Scores(candidates.figures.shape[1], hidden, nearness=1 / max(float(scale[0]), 1e-6))
+        network = _Scores(candidates.features.shape[1], hidden, nearness=1 / max(float(scale[0]), 1e-6))
     return Recipe(
         network=network,
-        batches=_Batches(candidates, places, used, steps, seed),
+        batches=_Batches(candidates, positions, used, steps, seed),
         loss=partial(_loss, network, mean, scale),
         schedule=Schedule(epochs=epochs, warmup=RISING, final=0.0),
         layers=Adam(RATE, decay=min(PRIOR / max(len(used), 1), MOST_DECAY)),
@@ -134,31 +132,31 @@ def reranker_recipe(
 
 
 class _Scores(nn.Module):
-    """Begins as the order by distance: training starts from the lists that it must improve on, and decays to them."""
+    """Starts as the order by distance, which weight decay pulls back to."""
 
     nearness: Tensor
 
-    def __init__(self, n_figures: int, hidden: int, nearness: float) -> None:
+    def __init__(self, n_features: int, hidden: int, nearness: float) -> None:
         super().__init__()
-        self.linear = nn.Linear(n_figures, 1, bias=False)
-        self.inner = nn.Linear(n_figures, hidden)
+        self.linear = nn.Linear(n_features, 1, bias=False)
+        self.inner = nn.Linear(n_features, hidden)
         self.outer = nn.Linear(hidden, 1, bias=False)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.outer.weight)
-        self.register_buffer("nearness", torch.zeros(n_figures))
+        self.register_buffer("nearness", torch.zeros(n_features))
         self.nearness[0] = nearness
 
-    def forward(self, figures: Tensor) -> Tensor:
-        learned = self.linear(figures) + self.outer(functional.silu(self.inner(figures)))
-        return learned[..., 0] + figures @ self.nearness
+    def forward(self, features: Tensor) -> Tensor:
+        learned = self.linear(features) + self.outer(functional.silu(self.inner(features)))
+        return learned[..., 0] + features @ self.nearness
 
 
-def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
-    if not len(figures):
-        return np.zeros_like(figures[:0].sum(axis=0)), np.zeros_like(figures[:0].sum(axis=0))
-    mean: FloatArray = np.asarray(figures.mean(axis=0, dtype=np.float64))
-    deviation: FloatArray = np.asarray(figures.std(axis=0, dtype=np.float64))
-    # A figure that never varies says nothing: it stays 0.
+def _standard(features: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
+    if not len(features):
+        return np.zeros_like(features[:0].sum(axis=0)), np.zeros_like(features[:0].sum(axis=0))
+    mean: FloatArray = np.asarray(features.mean(axis=0, dtype=np.float64))
+    deviation: FloatArray = np.asarray(features.std(axis=0, dtype=np.float64))
+    # A constant feature becomes 0.
     scale: FloatArray = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)  # noqa: PLR2004
     return mean.astype(np.float32), scale.astype(np.float32)
 
@@ -167,7 +165,7 @@ def _standard(figures: ScoreArray) -> tuple[ScoreArray, ScoreArray]:
 class _Batch:
     """Candidates of R prefixes, padded to one number, and the position of each next item: [R, C, F], [R, C], [R]."""
 
-    figures: ScoreArray
+    features: ScoreArray
     real: BoolArray
     targets: Int64Array
 
@@ -180,10 +178,10 @@ class _Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Batches:
-    """So many random batches of the prefixes whose next item is among their candidates."""
+    """Random batches of prefixes whose next item is among their candidates."""
 
     candidates: Candidates
-    places: Int64Array
+    positions: Int64Array
     used: Int64Array
     n_batches: int
     seed: int
@@ -197,19 +195,19 @@ class _Batches:
                 steps = np.arange(int(counts.max()))
                 real = steps < counts[:, None]
                 which = np.where(real, begins[:, None] + steps, 0)
-                yield _Batch(candidates.figures[which], real, self.places[rows])
+                yield _Batch(candidates.features[which], real, self.positions[rows])
 
 
 def _loss(network: _Scores, mean: ScoreArray, scale: ScoreArray, batch: _Batch, _rows: Mapping[str, Tensor]) -> Tensor:
     """Mean of −ln p(next item) over prefixes."""
-    scores = network(as_tensor((batch.figures - mean) * scale))
+    scores = network(as_tensor((batch.features - mean) * scale))
     return functional.cross_entropy(scores.masked_fill(as_tensor(~batch.real), -torch.inf), as_tensor(batch.targets))
 
 
 @compiled()
 def _probabilities(
     offsets: Int64Array,
-    figures: ScoreArray,
+    features: ScoreArray,
     mean: ScoreArray,
     scale: ScoreArray,
     linear: ScoreArray,
@@ -218,32 +216,32 @@ def _probabilities(
     outer: ScoreArray,
     result: ScoreArray,
 ) -> None:
-    """Candidate by candidate, so that a prefix gets the same in any batch: inner is [F, H]."""
+    """Candidate by candidate, so that probabilities do not depend on the batch: inner is [F, H]."""
     hidden, standard = np.empty(len(inner_bias), dtype=np.float32), np.empty(len(mean), dtype=np.float32)
     for row in range(len(offsets) - 1):
         begin, end = offsets[row], offsets[row + 1]
         highest = -np.inf
-        for place in range(begin, end):
+        for position in range(begin, end):
             score = np.float32(0.0)
-            for figure in range(len(mean)):
-                standard[figure] = (figures[place, figure] - mean[figure]) * scale[figure]
-                score += linear[figure] * standard[figure]
+            for feature in range(len(mean)):
+                standard[feature] = (features[position, feature] - mean[feature]) * scale[feature]
+                score += linear[feature] * standard[feature]
             hidden[:] = inner_bias
             add_product(standard, inner, hidden)
-            result[place] = score + _read_out(hidden, outer)
-            highest = max(highest, np.float64(result[place]))
+            result[position] = score + _read_out(hidden, outer)
+            highest = max(highest, np.float64(result[position]))
         total = 0.0
-        for place in range(begin, end):
-            total += np.exp(np.float64(result[place]) - highest)
-        for place in range(begin, end):
-            result[place] = np.exp(np.float64(result[place]) - highest) / total
+        for position in range(begin, end):
+            total += np.exp(np.float64(result[position]) - highest)
+        for position in range(begin, end):
+            result[position] = np.exp(np.float64(result[position]) - highest) / total
 
 
 @compiled(fastmath={"reassoc", "contract"})
 def _read_out(hidden: ScoreArray, outer: ScoreArray) -> np.float32:
     """Sum of outer · silu(hidden); silu x = x / (1 + exp(−x)) = x (1 + tanh(x / 2)) / 2."""
     total = np.float32(0.0)
-    for place in range(len(hidden)):
-        half = np.float32(0.5) * hidden[place]
-        total += outer[place] * (half + half * tanh(half))
+    for position in range(len(hidden)):
+        half = np.float32(0.5) * hidden[position]
+        total += outer[position] * (half + half * tanh(half))
     return total

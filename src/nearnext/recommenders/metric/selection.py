@@ -1,0 +1,169 @@
+"""Which re-ranker a metric model uses, decided on held-out sessions.
+
+The re-ranker must beat the order by distance significantly. Trained for probabilities alone it leans towards popular
+items, as accurate rankings do, so popularity is discounted step by step until the lists cover as much of the catalogue
+as those of session-kNN, as long as that costs almost no accuracy.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.metric.candidates import CandidateGenerators
+from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
+from nearnext.recommenders.metric.lists import best_candidates
+from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
+from nearnext.types import FloatArray, Int64Array
+
+__all__ = [
+    "discount_popularity",
+    "items_covered",
+    "raise_coverage",
+    "reciprocal_ranks",
+    "select_reranker",
+    "significantly_better",
+]
+
+K = 20
+"""Length of the lists that are compared."""
+
+SURE = 2.326
+"""Standard deviations that a gain must exceed: p < 0.01, one-sided."""
+
+POPULARITY = FEATURES.index("popularity")
+DISCOUNTS = np.linspace(0.0, 0.5, 11)
+"""Exponents γ: probabilities are divided by popularity^γ and normalised again."""
+
+
+def select_reranker(
+    generators: CandidateGenerators,
+    held_out: Sessions,
+    *,
+    most_prefixes: int,
+    coverage_cost: float,
+    hidden: int,
+    steps: int,
+    seed: int,
+) -> Reranker | None:
+    """The re-ranker; None if its lists are not significantly better than those by distance.
+
+    Each half of the sessions is ranked with weights that were fitted on the other half; the result is fitted on both.
+
+    Args:
+        generators: fitted on sessions before those held out.
+        held_out: in the same vocabulary.
+        most_prefixes: largest number of prefixes to fit on, the last ones.
+        coverage_cost: share of hits and reciprocal ranks that may be lost for the coverage of session-kNN, in [0, 1).
+        hidden: hidden units.
+        steps: optimiser steps of each fit.
+        seed: of weights and order.
+    """
+    prefixes = Prefixes.every(held_out)
+    prefixes = prefixes.slice(max(0, len(prefixes) - most_prefixes), len(prefixes))
+    found = generators.candidates(prefixes)
+    positions = targets_among(found, held_out.items[prefixes.ends])
+    owners = held_out.session_of_event()[prefixes.ends]
+    owners = owners - owners[0]
+    halves = [np.where(owners % 2 == half, positions, -1) for half in (0, 1)]
+    even, odd = (fit_reranker(found, half, hidden=hidden, steps=steps, seed=seed) for half in halves)
+    if not significantly_better((even, odd), found, positions, owners):
+        return None
+    whole = fit_reranker(found, positions, hidden=hidden, steps=steps, seed=seed)
+    return raise_coverage(whole, found, positions, generators.items_covered_by_neighbours(prefixes, K), coverage_cost)
+
+
+def reciprocal_ranks(scores: FloatArray, candidates: Candidates, positions: Int64Array) -> FloatArray:
+    """Reciprocal rank of each prefix's next item among its candidates, 0 beyond rank 20 or without it: [B].
+
+    >>> found = Candidates(np.array([0, 3]), np.array([1, 2, 3], np.int32), np.zeros((3, 1), np.float32))
+    >>> reciprocal_ranks(np.array([0.1, 0.9, 0.5]), found, np.array([2])).tolist()
+    [0.5]
+    """
+    result = np.zeros(len(positions))
+    counts = np.diff(candidates.offsets)
+    owner = np.repeat(np.arange(len(positions)), counts)
+    there = positions >= 0
+    wanted = np.full(len(positions), np.inf)
+    wanted[there] = scores[candidates.offsets[:-1][there] + positions[there]]
+    better = np.bincount(owner[scores > wanted[owner]], minlength=len(positions))
+    result[there & (better < K)] = 1 / (better[there & (better < K)] + 1)
+    return result
+
+
+def significantly_better(
+    halves: tuple[Reranker, Reranker], candidates: Candidates, positions: Int64Array, sessions: Int64Array
+) -> bool:
+    """Whether re-ranked lists beat those by distance, each half of the sessions ranked with the weights of the other.
+
+    The sum of hits among the first 20 and reciprocal ranks must be higher by more than 2.33 standard deviations, and
+    neither of the two may be lower. The deviation is that of the sum if each session's gain had a random sign; with
+    fewer than six sessions that change, no gain is large enough.
+
+    Args:
+        halves: fitted on the even and on the odd sessions.
+        candidates: of B prefixes.
+        positions: of the next items, −1 where missing: [B].
+        sessions: which session each prefix is of: [B].
+    """
+    owner = np.repeat(np.arange(len(positions)), np.diff(candidates.offsets))
+    even, odd = halves
+    ranked_by_odd = (sessions % 2 == 0)[owner]
+    reranked = np.where(ranked_by_odd, odd.probabilities(candidates), even.probabilities(candidates))
+    new = reciprocal_ranks(reranked.astype(np.float64), candidates, positions)
+    old = reciprocal_ranks(candidates.features[:, 0].astype(np.float64), candidates, positions)
+    hits = (new > 0).astype(np.float64) - (old > 0)
+    gain = np.bincount(sessions, weights=hits + new - old)
+    deviation = float(np.sqrt(np.square(gain).sum()))
+    return bool(gain.sum() > SURE * deviation and hits.sum() >= 0 and (new - old).sum() >= 0)
+
+
+def discount_popularity(reranker: Reranker, exponent: float) -> Reranker:
+    """The re-ranker with every probability divided by popularity^γ.
+
+    >>> weights = np.ones(7, np.float32)
+    >>> whole = Reranker(weights, weights, weights, weights[None], weights[:1], weights[:1])
+    >>> discount_popularity(whole, 0.25).linear.tolist()
+    [1.0, 1.0, 1.0, 1.0, 0.75, 1.0, 1.0]
+    """
+    linear, scale = reranker.linear.copy(), float(reranker.scale[POPULARITY])
+    if scale > 0:  # 0 where all candidates are equally popular
+        linear[POPULARITY] -= exponent / scale
+    return replace(reranker, linear=linear)
+
+
+def items_covered(reranker: Reranker, candidates: Candidates) -> int:
+    """Number of different items in the lists of 20."""
+    n = len(candidates.offsets) - 1
+    items, scores = np.zeros((n, K), dtype=np.int32), np.zeros((n, K), dtype=np.float32)
+    best_candidates(candidates.offsets, candidates.items, reranker.probabilities(candidates), items, scores)
+    return len(np.unique(items[items > 0]))
+
+
+def raise_coverage(
+    reranker: Reranker, candidates: Candidates, positions: Int64Array, enough: int, cost: float
+) -> Reranker:
+    """The re-ranker with the smallest discount whose lists cover enough items, or else the largest affordable discount.
+
+    A discount is affordable while the sum of hits among the first 20 and reciprocal ranks loses at most its cost.
+
+    Args:
+        reranker: fitted to probabilities.
+        candidates: of B held-out prefixes.
+        positions: of the next items, −1 where missing: [B].
+        enough: different items in lists of 20 that are enough.
+        cost: share of the sum that may be lost, in [0, 1).
+    """
+    chosen, least = reranker, 0.0
+    for exponent in DISCOUNTS.tolist():
+        tried = discount_popularity(reranker, exponent)
+        ranks = reciprocal_ranks(tried.probabilities(candidates).astype(np.float64), candidates, positions)
+        quality = float((ranks + (ranks > 0)).sum())
+        if quality < least:
+            break
+        least = (1 - cost) * quality if exponent == 0 else least
+        chosen = tried
+        if items_covered(tried, candidates) >= enough:
+            break
+    return chosen
