@@ -28,6 +28,20 @@ def test_links_between_pages_lead_somewhere(page: Path):
         assert target.startswith("http") or (page.parent / target).exists(), target
 
 
+def test_the_architecture_names_files_that_exist():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    files = set(re.findall(r"[\w/]+\.py\b|\b[a-z_]+/(?:[a-z_]+/)*(?![\w.])", text)) - {"src/nearnext/"}
+    assert {"training/loop.py", "model/losses/"} <= files
+    missing = [file for file in sorted(files) if not (ROOT / "src" / "nearnext" / file).exists()]
+    assert not missing, missing
+
+
+def test_the_architecture_names_every_package():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    packages = [path.parent.name for path in (ROOT / "src" / "nearnext").glob("*/__init__.py")]
+    assert [name for name in packages if f"`{name}/`" not in text] == []
+
+
 def test_the_readme_names_every_command():
     readme = (ROOT / "README.md").read_text("utf-8")
     for command in re.findall(r"^## nearnext ([\w ]+)$", command_reference(), re.MULTILINE):
