@@ -7,10 +7,11 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from audit_support import audit_split
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, split_at
-from nearnext.evaluation.audit import Verdict, audit_split
+from nearnext.evaluation.audit import Verdict
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.ranking import RankChunk, Request

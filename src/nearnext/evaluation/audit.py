@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -17,14 +17,13 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import IndexArray, Int64Array
 
-__all__ = ["Audit", "AuditCheck", "MethodAudit", "Verdict", "audit_split"]
+__all__ = ["Audit", "AuditCheck", "MethodAudit", "Verdict"]
 
 Resplit = Callable[[Sessions], Split]
 Fit = Callable[[Sessions], Recommender]
-Refit = Callable[[Recommender, Sessions], Recommender]
 
 SAMPLE = 200
-"""Test prefixes that are followed through the audit."""
+"""Number of test prefixes that the audit ranks."""
 
 REFIT_SECONDS = 30.0
 """A method that took longer to fit is not fitted again; its training data are still compared."""
@@ -36,7 +35,7 @@ RUSH_LENGTH = 100
 
 @dataclass(frozen=True)
 class AuditCheck:
-    """One check, whether it passed, and what was seen; ``tried`` is False where it was left out to save time."""
+    """One check, whether it passed, and details; ``tried`` is False if it was skipped to save time."""
 
     name: str
     passed: bool
@@ -46,7 +45,7 @@ class AuditCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The audit's outcome: it passed when every check did; what was not tried is named.
+    """The outcome: passed if every check passed; skipped checks are named.
 
     >>> Verdict((AuditCheck("one", True, "fine"), AuditCheck("other", False, "1 list differs"))).text
     'not clean: other: 1 list differs'
@@ -71,15 +70,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class MethodAudit:
-    """What the audit saw of one method: plain values, so that they can be kept with its results.
+    """The audit of one method in plain values, which are stored with its results.
 
     Attributes:
-        name: what the method is called.
+        name: of the method.
         unchanged: it recommends the same when sessions are planted after the cut.
         detail: how that was seen.
         looked_ahead: its lists changed with the clicks behind a prefix.
         learned_from_tests: its lists changed with the cases that are ranked with them.
-        noticed: it noticed decoys planted before the cut; None where it was not fitted again.
+        noticed: its lists changed with decoys planted before the cut; None if it was not fitted again.
     """
 
     name: str
@@ -99,14 +98,13 @@ class _Probe:
 
 
 class Audit:
-    """Proof on this very run that nothing later than the cut reaches vocabulary, statistics, neighbours or lists.
+    """Checks on the run itself that nothing later than the cut reaches vocabulary, statistics, neighbours or lists.
 
-    Decoy sessions begin with real test prefixes and go on to items that exist nowhere else, so that a method which
-    sees them must recommend these; further decoys make the rarest item the most popular one. Planted after the cut
-    they must leave training data as they were, and recommendations too, up to rounding. Clicks behind a prefix are
-    exchanged, and cases are ranked in another order and other batches, which must not matter either. At last the decoys
-    are planted before the cut: a method that then recommends as before would show that the audit cannot see a leak.
-    What the data bring along, a test part that is earlier than training or among it, is a check as well.
+    Decoy sessions start with real test prefixes and continue with items that exist nowhere else, so a method that
+    sees them must recommend these; other decoys make the rarest item the most popular one. Planted after the cut, they
+    must not change the training data, nor the lists beyond rounding. The clicks after a prefix are exchanged, and cases
+    are ranked in another order and other batches; neither may change a list. As a control, decoys are planted before
+    the cut: lists must change. A test part that is earlier than training or contained in it fails the audit too.
 
     Args:
         split: the split of the run.
@@ -131,7 +129,7 @@ class Audit:
         self._planted = resplit(_decoys(split, self._probe, last + HOUR)).train
 
     def of(self, method: Recommender, seconds: float, fit: Fit) -> MethodAudit:
-        """One method, while it is at hand.
+        """The audit of one method.
 
         Args:
             method: fitted on the run's training part.
@@ -151,7 +149,7 @@ class Audit:
             unchanged=n_differing == 0,
             detail=detail,
             looked_ahead=_looks_ahead(method, self._split.test, self._probe, expected),
-            learned_from_tests=_heeds_company(method, self._split.test, self._probe, expected),
+            learned_from_tests=_depends_on_other_cases(method, self._split.test, self._probe, expected),
             noticed=self._notices(fit, expected) if refitted else None,
         )
 
@@ -206,29 +204,6 @@ class Audit:
         blind = ", ".join(method.name for method in methods if method.noticed is False)
         detail = f"lists of {seen} changed" + (f", those of {blind} did not" if blind else "")
         return AuditCheck(name, not blind, detail)
-
-
-def audit_split(
-    split: Split,
-    resplit: Resplit,
-    methods: Sequence[tuple[Recommender, float]],
-    *,
-    refit: Refit,
-    seed: int = 0,
-) -> Verdict:
-    """The audit of several fitted methods, each with the seconds its fit took; see ``Audit``.
-
-    >>> from nearnext.data.splits import split_at
-    >>> from nearnext.recommenders.popularity import SessionPop
-    >>> log = Sessions.of([["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]])
-    >>> split = split_at(log, 2)
-    >>> again = lambda planted: split_at(log.followed_by(planted), 2)
-    >>> refit = lambda method, train: SessionPop().fit(train)
-    >>> audit_split(split, again, [(SessionPop().fit(split.train), 0.0)], refit=refit).passed
-    True
-    """
-    audit = Audit(split, resplit, seed=seed)
-    return audit.verdict([audit.of(method, seconds, partial(refit, method)) for method, seconds in methods])
 
 
 def _choose(test: Sessions, seed: int) -> _Probe:
@@ -309,7 +284,7 @@ def _looks_ahead(method: Recommender, test: Sessions, probe: _Probe, expected: R
     return _differing(again, _rows(expected, np.flatnonzero(longest))) > 0
 
 
-def _heeds_company(method: Recommender, test: Sessions, probe: _Probe, expected: Ranking) -> bool:
+def _depends_on_other_cases(method: Recommender, test: Sessions, probe: _Probe, expected: Ranking) -> bool:
     """The probes in reverse order among other cases: a method that learns from test sessions would differ."""
     order = np.arange(len(probe.prefixes))[::-1]
     others = Prefixes.every(test).slice(0, 10 * SAMPLE)

@@ -14,11 +14,19 @@ from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.audit import Audit, Verdict
 from nearnext.evaluation.cost import measured
-from nearnext.evaluation.metrics import CASE_METRICS, DEFAULT_CUTOFFS, cutoffs
+from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
-from nearnext.evaluation.significance import average_windows, bootstrap, corrected, paired
+from nearnext.evaluation.significance import average_windows, bootstrap
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
-from nearnext.experiments.result import Result, Run, called, describe_part, machine, method_result, warning_lines
+from nearnext.experiments.result import (
+    Result,
+    Run,
+    data_result,
+    machine,
+    method_result,
+    significance_result,
+    warning_lines,
+)
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import tune_method, validation_split
@@ -176,7 +184,7 @@ def compare(
             "versions": versions(),
         },
         "data": {
-            **_data_result(planned),
+            **data_result(planned),
             "fingerprint": log.fingerprint(),
             "test_fingerprint": test.fingerprint() if test is not None else None,
             "reading": [dict(report) for report in reading],
@@ -187,7 +195,7 @@ def compare(
             "checks": [asdict(check) for check in verdict.checks],
         },
         "methods": methods,
-        "significance": _significance(methods, replicates, chosen.ks[-1]),
+        "significance": significance_result(methods, replicates, chosen.ks[-1]),
     }
 
 
@@ -281,47 +289,3 @@ def _replicates(runs: Sequence[Run], chosen: Comparison) -> FloatArray:
             for window, run in enumerate(runs)
         ]
     )
-
-
-def _significance(methods: Sequence[Result], replicates: Mapping[str, FloatArray], k: int) -> list[Result]:
-    """For each metric, the best method against every other: paired differences, p-values corrected after Holm."""
-    names = [name for name in methods[0]["metrics"] if methods[0]["metrics"][name]["low"] is not None]
-    found: list[Result] = []
-    for name in (f"{metric}@{k}" for metric in CASE_METRICS if metric != "Popularity"):
-        column = names.index(name)
-        best = max(methods, key=lambda method: method["metrics"][name]["value"])
-        first = replicates[called(best)][:, column]
-        others = [method for method in methods if method is not best]
-        differences = [
-            paired(
-                first,
-                replicates[called(other)][:, column],
-                best["metrics"][name]["value"],
-                other["metrics"][name]["value"],
-            )
-            for other in others
-        ]
-        against = [
-            {"name": called(other), **asdict(difference)}
-            for other, difference in zip(others, corrected(differences), strict=True)
-        ]
-        found.append(
-            {"metric": name, "best": called(best), "correction": f"Holm, {len(others)} comparisons", "against": against}
-        )
-    return found
-
-
-def _data_result(planned: Sequence[PlannedSplit]) -> Result:
-    parts = [
-        {
-            "train": describe_part(one.split.train),
-            "test": describe_part(one.split.test),
-            "raw_train_sessions": one.split.raw_train_sessions,
-            "train_filter": asdict(one.split.train_filter),
-            "unknown_test_clicks": one.split.unknown_clicks,
-            "short_test_sessions": one.split.short_test_sessions,
-            "overlapping_train_sessions": one.split.overlapping_sessions,
-        }
-        for one in planned
-    ]
-    return parts[0] if len(parts) == 1 else {**parts[-1], "windows": parts}

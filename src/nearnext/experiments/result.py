@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,24 @@ from nearnext.data.leaks import Leaks
 from nearnext.data.repeats import repeat_notes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.evaluation.audit import MethodAudit
+from nearnext.evaluation.metrics import CASE_METRICS
 from nearnext.evaluation.protocol import Evaluation
-from nearnext.evaluation.significance import interval
+from nearnext.evaluation.significance import corrected, interval, paired
 from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
+from nearnext.experiments.plan import PlannedSplit
 from nearnext.types import FloatArray
 
-__all__ = ["Result", "Run", "called", "describe_part", "machine", "method_result", "warning_lines"]
+__all__ = [
+    "Result",
+    "Run",
+    "called",
+    "data_result",
+    "describe_part",
+    "machine",
+    "method_result",
+    "significance_result",
+    "warning_lines",
+]
 
 Result = dict[str, Any]
 
@@ -103,6 +115,40 @@ def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
     ]
 
 
+def significance_result(methods: Sequence[Result], replicates: Mapping[str, FloatArray], k: int) -> list[Result]:
+    """For each metric, the best method against every other: paired differences with Holm's correction.
+
+    Args:
+        methods: results of `method_result`.
+        replicates: bootstrap replicates by method name or label: [R, M].
+        k: list length of the metrics.
+    """
+    names = [name for name in methods[0]["metrics"] if methods[0]["metrics"][name]["low"] is not None]
+    found: list[Result] = []
+    for name in (f"{metric}@{k}" for metric in CASE_METRICS if metric != "Popularity"):
+        column = names.index(name)
+        best = max(methods, key=lambda method: method["metrics"][name]["value"])
+        first = replicates[called(best)][:, column]
+        others = [method for method in methods if method is not best]
+        differences = [
+            paired(
+                first,
+                replicates[called(other)][:, column],
+                best["metrics"][name]["value"],
+                other["metrics"][name]["value"],
+            )
+            for other in others
+        ]
+        against = [
+            {"name": called(other), **asdict(difference)}
+            for other, difference in zip(others, corrected(differences), strict=True)
+        ]
+        found.append(
+            {"metric": name, "best": called(best), "correction": f"Holm, {len(others)} comparisons", "against": against}
+        )
+    return found
+
+
 def describe_part(sessions: Sessions) -> Result:
     """Size and period of a part, for a result: times as ISO text.
 
@@ -120,6 +166,23 @@ def describe_part(sessions: Sessions) -> Result:
         "first": str(first),
         "last": str(last),
     }
+
+
+def data_result(planned: Sequence[PlannedSplit]) -> Result:
+    """Sizes and periods of both parts, of several windows those of the last one, then of each."""
+    parts = [
+        {
+            "train": describe_part(one.split.train),
+            "test": describe_part(one.split.test),
+            "raw_train_sessions": one.split.raw_train_sessions,
+            "train_filter": asdict(one.split.train_filter),
+            "unknown_test_clicks": one.split.unknown_clicks,
+            "short_test_sessions": one.split.short_test_sessions,
+            "overlapping_train_sessions": one.split.overlapping_sessions,
+        }
+        for one in planned
+    ]
+    return parts[0] if len(parts) == 1 else {**parts[-1], "windows": parts}
 
 
 def warning_lines(reading: Sequence[Mapping[str, Any]], leaks: Leaks | None = None) -> list[str]:

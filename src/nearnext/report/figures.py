@@ -1,4 +1,4 @@
-"""Figures as SVG text: the same numbers give the same bytes, and no global state of matplotlib is touched."""
+"""Figures as SVG text: equal numbers give equal bytes; matplotlib's global state stays as it is."""
 
 import re
 import warnings
@@ -77,7 +77,7 @@ def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
     reached = max((len(each) - 1 for each in shares.values()), default=1)
     last = max(1, min(longest, reached))
     labels = [str(length) for length in range(1, last)] + [f"{last}+" if reached > last else str(last)]
-    bars = {name: np.append(_padded(each, last)[1:last], each[last:].sum()) for name, each in shares.items()}
+    bars = {name: np.append(np.pad(each, (0, last))[1:last], each[last:].sum()) for name, each in shares.items()}
     return _draw(lambda axes: _bars(axes, labels, bars, "clicks per session"))
 
 
@@ -203,7 +203,6 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
     >>> prefix_figure("MRR@20", {"pop": {"1": 0.02, "2": 0.03}})[:4]
     '<svg'
     """
-    columns, rows = _legend_shape(values)
     lengths = list(dict.fromkeys(length for line in values.values() for length in line))
 
     def paint(axes: Axes) -> None:
@@ -215,9 +214,8 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
         axes.set_xlabel("clicks given (prefix length)")
         axes.set_ylabel(metric)
         axes.set_ylim(bottom=0)
-        _legend_below(axes, columns)
 
-    return _draw(paint, height=HEIGHT + LEGEND_ROW * rows)
+    return _draw(paint, legend=values)
 
 
 def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
@@ -233,7 +231,6 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
     >>> speed_figure("MRR@20", {"pop": (90_000.0, 0.02), "vsknn": (4_000.0, 0.3)})[:4]
     '<svg'
     """
-    columns, rows = _legend_shape(values)
 
     def paint(axes: Axes) -> None:
         for number, (name, (speed, value)) in enumerate(values.items()):
@@ -245,12 +242,13 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
         axes.margins(0.12)
         axes.set_xlabel("cases per second (logarithmic)")
         axes.set_ylabel(metric)
-        _legend_below(axes, columns)
 
-    return _draw(paint, height=HEIGHT + LEGEND_ROW * rows)
+    return _draw(paint, legend=values)
 
 
-def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT) -> str:
+def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT, legend: Collection[str] = ()) -> str:
+    """An SVG of one plot; ``legend``: the names in a legend below it."""
+    columns, rows = _legend_shape(legend)
     try:
         mpl: Any = import_module("matplotlib")
         figure: Any = import_module("matplotlib.figure").Figure
@@ -260,24 +258,23 @@ def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT) -> str:
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts draw the text, not ours
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        drawn = figure(figsize=(WIDTH, height), layout="constrained")
-        paint(drawn.add_subplot())
+        drawn = figure(figsize=(WIDTH, height + LEGEND_ROW * rows), layout="constrained")
+        axes = drawn.add_subplot()
+        paint(axes)
+        if axes.get_legend_handles_labels()[1] and legend:
+            drawn.legend(loc="outside lower center", ncols=columns, handletextpad=0.4, columnspacing=1.2)
         text = StringIO()
         drawn.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    return _inline(text.getvalue())
-
-
-def _inline(svg: str) -> str:
-    """The ``<svg>`` element alone, without ids of groups: nothing refers to them, and two figures repeat them."""
-    svg = svg[svg.index("<svg") :].rstrip()
-    return re.sub(r'<g id="[^"]*"', "<g", svg)
+    svg = text.getvalue()
+    # The element alone; ids of groups would repeat from figure to figure.
+    return re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :].rstrip())
 
 
 def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], what: str) -> None:
     width = 0.8 / max(len(shares), 1)
     for number, (name, each) in enumerate(shares.items()):
-        places = np.arange(len(labels)) + (number - (len(shares) - 1) / 2) * width
-        axes.bar(places, 100 * each, width, label=_short(name), color=COLOURS[number % len(COLOURS)])
+        centres = np.arange(len(labels)) + (number - (len(shares) - 1) / 2) * width
+        axes.bar(centres, 100 * each, width, label=_short(name), color=COLOURS[number % len(COLOURS)])
     axes.set_xticks(range(len(labels)), labels)
     axes.yaxis.set_major_formatter("{x:g}%")
     axes.grid(axis="x", visible=False)
@@ -293,10 +290,6 @@ def _logarithmic(axes: Axes, labels: Any, steps: Sequence[int]) -> None:
     axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps, numticks=7))
     axes.xaxis.set_major_formatter(labels)
     axes.xaxis.set_minor_formatter(ticker.NullFormatter())
-
-
-def _padded(values: FloatArray, last: int) -> FloatArray:
-    return np.pad(values, (0, max(0, last + 1 - len(values))))
 
 
 def _look(number: int) -> dict[str, Any]:
@@ -318,11 +311,6 @@ def _legend_shape(names: Collection[str]) -> tuple[int, int]:
     widest = max((len(_short(name)) for name in names), default=0)
     columns = max(1, min(3, LEGEND_CHARACTERS // (widest + LEGEND_MARK_CHARACTERS)))
     return columns, -(-entries // columns)
-
-
-def _legend_below(axes: Axes, columns: int) -> None:
-    if axes.get_legend_handles_labels()[1]:
-        axes.figure.legend(loc="outside lower center", ncols=columns, handletextpad=0.4, columnspacing=1.2)
 
 
 def _short(name: str, longest: int = LONGEST_NAME) -> str:
