@@ -1,8 +1,9 @@
-"""What every session encoder φ is: a frozen config that users write, and the module that it builds.
+"""The session encoder φ: a frozen config that users write, and the module that it builds.
 
 Paper: §4.4. Shapes: B sessions, T clicks, D_in the dimension of a click's embedding, D that of the metric space.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Protocol
 
@@ -28,15 +29,14 @@ Dropout = Annotated[Fraction, Search(0.0, 0.6, why="against overfitting, which s
 """Share dropped in training."""
 
 CompiledEncoder = Callable[[ScoreArray, IndexArray, IndexArray, ScoreArray], None]
-"""Writes session embeddings, not yet normalised, of known clicks: item embeddings [I + 1, D_in], clicks [B, L], how
-many of them count [B], and the embeddings that are written [B, D]."""
+"""Arguments: item embeddings [I + 1, D_in], clicks [B, L], number of clicks [B], and the session embeddings to write,
+not normalised: [B, D]."""
 
 
-class SessionEncoder(nn.Module):
+class SessionEncoder(nn.Module, ABC):
     """A session encoder φ: the embedding of a session from the embeddings of its clicks.
 
-    What stands in the padding, and how much padding there is, never changes a result. A session without clicks gives
-    what the encoder's dense layers make of zeros, or zeros where it has none.
+    Padding never changes a result. A session without clicks is encoded as zeros, through the dense layers if any.
 
     >>> import torch
     >>> from nearnext.model.encoders import AvgPool
@@ -45,6 +45,7 @@ class SessionEncoder(nn.Module):
     tensor([[2., 1.]])
     """
 
+    @abstractmethod
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
         """Session embeddings, not yet normalised: [B, D].
 
@@ -52,13 +53,12 @@ class SessionEncoder(nn.Module):
             clicks: embeddings of the clicks, oldest first, padded at the right; T is at least 1: [B, T, D_in].
             mask: true at real clicks, which come first in each row: [B, T].
         """
-        raise NotImplementedError
 
     def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
         """Embeddings of all prefixes, not yet normalised: at step t that of the clicks up to t: [B, T, D].
 
-        Default: each prefix is encoded on its own, which costs up to T times as much as the longest one. What is given
-        at padding stands for nothing.
+        Default: encodes each prefix on its own, which costs up to T times as much as the longest one. Values at
+        padding are arbitrary.
         """
         rows, ends = mask.nonzero(as_tuple=True)
         steps = torch.arange(mask.shape[1], device=mask.device)
@@ -66,7 +66,7 @@ class SessionEncoder(nn.Module):
         return encoded.new_zeros(*mask.shape, encoded.shape[1]).index_put((rows, ends), encoded)
 
     def compiled(self) -> CompiledEncoder | None:
-        """The encoder as it is now for arrays, session by session, where it has such a form."""
+        """A compiled form of the encoder with its present weights; None if there is none."""
         return None
 
 

@@ -1,5 +1,6 @@
-"""What the pooling encoders share: dense layers after the pooled clicks, as the authors' program has them."""
+"""Dense layers after the pooled clicks, shared by the pooling encoders, as in the authors' program."""
 
+from abc import abstractmethod
 from dataclasses import field
 
 from torch import Tensor, nn
@@ -59,6 +60,6 @@ class PoolingEncoder(SessionEncoder):
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         return self.dense(self.pooled(clicks, mask))
 
+    @abstractmethod
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
         """The clicks of each session in one vector, zeros for an empty session: [B, T, D_in] → [B, D_in]."""
-        raise NotImplementedError
