@@ -156,7 +156,7 @@ def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metr
 
 def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
     """The sessions of each training, and of each fit of voters."""
-    trained, better = list[Sessions](), list[Sessions]()
+    trained, voting = list[Sessions](), list[Sessions]()
     recipe, fit_voters = Metric.recipe, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
 
     def recipe_too(self: Metric, network: Any, sessions: Sessions, *others: Any) -> Any:
@@ -164,12 +164,12 @@ def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sess
         return recipe(self, network, sessions, *others)
 
     def fit_too(self: Metric, sessions: Sessions) -> Any:
-        better.append(sessions)
+        voting.append(sessions)
         return fit_voters(self, sessions)
 
     monkeypatch.setattr(Metric, "recipe", recipe_too)
     monkeypatch.setattr(Metric, "_voters_of", fit_too)
-    return trained, better
+    return trained, voting
 
 
 LATE = [["a", "b", "c"]] * 36 + [["a", "late"], ["late", "b"], ["a", "b"], ["b", "c"]]
@@ -177,13 +177,13 @@ LATE = [["a", "b", "c"]] * 36 + [["a", "late"], ["late", "b"], ["a", "b"], ["b",
 
 @pytest.mark.usefixtures("reranked")
 def test_the_first_training_sees_nothing_of_the_sessions_held_out(monkeypatch: pytest.MonkeyPatch):
-    trained, better = recorded(monkeypatch)
+    trained, voting = recorded(monkeypatch)
     log = Sessions.of(LATE)
     tiny(correction=None).fit(log)
     *first, last = trained
     assert [sessions.n_sessions for sessions in first] == [18, 18, 36]
-    assert [sessions.n_sessions for sessions in (last, *better)] == [40, 36, 40]
-    for sessions in (*first, better[0]):
+    assert [sessions.n_sessions for sessions in (last, *voting)] == [40, 36, 40]
+    for sessions in (*first, voting[0]):
         assert sessions.vocabulary.ids.to_list() == ["a", "b", "c"]
         assert set(sessions.session_ids.to_list()) <= set(range(36))
     assert "late" in last.vocabulary.ids.to_list()

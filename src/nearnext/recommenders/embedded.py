@@ -15,6 +15,7 @@ from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
+from nearnext.training.learner import part_of
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
 __all__ = ["EmbeddedRecommender"]
@@ -86,11 +87,7 @@ class EmbeddedRecommender(TrainedRecommender):
             {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
             for row in state["history"]
         ]
-        weights = {
-            name.removeprefix("network."): as_tensor(array.copy())
-            for name, array in state.items()
-            if name.startswith("network.")
-        }
+        weights = {name: as_tensor(array.copy()) for name, array in part_of(state, "network.").items()}
         self.network = None
         if weights:
             network = self._network(len(self.vocabulary))

@@ -10,7 +10,7 @@ from nearnext.errors import ConfigError
 from nearnext.training.optimisers import EPSILON
 from nearnext.training.recipe import Recipe, TrainingBatch
 
-__all__ = ["Learner", "Sharable", "StepFigures"]
+__all__ = ["Learner", "Sharable", "StepFigures", "part_of"]
 
 
 @runtime_checkable
@@ -39,6 +39,7 @@ class StepFigures(NamedTuple):
     examples: int
 
 
+A = TypeVar("A")
 B = TypeVar("B", bound=TrainingBatch)
 
 
@@ -132,8 +133,8 @@ class Learner(Generic[B]):
             self._layer_rule.restore(part_of(state, "layers."))
 
 
-def part_of(state: Mapping[str, Tensor], begin: str) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without that beginning.
+def part_of(state: Mapping[str, A], begin: str) -> dict[str, A]:
+    """The arrays whose names begin with ``begin``, under the rest of their names.
 
     >>> part_of({"a.b": torch.ones(1), "c": torch.ones(1)}, "a.")
     {'b': tensor([1.])}

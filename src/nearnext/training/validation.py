@@ -19,7 +19,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Every proper prefix of the sessions held out, and the item that comes next, 0 where training does not know it.
+    """Proper prefixes of held-out sessions and the items that come next, 0 if unknown in training.
 
     >>> from nearnext.data.sessions import Sessions
     >>> held_out = Validation.of(Sessions.of([["a", "b", "a"]]))
@@ -31,9 +31,11 @@ class Validation:
     targets: IndexArray
 
     @classmethod
-    def of(cls, sessions: Sessions) -> "Validation":
-        """The cases of sessions in the vocabulary of what is learned from."""
-        prefixes = Prefixes.every(sessions)
+    def of(cls, sessions: Sessions, most: int | None = None) -> "Validation":
+        """The cases of sessions in the training vocabulary, about ``most`` at most, evenly over the period."""
+        every = Prefixes.every(sessions)
+        step = -(-len(every) // most) or 1 if most else 1
+        prefixes = Prefixes(every.items, every.starts[::step], every.ends[::step], every.times[::step])
         return cls(prefixes, sessions.items[prefixes.ends])
 
     def measure(self, network: SessionItemNetwork) -> dict[str, float]:

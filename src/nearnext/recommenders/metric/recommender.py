@@ -11,6 +11,7 @@ A fit has five steps; held-out sessions are later than those that were trained o
 5. Train the network once more on all sessions, for the best number of epochs, and fit the generators on all sessions.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, ClassVar
 
@@ -39,6 +40,7 @@ from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
+from nearnext.training.learner import part_of
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
 from nearnext.training.recipe import Recipe
@@ -50,7 +52,7 @@ __all__ = ["Metric"]
 SAMPLED_SOFTMAX = "sampled-softmax"
 
 MEASURED = 6_000
-"""Prefixes of the sessions held out that epochs are compared on, about."""
+"""About how many prefixes of held-out sessions epochs are compared on."""
 
 
 @dataclass(eq=False)
@@ -172,33 +174,23 @@ class Metric(EmbeddedRecommender):
         given = {name: getattr(self, name) for name in asdict(rules)}
         return replace(rules, **{name: value for name, value in given.items() if value is not None})
 
-    def _training(self, size: Size) -> NextItemTraining:
-        return NextItemTraining(
-            epochs=size.epochs,
-            batch_size=size.batch_size,
-            negatives=size.negatives,
-            learning_rate=self.learning_rate,
-            encoder_rate=self.encoder_rate,
-            alpha=self.alpha,
-            temperature=self.temperature,
-            smoothing=self.smoothing,
-        )
-
     def recipe(
         self, network: SessionItemNetwork, sessions: Sessions, size: Size, held_out: Sessions | None = None
     ) -> Recipe[PrefixBatch]:
         """The recipe that trains a network on sessions; epochs are compared on the sessions held out, if any."""
-        validation = None if held_out is None else _some(Validation.of(held_out))
+        validation = None if held_out is None else Validation.of(held_out, MEASURED)
         config, loss = self._training(size), self._loss()
         return next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
+
+    def _training(self, size: Size) -> NextItemTraining:
+        return NextItemTraining(**_known(self.params() | asdict(size), NextItemTraining.__dataclass_fields__))
 
     def _loss(self) -> Loss | None:
         """A loss on distances; None: the sampled softmax."""
         if self.loss == SAMPLED_SOFTMAX:
             return None
         given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
-        known = LOSSES.option_names(self.loss)
-        return LOSSES.make(self.loss, **{name: value for name, value in given.items() if name in known})
+        return LOSSES.make(self.loss, **_known(given, LOSSES.option_names(self.loss)))
 
     def _encoder(self) -> EncoderConfig:
         size = self.fitted_size or Size(self.dim or 64, 1, 1, 1)
@@ -210,8 +202,7 @@ class Metric(EmbeddedRecommender):
             "dropout": self.dropout,
             "correction": self.corrected,
         }
-        known = ENCODERS.option_names(self.encoder)
-        return ENCODERS.make(self.encoder, **{name: value for name, value in given.items() if name in known})
+        return ENCODERS.make(self.encoder, **_known(given, ENCODERS.option_names(self.encoder)))
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         encoder = self._encoder()
@@ -345,13 +336,13 @@ class Metric(EmbeddedRecommender):
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
         self.corrected = self.correction is not False
         super()._restore(state)
-        weights = _part(state, "reranker.") or _part(state, "calibration.")  # its name in artifacts of release 0.1
+        weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its name in artifacts of release 0.1
         self.reranker = Reranker(**weights) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
             popularity = {"popularity": self.popularity}
             voters = {
-                name: voter.restore(self.vocabulary, popularity | _part(state, f"voter.{name}."))
+                name: voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
                 for name, voter in self._voters().items()
             }
             self.generators = self._generators_of(self.network, self.index, voters, self.popularity)
@@ -374,12 +365,5 @@ class Metric(EmbeddedRecommender):
         return rank_chunk
 
 
-def _some(validation: Validation) -> Validation:
-    """At most about `MEASURED` of the cases, evenly over the period."""
-    prefixes, step = validation.prefixes, -(-len(validation.targets) // MEASURED) or 1
-    some = Prefixes(prefixes.items, prefixes.starts[::step], prefixes.ends[::step], prefixes.times[::step])
-    return Validation(some, validation.targets[::step])
-
-
-def _part(state: State, prefix: str) -> State:
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+def _known(options: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in known}
