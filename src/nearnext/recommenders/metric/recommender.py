@@ -13,7 +13,7 @@ A fit has five steps; held-out sessions are later than those that were trained o
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ import torch
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
 from nearnext.model.encoders import EncoderConfig
 from nearnext.model.encoding import item_vectors
 from nearnext.model.items import ItemTower
@@ -29,14 +29,13 @@ from nearnext.model.losses import Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
 from nearnext.recommenders.base import Recommender, State
-from nearnext.recommenders.embedded import EmbeddedRecommender
-from nearnext.recommenders.metric.candidates import CandidateGenerators, make_voters, require_voters
+from nearnext.recommenders.metric.candidates import CandidateGenerators, make_voters
 from nearnext.recommenders.metric.lists import best_candidates, followed_by
+from nearnext.recommenders.metric.options import SAMPLED_SOFTMAX, MetricOptions
 from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.metric.selection import select_reranker
-from nearnext.recommenders.metric.sizing import Size, size_for
+from nearnext.recommenders.metric.sizing import Size
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
@@ -49,50 +48,16 @@ from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["Metric"]
 
-SAMPLED_SOFTMAX = "sampled-softmax"
-
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
 
 
 @dataclass(eq=False)
-class Metric(EmbeddedRecommender):
+class Metric(MetricOptions):
     """A metric model whose lists are re-ranked with session-kNN votes when that helps on held-out sessions.
 
-    Scores are probabilities among the candidates of a session if there is a re-ranker, else 1 + cosine. An option that
-    is None follows from the size of the log, see `Size`.
-
-    Attributes:
-        dim: dimension D of the metric space, at least 1.
-        epochs: passes over the training sessions, at least 1.
-        batch_size: sessions in a step, at least 1.
-        negatives: items drawn for a step, at least 1.
-        learning_rate: peak rate for item embeddings, above 0.
-        encoder_rate: peak rate for the session encoder, above 0.
-        alpha: exponent of popularity when items are drawn, at least 0.
-        temperature: of the cosine distance, above 0.
-        smoothing: ε of the labels in [0, 1).
-        dropout: share of a click's dimensions dropped in training, in [0, 1).
-        encoder: name of the session encoder; its hidden units and filters are ``dim``, all else as it is by default.
-        loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
-            ``top1`` or ``warp``, of the next item against all other items of a step.
-        correction: whether a session may leave the span of its clicks, see `Attention`; None: whichever is better on
-            the sessions held out; only for ``attention``.
-        steps: of averaging before training, at least 0.
-        max_length: the last clicks of a session that are seen, at least 1.
-        validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); at 0 nothing is, and
-            neither votes nor the best epoch can be chosen.
-        voters: methods whose votes are heard; none: lists are by distance alone.
-        candidates: items that the index and each voter propose, at least 20.
-        neighbours: sessions that vote, for voters of neighbouring sessions, at least 1.
-        sample_size: sessions sharing an item that these compare at all, 0 for every one.
-        hidden: hidden units of the calibration, at least 1.
-        calibration_steps: of the calibration, at least 1.
-        breadth: share of hits and reciprocal ranks on the sessions held out that may be given for lists which show as
-            much of the catalogue as session-kNN does, in [0, 1).
-        calibrated_on: prefixes that the calibration learns from, the last ones, at most; at least 100.
-        refit: train once more on all sessions, as many epochs as were best; otherwise items that only the sessions held
-            out have are placed among their neighbours.
+    Its options are those of `MetricOptions`. Scores are probabilities among the candidates of a session if there is a
+    re-ranker, else 1 + cosine.
 
     Raises:
         ConfigError: an option out of range.
@@ -107,72 +72,12 @@ class Metric(EmbeddedRecommender):
 
     name: ClassVar[str] = "metric"
 
-    dim: Annotated[Count | None, Search(choices=(64, 96, 128, 160, 224), why="by default it follows from the log")] = (
-        None
-    )
-    epochs: Count | None = None
-    batch_size: Count | None = None
-    negatives: Count | None = None
-    learning_rate: Annotated[
-        Positive, Search(0.001, 0.02, log=True, why="how much of the items' start survives training")
-    ] = 0.006
-    encoder_rate: Positive = 0.002
-    alpha: Annotated[NonNegative, Search(0.0, 0.75, why="negatives from uniform to popular")] = 0.25
-    temperature: Annotated[Positive, Search(0.03, 0.15, log=True, why="lower: the nearest items count alone")] = 0.07
-    smoothing: Annotated[Fraction, Search(0.0, 0.3, why="probability left to negatives")] = 0.1
-    dropout: Annotated[Fraction, Search(0.2, 0.7, why="against overfitting, which sparse logs need")] = 0.5
-    encoder: str = "attention"
-    loss: str = SAMPLED_SOFTMAX
-    correction: bool | None = None
-    steps: Annotated[Natural, Search(1, 8, why="how far items are averaged with their neighbours before training")] = 5
-    max_length: Count = 20
-    validation_fraction: Fraction = 0.1
-    voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
-    candidates: Annotated[int, at_least(20)] = 60
-    neighbours: Count = 100
-    sample_size: Natural = 1000
-    hidden: Count = 32
-    calibration_steps: Count = 800
-    calibrated_on: Annotated[int, at_least(100)] = 20_000
-    breadth: Fraction = 0.01
-    refit: bool = True
-
-    corrected: bool = field(init=False, repr=False, default=True)
-    fitted_size: Size | None = field(init=False, repr=False, default=None)
     reranker: Reranker | None = field(init=False, repr=False, default=None)
     generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        ENCODERS.require(self.encoder)
-        if isinstance(self.loss, str) and self.loss.startswith("pml:"):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError(
-                f"{self.loss} reads embeddings, and learning from every prefix gives a loss distances; give a loss on "
-                f"distances ({', '.join(LOSSES)}), or use it in sml-{self.encoder}-{self.loss}"
-            )
-        if self.loss != SAMPLED_SOFTMAX and self.loss not in LOSSES:
-            require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
-        if self.correction is not None and self.encoder != "attention":
-            raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
-        self.voters = require_voters(self.voters)
-
-    def params(self) -> dict[str, Any]:
-        """All options by name, those that followed from the log with the values they had."""
-        given = super().params() | {"voters": list(self.voters)}
-        if self.fitted_size is None:
-            return given
-        chosen = {"correction": self.corrected} if self.encoder == "attention" else {}
-        return given | asdict(self.fitted_size) | chosen
 
     def parts(self) -> list[object]:
         """The method, its encoder and its loss."""
         return [self, self._encoder(), *filter(None, [self._loss()])]
-
-    def size(self, sessions: Sessions) -> Size:
-        """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
-        rules = size_for(sessions)
-        given = {name: getattr(self, name) for name in asdict(rules)}
-        return replace(rules, **{name: value for name, value in given.items() if value is not None})
 
     def recipe(
         self, network: SessionItemNetwork, sessions: Sessions, size: Size, held_out: Sessions | None = None

@@ -1,0 +1,118 @@
+"""Options of the default recommender, and the sizes that follow from the log."""
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Annotated, Any
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
+from nearnext.recommenders.embedded import EmbeddedRecommender
+from nearnext.recommenders.metric.candidates import require_voters
+from nearnext.recommenders.metric.sizing import Size, size_for
+from nearnext.registry import ENCODERS, LOSSES
+
+__all__ = ["SAMPLED_SOFTMAX", "MetricOptions"]
+
+SAMPLED_SOFTMAX = "sampled-softmax"
+
+
+@dataclass(eq=False)
+class MetricOptions(EmbeddedRecommender):
+    """The options of `Metric`; one that is None follows from the size of the log, see `Size`.
+
+    Attributes:
+        dim: dimension D of the metric space, at least 1.
+        epochs: passes over the training sessions, at least 1.
+        batch_size: sessions in a step, at least 1.
+        negatives: items drawn for a step, at least 1.
+        learning_rate: peak rate for item embeddings, above 0.
+        encoder_rate: peak rate for the session encoder, above 0.
+        alpha: exponent of popularity when items are drawn, at least 0.
+        temperature: of the cosine distance, above 0.
+        smoothing: ε of the labels in [0, 1).
+        dropout: share of a click's dimensions dropped in training, in [0, 1).
+        encoder: name of the session encoder; its hidden units and filters are ``dim``, other options its defaults.
+        loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
+            ``top1`` or ``warp``, of the next item against all other items of a step.
+        correction: whether a session may leave the span of its clicks, see `Attention`; None: the better one on
+            held-out sessions; only for ``attention``.
+        steps: averagings of the items over their neighbours before training, at least 0.
+        max_length: number of last clicks that the encoder reads, at least 1.
+        validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); 0: none, so the last
+            epoch is kept and there is no re-ranker.
+        voters: methods that vote for candidates; none: lists are by distance.
+        candidates: of the index and of each voter, at least 20.
+        neighbours: neighbouring sessions of a session-kNN voter, at least 1.
+        sample_size: sessions that a session-kNN voter compares, 0 for all that share an item.
+        hidden: hidden units of the re-ranker, at least 1.
+        calibration_steps: optimiser steps of the re-ranker, at least 1.
+        breadth: share of hits and reciprocal ranks on held-out sessions that may be lost for lists that cover as much
+            of the catalogue as those of session-kNN, in [0, 1).
+        calibrated_on: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
+        refit: train once more on all sessions for the best number of epochs; otherwise items that only the held-out
+            sessions have start from the average of their neighbours.
+
+    Raises:
+        ConfigError: an option out of range.
+    """
+
+    dim: Annotated[Count | None, Search(choices=(64, 96, 128, 160, 224), why="by default it follows from the log")] = (
+        None
+    )
+    epochs: Count | None = None
+    batch_size: Count | None = None
+    negatives: Count | None = None
+    learning_rate: Annotated[
+        Positive, Search(0.001, 0.02, log=True, why="how much of the items' start survives training")
+    ] = 0.006
+    encoder_rate: Positive = 0.002
+    alpha: Annotated[NonNegative, Search(0.0, 0.75, why="negatives from uniform to popular")] = 0.25
+    temperature: Annotated[Positive, Search(0.03, 0.15, log=True, why="lower: the nearest items count alone")] = 0.07
+    smoothing: Annotated[Fraction, Search(0.0, 0.3, why="probability left to negatives")] = 0.1
+    dropout: Annotated[Fraction, Search(0.2, 0.7, why="against overfitting, which sparse logs need")] = 0.5
+    encoder: str = "attention"
+    loss: str = SAMPLED_SOFTMAX
+    correction: bool | None = None
+    steps: Annotated[Natural, Search(1, 8, why="how far items are averaged with their neighbours before training")] = 5
+    max_length: Count = 20
+    validation_fraction: Fraction = 0.1
+    voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
+    candidates: Annotated[int, at_least(20)] = 60
+    neighbours: Count = 100
+    sample_size: Natural = 1000
+    hidden: Count = 32
+    calibration_steps: Count = 800
+    calibrated_on: Annotated[int, at_least(100)] = 20_000
+    breadth: Fraction = 0.01
+    refit: bool = True
+
+    corrected: bool = field(init=False, repr=False, default=True)
+    fitted_size: Size | None = field(init=False, repr=False, default=None)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        ENCODERS.require(self.encoder)
+        if isinstance(self.loss, str) and self.loss.startswith("pml:"):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(
+                f"{self.loss} reads embeddings, and learning from every prefix gives a loss distances; give a loss on "
+                f"distances ({', '.join(LOSSES)}), or use it in sml-{self.encoder}-{self.loss}"
+            )
+        if self.loss != SAMPLED_SOFTMAX and self.loss not in LOSSES:
+            require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
+        if self.correction is not None and self.encoder != "attention":
+            raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
+        self.voters = require_voters(self.voters)
+
+    def params(self) -> dict[str, Any]:
+        """All options by name, those that followed from the log with the values they had."""
+        given = super().params() | {"voters": list(self.voters)}
+        if self.fitted_size is None:
+            return given
+        chosen = {"correction": self.corrected} if self.encoder == "attention" else {}
+        return given | asdict(self.fitted_size) | chosen
+
+    def size(self, sessions: Sessions) -> Size:
+        """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""
+        rules = size_for(sessions)
+        given = {name: getattr(self, name) for name in asdict(rules)}
+        return replace(rules, **{name: value for name, value in given.items() if value is not None})
