@@ -22,7 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sr": {},
     "vsknn": {},
     "gru4rec": {"layers": (8,), "n_sample": 8, "epochs": 1},
-    "metric-fast": {"dim": 8, "epochs": 1, "calibration_steps": 20},
+    "metric-fast": {"dim": 8, "epochs": 1, "reranker_steps": 20},
     "sml-gru-ncas": {"dim": 8, "hidden": 8, "epochs": 1},
     "sml-caser-ncas": {"dim": 8, "epochs": 1},
 }

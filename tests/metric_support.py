@@ -17,8 +17,8 @@ TINY: dict[str, Any] = {
     "negatives": 16,
     "candidates": 20,
     "hidden": 4,
-    "calibration_steps": 5,
-    "calibrated_on": 100,
+    "reranker_steps": 5,
+    "reranker_prefixes": 100,
     "correction": True,
 }
 

@@ -25,7 +25,7 @@ from nearnext.forks import require_polars
 from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.memory import SessionMemory
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.registry import stored_recommender
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
@@ -215,7 +215,7 @@ def load_artifact(directory: str | Path) -> Artifact:
     try:
         state = load_file(folder / STATE)
         ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
-        recommender = make_recommender(manifest["method"], manifest["params"]).restore(Vocabulary(ids), state)
+        recommender = stored_recommender(manifest["method"], manifest["params"]).restore(Vocabulary(ids), state)
         if SESSIONS in manifest["sha256"]:
             frame = pl.read_parquet(folder / SESSIONS)
             recommender.memory = SessionMemory.from_frame(frame, recommender.vocabulary)

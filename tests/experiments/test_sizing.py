@@ -165,11 +165,11 @@ def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pyt
             epoch["seconds"] = 9.0
         passes = 0.9 * (len(metric.history) + (metric.correction is None)) + best
         n_reranker_fits = 2 + (metric.reranker is not None)
-        return 10.0 * passes + 5.0 + n_reranker_fits * 0.1 * (metric.calibration_steps - 1), 0
+        return 10.0 * passes + 5.0 + n_reranker_fits * 0.1 * (metric.reranker_steps - 1), 0
 
     monkeypatch.setattr(metric_cost, "timed_fit", timed)
     monkeypatch.setattr(metric_cost, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-    options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "calibration_steps": 50}
+    options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "reranker_steps": 50}
     for correction, passes in ((None, 0.9 * 4 + 3), (False, 0.9 * 3 + 3)):
         sized = estimate(make_recommender("metric", {**options, "correction": correction}), LOG)
         assert sized.seconds == pytest.approx(10 * passes + 5 + 3 * 50 * 0.1)

@@ -26,7 +26,7 @@ TEST = Sessions.of([[f"i{(s * 5 + j * 3) % 23}" for j in range(2 + s % 6)] for s
 METRIC_MODELS = ("sml-gru-ncas", "sml-maxpool-triplet", "sml-tagspace-bpr", "sml-weightedpool-pml:multi-similarity")
 """Some of the metric models, of every kind of encoder and loss; the laws of each part have tests of their own."""
 
-TINY = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "calibration_steps": 5, "calibrated_on": 100}
+TINY = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "reranker_steps": 5, "reranker_prefixes": 100}
 """Options of the default method; its laws with votes have tests of their own."""
 
 SMALL: dict[str, dict[str, Any]] = {

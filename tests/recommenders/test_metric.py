@@ -1,5 +1,6 @@
 """The default recommender: what it learns from, when it re-ranks, and the laws its lists keep with and without."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -97,6 +98,31 @@ def test_the_weights_of_an_older_artifact_are_those_of_the_reranker(voted: Metri
     state = {name.replace("reranker.", "calibration."): array for name, array in voted.state().items()}
     assert "calibration.linear" in state
     assert_same_lists(lists(tiny().restore(voted.vocabulary, state)), lists(voted))
+
+
+FORMER = {"breadth": "coverage_cost", "calibrated_on": "reranker_prefixes", "calibration_steps": "reranker_steps"}
+
+
+@pytest.mark.parametrize("name", ["metric", "metric-fast"])
+@pytest.mark.parametrize(("former", "present"), FORMER.items())
+def test_former_names_of_options_work_and_warn(name: str, former: str, present: str):
+    value = 0.5 if present == "coverage_cost" else 200
+    kind = type(make_recommender(name))
+    for make in (lambda: make_recommender(name, {former: value}), lambda: kind(**{former: value})):
+        with pytest.warns(FutureWarning, match=f"option {former} is now called {present}"):
+            assert make().params()[present] == value
+    with pytest.raises(ConfigError, match=f"{former} is now called {present}, found both"):
+        make_recommender(name, {former: value, present: value})
+
+
+def test_a_model_saved_under_former_names_loads_without_a_warning(voted: Metric, tmp_path: Path):
+    folder = save_artifact(voted, tmp_path / "model", {})
+    manifest = json.loads((folder / "manifest.json").read_text())
+    former = {present: name for name, present in FORMER.items()}
+    manifest["params"] = {former.get(name, name): value for name, value in manifest["params"].items()}
+    assert "breadth" in manifest["params"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert load_artifact(folder).recommender.params() == voted.params()
 
 
 ids = st.sampled_from([f"i{number}" for number in range(N_ITEMS)])
@@ -257,7 +283,7 @@ def test_the_fast_one_is_smaller_in_every_respect():
         ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),
-        ({"calibrated_on": 99}, "calibrated_on must be a whole number of at least 100"),
+        ({"reranker_prefixes": 99}, "reranker_prefixes must be a whole number of at least 100"),
         ({"dropout": 1.0}, "dropout must be"),
         ({"validation_fraction": 1.0}, "validation_fraction must be a finite number of at least 0 and below 1"),
         ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
@@ -323,7 +349,7 @@ def test_a_short_list_is_the_beginning_of_a_longer_one(monkeypatch: pytest.Monke
     monkeypatch.setattr(reranked, lambda *_: True)  # type: ignore[reportUnknownLambdaType]
     draw = np.random.default_rng(4)
     log = Sessions.of([[f"i{item}" for item in 25 * (n % 3) + draw.integers(0, 25, 5)] for n in range(500)])
-    model = Metric(dim=8, epochs=1, candidates=20, calibration_steps=5, seed=seed()).fit(log)
+    model = Metric(dim=8, epochs=1, candidates=20, reranker_steps=5, seed=seed()).fit(log)
     assert model.reranker is not None
     (short,), (long,) = (model.recommend([["i3", "i30"]], k=k) for k in (20, 75))
     assert_same_lists(Recommendation(long.items[:20], long.scores[:20], 20, []), short)

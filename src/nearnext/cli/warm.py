@@ -8,7 +8,7 @@ from nearnext.recommenders.registry import BASELINES, DEFAULTS
 
 __all__ = ["warm"]
 
-QUICK = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "calibration_steps": 5, "calibrated_on": 100}
+QUICK = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "reranker_steps": 5, "reranker_prefixes": 100}
 """Options of `metric` for a model that nobody asks anything: the compiled code is the same."""
 
 

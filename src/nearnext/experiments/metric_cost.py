@@ -83,21 +83,21 @@ def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
     'fits on 100 and 100 of 100 clicks'
     """
     epochs, before = metric.epochs or 1, used_bytes()
-    brief = replace(metric, epochs=EPOCHS, calibration_steps=1)
+    brief = replace(metric, epochs=EPOCHS, reranker_steps=1)
     _measured(replace(brief, epochs=1), spread_sessions(sessions, WARM_UP), before)
     few, many = (_measured(brief, spread_sessions(sessions, n), before) for n in (FEW, MANY))
     # What votes are calibrated on is bounded: the time and the memory that go with it too.
-    bounded = min(sessions.n_events, int(metric.calibrated_on / max(metric.validation_fraction, 0.01)))
+    bounded = min(sessions.n_events, int(metric.reranker_prefixes / max(metric.validation_fraction, 0.01)))
     more = max(bounded - many.n_events, 0) / max(many.n_events - few.n_events, 1)
     n_held_out = int(metric.validation_fraction * (sessions.n_events - sessions.n_sessions))
-    n_searches = epochs * min(MEASURED, n_held_out) + min(metric.calibrated_on, n_held_out)
+    n_searches = epochs * min(MEASURED, n_held_out) + min(metric.reranker_prefixes, n_held_out)
     seconds = many.per_pass * sessions.n_events / many.n_events * _passes(metric, epochs, epochs)
     seconds += many.rest + max(many.rest - few.rest, 0.0) * more
     seconds += n_searches * _search_seconds(sessions.n_items, metric.dim or 1)
     if many.n_reranker_fits:
-        longer = _measured(replace(brief, calibration_steps=1 + STEPS), spread_sessions(sessions, MANY), before)
+        longer = _measured(replace(brief, reranker_steps=1 + STEPS), spread_sessions(sessions, MANY), before)
         step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
-        seconds += CALIBRATIONS * metric.calibration_steps * step
+        seconds += CALIBRATIONS * metric.reranker_steps * step
     return MetricCost(
         seconds,
         many.network,

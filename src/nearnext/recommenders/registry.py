@@ -5,13 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 from nearnext.errors import ConfigError
 from nearnext.options import Option, make, options_of, require_known, require_type
+from nearnext.options.former import current_names
 from nearnext.recommenders.sml.names import is_metric_name, metric_names, parts_of_name
 from nearnext.registry import RECOMMENDERS
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
-__all__ = ["BASELINES", "DEFAULTS", "canonical_name", "make_recommender", "method_options"]
+__all__ = ["BASELINES", "DEFAULTS", "canonical_name", "make_recommender", "method_options", "stored_recommender"]
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
@@ -79,4 +80,16 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
 
         return SML(**parts_from_options(key, options))
     method = RECOMMENDERS[key]
-    return make(method, options, method.name, text=True)
+    return make(method, current_names(method, options), method.name, text=True)
+
+
+def stored_recommender(name: str, params: Mapping[str, Any]) -> "Recommender":
+    """The unfitted recommender of a saved model, whose options may have former names.
+
+    Raises:
+        ConfigError: as in `make_recommender`.
+    """
+    key = canonical_name(name)
+    if not is_metric_name(key):
+        params = current_names(RECOMMENDERS[key], params, warn=False)
+    return make_recommender(key, params)

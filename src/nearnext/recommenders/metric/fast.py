@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from nearnext.options.former import formerly
+from nearnext.recommenders.metric.options import RENAMED
 from nearnext.recommenders.metric.recommender import Metric
 
 __all__ = ["MetricFast"]
 
 
+@formerly(**RENAMED)
 @dataclass(eq=False)
 class MetricFast(Metric):
     """`Metric` in a fraction of the time: a smaller space, fewer epochs, two voting methods.
@@ -24,5 +27,5 @@ class MetricFast(Metric):
     batch_size: int | None = 128
     voters: tuple[str, ...] = ("vsknn", "sr")
     candidates: int = 50
-    calibration_steps: int = 400
-    calibrated_on: int = 8_000
+    reranker_steps: int = 400
+    reranker_prefixes: int = 8_000

@@ -11,9 +11,16 @@ from nearnext.recommenders.metric.candidates import require_voters
 from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.registry import ENCODERS, LOSSES
 
-__all__ = ["SAMPLED_SOFTMAX", "MetricOptions"]
+__all__ = ["RENAMED", "SAMPLED_SOFTMAX", "MetricOptions"]
 
 SAMPLED_SOFTMAX = "sampled-softmax"
+
+RENAMED = {
+    "breadth": "coverage_cost",
+    "calibrated_on": "reranker_prefixes",
+    "calibration_steps": "reranker_steps",
+}
+"""Present names of renamed options."""
 
 
 @dataclass(eq=False)
@@ -45,10 +52,10 @@ class MetricOptions(EmbeddedRecommender):
         neighbours: neighbouring sessions of a session-kNN voter, at least 1.
         sample_size: sessions that a session-kNN voter compares, 0 for all that share an item.
         hidden: hidden units of the re-ranker, at least 1.
-        calibration_steps: optimiser steps of the re-ranker, at least 1.
-        breadth: share of hits and reciprocal ranks on held-out sessions that may be lost for lists that cover as much
-            of the catalogue as those of session-kNN, in [0, 1).
-        calibrated_on: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
+        reranker_steps: optimiser steps of the re-ranker, at least 1.
+        coverage_cost: share of hits and reciprocal ranks on held-out sessions that may be lost for lists that cover as
+            much of the catalogue as those of session-kNN, in [0, 1).
+        reranker_prefixes: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
         refit: train once more on all sessions for the best number of epochs; otherwise items that only the held-out
             sessions have start from the average of their neighbours.
 
@@ -81,9 +88,9 @@ class MetricOptions(EmbeddedRecommender):
     neighbours: Count = 100
     sample_size: Natural = 1000
     hidden: Count = 32
-    calibration_steps: Count = 800
-    calibrated_on: Annotated[int, at_least(100)] = 20_000
-    breadth: Fraction = 0.01
+    reranker_steps: Count = 800
+    reranker_prefixes: Annotated[int, at_least(100)] = 20_000
+    coverage_cost: Fraction = 0.01
     refit: bool = True
 
     corrected: bool = field(init=False, repr=False, default=True)

@@ -29,10 +29,11 @@ from nearnext.model.losses import Loss
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
+from nearnext.options.former import formerly
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, make_voters
 from nearnext.recommenders.metric.lists import best_candidates, followed_by
-from nearnext.recommenders.metric.options import SAMPLED_SOFTMAX, MetricOptions
+from nearnext.recommenders.metric.options import RENAMED, SAMPLED_SOFTMAX, MetricOptions
 from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.sizing import Size
@@ -52,6 +53,7 @@ MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
 
 
+@formerly(**RENAMED)
 @dataclass(eq=False)
 class Metric(MetricOptions):
     """A metric model whose lists are re-ranked with session-kNN votes when that helps on held-out sessions.
@@ -179,10 +181,10 @@ class Metric(MetricOptions):
         self.reranker = select_reranker(
             self._generators_of(network, index, self._voters_of(learned), learned.item_counts()),
             held_out,
-            most_prefixes=self.calibrated_on,
-            coverage_cost=self.breadth,
+            most_prefixes=self.reranker_prefixes,
+            coverage_cost=self.coverage_cost,
             hidden=self.hidden,
-            steps=self.calibration_steps,
+            steps=self.reranker_steps,
             seed=self.seed,
         )
         if self.reranker is None:
@@ -241,7 +243,7 @@ class Metric(MetricOptions):
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
         self.corrected = self.correction is not False
         super()._restore(state)
-        weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its name in artifacts of release 0.1
+        weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
         self.reranker = Reranker(**weights) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
