@@ -17,7 +17,7 @@ from nearnext.data.rejects import Rejects
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
-from nearnext.options import path_of, require_switch
+from nearnext.options import checked, path_of
 from nearnext.progress import track
 
 __all__ = [
@@ -52,16 +52,16 @@ class ReadOptions:
     rejects: str | Path | None = None
 
     def __post_init__(self) -> None:
-        require_switch("quoting", self.quoting)
-        require_switch("strict", self.strict)
-        for name, checked in {
+        for name, value in {
+            "quoting": checked("quoting", self.quoting, bool),
+            "strict": checked("strict", self.strict, bool),
             "columns": checked_columns(self.columns),
             "layout": _layout_name(self.layout),
             "time_unit": Clock(self.time_unit).unit,
             "events": _event_types(self.events),
             "rejects": None if self.rejects is None else path_of("rejects", self.rejects),
         }.items():
-            object.__setattr__(self, name, checked)
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.forks import require_polars
-from nearnext.options import require_number, require_switch, require_type
+from nearnext.options import NonNegative, checked, require_type
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
@@ -84,9 +84,8 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     """
     require_polars("cutting sessions")
     require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
-    require_number("gap", gap, at_least=0)
-    if collapse_repeats is not None:
-        require_switch("collapse_repeats", collapse_repeats)
+    gap = checked("gap", gap, NonNegative)
+    collapse_repeats = checked("collapse_repeats", collapse_repeats, bool | None)
     if log.frame.height == 0:
         raise DataError("the log has no events, so there are no sessions; give a log with clicks")
     with track("cutting sessions", log.frame.height, "events") as advance:
