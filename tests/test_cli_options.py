@@ -2,14 +2,36 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nearnext.recommenders.registry import make_recommender, method_options
-from nearnext.registry import RECOMMENDERS
+from nearnext.registry import LOSSES, RECOMMENDERS
 
 Command = Callable[..., Any]
+
+OWN_LOSS = '''
+from typing import Annotated
+import nearnext
+from nearnext.options import Count, Search, options
+
+@nearnext.register("stretch")
+@options
+class Stretch:
+    """A loss.
+
+    Attributes:
+        stretch: power of the difference.
+    """
+
+    stretch: Annotated[Count, Search(1, 4, why="any")] = 2
+    needs_item_distances = False
+
+    def __call__(self, batch):
+        return ((2 + batch.positive - batch.negative).mean()) ** self.stretch
+'''
 
 
 def test_the_options_of_a_method_are_a_table(nearnext: Command):
@@ -41,6 +63,25 @@ def test_the_options_as_json_name_values_that_the_method_takes(nearnext: Command
 
 def test_every_option_of_the_default_method_has_help():
     assert [name for name, option in method_options("metric").items() if not option.help] == []
+
+
+def test_the_options_of_an_own_part_are_listed_with_its_search_range(nearnext: Command, tmp_path: Path):
+    file = tmp_path / "own_loss_with_options.py"
+    file.write_text(OWN_LOSS, "utf-8")
+    try:
+        done = nearnext("options", "sml-gru-stretch", "--import", file, "--json", "-")
+        assert done.code == 0, done.err
+        (found,) = (each for each in json.loads(done.out)["options"] if each["option"] == "stretch")
+        assert found == {
+            "option": "stretch",
+            "values": "a whole number of at least 1",
+            "default": 2,
+            "search": "1 to 4",
+            "searched_where": {},
+            "help": "power of the difference.",
+        }
+    finally:
+        LOSSES.remove("stretch")
 
 
 def test_an_unknown_method_is_one_line(nearnext: Command):

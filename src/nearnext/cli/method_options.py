@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nearnext.cli.app import app, takes
 from nearnext.cli.output import Results, console, json_file
+from nearnext.cli.parts import imports_parts
 from nearnext.recommenders.registry import canonical_name, make_recommender, method_options
 
 __all__ = ["list_options", "option_facts"]
@@ -41,6 +42,7 @@ def option_facts(method: str) -> list[dict[str, Any]]:
 
 
 @app.command("options")
+@imports_parts
 @takes("results", json_file)
 def list_options(
     method: Annotated[str, typer.Argument(help="Method, e.g. vsknn or sml-gru-ncas.")], *, results: Results
