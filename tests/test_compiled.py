@@ -4,6 +4,7 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -85,3 +86,17 @@ def test_code_is_compiled_again_when_what_it_uses_has_changed(tmp_path: Path):
 def test_all_kernels_are_compiled_by_one_decorator():
     users = [path.name for path in SOURCE.rglob("*.py") if "from numba import" in path.read_text("utf-8")]
     assert users == ["compiled.py"]
+
+
+def test_a_called_function_is_compiled_for_types_not_for_each_constant():
+    inner: Any = module.compiled()(double)
+
+    @module.compiled()
+    def outer(number: int) -> int:
+        total = 0
+        for _ in range(number):
+            total = inner(total) + inner(3)
+        return total
+
+    assert outer(2) == 18
+    assert [[str(one) for one in types] for types in inner.overloads] == [["int64"]]

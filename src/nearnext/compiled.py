@@ -5,6 +5,7 @@ installation is read-only, in the user's cache folder; where that cannot be writ
 temporary files; and where nothing can be written, not at all.
 """
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from numba import njit
+from numba import njit, types
 from numba.core import event
 from numba.core.caching import (
     CompileResultCacheImpl,
@@ -47,6 +48,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
 
     def decorate(function: Function) -> Function:
         dispatcher: Any = njit(nogil=True, **options)(function)
+        dispatcher.get_call_template = _without_constants(dispatcher.get_call_template)
         if "<" not in function.__code__.co_filename:  # what was typed in has no file to be kept beside
             try:
                 dispatcher._cache = _Cache(function)
@@ -55,6 +57,15 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
         return dispatcher
 
     return decorate
+
+
+def _without_constants(get_call_template: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a called function for the types of its arguments only, not once more for each constant given to it."""
+
+    def resolve(arguments: Any, keywords: Any) -> Any:
+        return get_call_template([cast("Any", types).unliteral(argument) for argument in arguments], keywords)
+
+    return resolve
 
 
 class _Stamped:
@@ -66,7 +77,8 @@ class _Stamped:
 
     def __init__(self, function: Any, file: str) -> None:
         super().__init__(function, file)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-        self._used = sorted(_parts(function.__globals__))
+        # A digest: each part has the parts that it uses in its own stamp, and whole texts would double at each step.
+        self._used = hashlib.sha256("\n".join(sorted(_parts(function.__globals__))).encode()).hexdigest()
 
     def get_source_stamp(self) -> Any:
         return (super().get_source_stamp(), self._used)  # type: ignore[misc]  # pyright: ignore
@@ -125,11 +137,11 @@ class _Cache(FunctionCache):
 
 
 class _Listener(event.Listener):
-    """Says that something is compiled, once: without a word a first run seems to hang."""
+    """Says that something is compiled: without a word a first run seems to hang."""
 
     def on_start(self, event: Any) -> None:
         if event.data["dispatcher"].py_func.__module__.startswith("nearnext."):
-            _say_once("compiling (once, up to a minute; later runs start at once)")
+            _say_once("compiling, up to half a minute; the result is kept for later runs")
 
     def on_end(self, event: Any) -> None:
         pass

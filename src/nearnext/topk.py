@@ -1,6 +1,9 @@
 """Top-k selection in compiled code; of equal scores the smaller item index, the more popular item, comes first."""
 
+from typing import TypeVar
+
 import numpy as np
+from numpy.typing import NDArray
 
 from nearnext.compiled import compiled
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
@@ -11,15 +14,18 @@ __all__ = [
     "exclude_clicks",
     "fill_from_popularity",
     "insert",
+    "kth_smallest",
     "near_best",
 ]
+
+Number = TypeVar("Number", bound=np.generic)
 
 CHUNK = 64
 """Scores that are compared together: most chunks are skipped by their maximum, which takes a few instructions."""
 
 
 @compiled()
-def insert(item: int, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
+def insert(item: int | np.int64, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
     """Insert an item into a ranked list in place if it is among the k best; returns the length of the list.
 
     Args:
@@ -71,7 +77,7 @@ def best_scored(
     for position in range(n_candidates):
         value = np.float32(scores[candidates[position]])
         if value > 0:
-            n_listed = insert(int(candidates[position]), value, n_listed, items, values)
+            n_listed = insert(np.int64(candidates[position]), value, n_listed, items, values)
     return n_listed
 
 
@@ -145,7 +151,7 @@ def _highest(values: ScoreArray) -> np.float32:
 def _kth_highest(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
     """The k-th highest value above −∞, −∞ if there are fewer; ``highest`` has the maximum of each chunk."""
     # k chunks have a maximum of at least the bound, so the k-th highest value is not below it.
-    bound = np.partition(highest, len(highest) - k)[len(highest) - k] if len(highest) > k else np.float32(-np.inf)
+    bound = kth_smallest(highest.copy(), len(highest) - k) if len(highest) > k else np.float32(-np.inf)
     kept, n_kept = np.empty(len(values), dtype=np.float32), 0
     for chunk in range(len(highest)):
         if highest[chunk] < bound:
@@ -154,7 +160,41 @@ def _kth_highest(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
             if values[position] >= bound and values[position] > -np.inf:
                 kept[n_kept] = values[position]
                 n_kept += 1
-    return np.partition(kept[:n_kept], n_kept - k)[n_kept - k] if n_kept >= k else np.float32(-np.inf)
+    return kth_smallest(kept[:n_kept], n_kept - k) if n_kept >= k else np.float32(-np.inf)
+
+
+@compiled()
+def kth_smallest(values: NDArray[Number], k: int) -> Number:
+    """The k-th smallest value, from 0; the values are reordered. ``np.partition`` takes ten times as long to compile.
+
+    Args:
+        values: without NaN, at least one: [n].
+        k: in 0..n − 1.
+
+    >>> int(kth_smallest(np.array([7, 3, 9, 3, 5]), 2))
+    5
+    """
+    low, high = 0, len(values) - 1
+    while low < high:
+        middle, first, last = values[(low + high) // 2], values[low], values[high]
+        pivot = max(min(first, last), min(max(first, last), middle))
+        left, right = low, high
+        while left <= right:
+            while values[left] < pivot:
+                left += 1
+            while values[right] > pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if k <= right:
+            high = right
+        elif k >= left:
+            low = left
+        else:
+            break
+    return values[k]
 
 
 @compiled()

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from nearnext.data.sessions import Sessions
+from nearnext.data.raw import indices
+from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.types import IndexArray, Int64Array
 
 __all__ = ["Prefixes"]
@@ -13,7 +15,7 @@ __all__ = ["Prefixes"]
 
 @dataclass(frozen=True, eq=False)
 class Prefixes:
-    """B beginnings of sessions; prefix b is ``items[starts[b]:ends[b]]``, oldest click first.
+    """B beginnings of sessions; prefix b is ``items[starts[b]:ends[b]]``, oldest click first. Read-only views.
 
     Attributes:
         items: item index of each click, 0 where unknown: [E], shared, not copied.
@@ -32,6 +34,12 @@ class Prefixes:
     ends: Int64Array
     times: Int64Array
 
+    def __post_init__(self) -> None:
+        for name in ("items", "starts", "ends", "times"):
+            view = getattr(self, name).view()
+            view.flags.writeable = False  # always, so that compiled code meets one type of array
+            object.__setattr__(self, name, view)
+
     def __len__(self) -> int:
         return len(self.starts)
 
@@ -43,6 +51,7 @@ class Prefixes:
     @classmethod
     def every(cls, sessions: Sessions) -> "Prefixes":
         """Every proper prefix of every session, in order: no click after ``ends`` is part of a prefix."""
+        require_sessions("sessions", sessions)
         lengths = sessions.lengths - 1
         first = np.repeat(sessions.offsets[:-1], lengths)
         within = np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
@@ -50,20 +59,32 @@ class Prefixes:
         return cls(sessions.items, first, ends, sessions.times[ends - 1])
 
     @classmethod
-    def of(cls, clicks: Sequence[IndexArray], time: int = 0) -> "Prefixes":
-        """Prefixes from arrays of item indices, all asked for at one time (microseconds)."""
+    def of(cls, clicks: Sequence[IndexArray], time: int | Sequence[int] = 0) -> "Prefixes":
+        """Prefixes from arrays of item indices, asked for at one time or each at its own (microseconds).
+
+        >>> Prefixes.of([np.array([3, 1], np.int32), np.array([2], np.int32)], [10, 20]).times.tolist()
+        [10, 20]
+        """
+        clicks = [_indices(one) for one in clicks]
+        times = np.full(len(clicks), time, dtype=np.int64)
         if len(clicks) == 1:  # as a service asks, where a few calls less are felt
             (only,) = clicks
             ends = np.array([len(only)], dtype=np.int64)
             start = np.zeros(1, dtype=np.int64)
-            return cls(
-                only.astype(np.int32, casting="same_kind", copy=False), start, ends, np.array([time], dtype=np.int64)
-            )
+            return cls(only.astype(np.int32, casting="same_kind", copy=False), start, ends, times)
         lengths = np.array([len(prefix) for prefix in clicks], dtype=np.int64)
         ends = lengths.cumsum()
-        items = np.concatenate(clicks, dtype=np.int32, casting="same_kind") if len(clicks) else np.zeros(0, np.int32)
-        return cls(items, ends - lengths, ends, np.full(len(clicks), time, dtype=np.int64))
+        items = np.concatenate(clicks, dtype=np.int32, casting="same_kind") if clicks else np.zeros(0, np.int32)
+        return cls(items, ends - lengths, ends, times)
 
     def slice(self, begin: int, end: int) -> "Prefixes":
         """Prefixes begin..end − 1, sharing the clicks."""
         return Prefixes(self.items, self.starts[begin:end], self.ends[begin:end], self.times[begin:end])
+
+
+def _indices(clicks: Any) -> IndexArray:
+    """Item indices of one prefix; they are compared with a vocabulary when they are ranked."""
+    if getattr(clicks, "dtype", None) == np.int32 and clicks.ndim == 1:
+        return clicks
+    most = int(np.iinfo(np.int32).max)
+    return indices("item indices", clicks, 0, most, "make them with vocabulary.encode(ids)").astype(np.int32)

@@ -14,9 +14,9 @@ from typing import Any, cast
 import numpy as np
 
 from nearnext.errors import ConfigError, DataError
-from nearnext.types import RawId
+from nearnext.types import Int64Array, RawId
 
-__all__ = ["Moment", "microseconds_of", "one_type", "raw_ids", "raw_sessions", "raw_values"]
+__all__ = ["Moment", "indices", "microseconds_of", "one_type", "raw_ids", "raw_sessions", "raw_values"]
 
 Moment = float | datetime | str
 """A time: seconds since 1970 UTC, a datetime (without zone: UTC), or its ISO text."""
@@ -91,6 +91,42 @@ def raw_values(name: str, values: object) -> Sequence[object]:
     if listed is None:
         raise ConfigError(f"expected a list as {name}, found {_shown(values)}")
     return listed
+
+
+def indices(name: str, values: object, first: int, last: int, remedy: str) -> Int64Array:
+    """Whole numbers of a range: [n].
+
+    Args:
+        name: what they are.
+        values: what was given.
+        first: smallest that there is.
+        last: largest that there is.
+        remedy: what to give instead.
+
+    Raises:
+        DataError: no collection, or a value that is no whole number of the range.
+
+    >>> indices("sessions", (2, 0), 0, 2, "count from 0").tolist()
+    [2, 0]
+    >>> indices("sessions", [3], 0, 2, "count from 0")
+    Traceback (most recent call last):
+    nearnext.errors.DataError: expected sessions in 0..2, found 3; count from 0
+    """
+    given: Any = values
+    wrong: list[object]
+    if isinstance(values, np.ndarray) and given.ndim == 1 and given.dtype.kind in "iu":
+        array: Int64Array = np.asarray(given, dtype=np.int64)
+        wrong = array[(array < first) | (array > last)][:1].tolist()
+    else:
+        listed = _listed(given)
+        if listed is None:
+            raise DataError(f"expected a list of {name}, found {_shown(given)}; {remedy}")
+        numbers = [_python(one) for one in listed]
+        wrong = [one for one in numbers if type(one) is not int or not first <= one <= last][:1]
+        array = np.array([] if wrong else numbers, dtype=np.int64)
+    if wrong:
+        raise DataError(f"expected {name} in {first}..{last}, found {_shown(wrong[0])}; {remedy}")
+    return array
 
 
 def one_type(ids: list[RawId]) -> list[RawId]:

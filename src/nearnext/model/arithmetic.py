@@ -8,10 +8,23 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.types import ScoreArray
 
-__all__ = ["add_product", "tanh"]
+__all__ = ["add_product", "copy_to", "tanh"]
 
 FARTHEST = 9.0
 """Beyond it tanh is ±1 in 32 bits."""
+
+
+@compiled()
+def copy_to(target: ScoreArray, source: ScoreArray) -> None:
+    """A vector written over another of its length: [N], [N]. ``target[:] = source`` takes 3 s more to compile.
+
+    >>> target = np.zeros(2, np.float32)
+    >>> copy_to(target, np.ones(2, np.float32))
+    >>> target.tolist()
+    [1.0, 1.0]
+    """
+    for place in range(len(target)):
+        target[place] = source[place]
 
 
 @compiled(error_model="numpy", fastmath={"contract"})

@@ -11,6 +11,7 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.recommenders.decay import position_weight
 from nearnext.recommenders.session_index import SessionIndex
+from nearnext.topk import kth_smallest
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = [
@@ -288,7 +289,7 @@ def sample(votes: Votes, current: Current, n_touched: int, scratch: Scratch) -> 
 @compiled()
 def keep_first(scratch: Scratch, n_touched: int, n: int) -> int:
     """Move the n candidates with the smallest keys, which are distinct, to the front; returns n."""
-    threshold = np.partition(scratch.keys[:n_touched], n - 1)[n - 1]
+    threshold = kth_smallest(scratch.keys[:n_touched].copy(), n - 1)
     kept = 0
     for position in range(n_touched):
         if scratch.keys[position] <= threshold:

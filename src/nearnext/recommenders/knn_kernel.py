@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from nearnext.compiled import compiled
+from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.candidate_sessions import Current, Scratch, Votes, collect, keep_first, move, sample
 from nearnext.recommenders.decay import step_weight
 from nearnext.recommenders.session_index import SessionIndex
@@ -86,21 +87,20 @@ def _neighbours(
     return _nearest(votes, n_touched, scratch), current
 
 
-@compiled()
 def nearest_sessions(
-    index: SessionIndex, votes: Votes, clicks: IndexArray, time: int, scratch: Scratch
+    index: SessionIndex, votes: Votes, prefix: Prefixes, scratch: Scratch
 ) -> tuple[IndexArray, FloatArray]:
-    """The neighbours that vote for one prefix, in no order, and their similarities to it; fresh scratch memory.
+    """The neighbours that vote for one prefix, in no order, and their similarities to it.
 
     Args:
         index: the training sessions.
         votes: the method's options.
-        clicks: the prefix, 0 where unknown: [T].
-        time: of its last click, microseconds.
+        prefix: one prefix, asked for at its time.
         scratch: memory that has served no prefix.
     """
-    begin = max(0, len(clicks) - votes.last_n_clicks) if votes.last_n_clicks else 0
-    kept, _ = _neighbours(index, votes, clicks, begin, len(clicks), 1, time, scratch)
+    end, time = int(prefix.ends[0]), int(prefix.times[0])
+    begin = max(int(prefix.starts[0]), end - votes.last_n_clicks if votes.last_n_clicks else 0)
+    kept, _ = _neighbours(index, votes, prefix.items, begin, end, 1, time, scratch)
     return scratch.touched[:kept].copy(), scratch.notes.similarities[:kept].copy()
 
 

@@ -7,7 +7,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
+from nearnext.data.raw import indices
 from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, NonNegative, Search
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
@@ -60,13 +62,22 @@ class SessionNeighbours(Recommender):
         Returns:
             Their numbers by recency, 0 the most recent, and their similarities: at most k each.
 
+        Raises:
+            ConfigError: not fitted yet.
+            DataError: clicks that are no item indices.
+
         >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
         >>> sknn.neighbours(sknn.vocabulary.encode(["d"]))[0].tolist()
         [0]
         """
+        if not hasattr(self, "index"):
+            raise ConfigError(f"{self.name} is not fitted; call fit(sessions) first")
+        known, remedy = len(self.index.item_offsets) - 2, "make them with vocabulary.encode(ids)"
         votes = self._votes()
         scratch = make_scratch(self.index, votes)
-        numbers, similarities = nearest_sessions(self.index, votes, clicks, self._end_of_training(), scratch)
+        clicked = indices("item indices", clicks, 0, known, remedy).astype(np.int32)
+        prefix = Prefixes.of([clicked], self._end_of_training())
+        numbers, similarities = nearest_sessions(self.index, votes, prefix, scratch)
         order = np.lexsort((numbers, -similarities.astype(np.float32)))
         return numbers[order], similarities[order]
 

@@ -88,10 +88,8 @@ class Answering:
     def _ranked(self, questions: Sequence[Question], mask: BoolArray) -> list[Recommendation]:
         k, exclude_seen = questions[0].k, questions[0].exclude_seen
         clicks = [self._vocabulary.encode(question.items) for question in questions]
-        prefixes = Prefixes.of(clicks, self._end_of_training)
-        for row, question in enumerate(questions):
-            if question.time is not None:
-                prefixes.times[row] = self._recommender.asked_at(question.time)
+        end, asked_at = self._end_of_training, self._recommender.asked_at
+        prefixes = Prefixes.of(clicks, [end if one.time is None else asked_at(one.time) for one in questions])
         items = np.zeros((len(questions), k), dtype=np.int32)
         scores = np.zeros((len(questions), k), dtype=np.float32)
         own = self._rank(prefixes, Request(k, mask, exclude_seen), items, scores)

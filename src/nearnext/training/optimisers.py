@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from nearnext.compiled import compiled
+from nearnext.model.arithmetic import copy_to
 from nearnext.model.tensors import as_tensor
 from nearnext.types import FloatArray, Int64Array, ScoreArray
 
@@ -222,7 +223,7 @@ def _catch_up(
                 m[d] *= of_mean
                 v[d] *= of_square
             moved[row] = steps
-        values[at] = table[row]
+        copy_to(values[at], table[row])
 
 
 @compiled(error_model="numpy", fastmath={"contract"})

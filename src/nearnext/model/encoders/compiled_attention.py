@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nearnext.compiled import compiled
-from nearnext.model.arithmetic import add_product, tanh
+from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.distances import normalise_rows
 from nearnext.types import IndexArray, ScoreArray
 
@@ -79,14 +79,14 @@ def encode_by_attention(
             vectors[row] = 0.0
             continue
         for place in range(length):
-            placed[place] = table[clicks[row, place]]
+            copy_to(placed[place], table[clicks[row, place]])
         normalise_rows(placed[:length], placed)
         last = placed[length - 1]
-        asked[:] = weights.last_bias
+        copy_to(asked, weights.last_bias)
         add_product(last, weights.last, asked)
         for place in range(length):
             distance = min(length - 1 - place, len(weights.place) - 1)
-            inner[:] = weights.place[distance]
+            copy_to(inner, weights.place[distance])
             add_product(placed[place], weights.click, inner)
             share[place] = weights.recency[distance] + _energy(asked, inner, weights.energy)
         _softmax(share[:length])

@@ -10,7 +10,7 @@ import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
-from nearnext.model.arithmetic import add_product
+from nearnext.model.arithmetic import add_product, copy_to
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_columns, exclude_clicks
@@ -93,7 +93,7 @@ def _read(
                     entered = hidden[depth]
         position = ends[row]
         known[row] = count
-        states[row, :width] = hidden[len(layers) - 1, :width]
+        copy_to(states[row, :width], hidden[len(layers) - 1, :width])
 
 
 @compiled()
@@ -102,7 +102,7 @@ def _step(
 ) -> None:
     """The next state of one layer, written into ``hidden``; the same as ``gru_step`` in training."""
     width = layer.hidden.shape[0]
-    entered_gates[: 3 * width] = layer.bias[0]
+    copy_to(entered_gates[: 3 * width], layer.bias[0])
     hidden_gates[: 3 * width] = 0
     add_product(entered, layer.inputs, entered_gates[: 3 * width])
     add_product(hidden, layer.hidden, hidden_gates[: 3 * width])

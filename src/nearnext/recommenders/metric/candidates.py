@@ -155,7 +155,7 @@ class CandidateGenerators:
             near = Lists(found.items, found.scores)
             nearest = near
             if request.k > self.most:
-                nearest = Lists(near.items[:, : self.most], near.scores[:, : self.most])
+                nearest = Lists(near.items[:, : self.most].copy(), near.scores[:, : self.most].copy())
             voting = Request(self.most, request.admissible, request.exclude_seen)
             shape = (len(rankers), len(prefixes), self.most)
             votes = Lists(np.zeros(shape, np.int32), np.zeros(shape, np.float32))

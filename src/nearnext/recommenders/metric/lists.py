@@ -32,7 +32,7 @@ def best_candidates(
     for row in range(len(listed)):
         n = 0
         for position in range(offsets[row], offsets[row + 1]):
-            n = insert(int(candidates[position]), values[position], n, items[row], scores[row])
+            n = insert(np.int64(candidates[position]), values[position], n, items[row], scores[row])
         listed[row] = n
     return listed
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nearnext.compiled import compiled
-from nearnext.model.arithmetic import add_product, tanh
+from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.base import State
 from nearnext.recommenders.metric.features import Candidates
@@ -226,7 +226,7 @@ def _probabilities(
             for feature in range(len(mean)):
                 standard[feature] = (features[position, feature] - mean[feature]) * scale[feature]
                 score += linear[feature] * standard[feature]
-            hidden[:] = inner_bias
+            copy_to(hidden, inner_bias)
             add_product(standard, inner, hidden)
             result[position] = score + _read_out(hidden, outer)
             highest = max(highest, np.float64(result[position]))

@@ -125,6 +125,7 @@ class _Layout(NamedTuple):
     indices: IndexArray
     vectors: FloatArray
     points: FloatArray
+    kept: float
 
 
 _LAYOUTS: "WeakKeyDictionary[Recommender, dict[int, _Layout]]" = WeakKeyDictionary()
@@ -164,7 +165,7 @@ def item_map(recommender: Recommender, limit: int = ITEMS) -> dict[str, Any]:
         "y": np.round(layout.points[:, 1], DIGITS).tolist(),
         "clicks": recommender.popularity[layout.indices].tolist(),
         "source": layout.source.name,
-        "kept": round(neighbours_kept(layout.vectors, layout.points), DIGITS),
+        "kept": round(layout.kept, DIGITS),
     }
 
 
@@ -191,13 +192,14 @@ def session_point(recommender: Recommender, items: Sequence[RawId], limit: int =
 
 def _layout(recommender: Recommender, limit: int) -> _Layout:
     with _LAYING_OUT:
-        kept = _LAYOUTS.setdefault(recommender, {})
-        if limit not in kept:
+        made = _LAYOUTS.setdefault(recommender, {})
+        if limit not in made:
             source = _source(recommender, limit)
             indices = source.mappable[:limit]
             vectors = source.of_items(indices)
-            kept[limit] = _Layout(source, indices, vectors, neighbour_layout(vectors))
-        return kept[limit]
+            points = neighbour_layout(vectors)
+            made[limit] = _Layout(source, indices, vectors, points, neighbours_kept(vectors, points))
+        return made[limit]
 
 
 def _source(recommender: Recommender, limit: int) -> LearnedVectors | SharedSessions:

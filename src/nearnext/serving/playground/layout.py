@@ -107,34 +107,29 @@ def _affinities(vectors: FloatArray, perplexity: float) -> tuple[Int64Array, Int
     return rows, columns, drawn[rows, columns] / drawn.sum()
 
 
-@compiled()
 def _shares(squared: FloatArray, entropy: float) -> FloatArray:
-    """Gaussian weights of each row's neighbours, of the width at which their entropy is the one wanted."""
-    shares = np.empty_like(squared)
-    for row in range(len(squared)):
-        weights, total = squared[row], 1.0
-        low, high, precision = 0.0, np.inf, 1.0
-        nearest = squared[row].min()
-        for _ in range(60):
-            weights = np.exp(-(squared[row] - nearest) * precision)
-            total = weights.sum()
-            found = np.log(total) + precision * (weights * (squared[row] - nearest)).sum() / total
-            if found > entropy:
-                low = precision
-                precision = precision * 2.0 if high == np.inf else (low + high) / 2.0
-            else:
-                high = precision
-                precision = (low + high) / 2.0
-        shares[row] = weights / total
-    return shares
+    """Gaussian weights of each row's neighbours, of the width at which they have the given entropy: [n, m] → [n, m]."""
+    apart = squared - squared.min(axis=1, keepdims=True)
+    low, high, precision = (np.full((len(squared), 1), value) for value in (0.0, np.inf, 1.0))
+    for _ in range(60):
+        weights = np.exp(-apart * precision)
+        total = weights.sum(axis=1, keepdims=True)
+        spread = np.log(total) + precision * (weights * apart).sum(axis=1, keepdims=True) / total > entropy
+        low, high = np.where(spread, precision, low), np.where(spread, high, precision)
+        precision = np.where(np.isinf(high), precision * 2.0, (low + high) / 2.0)
+    weights = np.exp(-apart * precision)
+    return weights / weights.sum(axis=1, keepdims=True)
 
 
 @compiled()
 def _descend(points: FloatArray, rows: Int64Array, columns: Int64Array, weights: FloatArray, rate: float) -> FloatArray:
     n = len(points)
-    velocity, gains = np.zeros_like(points), np.ones_like(points)
+    velocity, gains = np.zeros((n, 2)), np.ones((n, 2))
+    pulled, pushed = np.empty((n, 2)), np.empty((n, 2))
     for step in range(STEPS):
-        pulled, pushed = np.zeros_like(points), np.zeros_like(points)
+        for one in range(n):
+            for axis in range(2):
+                pulled[one, axis] = pushed[one, axis] = 0.0
         total = 0.0
         for one in range(n):
             x, y = points[one, 0], points[one, 1]
@@ -155,11 +150,11 @@ def _descend(points: FloatArray, rows: Int64Array, columns: Int64Array, weights:
             pulled[one, 1] += pull * dy
         stronger = EXAGGERATION if step < EXAGGERATED else 1.0
         momentum = 0.5 if step < EXAGGERATED else 0.8
-        gradient = 4.0 * (stronger * pulled - pushed / total)
         for one in range(n):
             for axis in range(2):
-                against = (gradient[one, axis] > 0.0) != (velocity[one, axis] > 0.0)
+                gradient = 4.0 * (stronger * pulled[one, axis] - pushed[one, axis] / total)
+                against = (gradient > 0.0) != (velocity[one, axis] > 0.0)
                 gains[one, axis] = gains[one, axis] + 0.2 if against else max(gains[one, axis] * 0.8, 0.01)
-                velocity[one, axis] = momentum * velocity[one, axis] - rate * gains[one, axis] * gradient[one, axis]
+                velocity[one, axis] = momentum * velocity[one, axis] - rate * gains[one, axis] * gradient
                 points[one, axis] += velocity[one, axis]
     return points
