@@ -136,7 +136,7 @@ class Application:
         method = scope["method"] if route and scope["method"] in route.endpoints else "OTHER"
         self._service.measures.answered(path, method, answer.status, seconds)
         if self.settings.access_log:
-            self._service.access_log.note(request_id, method, path, answer.status, seconds)
+            self._service.access_log.note(request_id, scope["method"], path, answer.status, seconds)
 
     async def _answer(
         self,

@@ -177,24 +177,15 @@ class Endpoints:
 
     async def item_map(self, _request: Request) -> Answer:
         """Where the items lie, in two dimensions."""
-        playground = _part("nearnext.serving.playground", "the map is")
-        model = self._service.current()
-        if model.map is None:
-            try:
-                model.map = encode(await asyncio.to_thread(playground.item_map, model.recommender))
-            except NearnextError as error:
-                raise Refusal(404, str(error)) from None
-        return Answer(model.map)
+        return Answer(await _mapped(self._service.current()))
 
     async def map_point(self, request: Request) -> Answer:
         """Where a session lies on the map."""
         wanted = parsed(self._map_request, request.body)
         playground = _part("nearnext.serving.playground", "the map is")
-        recommender = self._service.current().recommender
-        try:
-            point = await asyncio.to_thread(playground.session_point, recommender, wanted.items)
-        except NearnextError as error:
-            raise Refusal(404, str(error)) from None
+        model = self._service.current()
+        await _mapped(model)
+        point = await asyncio.to_thread(playground.session_point, model.recommender, wanted.items)
         return Answer(encode(MapPoint(*(point or (None, None)))))
 
     async def found_items(self, request: Request) -> Answer:
@@ -294,6 +285,21 @@ class Endpoints:
         event_log = self._service.event_log
         if event_log is not None and not event_log.shown(session, listed.items, listed.model):
             self._service.measures.events_lost.inc()
+
+
+async def _mapped(model: ServedModel) -> bytes:
+    """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on.
+
+    Raises:
+        Refusal: it has no map.
+    """
+    playground = _part("nearnext.serving.playground", "the map is")
+    if model.map is None:
+        model.map = asyncio.create_task(asyncio.to_thread(lambda: encode(playground.item_map(model.recommender))))
+    try:
+        return await asyncio.shield(model.map)
+    except NearnextError as error:
+        raise Refusal(404, str(error)) from None
 
 
 def _part(module: str, what: str) -> ModuleType:

@@ -1,5 +1,6 @@
 """The model that is served: loaded and tried before it counts, and replaced as a whole."""
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping
@@ -138,7 +139,7 @@ class ServedModel:
         self._answering = Answering(self.recommender, self.assortment)
         self._space = space_of(self.recommender)
         self.page: bytes | None = None
-        self.map: bytes | None = None
+        self.map: asyncio.Task[bytes] | None = None
 
     def answer(self, questions: list[Question]) -> list[Recommendation]:
         """Lists of next items, see `Answering.answer`."""

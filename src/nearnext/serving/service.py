@@ -84,7 +84,6 @@ class Service:
         changed = self.catalogue.refresh()
         if changed:
             self.model.assortment.update(changed)
-            self.model.map = None
         return self.model
 
     async def follow_artifact(self) -> None:
