@@ -13,6 +13,9 @@ import pytest
 
 import nearnext
 from nearnext import Comparison, Filter, NearnextError, Sessions, SyntheticShop, Tuning
+from nearnext.data.prefixes import Prefixes
+from nearnext.model.encoders import GRU
+from nearnext.model.losses import NCAS
 from nearnext.recommenders.registry import make_recommender
 from nearnext.registry import RECOMMENDERS
 from nearnext.training.config import TrainingConfig
@@ -247,8 +250,46 @@ def test_an_unknown_option_names_the_one_that_was_meant():
         lambda: Comparison(methods=7),
         lambda: Comparison(replicates=0),
         lambda: MODEL.recommend([["a"]], exclude_seen="no"),
+        *(lambda wrong=wrong: WORDS.vocabulary.decode(wrong) for wrong in ([9], [0], ["a"], [1.5], [True], 1, "a")),
+        *(lambda wrong=wrong: WORDS.vocabulary.encode(wrong) for wrong in ("ab", 7, None, [None], [["a"]])),
+        *(lambda wrong=wrong: WORDS.raw(wrong) for wrong in (99, -1, "a", 1.5, None)),
+        *(
+            lambda wrong=wrong: WORDS.select(wrong)
+            for wrong in ([99], np.array([-1]), ["a"], 0, [1.5], np.ones(3, np.bool_))
+        ),
+        lambda: WORDS.keep_events(np.arange(WORDS.n_events)),
+        lambda: WORDS.keep_events([True]),
+        lambda: WORDS.with_vocabulary(["a"]),
+        lambda: WORDS.followed_by([["a"]]),
+        *(lambda wrong=wrong: MODEL.neighbours(wrong) for wrong in (["a"], "a", [99], [-1], 1)),
+        lambda: nearnext.VSKNN().neighbours([1]),
+        *(lambda wrong=wrong: Prefixes.of(wrong) for wrong in ([["a"]], [1, 2], [[-1]], [np.array(["a"])])),
+        lambda: Prefixes.every([["a"]]),
+        *(lambda wrong=wrong: nearnext.SML(encoder=wrong) for wrong in ("gru", GRU, None)),
+        *(lambda wrong=wrong: nearnext.SML(loss=wrong) for wrong in ("ncas", NCAS, 1)),
+        lambda: nearnext.SML(sampler="positive-negative"),
+        lambda: nearnext.SML(training={"epochs": 1}),
+        *(lambda wrong=wrong: Comparison(methods=wrong) for wrong in ("vsknn", None, [1])),
+        lambda: Comparison(tuning=3),
+        lambda: Comparison(held=["k"]),
     ],
 )
 def test_a_wrong_argument_is_one_error_of_ours(call: Callable[[], object]):
     with pytest.raises(NearnextError, match=r"expected|must be|not fitted|found"):
         call()
+
+
+@pytest.mark.parametrize("which", [[1, 0], (1, 0), np.array([1, 0]), np.array([1, 0], np.uint8), pd.Series([1, 0])])
+def test_sessions_are_chosen_by_positions_in_any_collection(which: Any):
+    assert WORDS.select(which).session_ids.to_list() == [1, 0]
+
+
+def test_sessions_are_chosen_by_a_mask():
+    assert WORDS.select(np.arange(WORDS.n_sessions) == 2).raw(np.int64(0)) == ["a", "b", "c"]
+
+
+def test_neighbours_are_found_for_item_indices_in_any_collection():
+    expected = MODEL.neighbours(WORDS.vocabulary.encode(["a"]))[0].tolist()
+    assert expected
+    for clicks in (WORDS.vocabulary.encode(["a"]).tolist(), WORDS.vocabulary.encode(pd.Series(["a"]))):
+        assert MODEL.neighbours(clicks)[0].tolist() == expected

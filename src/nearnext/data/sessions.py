@@ -1,7 +1,7 @@
 """Sessions as frozen compressed arrays: all clicks in one row, cut by offsets."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from nearnext.data.raw import Moment, microseconds_of, one_type, raw_sessions, raw_values
+from nearnext.data.raw import Moment, indices, microseconds_of, one_type, raw_sessions, raw_values
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import require_type
@@ -142,13 +142,28 @@ class Sessions:
         return np.repeat(np.arange(self.n_sessions), self.lengths)
 
     def raw(self, session: int) -> list[RawId]:
-        """Raw ids of one session's known clicks, in order."""
+        """Raw ids of one session's known clicks, in order.
+
+        Raises:
+            DataError: no session has this number.
+        """
+        session = int(indices("a session", [session], 0, self.n_sessions - 1, "they are counted from 0")[0])
         items = self.items[self.offsets[session] : self.offsets[session + 1]]
         return self.vocabulary.decode(items[items > 0])
 
-    def select(self, which: BoolArray | Int64Array) -> "Sessions":
-        """The chosen sessions (a mask, or positions in the wanted order), with the same vocabulary."""
-        positions = np.flatnonzero(which) if which.dtype == np.bool_ else which
+    def select(self, which: BoolArray | Int64Array | Sequence[int]) -> "Sessions":
+        """The chosen sessions (a mask, or positions in the wanted order), with the same vocabulary.
+
+        Raises:
+            DataError: a mask of another length, or a position that no session has.
+
+        >>> Sessions.of([["a"], ["b"]]).select([1]).raw(0)
+        ['b']
+        """
+        if getattr(which, "dtype", None) == np.bool_:
+            positions = np.flatnonzero(_mask("sessions", which, self.n_sessions))
+        else:
+            positions = indices("sessions", which, 0, self.n_sessions - 1, "give positions from 0, or a mask in numpy")
         lengths = self.lengths[positions]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         events = np.repeat(self.offsets[positions] - offsets[:-1], lengths) + np.arange(int(offsets[-1]))
@@ -161,7 +176,12 @@ class Sessions:
         )
 
     def keep_events(self, kept: BoolArray) -> "Sessions":
-        """The same sessions without the clicks masked out; a session left without clicks goes too: kept [E]."""
+        """The same sessions without the clicks masked out; a session left without clicks goes too: kept [E].
+
+        Raises:
+            DataError: no mask of this length.
+        """
+        kept = _mask("clicks", kept, self.n_events)
         lengths = np.add.reduceat(kept, self.offsets[:-1], dtype=np.int64) if self.n_sessions else np.zeros(0, np.int64)
         alive = lengths > 0
         return replace(
@@ -174,6 +194,7 @@ class Sessions:
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "Sessions":
         """The same clicks in another vocabulary; items that it lacks become 0."""
+        require_type("vocabulary", vocabulary, Vocabulary, "make it with Vocabulary.of(ids)")
         new_index = np.zeros(self.n_items + 1, dtype=np.int32)
         new_index[1:] = vocabulary.encode(self.vocabulary.ids)
         return replace(self, items=new_index[self.items], vocabulary=vocabulary)
@@ -201,6 +222,7 @@ class Sessions:
 
         Where one side has integer ids and the other strings, all are strings: 7 and ``"7"`` are the same item.
         """
+        require_sessions("later sessions", later)
         new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
         vocabulary = Vocabulary(_joined(self.vocabulary.ids, new))
         return Sessions(
@@ -227,6 +249,16 @@ class Sessions:
             digest.update(str(ids.dtype).encode())
             digest.update("\x1f".join(map(str, ids.to_list())).encode())
         return digest.hexdigest()
+
+
+def _mask(name: str, values: object, n: int) -> BoolArray:
+    mask = np.asarray(values)
+    if mask.dtype != np.bool_ or mask.shape != (n,):
+        raise DataError(
+            f"expected a mask of {n} {name}, found values of type {mask.dtype} in shape {list(mask.shape)}; "
+            "give True or False for each"
+        )
+    return mask
 
 
 def _begins(starts: object, n_sessions: int) -> Int64Array:

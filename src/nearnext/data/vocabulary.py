@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.ids import ids_as, tidy_text
-from nearnext.data.raw import one_type, raw_ids
+from nearnext.data.raw import indices, one_type, raw_ids
 from nearnext.errors import DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import require_type
@@ -66,19 +66,23 @@ class Vocabulary:
         """``item_index`` of each raw id."""
         return {raw: position for position, raw in enumerate(self.ids.to_list(), start=1)}
 
-    def encode(self, raw: Sequence[RawId] | pl.Series) -> IndexArray:
+    def encode(self, raw: Iterable[RawId] | pl.Series) -> IndexArray:
         """Item indices of raw ids, 0 where unknown: [n].
 
         An id that is not in the vocabulary as it is given is looked up by the rule of `nearnext.data.ids`, in lists
         and in columns alike: ``"12"`` is 12 and ``" a"`` is ``"a"``, but ``"007"`` is not 7.
+
+        Raises:
+            DataError: a text instead of several ids, or a value that is no id.
         """
         if isinstance(raw, pl.Series) and not polars_is_lost():
             return self._encode_series(raw)
+        raw = raw_ids("item ids", raw)
         known, kind = self.index, int if self.integer else str
-        indices = [known.get(value if type(value) is kind else self.as_stored(value), 0) for value in raw]
-        if not self.integer and 0 in indices:
-            indices = [found or known.get(self.as_stored(value), 0) for found, value in zip(indices, raw, strict=True)]
-        return np.array(indices, dtype=np.int32)
+        found = [known.get(value if type(value) is kind else self.as_stored(value), 0) for value in raw]
+        if not self.integer and 0 in found:
+            found = [index or known.get(self.as_stored(value), 0) for index, value in zip(found, raw, strict=True)]
+        return np.array(found, dtype=np.int32)
 
     def as_stored(self, value: RawId) -> RawId:
         """The id as the vocabulary would have it: ``"12"`` becomes 12 where ids are integers, 12 ``"12"`` where not."""
@@ -108,6 +112,10 @@ class Vocabulary:
         return joined["item_index"].fill_null(0).to_numpy().astype(np.int32)
 
     def decode(self, item_indices: Sequence[int] | IndexArray) -> list[RawId]:
-        """Raw ids of known items, as the log had them; every index must be in 1..I."""
-        positions = np.asarray(item_indices, dtype=np.int64) - 1
-        return self.ids.gather(positions).to_list()
+        """Raw ids of known items, as the log had them.
+
+        Raises:
+            DataError: an index that is not in 1..I.
+        """
+        known = indices("item indices", item_indices, 1, len(self), "0 stands for an unknown item: leave it out")
+        return self.ids.gather(known - 1).to_list()

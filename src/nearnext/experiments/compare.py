@@ -83,7 +83,14 @@ class Comparison:
     def __post_init__(self) -> None:
         require_type("options", self.options, Mapping, "give for example {'vsknn': {'k': 100}}")
         require_type("methods", self.methods, Sequence, "give for example ['pop', 'vsknn']")
+        if isinstance(self.methods, str):
+            raise ConfigError(
+                f"expected a list of methods, found {self.methods!r}; give for example [{self.methods!r}]"
+            )
         require_type("labels", self.labels, Mapping, "give for example {'wide': 'vsknn'}")
+        require_type("held", self.held, Mapping, "give for example {'vsknn': ['k']}")
+        if self.tuning is not None:
+            require_type("tuning", self.tuning, Tuning, "give for example Tuning(trials=20)")
         for name, values in self.options.items():
             require_type(f"options of {name}", values, Mapping, "give for example {'k': 100}")
         labels = {label: canonical_name(method) for label, method in self.labels.items()}

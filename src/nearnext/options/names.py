@@ -51,8 +51,9 @@ def require_type(name: str, value: object, kind: type[Any], remedy: str) -> None
     Traceback (most recent call last):
     nearnext.errors.ConfigError: expected dict as test, found a list; give dict(...)
     """
-    if not isinstance(value, kind):
+    if isinstance(value, type) or not isinstance(value, kind):
         found = "None" if value is None else f"a {type(value).__name__}"
+        found = f"the class {value.__name__}" if isinstance(value, type) else found
         raise ConfigError(f"expected {kind.__name__} as {name}, found {found}; {remedy}")
 
 

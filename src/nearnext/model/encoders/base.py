@@ -5,7 +5,7 @@ Paper: §4.4. Shapes: B sessions, T clicks, D_in the dimension of a click's embe
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -70,6 +70,7 @@ class SessionEncoder(nn.Module, ABC):
         return None
 
 
+@runtime_checkable
 class EncoderConfig(Protocol):
     """The options of a session encoder: frozen, comparable, and all that is needed to build it.
 

@@ -1,7 +1,7 @@
 """What a loss reads, distances from sessions to their items, and the protocol that every loss on distances follows."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -115,6 +115,7 @@ class LossInput:
         )
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A pure function from the distances of a batch to a scalar, written as a frozen config.
 

@@ -15,7 +15,7 @@ from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, MetricLearning
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.options import Count, Natural, Positive
+from nearnext.options import Count, Natural, Positive, require_type
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
 from nearnext.recommenders.sml.options import name_of_parts, options_of_parts
@@ -83,6 +83,12 @@ class SML(EmbeddedRecommender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        named = "or name the parts: make_recommender('sml-gru-ncas')"
+        require_type("encoder", self.encoder, EncoderConfig, f"give for example GRU(dim=100), {named}")
+        if not isinstance(self.loss, MetricLearning):
+            require_type("loss", self.loss, Loss, f"give for example NCAS(), {named}")
+        require_type("sampler", self.sampler, Sampler, "give for example PositiveNegative()")
+        require_type("training", self.training, TrainingConfig, "give for example TrainingConfig(epochs=5)")
         given = getattr(self.sampler, "max_length", self.max_length)
         if given < self.max_length:
             raise ConfigError(
