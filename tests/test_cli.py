@@ -10,6 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from nearnext.cli import main
+
 pytestmark = pytest.mark.slow
 
 Command = Callable[..., Any]
@@ -279,3 +281,34 @@ def test_a_config_file_without_a_table_for_the_method_is_refused(nearnext: Comma
         assert done.code == 2
         assert "sknn" in done.err
         assert "its tables: vsknn, sr" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "progress"),
+    [("-q stats LOG", False), ("stats LOG -q", False), ("stats --quiet LOG", False), ("stats LOG", True)],
+)
+def test_quiet_counts_before_and_after_the_command(
+    log: Path, monkeypatch: pytest.MonkeyPatch, words: str, progress: bool
+):
+    shown: list[bool] = []
+    monkeypatch.setattr("nearnext.cli.app.show_progress", shown.append)
+    monkeypatch.setattr(sys, "argv", ["nearnext", *words.replace("LOG", str(log)).split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, shown) == (0, [progress])
+
+
+def test_the_cut_of_sessions_is_named_where_the_log_has_none(nearnext: Command, log: Path, tmp_path: Path):
+    rows = [(f"u{number}", item, time) for number, (_, item, time) in enumerate(CLICKS)]
+    users = write(tmp_path / "users.csv", rows, "user_id,item_id,timestamp")
+    said = "end after 20 minutes without a click (--gap)"
+    assert said in nearnext("stats", users, "--gap", "20", "--min-length", "1").out
+    assert said not in nearnext("stats", log, "--gap", "20").out
+
+
+def test_notes_of_event_types_are_printed_once(nearnext: Command, tmp_path: Path):
+    rows = [(*row, kind) for row in CLICKS for kind in ("view", "buy")]
+    log = write(tmp_path / "typed.csv", rows, "session_id,item_id,timestamp,event_type")
+    done = nearnext("compare", log, "--methods", "pop,sr")
+    assert done.code == 0, done.err
+    assert done.out.count("repeat the click before them under another event type") == 1

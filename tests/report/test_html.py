@@ -1,4 +1,5 @@
 import copy
+import html
 import re
 import sys
 from html.parser import HTMLParser
@@ -128,7 +129,7 @@ def test_p_values_at_the_floor_are_bounds_on_the_page(result: dict[str, Any]) ->
     text = Page(comparison_page(result)).text
     assert "corrected for the number of methods (Holm, 2 methods)" in text
     assert "0.1800 to 0.2200 < 0.002" in text
-    assert "0.4800 to 0.5200 = 0.002" in text
+    assert "0.4800 to 0.5200 0.002" in text
 
 
 def test_nothing_from_the_data_becomes_markup(result: dict[str, Any], pages: dict[str, str]) -> None:
@@ -245,3 +246,16 @@ def test_missing_jinja2_is_one_clear_line(result: dict[str, Any], monkeypatch: p
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(ConfigError, match=r"the HTML report needs jinja2; install it with: pip install"):
         comparison_page(result)
+
+
+def test_leaks_are_alarms_and_notes_are_not(result: dict[str, Any]) -> None:
+    result["warnings"] = ["not clean: the test log is the training log", "clicks.csv: views count as one click"]
+    page = comparison_page(result)
+    assert '<p class="alarm failed" role="alert">not clean: the test log' in page
+    assert '<p class="notice" role="note">clicks.csv: views' in page
+
+
+def test_the_command_that_repeats_a_result_has_an_option_on_each_line(result: dict[str, Any]) -> None:
+    result["protocol"]["command"] = "nearnext compare 'a log.csv' --k 5 --report r.html"
+    page = html.unescape(comparison_page(result))
+    assert "nearnext compare 'a log.csv' \\\n  --k 5 \\\n  --report r.html" in page

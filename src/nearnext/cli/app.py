@@ -49,6 +49,11 @@ __all__ = [
 class QuickGroup(TyperGroup):
     """The application; for switches without a default typer would import pydantic, a third of the time of help."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments; ``-q`` counts behind the command's name as well."""
+        quiet = [word for word in args[: [*args, "--"].index("--")] if word in ("-q", "--quiet")]
+        return super().parse_args(ctx, [*quiet[:1], *(word for word in args if word not in quiet)])
+
     def get_params(self, ctx: Any) -> list[Any]:
         """The options of the application, switches off unless given."""
         parameters = super().get_params(ctx)
@@ -69,8 +74,7 @@ app = typer.Typer(
 )
 
 GIB = 1 << 30
-LEAST_MEMORY = int(1.8 * GIB)
-"""Addresses without which numpy, polars and numba cannot even be imported, bytes."""
+LEAST_MEMORY = int(1.8 * GIB)  # addresses without which numpy, polars and numba cannot even be imported
 
 LogArgument = Annotated[str, typer.Argument(help="Click log: a file, folder or glob (CSV, TSV, JSONL, Parquet).")]
 MinLength = Annotated[int, typer.Option(help="Shortest session kept, clicks.")]
@@ -87,7 +91,7 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def start(
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; before or after the command.")] = False,
     version: Annotated[  # noqa: ARG001 - its callback answers
         bool, typer.Option("--version", help="Print the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
@@ -98,11 +102,7 @@ def start(
 
 
 def _require_memory() -> None:
-    """Refuse a limit of memory (``ulimit -v``) under which libraries abort, or flood stderr, while they are imported.
-
-    Raises:
-        ConfigError: the limit is below 2 GiB of addresses.
-    """
+    """Refuse a limit of memory (``ulimit -v``) under which libraries abort, or flood stderr, when imported."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < LEAST_MEMORY:
         raise ConfigError(
@@ -281,6 +281,8 @@ def show_reading(log: "EventLog", reading: Reading) -> None:
     from nearnext.report.tables import reading_table
 
     report = asdict(log.report)
+    if "session" not in log.report.columns:
+        report["sessions"] = f"end after {reading.gap / 60:g} minutes without a click (--gap)"
     print_warnings(repeat_notes([report]))
     console.print(reading_table(report))
     if log.report.rejected and reading.rejects:

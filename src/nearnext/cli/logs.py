@@ -53,7 +53,7 @@ def stats(
     read = asdict(event_log.report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())
     results.write(result, lambda: statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
-    console.print(statistics_table(*table1(sessions, chosen)))
+    console.print(statistics_table(*table1(sessions, chosen), chosen))
     results.announce()
 
 

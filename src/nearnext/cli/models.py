@@ -1,6 +1,6 @@
 """Commands about methods: compare, fit, evaluate, recommend."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -60,7 +60,9 @@ def compare(
     log: LogArgument,
     *,
     test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
-    methods: Annotated[str, typer.Option(help="Methods to compare.")] = ",".join(BASELINES),
+    methods: Annotated[
+        str, typer.Option(help=f"Methods to compare; default: {', '.join(BASELINES)}.", show_default=False)
+    ] = ",".join(BASELINES),
     split: Annotated[
         str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
     ] = "last:0.1",
@@ -80,6 +82,7 @@ def compare(
     reading: Reading,
 ) -> None:
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
+    from nearnext.data.repeats import repeat_notes
     from nearnext.evaluation.metrics import METRIC_DEFINITIONS
     from nearnext.experiments.compare import Comparison
     from nearnext.experiments.compare import compare as run_comparison
@@ -108,16 +111,16 @@ def compare(
         readings.append(asdict(test_log.report))
     result = run_comparison(sessions, test_sessions, comparison, reading=readings, command=command_line())
     results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
-    _print_comparison(result, comparison.ks[-1])
+    _print_comparison(result, comparison.ks[-1], printed=repeat_notes(readings))
     results.announce()
 
 
-def _print_comparison(result: Mapping[str, Any], k: int) -> None:
+def _print_comparison(result: Mapping[str, Any], k: int, printed: Sequence[str]) -> None:
     from nearnext.report.tables import comparison_table
     from nearnext.report.tuning import tuning_table
 
     protocol, data, audit = result["protocol"], result["data"], result["audit"]
-    print_warnings(result["warnings"])
+    print_warnings([line for line in result["warnings"] if line not in printed])
     console.print(
         f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
         f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
@@ -134,7 +137,7 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
         console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
         console.print(tuning_table(result))
     print_audit(audit)
-    console.print(f"{protocol['duration_seconds']:.1f} s", style="dim")
+    console.print(f"{protocol['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
 
 
 def print_findings(result: Mapping[str, Any], k: int) -> None:

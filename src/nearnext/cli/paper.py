@@ -235,12 +235,15 @@ def _name(log: str) -> str:
 
 
 def _show(result: Mapping[str, Any], results: Results) -> None:
+    from nearnext.data.repeats import repeat_notes
     from nearnext.report.numbers import duration
     from nearnext.report.paper import paper_tables
     from nearnext.report.paper_page import paper_page
 
     results.write(result, lambda: paper_page(result))
-    print_warnings(result.get("warnings") or [])
+    printed = repeat_notes(result.get("data", {}).get("reading") or [])
+    warnings: list[str] = result.get("warnings") or []
+    print_warnings([line for line in warnings if line not in printed])
     for table in paper_tables(result, width=console.width):
         console.print(table)
     if kept := [method.get("label") or method["name"] for method in result.get("methods", []) if method.get("kept")]:

@@ -12,6 +12,7 @@ from nearnext.cli.app import LogArgument, MaxLength, Reading, app, read_test_log
 from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
 from nearnext.cli.parts import imports_parts
+from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearnext.evaluation.replay import Replay
@@ -34,6 +35,7 @@ def replay(
     k: Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the longest is asked for.")] = "20",
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
     max_length: MaxLength = 1000,
+    limit: Annotated[int, typer.Option(help="Most sessions played, the first of the log; 0: all.")] = 0,
     api_key_file: Annotated[Path | None, typer.Option(help="File whose first key the service accepts.")] = None,
     results: Results,
     reading: Reading,
@@ -53,6 +55,10 @@ def replay(
     sessions, _ = read_test_log(log, reading, recommender.imprint)
     if max_length:
         sessions = keep_last_clicks(sessions, max_length)
+    if limit < 0:
+        raise ConfigError(f"--limit must be 0 (all sessions) or positive, found {limit}")
+    if limit:
+        sessions = sessions.select(range(min(limit, sessions.n_sessions)))
     result = replay_sessions(recommender, sessions, target, load, ks=ks, exclude_seen=exclude_seen)
     results.write(result.as_dict())
     console.print(_metrics_table(result), _latency_table(result))

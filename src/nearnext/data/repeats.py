@@ -105,12 +105,14 @@ def repeat_notes(reading: Sequence[Mapping[str, Any]]) -> list[str]:
     ['clicks.csv: views and purchases count as one click']
     """
     empty: Mapping[str, Any] = {}
-    return [
-        f"{report.get('source')}: {note}"
-        for report in reading
-        for note in (*report.get("notes", ()), (report.get("repeats") or empty).get("note"))
-        if note
-    ]
+    return list(
+        dict.fromkeys(  # one log may be both parts
+            f"{report.get('source')}: {note}"
+            for report in reading
+            for note in (*report.get("notes", ()), (report.get("repeats") or empty).get("note"))
+            if note
+        )
+    )
 
 
 def merge_repeats(

@@ -208,7 +208,9 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
     def paint(axes: Axes) -> None:
         for number, (name, line) in enumerate(values.items()):
             heights = [line.get(length, float("nan")) for length in lengths]
-            axes.plot(range(len(lengths)), heights, label=_label(number, name), linewidth=1.5, **_look(number))
+            axes.plot(
+                range(len(lengths)), heights, label=_label(number, name, len(values)), linewidth=1.5, **_look(number)
+            )
         axes.set_xticks(range(len(lengths)), [_short(length, LONGEST_TICK) for length in lengths])
         axes.tick_params(axis="x", labelsize="small" if len(lengths) <= CROWDED_TICKS else "xx-small")
         axes.set_xlabel("clicks given (prefix length)")
@@ -234,7 +236,7 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
 
     def paint(axes: Axes) -> None:
         for number, (name, (speed, value)) in enumerate(values.items()):
-            axes.plot([speed], [value], label=_label(number, name), linestyle="", **_look(number))
+            axes.plot([speed], [value], label=_label(number, name, len(values)), linestyle="", **_look(number))
         speeds = [speed for speed, _ in values.values()]
         few = max(speeds, default=1) < 100 * min(speeds, default=1)  # fewer than two powers of ten
         ticker: Any = import_module("matplotlib.ticker")
@@ -298,11 +300,11 @@ def _look(number: int) -> dict[str, Any]:
     return {"color": COLOURS[number], "marker": MARKERS[number], "markersize": 5, "zorder": 3}
 
 
-def _label(number: int, name: str) -> str:
-    """The name for the legend; the grey ones share one entry, and matplotlib hides a label that starts with ``_``."""
-    if number > len(COLOURS):
-        return "_others"
-    return "others" if number == len(COLOURS) else _short(name).replace("_", "\u200b_", 1)
+def _label(number: int, name: str, n_names: int) -> str:
+    """The name for the legend; several grey ones share one entry, as matplotlib hides a label that begins with _."""
+    if number < len(COLOURS) or n_names == len(COLOURS) + 1:
+        return _short(name).replace("_", "\u200b_", 1)
+    return "others" if number == len(COLOURS) else "_others"
 
 
 def _legend_shape(names: Collection[str]) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Numbers as a reader wants them, and which values of a column are the best and the second."""
 
 import math
+import shlex
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
@@ -106,6 +107,26 @@ def plain(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def command_lines(command: str) -> str:
+    r"""A command as a shell takes it over several lines, an option on each.
+
+    >>> print(command_lines("nearnext compare log.csv --k 5 --column 'item=the id'"))
+    nearnext compare log.csv \
+      --k 5 \
+      --column 'item=the id'
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError:  # not from a shell
+        return command
+    lines: list[list[str]] = [[]]
+    for word in words:
+        if word.startswith("--") and lines[-1]:
+            lines.append([])
+        lines[-1].append(shlex.quote(word))
+    return " \\\n  ".join(" ".join(line) for line in lines)
 
 
 def marks(values: Sequence[float | None], digits: int = 4) -> list[Mark]:

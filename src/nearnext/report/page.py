@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 
 from nearnext.errors import ConfigError
 from nearnext.report.comparison import method_name, p_text
-from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
+from nearnext.report.numbers import command_lines, compact, count, duration, fixed, moment, percent, plain
 
 __all__ = ["Figure", "fact_rows", "listed", "render_page"]
 
@@ -42,7 +42,7 @@ def render_page(template: str, **context: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    formats = (compact, count, duration, fixed, moment, percent, plain)
+    formats = (command_lines, compact, count, duration, fixed, moment, percent, plain)
     environment.filters.update({form.__name__: form for form in (*formats, method_name, p_text)})
     # The figures are our own SVG, in which matplotlib has escaped every name.
     environment.filters["svg"] = import_module("markupsafe").Markup

@@ -31,7 +31,7 @@ def sizing_rows(sized: Mapping[str, Any]) -> list[tuple[str, str]]:
             "learns from",
             f"{count(data['sessions'])} sessions, {count(data['events'])} clicks, {count(data['items'])} items",
         ),
-        ("options", plain(dict(sized["params"]))),
+        ("options", plain({name: value for name, value in sized["params"].items() if value not in (None, "")})),
         ("parameters", count(sized["parameters"]) if sized["parameters"] else "none: it counts"),
         ("peak memory", f"{count(sized['peak_bytes'] / MB)} MB: {held}"),
         ("free memory", f"{count(sized['available_bytes'] / MB)} MB, with what this process holds"),

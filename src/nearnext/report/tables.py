@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nearnext.data.filters import FilterReport
+from nearnext.data.filters import Filter, FilterReport
 from nearnext.data.statistics import LogStatistics
 from nearnext.report.comparison import Cell, Comparison, Lists, Row, compare_table, main_cutoff
 from nearnext.report.numbers import compact, count, moment, percent, plain
@@ -131,13 +131,16 @@ def statistics_rows(before: LogStatistics, after: LogStatistics) -> list[tuple[s
     ]
 
 
-def statistics_table(before: LogStatistics, after: LogStatistics, taken: FilterReport | None = None) -> Table:
+def statistics_table(
+    before: LogStatistics, after: LogStatistics, taken: FilterReport | None = None, chosen: Filter | None = None
+) -> Table:
     """The paper's Table 1 for one log, after and (before) preprocessing, with further figures below.
 
     Args:
         before: the log as read.
         after: the log that the filter leaves.
         taken: what the filter took; named in the caption.
+        chosen: the filter; its thresholds are named too.
 
     >>> from nearnext.data.sessions import Sessions
     >>> from nearnext.data.statistics import describe
@@ -145,13 +148,16 @@ def statistics_table(before: LogStatistics, after: LogStatistics, taken: FilterR
     >>> statistics_table(log, log).row_count
     14
     """
-    caption = None
+    caption = ""
     if taken is not None:
-        caption = (
+        if chosen is not None:
+            cap = f", last {chosen.max_length} clicks of a session" if chosen.max_length else ""
+            caption = f"at least {chosen.min_length} clicks per session and {chosen.min_support} per item{cap}: "
+        caption += (
             f"the filter took {count(taken.short_sessions)} short sessions and {count(taken.rare_clicks)} clicks on "
             f"rare items, and cut {count(taken.cut_clicks)} clicks from {count(taken.cut_sessions)} long sessions"
         )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption, caption_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption or None, caption_justify="left")
     table.add_column("")
     table.add_column("after", justify="right")
     table.add_column("(before)", justify="right", style="dim")
