@@ -76,11 +76,11 @@ def normalise_rows(vectors: ScoreArray, units: ScoreArray) -> None:
     """
     for row in range(len(vectors)):
         squared = np.float32(0.0)
-        for place in range(vectors.shape[1]):
-            squared += vectors[row, place] * vectors[row, place]
+        for position in range(vectors.shape[1]):
+            squared += vectors[row, position] * vectors[row, position]
         scale = np.float32(1.0) / np.sqrt(squared) if squared > _SHORTEST**2 else np.float32(1.0)
-        for place in range(vectors.shape[1]):
-            units[row, place] = vectors[row, place] * scale
+        for position in range(vectors.shape[1]):
+            units[row, position] = vectors[row, position] * scale
 
 
 def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine") -> Tensor:

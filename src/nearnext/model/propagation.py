@@ -71,8 +71,10 @@ def neighbouring_items(sessions: Sessions) -> Any:
         second.append(right[pair])
         weights.append(np.full(int(pair.sum()), 1 / gap, dtype=np.float32))
     size = sessions.n_items + 1
-    places = (np.concatenate([*first, np.zeros(0, np.int32)]), np.concatenate([*second, np.zeros(0, np.int32)]))
-    clicked: Any = coo_matrix((np.concatenate([*weights, np.zeros(0, np.float32)]), places), shape=(size, size)).tocsr()
+    positions = (np.concatenate([*first, np.zeros(0, np.int32)]), np.concatenate([*second, np.zeros(0, np.int32)]))
+    clicked: Any = coo_matrix(
+        (np.concatenate([*weights, np.zeros(0, np.float32)]), positions), shape=(size, size)
+    ).tocsr()
     weighted: Any = clicked + clicked.T
     total: FloatArray = np.asarray(weighted.sum(axis=1), dtype=np.float64).ravel()
     scale: Any = diags(np.where(total > 0, 1 / np.sqrt(np.maximum(total, 1e-30)), 0.0))
@@ -98,10 +100,10 @@ def extended_embeddings(embeddings: ScoreArray, learned: Sessions, sessions: Ses
     [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
     """
     table = np.zeros((sessions.n_items + 1, embeddings.shape[1]), dtype=np.float32)
-    places = sessions.vocabulary.encode(learned.vocabulary.ids)
-    table[places] = embeddings[1:]
+    positions = sessions.vocabulary.encode(learned.vocabulary.ids)
+    table[positions] = embeddings[1:]
     new = np.ones(len(table), dtype=np.bool_)
-    new[places] = new[0] = False
+    new[positions] = new[0] = False
     around: ScoreArray = neighbouring_items(sessions)[np.flatnonzero(new)] @ table
     table[new] = around / np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-30)
     return table

@@ -1,4 +1,4 @@
-"""The one protocol of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
+"""The base class of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -127,7 +127,7 @@ class Recommender(ABC):
     ) -> Ranking:
         """The batch path: a list of k item indices for each of B prefixes in this recommender's vocabulary.
 
-        The list of a prefix depends on nothing but that prefix.
+        The list of a prefix does not depend on other prefixes.
 
         Args:
             prefixes: what is given, in this vocabulary: [B].
@@ -160,7 +160,7 @@ class Recommender(ABC):
         """What ranks chunks of prefixes for one thread, as `rank` does; its scratch memory lasts from call to call.
 
         It takes prefixes, a request, and arrays of zeros [B, k] that receive item indices and scores, and returns each
-        list's own length: [B]. Whoever ranks one prefix after another saves the memory that each `rank` sets up.
+        list's own length: [B]. Reusing it for single prefixes saves setting up memory in each `rank`.
 
         Args:
             fill: complete short lists from popularity; otherwise they end with zeros.

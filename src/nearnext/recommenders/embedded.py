@@ -1,4 +1,4 @@
-"""What every recommender with a metric space has: a network, the index of its items, and the figures of its fit."""
+"""The base class of recommenders with a metric space: network, index of the items, figures of the fit."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 
 @dataclass(eq=False)
 class EmbeddedRecommender(TrainedRecommender):
-    """A recommender whose sessions and items lie in one metric space; a subclass says how that is learned.
+    """A recommender whose sessions and items share one metric space; a subclass says how it is trained.
 
     Attributes:
         network: gives the embeddings; None where nothing could be learned, so that all lists are by popularity.
@@ -112,7 +112,7 @@ class EmbeddedRecommender(TrainedRecommender):
                 admissible=request.admissible & self.trained,
                 seen=prefixes if request.exclude_seen else None,
             )
-            # A session without known clicks is nowhere: its list is that of popularity.
+            # A session without known clicks has no embedding: its list is by popularity.
             somewhere = known > 0
             items[somewhere], scores[somewhere] = found.items[somewhere], found.scores[somewhere]
             return np.where(somewhere, found.found, 0).astype(np.int32)

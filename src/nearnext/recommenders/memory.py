@@ -1,4 +1,4 @@
-"""Training sessions that a model keeps beside what it has learned, so that it can say whom a session resembles."""
+"""Training sessions that a model keeps in order to show which of them a session resembles."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +16,7 @@ from nearnext.types import RawId
 __all__ = ["REMEMBERED", "SessionMemory"]
 
 REMEMBERED = 100_000
-"""Sessions that a model keeps unless told otherwise: the most recent ones."""
+"""Default number of sessions that a model keeps, the most recent ones."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,10 +17,10 @@ class SessionIndex(NamedTuple):
     Attributes:
         item_offsets: sessions of item i are at item_offsets[i]..item_offsets[i + 1]: [I + 2].
         item_sessions: session numbers, most recent first: [P].
-        item_positions: place of the last click on the item in that session, from 1: [P].
+        item_positions: position of the last click on the item in that session, from 1: [P].
         session_offsets: items of session s are at session_offsets[s]..session_offsets[s + 1]: [S + 1].
         session_items: distinct items of each session: [P].
-        last_positions: place of the last click on that item in its session, from 1: [P].
+        last_positions: position of the last click on that item in its session, from 1: [P].
         ends: time of each session's last click, microseconds: [S].
         item_weights: factor of a vote for each item, 1 + λ · idf: [I + 1].
         idf: log(sessions / clicks on the item): [I + 1].
@@ -56,13 +56,13 @@ def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
     number = np.empty(n_sessions, dtype=np.int64)
     number[by_recency] = np.arange(n_sessions)
     session_of = number[sessions.session_of_event()]
-    place = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths) + 1
-    # The last click of each (session, item) pair: sorted by pair and place, it closes its run.
-    order = np.lexsort((place, sessions.items, session_of))
+    position = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths) + 1
+    # The last click of each (session, item) pair: sorted by pair and position, it closes its run.
+    order = np.lexsort((position, sessions.items, session_of))
     pair_session, pair_item = session_of[order], sessions.items[order]
     closes = np.ones(len(order), dtype=np.bool_)
     closes[:-1] = (np.diff(pair_session) != 0) | (np.diff(pair_item) != 0)
-    pair_session, pair_item, pair_place = pair_session[closes], pair_item[closes], place[order][closes]
+    pair_session, pair_item, pair_position = pair_session[closes], pair_item[closes], position[order][closes]
     by_item = np.argsort(pair_item, kind="stable")
     counts = sessions.item_counts()
     clicked = np.flatnonzero(counts[1:]) + 1
@@ -71,10 +71,10 @@ def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
     return SessionIndex(
         item_offsets=np.searchsorted(pair_item[by_item], np.arange(n_items + 2)).astype(np.int64),
         item_sessions=pair_session[by_item].astype(np.int32),
-        item_positions=pair_place.astype(np.int32)[by_item],
+        item_positions=pair_position.astype(np.int32)[by_item],
         session_offsets=np.searchsorted(pair_session, np.arange(n_sessions + 1)).astype(np.int64),
         session_items=pair_item.astype(np.int32),
-        last_positions=pair_place.astype(np.int32),
+        last_positions=pair_position.astype(np.int32),
         ends=sessions.ends[by_recency],
         item_weights=1.0 + idf_factor * idf,
         idf=idf,

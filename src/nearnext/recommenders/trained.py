@@ -1,4 +1,4 @@
-"""What every recommender that the engine trains has: a seed, checkpoints, and the figures of its epochs."""
+"""The base class of recommenders trained in epochs: seed, checkpoints, figures of each epoch."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

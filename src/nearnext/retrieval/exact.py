@@ -1,9 +1,8 @@
 """Exact nearest items: every item is compared with every query, in blocks of bounded memory.
 
-Matrix products only propose: whatever could be among the k nearest, given the rounding of 32-bit sums, is scored again
-in 64 bits, term by term in one order. So the list of a query is the same in any batch. For a single query the
-proposals come from a copy in 8 bits, whose error is bounded. Products take one thread: callers that rank in several
-threads gain no more from theirs.
+Matrix products give approximate scores. All items that could be among the k nearest, given the rounding of 32-bit sums,
+are scored again in 64 bits, term by term in one order, so the list of a query does not depend on the batch. A single
+query uses products in 8 bits, whose error is bounded. Products use one thread; callers rank in several threads.
 """
 
 import numpy as np
@@ -27,16 +26,16 @@ COSINE, EUCLIDEAN, SQUARED = range(3)
 KINDS = dict(zip(DISTANCES, (COSINE, EUCLIDEAN, SQUARED), strict=True))
 
 BLOCK_BYTES = 32 * 2**20
-"""Memory of one block of proposed scores."""
+"""Memory of one block of approximate scores."""
 
 BLOCK_ROWS = 256
-"""Queries in a block at most: more make the matrix product no faster, and its result leaves the processor's cache."""
+"""Largest number of queries in a block; with more, the result no longer fits the processor's cache."""
 
 FEW_QUERIES = 6
-"""Queries for which reading all items takes longer than computing with them: then 8 bits per dimension are read."""
+"""Up to so many queries, reading the items takes longer than multiplying: items in 8 bits are read."""
 
 FEW = 8
-"""Where fewer than one item in so many may be listed, only those are searched."""
+"""If fewer than one item in so many may be listed, only those are searched."""
 
 
 class ExactIndex:
@@ -134,7 +133,7 @@ class ExactIndex:
         return np.where(admissible[1:], np.float32(0.0) if shift is None else shift, np.float32(-np.inf))
 
     def _search_among(self, rows: Int64Array, queries: ScoreArray, k: int, seen: Prefixes | None) -> Neighbours:
-        """The search through a few rows alone, which changes no bit of the lists: a score is of its item alone."""
+        """Search a few rows only; the lists are the same, as a score depends on its item alone."""
         if not len(rows) or not len(queries):
             return _no_neighbours(len(queries), k)
         index_among = np.zeros(self.n_items + 1, dtype=np.int32)
@@ -181,7 +180,7 @@ class ExactIndex:
         return (self.dim + 8) * 2.0**-24 * (lengths + self._longest) ** 2
 
     def check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
-        """A check that a search can be answered.
+        """Check the arguments of a search.
 
         Raises:
             ConfigError: k below 1, or shapes that do not fit the index.
@@ -217,7 +216,7 @@ def _best_of(
     items: IndexArray,
     scores: ScoreArray,
 ) -> int:
-    """The best of ascending item indices, written into the last two arrays; gives how many."""
+    """Write the best of ascending item indices; returns how many."""
     rows, n_rows = np.empty(len(candidates), dtype=np.int32), 0
     for item in candidates:
         if admissible[item] and not (clicks == item).any():
@@ -237,10 +236,7 @@ def _select(
     scores: ScoreArray,
     found: IndexArray,
 ) -> None:
-    """The best k of each row by exact score, equal ones by item index, written into the last three arrays.
-
-    What may not be listed is proposed with −∞.
-    """
+    """Write the k best items of each row by exact score; items that may not be listed have −∞ in ``proposed``."""
     highest = np.empty(-(-proposed.shape[1] // CHUNK), dtype=np.float32)
     near = np.empty(proposed.shape[1], dtype=np.int32)
     for row in range(len(proposed)):
@@ -252,7 +248,7 @@ def _select(
 def _rank(
     near: IndexArray, query: ScoreArray, vectors: ScoreArray, kind: int, items: IndexArray, scores: ScoreArray
 ) -> int:
-    """The best of the items in ascending rows by exact score, written into the last two arrays; gives how many."""
+    """Write the best items of the rows ``near`` by exact score; returns how many."""
     n_listed, last = 0, len(near) - 1
     for begin in range(0, len(near), 4):
         one, two, three, four = (
@@ -262,8 +258,8 @@ def _rank(
             near[min(begin + 3, last)],
         )
         four_scores = _four_scores(query, vectors[one], vectors[two], vectors[three], vectors[four], kind)
-        for place in range(min(4, len(near) - begin)):
-            n_listed = insert(int(near[begin + place] + 1), four_scores[place], n_listed, items, scores)
+        for at in range(min(4, len(near) - begin)):
+            n_listed = insert(int(near[begin + at] + 1), four_scores[at], n_listed, items, scores)
     return n_listed
 
 
@@ -273,21 +269,21 @@ def _four_scores(
 ) -> tuple[np.float32, np.float32, np.float32, np.float32]:
     """Scores of four items in 64 bits, term by term in the order of the dimensions, rounded once.
 
-    Each sum waits for its own last term, so that four take as long as one.
+    Four sums are independent, so they take as long as one.
     """
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for place in range(len(query)):
-        value = np.float64(query[place])
+    for at in range(len(query)):
+        value = np.float64(query[at])
         if kind == COSINE:
-            a += value * np.float64(one[place])
-            b += value * np.float64(two[place])
-            c += value * np.float64(three[place])
-            d += value * np.float64(four[place])
+            a += value * np.float64(one[at])
+            b += value * np.float64(two[at])
+            c += value * np.float64(three[at])
+            d += value * np.float64(four[at])
         else:
-            a += (value - np.float64(one[place])) ** 2
-            b += (value - np.float64(two[place])) ** 2
-            c += (value - np.float64(three[place])) ** 2
-            d += (value - np.float64(four[place])) ** 2
+            a += (value - np.float64(one[at])) ** 2
+            b += (value - np.float64(two[at])) ** 2
+            c += (value - np.float64(three[at])) ** 2
+            d += (value - np.float64(four[at])) ** 2
     return _read(a, kind), _read(b, kind), _read(c, kind), _read(d, kind)
 
 

@@ -1,4 +1,4 @@
-"""What every index of item embeddings answers: the nearest items of each session embedding."""
+"""The protocol of an index: the nearest items of each session embedding."""
 
 from typing import NamedTuple, Protocol
 
@@ -23,7 +23,7 @@ class Neighbours(NamedTuple):
 
 
 class Index(Protocol):
-    """Item embeddings that can be searched; the list of a query depends on nothing but that query.
+    """Item embeddings that can be searched; the list of a query does not depend on other queries.
 
     >>> import numpy as np
     >>> from nearnext.retrieval import ExactIndex

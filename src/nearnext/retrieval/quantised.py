@@ -90,45 +90,45 @@ def _products(
         for block in range(len(steps)):
             _add_up(rounded, steps[block], sums)
             begin = block * BLOCK
-            for place in range(min(BLOCK, n_items - begin)):
-                products[row, begin + place] = np.float32(sums[place]) * back
+            for position in range(min(BLOCK, n_items - begin)):
+                products[row, begin + position] = np.float32(sums[position]) * back
 
 
 @compiled()
 def _round(query: ScoreArray, rounded: Int16Array, scale: float, lost: float, longest: float) -> tuple[float, float]:
     """The query in whole steps, written into ``rounded``; gives their number per unit and the most it errs by."""
     squares = 0.0
-    for place in range(len(query)):
-        squares += np.float64(query[place]) ** 2
+    for position in range(len(query)):
+        squares += np.float64(query[position]) ** 2
     length = np.sqrt(squares)
     # Rounding makes a vector longer by half the diagonal of a step at most.
     room = MOST / longest - np.sqrt(len(query)) / 2 if longest > 0 else 1.0
     query_scale = room / length if room > 0 and length > 0 else 1.0
     away = 0.0
-    for place in range(len(query)):
-        value = np.float64(query[place]) * query_scale if room > 0 else 0.0
-        rounded[place] = np.int16(np.rint(value))
-        away += (np.float64(query[place]) - np.float64(rounded[place]) / query_scale) ** 2
+    for position in range(len(query)):
+        value = np.float64(query[position]) * query_scale if room > 0 else 0.0
+        rounded[position] = np.int16(np.rint(value))
+        away += (np.float64(query[position]) - np.float64(rounded[position]) / query_scale) ** 2
     return query_scale, lost * length + np.sqrt(away) * longest / scale
 
 
 @compiled()
 def _add_up(query: Int16Array, steps: Int8Array, sums: Int16Array) -> None:
     """Inner products of a query [D] with a block of items [D, BLOCK], four dimensions at a time."""
-    for place in range(BLOCK):
-        sums[place] = 0
+    for position in range(BLOCK):
+        sums[position] = 0
     whole = len(query) // 4 * 4
     for at in range(0, whole, 4):
         one, two, three, four = query[at], query[at + 1], query[at + 2], query[at + 3]
         of_one, of_two, of_three, of_four = steps[at], steps[at + 1], steps[at + 2], steps[at + 3]
-        for place in range(BLOCK):
-            sums[place] = np.int16(
-                sums[place]
-                + one * np.int16(of_one[place])
-                + two * np.int16(of_two[place])
-                + three * np.int16(of_three[place])
-                + four * np.int16(of_four[place])
+        for position in range(BLOCK):
+            sums[position] = np.int16(
+                sums[position]
+                + one * np.int16(of_one[position])
+                + two * np.int16(of_two[position])
+                + three * np.int16(of_three[position])
+                + four * np.int16(of_four[position])
             )
     for at in range(whole, len(query)):
-        for place in range(BLOCK):
-            sums[place] = np.int16(sums[place] + query[at] * np.int16(steps[at, place]))
+        for position in range(BLOCK):
+            sums[position] = np.int16(sums[position] + query[at] * np.int16(steps[at, position]))

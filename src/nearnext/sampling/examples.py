@@ -1,4 +1,4 @@
-"""Training examples as places in the log: an example is the click that comes next after its prefix."""
+"""Training examples as positions in the log: an example is the click that comes next after its prefix."""
 
 from dataclasses import dataclass
 
@@ -32,7 +32,7 @@ class Examples:
 
     @classmethod
     def at(cls, sessions: Sessions, next_click: Int64Array) -> "Examples":
-        """The examples whose next clicks are these places in the array of clicks: [R]."""
+        """The examples whose next clicks are these positions in the array of clicks: [R]."""
         owner = np.searchsorted(sessions.offsets, next_click, side="right") - 1
         return cls(owner, sessions.offsets[owner], next_click, sessions.offsets[owner + 1])
 
@@ -55,5 +55,5 @@ def clicks_between(items: IndexArray, begin: Int64Array, end: Int64Array, width:
     >>> clicks_between(np.array([5, 6, 7], np.int32), np.array([0, 2]), np.array([2, 3]), width=2).tolist()
     [[5, 6], [7, 0]]
     """
-    places = begin[:, None] + np.arange(width)
-    return np.where(places < end[:, None], items[np.minimum(places, len(items) - 1)], np.int32(0))
+    positions = begin[:, None] + np.arange(width)
+    return np.where(positions < end[:, None], items[np.minimum(positions, len(items) - 1)], np.int32(0))

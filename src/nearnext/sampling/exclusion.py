@@ -156,5 +156,5 @@ def _draw_exactly(
         if n_allowed == 0:
             continue
         for column in range(negatives.shape[1]):
-            place = int(np.searchsorted(cumulated[:n_allowed], float(uniforms[row, column]) * total, side="right"))
-            negatives[row, column] = allowed[min(place, n_allowed - 1)]
+            position = int(np.searchsorted(cumulated[:n_allowed], float(uniforms[row, column]) * total, side="right"))
+            negatives[row, column] = allowed[min(position, n_allowed - 1)]

@@ -1,4 +1,4 @@
-"""Positive-negative sampling: each session split at a random point, anew in each epoch."""
+"""Positive-negative sampling: each session split at a random point, a new one in each epoch."""
 
 from dataclasses import dataclass
 

@@ -67,7 +67,7 @@ class Positives:
         return positives, positives > 0
 
     def _clicks(self, examples: Examples) -> Int64Array:
-        """Places of the positives in the log, where nothing is masked: [R, P]."""
+        """Positions of the positives in the log, where nothing is masked: [R, P]."""
         step = np.arange(self.n_positives)
         following = (examples.end - examples.next_click)[:, None]
         if self.fill == "repeat":
@@ -166,5 +166,5 @@ def _expect(
                     expected[items[click - 1 - step]] += chances[click]
                 expected[items[click]] += chances[click] * (width - following - own)
             chosen += chances[click] * min(width - following, end - begin)
-        for place in range(begin, end):
-            expected[candidates[place]] += chosen / (end - begin)
+        for position in range(begin, end):
+            expected[candidates[position]] += chosen / (end - begin)

@@ -14,7 +14,7 @@ __all__ = ["SlidingWindow"]
 
 @dataclass(frozen=True, kw_only=True)
 class SlidingWindow(Sampler):
-    """One example for each place of a window of w clicks in a session; only the next P clicks are positives.
+    """One example for each position of a window of w clicks in a session; only the next P clicks are positives.
 
     A session of at most w clicks has one window: all clicks but the last, padded. The beginnings of a longer session
     are never given on their own, which is why the paper left this sampler (Table 3, SW). Units are windows.
@@ -42,9 +42,9 @@ class SlidingWindow(Sampler):
         return self.window
 
     def _units(self, sessions: Sessions) -> Int64Array:
-        place = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths)
+        position = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths)
         shortest = np.repeat(np.minimum(self.window, sessions.lengths - 1), sessions.lengths)
-        return np.flatnonzero((place > 0) & (place >= shortest))
+        return np.flatnonzero((position > 0) & (position >= shortest))
 
     def _chances(self, sessions: Sessions) -> FloatArray:
         chances = np.zeros(sessions.n_events)

@@ -19,7 +19,7 @@ class Sharable(Protocol):
 
     @property
     def n_counted(self) -> int:
-        """Examples that the loss is the mean over."""
+        """Number of examples that the loss averages."""
         ...
 
     def share(self, process: int, n_processes: int) -> Self:
@@ -28,7 +28,7 @@ class Sharable(Protocol):
 
 
 class StepFigures(NamedTuple):
-    """What a step reports.
+    """The figures of a step.
 
     Attributes:
         loss: of the batch, a scalar on the device.
@@ -46,7 +46,7 @@ B = TypeVar("B", bound=TrainingBatch)
 class Learner(Generic[B]):
     """A recipe in training: the network's tables and their optimisers, its layers and theirs.
 
-    A step reads the rows of its batch alone, so it costs as much as the batch, not as the catalogue.
+    A step reads the rows of its batch only, so its cost does not grow with the catalogue.
 
     Args:
         recipe: its network is trained in place, and is on the recipe's device.
@@ -107,12 +107,12 @@ class Learner(Generic[B]):
             optimiser.settle(self._recipe.tables[name].rate * share)
 
     def weights(self) -> dict[str, Tensor]:
-        """All that is learned, and the network's state that steps carry on, by name; not copied."""
+        """All trained parameters and the network's buffers by name, not copied."""
         buffers = dict(self._recipe.network.named_buffers())
         return {name: tensor.detach() for name, tensor in {**self._tables, **self._layers, **buffers}.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """All that a later `restore` needs to go on as if nothing had happened, by name; tensors are not copied."""
+        """The state for an exact `restore`, by name; tensors are not copied."""
         state = {f"weight.{name}": tensor for name, tensor in self.weights().items()}
         for name, optimiser in self._rows.items():
             state |= {f"rows.{name}.{part}": tensor for part, tensor in optimiser.state().items()}

@@ -1,4 +1,4 @@
-"""A batch as tensors whose item numbers are places in the short list of rows that the batch reads."""
+"""A batch as tensors whose item numbers are positions in the short list of rows that the batch reads."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ PADDING = np.zeros(1, dtype=np.int32)
 
 @dataclass(frozen=True, eq=False)
 class Minibatch:
-    """B training examples on a device; places are positions in ``rows``, place 0 is padding.
+    """B training examples on a device; items are positions in ``rows``, 0 is padding.
 
     Attributes:
         rows: distinct item indices that the batch reads, 0 first: [U].
-        prefixes: places of the clicks, no wider than the longest prefix: [B, T].
-        positives: places of the positives: [B, P].
-        negatives: places of the negatives: [B, N], or [N] where shared.
+        prefixes: positions of the clicks, no wider than the longest prefix: [B, T].
+        positives: positions of the positives: [B, P].
+        negatives: positions of the negatives: [B, N], or [N] where shared.
         positive_mask: [B, P].
         negative_mask: [B, N].
         positive_indices: item indices of the positives: [B, P].
@@ -94,11 +94,11 @@ class BatchReader:
         longest = int((batch.prefixes > 0).any(axis=0).sum())
         parts = (batch.prefixes[:, : max(longest, 1)], batch.positives, batch.negatives)
         # Row 0 of the short table stands for padding, as it does in the whole one.
-        rows, places = self._distinct(np.concatenate([PADDING, *(part.ravel() for part in parts)]))
-        places = places[1:]
+        rows, positions = self._distinct(np.concatenate([PADDING, *(part.ravel() for part in parts)]))
+        positions = positions[1:]
         cuts = np.cumsum([part.size for part in parts])[:-1]
         prefixes, positives, negatives = (
-            cut.reshape(part.shape) for cut, part in zip(np.split(places, cuts), parts, strict=True)
+            cut.reshape(part.shape) for cut, part in zip(np.split(positions, cuts), parts, strict=True)
         )
         return Minibatch(
             rows=self._tensor(rows),

@@ -1,4 +1,4 @@
-"""A recipe: all that one training is made of, as a value."""
+"""A recipe: all parts of one training, as a value."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ __all__ = ["Batches", "Recipe", "TrainingBatch"]
 
 
 class TrainingBatch(Protocol):
-    """What one step reads."""
+    """The examples of one step."""
 
     def __len__(self) -> int:
         """Number of examples, which the loss is the mean over."""
@@ -31,7 +31,7 @@ B_co = TypeVar("B_co", bound=TrainingBatch, covariant=True)
 
 
 class Batches(Protocol[B_co]):
-    """What is learned from, batch by batch; an epoch depends on its number, and on what the batches were made with."""
+    """The training examples in batches; an epoch depends on its number and on the arguments of the batches only."""
 
     @property
     def n_batches(self) -> int:
@@ -49,21 +49,21 @@ class Batches(Protocol[B_co]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe(Generic[B]):
-    """What is trained, on what, and how; `nearnext.training.loop.train` does the rest for every recipe alike.
+    """All parts of one training; `nearnext.training.loop.train` runs every recipe.
 
     Attributes:
-        network: what is trained, in place; its buffers are state that steps may carry on.
-        batches: what is learned from.
+        network: trained in place; steps may change its buffers.
+        batches: the training examples.
         loss: the loss of a batch, a scalar, given the rows that it reads of each table: [U, D].
-        schedule: how long, and at which share of the peak learning rates.
-        tables: how the rows of each table move, by the name of the network's parameter.
-        layers: how all other parameters move.
-        learned: what the loss itself learns, by name.
-        validate: the figures that epochs are compared by; None: the last epoch is kept.
-        seed: of what is drawn in a step, at least 0.
-        devices: where to compute.
-        title: what progress shows.
-        remedy: what to change when the loss is no longer a number.
+        schedule: number of epochs, and the share of the peak learning rates in each step.
+        tables: the update rule of each embedding table, by the name of the parameter.
+        layers: the update rule of all other parameters.
+        learned: parameters of the loss, by name.
+        validate: figures to compare epochs by; None: the last epoch is kept.
+        seed: of random draws in a step, at least 0.
+        devices: of the computation.
+        title: shown with progress.
+        remedy: advice in the error about a loss that is not finite.
     """
 
     network: nn.Module
