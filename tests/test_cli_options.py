@@ -34,7 +34,8 @@ class Stretch:
 '''
 
 
-def test_the_options_of_a_method_are_a_table(nearnext: Command):
+def test_the_options_of_a_method_are_a_table(nearnext: Command, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "200")  # in a narrow terminal long cells are folded
     done = nearnext("options", "VSKNN")
     assert (done.code, done.err) == (0, "")
     assert all(option in done.out for option in make_recommender("vsknn").params())

@@ -101,6 +101,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
 
     >>> import tempfile
     >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.registry import make_recommender
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]]))
     ...     path = save_artifact(fitted, Path(folder) / "model", {})

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 import pytest
@@ -94,13 +94,19 @@ def test_a_method_that_peeks_behind_the_prefix_is_caught():
 
 @dataclass(eq=False)
 class Learning(Peeking):
-    """Recommends the item that it has met most often while ranking: it learns from the test sessions."""
+    """Recommends the item that it has met most often while ranking: it learns from the test sessions.
+
+    It has a `fit` of its own: that of `Recommender` checks the lists of a user's own method, and would refuse this one.
+    """
 
     name: ClassVar[str] = "learning"
     met: IndexArray = field(init=False, repr=False)
 
-    def _learn(self, sessions: Sessions) -> None:
+    def fit(self, sessions: Sessions) -> Self:
+        fitted = Pop().fit(sessions)
+        self.vocabulary, self.popularity, self.imprint = fitted.vocabulary, fitted.popularity, fitted.imprint
         self.met = np.zeros(sessions.n_items + 1, dtype=np.int32)
+        return self
 
     def _ranker(self) -> RankChunk:
         def rank_chunk(prefixes: Prefixes, _request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:

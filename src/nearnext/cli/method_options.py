@@ -54,7 +54,7 @@ def list_options(
         console.print(f"{canonical_name(method)} has no options")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for heading in ("option", "values", "default", "tuning tries", "what"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading == "option")
     for each in facts:
         where = "".join(f"; {name} {', '.join(map(str, values))}" for name, values in each["searched_where"].items())
         row = (
