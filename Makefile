@@ -11,9 +11,10 @@ comma  := ,
 # Arithmetic as on the oldest processor: torch, oneDNN, MKL, OpenBLAS (of numpy) and numba, each by its own variable.
 GENERIC := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_CBWR=COMPATIBLE \
   OPENBLAS_CORETYPE=Prescott NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=$(CURDIR)/out/numba-generic
-SERVED  := $(addprefix tests/serving/test_,answering.py http_api.py onnx.py playground.py replay.py similar.py)
+SERVED  := $(addprefix tests/serving/test_,answering.py http_api.py onnx.py playground.py similar.py) $(addprefix tests/test_,explanation.py indexing.py) \
+  tests/evaluation/test_replay.py
 TRAINED := tests/training tests/recommenders $(SERVED) $(addprefix tests/experiments/test_,sizing.py store.py tuning.py)
-NUMERIC := tests/model tests/retrieval tests/sampling $(TRAINED)
+NUMERIC := tests/model tests/retrieval tests/sampling tests/portable tests/testing tests/test_topk.py $(TRAINED)
 PYTEST  := $(BIN)/python -m pytest -q -n 2 --dist loadfile --max-worker-restart 0
 
 .PHONY: demo test quick test-generic test-seed check bench docs clean
