@@ -284,7 +284,7 @@ def test_the_map_shows_the_surroundings_of_the_session_on_request(tab: Chromium)
     take(tab, "a-0")
     tab.until("map.shown && !document.getElementById('here').disabled")
     tab.value("document.getElementById('here').click()")
-    assert tab.value("map.view.zoom") > 1
+    assert tab.value("map.view") != {"x": 0, "y": 0, "zoom": 1}  # how far it zooms depends on where the items are
     inside = "([x, y]) => x >= 0 && y >= 0 && x <= scale().width && y <= scale().height"
     places = (
         "state.list.map((entry) => map.index.get(key(entry.id))).map((at) => project(map.x[at], map.y[at], scale()))"
