@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nearnext.cli.output import console
 from nearnext.recommenders.registry import make_recommender, method_options
 from nearnext.registry import LOSSES, RECOMMENDERS
 
@@ -35,7 +36,7 @@ class Stretch:
 
 
 def test_the_options_of_a_method_are_a_table(nearnext: Command, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("COLUMNS", "200")  # in a narrow terminal long cells are folded
+    monkeypatch.setattr(console, "_width", 200)  # in a narrow terminal long cells are folded
     done = nearnext("options", "VSKNN")
     assert (done.code, done.err) == (0, "")
     assert all(option in done.out for option in make_recommender("vsknn").params())
