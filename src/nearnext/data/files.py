@@ -1,7 +1,7 @@
 """Which files a log consists of, what each is by its content, and its bytes, decompressed on the way."""
 
 import lzma
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
@@ -129,8 +129,12 @@ def _same_content(one: Path, other: Path) -> bool:
 
 def _opened(path: Path) -> "ByteSource":
     with path.open("rb") as file:
-        magic = file.read(MAGIC)
-    return ByteSource(path, next((name for start, name in COMPRESSIONS.items() if magic.startswith(start)), None))
+        return ByteSource(path, _named(file.read(MAGIC), COMPRESSIONS))
+
+
+def _named(magic: bytes, kinds: Mapping[bytes, str]) -> str | None:
+    """The kind of file that begins with these bytes."""
+    return next((name for start, name in kinds.items() if magic.startswith(start)), None)
 
 
 def _has_log_name(file: Path) -> bool:
@@ -164,9 +168,8 @@ def identify(path: Path) -> LogFile:
             raise DataError(f"{path} is not a regular file; name a file, a folder or a glob")
         with path.open("rb") as file:
             magic = file.read(MAGIC)
-    compression = next((name for start, name in COMPRESSIONS.items() if magic.startswith(start)), None)
-    foreign = next((name for start, name in FOREIGN.items() if magic.startswith(start)), None)
-    if foreign:
+    compression = _named(magic, COMPRESSIONS)
+    if foreign := _named(magic, FOREIGN):
         raise DataError(
             f"{path} is {foreign}; give it as CSV in UTF-8, JSONL or Parquet (gzip, bz2, xz, zstd and lz4 are read)"
         )

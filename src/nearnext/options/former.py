@@ -58,8 +58,7 @@ def current_names(kind: type[Any], given: Mapping[str, Any], *, warn: bool = Tru
         if present != name and present in given:
             raise ConfigError(f"{name} is now called {present}, found both; give {present} alone")
         if present != name and warn:
-            warnings.warn(
-                f"option {name} is now called {present}", FutureWarning, stacklevel=1
-            )  # one place: shown once
+            # One place in the code, so that Python shows it once.
+            warnings.warn(f"option {name} is now called {present}", FutureWarning, stacklevel=1)
         result[present] = value
     return result

@@ -20,9 +20,6 @@ __all__ = ["metric_options", "name_of_parts", "options_of_parts", "parts_from_op
 PARTS = ("encoder", "loss", "sampler", "training")
 """Fields of `SML` that have options of their own."""
 
-NOT_KEPT = ("directory", "resume")
-"""Options that say how a fit runs, not what it gives."""
-
 RENAMED = {"n_positives": "positives", "n_negatives": "negatives", "n_items": "catalogue"}
 """Fields whose option has a shorter name."""
 
@@ -221,7 +218,7 @@ def options_of_parts(
     return {
         "sampler": choice.sampler,
         "negative_source": choice.source,
-        **{name: value for name, value in model.items() if name not in NOT_KEPT},
+        **model,
         **{
             option: getattr(parts[slot.part], slot.option.name)
             for option, slot in choice.slots().items()
