@@ -86,7 +86,7 @@ class Lists(Pop):
                 scores[:, :n] = [0.25, 0.5][:n]
             if self.how == "nan":
                 scores[:, 0] = np.nan
-            if self.how == "company":
+            if self.how == "batch":
                 scores[:, 0] = len(prefixes)
             return np.full(len(prefixes), n, dtype=np.int32)
 
@@ -99,7 +99,7 @@ class Lists(Pop):
         ("twice", "a list holds k different known items, or all there are; expected 3 different items"),
         ("rising", "its own items have finite falling scores, and equal ones are in order"),
         ("nan", "its own items have finite falling scores"),
-        ("company", "a list depends on its prefix alone; alone, "),
+        ("batch", "a list depends on its prefix alone; alone, "),
     ],
 )
 def test_a_method_whose_lists_break_a_law_is_named_with_it(how: str, law: str):
