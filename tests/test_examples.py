@@ -109,6 +109,18 @@ def test_own_parts_can_be_compared_and_tuned(nearnext: Command, log: Path, tmp_p
     assert "sml-recency-squared: 2 trials" in " ".join(tuned.out.split())
 
 
+def test_an_own_part_has_a_row_in_the_papers_tables(nearnext: Command, log: Path, tmp_path: Path):
+    small = [word for word in SMALL[1::2] for word in ("--set", f"sml-recency-ncas.{word}")]
+    done = nearnext(
+        *("paper", "table2", log, "--import", EXAMPLES / "own_encoder.py", "--methods", "pop,sml-recency-ncas"),
+        *(*small, "--min-support", "1", "--replicates", "20", "--json", tmp_path / "result.json"),
+    )
+    assert done.code == 0, done.err
+    table = json.loads((tmp_path / "result.json").read_text())["paper"]
+    assert {line["labels"][0] for line in table["tables"][0]["lines"]} == {"POP", "sml-recency-ncas"}
+    assert ["sml-recency-ncas"] in [line[0] for line in table["printed"][0]["lines"]]
+
+
 def test_a_variable_names_what_to_import(nearnext: Command, log: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv(own_parts.VARIABLE, f"{EXAMPLES / 'own_encoder.py'}{os.pathsep}{EXAMPLES / 'own_loss.py'}")
     done = nearnext("fit", log, "--method", "sml-recency-squared", *SMALL, "--out", tmp_path / "model")

@@ -96,7 +96,7 @@ def test_a_test_log_of_its_own_is_predicted(nearnext: Command, log: Path, tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["table2", "--methods", "magic"], "'magic' is not a method of this table; known: POP"),
+        (["table2", "--methods", "magic"], "unknown method 'magic'"),
         (["table3", "--encoders", "CNN"], "'cnn' is not an encoder of this table; known: RNN, MaxPool"),
         (["table2", "--methods", "pop", "--split", "random"], "unknown split 'random'"),
         (

@@ -28,6 +28,7 @@ from nearnext.cli.app import (
 from nearnext.cli.models import print_audit
 from nearnext.cli.options import Config, Settings, Threads, Unknown, method_names, method_options
 from nearnext.cli.output import JsonFile, ReportFile, Results, console
+from nearnext.cli.parts import imports_parts
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -45,7 +46,9 @@ paper = typer.Typer(
 )
 app.add_typer(paper)
 
-Methods = Annotated[str, typer.Option(help="Only these rows, by the paper's names or ours; default: all.")]
+Methods = Annotated[
+    str, typer.Option(help="Only these rows, by the paper's names or ours, and any other method; default: all.")
+]
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
 
 
 @paper.command()
+@imports_parts
 @reads_logs
 @takes("training", _training_options)
 def table2(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
@@ -160,6 +164,7 @@ def table2(log: LogArgument, *, methods: Methods = "", training: Training, readi
 
 
 @paper.command()
+@imports_parts
 @reads_logs
 @takes("training", _training_options)
 def table3(
@@ -183,6 +188,7 @@ def table3(
 
 
 @paper.command()
+@imports_parts
 @reads_logs
 @takes("training", _training_options)
 def coverage(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:

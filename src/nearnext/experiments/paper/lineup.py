@@ -5,13 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, called
 from nearnext.experiments.store import RunStore
 from nearnext.options import require_known
-from nearnext.recommenders.registry import method_options
+from nearnext.recommenders.registry import canonical_name, method_options
 
 __all__ = ["TABLE_2_LINEUP", "Entry", "Experiment", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
 
@@ -150,18 +149,23 @@ class Experiment:
 def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entry, ...]:
     """The rows named, by the paper's name or ours, in the order of the table; all of them where none is named.
 
-    Raises:
-        ConfigError: a name that no row has.
+    Any other method, such as one with an own part, is a row after them, under its own name.
 
-    >>> [entry.name for entry in chosen_entries(TABLE_2_LINEUP, ["sml-rnn-ncas", "POP"])]
-    ['pop', 'sml-gru-ncas']
+    Raises:
+        ConfigError: there is no such method.
+
+    >>> [entry.name for entry in chosen_entries(TABLE_2_LINEUP, ["vstan", "sml-rnn-ncas", "POP"])]
+    ['pop', 'sml-gru-ncas', 'vstan']
     """
-    wanted = {name.strip().lower() for name in names}
+    if not names:
+        return tuple(entries)
     known = {name.lower() for entry in entries for name in (entry.label, entry.name)}
-    if unknown := sorted(wanted - known):
-        labels = dict.fromkeys(entry.label for entry in entries)
-        raise ConfigError(f"'{unknown[0]}' is not a method of this table; known: {', '.join(labels)}")
-    return tuple(entry for entry in entries if not wanted or {entry.label.lower(), entry.name} & wanted)
+    keys = [name.strip().lower() for name in names]
+    asked = dict.fromkeys(key if key in known else canonical_name(key) for key in keys)
+    return (
+        *(entry for entry in entries if {entry.label.lower(), entry.name} & asked.keys()),
+        *(Entry(name, name) for name in asked if name not in known),
+    )
 
 
 def compare_entries(entries: Sequence[Entry], experiment: Experiment) -> Result:
