@@ -4,7 +4,7 @@ Paper: §4.4 and §5.2 (GRU cells of 400 dimensions). References: Cho et al., 20
 1997 (LSTM). [B, T, D_in] → [B, D].
 """
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import Dim, Dropout, Hidden, SessionEncoder
+from nearnext.model.encoders.gru_states import gru_last_state, has_gru_states
 from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.encoders.onnx_recurrent import last_state
 from nearnext.model.feedforward import feed_forward
@@ -115,6 +116,8 @@ class RecurrentEncoder(SessionEncoder):
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
         if not torch.compiler.is_exporting() and not len(clicks):
             return self.dense(clicks.new_zeros(0, self.recurrent.hidden_size))
+        if not torch.compiler.is_exporting() and has_gru_states(self.recurrent, clicks):
+            return self.dense(gru_last_state(cast("nn.GRU", self.recurrent), clicks, mask.sum(dim=1)))
         # An empty session takes one step over zeros, which is then undone.
         state = self._last_state(zero_padding(clicks, mask), mask.sum(dim=1).clamp_min(1))
         return self.dense(state.masked_fill(~mask.any(dim=1, keepdim=True), 0.0))
