@@ -242,7 +242,18 @@ def test_fit_takes_options_from_a_file(nearnext: Command, log: Path, tmp_path: P
     assert json.loads((tmp_path / "m" / "manifest.json").read_text("utf-8"))["params"]["k"] == 9
 
 
-@pytest.mark.parametrize(("name", "text"), [("o.toml", "k = \n"), ("o.yaml", "[1, 2"), ("o.yaml", "- 1\n")])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("o.toml", "k = \n"),
+        ("o.yaml", "[1, 2"),
+        ("o.yaml", "- 1\n"),
+        ("o.yaml", "k: 9\nk: 8\n"),
+        ("o.yaml", "sknn: {k: 9, k: 8}\n"),
+        ("o.yaml", "sknn:\n"),
+        ("o.yaml", "sknn: [9]\n"),
+    ],
+)
 def test_files_that_are_no_options_give_one_line(nearnext: Command, log: Path, tmp_path: Path, name: str, text: str):
     config = tmp_path / name
     config.write_text(text, "utf-8")

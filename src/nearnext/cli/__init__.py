@@ -10,8 +10,11 @@ _shown = set[str]()
 
 def main() -> None:
     """Run the command line; what is wrong with the input is one line on stderr and exit status 2."""
-    from nearnext.cli.ending import one_line  # light: from here on every failure is one line
-
+    try:
+        from nearnext.cli.ending import one_line  # light: from here on every failure is one line
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        sys.exit(130)
     warnings.filterwarnings("ignore", "not clean", UserWarning)  # commands print leaks themselves, first of all
     warnings.showwarning = _show_once
     with one_line():

@@ -193,6 +193,8 @@ def _reading_options(
         ),
     ] = None,
 ) -> Reading:
+    from nearnext.options import NonNegative, checked
+
     return Reading(
         columns=pairs(column or [], "--column"),
         layout=layout,
@@ -201,7 +203,7 @@ def _reading_options(
         quoting=quoting,
         strict=strict,
         rejects=rejects,
-        gap=gap * 60.0,
+        gap=60.0 * checked("gap", gap, NonNegative),
         collapse_repeats=collapse_repeats,
     )
 

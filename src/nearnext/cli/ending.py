@@ -96,8 +96,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError) or any(lack in text for lack in WHAT_MEMORY_LACKS):
         return NO_MEMORY
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}; check the path, its permissions and the free space"
+        where = error.filename or "standard output, or a file"
+        return f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
     return ""
 
 

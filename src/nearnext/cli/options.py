@@ -124,10 +124,12 @@ def own_options(config: Path | None, method: str) -> dict[str, Any]:
     if config is None:
         return {}
     loaded = _load(config)
-    own = next((values for name, values in loaded.items() if name.lower() == canonical_name(method)), None)
-    if own is None and loaded and all(isinstance(values, dict) for values in loaded.values()):
+    own: Any = next((values for name, values in loaded.items() if name.lower() == canonical_name(method)), loaded)
+    if not isinstance(own, dict):
+        raise ConfigError(f"{config}: expected a table of options as {method}, found {own!r}")
+    if own is loaded and loaded and all(isinstance(values, dict) for values in loaded.values()):
         raise ConfigError(f"{config} has no table [{canonical_name(method)}]; its tables: {', '.join(loaded)}")
-    return dict(loaded if own is None else own)
+    return dict(cast("dict[str, Any]", own))
 
 
 def _load(config: Path) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def _load(config: Path) -> dict[str, Any]:
     text = config.read_bytes()
     try:
         if config.suffix.lower() in (".yaml", ".yml"):
-            loaded: Any = yaml.safe_load(text)
+            loaded: Any = yaml.load(text, Loader=_yaml_loader())  # noqa: S506 - it is a safe one
         else:
             loaded = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
@@ -147,6 +149,21 @@ def _load(config: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise ConfigError(f"{config}: expected options by name, found {type(loaded).__name__}")
     return {str(name): value for name, value in cast("dict[Any, Any]", loaded).items()}
+
+
+def _yaml_loader() -> type[Any]:
+    """YAML that refuses a key given twice, as TOML does, instead of letting the last one win in silence."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+            pairs: list[tuple[Any, Any]] = node.value
+            keys = [key.value for key, _ in pairs if isinstance(key.value, str) and key.value != "<<"]
+            if twice := [key for key in keys if keys.count(key) > 1]:
+                raise yaml.YAMLError(f"{twice[0]} is given twice; give it once")
+            return super().construct_mapping(node, deep)
+
+    return Loader
 
 
 def tuning_of(given: Mapping[str, Any]) -> Tuning:

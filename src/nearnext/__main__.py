@@ -1,0 +1,5 @@
+"""The command line as ``python -m nearnext``."""
+
+from nearnext.cli import main
+
+main()
