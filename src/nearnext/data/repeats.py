@@ -17,6 +17,9 @@ __all__ = ["EventCodes", "Repeats", "merge_repeats", "repeat_notes"]
 COMMON = 0.005
 """Share of clicks from which on repeats under other event types, or exact ones, are worth a line."""
 
+REUSED = 0.05
+"""Share of sessions from which on ids that go on after a day are worth a line."""
+
 EventCodes = NDArray[np.uint8]
 """Event types as numbers."""
 
@@ -31,9 +34,11 @@ class Repeats:
         across_types: those of them that stand in a run of clicks on one item with several event types.
         left_out: repeats that were not counted.
         exact: rows with the session, item, time and event type of an earlier row.
+        sessions: sessions of the log.
+        reused: sessions of one id that go on after a pause of more than a day.
 
     >>> Repeats(200, 20, 10, 10) + Repeats(100, 1, 0, 0)
-    Repeats(clicks=300, repeats=21, across_types=10, left_out=10, exact=0)
+    Repeats(clicks=300, repeats=21, across_types=10, left_out=10, exact=0, sessions=0, reused=0)
     """
 
     clicks: int = 0
@@ -41,6 +46,8 @@ class Repeats:
     across_types: int = 0
     left_out: int = 0
     exact: int = 0
+    sessions: int = 0
+    reused: int = 0
 
     def __add__(self, other: "Repeats") -> "Repeats":
         return Repeats(*map(add, astuple(self), astuple(other)))
@@ -48,8 +55,8 @@ class Repeats:
     def facts(self, event_types: Mapping[str, int]) -> dict[str, Any]:
         """All of it as plain data, with the note.
 
-        >>> Repeats(200).facts({})
-        {'clicks': 200, 'repeats': 0, 'across_types': 0, 'left_out': 0, 'exact': 0, 'note': ''}
+        >>> Repeats(200, 20).facts({})["repeats"]
+        20
         """
         return {**asdict(self), "note": self.note(event_types)}
 
@@ -64,7 +71,15 @@ class Repeats:
         >>> Repeats(200, 20, 0, 0).note({"view": 200})
         ''
         """
-        return "; ".join(filter(None, (self._exact_note(), self._types_note(event_types))))
+        return "; ".join(filter(None, (self._ids_note(), self._exact_note(), self._types_note(event_types))))
+
+    def _ids_note(self) -> str:
+        if self.reused < max(1, REUSED * self.sessions):
+            return ""
+        return (
+            f"{self.reused:,} of {self.sessions:,} sessions go on after a pause of more than a day: their ids are used "
+            "again, or are those of users; to cut them at pauses, map the column as user=COLUMN (--column)"
+        )
 
     def _exact_note(self) -> str:
         if self.exact < max(1, COMMON * self.clicks):

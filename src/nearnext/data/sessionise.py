@@ -1,6 +1,7 @@
 """Events into sessions: by session id, or cut per user by inactivity, over the whole log."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,8 @@ __all__ = ["GAP", "group", "read_sessions", "sessionise", "sessions_of"]
 
 GAP = 1800.0
 """Seconds: a longer pause of a user begins a new session."""
+
+DAY = 86_400 * MICROSECONDS
 
 Codes = NDArray[np.int32]
 Positions = NDArray[np.signedinteger[Any]]
@@ -91,10 +94,19 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     with track("cutting sessions", log.frame.height, "events") as advance:
         grouped, codes = _grouped(log, gap)
         merged, repeats = merge_repeats(grouped, codes, collapse_repeats)
+        reused = _reused(grouped) if log.frame.columns[0] == "session_id" else 0
+        repeats = replace(repeats, sessions=grouped.n_sessions, reused=reused)
         del grouped, codes
         sessions = merged.reindexed()
         advance(log.frame.height)
     return sessions, repeats
+
+
+def _reused(sessions: Sessions) -> int:
+    """How many sessions go on after a pause of more than a day."""
+    late = np.flatnonzero(np.diff(sessions.times) > DAY) + 1
+    owners = np.searchsorted(sessions.offsets, late, side="right") - 1
+    return len(np.unique(owners[late > sessions.offsets[owners]]))
 
 
 def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None]:
