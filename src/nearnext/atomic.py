@@ -43,7 +43,7 @@ def whole_file(path: str | Path) -> Generator[Path]:
     'done'
     """
     path, special = Path(path), is_special(Path(path))
-    target = path if special else path.resolve()
+    target = path if special else Path(os.path.realpath(path))
     unfinished = path if special else target.with_name(target.name + ".part")
     try:
         yield unfinished

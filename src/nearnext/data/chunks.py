@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import narwhals as nw
 import numpy as np
@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 from nearnext.data.arrow import arrow
 from nearnext.data.files import LogFile, data_errors
 from nearnext.data.ids import series_of
-from nearnext.data.layouts import Role
+from nearnext.data.layouts import Role, position_of
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
@@ -121,12 +121,15 @@ class FrameReader:
 
     def __init__(self, source: object) -> None:
         try:
-            found: Any = nw.from_native(cast("Any", source))
+            names, frame = _distinct(source)
+            found: Any = nw.from_native(frame)
             self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
-            self.names: list[str] = [str(name) for name in self._frame.columns]
+            self.names: list[str] = [str(name) for name in names or self._frame.columns]
         except TypeError as error:
-            kind = type(source).__name__
-            raise DataError(f"expected a path or a pandas, polars or pyarrow frame, found {kind}") from error
+            raise DataError(
+                f"expected a path or a pandas, polars or pyarrow frame, found {type(source).__name__}; make one with "
+                "polars.DataFrame(...), or name a folder or a glob for several files"
+            ) from error
         except (OSError, ValueError, PolarsError) as error:
             raise DataError(f"cannot read the frame: {str(error).splitlines()[0]}; correct it first") from error
         self.where = f"{self._frame.implementation.name.lower()} frame"
@@ -140,10 +143,22 @@ class FrameReader:
             faults: list[tuple[str, BoolArray]] = []
             values: dict[Role, pl.Series] = {}
             for role, name in columns.items():
-                values[role], foreign = _polars(rows[:, self.names.index(name)])
+                values[role], foreign = _polars(rows[:, position_of(name, self.names)])
                 if role in ID_ROLES and foreign.any():
                     faults.append((not_an_id(role), foreign))
             yield _typed_chunk(values, begin, faults)
+
+
+def _distinct(source: Any) -> tuple[list[Any], Any]:
+    """The column names of a frame in which some are equal, and that frame with numbers for names."""
+    known: Any = nw.dependencies
+    names = source.columns if known.is_pandas_dataframe(source) else None
+    names = source.column_names if known.is_pyarrow_table(source) else names
+    if names is None or len(set(names)) == len(names):
+        return [], source
+    numbers = list(map(str, range(len(names))))
+    renamed = source.set_axis(numbers, axis=1) if hasattr(source, "set_axis") else source.rename_columns(numbers)
+    return list(names), renamed
 
 
 def not_an_id(role: Role) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 
 from nearnext.data.chunks import FrameReader, LogReader, ParquetReader
 from nearnext.data.delimited import DelimitedReader
-from nearnext.data.files import identify, log_files
+from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
 from nearnext.data.reading import Reading, ReadReport
@@ -122,7 +122,7 @@ class EventScan:
                 f"{', '.join(self.left_out[:12])}{', ...' * (len(self.left_out) > 12)}; "  # noqa: PLR2004 - one line
                 "name the files to read by a glob, or read without strict"
             )
-        if self._rejects is not None and self._rejects.resolve() in [file.resolve() for file in self.files]:
+        if self._rejects is not None and any(same_path(self._rejects, file) for file in self.files):
             raise DataError(f"cannot write rejected rows to {self._rejects}: it is the log itself; name another file")
         self.name = str(source) if isinstance(source, str | Path) else FrameReader(source).where
 
@@ -202,7 +202,7 @@ def _event_types(events: object) -> frozenset[str] | None:
         list(cast("Iterable[object]", events)) if isinstance(events, Iterable) and not isinstance(events, str) else []
     )
     if not found or not all(isinstance(word, str) and word for word in found):
-        raise ConfigError(f"expected a list of event types, found {events!r}; leave it out to use all")
+        raise ConfigError(f"expected a list of event types as texts, found {events!r}; leave it out to use all")
     return frozenset(map(str, found))
 
 

@@ -1,6 +1,7 @@
 """Which files a log consists of, what each is by its content, and its bytes, decompressed on the way."""
 
 import lzma
+import os
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from polars.exceptions import PolarsError
 from nearnext.data.arrow import arrow
 from nearnext.errors import DataError, NearnextError
 
-__all__ = ["BLOCK", "ByteSource", "Format", "LogFile", "blocks", "data_errors", "identify", "log_files"]
+__all__ = ["BLOCK", "ByteSource", "Format", "LogFile", "blocks", "data_errors", "identify", "log_files", "same_path"]
 
 Format = Literal["text", "jsonl", "parquet", "empty"]
 
@@ -71,12 +72,12 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
     Traceback (most recent call last):
     nearnext.errors.DataError: no log at no-such-file.csv; name a file, a folder or a glob that exists
     """
+    if not str(source):
+        raise DataError("expected the name of a log, found an empty text; name a file, a folder or a glob")
     path = Path(source)
     with data_errors(path):
         if path.is_dir():
-            held = [
-                file for file in sorted(path.iterdir()) if leave_out is None or file.resolve() != leave_out.resolve()
-            ]
+            held = [file for file in sorted(path.iterdir()) if leave_out is None or not same_path(file, leave_out)]
             found = [file for file in held if _is_log(file)]
             if not found:
                 raise DataError(
@@ -113,6 +114,11 @@ def _without_copies(found: list[Path], others: list[Path]) -> tuple[list[Path], 
         else:
             left_out[file] = f"{file.name} (holds the same as {original.name})"
     return kept, [left_out[file] for file in sorted(left_out)]
+
+
+def same_path(one: Path, other: Path) -> bool:
+    """Whether two paths lead to one place, where there may be nothing yet."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _same_content(one: Path, other: Path) -> bool:
@@ -207,7 +213,9 @@ class ByteSource:
     def __init__(self, path: Path, compression: str | None) -> None:
         self.path = path
         with data_errors(path):
-            self._file: Any = arrow.OSFile(str(path), "rb")
+            if compression == "xz":
+                _check_end_of_xz(path)
+            self._file = path.open("rb")
             self._stream: Any = self._file
             if compression == "xz":
                 self._stream = lzma.LZMAFile(self._file)  # noqa: SIM115 - closed with this source
@@ -221,11 +229,12 @@ class ByteSource:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._stream.close()
+        self._file.close()
 
     @property
     def position(self) -> int:
         """Bytes of the file that have been taken, compressed ones where it is compressed."""
-        return int(self._file.tell())
+        return self._file.tell()
 
     def read(self, size: int) -> bytes:
         """The next ``size`` bytes; fewer only at the end.
@@ -239,6 +248,14 @@ class ByteSource:
                 parts.append(part)
                 size -= len(part)
         return b"".join(parts)
+
+
+def _check_end_of_xz(path: Path) -> None:
+    """Stops at a file that goes on after its last whole stream: the decompressor leaves the rest out in silence."""
+    with path.open("rb") as file:
+        file.seek(-2, os.SEEK_END)
+        if file.read() != b"YZ":
+            raise EOFError("it does not end as an xz file does")
 
 
 def blocks(file: LogFile, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:

@@ -23,11 +23,13 @@ __all__ = ["NOTHING", "IdColumn", "canonical_integers", "ids_as", "series_of", "
 
 NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
 """How databases, pandas, R, Python and JavaScript write that there is nothing."""
-BLANKS = " \t\r\n\x0b\x0c\u00a0"
+BLANKS = " \t\r\n\x0b\x0c\u00a0\0"
 NO_BREAK = "\u00a0".encode()
 WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
+EXACT_DIGITS: dict[object, int] = {pl.Float64: 53, pl.Float32: 24, pl.Float16: 11}
+"""Binary digits of the floats of each type; larger whole numbers are not told apart."""
 EXACT_FLOAT = 2**53
 
 
@@ -147,7 +149,7 @@ class IdColumn:
             integers = raw.cast(pl.Int64, strict=False)
             return integers if integers.null_count() == raw.null_count() else raw.cast(pl.String)
         if dtype.is_float():
-            return self._whole(raw.cast(pl.Float64).fill_nan(None))
+            return self._whole(raw)
         if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
             return raw.cast(pl.String)
         if isinstance(dtype, pl.Decimal) and dtype.scale == 0:
@@ -157,12 +159,14 @@ class IdColumn:
         raise DataError(f"expected integers or strings as {self.name} ids, found values of type {dtype}; convert them")
 
     def _whole(self, raw: pl.Series) -> pl.Series:
-        whole = ((raw == raw.round()) & (raw.abs() < EXACT_FLOAT)).fill_null(True)
+        digits = EXACT_DIGITS[raw.dtype]
+        raw = raw.cast(pl.Float64).fill_nan(None)
+        whole = ((raw == raw.round()) & (raw.abs() < 2**digits)).fill_null(True)
         if not whole.all():
             value = raw.filter(~whole)[0]
             raise DataError(
-                f"expected whole numbers below 2^53 as {self.name} ids in a column of floats, found {value!r}; give "
-                "them as integers or strings"
+                f"expected whole numbers below 2^{digits} as {self.name} ids in a column of floats, found {value!r}; "
+                "give them as integers or strings"
             )
         return raw.cast(pl.Int64)
 

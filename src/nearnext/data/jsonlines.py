@@ -163,7 +163,7 @@ class JsonLinesReader:
     def _text(self, line: bytes, event: JsonObject) -> str:
         if self._list is None:
             return line.decode(errors="backslashreplace")
-        return orjson.dumps(orjson.loads(line) | {self._list: [event]}).decode()
+        return orjson.dumps((_loads(line) or {}) | {self._list: [event]}).decode()
 
 
 def _loaded(lines: Sequence[bytes]) -> list[JsonObject | None]:
@@ -179,6 +179,11 @@ def _loads(line: bytes) -> JsonObject | None:
     try:
         value: object = orjson.loads(line)
     except orjson.JSONDecodeError:
+        if b"NaN" not in line and b"Infinity" not in line:
+            return None
+        with suppress(ValueError, TypeError, RecursionError):  # Python and pandas write such numbers, which JSON lacks
+            value = orjson.loads(orjson.dumps(json.loads(line)))
+            return cast("JsonObject", value) if isinstance(value, dict) else None
         return None
     return cast("JsonObject", value) if isinstance(value, dict) else None
 

@@ -89,6 +89,8 @@ def checked_columns(columns: Mapping[str, str] | None) -> dict[Role, str]:
     nearnext.errors.ConfigError: unknown column role 'sesion'; known: session, user, item, time, event
     """
     known: dict[str, Role] = {str(role): role for role in NAMES}
+    if not isinstance(columns, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"expected the column of each role as columns, e.g. {{'item': 'sku'}}, found {columns!r}")
     for role in columns or {}:
         if role not in known:
             raise ConfigError(f"unknown column role '{role}'; known: {', '.join(known)}")

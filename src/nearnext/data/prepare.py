@@ -11,6 +11,7 @@ import polars as pl
 
 from nearnext.data.arrow import arrow_parquet
 from nearnext.data.events import EventLog, EventScan, ReadOptions
+from nearnext.data.files import same_path
 from nearnext.data.filters import Filter, FilterReport, keep_last_clicks
 from nearnext.data.partitions import Partitions, load_sessions, save_sessions
 from nearnext.data.reading import ReadReport
@@ -139,7 +140,7 @@ def _checked_target(out: Path, scan: EventScan) -> Path:
         raise DataError(f"cannot write {out}: it is a folder; name a file")
     if not out.parent.is_dir():
         raise DataError(f"cannot write {out}: there is no folder {out.parent}; create it first")
-    if any(file.resolve() == out.resolve() for file in scan.files):
+    if any(same_path(file, out) for file in scan.files):
         raise DataError(f"{out} is the log itself; name another file to write")
     return out
 

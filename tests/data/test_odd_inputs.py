@@ -1,0 +1,131 @@
+"""Logs as other programs leave them: each oddity is read, or is one counted reject or one error with a remedy."""
+
+import lzma
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from nearnext.data.events import EventLog, read_events
+from nearnext.data.repeats import Repeats
+from nearnext.data.sessionise import sessions_of
+from nearnext.errors import ConfigError, DataError
+
+TEXT = b"session_id,item_id,timestamp\ns,a,1700000000\ns,b,1700000010\n"
+
+
+def frame(**columns: object) -> pd.DataFrame:
+    rows: dict[str, object] = {"session_id": ["s", "s"], "item_id": ["a", "b"], "timestamp": [1700000000, 1700000010]}
+    return pd.DataFrame(rows | columns)
+
+
+@pytest.mark.parametrize("rest", [b"hello", lzma.compress(TEXT)[:-9], b"\0" * 8 + b"?"])
+def test_what_follows_the_whole_streams_of_an_xz_file_is_no_silent_loss(tmp_path: Path, rest: bytes) -> None:
+    (tmp_path / "log.csv.xz").write_bytes(lzma.compress(TEXT) + rest)
+    with pytest.raises(DataError, match="it does not end as an xz file does; check that the file is complete"):
+        read_events(tmp_path / "log.csv.xz")
+
+
+def test_a_file_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+    path.write_bytes(TEXT)
+    assert read_events(path).report.used == read_events(tmp_path).report.used == 2
+
+
+def test_the_empty_name_is_not_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log.csv").write_bytes(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert read_events(".").report.used == 2
+    with pytest.raises(DataError, match="expected the name of a log, found an empty text"):
+        read_events("")
+
+
+def test_a_link_to_itself_is_left_out_or_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_bytes(TEXT)
+    (tmp_path / "loop.csv").symlink_to("loop.csv")
+    assert read_events(tmp_path, rejects=tmp_path / "rejects.csv").report.left_out == ["loop.csv"]
+    with pytest.raises(DataError, match=r"cannot write rejected rows to .*loop\.csv"):
+        read_events(tmp_path / "log.csv", rejects=tmp_path / "loop.csv")
+
+
+@pytest.mark.parametrize("blank", ["\0", " \0 ", "\0\0"])
+def test_an_id_of_nul_bytes_is_missing(tmp_path: Path, blank: str) -> None:
+    (tmp_path / "log.csv").write_bytes(TEXT + f"s,{blank},1700000020\n".encode())
+    assert read_events(tmp_path / "log.csv").report.rejected == {"missing item id": 1}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_lacks_costs_only_its_own_field(tmp_path: Path, number: str) -> None:
+    line = f'{{"session_id":"s","item_id":"a","timestamp":1700000000,"price":{number}}}\n'
+    (tmp_path / "log.jsonl").write_text(line + line.replace('"a"', number), "utf-8")
+    report = read_events(tmp_path / "log.jsonl").report
+    assert (report.used, report.rejected) == (1, {"missing item id": 1})
+
+
+def test_a_number_that_json_lacks_inside_a_list_costs_only_its_event(tmp_path: Path) -> None:
+    events = '[{"aid":1,"ts":1700000000000,"p":NaN},{"aid":NaN,"ts":1700000000001}]'
+    (tmp_path / "log.jsonl").write_text(f'{{"session":"s","events":{events}}}\n', "utf-8")
+    report = read_events(tmp_path / "log.jsonl", rejects=tmp_path / "rejects.csv").report
+    assert (report.used, report.rejected) == (1, {"missing item id": 1})
+    assert '{""aid"":null,""ts"":1700000000001}' in (tmp_path / "rejects.csv").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(np.float16, 11), (np.float32, 24), (np.float64, 53)])
+def test_floats_that_stand_for_several_integers_are_no_ids(dtype: type, digits: int) -> None:
+    largest = np.array([2**digits - 1, 1], dtype)
+    assert read_events(frame(item_id=largest)).frame["item_id"].to_list() == [2**digits - 1, 1]
+    with pytest.raises(DataError, match=rf"whole numbers below 2\^{digits}"):
+        read_events(frame(item_id=largest + dtype(1)))
+
+
+def with_equal_names(kind: str, names: list[str]) -> Any:
+    if kind == "pandas":
+        return pd.DataFrame([[1, 2, 1700000000, 9, 8]], columns=pd.Index(names))
+    return pa.table([pa.array([value]) for value in (1, 2, 1700000000, 9, 8)], names=names)
+
+
+@pytest.mark.parametrize("kind", ["pandas", "arrow"])
+def test_columns_of_one_name_are_told_apart_by_position_in_a_frame_too(kind: str) -> None:
+    others = with_equal_names(kind, ["session_id", "item_id", "timestamp", "x", "x"])
+    assert read_events(others).frame["item_id"].to_list() == [2]
+    doubtful = with_equal_names(kind, ["session_id", "item_id", "timestamp", "item_id", "x"])
+    with pytest.raises(DataError, match="2 columns are called item_id, which is the item; map one by its position"):
+        read_events(doubtful)
+    assert read_events(doubtful, columns={"item": "4"}).frame["item_id"].to_list() == [9]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": ["item"]}, "expected the column of each role as columns"),
+        ({"events": [1]}, "expected a list of event types as texts"),
+    ],
+)
+def test_an_option_of_another_type_says_what_is_expected(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_events(frame(event=[1, 2]), **options)
+
+
+@pytest.mark.parametrize("source", [{"session_id": ["s"]}, ["a.csv", "b.csv"], None, b"a.csv"])
+def test_what_is_no_log_says_how_to_give_one(source: object) -> None:
+    with pytest.raises(DataError, match=r"make one with polars\.DataFrame\(\.\.\.\), or name a folder or a glob"):
+        read_events(source)
+
+
+def reused(days: float, ids: str = "session_id") -> Repeats:
+    times = [1700000000 + round(86_400 * days * click) for click in range(3)]
+    rows = {ids: ["s", "s", "s", "t"], "item_id": ["a", "b", "a", "b"], "timestamp": [*times, 1700000000]}
+    log: EventLog = read_events(pl.DataFrame(rows))
+    return sessions_of(log)[1]
+
+
+def test_session_ids_that_are_used_again_after_a_day_are_named() -> None:
+    assert (reused(1.5).sessions, reused(1.5).reused) == (2, 1)
+    assert "1 of 2 sessions go on after a pause of more than a day" in reused(1.5).note({})
+    assert (reused(1).note({}), reused(100, "user_id").note({})) == ("", "")
+    assert Repeats(clicks=100, sessions=100, reused=4).note({}) == ""
