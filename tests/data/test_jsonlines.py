@@ -111,7 +111,7 @@ def test_odd_lines_are_one_reject_each(tmp_path: Path) -> None:
     path.write_bytes(b"\xef\xbb\xbf" + b"\r\n".join([good, b"", *odd, b"   ", b"\t", big]))
     log = read_events(path, rejects=tmp_path / "rejects.csv")
     assert log.frame["item_id"].to_list() == ["7", "123456789012345678901234567890"]
-    assert log.report.rejected == {"malformed JSON": 6, "not valid UTF-8": 1}
+    assert log.report.rejected == {"malformed JSON": 5, "not valid UTF-8": 1, "missing item id": 1}
     assert pl.read_csv(tmp_path / "rejects.csv")["line"].to_list() == [3, 4, 5, 6, 7, 8, 9]
 
 

@@ -103,7 +103,7 @@ def test_columns_of_one_name_are_told_apart_by_position_in_a_frame_too(kind: str
     ("options", "message"),
     [
         ({"columns": ["item"]}, "expected the column of each role as columns"),
-        ({"events": [1]}, "expected a list of event types as texts"),
+        ({"events": [1]}, r"event types, found \[1\]; give texts"),
     ],
 )
 def test_an_option_of_another_type_says_what_is_expected(options: dict[str, Any], message: str) -> None:

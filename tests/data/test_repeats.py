@@ -49,7 +49,7 @@ def test_two_chosen_types_are_merged_and_the_third_is_not_there():
 def test_what_was_found_is_counted_and_said():
     log = read_events(FRAME)
     _, found = sessions_of(log)
-    assert found == Repeats(clicks=10, repeats=4, across_types=3, left_out=3)
+    assert found == Repeats(10, 4, 3, 3, sessions=2)
     assert found.note(log.report.event_types) == (
         "3 clicks (30.0%) repeat the click before them under another event type (view, buy, cart): they count as one "
         "click; --events view uses one type, --keep-repeats counts every row"

@@ -202,7 +202,7 @@ def _event_types(events: object) -> frozenset[str] | None:
         list(cast("Iterable[object]", events)) if isinstance(events, Iterable) and not isinstance(events, str) else []
     )
     if not found or not all(isinstance(word, str) and word for word in found):
-        raise ConfigError(f"expected a list of event types as texts, found {events!r}; leave it out to use all")
+        raise ConfigError(f"expected a list of event types, found {events!r}; give texts, or leave it out to use all")
     return frozenset(map(str, found))
 
 
