@@ -8,7 +8,7 @@ import pytest
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.sampling import NeighbourPositives, PositiveNegative
-from nearnext.sampling.examples import Examples
+from nearnext.sampling.batch import Examples
 from nearnext.sampling.positives import FILLS, Fill, Positives
 
 # Indices: a 1, b 2, c 3, d 4 (in session 0), then e 5, f 6, g 7, h 8.

@@ -77,8 +77,7 @@ class StepCost(NamedTuple):
 
 def step_cost(recipe: "Recipe[Any]") -> StepCost:
     """The cost of a step, from the first ones of the first epoch; the network's weights are changed by them."""
-    from nearnext.model.tensors import own_randomness
-    from nearnext.model.threads import one_thread
+    from nearnext.model.tensors import one_thread, own_randomness
     from nearnext.training.learner import Learner
 
     with one_thread(), own_randomness(recipe.devices.device):

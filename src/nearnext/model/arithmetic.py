@@ -16,13 +16,7 @@ FARTHEST = 9.0
 
 @compiled()
 def copy_to(target: ScoreArray, source: ScoreArray) -> None:
-    """A vector written over another of its length: [N], [N]. ``target[:] = source`` takes 3 s more to compile.
-
-    >>> target = np.zeros(2, np.float32)
-    >>> copy_to(target, np.ones(2, np.float32))
-    >>> target.tolist()
-    [1.0, 1.0]
-    """
+    """A vector written over another of its length: [N], [N]. ``target[:] = source`` takes 3 s more to compile."""
     for place in range(len(target)):
         target[place] = source[place]
 
@@ -47,13 +41,7 @@ def tanh(value: np.float32) -> np.float32:
 
 @compiled(fastmath={"reassoc", "contract"})
 def add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> None:
-    """A vector times a matrix added to a total: [N], [N, M], [M]. Four rows at a time: fewer passes over the total.
-
-    >>> total = np.ones(2, np.float32)
-    >>> add_product(np.array([1, 2], np.float32), np.eye(2, dtype=np.float32), total)
-    >>> total.tolist()
-    [2.0, 3.0]
-    """
+    """A vector times a matrix added to a total: [N], [N, M], [M]. Four rows at a time: fewer passes over the total."""
     whole = len(matrix) // 4 * 4
     for row in range(0, whole, 4):
         a, b, c, d = vector[row], vector[row + 1], vector[row + 2], vector[row + 3]

@@ -67,13 +67,7 @@ def l2_normalised(vectors: Tensor) -> Tensor:
 
 @compiled(fastmath={"reassoc", "contract"})
 def normalise_rows(vectors: ScoreArray, units: ScoreArray) -> None:
-    """What `l2_normalised` gives, of an array, written into another or the same one: [B, D].
-
-    >>> vectors = np.array([[3.0, 4.0], [0.0, 0.0]], np.float32)
-    >>> normalise_rows(vectors, vectors)
-    >>> vectors.round(6).tolist()
-    [[0.6..., 0.8...], [0.0, 0.0]]
-    """
+    """What `l2_normalised` gives, of an array, written into another or the same one: [B, D]."""
     for row in range(len(vectors)):
         squared = np.float32(0.0)
         for position in range(vectors.shape[1]):
@@ -88,9 +82,6 @@ def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine")
 
     Raises:
         ConfigError: the distance is unknown.
-
-    >>> pairwise(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]]), "euclidean")
-    tensor([5.])
     """
     return to_sets(anchors, others.unsqueeze(1), distance).squeeze(1)
 
@@ -102,9 +93,6 @@ def to_sets(anchors: Tensor, sets: Tensor, distance: DistanceName = "cosine", *,
 
     Raises:
         ConfigError: the distance is unknown.
-
-    >>> to_sets(torch.tensor([[1.0, 0.0]]), torch.tensor([[[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]]))
-    tensor([[0., 1., 2.]])
     """
     return all_pairs(anchors.unsqueeze(1), sets, distance, normalised=normalised).squeeze(1)
 

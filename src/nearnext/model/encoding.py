@@ -10,8 +10,7 @@ import torch
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.network import SessionItemNetwork
-from nearnext.model.tensors import as_tensor
-from nearnext.model.threads import one_thread
+from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["SessionEncoding", "item_vectors", "last_known_clicks", "session_vectors"]
@@ -24,13 +23,7 @@ BLOCK_ITEMS = 4096
 
 
 def item_vectors(network: SessionItemNetwork, indices: IndexArray | None = None) -> ScoreArray:
-    """Item embeddings ω(i) of item indices, by default of items 1..I in order: [n, D].
-
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> item_vectors(SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))).shape
-    (3, 4)
-    """
+    """Item embeddings ω(i) of item indices, by default of items 1..I in order: [n, D]."""
     device = network.item_embedding.weight.device
     wanted = np.arange(1, network.n_items + 1) if indices is None else indices.astype(np.int64)
     training, blocks = network.training, list[torch.Tensor]()
@@ -49,12 +42,6 @@ class SessionEncoding:
     Args:
         network: the network, in evaluation mode.
         trained: which item indices to know, by default all from 1 on: [I + 1].
-
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> encode = SessionEncoding(SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4)))
-    >>> encode(Prefixes.of([np.array([2], np.int32)]))[0].shape
-    (1, 4)
     """
 
     def __init__(self, network: SessionItemNetwork, trained: BoolArray | None = None) -> None:
@@ -83,16 +70,7 @@ class SessionEncoding:
 def session_vectors(
     network: SessionItemNetwork, prefixes: Prefixes, trained: BoolArray | None = None
 ) -> tuple[ScoreArray, IndexArray]:
-    """Session embeddings φ(s) as `SessionEncoding` gives them, for a single call: [B, D], [B].
-
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> network = SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))
-    >>> clicks = [np.array([2, 0, 3], np.int32), np.array([0], np.int32)]
-    >>> vectors, known = session_vectors(network, Prefixes.of(clicks))
-    >>> vectors.shape, known.tolist()
-    ((2, 4), [2, 0])
-    """
+    """Session embeddings φ(s) as `SessionEncoding` gives them, for a single call: [B, D], [B]."""
     return SessionEncoding(network, trained)(prefixes)
 
 

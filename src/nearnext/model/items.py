@@ -7,7 +7,7 @@ towers share, are the network's (`nearnext.model.network`).
 from torch import nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.feedforward import feed_forward, freeze
+from nearnext.model.layers import feed_forward, freeze
 from nearnext.options import Count, Natural, Positive, options
 
 __all__ = ["ItemTower"]
@@ -31,9 +31,6 @@ class ItemTower:
     Raises:
         ConfigError: ``dim`` is below 1, ``hidden`` below 0, ``initial_std`` or ``max_norm`` not above 0, or layers are
             described where ``hidden`` is 0.
-
-    >>> ItemTower(dim=8).build()
-    Sequential()
     """
 
     dim: Count = 400

@@ -42,12 +42,6 @@ class SessionItemNetwork(nn.Module):
 
     Raises:
         ConfigError: no items, a dimension or length below 1, unequal dimensions, or an unknown distance.
-
-    >>> from nearnext.model.encoders import MaxPool
-    >>> network = SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))
-    >>> sessions = network.encode_sessions(torch.tensor([[2, 0, 0], [1, 3, 2]]))
-    >>> sessions.shape, network.encode_items().shape
-    (torch.Size([2, 4]), torch.Size([3, 4]))
     """
 
     def __init__(
@@ -80,14 +74,9 @@ class SessionItemNetwork(nn.Module):
         self._instead: EncodeClicks | None = None
 
     def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings of sessions and of their candidate items, in one call as data-parallel training needs it.
+        """Embeddings of sessions [B, T] → [B, D] and of candidate items [B, N] → [B, N, D].
 
-        Args:
-            sessions: item indices of clicks, as in `encode_sessions`: [B, T].
-            candidates: item indices, for example positives and negatives: [B, N].
-
-        Returns:
-            Session embeddings [B, D] and candidate embeddings [B, N, D].
+        One call, as data-parallel training needs it.
         """
         if self.item.hidden == 0:
             return self.encode_sessions(sessions), self.encode_items(candidates)
@@ -124,11 +113,11 @@ class SessionItemNetwork(nn.Module):
         return self._placed(self.session_encoder(self._limited(table(clicks)), clicks > 0))
 
     def compute_by(self, encode: EncodeClicks) -> None:
-        """Let other code give the session embeddings of lists from now on: the same up to rounding."""
+        """Replace the session encoder at inference by other code that gives the same up to rounding."""
         self._instead = encode
 
     def compiled(self) -> EncodeClicks | None:
-        """What `encode_clicks` gives, as the weights are now, for arrays, where there is code for that."""
+        """`encode_clicks` on arrays with the present weights; None where there is no such code."""
         if self._instead is not None:
             return self._instead
         supported = self.item_embedding.weight.device.type == "cpu" and self.item.max_norm is None

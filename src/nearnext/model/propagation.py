@@ -57,11 +57,7 @@ def propagated_embeddings(
 
 
 def neighbouring_items(sessions: Sessions) -> Any:
-    """How near items are clicked to one another, D^−½ A D^−½ of the weights A: sparse [I + 1, I + 1], float32.
-
-    >>> neighbouring_items(Sessions.of([["a", "b"]])).toarray()[1, 2]
-    np.float32(1.0)
-    """
+    """How near items are clicked to one another, D^−½ A D^−½ of the weights A: sparse [I + 1, I + 1], float32."""
     items, owner = sessions.items, sessions.session_of_event()
     first, second, weights = list[IndexArray](), list[IndexArray](), list[ScoreArray]()
     for gap in range(1, min(WINDOW, max(sessions.n_events - 1, 0)) + 1):
@@ -93,11 +89,6 @@ def extended_embeddings(embeddings: ScoreArray, learned: Sessions, sessions: Ses
 
     Returns:
         [J + 1, D].
-
-    >>> old = Sessions.of([["a", "b"]])
-    >>> table = extended_embeddings(np.array([[0, 0], [1, 0], [1, 0]], np.float32), old, Sessions.of([["a", "b", "c"]]))
-    >>> table.tolist()
-    [[0.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0]]
     """
     table = np.zeros((sessions.n_items + 1, embeddings.shape[1]), dtype=np.float32)
     positions = sessions.vocabulary.encode(learned.vocabulary.ids)

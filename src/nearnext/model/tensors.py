@@ -1,5 +1,6 @@
-"""Arrays as tensors, and draws that leave torch's generators as they were."""
+"""Arrays as tensors, seeded draws, and how many threads torch computes on."""
 
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -9,24 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_tensor", "own_randomness", "seed_draws"]
+__all__ = ["as_tensor", "one_thread", "own_randomness", "seed_draws"]
 
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
-    """The array as a tensor on the CPU, sharing its memory where it is contiguous and may be written.
-
-    >>> as_tensor(np.array([1, 2])).dtype
-    torch.int64
-    """
+    """The array as a tensor on the CPU, sharing its memory where it is contiguous and may be written."""
     usable = np.require(array, requirements=["C", "W"])
     return torch.from_numpy(usable)  # pyright: ignore[reportUnknownMemberType] - torch leaves its argument untyped
 
 
 def seed_draws(seed: int) -> None:
-    """Draws from torch's generators, those of accelerators included, that depend on the seed alone from here on.
-
-    >>> seed_draws(7)
-    """
+    """Draws from torch's generators, those of accelerators included, that depend on the seed alone from here on."""
     # torch.manual_seed costs as much as a small step: it queues the seed for accelerators that are not there.
     torch.default_generator.manual_seed(seed % 2**63)
     if torch.cuda.is_initialized():
@@ -35,11 +29,30 @@ def seed_draws(seed: int) -> None:
 
 @contextmanager
 def own_randomness(device: torch.device | None = None) -> Generator[None]:
-    """Draws inside leave the generators of the CPU, and of the device, as they were.
-
-    >>> with own_randomness():
-    ...     seed_draws(7)
-    """
+    """Draws inside leave the generators of the CPU, and of the device, as they were."""
     accelerators: list[Any] = [device] if device is not None and device.type == "cuda" else []
     with cast("Any", torch.random).fork_rng(devices=accelerators):
         yield
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Torch computing on one thread: faster for small matrices, and the same result on any number of cores.
+
+    It concerns the calling thread alone.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _after_fork() -> None:
+    # A parallel computation would wait for ever for the threads that the parent had.
+    torch.set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -7,7 +7,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.options import Count, checked
 from nearnext.progress import track
 from nearnext.recommenders.neighbours import SKNN
-from nearnext.sampling.neighbour_positives import NeighbourPositives
+from nearnext.sampling.positives import NeighbourPositives
 
 __all__ = ["prepare_neighbour_positives"]
 

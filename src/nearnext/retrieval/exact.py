@@ -12,8 +12,7 @@ from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
-from nearnext.model.tensors import as_tensor
-from nearnext.model.threads import one_thread
+from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.options import Count, checked
 from nearnext.retrieval.index import Neighbours
 from nearnext.retrieval.quantised import QuantisedItems

@@ -1,10 +1,13 @@
-"""What one training step reads: prefixes, their positives and their negatives."""
+"""Training examples as positions in the log, and the batch that one training step reads."""
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Examples", "clicks_between"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +23,6 @@ class Batch:
         negative_mask: False where an entry is no negative of that example: [B, N].
         log_proposal: natural logarithm of how often the proposal is expected to draw each negative for an example that
             may have it, as a correction for popularity (logQ) needs; 0 at index 0: [B, N], or [N] where shared.
-
-    >>> import numpy as np
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.sampling import PositiveNegative
-    >>> batch = next(PositiveNegative(max_length=2).epoch(Sessions.of([["a", "b"], ["b", "c"]]), 0, 7, batch_size=2))
-    >>> batch.prefixes.shape, batch.positives.shape, batch.negatives.shape, batch.shared
-    ((2, 2), (2, 8), (2, 8), False)
     """
 
     sessions: Int64Array
@@ -44,3 +40,44 @@ class Batch:
     def shared(self) -> bool:
         """Whether all examples share one list of negatives [N]."""
         return self.negatives.ndim == 1
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """R examples; prefix r is ``items[first[r]:next_click[r]]``, and ``items[next_click[r]:end[r]]`` follows it.
+
+    Attributes:
+        sessions: session of each example: [R].
+        first: first click of that session: [R].
+        next_click: the click that follows the prefix: [R].
+        end: one past the last click of the session: [R].
+    """
+
+    sessions: Int64Array
+    first: Int64Array
+    next_click: Int64Array
+    end: Int64Array
+
+    @classmethod
+    def at(cls, sessions: Sessions, next_click: Int64Array) -> "Examples":
+        """The examples whose next clicks are these positions in the array of clicks: [R]."""
+        owner = np.searchsorted(sessions.offsets, next_click, side="right") - 1
+        return cls(owner, sessions.offsets[owner], next_click, sessions.offsets[owner + 1])
+
+    def __len__(self) -> int:
+        return len(self.next_click)
+
+    def slice(self, begin: int, end: int) -> "Examples":
+        """Examples begin..end − 1."""
+        rows = slice(begin, end)
+        return Examples(self.sessions[rows], self.first[rows], self.next_click[rows], self.end[rows])
+
+    def where(self, kept: BoolArray) -> "Examples":
+        """The examples that are kept: [R]."""
+        return Examples(self.sessions[kept], self.first[kept], self.next_click[kept], self.end[kept])
+
+
+def clicks_between(items: IndexArray, begin: Int64Array, end: Int64Array, width: int) -> IndexArray:
+    """The first ``width`` clicks of each stretch ``items[begin:end]``, padded with 0 at the right: [R, width]."""
+    positions = begin[:, None] + np.arange(width)
+    return np.where(positions < end[:, None], items[np.minimum(positions, len(items) - 1)], np.int32(0))

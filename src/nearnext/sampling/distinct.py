@@ -14,32 +14,32 @@ class DistinctItems:
     Args:
         n_items: number of items I.
 
-    >>> rows, places = DistinctItems(9)(np.array([7, 3, 7], np.int32))
-    >>> rows.tolist(), places.tolist()
+    >>> rows, positions = DistinctItems(9)(np.array([7, 3, 7], np.int32))
+    >>> rows.tolist(), positions.tolist()
     ([7, 3], [0, 1, 0])
     """
 
     def __init__(self, n_items: int) -> None:
-        self._place_of = np.full(n_items + 1, -1, dtype=np.int64)
+        self._position_of = np.full(n_items + 1, -1, dtype=np.int64)
 
     def __call__(self, items: IndexArray) -> tuple[Int64Array, Int64Array]:
         """Distinct items by first appearance [U], and the position of each item among them [n]."""
-        places = np.empty(len(items), dtype=np.int64)
-        rows = np.empty(min(len(items), len(self._place_of)), dtype=np.int64)
-        return rows[: _distinct(items, self._place_of, rows, places)], places
+        positions = np.empty(len(items), dtype=np.int64)
+        rows = np.empty(min(len(items), len(self._position_of)), dtype=np.int64)
+        return rows[: _distinct(items, self._position_of, rows, positions)], positions
 
 
 @compiled()
-def _distinct(items: IndexArray, place_of: Int64Array, rows: Int64Array, places: Int64Array) -> int:
-    """How many distinct items there are; ``place_of`` is left as all −1."""
+def _distinct(items: IndexArray, position_of: Int64Array, rows: Int64Array, positions: Int64Array) -> int:
+    """How many distinct items there are; ``position_of`` is left as all −1."""
     n_rows = 0
     for position in range(len(items)):
         item = items[position]
-        if place_of[item] < 0:
-            place_of[item] = n_rows
+        if position_of[item] < 0:
+            position_of[item] = n_rows
             rows[n_rows] = item
             n_rows += 1
-        places[position] = place_of[item]
+        positions[position] = position_of[item]
     for row in range(n_rows):
-        place_of[rows[row]] = -1
+        position_of[rows[row]] = -1
     return n_rows

@@ -1,16 +1,17 @@
-"""Draws of items that leave out what each example excludes."""
+"""Negatives that leave out what an example excludes, drawn for each example or shared in the batch."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nearnext.compiled import compiled
-from nearnext.sampling.examples import Examples
+from nearnext.sampling.batch import Examples
 from nearnext.sampling.proposal import Proposal, log_counts
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Exclusion"]
+__all__ = ["Drawn", "Exclusion", "Sharing"]
 
 HEAVY = 0.5
 
@@ -158,3 +159,52 @@ def _draw_exactly(
         for column in range(negatives.shape[1]):
             position = int(np.searchsorted(cumulated[:n_allowed], float(uniforms[row, column]) * total, side="right"))
             negatives[row, column] = allowed[min(position, n_allowed - 1)]
+
+
+class Drawn(NamedTuple):
+    """Negatives of one batch, their mask and log expected counts, shaped as in `Batch`."""
+
+    items: IndexArray
+    mask: BoolArray
+    log_proposal: ScoreArray
+
+
+@dataclass(frozen=True, eq=False)
+class Sharing:
+    """One list of negatives for all examples of a batch, masked for each where it excludes them.
+
+    Attributes:
+        items: item index of each click of the log: [E].
+        proposal: what extra negatives are drawn from.
+        expected: how often each item is expected as a positive in an epoch, where the positives of the other examples
+            are negatives: [I + 1]; None: they are none.
+        whole_session: whether an example excludes the prefix too.
+        marked: scratch memory, all False between uses: [I + 1].
+    """
+
+    items: IndexArray
+    proposal: Proposal
+    expected: FloatArray | None
+    whole_session: bool
+    marked: BoolArray
+
+    def of(self, examples: Examples, positives: IndexArray, extra: IndexArray, others: float) -> Drawn:
+        """Negatives [N] of one batch, their masks [B, N] and log expected counts [N].
+
+        The expected count of an item is that for an example of a session without it, over all orders of the epoch, as
+        if no other example excluded it from what was drawn.
+
+        Args:
+            examples: of the batch.
+            positives: of the examples, 0 where masked: [B, P].
+            extra: what was drawn, 0 where an example has no negatives: [n].
+            others: of all examples but one, the share that the batch holds besides one of its own.
+        """
+        items = extra if self.expected is None else np.concatenate([positives.ravel(), extra])
+        excluded, _ = Exclusion.of(
+            self.items, examples, positives, whole_session=self.whole_session, marked=self.marked
+        ).of_candidates(np.broadcast_to(items, (len(examples), len(items))), self.proposal.shares)
+        counts = len(extra) * self.proposal.shares[items]
+        if self.expected is not None:
+            counts += others * self.expected[items]
+        return Drawn(items, ~excluded, log_counts(counts, (items > 0) & (counts > 0)))

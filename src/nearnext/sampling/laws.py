@@ -8,7 +8,7 @@ import numpy as np
 from nearnext.data.sessions import Sessions
 from nearnext.laws import Laws, require_lawful
 from nearnext.sampling.batch import Batch
-from nearnext.sampling.neighbour_positives import NeighbourPositives
+from nearnext.sampling.positives import NeighbourPositives
 from nearnext.sampling.sampler import Sampler
 
 __all__ = ["check_sampler"]

@@ -11,10 +11,9 @@ import numpy as np
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, NonNegative, Search, check
-from nearnext.sampling.examples import Examples
-from nearnext.sampling.exclusion import Exclusion
+from nearnext.sampling.batch import Examples
+from nearnext.sampling.exclusion import Drawn, Exclusion, Sharing
 from nearnext.sampling.proposal import Proposal
-from nearnext.sampling.sharing import Drawn, Sharing
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
 __all__ = [
@@ -48,7 +47,7 @@ class Block(NamedTuple):
         examples: their examples: [R].
         positives: positives of the examples, 0 where masked: [R, P].
         cuts: where each batch begins among the rows, and the end of the last one: [batches + 1].
-        others: of all examples but one, the share that each batch holds beside one of its own: [batches].
+        others: of all examples but one, the share that each batch holds besides one of its own: [batches].
     """
 
     examples: Examples
@@ -67,9 +66,6 @@ class Negatives(ABC):
     Items outside the vocabulary never are. ``exclude="positives"`` leaves out the example's positives, filled up ones
     included, and every later click of its session, even past the first P: a click that came after the prefix is no
     negative of it (Paper: §4, "sampled from the rest of the items"). ``exclude="session"`` leaves out the prefix too.
-
-    >>> isinstance(Uniform(), Negatives)
-    True
     """
 
     exclude: Exclude = "positives"
@@ -79,7 +75,7 @@ class Negatives(ABC):
 
     @abstractmethod
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
-        """A function that draws the negatives of consecutive batches, with memory of its own.
+        """A function that draws the negatives of consecutive batches: [B, N] each, or [N] where shared.
 
         Args:
             sessions: the log; popularity is counted in it.
@@ -87,11 +83,7 @@ class Negatives(ABC):
         """
 
     def check_batch_size(self, batch_size: int) -> None:  # noqa: B027 - most kinds draw for batches of any size
-        """A check that batches of this size can have negatives.
-
-        Raises:
-            ConfigError: they cannot.
-        """
+        """Check that batches of this size can have negatives, or raise `ConfigError`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,9 +93,6 @@ class PerExample(Negatives, ABC):
     With ``share="none"`` these are its negatives. With ``share="negatives"`` the draws for all examples of its batch
     are, and with ``share="batch"`` the positives of the other examples as well: an example is compared with all items
     of its batch (Paper: §4.3, "inside N-sized mini-batches"). What an example excludes is masked.
-
-    >>> isinstance(Popularity(), PerExample), isinstance(InBatch(), PerExample)
-    (True, False)
     """
 
     n_negatives: Count = 8
@@ -114,7 +103,6 @@ class PerExample(Negatives, ABC):
         """What they are drawn from, given the clicks of each item: [I + 1]."""
 
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
-        """A function that draws the negatives of consecutive batches: [B, N] each, or [N] where shared."""
         proposal = self.proposal(sessions.item_counts())
         marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         expected = expected_positives() if self.share == "batch" else None
@@ -157,7 +145,6 @@ class Uniform(PerExample):
     """
 
     def proposal(self, counts: Int64Array) -> Proposal:
-        """Every item alike."""
         return Proposal.of((np.arange(len(counts)) > 0).astype(np.float64))
 
 
@@ -165,10 +152,9 @@ class Uniform(PerExample):
 class Popularity(PerExample):
     """Negatives drawn in proportion to clicks to the power of alpha; an item without clicks is never drawn.
 
+    Other options are those of `Uniform`.
+
     Attributes:
-        exclude: ``positives`` or ``session``, see `Negatives`.
-        n_negatives: N, negatives of each example, with replacement.
-        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
         alpha: at least 0; 1: as clicked, 0: uniform over the clicked items.
 
     Raises:
@@ -183,7 +169,6 @@ class Popularity(PerExample):
     alpha: Alpha = 0.75
 
     def proposal(self, counts: Int64Array) -> Proposal:
-        """Clicks to the power of alpha."""
         return Proposal.by_popularity(counts, self.alpha)
 
 
@@ -191,10 +176,9 @@ class Popularity(PerExample):
 class InversePopularity(PerExample):
     """Negatives drawn in proportion to 1 / clicks to the power of alpha: rare items most; one without clicks never.
 
+    Other options are those of `Uniform`.
+
     Attributes:
-        exclude: ``positives`` or ``session``, see `Negatives`.
-        n_negatives: N, negatives of each example, with replacement.
-        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
         alpha: at least 0; 0: uniform over the clicked items.
 
     Raises:
@@ -207,7 +191,6 @@ class InversePopularity(PerExample):
     alpha: Alpha = 1.0
 
     def proposal(self, counts: Int64Array) -> Proposal:
-        """1 / clicks to the power of alpha."""
         return Proposal.by_popularity(counts, -self.alpha)
 
 
@@ -215,22 +198,13 @@ class InversePopularity(PerExample):
 class ReversedPopularity(PerExample):
     """Negatives drawn in proportion to (highest count + 1 − clicks): nearly uniformly, the most clicked hardly ever.
 
-    The authors' program draws from this.
-
-    Attributes:
-        exclude: ``positives`` or ``session``, see `Negatives`.
-        n_negatives: N, negatives of each example, with replacement.
-        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
-
-    Raises:
-        ConfigError: an option out of range.
+    The authors' program draws from this. Options are those of `Uniform`.
 
     >>> ReversedPopularity().proposal(np.array([0, 9, 7])).shares.tolist()
     [0.0, 0.25, 0.75]
     """
 
     def proposal(self, counts: Int64Array) -> Proposal:
-        """The highest number of clicks and 1, less an item's clicks."""
         return Proposal.of(np.where(np.arange(len(counts)) > 0, counts.max() + 1.0 - counts, 0.0))
 
 
@@ -245,7 +219,7 @@ class InBatch(Negatives):
 
     Attributes:
         exclude: ``positives`` or ``session``, see `Negatives`.
-        extra: items drawn for the whole batch beside its positives, with replacement.
+        extra: items drawn for the whole batch in addition to its positives, with replacement.
         alpha: exponent of the clicks in the extra draws, at least 0.
 
     Raises:
@@ -258,29 +232,17 @@ class InBatch(Negatives):
     """
 
     extra: Annotated[
-        Natural,
-        Search(
-            256,
-            4096,
-            log=True,
-            why="negatives beside the batch's own; more is nearer to the full softmax, slower",
-        ),
+        Natural, Search(256, 4096, log=True, why="extra negatives; more is nearer to the full softmax, slower")
     ] = 0
     alpha: Alpha = 0.75
 
     def check_batch_size(self, batch_size: int) -> None:
-        """A check that there is another example, or an extra draw.
-
-        Raises:
-            ConfigError: there is neither.
-        """
         if batch_size == 1 and self.extra == 0:
             raise ConfigError(
                 "a batch of one has no other example's positives; raise batch_size or ask for extra draws"
             )
 
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
-        """A function that gives the negatives of consecutive batches: [N] each, with masks [B, N]."""
         proposal = Proposal.by_popularity(sessions.item_counts(), self.alpha)
         marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         sharing = Sharing(sessions.items, proposal, expected_positives(), self.exclude == "session", marked)

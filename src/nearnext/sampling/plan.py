@@ -9,8 +9,7 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.sampling.batch import Batch
-from nearnext.sampling.examples import Examples, clicks_between
+from nearnext.sampling.batch import Batch, Examples, clicks_between
 from nearnext.sampling.negatives import Block, Drawer
 from nearnext.sampling.positives import Positives
 from nearnext.types import BoolArray, IndexArray, Int64Array
@@ -22,11 +21,7 @@ BLOCK = 4096
 
 
 def epoch_order(seed: int, epoch: int) -> np.random.Generator:
-    """The generator that fixes the order of an epoch; its blocks have others, seeded by their number from 1.
-
-    >>> bool(epoch_order(7, 0).random() == epoch_order(7, 0).random())
-    True
-    """
+    """The generator that fixes the order of an epoch; its blocks have others, seeded by their number from 1."""
     return np.random.default_rng([seed, epoch, 0])
 
 
@@ -39,7 +34,7 @@ class EpochPlan:
         prefix_length: T, the last clicks of a prefix that are given.
         positives: the rule for positives.
         draw_negatives: what draws negatives.
-        next_clicks: place of each example's next click: [R].
+        next_clicks: position of each example's next click: [R].
         unit_offsets: where each unit begins among the examples, and the end of the last one: [U + 1].
         batch_size: units in each batch.
         seed: at least 0.

@@ -1,5 +1,9 @@
-"""Positives of an example: the clicks that follow the prefix, and what fills up a short list."""
+"""Positives of an example: the clicks that follow the prefix, and what fills up a short list.
 
+Paper: §4.5.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,18 +11,66 @@ import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
-from nearnext.sampling.examples import Examples, clicks_between
-from nearnext.sampling.neighbour_positives import NeighbourPositives
+from nearnext.errors import ConfigError, DataError
+from nearnext.sampling.batch import Examples, clicks_between
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
-__all__ = ["FILLS", "Fill", "Positives"]
+__all__ = ["FILLS", "Fill", "NeighbourPositives", "Positives"]
 
 Fill = Literal["knn", "repeat", "first", "own", "mask"]
 
 FILLS: tuple[Fill, ...] = ("knn", "repeat", "first", "own", "mask")
 """What completes a list of fewer than P positives: neighbours' items, the same clicks again, the first of them again,
 the session's own last clicks before them, or nothing."""
+
+
+@dataclass(frozen=True, eq=False)
+class NeighbourPositives:
+    """Candidate items of each session; those of session s are ``items[offsets[s]:offsets[s + 1]]``.
+
+    Attributes:
+        offsets: where the candidates of each session begin, and the end of the last ones: [S + 1].
+        items: item indices in 1..I, distinct within a session and none of its own clicks: [n].
+
+    Raises:
+        DataError: offsets that do not rise from 0 to the number of items, or an index below 1.
+
+    Paper: §4.5, "prepare more positives before training using KNN method".
+    """
+
+    offsets: Int64Array
+    items: IndexArray
+
+    def __post_init__(self) -> None:
+        rising = len(self.offsets) > 0 and self.offsets[0] == 0 and not np.any(np.diff(self.offsets) < 0)
+        if not rising or self.offsets[-1] != len(self.items):
+            raise DataError(
+                f"expected offsets that rise from 0 to {len(self.items)}, the number of candidates, one more than "
+                "sessions; give one list for each session"
+            )
+        if len(self.items) and self.items.min() < 1:
+            raise DataError(f"expected candidates with item indices of at least 1, found {self.items.min()}")
+
+    @classmethod
+    def of(cls, candidates: Sequence[Sequence[int]]) -> "NeighbourPositives":
+        """Candidates from one list of item indices for each session."""
+        offsets = np.cumsum([0, *(len(one) for one in candidates)], dtype=np.int64)
+        return cls(offsets, np.array([item for one in candidates for item in one], dtype=np.int32))
+
+    @property
+    def n_sessions(self) -> int:
+        """Number of sessions S that candidates were prepared for."""
+        return len(self.offsets) - 1
+
+    def check(self, n_sessions: int, n_items: int) -> None:
+        """Check that the candidates belong to this many sessions and items, or raise `DataError`."""
+        highest = int(self.items.max()) if len(self.items) else 0
+        if self.n_sessions != n_sessions or highest > n_items:
+            raise DataError(
+                f"expected neighbour positives of {n_sessions} sessions over {n_items} items, found {self.n_sessions} "
+                f"sessions and item index {highest}; prepare them from the sessions to be sampled"
+            )
+
 
 NONE = NeighbourPositives.of([])
 
@@ -36,11 +88,6 @@ class Positives:
         neighbours: candidates of each session; only ``knn`` has any.
 
     Paper: §4.5.
-
-    >>> log = Sessions.of([["a", "b", "c"]])
-    >>> rule = Positives(log, n_positives=3, fill="repeat")
-    >>> rule.draw(Examples.at(log, np.array([1])), np.random.default_rng(0))[0].tolist()
-    [[2, 3, 2]]
     """
 
     sessions: Sessions
@@ -105,9 +152,6 @@ def require_neighbours(fill: Fill, neighbours: NeighbourPositives | None, sessio
     Raises:
         ConfigError: ``knn`` without candidates.
         DataError: candidates of other sessions.
-
-    >>> require_neighbours("mask", None, Sessions.of([["a", "b"]])).n_sessions
-    0
     """
     if fill != "knn":
         return NONE

@@ -62,20 +62,12 @@ def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Ite
 
 
 def n_pairs(sessions: Sessions) -> int:
-    """Number of clicks that another one follows, which is what an epoch learns from.
-
-    >>> n_pairs(Sessions.of([["a", "b", "c"], ["c"]]))
-    2
-    """
+    """Number of clicks that another one follows, which is what an epoch learns from."""
     return sessions.n_events - sessions.n_sessions
 
 
 def n_steps(sessions: Sessions, batch_size: int, least: int = 1) -> int:
-    """Number of steps that `session_parallel` gives.
-
-    >>> n_steps(Sessions.of([["a", "b", "c"], ["c", "b"], ["b", "a"]]), batch_size=2)
-    2
-    """
+    """Number of steps that `session_parallel` gives."""
     pairs = [length - 1 for length in sessions.lengths.tolist() if length > 1]
     ends = sorted(pairs[:batch_size])
     for more in pairs[batch_size:]:

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from nearnext.errors import ConfigError
-from nearnext.model.tensors import own_randomness, seed_draws
-from nearnext.model.threads import one_thread
+from nearnext.model.tensors import one_thread, own_randomness, seed_draws
 from nearnext.progress import Advance, track
 from nearnext.training.checkpoint import Checkpoint, RunDirectory
 from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt

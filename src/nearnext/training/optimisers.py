@@ -85,27 +85,27 @@ class RowAdam:
         self._steps = 0
         self._ahead = _sums_ahead(*betas, HORIZON) if exact else np.zeros(0)
 
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: D102
+    def read(self, rows: Tensor, learning_rate: float) -> Tensor:
         values = np.empty((len(rows), self._table.shape[1]), dtype=self._table.dtype)
         arrays = (self._table, self._mean, self._square, self._moved)
         _catch_up(*arrays, rows.numpy(), self._steps, learning_rate, *self._betas, self._ahead, values)
         return as_tensor(values)
 
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:  # noqa: D102
+    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         self._steps += 1
         arrays = (self._table, self._mean, self._square, self._moved)
         _adam(*arrays, rows.numpy(), gradient.contiguous().numpy(), self._steps, learning_rate, *self._betas)
 
-    def settle(self, learning_rate: float) -> None:  # noqa: D102
+    def settle(self, learning_rate: float) -> None:
         waiting = np.flatnonzero(self._moved < self._steps)
         for begin in range(0, len(waiting), 4096):
             self.read(as_tensor(waiting[begin : begin + 4096]), learning_rate)
 
-    def state(self) -> dict[str, Tensor]:  # noqa: D102
+    def state(self) -> dict[str, Tensor]:
         arrays = {"mean": self._mean, "square": self._square, "moved": self._moved, "steps": np.array(self._steps)}
         return {name: as_tensor(array) for name, array in arrays.items()}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: D102
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         self._mean[:], self._square[:] = state["mean"].numpy(), state["square"].numpy()
         self._moved[:], self._steps = state["moved"].numpy(), int(state["steps"])
 
@@ -127,20 +127,20 @@ class RowAdagrad:
         self._table, self._momentum = table.numpy(), momentum
         self._squares, self._velocity = np.zeros_like(self._table), np.zeros_like(self._table)
 
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002, D102
+    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
         return as_tensor(self._table).index_select(0, rows)
 
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:  # noqa: D102
+    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         arrays = (self._table, self._squares, self._velocity)
         _adagrad(*arrays, rows.numpy(), gradient.contiguous().numpy(), learning_rate, self._momentum)
 
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
 
-    def state(self) -> dict[str, Tensor]:  # noqa: D102
+    def state(self) -> dict[str, Tensor]:
         return {"squares": as_tensor(self._squares), "velocity": as_tensor(self._velocity)}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: D102
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         self._squares[:], self._velocity[:] = state["squares"].numpy(), state["velocity"].numpy()
 
 
@@ -161,10 +161,10 @@ class WholeAdam:
         self._table = table
         self._adam = torch.optim.Adam([table], betas=betas, eps=EPSILON)
 
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002, D102
+    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
         return self._table.index_select(0, rows)
 
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:  # noqa: D102
+    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         self._adam.param_groups[0]["lr"] = learning_rate
         self._table.grad = torch.zeros_like(self._table).index_copy_(0, rows, gradient)
         self._adam.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
@@ -173,10 +173,10 @@ class WholeAdam:
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
 
-    def state(self) -> dict[str, Tensor]:  # noqa: D102
+    def state(self) -> dict[str, Tensor]:
         return dict(self._adam.state[self._table])
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:  # noqa: D102
+    def restore(self, state: Mapping[str, Tensor]) -> None:
         self._adam.state[self._table].update(state)
 
 

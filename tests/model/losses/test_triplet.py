@@ -6,7 +6,7 @@ import torch
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses import TABLE_3_TRIPLETS, LossInput, Triplet
-from nearnext.model.losses.pairing import Pairing
+from nearnext.model.losses.pairs import Pairing
 
 POSITIVE = torch.tensor([[0.5, 0.75, 1.0]])
 NEGATIVE = torch.tensor([[0.25, 1.0, 0.5]])

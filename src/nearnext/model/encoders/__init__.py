@@ -4,15 +4,10 @@ Paper: §4.4.
 """
 
 from nearnext.model.encoders.attention import Attention
-from nearnext.model.encoders.avgpool import AvgPool
 from nearnext.model.encoders.base import EncoderConfig, SessionEncoder
-from nearnext.model.encoders.caser import Caser
-from nearnext.model.encoders.lastitem import LastItem
-from nearnext.model.encoders.maxpool import MaxPool
+from nearnext.model.encoders.convolution import Caser, TagSpace, TextCNN
+from nearnext.model.encoders.pooling import AvgPool, LastItem, MaxPool, WeightedPool
 from nearnext.model.encoders.rnn import GRU, LSTM, RNN
-from nearnext.model.encoders.tagspace import TagSpace
-from nearnext.model.encoders.textcnn import TextCNN
-from nearnext.model.encoders.weightedpool import WeightedPool
 
 __all__ = [
     "GRU",

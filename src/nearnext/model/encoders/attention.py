@@ -1,40 +1,44 @@
-"""Attention: the clicks that matter for the last one, mixed with the last click itself, inside the span of the items.
+"""Attention: the clicks that matter for the last one, mixed with the last click itself.
 
-A session's embedding is a gated mean of two vectors of the items' own space, an attention read-out over all clicks and
-the last click, plus, if wanted, a linear correction that starts at zero. Without the correction a session lies between
-its items; with it training may move it out of their span, which some logs ask for and others punish. One pass gives
-the embedding of every prefix of a session. [B, T, D] → [B, D].
+A session's embedding is a gated mean of an attention read-out over all clicks and of the last click, plus, by option, a
+linear correction that starts at zero. Without the correction a session stays in the span of its items; with it training
+may move it out, which helps on some logs and harms on others. One pass gives the embedding of every prefix.
+[B, T, D] → [B, D]. For ranking, a compiled form encodes one session after the other: calling a library of tensors takes
+ten times as long as computing a single session.
 
 References: Liu et al., STAMP, KDD 2018 (additive attention with the last click as query); Hou et al., CORE, SIGIR 2022
 (sessions as combinations of the items' own embeddings); Shaw et al., 2018 (relative positions).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nearnext.model.distances import l2_normalised
+from nearnext.compiled import compiled
+from nearnext.model.arithmetic import add_product, copy_to, tanh
+from nearnext.model.distances import l2_normalised, normalise_rows
 from nearnext.model.encoders.base import CompiledEncoder, Dim, SessionEncoder, require_same_dim
-from nearnext.model.encoders.compiled_attention import AttentionWeights, encode_by_attention
-from nearnext.model.encoders.masking import zero_padding
+from nearnext.model.layers import zero_padding
 from nearnext.options import Count, Fraction, options
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["Attention", "AttentionEncoder"]
+__all__ = ["Attention", "AttentionEncoder", "AttentionWeights", "encode_by_attention"]
 
 
 @options
 class Attention:
-    """Session encoder φ: additive attention over the clicks, asked by the last one, and the last click, gated.
+    """Session encoder φ: additive attention over the clicks with the last one as query, and the last click, gated.
 
     Attributes:
         dim: dimension D of the session embedding, which is that of the clicks.
-        positions: distances from the last click that are told apart, at least 1; older clicks share the last of them.
+        positions: distances from the last click that are distinguished, at least 1; older clicks share the last.
         dropout: share of a click's dimensions dropped in training, in [0, 1).
         correction: whether the session may leave the span of its clicks.
 
     Raises:
-        ConfigError: a number below 1, dropout out of range, or a dimension that is not that of the clicks.
+        ConfigError: an option out of range, or a dimension that is not that of the clicks.
 
     >>> Attention(dim=8)
     Attention(dim=8, positions=20, dropout=0.0, correction=True)
@@ -46,7 +50,6 @@ class Attention:
     correction: bool = True
 
     def build(self, input_dim: int) -> SessionEncoder:
-        """The encoder, its weights drawn from torch's global generator."""
         require_same_dim("attention", self.dim, input_dim)
         return AttentionEncoder(self)
 
@@ -56,11 +59,6 @@ class AttentionEncoder(SessionEncoder):
 
     The weight of click j for the prefix that ends at click t is the softmax over j ≤ t of
     ``v · tanh(W₁ x_t + W₂ x_j + W₃ p_{t−j}) + r_{t−j}``; (β₁, β₂) is a softmax of a linear function of [g, h].
-
-    >>> encoder = AttentionEncoder(Attention(dim=4))
-    >>> clicks, mask = torch.ones(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
-    >>> encoder(clicks, mask).shape, encoder.every_prefix(clicks, mask).shape
-    (torch.Size([2, 4]), torch.Size([2, 3, 4]))
     """
 
     def __init__(self, config: Attention) -> None:
@@ -81,7 +79,7 @@ class AttentionEncoder(SessionEncoder):
         if self.correction is not None:
             nn.init.zeros_(self.correction.weight)
 
-    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
         placed = self._placed(clicks, mask)
         length = mask.sum(dim=1).clamp_min(1)
         end = (length - 1)[:, None, None].expand(-1, 1, placed.shape[2])
@@ -90,7 +88,7 @@ class AttentionEncoder(SessionEncoder):
         return self._read(placed, last, distance[:, None], mask[:, None])[:, 0]
 
     def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        """Embeddings of all prefixes, not yet normalised: place t is that of the clicks up to t: [B, T, D]."""
+        """Embeddings of all prefixes, not yet normalised; index t is that of the clicks up to t: [B, T, D]."""
         placed = self._placed(clicks, mask)
         steps = torch.arange(placed.shape[1], device=placed.device)
         distance = (steps[:, None] - steps).clamp_min(0)
@@ -137,3 +135,107 @@ class AttentionEncoder(SessionEncoder):
 
 def _array(weight: Tensor) -> ScoreArray:
     return np.array(weight.detach().cpu().numpy(), dtype=np.float32, order="C")
+
+
+FASTMATH = {"reassoc", "contract"}
+"""Sums may be taken in any order, the same one at every call: each depends on nothing but the dimension."""
+
+
+class AttentionWeights(NamedTuple):
+    """Weights of an `AttentionEncoder`, its scale of the clicks √D multiplied in; P positions, input by output.
+
+    Attributes:
+        last: of the last click: [D, D].
+        last_bias: [D].
+        click: of every click: [D, D].
+        place: what each distance from the last click adds: [P, D].
+        energy: [D].
+        recency: of each distance: [P].
+        gate: [2, 2 D].
+        gate_bias: [2].
+        correction: [2 D, D], or [0, D] where there is none.
+    """
+
+    last: ScoreArray
+    last_bias: ScoreArray
+    click: ScoreArray
+    place: ScoreArray
+    energy: ScoreArray
+    recency: ScoreArray
+    gate: ScoreArray
+    gate_bias: ScoreArray
+    correction: ScoreArray
+
+
+@compiled(fastmath=FASTMATH)
+def encode_by_attention(
+    weights: AttentionWeights, table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray
+) -> None:
+    """Session embeddings, not yet normalised, as `AttentionEncoder` gives them up to rounding.
+
+    Args:
+        weights: of the encoder.
+        table: embedding of item i in row i: [I + 1, D].
+        clicks: known item indices, oldest first: [B, L].
+        known: how many of them there are, the others are not read: [B].
+        vectors: receives the embeddings, zeros where nothing is known: [B, D].
+    """
+    dim, longest = table.shape[1], clicks.shape[1]
+    placed = np.empty((longest, dim), dtype=np.float32)
+    share = np.empty(longest, dtype=np.float32)
+    asked = np.empty(dim, dtype=np.float32)
+    inner = np.empty(dim, dtype=np.float32)
+    both = np.empty(2 * dim, dtype=np.float32)
+    for row in range(len(clicks)):
+        length = known[row]
+        if length == 0:
+            vectors[row] = 0.0
+            continue
+        for place in range(length):
+            copy_to(placed[place], table[clicks[row, place]])
+        normalise_rows(placed[:length], placed)
+        last = placed[length - 1]
+        copy_to(asked, weights.last_bias)
+        add_product(last, weights.last, asked)
+        for place in range(length):
+            distance = min(length - 1 - place, len(weights.place) - 1)
+            copy_to(inner, weights.place[distance])
+            add_product(placed[place], weights.click, inner)
+            share[place] = weights.recency[distance] + _energy(asked, inner, weights.energy)
+        _softmax(share[:length])
+        both[:dim] = 0.0
+        both[dim:] = last
+        add_product(share[:length], placed[:length], both[:dim])
+        _mix(weights, both, last, vectors[row])
+
+
+@compiled(fastmath=FASTMATH)
+def _mix(weights: AttentionWeights, both: ScoreArray, last: ScoreArray, vector: ScoreArray) -> None:
+    """The read-out and the last click by the gate's shares, and the correction."""
+    dim = len(last)
+    mean, end = weights.gate_bias[0], weights.gate_bias[1]
+    for place in range(2 * dim):
+        mean += weights.gate[0, place] * both[place]
+        end += weights.gate[1, place] * both[place]
+    of_mean = np.float32(1.0) / (np.float32(1.0) + np.exp(end - mean))
+    for place in range(dim):
+        vector[place] = of_mean * both[place] + (np.float32(1.0) - of_mean) * last[place]
+    add_product(both, weights.correction, vector)
+
+
+@compiled(fastmath=FASTMATH)
+def _energy(asked: ScoreArray, inner: ScoreArray, energy: ScoreArray) -> np.float32:
+    total = np.float32(0.0)
+    for place in range(len(asked)):
+        total += energy[place] * tanh(asked[place] + inner[place])
+    return total
+
+
+@compiled()
+def _softmax(values: ScoreArray) -> None:
+    highest, total = values.max(), np.float32(0.0)
+    for place in range(len(values)):
+        values[place] = np.exp(values[place] - highest)
+        total += values[place]
+    for place in range(len(values)):
+        values[place] /= total

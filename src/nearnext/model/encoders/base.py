@@ -38,7 +38,6 @@ class SessionEncoder(nn.Module, ABC):
 
     Padding never changes a result. A session without clicks is encoded as zeros, through the dense layers if any.
 
-    >>> import torch
     >>> from nearnext.model.encoders import AvgPool
     >>> encoder = AvgPool(dim=2).build(input_dim=2)
     >>> encoder(torch.tensor([[[1.0, 0.0], [3.0, 2.0], [9.0, 9.0]]]), torch.tensor([[True, True, False]]))
@@ -72,12 +71,7 @@ class SessionEncoder(nn.Module, ABC):
 
 @runtime_checkable
 class EncoderConfig(Protocol):
-    """The options of a session encoder: frozen, comparable, and all that is needed to build it.
-
-    >>> from nearnext.model.encoders import GRU
-    >>> GRU(dim=8).build(input_dim=4).__class__.__name__
-    'RecurrentEncoder'
-    """
+    """The options of a session encoder: frozen, comparable, and all that is needed to build it."""
 
     @property
     def dim(self) -> int:
@@ -90,12 +84,6 @@ class EncoderConfig(Protocol):
 
 
 def require_same_dim(encoder: str, dim: int, input_dim: int) -> None:
-    """A check that an encoder without weights gets clicks of the dimension it gives.
-
-    Raises:
-        ConfigError: it does not.
-
-    >>> require_same_dim("maxpool", 4, 4)
-    """
+    """Check that an encoder without weights gets clicks of its own dimension, or raise `ConfigError`."""
     if dim != input_dim:
         raise ConfigError(f"{encoder} keeps the clicks' dimension: expected {dim}, found {input_dim}; make them equal")

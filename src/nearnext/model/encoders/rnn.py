@@ -13,9 +13,8 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import Dim, Dropout, Hidden, SessionEncoder
 from nearnext.model.encoders.gru_states import gru_last_state, has_gru_states
-from nearnext.model.encoders.masking import zero_padding
 from nearnext.model.encoders.onnx_recurrent import last_state
-from nearnext.model.feedforward import feed_forward
+from nearnext.model.layers import feed_forward, zero_padding
 from nearnext.options import Count, Natural, options
 
 __all__ = ["GRU", "LSTM", "RNN", "RecurrentEncoder"]
@@ -113,7 +112,7 @@ class RecurrentEncoder(SessionEncoder):
             config.hidden, [config.dim] * config.dense_layers, config.dropout, last_tanh=config.last_tanh
         )
 
-    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: D102
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
         if not torch.compiler.is_exporting() and not len(clicks):
             return self.dense(clicks.new_zeros(0, self.recurrent.hidden_size))
         if not torch.compiler.is_exporting() and has_gru_states(self.recurrent, clicks):

@@ -1,15 +1,17 @@
 """Losses: pure functions on distances, each a frozen config; and those on embeddings, by name."""
 
-from nearnext.model.losses.bpr import BPR
-from nearnext.model.losses.contrastive import Contrastive
+import re
+from typing import Any
+
+from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import Loss, LossInput
 from nearnext.model.losses.metric_learning import EmbeddingLoss, MetricLearning, MetricLearningLoss
 from nearnext.model.losses.metric_learning_names import metric_learning_names
-from nearnext.model.losses.named import loss_named
 from nearnext.model.losses.ncas import NCAS
-from nearnext.model.losses.top1 import TOP1
+from nearnext.model.losses.pairs import BPR, TOP1, WARP, Contrastive
 from nearnext.model.losses.triplet import TABLE_3_TRIPLETS, Triplet
-from nearnext.model.losses.warp import WARP
+from nearnext.options import make
+from nearnext.registry import LOSSES
 
 __all__ = [
     "BPR",
@@ -27,3 +29,30 @@ __all__ = [
     "loss_named",
     "metric_learning_names",
 ]
+
+PML = re.compile(r"pml:(?P<loss>[\w-]+)(\+(?P<miner>[\w-]+))?(@(?P<distance>[\w-]+))?")
+
+
+def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
+    """The loss of that name with these options, a frozen config.
+
+    Args:
+        name: one of `LOSSES`, or ``pml:<loss>[+<miner>][@<distance>]`` for one of pytorch-metric-learning.
+        options: those not given keep their defaults.
+
+    Raises:
+        ConfigError: an unknown name or option, or an option out of range.
+
+    >>> loss_named("triplet", margin=0.5)
+    Triplet(margin=0.5, swap=False, rank_weights=True, pairing='matched', chord=False)
+    >>> loss_named("pml:multi-similarity+batch-hard").miner
+    'batch-hard'
+    >>> loss_named("hinge")
+    Traceback (most recent call last):
+    nearnext.errors.ConfigError: unknown loss 'hinge'; known: ncas, triplet, contrastive, bpr, top1, warp, pml:...
+    """
+    if match := PML.fullmatch(name):
+        return make(MetricLearning, {**match.groupdict(), **options}, name)
+    if name not in LOSSES:
+        raise ConfigError(f"unknown loss '{name}'; known: {', '.join(LOSSES)}, pml:<loss>[+<miner>][@<distance>]")
+    return LOSSES.make(name, **options)

@@ -22,10 +22,6 @@ class MaskedDistances:
         negative_mask: ``[B, N]`` booleans, likewise.
         positive_negative: ``[B, P, N]`` distances between items, or None.
         log_proposal: ``[B, N]`` logarithms of expected counts, or None.
-
-    >>> real = torch.tensor([[True, False]])
-    >>> LossInput(torch.tensor([[0.1, 7.0]]), torch.tensor([[0.9]]), positive_mask=real).masked().positive
-    tensor([[0.1000, 0.0000]])
     """
 
     positive: Tensor
@@ -121,11 +117,6 @@ class Loss(Protocol):
 
     The result is the mean over the sessions that have at least one positive and one negative, 0 where none has; it is
     float32 for inputs of lower precision, the input's precision otherwise.
-
-    >>> from nearnext.model.losses import Triplet
-    >>> loss: Loss = Triplet(margin=0.5, swap=True)
-    >>> loss.needs_item_distances
-    True
     """
 
     @property
@@ -139,11 +130,7 @@ class Loss(Protocol):
 
 
 def mean_where(values: Tensor, mask: Tensor) -> Tensor:
-    """The mean over the last dimension of the entries that count, 0 where none does.
-
-    >>> mean_where(torch.tensor([[1.0, 3.0, 9.0]]), torch.tensor([[True, True, False]]))
-    tensor([2.])
-    """
+    """The mean over the last dimension of the entries that count, 0 where none does."""
     return torch.where(mask, values, 0.0).sum(dim=-1) / mask.sum(dim=-1).clamp(min=1)
 
 

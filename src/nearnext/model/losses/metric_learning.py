@@ -44,11 +44,7 @@ LABELS = frozenset({"RankedListLoss", "InstanceLoss", "PNPLoss", "P2SGradLoss"})
 
 
 class EmbeddingLoss(Protocol):
-    """A loss that reads embeddings rather than distances, for objectives that relate items to items.
-
-    >>> issubclass(MetricLearningLoss, nn.Module) and callable(MetricLearningLoss.forward)
-    True
-    """
+    """A loss that reads embeddings rather than distances, for objectives that relate items to items."""
 
     def __call__(
         self,
@@ -141,11 +137,6 @@ class MetricLearningLoss(nn.Module):
 
     Losses that learn a weight per class (proxy-NCA, proxy-anchor, ArcFace, ...) have one class per item: each
     session is given once with the class of each of its positives, each item with its own. They need item indices.
-
-    >>> loss = MetricLearning("triplet-margin").build(dim=2, n_items=9)
-    >>> sessions, positives = torch.tensor([[1.0, 0.0]]), torch.tensor([[[1.0, 0.0]]])
-    >>> bool(loss(sessions, positives, negatives=torch.tensor([[[0.0, 1.0]]])) == 0)
-    True
     """
 
     def __init__(self, loss: nn.Module, miner: nn.Module | None, reading: Reading) -> None:
@@ -248,9 +239,6 @@ class MetricLearning:
         Args:
             dim: D, size of the embeddings.
             n_items: catalogue size; item indices are 1 to ``n_items``.
-
-        Raises:
-            ConfigError: the library is missing, a name is unknown, or options do not fit.
         """
         dim, n_items = checked("dim", dim, Count), checked("n_items", n_items, Count)
         loss_class = find_class("loss", self.loss)

@@ -75,9 +75,6 @@ def find_class(kind: Kind, name: str) -> type[nn.Module]:
 
     Raises:
         ConfigError: the library is missing or the name unknown.
-
-    >>> find_class("miner", "distance-weighted").__name__
-    'DistanceWeightedMiner'
     """
     known = _classes(kind)
     plain = {short.replace("-", ""): found for short, found in known.items()}
@@ -88,11 +85,7 @@ def find_class(kind: Kind, name: str) -> type[nn.Module]:
 
 
 def requires(loss: type[nn.Module], argument: str) -> bool:
-    """Whether a constructor of the class, or of one that it passes its arguments to, demands the argument.
-
-    >>> requires(find_class("loss", "proxy-nca"), "num_classes")
-    True
-    """
+    """Whether a constructor of the class, or of one that it passes its arguments to, demands the argument."""
     constructors = (vars(parent).get("__init__") for parent in loss.__mro__ if parent is not object)
     parameters = (inspect.signature(init).parameters.get(argument) for init in constructors if init is not None)
     return any(parameter is not None and parameter.default is inspect.Parameter.empty for parameter in parameters)
@@ -103,9 +96,6 @@ def construct(part: type[nn.Module], options: Mapping[str, Any], distance: str |
 
     Raises:
         ConfigError: an unknown distance, or options that the library refuses.
-
-    >>> construct(find_class("loss", "contrastive"), {"neg_margin": 0.5}, "snr").neg_margin
-    0.5
     """
     arguments = dict(options)
     if distance is not None:

@@ -65,10 +65,7 @@ class NCAS:
     direction: Literal["paper", "cross_entropy"] = "paper"
     labels: Literal["smoothed", "softmax"] = "smoothed"
 
-    @property
-    def needs_item_distances(self) -> bool:
-        """Whether the loss reads ``positive_negative``: no."""
-        return False
+    needs_item_distances = False
 
     def __call__(self, batch: LossInput) -> Tensor:
         """The loss of a batch, a scalar."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput
-from nearnext.model.losses.pairing import Margin, Pairing, pairs_of
+from nearnext.model.losses.pairs import Margin, Pairing, pairs_of
 from nearnext.options import Search, options
 
 __all__ = ["TABLE_3_TRIPLETS", "Triplet"]

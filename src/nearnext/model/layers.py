@@ -1,33 +1,26 @@
-"""Reading right-padded sessions so that padding never reaches a result.
+"""Layers that encoders share; padding never reaches a result.
 
 Shapes: B sessions, T clicks, W windows, F features, D dimension of a click. Masks are true at real clicks, which come
 first in each row.
 """
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CentredConvolution", "last_clicks", "max_over_time", "zero_padding"]
+__all__ = ["CentredConvolution", "feed_forward", "freeze", "last_clicks", "max_over_time", "zero_padding"]
 
 
 def zero_padding(clicks: Tensor, mask: Tensor) -> Tensor:
-    """Clicks with zeros where there is only padding: [B, T, D], [B, T] → [B, T, D].
-
-    >>> zero_padding(torch.tensor([[[1.0], [torch.nan]]]), torch.tensor([[True, False]])).flatten().tolist()
-    [1.0, 0.0]
-    """
+    """Clicks with zeros where there is only padding: [B, T, D], [B, T] → [B, T, D]."""
     return clicks.masked_fill(~mask.unsqueeze(-1), 0.0)
 
 
 def max_over_time(features: Tensor, real: Tensor) -> Tensor:
-    """Maximum of each feature over the real windows, 0 where there are none: [B, W, F], [B, W] → [B, F].
-
-    >>> max_over_time(torch.tensor([[[-2.0], [-1.0], [5.0]]]), torch.tensor([[True, True, False]]))
-    tensor([[-1.]])
-    """
+    """Maximum of each feature over the real windows, 0 where there are none: [B, W, F], [B, W] → [B, F]."""
     filled = features.masked_fill(~real.unsqueeze(-1), torch.finfo(features.dtype).min)
     highest: Tensor = cast("Any", _Highest).apply(filled)
     return highest.where(real.any(dim=1, keepdim=True), 0.0)
@@ -67,11 +60,6 @@ class CentredConvolution(nn.Module):
     """A convolution over time with one window around each click and zeros beyond the session's ends.
 
     A window of even width reaches one click farther ahead than back.
-
-    >>> add = CentredConvolution(input_dim=1, filters=1, width=2)
-    >>> _ = nn.init.ones_(add.convolution.weight), nn.init.zeros_(add.convolution.bias)
-    >>> add(torch.tensor([[[1.0], [2.0], [3.0]]])).flatten().tolist()
-    [3.0, 5.0, 3.0]
     """
 
     def __init__(self, input_dim: int, filters: int, width: int) -> None:
@@ -82,3 +70,26 @@ class CentredConvolution(nn.Module):
     def forward(self, clicks: Tensor) -> Tensor:
         """Features of each click's window: [B, T, D] with zeros as padding → [B, T, F]."""
         return self.convolution(functional.pad(clicks.mT, self.beyond)).mT
+
+
+def feed_forward(
+    input_dim: int, widths: Sequence[int], dropout: float = 0.0, *, last_tanh: bool = False
+) -> nn.Sequential:
+    """Linear layers of the given widths, tanh between them: [..., input_dim] → [..., widths[-1]].
+
+    Dropout, a share in [0, 1), comes before each. The last layer is linear, so that an embedding is not confined to a
+    cube, unless ``last_tanh`` adds a tanh after it; no widths give the identity.
+    """
+    layers: list[nn.Module] = []
+    for fan_in, width in zip([input_dim, *widths], widths, strict=False):
+        layers += [nn.Tanh()] if layers else []
+        layers += [nn.Dropout(dropout), nn.Linear(fan_in, width)]
+    return nn.Sequential(*layers, *([nn.Tanh()] if layers and last_tanh else []))
+
+
+def freeze(layers: nn.Module) -> None:
+    """Make the weights of these layers constants: saved and loaded, but no parameters of an optimiser."""
+    for module in layers.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            delattr(module, name)
+            module.register_buffer(name, weight.detach())
