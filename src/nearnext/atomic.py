@@ -1,5 +1,7 @@
 """Files and folders that are written whole or not at all."""
 
+import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -8,10 +10,17 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nearnext.errors import DataError
 
-__all__ = ["is_special", "whole_file", "whole_folder"]
+__all__ = ["exclusive_folder", "is_special", "whole_file", "whole_folder"]
+
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+"""Errors of a file system without locks."""
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+"""Linux: paths from the current folder; both names change places."""
 
 NEW, OLD = "new", "old"
 """What the scratch folder beside a target holds: what is being written, and what it replaces."""
@@ -75,37 +84,97 @@ def whole_folder(path: Path) -> Generator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     _clean_up(path)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    lock = os.open(scratch, os.O_RDONLY)  # held while this process lives: others leave its scratch folder alone
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (scratch / NEW).mkdir()
-        yield scratch / NEW
-        if path.exists():
-            path.rename(scratch / OLD)
+        with exclusive_folder(scratch):  # while this process lives, others leave its scratch folder alone
+            fresh = scratch / NEW
+            fresh.mkdir()
+            yield fresh
+            _sync(*fresh.rglob("*"), fresh)
+            _publish(fresh, path)
+            _sync(path.parent)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[None]:
+    """Hold the lock of a folder, which a process loses when it ends.
+
+    Args:
+        folder: must exist.
+        wait: wait for another process that holds it.
+
+    Raises:
+        OSError: it cannot be opened, or without waiting: it is busy.
+
+    >>> with tempfile.TemporaryDirectory() as folder, exclusive_folder(Path(folder)):
+    ...     with suppress(BlockingIOError), exclusive_folder(Path(folder), wait=False):
+    ...         print("not reached")
+    """
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
         try:
-            (scratch / NEW).rename(path)
-        except OSError:
-            with suppress(FileNotFoundError):
-                (scratch / OLD).rename(path)
-            raise
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+        yield
     finally:
         os.close(lock)
-        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _publish(fresh: Path, path: Path) -> None:
+    """Put a folder in the place of another; readers find one or the other, where the system can exchange names."""
+    if not path.exists():
+        fresh.rename(path)
+        return
+    if _exchange(fresh, path):
+        return
+    old = fresh.with_name(OLD)
+    path.rename(old)
+    try:
+        fresh.rename(path)
+    except OSError:
+        with suppress(FileNotFoundError):
+            old.rename(path)
+        raise
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    rename = _renameat2()
+    if rename is None:
+        return False
+    if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}:
+        return False
+    raise OSError(code, os.strerror(code), str(other))
+
+
+def _renameat2() -> Any:
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+
+def _sync(*paths: Path) -> None:
+    """Bring files and folders to the disk."""
+    for path in paths:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def _clean_up(path: Path) -> None:
     """Remove the scratch folders of dead writers of this path."""
     ours = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
     for scratch in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name) and entry.is_dir()]:
-        if not {entry.name for entry in scratch.iterdir()} <= {NEW, OLD}:
-            continue
-        lock = os.open(scratch, os.O_RDONLY)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not path.exists() and (scratch / OLD).exists():
-                (scratch / OLD).rename(path)
-            shutil.rmtree(scratch)
-        except OSError:  # another process writes there now, or it is not ours to remove
-            continue
-        finally:
-            os.close(lock)
+        with suppress(OSError):  # another process writes there now, or it is not ours to remove
+            if not {entry.name for entry in scratch.iterdir()} <= {NEW, OLD}:
+                continue
+            with exclusive_folder(scratch, wait=False):
+                if not path.exists() and (scratch / OLD).exists():
+                    (scratch / OLD).rename(path)
+                shutil.rmtree(scratch)

@@ -126,25 +126,6 @@ def test_a_full_disk_loses_events_but_no_request(artifact: Path, tmp_path: Path)
         assert client("GET", "/readyz").status == 200
 
 
-def test_a_full_disk_refuses_catalogue_changes_and_keeps_the_others(artifact: Path, tmp_path: Path):
-    def small_files() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-
-    options = ("--catalogue", tmp_path / "changes", "--no-access-log")
-    with started(artifact, *options, folder=tmp_path, before=small_files) as server:
-        client = server.client
-        replies = [client("PUT", f"/v1/items/new-{n}", {"like": ["i1"]}) for n in range(60)]
-        accepted = {f"new-{n}" for n, reply in enumerate(replies) if reply.status == 200}
-        assert {reply.status for reply in replies} == {200, 503}
-        assert "free some space" in replies[-1].json["detail"]
-    with started(artifact, *options, folder=tmp_path) as server:
-        client = server.client
-        assert client("GET", "/v1/model").json["new_items"] == len(accepted)
-        assert client("PUT", "/v1/items/afterwards", {"like": ["i1"]}).status == 200
-    with started(artifact, *options, folder=tmp_path) as server:
-        assert server.client("GET", "/v1/model").json["new_items"] == len(accepted) + 1
-
-
 @pytest.fixture
 def watched(tmp_path: Path) -> Generator[tuple[Path, Server]]:
     """A service whose model a test may replace."""

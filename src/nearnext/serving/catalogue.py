@@ -1,50 +1,34 @@
-"""The live catalogue: what was added, removed or went out of stock since training, on disk before it counts.
+"""The live catalogue: what was added, removed or went out of stock since training, in one file that processes share.
 
-All worker processes append to one file and read what the others appended; a change counts once it is read back. What
-later changes have made void is left out as soon as it is most of the file.
+A change is on the disk before it is confirmed, and every process reads it before its next answer. A file that was
+removed is written again, from what is known, with the next change.
 """
 
 import logging
+import sqlite3
+import threading
+import time
 from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from nearnext.errors import DataError
-from nearnext.serving.journal import Journal
+from nearnext.serving.catalogue_file import MAX_TOUCHES, Change, Opened, apply, discard, exists, make, opened
 from nearnext.types import RawId
 
 __all__ = ["Catalogue", "Change", "Entry"]
 
-MAX_TOUCHES = 256
-"""Sessions of a new item that are kept: enough for a mean, and then training should take over."""
-
 CONTEXT = 15
 """Clicks before a click on a new item that are kept of each such session."""
 
-VOID = 1000
-"""Lines without effect that are not worth writing the file anew."""
+PAUSE = 1.0
+"""Seconds after which a file that could not be read is tried again."""
 
 log = logging.getLogger(__name__)
-
-
-class Change(msgspec.Struct, omit_defaults=True):
-    """One line of the file.
-
-    Attributes:
-        op: what happened to the item.
-        item: its id.
-        available: whether it may be recommended, of ``put``.
-        clicks: the known items that it is like, of ``put``; what the session clicked before it, of ``touch``.
-    """
-
-    op: Literal["put", "delete", "touch"]
-    item: RawId
-    available: bool = True
-    clicks: list[RawId] = []
+ids_of = msgspec.json.Decoder(list[RawId]).decode
 
 
 @dataclass
@@ -55,23 +39,36 @@ class Entry:
         available: whether it may be recommended.
         like: known items that it is like.
         touches: clicks of sessions just before they clicked it, oldest session first.
-        life: which of the item's lives it is: a new number with each ``put`` and ``delete``.
+        life: which of the item's lives it is: another one after each ``put`` and ``delete``.
     """
 
     available: bool = True
     like: tuple[RawId, ...] = ()
     touches: list[tuple[RawId, ...]] = field(default_factory=list[tuple[RawId, ...]])
-    life: int = 0
+    life: tuple[int, int] = (0, 0)
+
+    def says_the_same_as(self, other: "Entry | None") -> bool:
+        """Whether two entries differ in their lives at most."""
+        return other is not None and (self.available, self.like, self.touches) == (
+            other.available,
+            other.like,
+            other.touches,
+        )
 
 
 class Catalogue:
     """Catalogue changes in a file that several processes share.
 
+    One thread reads (`refresh`, ``entries``); any thread may write, after a `refresh`.
+
     Args:
-        path: the file, made where it is missing. A file that cannot be written is read all the same.
+        path: the file, made where it is missing. A file that cannot be written is read as it is at the start.
+
+    Attributes:
+        entries: what is known, by item.
 
     Raises:
-        DataError: the file can be neither made nor read.
+        DataError: the file cannot be read, or is none of ours.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -83,21 +80,24 @@ class Catalogue:
 
     def __init__(self, path: Path) -> None:
         self.entries: dict[RawId, Entry] = {}
-        self._lives = count(1)
-        self._n_lines, self._worth_a_look = 0, VOID
+        self._path = path.resolve()
+        self._writing = threading.Lock()
+        self._writer: Opened | None = None
+        self._reader: Opened | None = None
+        self._version, self._number, self._generation = -1, 0, 0
+        self._trouble, self._retry_at = "", 0.0
         try:
-            self._journal = Journal(path)
-        except DataError as error:
-            raise DataError(f"{error}; choose another catalogue with --catalogue") from error
-        self.refresh()
-
-    @property
-    def writable(self) -> bool:
-        """Whether changes can be written."""
-        return self._journal.writable
+            with self._writing, self._transaction(durable=False):
+                pass
+        except (OSError, sqlite3.Error) as error:
+            log.warning("catalogue changes cannot be written to %s (%s)", path, error)
+        try:
+            self._refreshed()
+        except (OSError, sqlite3.Error) as error:
+            raise DataError(f"cannot read {path}: {error}; choose another catalogue with --catalogue") from error
 
     def write(self, change: Change, *, durable: bool = True) -> None:
-        """Append a change; it counts from the next `refresh` of any process.
+        """Write a change; it counts from the next `refresh` of any process. It may wait for the disk.
 
         Args:
             change: what happened.
@@ -106,26 +106,19 @@ class Catalogue:
         Raises:
             DataError: it could not be written, and does not count.
         """
-        if not self.writable:
+        try:
+            with self._writing:
+                while True:
+                    with self._transaction(durable=durable) as writer:
+                        apply(writer.database, change)
+                    if exists(self._path) and writer.is_current(self._path):
+                        break  # it is not in a file that was removed meanwhile
+        except (OSError, sqlite3.Error) as error:
+            reason = getattr(error, "strerror", None) or error
             raise DataError(
-                f"catalogue changes cannot be written to {self._journal.path}; choose another with --catalogue"
-            )
-        self._journal.append(msgspec.json.encode(change), durable=durable)
-
-    def refresh(self) -> list[RawId]:
-        """Take in what has changed in the file since the last call; gives the items it was about."""
-        changed = self._refreshed()
-        if self._n_lines > self._worth_a_look:
-            changed += self._compacted()
-        return changed
-
-    def _refreshed(self) -> list[RawId]:
-        news = self._journal.read()
-        if not news.anew:
-            return self._take(news.texts)
-        before, self.entries, self._n_lines = self.entries, {}, 0
-        self._take(news.texts)
-        return [item for item in before | self.entries if not self._goes_on(item, before.get(item))]
+                f"cannot write {self._path}: {reason}; free some space, or choose another with --catalogue"
+            ) from error
+        self._retry_at = 0.0
 
     def touch(self, item: RawId, clicks: list[RawId]) -> None:
         """Note that a session with these clicks, oldest first, went on to a new item; nothing once there is enough.
@@ -137,74 +130,104 @@ class Catalogue:
         if clicks and entry and entry.available and len(entry.touches) < MAX_TOUCHES:
             self.write(Change("touch", item, clicks=clicks[-CONTEXT:]), durable=False)
 
-    def close(self) -> None:
-        """Close the file."""
-        self._journal.close()
+    def refresh(self) -> list[RawId]:
+        """Take in what has changed in the file since the last call; gives the items it was about.
 
-    def _take(self, texts: list[bytes]) -> list[RawId]:
-        self._n_lines += len(texts)
-        changes = [change for text in texts if (change := self._parsed(text))]
-        return [change.item for change in changes if self._apply(change)]
-
-    def _apply(self, change: Change) -> bool:
-        entry = self.entries.setdefault(change.item, Entry())
-        if change.op == "touch":
-            if len(entry.touches) == MAX_TOUCHES:
-                return False
-            entry.touches.append(tuple(change.clicks))
-            return True
-        entry.life = next(self._lives)
-        entry.available = change.op == "put" and change.available
-        if change.op == "delete":
-            entry.like, entry.touches = (), []
-        elif change.clicks:
-            entry.like = tuple(change.clicks)
-        return True
-
-    def _goes_on(self, item: RawId, before: Entry | None) -> bool:
-        """Whether an item is what it was in a file that was read before; its life goes on if only sessions joined."""
-        entry = self.entries.get(item)
-        if entry is None or before is None or (entry.available, entry.like) != (before.available, before.like):
-            return False
-        if entry.touches[: len(before.touches)] != before.touches:
-            return False
-        entry.life = before.life
-        return len(entry.touches) == len(before.touches)
-
-    def _compacted(self) -> list[RawId]:
-        """The file written anew if most of it is void, unless others write to it right now; what changed meanwhile."""
-        n_live = self._n_live()
-        worth_it = n_live + max(VOID, n_live)
-        self._worth_a_look = max(worth_it, self._n_lines + VOID)
-        if self._n_lines <= worth_it:
+        What cannot be read changes nothing, and is logged once.
+        """
+        if self._trouble and time.monotonic() < self._retry_at:
             return []
-        with self._journal.alone() as alone:
-            if not alone:
-                return []
-            changed, n_lines = self._refreshed(), self._n_lines
-            try:
-                self._journal.replace(map(msgspec.json.encode, self._live()))
-            except OSError as error:
-                log.warning("%s stays as long as it is (%s)", self._journal.path, error.strerror)
-                return changed
-        self._n_lines = self._n_live()
-        self._worth_a_look = self._n_lines + max(VOID, self._n_lines)
-        log.info("%s: of %d lines %d are left", self._journal.path, n_lines, self._n_lines)
+        try:
+            changed = self._refreshed()
+        except (OSError, sqlite3.Error, DataError) as error:
+            self._retry_at = time.monotonic() + PAUSE
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                log.error("%s cannot be read (%s); what it said before still counts", self._path, error)
+            return []
+        if self._trouble:
+            self._trouble = ""
+            log.info("%s can be read again", self._path)
         return changed
 
-    def _n_live(self) -> int:
-        return sum(1 + len(entry.touches) for entry in self.entries.values())
+    def close(self) -> None:
+        """Close the file."""
+        with self._writing:
+            for one in filter(None, (self._reader, self._writer)):
+                one.database.close()
+            self._reader = self._writer = None
 
-    def _live(self) -> Generator[Change]:
-        """The changes that lead to what there is now."""
-        for item, entry in self.entries.items():
-            yield Change("put", item, entry.available, list(entry.like))
-            for clicks in entry.touches:
-                yield Change("touch", item, clicks=list(clicks))
+    def _refreshed(self) -> list[RawId]:
+        if self._reader is not None and self._reader.is_current(self._path):
+            return self._news(self._reader.database)
+        return self._another_file() if exists(self._path) else []
 
-    def _parsed(self, text: bytes) -> Change | None:
+    def _another_file(self) -> list[RawId]:
+        """All that another file says; gives the items of which it says something else."""
+        former, self._reader = self._reader, None
+        discard(self._path, former)
+        self._reader = opened(self._path, reading=True)
+        before, self.entries = self.entries, {}
+        self._version, self._number, self._generation = -1, 0, self._generation + 1
         try:
-            return msgspec.json.decode(text, type=Change)
-        except msgspec.MsgspecError:
-            log.warning("%s: a line is no change and was left out", self._journal.path)
-            return None
+            self._news(self._reader.database)
+        except sqlite3.Error:
+            self.entries = before
+            raise
+        self.entries = {
+            item: before[item] if entry.says_the_same_as(before.get(item)) else entry
+            for item, entry in self.entries.items()
+        }
+        return [item for item in before | self.entries if self.entries.get(item) is not before.get(item)]
+
+    def _news(self, database: sqlite3.Connection) -> list[RawId]:
+        version = database.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return []
+        since, changed = {"since": self._number}, dict[RawId, None]()
+        database.execute("BEGIN")
+        try:
+            for item, available, alike, number in database.execute("SELECT * FROM item WHERE number > :since", since):
+                self.entries[item] = Entry(bool(available), tuple(ids_of(alike)), [], (self._generation, number))
+                changed[item] = None
+            query = "SELECT id, clicks FROM touch WHERE number > :since"
+            query += " OR id IN (SELECT id FROM item WHERE number > :since) ORDER BY number"
+            for item, clicks in database.execute(query, since):
+                self.entries[item].touches.append(tuple(ids_of(clicks)))
+                changed[item] = None
+            self._number = database.execute("SELECT number FROM last_change").fetchone()[0]
+        finally:
+            database.execute("ROLLBACK")
+        self._version = version
+        return list(changed)
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Generator[Opened]:
+        """A transaction on the file that is there now; it is made where there is none."""
+        if self._writer is None or not exists(self._path) or not self._writer.is_current(self._path):
+            make(self._path, self._changes())
+            former, self._writer = self._writer, None
+            discard(self._path, former)
+            self._writer = opened(self._path)
+        database = self._writer.database
+        database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._writer
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+        if durable:
+            with suppress(sqlite3.Error):  # it only makes a copy of the file alone complete
+                database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _changes(self) -> Generator[Change]:
+        """The changes that lead to what is known."""
+        for item, entry in dict(self.entries).items():
+            yield Change("put", item, clicks=list(entry.like))
+            for clicks in list(entry.touches):
+                yield Change("touch", item, clicks=list(clicks))
+            if not entry.available:
+                yield Change("put", item, available=False)

@@ -1,0 +1,223 @@
+"""The SQLite file (WAL mode) of the catalogue: made in one step, converted where it is of an earlier version."""
+
+import logging
+import os
+import sqlite3
+import stat
+import zlib
+from collections.abc import Iterable
+from contextlib import closing
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from nearnext.atomic import exclusive_folder
+from nearnext.errors import DataError
+from nearnext.types import RawId
+
+__all__ = ["MAX_TOUCHES", "Change", "Opened", "apply", "discard", "exists", "make", "opened"]
+
+MAX_TOUCHES = 256
+"""Sessions of a new item that are kept: enough for a mean, and then training should take over."""
+
+BUSY = 5.0
+"""Seconds that a change waits for those of other processes."""
+
+MAGIC = b"SQLite format 3\0"
+APPLICATION = 0x6E6E6361
+"""Number in the file's header that says that it is one of ours."""
+
+SCHEMA = """
+CREATE TABLE last_change (number INTEGER NOT NULL);
+INSERT INTO last_change VALUES (0);
+CREATE TABLE item (id BLOB PRIMARY KEY, available INTEGER NOT NULL, alike TEXT NOT NULL, number INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE INDEX item_number ON item (number);
+CREATE TABLE touch (number INTEGER PRIMARY KEY, id BLOB NOT NULL, clicks TEXT NOT NULL);
+CREATE INDEX touch_id ON touch (id);
+"""
+"""Ids keep their type: a column of type BLOB holds integers and texts as they are."""
+
+PUT = """
+INSERT INTO item VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET available = excluded.available,
+    alike = iif(excluded.alike = '[]', alike, excluded.alike), number = excluded.number
+"""
+TOUCH = """
+INSERT INTO touch SELECT :number, :id, :clicks WHERE EXISTS (SELECT 1 FROM item WHERE id = :id AND available)
+    AND (SELECT count(*) FROM touch WHERE id = :id) < :most
+"""
+
+log = logging.getLogger(__name__)
+
+
+class Change(msgspec.Struct, omit_defaults=True):
+    """One change.
+
+    Attributes:
+        op: what happened to the item.
+        item: its id.
+        available: whether it may be recommended, of ``put``.
+        clicks: the known items that it is like, of ``put``; what the session clicked before it, of ``touch``.
+    """
+
+    op: Literal["put", "delete", "touch"]
+    item: RawId
+    available: bool = True
+    clicks: list[RawId] = []
+
+
+class Opened(NamedTuple):
+    """A connection, the device and inode of its file, and the inode of the memory that SQLite shares beside it."""
+
+    database: sqlite3.Connection
+    identity: tuple[int, int]
+    shared: int
+
+    def is_current(self, path: Path) -> bool:
+        """Whether its file is the one that is there; one that was removed still says what it said."""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - every request asks this
+        except FileNotFoundError:
+            return True
+        return (found.st_dev, found.st_ino) == self.identity
+
+
+def apply(database: sqlite3.Connection, change: Change) -> None:
+    """Take a change into an open transaction."""
+    database.execute("UPDATE last_change SET number = number + 1")
+    number = database.execute("SELECT number FROM last_change").fetchone()[0]
+    clicks = msgspec.json.encode(change.clicks).decode()
+    if change.op == "touch":
+        given = {"number": number, "id": change.item, "clicks": clicks, "most": MAX_TOUCHES}
+        database.execute(TOUCH, given)
+    elif change.op == "put":
+        database.execute(PUT, [change.item, change.available, clicks, number])
+    else:
+        database.execute("INSERT OR REPLACE INTO item VALUES (?, 0, '[]', ?)", [change.item, number])
+        database.execute("DELETE FROM touch WHERE id = ?", [change.item])
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; an empty file counts as none.
+
+    >>> exists(Path("no-such-file"))
+    False
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return False
+    return found.st_size > 0 or not stat.S_ISREG(found.st_mode)
+
+
+def make(path: Path, known: Iterable[Change]) -> None:
+    """Make the file in one step: of what is known where there is none, of its own lines where an earlier version did.
+
+    Raises:
+        OSError: it cannot be written.
+        DataError: something else is there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive_folder(path.parent):
+        if former := exists(path):
+            if _is_database(path):
+                return
+            known = _former_changes(path)
+        unfinished = path.with_name(path.name + ".part")
+        unfinished.unlink(missing_ok=True)
+        mode = stat.S_IMODE(path.stat().st_mode) if former else 0o600
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
+            database.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION};{SCHEMA}")
+            for change in known:
+                apply(database, change)
+            database.execute("COMMIT")
+        _remove_shared(path)
+        unfinished.replace(path)
+        if former:
+            log.info("%s was converted from an earlier version", path)
+
+
+def discard(path: Path, former: Opened | None) -> None:
+    """Close the connection to a file that another one replaced; what SQLite kept beside it would spoil that one."""
+    if former is None:
+        return
+    former.database.close()
+    with exclusive_folder(path.parent):
+        if former.shared and _inode(_beside(path, "-shm")) == former.shared:
+            _remove_shared(path)
+
+
+def opened(path: Path, *, reading: bool = False) -> Opened:
+    """A connection to the file; to read from one that nobody may write, as it is now.
+
+    Raises:
+        OSError: it is not there, or cannot be opened.
+        sqlite3.Error: it cannot be read.
+        DataError: it is something else.
+    """
+    if not _is_database(path):
+        raise DataError(f"{path} is no catalogue of nearnext; choose another with --catalogue")
+    try:
+        database = _connected(path, "mode=rw")
+    except sqlite3.OperationalError:
+        if not reading:
+            raise
+        database = _connected(path, "immutable=1")
+    return Opened(database, _identity(path), _inode(_beside(path, "-shm")))
+
+
+def _connected(path: Path, query: str) -> sqlite3.Connection:
+    url = f"{path.as_uri()}?{query}"
+    database = sqlite3.connect(url, uri=True, timeout=BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            raise DataError(f"{path} is a database of another program; choose another with --catalogue")
+        if "immutable" not in query:
+            database.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _former_changes(path: Path) -> list[Change]:
+    """The changes of a file of nearnext 0.1, lines of a checksum and JSON; those that were cut short are left out."""
+    lines = [line for line in path.read_bytes().split(b"\n") if line]
+    changes: list[Change] = []
+    for line in lines:
+        checksum, _, text = line.partition(b" ")
+        if checksum == b"%08x" % zlib.crc32(text):
+            changes.append(msgspec.json.decode(text, type=Change))
+    if not changes:
+        raise DataError(f"{path} is no catalogue of nearnext; choose another with --catalogue")
+    if len(changes) < len(lines):
+        log.warning("%s: %d lines were damaged and left out", path, len(lines) - len(changes))
+    return changes
+
+
+def _is_database(path: Path) -> bool:
+    _identity(path)
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path} is no file; choose another catalogue with --catalogue")
+    return found.st_dev, found.st_ino
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0
+
+
+def _remove_shared(path: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        _beside(path, suffix).unlink(missing_ok=True)
