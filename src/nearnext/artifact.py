@@ -205,6 +205,28 @@ def load_artifact(directory: str | Path) -> Artifact:
     """
     require_polars("loading a model")
     folder = path_of("directory", directory)
+    while True:
+        before = _identity(folder)
+        try:
+            artifact = _loaded(folder)
+        except ArtifactError:
+            if _identity(folder) == before:
+                raise
+        else:
+            if _identity(folder) == before:
+                return artifact
+        # Another model took its place while it was read: read that one.
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _loaded(folder: Path) -> Artifact:
     manifest = _read_manifest(folder)
     for name, expected in manifest["sha256"].items():
         file = folder / Path(name).name

@@ -1,0 +1,99 @@
+"""A model that replaces another one: no reader finds none or half of one, and what was killed leaves nothing."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nearnext import atomic
+from nearnext.artifact import load_artifact, save_artifact
+from nearnext.data.sessions import Sessions
+from nearnext.recommenders.registry import make_recommender
+
+READER = """
+import sys
+from pathlib import Path
+from nearnext.artifact import load_artifact
+print("ready", flush=True)
+seen = set()
+while not Path(sys.argv[2]).exists():
+    found = load_artifact(sys.argv[1]).recommender
+    assert found.recommend([["a"]], k=1)[0].items == [found.vocabulary.ids[1]]
+    seen.add(found.name)
+print(*sorted(seen))
+"""
+
+
+def failing(*_: object) -> int:
+    return -1
+
+
+def publish(path: Path, turn: int) -> None:
+    name, other = (("markov-1", "b"), ("sr", "c"))[turn % 2]
+    save_artifact(make_recommender(name).fit(Sessions.of([["a", other]] * 3 + [["a"]])), path, {})
+
+
+def test_readers_find_one_model_or_the_other(tmp_path: Path):
+    model, end = tmp_path / "model", tmp_path / "end"
+    publish(model, 0)
+    command = [sys.executable, "-c", READER, str(model), str(end)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout
+        assert reader.stdout.readline() == "ready\n"
+        for turn in range(100):
+            publish(model, turn)
+            assert model.is_dir()
+        end.touch()
+        assert reader.communicate()[0] == "markov-1 sr\n"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["end", "model"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS])
+def test_where_names_cannot_be_exchanged_it_is_renamed(tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(atomic, "_renameat2", lambda: failing)
+    monkeypatch.setattr(atomic.ctypes, "get_errno", lambda: code)
+    for turn in range(2):
+        publish(tmp_path / "model", turn)
+    assert load_artifact(tmp_path / "model").recommender.name == "sr"
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_name_that_cannot_be_replaced_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    publish(tmp_path / "model", 0)
+    monkeypatch.setattr(atomic, "_renameat2", lambda: failing)
+    monkeypatch.setattr(atomic.ctypes, "get_errno", lambda: errno.EBUSY)
+    with pytest.raises(Exception, match="nothing was replaced"):
+        publish(tmp_path / "model", 1)
+    assert load_artifact(tmp_path / "model").recommender.name == "markov-1"
+
+
+def test_everything_is_on_the_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        synced.append(os.fstat(file).st_ino)
+        real(file)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(tmp_path / "model", 0)
+    inodes = {file.stat().st_ino for file in (tmp_path / "model").iterdir()} | {(tmp_path / "model").stat().st_ino}
+    assert inodes <= set(synced)
+    assert synced[-1] == tmp_path.stat().st_ino
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path):
+    model = tmp_path / "model"
+    publish(model, 0)
+    program = (
+        "import os, sys; from pathlib import Path; from nearnext.atomic import whole_folder\n"
+        "with whole_folder(Path(sys.argv[1])) as fresh:\n"
+        "    (fresh / 'half').touch(); os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(model)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    publish(model, 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
