@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from encoder_support import DIM, alone, batch, built, sessions
 from nearnext.model.encoders import (
@@ -17,6 +18,7 @@ from nearnext.model.encoders import (
     WeightedPool,
 )
 from nearnext.model.encoders.attention import AttentionEncoder
+from nearnext.model.layers import CentredConvolution, zero_padding
 
 
 def test_pools_by_hand() -> None:
@@ -211,3 +213,20 @@ def test_dense_layers_have_tanh_between_them_and_end_linear() -> None:
     state = bare.get_submodule("recurrent")(session.unsqueeze(0))[1][-1, 0]
     hidden = torch.tanh(weights["dense.1.weight"] @ state + weights["dense.1.bias"])
     torch.testing.assert_close(alone(bare, session), weights["dense.4.weight"] @ hidden + weights["dense.4.bias"])
+
+
+@pytest.mark.parametrize("width", [1, 2, 5])
+def test_a_convolution_over_real_clicks_alone_is_torchs(width: int):
+    ours = CentredConvolution(input_dim=3, filters=4, width=width)
+    clicks, mask = torch.randn(4, 6, 3, requires_grad=True), torch.arange(6) < torch.tensor([[6], [0], [1], [4]])
+    found = ours(clicks, mask)
+    padded = functional.pad(zero_padding(clicks, mask).mT, ours.beyond)
+    expected = zero_padding(ours.convolution(padded).mT, mask)
+    torch.testing.assert_close(found, expected)
+    learned = [clicks, *ours.parameters()]
+    for one, other in zip(
+        torch.autograd.grad(found.square().sum(), learned),
+        torch.autograd.grad(expected.square().sum(), learned),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)

@@ -60,6 +60,11 @@ class CentredConvolution(nn.Module):
     """A convolution over time with one window around each click and zeros beyond the session's ends.
 
     A window of even width reaches one click farther ahead than back.
+
+    >>> add = CentredConvolution(input_dim=1, filters=1, width=2)
+    >>> _ = nn.init.ones_(add.convolution.weight), nn.init.zeros_(add.convolution.bias)
+    >>> add(torch.tensor([[[1.0], [2.0], [9.0]]]), torch.tensor([[True, True, False]])).flatten().tolist()
+    [3.0, 2.0, 0.0]
     """
 
     def __init__(self, input_dim: int, filters: int, width: int) -> None:
@@ -67,9 +72,23 @@ class CentredConvolution(nn.Module):
         self.beyond = ((width - 1) // 2, width // 2)
         self.convolution = nn.Conv1d(input_dim, filters, width)
 
-    def forward(self, clicks: Tensor) -> Tensor:
-        """Features of each click's window: [B, T, D] with zeros as padding → [B, T, F]."""
-        return self.convolution(functional.pad(clicks.mT, self.beyond)).mT
+    def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Features of each click's window, zeros where there is only padding: [B, T, D], [B, T] → [B, T, F]."""
+        clicks = zero_padding(clicks, mask)
+        if torch.compiler.is_exporting() or clicks.device.type != "cpu":
+            return zero_padding(self.convolution(functional.pad(clicks.mT, self.beyond)).mT, mask)
+        # Most of a batch is padding: only the windows of real clicks are multiplied.
+        filters, dim, width = self.convolution.weight.shape
+        padded = functional.pad(clicks, (0, 0, *self.beyond))  # [B, T + width − 1, D]
+        sessions, steps = mask.nonzero(as_tuple=True)
+        begins = sessions * padded.shape[1] + steps
+        windows = (begins[:, None] + torch.arange(width)).flatten()
+        read = padded.flatten(0, 1).index_select(0, windows).view(len(begins), width * dim)  # [E, width D]
+        features = functional.linear(
+            read, self.convolution.weight.mT.reshape(filters, width * dim), self.convolution.bias
+        )
+        flat = features.new_zeros(mask.numel(), filters)
+        return flat.index_copy(0, sessions * mask.shape[1] + steps, features).view(*mask.shape, filters)
 
 
 def feed_forward(

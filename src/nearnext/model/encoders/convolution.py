@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
-from nearnext.model.layers import CentredConvolution, feed_forward, last_clicks, max_over_time, zero_padding
+from nearnext.model.layers import CentredConvolution, feed_forward, last_clicks, max_over_time
 from nearnext.options import SOME, Count, Search, options
 
 __all__ = ["Caser", "CaserEncoder", "TagSpace", "TagSpaceEncoder", "TextCNN", "TextCNNEncoder"]
@@ -63,8 +63,7 @@ class TextCNNEncoder(SessionEncoder):
         )
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        clicks = zero_padding(clicks, mask)
-        responses = [max_over_time(convolution(clicks), mask) for convolution in self.convolutions]
+        responses = [max_over_time(convolution(clicks, mask), mask) for convolution in self.convolutions]
         return self.dense(torch.cat(responses, dim=1).relu())
 
 
@@ -109,7 +108,7 @@ class TagSpaceEncoder(SessionEncoder):
         self.dense = feed_forward(config.filters, [config.dim], config.dropout, last_tanh=config.last_tanh)
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        features = torch.tanh(self.convolution(zero_padding(clicks, mask)))  # [B, T, F]
+        features = torch.tanh(self.convolution(clicks, mask))  # [B, T, F]
         return self.dense(torch.tanh(max_over_time(features, mask)))
 
 
