@@ -28,7 +28,15 @@ from training_support import assert_same_weights, seed
 pytestmark = pytest.mark.slow
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 29}" for j in range(2 + s % 4)] for s in range(200)])
-TINY: dict[str, Any] = {"dim": 12, "epochs": 3, "batch_size": 16, "device": "cpu", "extra": 8, "seed": seed()}
+TINY: dict[str, Any] = {
+    "dim": 12,
+    "epochs": 3,
+    "batch_size": 16,
+    "validation_fraction": 0.05,
+    "device": "cpu",
+    "extra": 8,
+    "seed": seed(),
+}
 COUNTERS = ("steps", "step")
 """Numbers of steps, a few bytes for each tensor, that the formula leaves out."""
 
@@ -95,7 +103,7 @@ def test_the_formula_of_gru4rec_is_what_its_training_holds(options: dict[str, An
 
 
 def test_a_network_is_measured_in_steps_of_its_own_batches():
-    sized = estimate(make_recommender("sml-maxpool-ncas", TINY), LOG)
+    sized = estimate(make_recommender("sml-maxpool-ncas", {**TINY, "dense_layers": 0}), LOG)
     prefixes = int((LOG.lengths[:190] - 1).sum())  # the last 5% of the sessions are held out
     assert (sized.epochs, sized.steps) == (3, -(-prefixes // 16))
     assert sized.parameters == 30 * 12
