@@ -45,7 +45,7 @@ def model(request: pytest.FixtureRequest) -> Recommender:
     return (
         make_recommender(request.param, seeded(request.param, SMALL.get(request.param)))
         .fit(MANY)
-        .remember(MANY, limit=40)
+        .remember(MANY, limit=40, keep_ids=True)
     )
 
 
@@ -219,7 +219,7 @@ def test_an_unfitted_recommender_explains_nothing():
 
 def test_memory_keeps_the_most_recent_sessions_under_the_numbers_of_the_whole_index():
     log = Sessions.of([["a"], ["b"], ["c"], ["a", "b"]], starts=[30, 10, 30, 20])
-    whole, memory = build_index(log, 0.0), SessionMemory.of(log, limit=3)
+    whole, memory = build_index(log, 0.0), SessionMemory.of(log, limit=3, keep_ids=True)
     ids = {frozenset(log.raw(session)): log.session_ids[session] for session in range(4)}
     for number in range(4):
         items = whole.session_items[whole.session_offsets[number] : whole.session_offsets[number + 1]]
@@ -242,7 +242,7 @@ def test_an_artifact_keeps_the_memory(tmp_path: Path, ids: str):
     log = LOG
     if ids == "strings":
         log = Sessions(LOG.items, LOG.offsets, LOG.times, LOG.vocabulary, LOG.session_ids.cast(str))
-    markov = Markov().fit(log).remember(log, limit=3)
+    markov = Markov().fit(log).remember(log, limit=3, keep_ids=True)
     loaded = load_artifact(save_artifact(markov, tmp_path / "model", {})).recommender
     assert markov.memory is not None
     assert loaded.memory is not None
@@ -290,6 +290,11 @@ def test_fit_remembers_sessions_unless_told_not_to(nearnext: Command, tmp_path: 
         memory = load_artifact(tmp_path / "m").recommender.memory
         assert (None if memory is None else memory.sessions.n_sessions) == kept
         if memory is not None:
-            assert memory.sessions.session_ids.to_list() == ["s5", "s6", "s7", "s8"]
+            assert memory.sessions.session_ids.to_list() == [0, 1, 2, 3]
+            assert not any(b"s5" in file.read_bytes() for file in (tmp_path / "m").iterdir())
+    assert nearnext("fit", log, "--method", "sr", "--keep-session-ids", "--out", tmp_path / "m").code == 0
+    memory = load_artifact(tmp_path / "m").recommender.memory
+    assert memory is not None
+    assert memory.sessions.session_ids.to_list() == [f"s{number}" for number in range(9)]
     refused = nearnext("fit", log, "--method", "sr", "--remember", -1, "--out", tmp_path / "m")
     assert (refused.code, refused.err) == (2, "error: remember must be a whole number of at least 0, found -1\n")

@@ -14,7 +14,7 @@ from typing import Any
 
 from nearnext.errors import DataError
 
-__all__ = ["exclusive_folder", "is_special", "whole_file", "whole_folder"]
+__all__ = ["exclusive_folder", "flock", "is_special", "whole_file", "whole_folder"]
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """Errors of a file system without locks."""
@@ -113,14 +113,26 @@ def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[None]:
     """
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+        flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         yield
     finally:
         os.close(lock)
+
+
+def flock(file: int, how: int) -> None:
+    """Lock or unlock a file as `fcntl.flock` does; on a file system without locks nothing is locked.
+
+    Raises:
+        OSError: another process holds it, and ``LOCK_NB`` was given.
+
+    >>> with tempfile.TemporaryFile() as file:
+    ...     flock(file.fileno(), fcntl.LOCK_EX)
+    """
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 def _publish(fresh: Path, path: Path) -> None:

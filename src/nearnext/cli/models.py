@@ -185,6 +185,9 @@ def fit(
     remember: Annotated[
         int | None, typer.Option(help="Most recent sessions kept to explain by; 0: none.", show_default="100000")
     ] = None,
+    keep_session_ids: Annotated[
+        bool, typer.Option("--keep-session-ids", help="Keep the raw ids of these sessions, for explain; else numbers.")
+    ] = False,
     min_length: MinLength = 2,
     min_support: MinSupport = 1,
     filter_mode: FilterMode = "paper",
@@ -211,7 +214,15 @@ def fit(
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
     remember = REMEMBERED if remember is None else remember
-    provenance = fit_model(recommender, sessions, chosen, remember=remember, reading=read, command=command_line())
+    provenance = fit_model(
+        recommender,
+        sessions,
+        chosen,
+        remember=remember,
+        keep_ids=keep_session_ids,
+        reading=read,
+        command=command_line(),
+    )
     save(recommender, out, provenance)
     console.print(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "

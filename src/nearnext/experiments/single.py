@@ -31,6 +31,7 @@ def fit_model(
     chosen: Filter,
     *,
     remember: int = REMEMBERED,
+    keep_ids: bool = False,
     reading: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Result:
@@ -41,6 +42,7 @@ def fit_model(
         sessions: the log.
         chosen: its filters.
         remember: the most recent sessions that the recommender keeps to explain itself, 0: none.
+        keep_ids: whether these keep their raw ids.
         reading: how the log was read.
         command: what was typed.
 
@@ -60,7 +62,7 @@ def fit_model(
     if isinstance(recommender, TrainedRecommender):
         recommender.require_learned()
     if remember:
-        recommender.remember(kept, remember)
+        recommender.remember(kept, remember, keep_ids=keep_ids)
     return {
         "data": {**describe_part(kept), "fingerprint": kept.fingerprint(), "last_time": int(kept.times.max())},
         "reading": dict(reading or {}),

@@ -80,15 +80,17 @@ class Recommender(ABC):
             check_lists(self, sessions)
         return self
 
-    def remember(self, sessions: Sessions, limit: int = REMEMBERED) -> Self:
+    def remember(self, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> Self:
         """Keep the last ``limit`` training sessions, to explain recommendations by them.
+
+        Their raw ids, by which a session may be known to a service, are replaced by numbers unless they shall be kept.
 
         Raises:
             ConfigError: a limit below 1, or not fitted yet.
         """
         self._check(1)
         require_sessions("sessions", sessions)
-        self.memory = SessionMemory.of(sessions.with_vocabulary(self.vocabulary), limit)
+        self.memory = SessionMemory.of(sessions.with_vocabulary(self.vocabulary), limit, keep_ids=keep_ids)
         return self
 
     @property

@@ -28,21 +28,27 @@ class SessionMemory:
 
     >>> memory = SessionMemory.of(Sessions.of([["a", "b"], ["b", "c"], ["a", "c"]]), limit=2)
     >>> memory.sessions.n_sessions, memory.session_id(0), memory.session_id(2)
-    (2, 2, None)
+    (2, 1, None)
     """
 
     sessions: Sessions
 
     @classmethod
-    def of(cls, sessions: Sessions, limit: int = REMEMBERED) -> "SessionMemory":
-        """The last ``limit`` sessions, at least 1, without the times of their clicks.
+    def of(cls, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> "SessionMemory":
+        """The last ``limit`` sessions, at least 1, without the times of their clicks; numbered unless ids are kept.
 
         Raises:
             ConfigError: a limit below 1.
         """
         limit = checked("limit", limit, Count)
         kept = sessions.select(newest_first(sessions)[:limit][::-1])
-        return cls(replace(kept, times=np.repeat(kept.ends, kept.lengths)))
+        memory = cls(replace(kept, times=np.repeat(kept.ends, kept.lengths)))
+        return memory if keep_ids else memory.numbered()
+
+    def numbered(self) -> "SessionMemory":
+        """The same sessions with numbers from 0, oldest first, instead of their raw ids."""
+        numbers = pl.Series("session_id", np.arange(self.sessions.n_sessions))
+        return SessionMemory(replace(self.sessions, session_ids=numbers))
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, vocabulary: Vocabulary) -> "SessionMemory":
@@ -77,6 +83,6 @@ class SessionMemory:
         return build_index(self.sessions, idf_factor=0.0)
 
     def session_id(self, number: int) -> RawId | None:
-        """Raw id of a session by its number, which is the same in the index of all training sessions; None: older."""
+        """Id of a session by its number, which is the same in the index of all training sessions; None: older."""
         n_sessions = self.sessions.n_sessions
         return self.sessions.session_ids[n_sessions - 1 - number] if number < n_sessions else None

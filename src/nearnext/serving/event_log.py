@@ -4,27 +4,35 @@ Clicks lie directly in the folder, so that it is a click log as it stands; what 
 Each process writes segments of its own. A line is written by one call before the request is answered.
 """
 
+import errno
+import fcntl
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from nearnext.atomic import flock
 from nearnext.errors import DataError
 from nearnext.types import RawId
 
-__all__ = ["EventLogWriter", "Segments"]
+__all__ = ["SHOWN", "EventLogWriter", "Segments"]
 
 SEGMENT_BYTES = 64 << 20
+
+SHOWN = "shown"
+"""Folder below the clicks for what was shown."""
 
 log = logging.getLogger(__name__)
 
 
 class Segments:
-    """Lines of one kind, in files of bounded size; a file that could not take a line is completed or left.
+    """Lines of one kind, in files of bounded size.
+
+    A file that was removed or replaced is left for a new one, in the folder that is made again where it is gone.
 
     Args:
         folder: made where it is missing.
@@ -44,7 +52,7 @@ class Segments:
     def __init__(self, folder: Path, kind: str, size: int = SEGMENT_BYTES) -> None:
         self._folder, self._kind, self._size = folder, kind, size
         self._number = 0
-        self._file = -1
+        self._file, self._path = -1, folder
         self._unsynced = False
         self._failing = False
         self.lost = 0
@@ -59,11 +67,14 @@ class Segments:
         """Write one or more whole lines, the last without its end; False if they could not be written."""
         data = lines + b"\n"
         try:
-            begin = self._place(len(data))
-            written = os.write(self._file, data)
-            if written < len(data):
-                os.ftruncate(self._file, begin)
-                raise OSError(0, "no space left")
+            begin = self._room_for(len(data))
+            try:
+                written = os.write(self._file, data)
+                if written < len(data):
+                    os.ftruncate(self._file, begin)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                flock(self._file, fcntl.LOCK_UN)
         except OSError as error:
             self._failed(error, lines.count(b"\n") + 1)
             return False
@@ -73,41 +84,58 @@ class Segments:
             log.info("the event log can be written again")
         return True
 
-    def sync(self) -> None:
-        """Bring what was written to the disk, where it also outlasts the machine."""
-        if self._unsynced and self._file >= 0:
-            self._unsynced = False
-            try:
-                os.fdatasync(self._file)
-            except OSError as error:
-                log.warning("the event log cannot be brought to the disk (%s)", error.strerror)
+    def unsynced(self) -> list[int]:
+        """Copies of the descriptors that were written to since the last call, to be synced and closed."""
+        written, self._unsynced = self._unsynced, False
+        return [os.dup(self._file)] if written and self._file >= 0 else []
 
     def close(self) -> None:
-        """Close the current file."""
+        """Close the current file; the next line begins another."""
         if self._file >= 0:
-            self.sync()
+            sync(self.unsynced())
             os.close(self._file)
             self._file = -1
 
-    def _place(self, n_bytes: int) -> int:
-        """Make sure that a file with room is open; gives the place that is written next."""
+    def _room_for(self, n_bytes: int) -> int:
+        """Make sure that a file with room is open and locked; gives the position that is written next."""
         if self._file >= 0:
-            place = os.fstat(self._file).st_size
-            if not place or place + n_bytes <= self._size:
-                return place
+            if self._is_ours() and (not (size := os.fstat(self._file).st_size) or size + n_bytes <= self._size):
+                return size
             self.close()
         moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
         self._number += 1
-        name = f"{self._kind}-{moment}-{os.getpid()}-{self._number}.jsonl"
+        self._path = self._folder / f"{self._kind}-{moment}-{os.getpid()}-{self._number}.jsonl"
+        self._folder.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self._folder / name, flags, 0o640)
+        self._file = os.open(self._path, flags, 0o640)
+        flock(self._file, fcntl.LOCK_SH)
         return os.fstat(self._file).st_size
+
+    def _is_ours(self) -> bool:
+        """Whether the open file is still at its path, and nobody erases lines of it; it is locked then."""
+        try:
+            flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            found, opened = os.stat(self._path), os.fstat(self._file)  # noqa: PTH116 - every line asks this
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
 
     def _failed(self, error: OSError, n_lines: int) -> None:
         self.lost += n_lines
         if not self._failing:
             self._failing = True
             log.error("the event log cannot be written (%s); events are lost until it can", error.strerror)
+
+
+def sync(files: list[int]) -> None:
+    """Bring files to the disk, where they also outlast the machine, and close them."""
+    for file in files:
+        try:
+            os.fdatasync(file)
+        except OSError as error:
+            log.warning("the event log cannot be brought to the disk (%s)", error.strerror)
+        finally:
+            os.close(file)
 
 
 class EventLogWriter:
@@ -133,7 +161,7 @@ class EventLogWriter:
 
     def __init__(self, folder: Path) -> None:
         self._clicks = Segments(folder, "clicks")
-        self._shown = Segments(folder / "shown", "shown")
+        self._shown = Segments(folder / SHOWN, "shown")
 
     @property
     def lost(self) -> int:
@@ -151,10 +179,10 @@ class EventLogWriter:
         line = msgspec.json.encode({"session_id": session, "items": items, "model": model, "timestamp": _now()})
         return self._shown.append(line)
 
-    def sync(self) -> None:
-        """Bring what was written to the disk."""
-        self._clicks.sync()
-        self._shown.sync()
+    def unsynced(self) -> Callable[[], None]:
+        """What brings to the disk what was written until now; any thread may call it, once."""
+        files = self._clicks.unsynced() + self._shown.unsynced()
+        return lambda: sync(files)
 
     def close(self) -> None:
         """Close all files."""

@@ -1,0 +1,31 @@
+"""The command that erases a session from an event log."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nearnext.cli.app import app
+from nearnext.cli.output import console, require_extra
+
+__all__ = ["forget"]
+
+
+@app.command()
+def forget(
+    *,
+    session: Annotated[str, typer.Option(help="Id of the session.")],
+    event_log: Annotated[Path, typer.Option(help="Folder that serve logs to.")],
+) -> None:
+    """Erase a session from an event log, also while a service writes to it; then fit again for a model without it."""
+    require_extra("serve", "an event log")
+    from nearnext.serving.forgetting import forget_session
+
+    erased = forget_session(event_log, session)
+    console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}", soft_wrap=True)
+    if erased.unsearched:
+        names = ", ".join(str(path.relative_to(event_log)) for path in erased.unsearched)
+        console.print(
+            f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]", soft_wrap=True
+        )
+    console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim", soft_wrap=True)

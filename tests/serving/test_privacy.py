@@ -1,0 +1,108 @@
+"""Session ids stay where they were given: not in what is served, and erased from the event log when asked."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nearnext.artifact import save_artifact
+from nearnext.data.sessionise import read_sessions
+from nearnext.errors import DataError
+from nearnext.recommenders.registry import make_recommender
+from nearnext.serving.event_log import EventLogWriter
+from nearnext.serving.forgetting import forget_session
+from serving_support import lines_of, started
+
+pytestmark = pytest.mark.slow
+
+
+def test_an_explanation_that_is_served_names_no_session(tmp_path: Path):
+    writer = EventLogWriter(tmp_path / "events")
+    for number in range(20):
+        assert writer.clicked(f"secret-{number}", ["a", "b", f"c{number % 3}"], time=1.6e9 + number)
+    writer.close()
+    log = read_sessions(str(tmp_path / "events"))
+    fitted = make_recommender("vsknn").fit(log)
+    kept = save_artifact(fitted.remember(log, keep_ids=True), tmp_path / "kept", {})
+    with started(kept, folder=tmp_path) as server:
+        reply = server.client("POST", "/v1/explain", {"items": ["a"], "item": "b"})
+        near = reply.json["evidence"]["sessions"]
+        assert (len(near) > 0, b"secret" in reply.body) == (True, False)
+        assert all(isinstance(session["id"], int) for session in near)
+    fitted_by_default = save_artifact(fitted.remember(log), tmp_path / "model", {})
+    assert not any(b"secret" in file.read_bytes() for file in fitted_by_default.iterdir())
+
+
+def written(folder: Path, *sessions: str) -> EventLogWriter:
+    writer = EventLogWriter(folder)
+    for session in sessions:
+        assert writer.clicked(session, ["a", "b"])
+        assert writer.shown(session, ["c"], "v1")
+    return writer
+
+
+def sessions(folder: Path) -> list[str]:
+    return [str(line["session_id"]) for part in (folder, folder / "shown") for line in lines_of(part)]
+
+
+@pytest.mark.parametrize("session", ["s1", "ключ\n\"'", "7"])
+def test_a_session_is_erased_and_the_others_stay(session: str, tmp_path: Path):
+    writer = written(tmp_path, "before", session, "s10", "after")
+    writer.close()
+    (tmp_path / "more.jsonl").write_text(
+        json.dumps({"session_id": 7, "item_id": 1, "timestamp": 1}) + "\n"
+        + json.dumps({"session_id": session, "item_id": "é", "timestamp": 1}) + "\n\nno json\n"
+    )  # fmt: skip
+    (tmp_path / "old.csv").write_text("session_id,item_id\ns1,a\n")
+    erased = forget_session(tmp_path, session)
+    assert (erased.lines, erased.files) == (5 if session == "7" else 4, 3)
+    assert [file.name for file in erased.unsearched] == ["old.csv"]
+    text = (tmp_path / "more.jsonl").read_text()
+    assert text.endswith("\nno json\n")
+    (tmp_path / "more.jsonl").unlink()
+    assert sorted(set(sessions(tmp_path))) == ["after", "before", "s10"]
+    assert forget_session(tmp_path, session).lines == 0
+
+
+def test_a_file_that_held_nothing_else_is_removed(tmp_path: Path):
+    written(tmp_path, "only").close()
+    assert forget_session(tmp_path, "only") == (3, 2, [])
+    assert not list(tmp_path.rglob("*.jsonl"))
+    with pytest.raises(DataError, match="no folder"):
+        forget_session(tmp_path / "none", "only")
+
+
+def test_erasing_while_services_write_loses_no_line(tmp_path: Path):
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from nearnext.serving.event_log import EventLogWriter\n"
+        "writer = EventLogWriter(Path(sys.argv[1]))\n"
+        "for number in range(3000):\n"
+        "    assert writer.clicked(f'{sys.argv[2]}-{number}', ['a'])\n"
+        "    if number % 10 == 0: assert writer.clicked('gone', ['a'])\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path), name]) for name in ("x", "y")]
+    erased = 0
+    while any(writer.poll() is None for writer in writers):
+        erased += forget_session(tmp_path, "gone").lines
+    erased += forget_session(tmp_path, "gone").lines
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert erased == 600
+    assert sorted(sessions(tmp_path)) == sorted(f"{name}-{number}" for name in "xy" for number in range(3000))
+
+
+def test_the_command_erases_and_says_what(nearnext: Callable[..., Any], tmp_path: Path):
+    written(tmp_path / "events", "s1", "s2").close()
+    (tmp_path / "events" / "old.csv").write_text("x")
+    done = nearnext("forget", "--session", "s1", "--event-log", tmp_path / "events")
+    assert done.code == 0
+    assert "erased 3 lines of 2 files" in done.out
+    assert "not searched, as they are no segments of an event log: old.csv" in done.out
+    assert set(sessions(tmp_path / "events")) == {"s2"}
+    refused = nearnext("forget", "--session", "s1", "--event-log", tmp_path / "none")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert [file.name for file in tmp_path.iterdir()] == ["events"]
