@@ -53,6 +53,11 @@ class Client:
         self.address = (parts.hostname, parts.port or 80)
         self._connection = http.client.HTTPConnection(*self.address, timeout=PATIENCE)
 
+    @property
+    def port(self) -> int:
+        """The port of this end, once connected."""
+        return self._connection.sock.getsockname()[1]
+
     def __call__(self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None) -> Reply:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:

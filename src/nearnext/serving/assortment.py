@@ -33,7 +33,7 @@ class Newcomer:
         total: sum of the sessions' embeddings, by dimension.
     """
 
-    life: int
+    life: tuple[int, int]
     taken: int = 0
     summed: int = 0
     total: dict[int, float] | FloatArray | None = None

@@ -11,6 +11,7 @@ import msgspec
 from nearnext.errors import NearnextError
 from nearnext.recommenders.recommendation import Recommendation
 from nearnext.serving.answering import Question
+from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
 from nearnext.serving.messages import (
     CatalogueChange,
@@ -221,9 +222,10 @@ class Endpoints:
 
     async def ready(self, _request: Request) -> Answer:
         """Whether requests should be sent here."""
-        if self._service.stopping:
-            return Answer(encode(Health("stopping", self._service.store.state)), 503)
-        return Answer(encode(Health("ok", self._service.store.state)))
+        service = self._service
+        if service.ready:
+            return Answer(encode(Health("ok", service.store.state)))
+        return Answer(encode(Health("stopping" if service.stopping else "starting", service.store.state)), 503)
 
     async def metrics(self, _request: Request) -> Answer:
         """Figures for Prometheus."""
@@ -295,7 +297,7 @@ async def _mapped(model: ServedModel) -> bytes:
     """
     playground = _part("nearnext.serving.playground", "the map is")
     if model.map is None:
-        model.map = asyncio.create_task(asyncio.to_thread(lambda: encode(playground.item_map(model.recommender))))
+        model.map = asyncio.create_task(in_daemon(lambda: encode(playground.item_map(model.recommender))))
     try:
         return await asyncio.shield(model.map)
     except NearnextError as error:

@@ -1,27 +1,106 @@
-"""Logs as lines of JSON on stderr: what happens to the service, and each request."""
+"""Logs as lines of JSON on stderr: what happens to the service, and each request. Logging never waits.
+
+One thread writes all lines. Where nobody reads them, it alone waits; later lines are dropped, and counted in the log.
+"""
 
 import logging
 import os
-import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
-from select import select
 from typing import Any
 
 import msgspec
 
-__all__ = ["AccessLog", "JsonFormatter", "log_config"]
+__all__ = ["AccessLog", "JsonFormatter", "LineWriter", "StderrHandler", "log_config"]
 
-FLUSH = 0.1
-"""Seconds between two writes of request lines."""
+GATHER = 0.1
+"""Seconds in which request lines are gathered before they are written together."""
 
 PENDING = 10_000
-"""Request lines that wait at most; where nobody takes them, later ones are dropped rather than requests."""
-
+"""Lines that wait at most."""
 
 PIECE = 4096
-"""Bytes that a pipe which takes any takes without waiting."""
+"""Bytes of lines written together: a pipe takes so many in one piece, also from several processes."""
+
+PATIENCE = 1.0
+"""Seconds that the end of the process waits for lines that nobody reads."""
+
+
+class LineWriter:
+    r"""Lines written to a file by a thread.
+
+    Args:
+        file: descriptor, by default stderr.
+
+    Attributes:
+        dropped: lines that found no room.
+
+    >>> reading, writing = os.pipe()
+    >>> writer = LineWriter(writing)
+    >>> writer.write(b"one", now=True)
+    >>> os.read(reading, 100)
+    b'one\n'
+    """
+
+    def __init__(self, file: int = 2) -> None:
+        self._file = file
+        self._lines: deque[bytes] = deque()
+        self._wake = threading.Event()
+        self._written = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.dropped = 0
+
+    def write(self, line: bytes, *, now: bool = False) -> None:
+        """Write a line, given without its end, now or a tenth of a second later."""
+        if len(self._lines) >= PENDING:
+            self.dropped += 1
+            return
+        self._written.clear()
+        self._lines.append(line)
+        if now:
+            self._wake.set()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
+            self._thread.start()
+
+    def flush(self, seconds: float = PATIENCE) -> None:
+        """Wait until everything is written, at most so long."""
+        if self._thread is not None:
+            self._wake.set()
+            self._written.wait(seconds)
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(GATHER)
+            self._wake.clear()
+            while self._lines:
+                self._put(self._gathered())
+            self._written.set()
+
+    def _gathered(self) -> bytes:
+        gathered = self._lines.popleft() + b"\n"
+        while self._lines and len(gathered) + len(self._lines[0]) < PIECE:
+            gathered += self._lines.popleft() + b"\n"
+        if dropped := self.dropped:
+            self.dropped -= dropped
+            fields = {"time": _iso(time.time()), "level": "warning", "message": f"{dropped} lines were not logged"}
+            gathered += msgspec.json.encode(fields) + b"\n"
+        return gathered
+
+    def _put(self, data: bytes) -> None:
+        while data:
+            try:
+                data = data[os.write(self._file, data) :]
+            except BlockingIOError:
+                time.sleep(GATHER)
+            except OSError:
+                return  # nobody will read it
+
+
+STDERR = LineWriter()
 
 
 class JsonFormatter(logging.Formatter):
@@ -48,6 +127,19 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(fields).decode()
 
 
+class StderrHandler(logging.Handler):
+    """Records as lines on stderr, without waiting."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; one that cannot be formatted is left out."""
+        with suppress(Exception):
+            STDERR.write(self.format(record).encode(), now=True)
+
+    def flush(self) -> None:
+        """Wait a moment until everything is written."""
+        STDERR.flush()
+
+
 def log_config(level: str = "INFO") -> dict[str, Any]:
     """Logging of the whole process as JSON on stderr, for `logging.config.dictConfig`.
 
@@ -59,72 +151,40 @@ def log_config(level: str = "INFO") -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"json": {"()": JsonFormatter}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
+        "handlers": {"stderr": {"()": StderrHandler, "formatter": "json"}},
         "loggers": {"nearnext": plain, "uvicorn": {**plain, "level": "WARNING"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
     }
 
 
 class AccessLog:
-    """One line per request, gathered for a tenth of a second; it holds no keys, bodies, sessions or items.
+    """One line per request; it holds no keys, bodies, sessions or items.
 
     Args:
-        write: takes bytes and returns how many it took, by default stderr without waiting.
+        writer: takes the lines.
 
-    >>> lines = []
-    >>> log = AccessLog(lambda data: lines.append(data) or len(data))
-    >>> log.note("r1", "POST", "/v1/recommend", 200, 0.0015)
-    >>> log.flush()
-    >>> msgspec.json.decode(lines[0])["ms"]
+    >>> reading, writing = os.pipe()
+    >>> AccessLog(LineWriter(writing)).note("r1", "POST", "/v1/recommend", 200, 0.0015)
+    >>> msgspec.json.decode(os.read(reading, 1000))["ms"]
     1.5
     """
 
-    def __init__(self, write: Callable[[bytes], int] | None = None) -> None:
-        self._write = write or _write_stderr
-        self._lines: list[bytes] = []
-        self._rest = b""
-        self.dropped = 0
+    def __init__(self, writer: LineWriter = STDERR) -> None:
+        self._writer = writer
 
     def note(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
         """Note a request that was answered."""
-        if len(self._lines) >= PENDING:
-            self.dropped += 1
-            return
-        self._lines.append(
-            msgspec.json.encode(
-                {
-                    "time": _iso(time.time()),
-                    "level": "info",
-                    "request_id": request_id,
-                    "method": method,
-                    "route": route,
-                    "status": status,
-                    "ms": round(seconds * 1000, 3),
-                }
-            )
-        )
-
-    def flush(self) -> None:
-        """Write what has been gathered, as far as it is taken."""
-        if not self._rest and self._lines:
-            self._rest = b"\n".join(self._lines) + b"\n"
-            self._lines.clear()
-        while self._rest:
-            try:
-                taken = self._write(self._rest[:PIECE])
-            except BlockingIOError:
-                return
-            except OSError:
-                taken = len(self._rest)  # nobody reads any more
-            self._rest = self._rest[taken:]
+        fields = {
+            "time": _iso(time.time()),
+            "level": "info",
+            "request_id": request_id,
+            "method": method,
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 3),
+        }
+        self._writer.write(msgspec.json.encode(fields))
 
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
-
-
-def _write_stderr(data: bytes) -> int:
-    file = sys.stderr.fileno()
-    if not select([], [file], [], 0)[1]:
-        raise BlockingIOError
-    return os.write(file, data)

@@ -43,6 +43,9 @@ class Measures:
         self.store_up = Gauge(
             "nearnext_store_up", "1: the session store answers.", multiprocess_mode=latest, registry=own
         )
+        self.watcher_up = Gauge(
+            "nearnext_watcher_up", "1: a new model will be noticed.", multiprocess_mode=latest, registry=own
+        )
         self.sessions = Gauge(
             "nearnext_sessions", "Sessions in the memory of the process.", multiprocess_mode=every, registry=own
         )

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 import numpy as np
 
 from nearnext.artifact import load_artifact
 from nearnext.data.prefixes import Prefixes
-from nearnext.errors import ArtifactError
+from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain, session_index_of, similar_items
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.recommendation import Recommendation
@@ -21,7 +22,7 @@ from nearnext.serving.assortment import Assortment
 from nearnext.serving.catalogue import Catalogue
 from nearnext.types import IndexArray, RawId
 
-__all__ = ["LoadedModel", "ServedModel", "Similar", "artifact_signature", "load_model"]
+__all__ = ["MANIFEST", "LoadedModel", "ServedModel", "Similar", "artifact_signature", "load_model"]
 
 MANIFEST = "manifest.json"
 
@@ -62,23 +63,32 @@ def load_model(folder: Path, *, onnx: bool = False) -> LoadedModel:
         ArtifactError: the directory cannot be read, was changed while it was read, or its model cannot answer.
         ConfigError: its encoder cannot be expressed in ONNX, or the extra is not installed.
     """
+    try:
+        return _loaded(folder, onnx=onnx)
+    except NearnextError:
+        raise
+    except MemoryError as error:
+        raise ArtifactError(f"not enough memory for the model in {folder}; free some") from error
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ArtifactError(f"{folder} holds a model that cannot be used ({reason}); fit it again") from error
+
+
+def _loaded(folder: Path, *, onnx: bool) -> LoadedModel:
     before = artifact_signature(folder)
     artifact = load_artifact(folder)
-    try:
-        version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
-    except OSError as error:
-        raise ArtifactError(f"{folder} is gone while it is read ({error.strerror}); put it there again") from error
+    version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
     if artifact_signature(folder) != before:
         raise ArtifactError(f"{folder} was changed while it was read; wait until it is complete")
+    msgspec.json.encode(artifact.manifest)  # requests will ask for it
     recommender = artifact.recommender
+    if recommender.memory is not None:  # a session's raw id is what opens it to a client
+        recommender.memory = recommender.memory.numbered()
     if onnx:
         _encode_by_onnx(recommender)
-    try:
-        first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
-        answers = recommender.recommend([first, []], k=2, exclude_seen=True)
-        explain(recommender, first[:1], first[-1], n=1)  # compiles too what the first explanation needs
-    except Exception as error:
-        raise ArtifactError(f"{folder} holds a model that cannot answer ({error}); fit it again") from error
+    first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
+    answers = recommender.recommend([first, []], k=2, exclude_seen=True)
+    explain(recommender, first[:1], first[-1], n=1)  # compiles too what the first explanation needs
     if not all(np.isfinite(answer.scores).all() for answer in answers):
         raise ArtifactError(f"{folder} holds a model that gives no finite scores; fit it again")
     return LoadedModel(recommender, artifact.manifest, version)

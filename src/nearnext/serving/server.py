@@ -18,7 +18,6 @@ from nearnext.errors import ConfigError
 from nearnext.serving.app import Application
 from nearnext.serving.logs import log_config
 from nearnext.serving.measures import MULTIPROCESS
-from nearnext.serving.model import load_model
 from nearnext.serving.protocol import GuardedProtocol
 from nearnext.serving.service import Service, check
 from nearnext.serving.settings import ServiceSettings
@@ -73,7 +72,6 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     service = Service(settings) if settings.workers == 1 else None
     if service is None:
         check(settings)
-        load_model(settings.artifact, onnx=settings.onnx)
     with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as figures:
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -3,19 +3,21 @@
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Coroutine
-from typing import Any
+import signal
 
-from nearnext.errors import DataError, NearnextError
+from nearnext.errors import ConfigError
 from nearnext.serving.access import Access, read_keys
+from nearnext.serving.background import Background, in_daemon
 from nearnext.serving.batches import Batches
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.event_log import EventLogWriter
-from nearnext.serving.logs import FLUSH, AccessLog
+from nearnext.serving.logs import AccessLog
 from nearnext.serving.measures import Measures
-from nearnext.serving.model import LoadedModel, ServedModel, artifact_signature, load_model
+from nearnext.serving.model import ServedModel
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.stores import MemoryStore, make_store
+from nearnext.serving.watcher import ModelWatcher
+from nearnext.types import RawId
 
 __all__ = ["Service", "check", "orphaned"]
 
@@ -33,95 +35,104 @@ class Service:
 
     Args:
         settings: what the service was told.
-        loaded: the model, where it has been read already.
 
     Attributes:
         model: the model that new requests are answered by.
-        refused: why the artifact that lies there now is not served, or None.
         stopping: whether a shutdown has begun.
 
     Raises:
         NearnextError: the model, the catalogue, the store's URL, the event log or the keys cannot be used.
     """
 
-    def __init__(self, settings: ServiceSettings, loaded: LoadedModel | None = None) -> None:
+    def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
-        self.access = Access(read_keys(settings.api_key_file) if settings.api_key_file else [], settings.origins)
+        self.access = _access(settings)
         self.store = make_store(settings)
-        self._signature = artifact_signature(settings.artifact)
-        loaded = loaded or load_model(settings.artifact, onnx=settings.onnx)
+        self.watcher = ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx)
+        loaded = self.watcher.first()
         self.catalogue = Catalogue(settings.catalogue_file)
         self.event_log = EventLogWriter(settings.event_log) if settings.event_log else None
         self.measures = Measures()
         self.access_log = AccessLog()
         self.batches = Batches()
-        self.refused: str | None = None
         self.stopping = False
         self.model = ServedModel(loaded, self.catalogue)
         self.measures.serves(self.model.version, self.model.recommender.name, None)
-        self._tasks: list[asyncio.Task[None]] = []
+        self._note_refusal()
+        self._background = Background()
+        self._changed: list[RawId] | None = None  # while another model is prepared
+
+    @property
+    def refused(self) -> str | None:
+        """Why the artifact that lies there now is not served, or None."""
+        return self.watcher.refused
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here: a model answers, and what replaces it will be taken over."""
+        return self._background.works and not self.stopping
 
     def start(self) -> None:
-        """Begin to watch the artifact and the rest."""
-        self._every(WATCH, self.follow_artifact)
-        self._every(SYNC, self._sync)
-        self._every(FLUSH, self._flush)
+        """Begin to watch the artifact and the rest; SIGHUP calls `reopen`."""
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reopen)
+        self._background.every(WATCH, self.follow_artifact)
+        self._background.every(SYNC, self._sync)
 
     async def stop(self) -> None:
         """Write what is left and close everything."""
         self.stopping = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._background.stop()
         if self.event_log:
             self.event_log.close()
         self.catalogue.close()
         await self.store.close()
-        self.access_log.flush()
+
+    def reopen(self) -> None:
+        """Read the keys again, and begin new files of the event log; what cannot be used changes nothing."""
+        if self.event_log:
+            self.event_log.close()
+        try:
+            self.access = _access(self.settings)
+        except ConfigError as error:
+            log.error("the keys stay as they are: %s", error)
 
     def current(self) -> ServedModel:
         """The model that answers a request which begins now, up to date with the catalogue of all workers."""
         changed = self.catalogue.refresh()
         if changed:
             self.model.assortment.update(changed)
+            if self._changed is not None:
+                self._changed += changed
         return self.model
 
     async def follow_artifact(self) -> None:
         """Replace the model if another lies there now; one that cannot be used is refused, and the old one stays."""
-        signature = artifact_signature(self.settings.artifact)
-        if signature == self._signature:
+        if not await in_daemon(lambda: self.watcher.changed):
             return
-        try:
-            loaded = await asyncio.to_thread(load_model, self.settings.artifact, onnx=self.settings.onnx)
-        except (NearnextError, MemoryError) as error:
-            self._signature = signature
-            self._refuse(str(error) or "not enough memory")
-            return
-        self._signature = signature
-        self.refused = None
-        if loaded.version == self.model.version:
-            return
-        before = (self.model.version, self.model.recommender.name)
-        self.current()
-        self.model = ServedModel(loaded, self.catalogue)
-        self.measures.swaps.inc()
-        self.measures.serves(self.model.version, self.model.recommender.name, before)
-        log.info("model %s replaces %s", self.model.version, before[0])
+        loaded = await in_daemon(self.watcher.look)
+        if loaded is None:
+            self._note_refusal()
+        elif loaded.version != self.model.version:
+            self._changed = []
+            model = await in_daemon(lambda: ServedModel(loaded, self.catalogue))
+            model.assortment.update(self._changed)
+            self._changed, before, self.model = None, self.model, model
+            self.measures.swaps.inc()
+            self.measures.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
+            log.info("model %s replaces %s", model.version, before.version)
 
-    def _refuse(self, reason: str) -> None:
-        log.warning("the artifact is refused, model %s stays: %s", self.model.version, reason)
-        self.measures.refused.inc()
-        self.refused = reason
+    def _note_refusal(self) -> None:
+        if self.refused:
+            log.warning("the artifact is refused, model %s answers: %s", self.model.version, self.refused)
+            self.measures.refused.inc()
 
     async def _sync(self) -> None:
         if self.event_log:
-            await asyncio.to_thread(self.event_log.sync)
-
-    async def _flush(self) -> None:
-        self.access_log.flush()
+            await in_daemon(self.event_log.unsynced())
 
     def measure(self) -> bytes:
         """The figures for Prometheus, those of now included."""
+        self.measures.watcher_up.set(self._background.works)
         self.measures.store_up.set(self.store.state != "down")
         if isinstance(self.store, MemoryStore):
             self.measures.sessions.set(len(self.store))
@@ -131,20 +142,13 @@ class Service:
         self.measures.hidden_items.set(len(assortment.hidden))
         return self.measures.exposition()
 
-    def _every(self, seconds: float, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        async def repeat() -> None:
-            while True:
-                await asyncio.sleep(seconds)
-                try:
-                    await work()
-                except (OSError, DataError):
-                    log.exception("something that runs beside the requests failed, and goes on")
 
-        self._tasks.append(asyncio.get_running_loop().create_task(repeat()))
+def _access(settings: ServiceSettings) -> Access:
+    return Access(read_keys(settings.api_key_file) if settings.api_key_file else [], settings.origins)
 
 
 def check(settings: ServiceSettings) -> None:
-    """A check that a worker could use everything that the settings name; the model is not read.
+    """A check that a worker could use everything that the settings name.
 
     Raises:
         NearnextError: something of it cannot be used.
@@ -154,12 +158,12 @@ def check(settings: ServiceSettings) -> None:
     Traceback (most recent call last):
     nearnext.errors.ConfigError: cannot read the API keys in no-such-file: ...
     """
-    if settings.api_key_file:
-        read_keys(settings.api_key_file)
+    _access(settings)
     make_store(settings)
     if settings.event_log:
         EventLogWriter(settings.event_log).close()
     Catalogue(settings.catalogue_file).close()
+    ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx).first()
 
 
 def orphaned(parent: int) -> bool:

@@ -102,3 +102,12 @@ class ServiceSettings:
             return self.catalogue
         folder = self.artifact.absolute()
         return folder.with_name(folder.name + ".catalogue")
+
+    @property
+    def kept_model(self) -> Path:
+        """The copy of the last model that worked, kept next to the catalogue.
+
+        >>> ServiceSettings(Path("out/model")).kept_model.name
+        'model.catalogue.model'
+        """
+        return self.catalogue_file.with_name(self.catalogue_file.name + ".model")

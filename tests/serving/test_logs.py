@@ -1,0 +1,120 @@
+"""Logging never waits for who reads the logs, and signals are obeyed while nobody does."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from nearnext.serving.logs import PENDING, LineWriter
+from serving_support import Client, fitted, started, wait_until
+
+pytestmark = pytest.mark.fault
+
+
+def test_lines_that_nobody_reads_are_dropped_and_counted():
+    reading, writing = os.pipe()
+    writer = LineWriter(writing)
+    for number in range(3 * PENDING):
+        writer.write(b"%06d" % number + b"." * 100, now=True)
+    assert writer.dropped > 0
+    writer.flush(0.01)
+    text = b""
+    while b"lines were not logged" not in text:
+        text += os.read(reading, 1 << 16)
+    lines = text.splitlines()
+    assert lines[0].startswith(b"000000.")
+    numbers = [int(line[:6]) for line in lines if not line.startswith(b"{")]
+    assert numbers == sorted(set(numbers))
+
+
+def test_nobody_left_to_read_is_no_error():
+    reading, writing = os.pipe()
+    os.close(reading)
+    writer = LineWriter(writing)
+    writer.write(b"lost", now=True)
+    writer.flush()
+    os.close(writing)
+
+
+@contextmanager
+def unread(model: Path, *options: object) -> Generator[tuple[subprocess.Popen[str], Client]]:
+    """A service whose stderr is a full pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    program = [sys.executable, "-c", "from nearnext.cli import main; main()", "serve", str(model), "--port", "0"]
+    process = subprocess.Popen(
+        [*program, *map(str, options)], stdout=subprocess.PIPE, stderr=writing, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    os.close(writing)
+    assert process.stdout
+    try:
+        client = Client(process.stdout.readline().split()[-1])
+        yield process, client
+        client.close()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        os.close(reading)
+
+
+def test_a_service_whose_logs_nobody_reads_answers_and_ends(tmp_path: Path):
+    model = fitted("vsknn", tmp_path / "model")
+    with unread(model) as (process, client):
+        (model / "manifest.json").write_text("{")
+        wait_until(lambda: bool(client("GET", "/v1/model").json["refused"]))  # which is a warning
+        for _ in range(50):
+            assert client("POST", "/v1/recommend", {"items": ["i1"]}).status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+
+
+def test_sighup_reads_the_keys_again_and_begins_new_files(artifact: Path, tmp_path: Path):
+    keys, events = tmp_path / "keys", tmp_path / "events"
+    keys.write_text("0123456789abcdef\n")
+    with started(artifact, "--api-key-file", keys, "--event-log", events, folder=tmp_path) as server:
+        client = server.client
+
+        def status(key: str) -> int:
+            body = {"items": ["i1"], "consent": True}
+            return client("POST", "/v1/sessions/s/events", body, {"x-api-key": key}).status
+
+        assert (status("0123456789abcdef"), status("fedcba9876543210")) == (200, 401)
+        keys.write_text("fedcba9876543210\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: status("fedcba9876543210") == 200)
+        assert status("0123456789abcdef") == 401
+        assert len(list(events.glob("*.jsonl"))) == 2
+        keys.write_text("short\n")
+        server.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: any("the keys stay as they are" in said for said in server.messages()))
+        assert status("fedcba9876543210") == 200
+        assert server.stop() == 0
+
+
+def test_it_ends_while_the_map_is_computed(tmp_path: Path):
+    from nearnext.data.sessions import Sessions
+
+    log = Sessions.of([[f"i{(s * 31 + j * 17) % 2500}" for j in range(12)] for s in range(4000)])
+    model = fitted("vsknn", tmp_path / "model", log)
+    with started(model, "--shutdown-timeout", 1, folder=tmp_path) as server:
+        import http.client
+
+        host, port = server.client.address
+        asking = http.client.HTTPConnection(host, port)
+        asking.request("GET", "/v1/map")
+        time.sleep(0.5)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+        asking.close()
