@@ -42,10 +42,10 @@ def test_the_architecture_names_every_package():
     assert [name for name in packages if f"`{name}/`" not in text] == []
 
 
-def test_the_readme_names_every_command():
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_the_index_names_every_command():
+    index = (ROOT / "docs" / "index.md").read_text("utf-8")
     for command in re.findall(r"^## nearnext ([\w ]+)$", command_reference(), re.MULTILINE):
-        assert f"`nearnext {command} " in readme, command
+        assert f"`nearnext {command} " in index, command
 
 
 def test_public_names_exist_and_say_what_they_are():
