@@ -53,11 +53,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def polars_is_lost() -> bool:
-    """Whether this process was forked from one in which polars had started its threads.
-
-    >>> polars_is_lost()
-    False
-    """
+    """Whether this process was forked from one in which polars had started its threads."""
     return _fork.lost
 
 
@@ -69,8 +65,6 @@ def require_polars(what: str) -> None:
 
     Raises:
         NearnextError: it cannot, because this process was forked from one that had used polars before.
-
-    >>> require_polars("reading a log")
     """
     if polars_is_lost():
         raise NearnextError(

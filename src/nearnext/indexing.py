@@ -38,13 +38,6 @@ def reindex(
 
     Raises:
         ConfigError: it has no space, the kind is unknown, or an approximate index is refused.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
-    >>> quick = {"dim": 4, "epochs": 1, "device": "cpu"}
-    >>> model = make_recommender("sml-maxpool-ncas", quick).fit(Sessions.of([["a", "b", "c"]] * 40))
-    >>> reindex(model).kind
-    'exact'
     """
     space = space_of(recommender)
     if not isinstance(recommender, HasSpace) or space is None:

@@ -58,9 +58,6 @@ def import_parts(source: str) -> ModuleType:
 
     Raises:
         ConfigError: there is no such module or file, or importing it fails; the message has the line.
-
-    >>> import_parts("string").__name__
-    'string'
     """
     if source in _imported:
         return _imported[source]
@@ -97,12 +94,7 @@ def _executed(path: Path) -> ModuleType:
 
 
 def source_of(part: type) -> str:
-    """What to import for a part to be registered: a file, or a module's name.
-
-    >>> from nearnext.model.encoders import GRU
-    >>> source_of(GRU)
-    'nearnext.model.encoders.rnn'
-    """
+    """What to import for a part to be registered: a file, or a module's name."""
     module = sys.modules.get(part.__module__)
     asked = next((source for source, known in _imported.items() if known is module), None)
     file = getattr(module, "__file__", None)

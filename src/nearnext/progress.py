@@ -88,12 +88,7 @@ _display = _Display()
 
 
 class Advance:
-    """What moves a bar on: called with units just done; ``describe`` changes its text.
-
-    >>> with track("epoch 1", total=3, unit="sessions") as advance:
-    ...     advance(2)
-    ...     advance.describe("epoch 1, loss 0.25")
-    """
+    """What moves a bar on: called with units just done; ``describe`` changes its text."""
 
     def __init__(self, task: _Task | None = None) -> None:
         self._task = task
@@ -118,18 +113,12 @@ class Advance:
 
 
 def show_progress(enabled: bool = True) -> None:
-    """Show progress on stderr from now on (the command line does), or stop doing so.
-
-    >>> show_progress(False)
-    """
+    """Show progress on stderr from now on (the command line does), or stop doing so."""
     _display.enabled = enabled
 
 
 def note(text: str) -> None:
-    """One line on stderr about what happens now, where progress is shown.
-
-    >>> note("compiling")
-    """
+    """One line on stderr about what happens now, where progress is shown."""
     if _display.enabled:
         _display.say(text)
 

@@ -79,10 +79,6 @@ def kind_of(part: type[Any]) -> Kind:
 
     Raises:
         ConfigError: it is no part.
-
-    >>> from nearnext.model.losses import Triplet
-    >>> kind_of(Triplet)
-    'loss'
     """
     bases = {place_of(base) for base in part.__mro__}
     for kind, registry in REGISTRIES.items():
@@ -99,12 +95,7 @@ def kind_of(part: type[Any]) -> Kind:
 
 
 def origins(parts: Iterable[object]) -> list[dict[str, str]]:
-    """Kind, name and source of each part that is registered but not built in, for an artifact to say what to import.
-
-    >>> from nearnext.model.encoders import GRU
-    >>> origins([GRU()])
-    []
-    """
+    """Kind, name and source of each part that is registered but not built in, for an artifact to say what to import."""
     own = [part for part in parts if not is_built_in(part)]
     return [
         {"kind": kind, "name": name, "from": source_of(type(part))}

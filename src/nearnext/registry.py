@@ -30,21 +30,12 @@ WORD, WORDS = "[a-z][a-z0-9_]*", "[a-z][a-z0-9_-]*"
 
 
 def place_of(part: type[Any]) -> str:
-    """Module and name of a class.
-
-    >>> place_of(Registry)
-    'nearnext.registry:Registry'
-    """
+    """Module and name of a class."""
     return f"{part.__module__}:{part.__qualname__}"
 
 
 def is_built_in(part: object) -> bool:
-    """Whether a part is one of nearnext's own.
-
-    >>> from nearnext.model.losses import Triplet
-    >>> is_built_in(Triplet())
-    True
-    """
+    """Whether a part is one of nearnext's own."""
     return type(part).__module__.partition(".")[0] == "nearnext"
 
 
@@ -108,27 +99,16 @@ class Registry(Mapping[str, type[P]], Generic[P]):
 
         Raises:
             ConfigError: there is none; the message lists the known ones.
-
-        >>> SAMPLERS.require("every-prefix")
         """
         if not isinstance(name, str) or name not in self:  # pyright: ignore[reportUnnecessaryIsInstance] - from a file
             require_known(self.label, name, self)
 
     def option_names(self, name: str) -> list[str]:
-        """Names of the options of a part.
-
-        >>> LOSSES.option_names("triplet")
-        ['margin', 'swap', 'rank_weights', 'pairing', 'chord']
-        """
+        """Names of the options of a part."""
         return list(options_of(self[name]))
 
     def name_of(self, part: object) -> str | None:
-        """The name under which a part, or its class, is known; None: it is not registered.
-
-        >>> from nearnext.model.encoders import GRU
-        >>> ENCODERS.name_of(GRU())
-        'gru'
-        """
+        """The name under which a part, or its class, is known; None: it is not registered."""
         place = place_of(part if isinstance(part, type) else type(part))
         own = {name: place_of(known) for name, known in self._own.items()}
         return next((name for name, known in {**self._built_in, **own}.items() if known == place), None)
@@ -152,10 +132,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         self._own[name] = part
 
     def remove(self, name: str) -> None:
-        """Forget an own part, if there is one of this name.
-
-        >>> LOSSES.remove("no-such-loss")
-        """
+        """Forget an own part, if there is one of this name."""
         self._own.pop(name, None)
 
 

@@ -38,10 +38,6 @@ def one_line() -> Generator[None]:
 
     Raises:
         SystemExit: always where something failed, with 2, or 130 for Ctrl-C; otherwise as the program ends.
-
-    >>> with one_line():
-    ...     print("done")
-    done
     """
     _take_interrupts()
     _print_anything()

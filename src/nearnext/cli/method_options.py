@@ -20,10 +20,6 @@ def option_facts(method: str) -> list[dict[str, Any]]:
 
     Raises:
         ConfigError: there is no such method.
-
-    >>> steps = option_facts("sr")[1]
-    >>> steps["option"], steps["values"], steps["default"], steps["search"]
-    ('steps', 'a whole number of at least 1', 4, '1 to 20')
     """
     defaults = make_recommender(method).params()
     return [

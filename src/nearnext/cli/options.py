@@ -56,11 +56,7 @@ TunedOptions = Tuning | None
 
 
 def method_names(text: str) -> tuple[str, ...]:
-    """Names separated by commas or blanks.
-
-    >>> method_names("pop, vsknn")
-    ('pop', 'vsknn')
-    """
+    """Names separated by commas or blanks."""
     return tuple(name.strip() for name in text.replace(" ", ",").split(",") if name.strip())
 
 
@@ -69,9 +65,6 @@ def cutoff_numbers(text: str) -> tuple[int, ...]:
 
     Raises:
         ConfigError: one is no whole number.
-
-    >>> cutoff_numbers("5,20")
-    (5, 20)
     """
     try:
         return tuple(int(part) for part in text.split(","))
@@ -171,9 +164,6 @@ def tuning_of(given: Mapping[str, Any]) -> Tuning:
 
     Raises:
         ConfigError: one is out of range.
-
-    >>> tuning_of({"budget": 5}).minutes
-    5.0
     """
     known = options_of(Tuning)
     named = {FIELDS.get(name, name): name for name in given}

@@ -45,11 +45,7 @@ class AuditCheck:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome: passed if every check passed; skipped checks are named.
-
-    >>> Verdict((AuditCheck("one", True, "fine"), AuditCheck("other", False, "1 list differs"))).text
-    'not clean: other: 1 list differs'
-    """
+    """The outcome: passed if every check passed; skipped checks are named."""
 
     checks: tuple[AuditCheck, ...]
 
@@ -111,14 +107,6 @@ class Audit:
         resplit: makes the run's split again, with sessions added to the log behind its end.
         seed: of the choice of prefixes.
         leaks: those of the data; by default the split's.
-
-    >>> from nearnext.data.splits import split_at
-    >>> from nearnext.recommenders.popularity import SessionPop
-    >>> log = Sessions.of([["a", "b"], ["b", "a"], ["a", "b"], ["b", "a"]])
-    >>> audit = Audit(split_at(log, 2), lambda planted: split_at(log.followed_by(planted), 2))
-    >>> fit = lambda train: SessionPop().fit(train)
-    >>> audit.verdict([audit.of(fit(split_at(log, 2).train), 0.0, fit)]).passed
-    True
     """
 
     def __init__(self, split: Split, resplit: Resplit, *, seed: int = 0, leaks: Leaks | None = None) -> None:

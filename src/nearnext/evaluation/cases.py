@@ -24,10 +24,6 @@ class LastClicks:
         keys: ``session * (n_items + 1) + item`` for each distinct known item of each session, rising: [U].
         positions: where among the log's clicks the session clicks that item for the last time: [U].
         n_items: number of known items I.
-
-    >>> last = LastClicks.of(Sessions.of([["a", "b", "a"]]))
-    >>> last.keys.tolist(), last.positions.tolist()
-    ([1, 2], [2, 1])
     """
 
     keys: Int64Array
@@ -49,10 +45,6 @@ class LastClicks:
             items: item indices in 0..I, where 0 never remains: [B, k].
             session: index of the session of each row: [B].
             first: position among the log's clicks from which on a click counts: [B], inside the session.
-
-        >>> last = LastClicks.of(Sessions.of([["a", "b", "a"]]))
-        >>> last.remain(np.array([[1, 2, 0]], np.int32), np.array([0]), np.array([2])).tolist()
-        [[True, False, False]]
         """
         if len(self.keys) == 0:
             return np.zeros(items.shape, dtype=np.bool_)
@@ -112,12 +104,7 @@ class Cases:
         return self.last_clicks.n_items
 
     def remain(self, items: IndexArray) -> BoolArray:
-        """Whether each item (0..I) of each case's list is among the case's remaining clicks: [C, k] for items [C, k].
-
-        >>> cases = Cases.of(Sessions.of([["a", "b", "a"]]))
-        >>> cases.remain(np.array([[1, 2], [1, 2]], np.int32)).tolist()
-        [[True, True], [True, False]]
-        """
+        """Whether each item (0..I) of a list is among its case's remaining clicks: [C, k] → [C, k]."""
         return self.last_clicks.remain(items, self.session, self.prefixes.ends)
 
     @classmethod
@@ -132,9 +119,6 @@ class Cases:
         Raises:
             DataError: no session has 2 clicks, so that there is nothing to predict.
             ConfigError: max_prefix below 1.
-
-        >>> Cases.of(Sessions.of([["a", "b", "c"]]), max_prefix=1).prefixes.starts.tolist()
-        [0, 1]
         """
         max_prefix = checked("max_prefix", max_prefix, Count | None)
         prefixes = Prefixes.every(sessions)
@@ -159,11 +143,7 @@ class Cases:
         )
 
     def slice(self, begin: int, end: int) -> "Cases":
-        """Cases begin..end − 1, with the same numbering of sessions; the clicks are shared, not copied.
-
-        >>> Cases.of(Sessions.of([["a", "b", "a"]])).slice(1, 2).targets.tolist()
-        [1]
-        """
+        """Cases begin..end − 1, with the same numbering of sessions; the clicks are shared, not copied."""
         return replace(
             self,
             prefixes=self.prefixes.slice(begin, end),

@@ -49,11 +49,7 @@ class Target:
             raise ConfigError(f"expected the URL of a service, e.g. http://localhost:8000, found '{self.url}'")
 
     def at(self, *path: str) -> str:
-        """The address of a resource, from its parts.
-
-        >>> Target("http://localhost:8000/").at("v1", "sessions", "a/b")
-        'http://localhost:8000/v1/sessions/a%2Fb'
-        """
+        """The address of a resource, from its parts."""
         return "/".join([self.url.rstrip("/"), *(quote(part, safe="") for part in path)])
 
 
@@ -67,9 +63,6 @@ class Load:
 
     Raises:
         ConfigError: a rate below 0, or no request at a time.
-
-    >>> Load(rate=500).concurrency
-    32
     """
 
     rate: NonNegative = 0.0

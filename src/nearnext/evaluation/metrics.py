@@ -130,11 +130,6 @@ def check_ranking(ranking: Ranking, n_cases: int, n_items: int, longest: int) ->
 
     Raises:
         DataError: what is wrong, and in which list.
-
-    >>> twice = Ranking(np.array([[2, 2]], np.int32), np.ones((1, 2), np.float32), np.array([2], np.int32))
-    >>> check_ranking(twice, n_cases=1, n_items=3, longest=2)
-    Traceback (most recent call last):
-    nearnext.errors.DataError: list 0 of the ranking recommends an item twice; a list holds distinct items
     """
     items = ranking.items
     if len(items) != n_cases:

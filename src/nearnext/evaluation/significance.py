@@ -30,9 +30,6 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
     Raises:
         DataError: the arrays do not fit one another, or there is no case.
         ConfigError: fewer than one replicate, or a negative seed or window.
-
-    >>> bootstrap(np.array([[1.0], [1.0]]), np.array([2, 2]), replicates=3, seed=7).tolist()
-    [[0.5], [0.5], [0.5]]
     """
     if replicates < 1 or seed < 0 or window < 0:
         raise ConfigError(
@@ -70,10 +67,6 @@ def interval(replicates: FloatArray, level: float = 0.95) -> tuple[FloatArray, F
 
     Raises:
         ConfigError: level outside (0, 1).
-
-    >>> low, high = interval(np.arange(101.0)[:, np.newaxis], level=0.5)
-    >>> low.tolist(), high.tolist()
-    ([25.0], [75.0])
     """
     if not 0 < level < 1:
         raise ConfigError(f"the level of an interval must lie between 0 and 1, found {level}")
@@ -93,9 +86,6 @@ class PairedDifference:
         p: two-sided p-value of "no difference", in (0, 1].
         p_is_bound: no resampling contradicts the difference: the p-value is below ``p``, which is the least that so
             many resamplings can show.
-
-    >>> PairedDifference(difference=0.02, low=0.01, high=0.03, p=0.002).p
-    0.002
     """
 
     difference: float
@@ -140,12 +130,7 @@ def paired(
 
 
 def corrected(differences: Sequence[PairedDifference]) -> list[PairedDifference]:
-    """The same differences with p-values corrected after Holm; one that rests on a bound is a bound.
-
-    >>> found = [PairedDifference(0.1, 0.0, 0.2, 0.5), PairedDifference(0.1, 0.0, 0.2, 0.001, True)]
-    >>> [(each.p, each.p_is_bound) for each in corrected(found)]
-    [(0.5, False), (0.002, True)]
-    """
+    """The same differences with p-values corrected after Holm; one that rests on a bound is a bound."""
     adjusted = holm([each.p for each in differences])
     # The correction never lets a p-value be below that of a smaller one, which may be a bound.
     bounds = [p for p, each in zip(adjusted, differences, strict=True) if each.p_is_bound]

@@ -48,13 +48,6 @@ class MetricSums:
         bucket_sums: sum over its cases of each metric, for each of ``PREFIX_BUCKETS``: [13, M].
         bucket_cases: cases of each bucket: [13].
         recommended: in how many lists each item index is among the first k; position 0 is 0: [K, I + 1].
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> accumulator = MetricAccumulator(Cases.of(Sessions.of([["a", "b"]])), np.array([0, 1, 1]), ks=[1])
-    >>> accumulator.add(Ranking(np.array([[2]], np.int32), np.ones((1, 1), np.float32), np.array([1], np.int32)))
-    >>> values = accumulator.sums().values()
-    >>> values["HitRate@1"], values["Coverage@1"]
-    (1.0, 0.5)
     """
 
     ks: tuple[int, ...]

@@ -77,10 +77,6 @@ def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
     Raises:
         DataError: there is nothing to learn from.
         ConfigError: as a fit says.
-
-    >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
-    >>> metric_cost(Metric(dim=4, epochs=1, batch_size=8, negatives=3), log).basis
-    'fits on 100 and 100 of 100 clicks'
     """
     epochs, before = metric.epochs or 1, used_bytes()
     brief = replace(metric, epochs=EPOCHS, reranker_steps=1)

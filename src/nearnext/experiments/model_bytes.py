@@ -31,13 +31,6 @@ def network_bytes(
         n_items: number of items I.
         further: parameters of the loss.
         accelerator: trained on one.
-
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> from nearnext.model.network import SessionItemNetwork
-    >>> sizes = network_bytes(SessionItemNetwork(1, ItemTower(dim=4), MaxPool(dim=4)), n_items=9)
-    >>> sizes["weights"], sizes["Adam"]
-    (160, 400)
     """
     from nearnext.training.examples import TABLES
 

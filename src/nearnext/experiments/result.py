@@ -54,11 +54,7 @@ class Run:
 
 
 def called(method: Mapping[str, Any]) -> str:
-    """What a method of a result is called: its label, where it has one, or the name of the method.
-
-    >>> called({"name": "vsknn", "label": "many neighbours"})
-    'many neighbours'
-    """
+    """What a method of a result is called: its label, where it has one, or the name of the method."""
     return method.get("label") or method["name"]
 
 
@@ -150,11 +146,7 @@ def significance_result(methods: Sequence[Result], replicates: Mapping[str, Floa
 
 
 def describe_part(sessions: Sessions) -> Result:
-    """Size and period of a part, for a result: times as ISO text.
-
-    >>> describe_part(Sessions.of([["a", "b"]]))["first"]
-    '1970-01-01T00:00:00Z'
-    """
+    """Size and period of a part, for a result: times as ISO text."""
     first, last = (
         np.datetime_as_string(np.datetime64(int(time) // MICROSECONDS, "s"), timezone="UTC")
         for time in (sessions.times.min(), sessions.times.max())
@@ -186,18 +178,10 @@ def data_result(planned: Sequence[PlannedSplit]) -> Result:
 
 
 def warning_lines(reading: Sequence[Mapping[str, Any]], leaks: Leaks | None = None) -> list[str]:
-    """What has to be read before the figures of a result: leaks of the data, then how events were counted.
-
-    >>> warning_lines([{"source": "clicks.csv", "repeats": {"note": "views and purchases count as one click"}}])
-    ['clicks.csv: views and purchases count as one click']
-    """
+    """What has to be read before the figures of a result: leaks of the data, then how events were counted."""
     return [*(leaks.lines() if leaks is not None else ()), *repeat_notes(reading)]
 
 
 def machine() -> str:
-    """The machine in words: system, processor, cores.
-
-    >>> "cores" in machine()
-    True
-    """
+    """The machine in words: system, processor, cores."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"

@@ -49,10 +49,6 @@ def fit_model(
     Raises:
         DataError: the filters leave nothing, or nothing that the method can learn from.
         ConfigError: ``remember`` below 0.
-
-    >>> from nearnext.recommenders.rules import Markov
-    >>> fit_model(Markov(), Sessions.of([["a", "b"]]), Filter())["data"]["sessions"]
-    1
     """
     remember = checked("remember", remember, Natural)
     kept = _filtered(sessions, chosen)
@@ -87,10 +83,6 @@ def size_model(recommender: Recommender, sessions: Sessions, chosen: Filter) -> 
 
     Raises:
         DataError: the filters leave nothing.
-
-    >>> from nearnext.recommenders.rules import Markov
-    >>> size_model(Markov(), Sessions.of([["a", "b"]]), Filter())["data"]["events"]
-    2
     """
     kept = _filtered(sessions, chosen)
     sized = estimate(recommender, kept)

@@ -58,9 +58,6 @@ class Estimate:
         basis: what was measured.
         settled: options that follow from the log.
         available_bytes: what this process holds, and what else is free.
-
-    >>> Estimate(10, {"weights": 40, "Adam": 80}, 2, 5, 1.5, "5 steps").peak_bytes
-    120
     """
 
     parameters: int

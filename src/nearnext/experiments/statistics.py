@@ -21,10 +21,6 @@ def statistics_result(
 
     Paper: Table 1 and Figure 1. ``figure1`` is of the filtered log: ``lengths[n]`` is the share of sessions of n
     clicks; ``recurring`` the share of sessions with no returning click, and with up to 10%, 20%, ... 100% of them.
-
-    >>> result = statistics_result(Sessions.of([["a", "b", "a"], ["a", "b"]]), Filter())
-    >>> result["table1"]["after"]["events"], result["figure1"]["lengths"]
-    (5, [0.0, 0.0, 0.5, 0.5])
     """
     begin = time.perf_counter()
     kept, taken = apply_filter(log, chosen)

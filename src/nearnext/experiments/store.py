@@ -34,11 +34,7 @@ LISTS = ("filled", "unfilled")
 
 @cache
 def source_fingerprint() -> str:
-    """SHA-256 of this package's source files, so that a run made by other code is never taken for one of this code.
-
-    >>> len(source_fingerprint())
-    64
-    """
+    """SHA-256 of this package's source files, so that a run made by other code is never taken for one of this code."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
@@ -57,9 +53,6 @@ class RunKey:
         params: all of its options, its seed among them.
         ks: list lengths.
         seed: of the audit's choice of cases.
-
-    >>> RunKey("data", "pop", {}, (20,), 7).digest() == RunKey("data", "pop", {}, (20,), 8).digest()
-    False
     """
 
     data: str
@@ -85,11 +78,6 @@ class RunStore:
 
     Raises:
         ConfigError: the folder cannot be made.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     print(RunStore(folder).load(RunKey("data", "pop", {}, (20,), 7)))
-    None
     """
 
     def __init__(self, folder: str | Path) -> None:

@@ -46,13 +46,7 @@ class Explanation:
     left_out: dict[str, str]
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain lists and dictionaries, ready for JSON.
-
-        >>> from nearnext.data.sessions import Sessions
-        >>> from nearnext.recommenders.popularity import Pop
-        >>> explain(Pop().fit(Sessions.of([["a", "b", "a"]])), [], "b").as_dict()["popularity_rank"]
-        2
-        """
+        """The same as plain lists and dictionaries, ready for JSON."""
         return {
             **asdict(self),
             "similar": [{"item": item, "score": score} for item, score in self.similar],

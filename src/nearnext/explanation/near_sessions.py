@@ -89,10 +89,6 @@ def embed_memory(recommender: Recommender) -> tuple[ScoreArray, IndexArray] | No
 
     None for a method without a metric space or without memory. The first call for a model takes seconds where the
     memory is long; a service makes it before it needs the result.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> embed_memory(SKNN().fit(Sessions.of([["a", "b"]]))) is None
-    True
     """
     space, memory = space_of(recommender), recommender.memory
     if space is None or memory is None:
@@ -133,13 +129,6 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
 
     Raises:
         ConfigError: the model keeps no training sessions, or no click is known.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "c"]])
-    >>> sknn = SKNN().fit(log).remember(log)
-    >>> evidence = near_sessions(sknn, sknn.vocabulary.encode(["b"]), item=int(sknn.vocabulary.encode(["c"])[0]))
-    >>> evidence.nearest, evidence.containing, evidence.sessions[0].items
-    (2, 1, ['b', 'c'])
     """
     index = session_index_of(recommender)
     if index is None:

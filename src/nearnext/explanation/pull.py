@@ -56,13 +56,6 @@ def pulls(recommender: Recommender, session: Sequence[RawId], item: RawId) -> tu
         recommender: fitted.
         session: raw ids, oldest click first.
         item: raw id of a known item.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.rules import Markov
-    >>> markov = Markov().fit(Sessions.of([["a", "b"], ["c", "b"], ["c", "b"]]))
-    >>> place, (first, last) = pulls(markov, ["a", "c"], "b")
-    >>> place, first.effect, last.effect
-    (Place(rank=1, score=2.0), 0.0, 1.0)
     """
     first = max(0, len(session) - LAST_CLICKS)
     shorter = [[*session[:left], *session[left + 1 :]] for left in range(first, len(session))]

@@ -53,12 +53,6 @@ def index_of_item(recommender: Recommender, item: RawId) -> int:
 
     Raises:
         ConfigError: the recommender does not know it, or is not fitted.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.popularity import Pop
-    >>> index_of_item(Pop().fit(Sessions.of([["a"]])), "b")
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: unknown item 'b': it does not occur in what pop was fitted on; choose another
     """
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
@@ -71,29 +65,14 @@ def index_of_item(recommender: Recommender, item: RawId) -> int:
 
 
 def session_index_of(recommender: Recommender) -> SessionIndex | None:
-    """The training sessions of each item: those that the method ranks by, else those that it remembers.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.rules import Markov
-    >>> log = Sessions.of([["a", "b"]])
-    >>> markov = Markov().fit(log)
-    >>> session_index_of(markov) is None, session_index_of(markov.remember(log)) is None
-    (True, False)
-    """
+    """The training sessions of each item: those that the method ranks by, else those that it remembers."""
     if isinstance(recommender, SessionNeighbours):
         return recommender.index
     return None if recommender.memory is None else recommender.memory.index
 
 
 def items_of_sessions(index: SessionIndex, numbers: IndexArray) -> tuple[IndexArray, Int64Array]:
-    """Distinct items of several sessions one after another, and how many each session has: [P], [n].
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.session_index import build_index
-    >>> index = build_index(Sessions.of([["a", "b"], ["a"]]), 0.0)
-    >>> [part.tolist() for part in items_of_sessions(index, np.array([1, 0], np.int32))]
-    [[1, 2, 1], [2, 1]]
-    """
+    """Distinct items of several sessions one after another, and how many each session has: [P], [n]."""
     starts = index.session_offsets[numbers]
     lengths = index.session_offsets[numbers + 1] - starts
     within = np.arange(int(lengths.sum()), dtype=np.int64)

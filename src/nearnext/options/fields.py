@@ -145,15 +145,6 @@ def check(options: object) -> None:
 
     Raises:
         ConfigError: a value that is not of the type, or out of range.
-
-    >>> from nearnext.options.values import Count
-    >>> @dataclass
-    ... class Widths:
-    ...     widths: tuple[Count, ...]
-    >>> widths = Widths([4])
-    >>> check(widths)
-    >>> widths.widths
-    (4,)
     """
     owner = getattr(type(options), "name", "")
     with named(owner if isinstance(owner, str) else ""):
@@ -189,13 +180,7 @@ def make(kind: Callable[..., T], given: Mapping[str, Any], owner: str, *, text: 
 
 @contextmanager
 def named(owner: str) -> Generator[None]:
-    """A context in which messages about options begin with the name of what has them.
-
-    >>> with named("vsknn"):
-    ...     raise ConfigError("k must be a whole number, found None")
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: vsknn: k must be a whole number, found None
-    """
+    """A context in which messages about options begin with the name of what has them."""
     try:
         yield
     except ConfigError as error:

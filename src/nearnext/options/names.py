@@ -31,10 +31,6 @@ def require_option(owner: str, option: object, known: Iterable[str]) -> None:
 
     Raises:
         ConfigError: it has not; the message lists the known ones.
-
-    >>> require_option("sknn", "K", ["k"])
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: sknn has no option 'K'; known: k
     """
     names = tuple(known)
     if option not in names:
@@ -62,9 +58,6 @@ def path_of(name: str, value: object) -> Path:
 
     Raises:
         ConfigError: it names none.
-
-    >>> path_of("directory", "model").name
-    'model'
     """
     if not isinstance(value, str | os.PathLike) or not str(value):  # pyright: ignore[reportUnknownArgumentType]
         raise ConfigError(f"expected a path as {name}, found {shown(value)}")
@@ -72,11 +65,7 @@ def path_of(name: str, value: object) -> Path:
 
 
 def shown(value: Any) -> str:
-    """A value as messages show it: plain ones themselves, of others the class.
-
-    >>> shown([1]), shown({1})
-    ('[1]', 'a set')
-    """
+    """A value as messages show it: plain ones themselves, of others the class."""
     plain = type(value) in (str, int, float, bool, list, tuple, type(None))
     return repr(value) if plain else f"a {type(value).__name__}"
 

@@ -13,11 +13,7 @@ DIGITS = 4
 
 
 def as_plain(value: Any) -> Any:
-    """A value as JSON and TOML have it: tuples are lists.
-
-    >>> as_plain((100, 50))
-    [100, 50]
-    """
+    """A value as JSON and TOML have it: tuples are lists."""
     return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 

@@ -73,11 +73,6 @@ def export_encoder(
         ConfigError: the method has no session encoder, it cannot be expressed in ONNX, or the extra is not installed.
         ArtifactError: the graph differs from the model by more than ``tolerance``.
         DataError: a file cannot be written.
-
-    >>> from nearnext.recommenders.popularity import Pop
-    >>> export_encoder(Pop(), {}, "encoder.onnx")
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: pop has no session encoder to export; fit a metric model, e.g. --method sml-gru-ncas
     """
     network, target = _network(recommender), Path(file)
     about = {name: manifest[name] for name in KEPT if name in manifest}
@@ -136,13 +131,6 @@ def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
     Raises:
         ConfigError: the encoder cannot be expressed in ONNX, or the extra is not installed.
         ArtifactError: the graph differs from the model.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
-    >>> model = make_recommender("sml-maxpool-ncas", {"dim": 4, "epochs": 1}).fit(Sessions.of([["a", "b"]] * 20))
-    >>> measured = encode_by_onnx(model)
-    >>> measured is not None and (measured.onnx < measured.model) == (model.network.compiled() is not None)
-    True
     """
     network = getattr(recommender, "network", None)
     if not isinstance(network, SessionItemNetwork):

@@ -131,16 +131,6 @@ def export_onnx(
         ConfigError: the extra is not installed, or the encoder has an operation that ONNX cannot express.
         ArtifactError: the graph differs by more than ``tolerance``.
         DataError: the file cannot be written.
-
-    >>> import tempfile
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> network = SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4), max_length=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     done = export_onnx(network, f"{folder}/encoder.onnx")
-    ...     vectors = OnnxEncoder(done.file).encode(np.array([[3, 1], [2, 0]], np.int32))
-    >>> done.max_difference < 1e-6, vectors.shape
-    (True, (2, 4))
     """
     target = Path(file)
     for package in ("onnxruntime", "onnxscript"):

@@ -38,24 +38,13 @@ class _Row:
 
 
 def list_of(ranking: Ranking, row: int) -> ScoredList:
-    """One list of a ranking, in item indices, without what is empty at its end.
-
-    >>> ranking = Ranking(np.array([[3, 0]], np.int32), np.array([[0.5, 0.0]], np.float32), np.array([1], np.int32))
-    >>> list_of(ranking, 0).items
-    [3]
-    """
+    """One list of a ranking, in item indices, without what is empty at its end."""
     n_items = int(np.count_nonzero(ranking.items[row]))
     return _Row(ranking.items[row, :n_items].tolist(), ranking.scores[row, :n_items].tolist(), int(ranking.own[row]))
 
 
 def differing_lists(expected: Ranking, found: Ranking, rtol: float = ROUNDING) -> BoolArray:
-    """Which lists of two rankings of one shape are not the same up to rounding: [B].
-
-    >>> ranking = Ranking(np.array([[3, 1]], np.int32), np.array([[0.5, 0.4]], np.float32), np.array([2], np.int32))
-    >>> turned = Ranking(np.array([[1, 3]], np.int32), np.array([[0.5, 0.4]], np.float32), np.array([2], np.int32))
-    >>> differing_lists(ranking, ranking).tolist(), differing_lists(ranking, turned).tolist()
-    ([False], [True])
-    """
+    """Which lists of two rankings of one shape are not the same up to rounding: [B]."""
     largest = np.maximum(np.abs(expected.scores), np.abs(found.scores)).max(axis=1, initial=0.0, keepdims=True)
     close = np.abs(expected.scores - found.scores) <= rtol * largest
     differing = (expected.own != found.own) | ~((expected.items == found.items) & close).all(axis=1)

@@ -20,11 +20,7 @@ _SAME, _DIV, _LINEAR, _QUADRATIC = range(4)
 
 @compiled()
 def step_weight(decay: int, step: int) -> float:
-    """Weight of something found ``step`` clicks back (1: the last click), as session-rec's ``*_score`` functions.
-
-    >>> round(step_weight(1, 4), 4)
-    0.25
-    """
+    """Weight of something found ``step`` clicks back (1: the last click), as session-rec's ``*_score`` functions."""
     if decay == _SAME:
         return 1.0
     if decay == _DIV:

@@ -34,9 +34,6 @@ def check_parts(recommender: Recommender) -> None:
 
     Raises:
         ContractError: one breaks a law; the message names part, law and example.
-
-    >>> from nearnext.recommenders.popularity import Pop
-    >>> check_parts(Pop())
     """
     parts = recommender.parts()
     for part in parts:
@@ -56,10 +53,6 @@ def check_lists(recommender: Recommender, sessions: Sessions) -> None:
 
     Raises:
         ContractError: it breaks one; the message names the law and an example.
-
-    >>> from nearnext.recommenders.popularity import Pop
-    >>> log = Sessions.of([["a", "b"], ["b", "c"]])
-    >>> check_lists(Pop().fit(log), log)
     """
     some = Prefixes.every(sessions.with_vocabulary(recommender.vocabulary)).slice(0, CASES)
     require_lawful(Fitted(recommender, some), LAWS, f"method {recommender.name}")

@@ -36,9 +36,6 @@ class SessionNeighbours(Recommender):
         sampling: which of them.
         similarity: of the current session to a training session.
         index: the training sessions.
-
-    >>> isinstance(VSTAN(), SessionNeighbours)
-    True
     """
 
     k: Annotated[

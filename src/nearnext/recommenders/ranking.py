@@ -70,12 +70,7 @@ class Ranking:
         return self.items.shape[1]
 
     def unfilled(self) -> "Ranking":
-        """The lists without what was filled from popularity: beyond ``own``, items and scores are 0.
-
-        >>> ranking = Ranking(np.ones((1, 1), np.int32), np.ones((1, 1), np.float32), np.zeros(1, np.int32))
-        >>> ranking.unfilled().items.tolist()
-        [[0]]
-        """
+        """The lists without what was filled from popularity: beyond ``own``, items and scores are 0."""
         scored = np.arange(self.k) < self.own[:, np.newaxis]
         return replace(
             self,

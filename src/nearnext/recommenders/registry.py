@@ -44,11 +44,7 @@ def canonical_name(name: str) -> str:
 
 
 def method_options(name: str) -> Mapping[str, Option]:
-    """A method's options by name.
-
-    >>> list(method_options("sr"))
-    ['pruning', 'steps', 'weighting']
-    """
+    """A method's options by name."""
     key = canonical_name(name)
     if is_metric_name(key):
         from nearnext.recommenders.sml.options import metric_options

@@ -203,11 +203,7 @@ def _click_counts(sessions: Sessions) -> Any:
 
 
 def _longest_window(distinct: Int64Array) -> int:
-    """The most clicks per session with which the sessions have no more than ``MOST_PAIRS`` pairs of items.
-
-    >>> _longest_window(np.array([3, 5])), _longest_window(np.array([20_000, 100]))
-    (5, 3160)
-    """
+    """The most clicks per session with which the sessions have no more than ``MOST_PAIRS`` pairs of items."""
     rising = np.sort(distinct).astype(np.float64)
     below = np.concatenate([[0.0], np.cumsum(rising**2)])[:-1]  # pairs of the shorter sessions
     room = np.sqrt(np.maximum(MOST_PAIRS - below, 0) / np.arange(len(rising), 0, -1))

@@ -87,11 +87,6 @@ def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | In
 
 
 def stored_index(arrays: Mapping[str, Any]) -> SessionIndex:
-    """The index whose `stored_arrays` are given.
-
-    >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
-    >>> stored_index(stored_arrays(index)).item_positions.tolist() == index.item_positions.tolist()
-    True
-    """
+    """The index whose `stored_arrays` are given."""
     by_item = np.argsort(arrays["session_items"], kind="stable")
     return SessionIndex(**arrays, item_positions=arrays["last_positions"][by_item])

@@ -24,15 +24,6 @@ class EmbeddingSpace:
         located: which item indices have an embedding that was learned: [I + 1].
         items: embeddings of item indices, [n] → [n, D].
         sessions: embeddings of prefixes, and how many of their clicks are known, [B] → [B, D], [B].
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
-    >>> import numpy as np
-    >>> quick = {"dim": 4, "epochs": 1, "device": "cpu"}
-    >>> model = make_recommender("sml-maxpool-ncas", quick).fit(Sessions.of([["a", "b", "c"]] * 40))
-    >>> space = space_of(model)
-    >>> space.distance, space.items(np.array([2, 1], np.int32)).shape
-    ('cosine', (2, 4))
     """
 
     distance: "DistanceName"
@@ -56,10 +47,5 @@ class HasSpace(Protocol):
 
 
 def space_of(recommender: object) -> EmbeddingSpace | None:
-    """The metric space of a recommender; None for methods without one.
-
-    >>> from nearnext.recommenders.popularity import Pop
-    >>> space_of(Pop()) is None
-    True
-    """
+    """The metric space of a recommender; None for methods without one."""
     return recommender.space() if isinstance(recommender, HasSpace) else None

@@ -27,9 +27,6 @@ def render_page(template: str, **context: Any) -> str:
 
     Raises:
         ConfigError: jinja2 is missing.
-
-    >>> render_page("base.html")[:15]
-    '<!doctype html>'
     """
     try:
         jinja2: Any = import_module("jinja2")
@@ -50,11 +47,7 @@ def render_page(template: str, **context: Any) -> str:
 
 
 def fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts of any further facts, nested ones a row each.
-
-    >>> fact_rows({"test_fingerprint": None, "filter": {"min_length": 2}})
-    [('test fingerprint', '–'), ('filter: min length', '2')]
-    """
+    """Names and texts of any further facts, nested ones a row each."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         name = key.replace("_", " ")
@@ -71,9 +64,5 @@ def fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def listed(values: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    """The list under a key, empty where there is none.
-
-    >>> listed({}, "reading")
-    ()
-    """
+    """The list under a key, empty where there is none."""
     return values.get(key) or ()

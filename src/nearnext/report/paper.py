@@ -27,12 +27,6 @@ def paper_tables(result: Mapping[str, Any], *, width: int = 120) -> list[Table]:
     Args:
         result: what ``nearnext paper ... --json`` writes.
         width: columns of the terminal.
-
-    >>> column = {"heading": "REC", "kind": "metric", "group": "", "best": True}
-    >>> line = {"labels": ("POP",), "cells": ({"value": 0.25, "low": 0.2, "high": 0.3, "before": None},)}
-    >>> table = {"title": "T", "headings": ("Method",), "columns": (column,), "lines": (line,), "notes": ()}
-    >>> [each.row_count for each in paper_tables({"paper": {"source": "", "tables": [table], "printed": []}})]
-    [1]
     """
     paper = result["paper"]
     ours = [_ours(table, width) for table in paper["tables"]]
@@ -51,11 +45,7 @@ def cell_text(cell: Mapping[str, Any], kind: str) -> str:
 
 
 def half_width(cell: Mapping[str, Any]) -> str:
-    """Half of the 95% interval of a cell, or nothing.
-
-    >>> half_width({"low": 0.2, "high": 0.3})
-    '0.0500'
-    """
+    """Half of the 95% interval of a cell, or nothing."""
     low, high = cell["low"], cell["high"]
     return "" if low is None or high is None else fixed((high - low) / 2)
 
@@ -76,11 +66,7 @@ def column_marks(table: Mapping[str, Any]) -> list[list[Mark]]:
 
 
 def printed_heading(table: Mapping[str, Any], source: str) -> str:
-    """What stands over figures of the paper, so that nobody takes them for ours.
-
-    >>> printed_heading({"source": "Table 2", "data": "the paper's RR/5"}, "arXiv:2101.02655")
-    "As the paper prints it (Table 2), on the paper's RR/5, not on this log. Source: arXiv:2101.02655"
-    """
+    """What stands over figures of the paper, so that nobody takes them for ours."""
     return f"As the paper prints it ({table['source']}), on {table['data']}, not on this log. Source: {source}"
 
 

@@ -27,10 +27,6 @@ def paper_page(result: Mapping[str, Any]) -> str:
 
     Raises:
         ConfigError: jinja2 or matplotlib is missing.
-
-    >>> paper = {"name": "Table 1", "log": "<clicks>", "source": "", "tables": [], "printed": []}
-    >>> "<h1>Table 1 of “&lt;clicks&gt;”</h1>" in paper_page({"paper": paper})
-    True
     """
     paper = result["paper"]
     data: Mapping[str, Any] = result.get("data") or {}

@@ -15,14 +15,7 @@ MB = 1e6
 
 
 def sizing_rows(sized: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts of an estimate.
-
-    >>> data = {"sessions": 9, "events": 20, "items": 5}
-    >>> sized = {"method": "pop", "params": {}, "parameters": 0, "epochs": 0, "steps": 0, "seconds": 0.25, "basis": "b"}
-    >>> sized |= {"data": data, "memory": {"learned": 2_000_000}, "peak_bytes": 2_000_000, "available_bytes": 9e9}
-    >>> [row for row in sizing_rows(sized) if row[0] in ("learns from", "peak memory", "time")]
-    [('learns from', '9 sessions, 20 clicks, 5 items'), ('peak memory', '2 MB: learned 2'), ('time', '0.2 s')]
-    """
+    """Names and texts of an estimate."""
     data = sized["data"]
     held = ", ".join(f"{name} {count(size / MB)}" for name, size in sized["memory"].items())
     rows = [
@@ -43,11 +36,7 @@ def sizing_rows(sized: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def sizing_table(sized: Mapping[str, Any]) -> Table:
-    """The rows of an estimate as a table.
-
-    >>> len(sizing_table.__doc__ or "") > 0
-    True
-    """
+    """The rows of an estimate as a table."""
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

@@ -26,7 +26,7 @@ SEPARATION = 3  # columns of the terminal between two columns of the table
 def comparison_table(
     result: Mapping[str, Any], k: int | None = None, *, width: int = 120, lists: Lists = "metrics"
 ) -> Table:
-    r"""The methods by falling HitRate@k, per column the best value bold and the second underlined.
+    """The methods by falling HitRate@k, per column the best value bold and the second underlined.
 
     Half the width of each 95% interval is shown from 150 columns on. Columns that do not fit are left out, the least
     important first, and the caption names them.
@@ -39,10 +39,6 @@ def comparison_table(
 
     Raises:
         ConfigError: the result has no metric at that k.
-
-    >>> result = {"methods": [{"name": "pop", "metrics": {"MRR@20": {"value": 0.25, "low": 0.2, "high": 0.3}}}]}
-    >>> [column.header for column in comparison_table(result).columns]
-    ['method', 'MRR\n@20', 'fit s', 'cases/s']
     """
     comparison = compare_table(result, main_cutoff(result, k), lists)
     intervals = width >= WIDE
@@ -105,14 +101,7 @@ def _caption(left_out: Sequence[str], intervals: bool) -> str | None:
 
 
 def statistics_rows(before: LogStatistics, after: LogStatistics) -> list[tuple[str, str, str]]:
-    """What is counted, after and before preprocessing, as texts. Paper: Table 1, and more.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.data.statistics import describe
-    >>> log = describe(Sessions.of([["a", "b"]]))
-    >>> statistics_rows(log, log)[0]
-    ('items', '2', '2')
-    """
+    """What is counted, after and before preprocessing, as texts. Paper: Table 1, and more."""
     return [
         ("items", count(after.items), count(before.items)),
         ("sessions", count(after.sessions), count(before.sessions)),
@@ -141,12 +130,6 @@ def statistics_table(
         after: the log that the filter leaves.
         taken: what the filter took; named in the caption.
         chosen: the filter; its thresholds are named too.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.data.statistics import describe
-    >>> log = describe(Sessions.of([["a", "b"]]))
-    >>> statistics_table(log, log).row_count
-    14
     """
     caption = ""
     if taken is not None:
@@ -171,9 +154,6 @@ def reading_table(report: Mapping[str, Any]) -> Table:
 
     Args:
         report: a read report as a dictionary, the shape of ``data.reading`` in ``nearnext compare --json``.
-
-    >>> reading_table({"source": "clicks.csv", "rows": 3, "used": 2, "rejected": {"missing item": 1}}).row_count
-    4
     """
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")

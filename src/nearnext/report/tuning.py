@@ -37,13 +37,7 @@ class TunedRow(NamedTuple):
 
 
 def tuned_rows(result: Mapping[str, Any]) -> list[TunedRow]:
-    """A row for each method of a comparison that was tuned.
-
-    >>> used = {"trials": 3, "complete": 2, "pruned": 0, "failed": 1, "seconds": 4.0}
-    >>> tuned = {"used": used, "start_figure": 0.2, "best_figure": 0.25, "options": {"k": 50}, "note": ""}
-    >>> tuned_rows({"methods": [{"name": "vsknn", "tuning": tuned}, {"name": "pop"}]})[0][:5]
-    ('vsknn', '3 (1 failed)', '4.0 s', '0.2000', '0.2500')
-    """
+    """A row for each method of a comparison that was tuned."""
     return [_row(method_name(method), method["tuning"]) for method in result["methods"] if method.get("tuning")]
 
 
@@ -61,11 +55,7 @@ def _row(name: str, tuned: Mapping[str, Any]) -> TunedRow:
 
 
 def tuning_table(result: Mapping[str, Any]) -> Table:
-    """The methods of a tuned comparison: trials, time, and the tuned metric before and after.
-
-    >>> len(tuning_table({"methods": [], "protocol": {}}).columns)
-    6
-    """
+    """The methods of a tuned comparison: trials, time, and the tuned metric before and after."""
     metric = next((method["tuning"]["metric"] for method in result["methods"] if method.get("tuning")), "")
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=f"validation {metric}", title_justify="left")
     table.add_column("method", overflow="fold")
@@ -78,12 +68,7 @@ def tuning_table(result: Mapping[str, Any]) -> Table:
 
 
 def trials_table(tuned: Mapping[str, Any]) -> Table:
-    """The best trials of one method, and the one that the search began with.
-
-    >>> trial = {"number": 0, "figure": 0.5, "figures": {}, "seconds": 1.0, "options": {"k": 9}}
-    >>> trials_table({"metric": "MRR@20", "trials": [trial]}).row_count
-    1
-    """
+    """The best trials of one method, and the one that the search began with."""
     metric = str(tuned["metric"])
     names, _, k = metric.partition("@")
     parts = [f"{name}@{k}" for name in names.split("+")]

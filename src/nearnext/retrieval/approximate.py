@@ -54,12 +54,6 @@ class ApproximateIndex:
 
     Raises:
         ConfigError: the two are not of the same items.
-
-    >>> vectors = np.eye(8, dtype=np.float32)
-    >>> index = ApproximateIndex(ExactIndex(vectors), ItemGraph.build(vectors, "cosine"), breadth=16)
-    >>> nearest = index.search(vectors[2:3], k=1)
-    >>> nearest.items.tolist(), nearest.scores.tolist()
-    ([[3]], [[2.0]])
     """
 
     def __init__(self, exact: ExactIndex, graph: ItemGraph, breadth: int) -> None:

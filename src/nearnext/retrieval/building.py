@@ -106,10 +106,6 @@ def build_index(
 
     Raises:
         ConfigError: an unknown kind, a floor out of range, an approximate index below it or without the extra.
-
-    >>> index, report = build_index(ExactIndex(np.eye(4, dtype=np.float32)))
-    >>> report.kind, report.reason
-    ('exact', '16 numbers are searched exactly in a few milliseconds')
     """
     require_known("kind of index", kind, get_args(IndexKind))
     recall_floor = checked("recall_floor", recall_floor, Probability)
@@ -188,9 +184,6 @@ def perturbed_items(exact: ExactIndex, listed: BoolArray | None = None, n: int =
     """Queries for want of sessions: items moved by half of their length in a random direction, [n, D], n or fewer.
 
     For the cosine distance they have length 1.
-
-    >>> perturbed_items(ExactIndex(np.eye(4, dtype=np.float32))).shape
-    (4, 4)
     """
     rng = np.random.default_rng(0)
     rows = np.arange(exact.n_items) if listed is None else np.flatnonzero(listed[1:])

@@ -36,11 +36,7 @@ SAMPLE = 100_000
 
 
 def can_build_graphs() -> bool:
-    """Whether the package that builds graphs is installed.
-
-    >>> can_build_graphs()
-    True
-    """
+    """Whether the package that builds graphs is installed."""
     try:
         _faiss()
     except ConfigError:
@@ -49,12 +45,7 @@ def can_build_graphs() -> bool:
 
 
 class ItemGraph:
-    """Items linked to their near ones; made by `build` or `load`.
-
-    >>> vectors = np.eye(4, dtype=np.float32)
-    >>> ItemGraph.build(vectors, "cosine").propose(vectors[2], n=1, breadth=8).tolist()
-    [3]
-    """
+    """Items linked to their near ones; made by `build` or `load`."""
 
     def __init__(self, index: Any) -> None:
         self._faiss: Any = _faiss()

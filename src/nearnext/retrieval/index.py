@@ -23,14 +23,7 @@ class Neighbours(NamedTuple):
 
 
 class Index(Protocol):
-    """Item embeddings that can be searched; the list of a query does not depend on other queries.
-
-    >>> import numpy as np
-    >>> from nearnext.retrieval import ExactIndex
-    >>> index: Index = ExactIndex(np.eye(2, dtype=np.float32))
-    >>> index.n_items, index.dim
-    (2, 2)
-    """
+    """Item embeddings that can be searched; the list of a query does not depend on other queries."""
 
     @property
     def n_items(self) -> int:

@@ -32,12 +32,6 @@ class QuantisedItems:
 
     Args:
         vectors: finite embeddings: [I, D].
-
-    >>> items = QuantisedItems(np.array([[0.6, 0.8], [1.0, 0.0]], np.float32))
-    >>> query, products = np.array([[0.8, 0.6]], np.float32), np.empty((1, 2), np.float32)
-    >>> errors = items.products(query, products)
-    >>> bool(np.all(np.abs(products - [[0.96, 0.8]]) <= errors[:, None])), bool(errors[0] < 0.02)
-    (True, True)
     """
 
     def __init__(self, vectors: ScoreArray) -> None:

@@ -42,11 +42,7 @@ class Proposal:
 
     @classmethod
     def by_popularity(cls, counts: Int64Array, alpha: float) -> "Proposal":
-        """The distribution proportional to clicks^alpha; an item without clicks is never drawn: [I + 1].
-
-        >>> Proposal.by_popularity(np.array([0, 9, 0, 1]), alpha=0.5).shares.tolist()
-        [0.0, 0.75, 0.0, 0.25]
-        """
+        """The distribution proportional to clicks^alpha; an item without clicks is never drawn: [I + 1]."""
         clicked = counts > 0
         clicked[0] = False
         weights = np.zeros(len(counts))
@@ -102,11 +98,7 @@ class BatchItems:
 
 
 def log_counts(expected: FloatArray, mask: BoolArray) -> ScoreArray:
-    """Natural logarithms of expected counts, 0 where masked.
-
-    >>> log_counts(np.array([1.0, 0.0]), np.array([True, False])).tolist()
-    [0.0, 0.0]
-    """
+    """Natural logarithms of expected counts, 0 where masked."""
     return np.log(expected, out=np.zeros_like(expected), where=mask).astype(np.float32)
 
 

@@ -23,11 +23,7 @@ SCHEMA = 2
 
 
 def holds_checkpoint(directory: Path) -> bool:
-    """Whether a run can go on in this directory.
-
-    >>> holds_checkpoint(Path("no/such/directory"))
-    False
-    """
+    """Whether a run can go on in this directory."""
     return (directory / FILE).is_file()
 
 
@@ -60,14 +56,6 @@ class RunDirectory:
 
     Raises:
         ArtifactError: on ``locked``, ``save`` and ``load``: see there.
-
-    >>> import tempfile, torch
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     run = RunDirectory(Path(folder) / "run", {"epochs": 3})
-    ...     with run.locked(resume=False):
-    ...         run.save(Checkpoint({"weight": torch.ones(1)}, {"epoch": 2}))
-    ...     run.load().progress["epoch"]
-    2
     """
 
     path: Path

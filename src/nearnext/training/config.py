@@ -39,9 +39,6 @@ class TrainingConfig:
         ConfigError: an option out of range.
 
     Paper: §5.2.
-
-    >>> TrainingConfig(batch_size=256).epochs
-    150
     """
 
     epochs: Count = 150

@@ -26,9 +26,6 @@ class Devices:
         precision: ``fp32`` or ``bf16``.
         process: number of this process, from 0.
         n_processes: how many there are.
-
-    >>> Devices(torch.device("cpu")).main
-    True
     """
 
     device: torch.device

@@ -18,10 +18,6 @@ def deferred_interrupt(enabled: bool = True) -> Generator[Callable[[], bool]]:
     """A function that says whether Ctrl-C was pressed; pressed again it interrupts at once.
 
     Outside the main thread, where signals do not arrive, the answer is always no.
-
-    >>> with deferred_interrupt() as interrupted:
-    ...     interrupted()
-    False
     """
     pressed = False
 

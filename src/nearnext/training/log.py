@@ -31,9 +31,6 @@ def open_log(directory: Path | None) -> Generator[WriteRecord]:
 
     Raises:
         ArtifactError: the log cannot be written.
-
-    >>> with open_log(None) as write:
-    ...     write({"epoch": 1, "loss": 0.5})
     """
     if directory is None:
         yield lambda record: None  # noqa: ARG005 - there is nowhere to write

@@ -76,21 +76,6 @@ def train(
         TrainingInterrupted: Ctrl-C, where there is a directory for the checkpoint.
 
     Paper: §5.2.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.model.encoders import MaxPool
-    >>> from nearnext.model.items import ItemTower
-    >>> from nearnext.model.losses import Triplet
-    >>> from nearnext.model.network import SessionItemNetwork
-    >>> from nearnext.sampling import PositiveNegative
-    >>> from nearnext.training.config import TrainingConfig
-    >>> from nearnext.training.examples import Examples, sampled_recipe
-    >>> from nearnext.training.objective import Objective
-    >>> network = SessionItemNetwork(3, ItemTower(dim=4), MaxPool(dim=4))
-    >>> examples = Examples(Sessions.of([["a", "b", "c"]] * 9), PositiveNegative(n_positives=8))
-    >>> recipe = sampled_recipe(network, Objective(Triplet()), examples, TrainingConfig(epochs=3, device="cpu"))
-    >>> [figures["epoch"] for figures in train(recipe)]
-    [1, 2, 3]
     """
     devices = recipe.devices
     with _locked(run if devices.main else None, resume), one_thread(), own_randomness(devices.device):

@@ -76,12 +76,6 @@ class BatchReader:
     Args:
         n_items: number of items I.
         device: where the tensors go; ``rows`` too.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.sampling import EveryPrefix
-    >>> batch = next(EveryPrefix(max_length=2).epoch(Sessions.of([["a", "b"]]), epoch=0, seed=7, batch_size=1))
-    >>> batch.prefixes.tolist(), BatchReader(2, torch.device("cpu"))(batch).prefixes.tolist()
-    ([[1, 0]], [[1]])
     """
 
     def __init__(self, n_items: int, device: torch.device) -> None:

@@ -62,9 +62,6 @@ class NextItemTraining:
 
     Raises:
         ConfigError: an option out of range.
-
-    >>> NextItemTraining(epochs=2).schedule().warmup
-    0.05
     """
 
     epochs: Count = 3

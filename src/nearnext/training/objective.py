@@ -21,10 +21,6 @@ class Objective:
         loss: the loss.
         distance: the distance between sessions and items.
         logq: whether the loss is told how often each negative is drawn, and corrects for it.
-
-    >>> from nearnext.model.losses import NCAS
-    >>> Objective(NCAS()).parameters
-    []
     """
 
     loss: Loss | MetricLearningLoss
@@ -87,10 +83,6 @@ def objective_of(
 
     Raises:
         ConfigError: such a loss cannot be built.
-
-    >>> from nearnext.model.losses import Triplet
-    >>> objective_of(Triplet(), "cosine", logq=False, dim=4, n_items=9).loss
-    Triplet(margin=0.3, swap=False, rank_weights=True, pairing='matched', chord=False)
     """
     built = loss.build(dim, n_items) if isinstance(loss, MetricLearning) else loss
     return Objective(built, distance, logq)

@@ -31,13 +31,7 @@ HORIZON = 40_000
 
 
 class RowOptimiser(Protocol):
-    """A rule that changes a table of embeddings, rows at a time.
-
-    >>> table = torch.zeros(3, 2)
-    >>> adam: RowOptimiser = WholeAdam(table)
-    >>> adam.read(torch.tensor([1]), learning_rate=0.1).shape
-    torch.Size([1, 2])
-    """
+    """A rule that changes a table of embeddings, rows at a time."""
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:
         """The rows as they are after all steps so far, copied: [U] distinct row numbers → [U, D]."""
@@ -150,11 +144,6 @@ class WholeAdam:
     Args:
         table: values of the rows, changed in place: [rows, D].
         betas: β₁ and β₂, in [0, 1).
-
-    >>> table = torch.ones(2, 1)
-    >>> WholeAdam(table).write(torch.tensor([1]), torch.tensor([[5.0]]), learning_rate=0.1)
-    >>> table.flatten().tolist()
-    [1.0, 0.89999...]
     """
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:

@@ -29,12 +29,7 @@ class LayerOptimiser(Protocol):
 
 
 class Rule(Protocol):
-    """An optimiser and its options.
-
-    >>> rule: Rule = Adam(0.01)
-    >>> rule.rate
-    0.01
-    """
+    """An optimiser and its options."""
 
     @property
     def rate(self) -> float:
@@ -67,9 +62,6 @@ class Adam:
         clip: largest norm of a gradient, 0: no limit.
 
     References: Kingma, Ba, 2015; Loshchilov, Hutter, 2019 (decay).
-
-    >>> type(Adam(0.01).rows(torch.zeros(2, 1))).__name__
-    'RowAdam'
     """
 
     rate: float
@@ -97,9 +89,6 @@ class Adagrad:
         rate: learning rate, above 0.
         momentum: μ, in [0, 1).
         clip: largest norm of a gradient, 0: no limit.
-
-    >>> type(Adagrad(0.1).rows(torch.zeros(2, 1))).__name__
-    'RowAdagrad'
     """
 
     rate: float

@@ -19,13 +19,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Validation:
-    """Proper prefixes of held-out sessions and the items that come next, 0 if unknown in training.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> held_out = Validation.of(Sessions.of([["a", "b", "a"]]))
-    >>> len(held_out.prefixes), held_out.targets.tolist()
-    (2, [2, 1])
-    """
+    """Proper prefixes of held-out sessions and the items that come next, 0 if unknown in training."""
 
     prefixes: Prefixes
     targets: IndexArray

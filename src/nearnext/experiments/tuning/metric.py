@@ -60,11 +60,7 @@ class TunedMetric:
         return _geometric_mean([values[f"{name}@{self.k}"] for name in self.names])
 
     def of_epoch(self, figures: Mapping[str, float]) -> float | None:
-        """What an epoch is compared with other trials' by: this metric, or else all that the epoch has measured.
-
-        >>> TunedMetric.parse("Recall@10").of_epoch({"loss": 3.0, "HitRate@20": 0.5, "MRR@20": 0.5})
-        0.5
-        """
+        """What an epoch is compared with other trials' by: this metric, or else all that the epoch has measured."""
         own = [f"{name}@{self.k}" for name in self.names]
         measured = own if all(name in figures for name in own) else [name for name in figures if "@" in name]
         return _geometric_mean([figures[name] for name in measured]) if measured else None

@@ -58,8 +58,6 @@ def require_optuna() -> None:
 
     Raises:
         ConfigError: it is not.
-
-    >>> require_optuna()
     """
     try:
         import_module("optuna")
@@ -81,12 +79,6 @@ def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], see
 
     Raises:
         ConfigError: optuna is not installed.
-
-    >>> space = Space({"k": Search(1, 2, why="neighbours")})
-    >>> first = propose(space, {"k": 1}, [], seed=7)
-    >>> second = propose(space, {"k": 1}, [Trial(0, first.options, "complete", 0.5)], seed=7)
-    >>> first.options, second.options
-    ({'k': 1}, {'k': 2})
     """
     require_optuna()
     import optuna

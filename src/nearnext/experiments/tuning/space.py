@@ -20,9 +20,6 @@ class Space:
     Attributes:
         searched: what is tried, by option; one that is searched only where another has some value comes after it.
         note: why there is nothing to tune, where there is not.
-
-    >>> Space({}, "it has no options").without(["k"]).searched
-    {}
     """
 
     searched: Mapping[str, Search]
@@ -35,11 +32,7 @@ class Space:
         return Space(left, note)
 
     def facts(self) -> list[dict[str, Any]]:
-        """The space as plain data.
-
-        >>> Space({"k": Search(1, 9, why="neighbours")}).facts()
-        [{'option': 'k', 'values': '1 to 9', 'reason': 'neighbours'}]
-        """
+        """The space as plain data."""
         return [
             {
                 "option": option,

@@ -38,11 +38,6 @@ class Study:
         identity: everything that a trial's figure depends on, beside its options, as plain data.
         path: of the file; None: trials are kept in memory alone.
         trials: those that have ended.
-
-    >>> study = Study({"method": "vsknn"})
-    >>> study.add(Trial(0, {"k": 500}, "complete", 0.5))
-    >>> len(study.trials)
-    1
     """
 
     def __init__(self, identity: Mapping[str, Any], path: Path | None = None, trials: Sequence[Trial] = ()) -> None:
@@ -74,10 +69,6 @@ def open_study(place: Path | None, identity: Mapping[str, Any]) -> Generator[Stu
     Raises:
         ArtifactError: the file is no study, damaged, or in use.
         ConfigError: the file is a study of something else, or it cannot be made.
-
-    >>> with open_study(None, {"method": "vsknn"}) as study:
-    ...     study.trials
-    []
     """
     if place is None:
         yield Study(identity)

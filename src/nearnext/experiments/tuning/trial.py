@@ -32,9 +32,6 @@ class Trial:
         epochs: what it was compared with others by, after each epoch, for methods that measure their epochs.
         seconds: fit and evaluation.
         reason: why it is not complete.
-
-    >>> Trial(0, {"k": 500}, "complete", 0.5).figure
-    0.5
     """
 
     number: int

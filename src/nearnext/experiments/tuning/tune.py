@@ -35,10 +35,6 @@ def validation_split(
 
     Raises:
         DataError: the log is too short for that.
-
-    >>> split = validation_split(Sessions.of([["a", "b"]] * 10), Tuning())
-    >>> split.train.n_sessions, split.test.n_sessions
-    (9, 1)
     """
     try:
         return split_last(log, tuning.fraction, chosen=chosen, unknown=unknown)

@@ -27,9 +27,6 @@ class Search:
         given: options given by the caller.
         space: what is searched.
         start: all options of the method, as the search begins.
-
-    >>> Search.of("VSKNN", {"k": "50"}, held=["k"]).start["k"]
-    50
     """
 
     method: str
@@ -69,11 +66,6 @@ class Tuned:
         searched_through: nothing was left to try.
         study: the file of the study, where there is one.
         earlier: how many of the trials were made by earlier runs.
-
-    >>> trials = [Trial(0, {"k": 5}, "failed"), Trial(1, {"k": 9}, "complete", 0.1)]
-    >>> tuned = Tuned("vsknn", Tuning(), Space({}), {}, trials)
-    >>> tuned.best.number, tuned.options
-    (1, {'k': 9})
     """
 
     method: str

@@ -41,9 +41,6 @@ def require_voters(names: Sequence[str]) -> tuple[str, ...]:
 
     Raises:
         ConfigError: an unknown name.
-
-    >>> require_voters(["sr", "sr"])
-    ('sr',)
     """
     for name in names:
         if name not in VOTERS:
@@ -58,9 +55,6 @@ def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict
         names: of methods in `VOTERS`.
         neighbours: ``k`` of session-kNN voters.
         sample_size: ``sample_size`` of session-kNN voters.
-
-    >>> [(voter.k, voter.sample_size) for voter in make_voters(["vsknn", "vstan"], 50, 200).values()]
-    [(50, 200), (50, 200)]
     """
     looking = {"k": neighbours, "sample_size": sample_size}
     made = {name: VOTERS[name] for name in names}

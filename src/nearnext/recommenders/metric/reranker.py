@@ -46,14 +46,6 @@ class Reranker:
         inner: [H, F].
         inner_bias: [H].
         outer: [H].
-
-    >>> zeros = np.zeros(2, np.float32)
-    >>> model = Reranker(
-    ...     zeros, zeros + 1, np.array([1, 0], np.float32), np.zeros((1, 2), np.float32), zeros[:1], zeros[:1]
-    ... )
-    >>> found = Candidates(np.array([0, 2]), np.array([4, 9], np.int32), np.array([[0, 0], [2, 0]], np.float32))
-    >>> model.probabilities(found).round(3).tolist()
-    [0.119..., 0.880...]
     """
 
     mean: ScoreArray
@@ -93,12 +85,6 @@ def fit_reranker(
         hidden: units H of the hidden layer.
         steps: optimiser steps, of 256 prefixes each.
         seed: of weights and order.
-
-    >>> features = np.tile(np.array([[0.0], [1.0]], np.float32), (300, 1))
-    >>> found = Candidates(np.arange(0, 601, 2), np.tile([1, 2], 300).astype(np.int32), features)
-    >>> model = fit_reranker(found, np.ones(300, np.int64), hidden=2)
-    >>> bool(model.probabilities(found)[1] > 0.8)
-    True
     """
     recipe = reranker_recipe(candidates, positions, hidden=hidden, steps=steps, seed=seed)
     if (positions >= 0).any():

@@ -11,11 +11,7 @@ PATTERN = re.compile(r"sml-(?P<encoder>[a-z0-9_]+)-(?P<loss>[a-z0-9_]+|pml:.+)")
 
 
 def metric_names() -> str:
-    """All names of metric models in one line.
-
-    >>> metric_names()
-    'sml-<encoder>-<loss> with encoder maxpool|avgpool|... and loss ncas|...|pml:<loss>[+<miner>][@<distance>]'
-    """
+    """All names of metric models in one line."""
     return (
         f"sml-<encoder>-<loss> with encoder {'|'.join(ENCODERS)} and loss "
         f"{'|'.join(LOSSES)}|pml:<loss>[+<miner>][@<distance>]"
@@ -23,11 +19,7 @@ def metric_names() -> str:
 
 
 def is_metric_name(name: str) -> bool:
-    """Whether a method's name is meant as that of a metric model.
-
-    >>> is_metric_name("sml-gru-ncas"), is_metric_name("vsknn")
-    (True, False)
-    """
+    """Whether a method's name is meant as that of a metric model."""
     return name.startswith("sml-")
 
 
