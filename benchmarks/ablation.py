@@ -30,7 +30,7 @@ from nearnext.experiments.measuring import timed_fit
 from nearnext.experiments.result import describe_part, machine
 from nearnext.experiments.store import source_fingerprint
 from nearnext.progress import show_progress, track
-from nearnext.recommenders.registry import DEFAULTS, make_recommender, method_options
+from nearnext.recommenders.named import DEFAULTS, make_recommender, method_options
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 

@@ -21,7 +21,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.indexing import reindex
 from nearnext.recommenders.embedded import EmbeddedRecommender
-from nearnext.recommenders.registry import DEFAULTS, make_recommender
+from nearnext.recommenders.named import DEFAULTS, make_recommender
 from nearnext.recommenders.sml.options import parts_from_options
 from nearnext.recommenders.sml.recommender import SML
 
@@ -92,7 +92,7 @@ def main() -> None:
     print(
         f"{clicks / elapsed:,.0f} prefixes/s elapsed, {clicks / computed:,.0f} per second computed; {model.history[-1]}"
     )
-    print(f"peak memory of training: {peak_gib():.2f} GiB (wanted: at most 24)", flush=True)
+    print(f"peak memory of training: {peak_gib():.2f} GiB (target: at most 24)", flush=True)
     if given.index:
         for name, value in asdict(reindex(model, sessions=sessions)).items():
             print(f"  {name}: {value}")

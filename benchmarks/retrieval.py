@@ -5,8 +5,8 @@
     python benchmarks/retrieval.py --crossover                                        # where exact search gets slow
 
 Synthetic items lie around centres in random directions, popular clusters holding more of them; a query is an item moved
-in a random direction. Latency is the computing time of one thread, so that other programs do not count; every breadth
-is measured on the same graph. With usearch installed, its graph of the same links is measured beside.
+in a random direction. Latency is the computing time of one thread, so that other programs do not count; every ef_search
+is measured on the same graph. With usearch installed, its graph of the same links is measured too.
 """
 
 import argparse
@@ -20,8 +20,8 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.retrieval import ApproximateIndex, ExactIndex
-from nearnext.retrieval.building import BREADTHS, recall
-from nearnext.retrieval.graph import BUILD_BREADTH, LINKS, ItemGraph
+from nearnext.retrieval.approximate import BUILD_BREADTH, LINKS, ItemGraph
+from nearnext.retrieval.building import EF_SEARCH, recall
 from nearnext.types import IndexArray, ScoreArray
 
 K = 20
@@ -84,7 +84,7 @@ def latency(search: Callable[[ScoreArray], object], queries: ScoreArray) -> str:
 
 
 def compare(items: ScoreArray, queries: ScoreArray) -> None:
-    """Print the figures of exact search, of ours at each breadth, and of usearch."""
+    """Print the figures of exact search, of ours at each ef_search, and of usearch."""
     exact = ExactIndex(items)
     print(f"{exact.n_items:,} items of dimension {exact.dim}, {len(queries)} queries", flush=True)
     nearest = exact.search(queries, K).items
@@ -98,12 +98,12 @@ def compare(items: ScoreArray, queries: ScoreArray) -> None:
     print(
         f"graph of faiss: built in {seconds:.0f} s of one thread, {graph.n_bytes / len(items):.0f} bytes per item more"
     )
-    for breadth in BREADTHS:
-        index = ApproximateIndex(exact, graph, breadth)
+    for ef_search in EF_SEARCH:
+        index = ApproximateIndex(exact, graph, ef_search)
         found = recall(index.search(queries, K).items, nearest)
         taken = latency(lambda query: index.search(query, K), queries)  # noqa: B023 - called before the next turn
-        print(f"  breadth {breadth}: recall@20 {found:.4f}, {taken}", flush=True)
-    if find_spec("usearch") is not None:  # not a dependency: measured beside faiss where it is installed
+        print(f"  ef_search {ef_search}: recall@20 {found:.4f}, {taken}", flush=True)
+    if find_spec("usearch") is not None:  # not a dependency: measured too faiss where it is installed
         of_usearch(import_module("usearch.index").Index, exact, queries, nearest)
 
 
@@ -123,10 +123,10 @@ def of_usearch(index_type: Any, exact: ExactIndex, queries: ScoreArray, nearest:
         candidates = graph.search(query[0], 2 * K, threads=1).keys.astype(np.int64)
         return exact.best_of(candidates, query[0], listed, nothing, K)[0]
 
-    for breadth in BREADTHS:
-        graph.expansion_search = breadth
+    for ef_search in EF_SEARCH:
+        graph.expansion_search = ef_search
         found = recall(np.array([search(queries[row : row + 1]) for row in range(len(queries))]), nearest)
-        print(f"  breadth {breadth}: recall@20 {found:.4f}, {latency(search, queries)}", flush=True)
+        print(f"  ef_search {ef_search}: recall@20 {found:.4f}, {latency(search, queries)}", flush=True)
 
 
 def crossover(dim: int) -> None:

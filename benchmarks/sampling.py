@@ -1,4 +1,4 @@
-"""Seconds per epoch of every sampler, beside the published method's structure run plainly, in one process and run.
+"""Seconds per epoch of every sampler, next to the published method's structure run plainly, in one process and run.
 
     python benchmarks/sampling.py LOG [--batch-size 32] [--plain-sessions 2000]
 

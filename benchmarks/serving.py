@@ -35,7 +35,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.shop import SyntheticShop
 from nearnext.data.splits import split_last, split_parts
 from nearnext.data.synthetic import generate
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.serving.answering import Question
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.model import ServedModel, load_model

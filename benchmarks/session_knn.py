@@ -45,7 +45,7 @@ def plain_index(train: Sessions) -> PlainIndex:
 
 
 def agree(scores: dict[int, float], items: list[int], found: list[float]) -> bool:
-    """Whether a list holds the plain implementation's best scores in order; equal scores may change places."""
+    """Whether a list holds the plain implementation's best scores in order; equal scores may swap ranks."""
     best = sorted((score for score in scores.values() if score > 1e-12), reverse=True)[: len(items)]
     own = [scores.get(item, 0.0) for item in items[: len(best)]]
     return np.allclose(own, best, rtol=1e-4) and np.allclose(found[: len(best)], best, rtol=1e-4)
@@ -75,7 +75,7 @@ def measure(method: VSKNN | VSTAN, plain: Plain, prefixes: Prefixes, chosen: np.
         equal += agree(scores, ranking.items[0, :own].tolist(), ranking.scores[0, :own].tolist())
     plain_rate = len(part) / plain_latencies.sum()
     print(f"{method.name}: {batch_rate:,.0f} cases/s in batches on one core, plainly {plain_rate:,.0f}")
-    print(f"  ratio {batch_rate / plain_rate:,.0f} (wanted: at least 20)")
+    print(f"  ratio {batch_rate / plain_rate:,.0f} (target: at least 20)")
     for name, seconds in (("one case at a time", latencies), ("plainly", plain_latencies)):
         p50, p90, p99 = np.percentile(seconds * 1000, [50, 90, 99])
         print(f"  {name}: p50 {p50:.2f} ms, p90 {p90:.2f} ms, p99 {p99:.2f} ms")

@@ -38,9 +38,8 @@ from nearnext.recommenders.sml.recommender import SML
 from nearnext.retrieval import ExactIndex
 from nearnext.sampling import PositiveNegative
 from nearnext.training.config import TrainingConfig
-from nearnext.training.examples import Examples, sampled_recipe
+from nearnext.training.examples import Examples, Objective, sampled_recipe
 from nearnext.training.learner import Learner
-from nearnext.training.objective import Objective
 from sampling import plain_example
 
 WARM_UP = 5
@@ -118,7 +117,7 @@ def compare_training(sessions: Sessions, batches: int, plain_batches: int) -> No
     measured = "measured whole" if batches == n_batches else f"extrapolated from {batches:,} of {n_batches:,} steps"
     print(f"epoch of {n_batches:,} steps: {fast[0]:.1f} s elapsed, {fast[1]:.1f} s of processor, {measured}")
     print(f"plainly: {slow[0]:.1f} s elapsed, {slow[1]:.1f} s of processor, extrapolated from {plain_batches} steps")
-    print(f"plain / ours: {slow[0] / fast[0]:.1f} elapsed, {slow[1] / fast[1]:.1f} processor (wanted: at least 20)")
+    print(f"plain / ours: {slow[0] / fast[0]:.1f} elapsed, {slow[1] / fast[1]:.1f} processor (target: at least 20)")
 
 
 def rank_all(train: Sessions, test: Sessions) -> None:
@@ -130,7 +129,7 @@ def rank_all(train: Sessions, test: Sessions) -> None:
     elapsed, processor = timed(lambda: model.rank(prefixes, 20))
     print(
         f"ranking {len(prefixes):,} prefixes against {train.n_items:,} items of dimension {DIM}: {elapsed:.1f} s "
-        f"elapsed, {processor:.1f} s of processor on {os.cpu_count()} cores (wanted: at most 10)"
+        f"elapsed, {processor:.1f} s of processor on {os.cpu_count()} cores (target: at most 10)"
     )
     network = new_network(train.n_items).eval()
     encoding = timed(lambda: session_vectors(network, prefixes))[1]

@@ -45,12 +45,12 @@ from nearnext.data.sessions import Sessions
 from nearnext.experiments.measuring import last_sessions
 from nearnext.experiments.result import describe_part, machine
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.trained import TrainedRecommender
 
 OTHERS = Path(__file__).with_name("other_trainers.py")
 LENGTH = 20
-WANTED = {"gru4rec": 5.0, "SASRec": 1.0}
+TARGETS = {"gru4rec": 5.0, "SASRec": 1.0}
 HEADER = """
 | method | batch | events/s | least to most | processors | preparation, s | metric / this |
 |---|---|---|---|---|---|---|"""
@@ -230,8 +230,8 @@ def report(rates: list[Rate]) -> dict[str, float]:
     print()
     ratios = {rate.name: rates[0].rate / rate.rate for rate in rates[1:]}
     for name, ratio in ratios.items():
-        wanted = next(least for start, least in WANTED.items() if name.startswith(start))
-        print(f"metric / {name}: {ratio:.2f} (wanted: at least {wanted:g}, {'met' if ratio >= wanted else 'NOT MET'})")
+        wanted = next(least for start, least in TARGETS.items() if name.startswith(start))
+        print(f"metric / {name}: {ratio:.2f} (target: at least {wanted:g}, {'met' if ratio >= wanted else 'NOT MET'})")
     return ratios
 
 

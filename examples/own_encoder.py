@@ -1,4 +1,4 @@
-"""A session encoder of your own, ranked beside nearnext's.
+"""A session encoder of your own, compared with nearnext's.
 
 python examples/own_encoder.py
 nearnext compare clicks.parquet --import examples/own_encoder.py --methods sml-recency-ncas,sml-maxpool-ncas

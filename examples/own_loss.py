@@ -1,4 +1,4 @@
-"""A loss of your own, ranked beside nearnext's.
+"""A loss of your own, compared with nearnext's.
 
 python examples/own_loss.py
 nearnext compare clicks.parquet --import examples/own_loss.py --methods sml-maxpool-squared,sml-maxpool-triplet

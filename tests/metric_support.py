@@ -4,7 +4,7 @@ from typing import Any
 
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.metric.recommender import Metric
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from training_support import seed
 
 N_ITEMS = 61

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from nearnext.artifact import save_artifact
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from training_support import seeded
 
 LOG = Sessions.of(

@@ -16,7 +16,7 @@ from nearnext import Comparison, Filter, NearnextError, Sessions, SyntheticShop,
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.encoders import GRU
 from nearnext.model.losses import NCAS
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.registry import RECOMMENDERS
 from nearnext.training.config import TrainingConfig
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from nearnext.cli.output import console
-from nearnext.recommenders.registry import make_recommender, method_options
+from nearnext.recommenders.named import make_recommender, method_options
 from nearnext.registry import LOSSES, RECOMMENDERS
 
 Command = Callable[..., Any]

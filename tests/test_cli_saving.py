@@ -19,7 +19,7 @@ import nearnext.artifact
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.atomic import whole_folder
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 
 Command = Callable[..., Any]
 

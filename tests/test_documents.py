@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import nearnext
-from nearnext.cli.reference import command_reference
+from nearnext.cli.commands import command_reference
 from nearnext.evaluation.metrics import CASE_METRICS, LIST_METRICS
 
 ROOT = Path(__file__).parents[1]

@@ -14,13 +14,12 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.explanation import explain, near_sessions, similar_items
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.memory import SessionMemory
+from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.neighbours import SKNN, VSKNN
 from nearnext.recommenders.popularity import Pop
-from nearnext.recommenders.recommendation import Recommendation
-from nearnext.recommenders.registry import BASELINES, make_recommender
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.rules import AssociationRules, Markov
-from nearnext.recommenders.session_index import build_index
+from nearnext.recommenders.session_index import SessionMemory, build_index
 from nearnext.recommenders.space import space_of
 from nearnext.testing import assert_same_lists
 from training_support import seed, seeded

@@ -13,7 +13,7 @@ from nearnext.errors import ArtifactError, ConfigError
 from nearnext.experiments.single import fit_model
 from nearnext.indexing import reindex
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.retrieval import ApproximateIndex, ExactIndex, building
 from nearnext.testing import assert_same_lists
@@ -52,7 +52,7 @@ def index_of(recommender: Recommender) -> object:
 def test_a_saved_index_gives_the_same_lists(model: Path, tmp_path: Path):
     recommender = load_artifact(model).recommender
     report = reindex(recommender, kind="approximate", recall_floor=0.0)
-    assert report.queries == "100 session embeddings"  # of 150 sessions, a third chose the breadth
+    assert report.queries == "100 session embeddings"  # of 150 sessions, a third chose the ef_search
     prefixes = Prefixes.every(log().with_vocabulary(recommender.vocabulary))
     before = recommender.rank(prefixes, 10, exclude_seen=True)
     saved = save_artifact(recommender, tmp_path / "indexed", {})

@@ -26,7 +26,7 @@ from nearnext.options import (
     options,
     options_of,
 )
-from nearnext.recommenders.registry import make_recommender, method_options
+from nearnext.recommenders.named import make_recommender, method_options
 from nearnext.registry import ENCODERS, LOSSES, RECOMMENDERS
 
 METHODS = [

@@ -13,7 +13,7 @@ import pytest
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.splits import Split, split_last, split_parts
 from nearnext.evaluation.protocol import evaluate
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 
 pytestmark = pytest.mark.real_logs
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from nearnext.recommenders.registry import method_options
+from nearnext.recommenders.named import method_options
 
 SHIFT = int(os.environ.get("NEARNEXT_TEST_SEED", "0"))
 """Another number gives every test that trains other seeds: none may pass by the luck of one."""

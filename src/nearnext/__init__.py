@@ -50,12 +50,11 @@ if TYPE_CHECKING:
     from nearnext.model.losses import BPR, NCAS, TOP1, WARP, Contrastive, Loss, LossInput, MetricLearning, Triplet
     from nearnext.recommenders.base import Recommender
     from nearnext.recommenders.gru4rec import GRU4Rec
-    from nearnext.recommenders.metric.fast import MetricFast
-    from nearnext.recommenders.metric.recommender import Metric
+    from nearnext.recommenders.metric.recommender import Metric, MetricFast
+    from nearnext.recommenders.named import BASELINES, make_recommender
     from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
     from nearnext.recommenders.popularity import Pop, SessionPop
-    from nearnext.recommenders.recommendation import Recommendation
-    from nearnext.recommenders.registry import BASELINES, make_recommender
+    from nearnext.recommenders.ranking import Recommendation
     from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
     from nearnext.recommenders.sml.recommender import SML
     from nearnext.registration import register
@@ -211,12 +210,11 @@ _MODULES: dict[str, tuple[str, ...]] = {
     ),
     "nearnext.recommenders.base": ("Recommender",),
     "nearnext.recommenders.gru4rec": ("GRU4Rec",),
-    "nearnext.recommenders.metric.fast": ("MetricFast",),
-    "nearnext.recommenders.metric.recommender": ("Metric",),
+    "nearnext.recommenders.metric.recommender": ("Metric", "MetricFast"),
     "nearnext.recommenders.neighbours": ("SKNN", "VSKNN", "VSTAN"),
     "nearnext.recommenders.popularity": ("Pop", "SessionPop"),
-    "nearnext.recommenders.recommendation": ("Recommendation",),
-    "nearnext.recommenders.registry": ("BASELINES", "make_recommender"),
+    "nearnext.recommenders.ranking": ("Recommendation",),
+    "nearnext.recommenders.named": ("BASELINES", "make_recommender"),
     "nearnext.recommenders.rules": ("AssociationRules", "Markov", "SequentialRules"),
     "nearnext.recommenders.sml.recommender": ("SML",),
     "nearnext.registration": ("register",),

@@ -24,8 +24,8 @@ from nearnext.errors import ArtifactError, ConfigError
 from nearnext.forks import require_polars
 from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.memory import SessionMemory
-from nearnext.recommenders.registry import stored_recommender
+from nearnext.recommenders.named import stored_recommender
+from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
@@ -101,7 +101,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
 
     >>> import tempfile
     >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.named import make_recommender
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]]))
     ...     path = save_artifact(fitted, Path(folder) / "model", {})

@@ -1,6 +1,6 @@
 """Functions that numba compiles when they are first called, and keeps for later runs where it can write.
 
-A function is kept in the ``__pycache__`` beside its source, or in ``NUMBA_CACHE_DIR`` where that is set; where the
+A function is kept in the ``__pycache__`` next to its source, or in ``NUMBA_CACHE_DIR`` where that is set; where the
 installation is read-only, in the user's cache folder; where that cannot be written either, in a private folder for
 temporary files; and where nothing can be written, not at all.
 """
@@ -49,7 +49,7 @@ def compiled(**options: Any) -> Callable[[Function], Function]:
     def decorate(function: Function) -> Function:
         dispatcher: Any = njit(nogil=True, **options)(function)
         dispatcher.get_call_template = _without_constants(dispatcher.get_call_template)
-        if "<" not in function.__code__.co_filename:  # what was typed in has no file to be kept beside
+        if "<" not in function.__code__.co_filename:  # what was typed in has no file to be kept next to
             try:
                 dispatcher._cache = _Cache(function)
             except RuntimeError:

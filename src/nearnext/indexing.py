@@ -6,7 +6,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.memory import SessionMemory
+from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.retrieval import ApproximateIndex, ExactIndex
 from nearnext.retrieval.building import HELD_OUT, RECALL_FLOOR, TRIAL, IndexKind, IndexReport, build_index

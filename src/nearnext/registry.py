@@ -58,7 +58,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         self, label: str, base: str, built_in: Mapping[str, str], *, pattern: str = WORD, reserved: tuple[str, ...] = ()
     ) -> None:
         self.label, self.base = label, f"nearnext.{base}"
-        self._built_in = {name: f"nearnext.{place}" for name, place in built_in.items()}
+        self._built_in = {name: f"nearnext.{path}" for name, path in built_in.items()}
         self._own: dict[str, type[P]] = {}
         self._pattern, self._reserved = pattern, reserved
 
@@ -109,9 +109,9 @@ class Registry(Mapping[str, type[P]], Generic[P]):
 
     def name_of(self, part: object) -> str | None:
         """The name under which a part, or its class, is known; None: it is not registered."""
-        place = place_of(part if isinstance(part, type) else type(part))
+        path = place_of(part if isinstance(part, type) else type(part))
         own = {name: place_of(known) for name, known in self._own.items()}
-        return next((name for name, known in {**self._built_in, **own}.items() if known == place), None)
+        return next((name for name, known in {**self._built_in, **own}.items() if known == path), None)
 
     def add(self, name: str, part: type[P]) -> None:
         """Know an own part by this name; the same class, defined again, replaces itself.
@@ -201,7 +201,7 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
     "recommenders.base:Recommender",
     {
         "metric": "recommenders.metric.recommender:Metric",
-        "metric-fast": "recommenders.metric.fast:MetricFast",
+        "metric-fast": "recommenders.metric.recommender:MetricFast",
         "pop": "recommenders.popularity:Pop",
         "spop": "recommenders.popularity:SessionPop",
         "markov-1": "recommenders.rules:Markov",

@@ -13,9 +13,9 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, split_at
 from nearnext.evaluation.audit import Verdict
 from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.registry import BASELINES, make_recommender
 from nearnext.recommenders.rules import Markov
 from nearnext.types import IndexArray, ScoreArray
 

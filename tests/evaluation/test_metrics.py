@@ -63,7 +63,7 @@ def test_next_item_at_rank_three_of_five() -> None:
     )
 
 
-def test_only_the_first_k_places_count() -> None:
+def test_only_the_first_k_items_count() -> None:
     assert first_case("abcb", "cdbef", k=2) == pytest.approx(
         {
             "HitRate": 0,
@@ -237,7 +237,7 @@ def ranking_of(rows: Sequence[Sequence[int]], own: int | None = None) -> Ranking
         (ranking_of([[1, 0], [2, 0]], own=2), "list 0 of the ranking has a number of own items"),
         (ranking_of([[1, 2], [2, 1]], own=-1), "list 0 of the ranking has a number of own items"),
         (ranking_of([[1, 2]]), "expected a list for each of 2 cases, found 1"),
-        (ranking_of([[1], [2]]), "expected lists of 2 places, found 1"),
+        (ranking_of([[1], [2]]), "expected lists of 2 items, found 1"),
     ],
 )
 def test_lists_that_are_no_rankings_are_refused(ranking: Ranking, message: str) -> None:

@@ -20,7 +20,7 @@ from nearnext.evaluation.client import Click, Load, Target, send_clicks
 from nearnext.evaluation.protocol import evaluate
 from nearnext.evaluation.replay import Latency, replay
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from serving_support import LOG, PATIENCE, started
 from training_support import seeded
 

@@ -12,7 +12,7 @@ from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
-from nearnext.recommenders.registry import BASELINES
+from nearnext.recommenders.named import BASELINES
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,7 @@ from nearnext.experiments.paper.table2 import table2_result
 from nearnext.experiments.paper.table3 import ENCODERS, VARIANTS, Variant, table3_result
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 
 pytestmark = pytest.mark.slow
 

@@ -12,13 +12,13 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.experiments import metric_cost, sizing
-from nearnext.experiments.model_bytes import gru4rec_bytes, network_bytes
+from nearnext.experiments.measuring import gru4rec_bytes, network_bytes
 from nearnext.experiments.single import size_model
 from nearnext.experiments.sizing import Estimate, estimate
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.recommenders.metric.recommender import Metric
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.training.examples import sampled_recipe
 from nearnext.training.learner import Learner

@@ -16,7 +16,7 @@ from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, Run
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.recommenders.sml.recommender import SML
-from nearnext.training.checkpoint import Checkpoint, RunDirectory
+from nearnext.training.run import Checkpoint, RunDirectory
 from training_support import seed
 
 pytestmark = pytest.mark.slow

@@ -11,9 +11,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.metric import TunedMetric
-from nearnext.experiments.tuning.trial import Trial
+from nearnext.experiments.tuning.budget import TunedMetric, Tuning
+from nearnext.experiments.tuning.study import Trial
 from nearnext.experiments.tuning.tune import TuningInterrupted, tune
 from nearnext.options import Search
 from nearnext.recommenders.popularity import Pop

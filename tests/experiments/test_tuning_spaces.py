@@ -15,12 +15,11 @@ from torch import Tensor
 import nearnext
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
-from nearnext.experiments.tuning.search import propose
-from nearnext.experiments.tuning.space import Space, space_of
-from nearnext.experiments.tuning.trial import Trial
+from nearnext.experiments.tuning.search import Space, propose, space_of
+from nearnext.experiments.tuning.study import Trial
 from nearnext.model.losses import LossInput
 from nearnext.options import Count, Search, options
-from nearnext.recommenders.registry import make_recommender, method_options
+from nearnext.recommenders.named import make_recommender, method_options
 from nearnext.registry import ENCODERS, LOSSES, RECOMMENDERS
 from training_support import seed
 
@@ -193,6 +192,6 @@ def test_a_table_that_cannot_be_taken_out_is_refused(tmp_path: Path):
     file = tmp_path / "options.toml"
     before = "[vsknn]\nk = 1\n[vsknn.more]\nk = 2\n"
     file.write_text(before, "utf-8")
-    with pytest.raises(ConfigError, match="cannot be told apart"):
+    with pytest.raises(ConfigError, match="cannot be distinguished"):
         write_options(file, "vsknn", options_table("vsknn", {"k": 9}))
     assert file.read_text("utf-8") == before

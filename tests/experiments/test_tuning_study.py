@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_trials_and_another_one_others():
 
 def test_a_finished_study_answers_without_a_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     done = tune(LOG, "sr", tuning(tmp_path, 3))
-    monkeypatch.setattr("nearnext.experiments.tuning.trial.evaluate", None)
+    monkeypatch.setattr("nearnext.experiments.tuning.study.evaluate", None)
     again = tune(LOG, "sr", tuning(tmp_path, 3))
     assert outcome(again) == outcome(done)
     assert again["used"]["earlier_trials"] == 3
@@ -121,5 +121,5 @@ def test_a_study_in_use_is_refused(tmp_path: Path):
 
 def test_a_study_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(ConfigError, match="choose another place"):
+    with pytest.raises(ConfigError, match="choose another path"):
         tune(LOG, "sr", tuning(tmp_path / "file" / "study.json", 1))

@@ -16,7 +16,7 @@ from nearnext.errors import ConfigError
 from nearnext.portable import encoder as portable
 from nearnext.portable.encoder import EncoderLatency, encode_by_onnx, export_encoder
 from nearnext.portable.graph import OnnxEncoder
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.testing import assert_same_lists
 from training_support import seed

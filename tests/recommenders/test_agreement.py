@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from nearnext.recommenders.agreement import difference, differing_lists
-from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import Ranking, Recommendation
 from nearnext.testing import assert_same_lists
 
 

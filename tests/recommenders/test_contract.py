@@ -12,8 +12,8 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.named import DEFAULTS, make_recommender, method_options
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import DEFAULTS, make_recommender, method_options
 from nearnext.registry import RECOMMENDERS
 from nearnext.testing import assert_same_lists, check_recommender
 from training_support import seeded

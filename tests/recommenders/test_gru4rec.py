@@ -16,7 +16,7 @@ from nearnext.data.splits import split_parts
 from nearnext.errors import ConfigError
 from nearnext.evaluation.protocol import evaluate
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.registry import BASELINES, make_recommender
+from nearnext.recommenders.named import BASELINES, make_recommender
 from training_support import assert_same_weights, seed
 
 pytestmark = pytest.mark.slow
@@ -116,7 +116,7 @@ def test_options_may_come_as_lists_and_text():
 
 def test_classical_methods_start_without_torch():
     code = (
-        "import sys; from nearnext.recommenders.registry import make_recommender; make_recommender('gru4rec');"
+        "import sys; from nearnext.recommenders.named import make_recommender; make_recommender('gru4rec');"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

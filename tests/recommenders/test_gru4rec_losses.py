@@ -30,7 +30,7 @@ def objective_of(loss: str, *, logq: float = 0.0, bpreg: float = 0.0, elu: float
     return (cross_entropy(scores, batch.target_at, batch.occurrences) + batch.correction).tolist()
 
 
-def test_cross_entropy_is_the_softmax_over_all_places():
+def test_cross_entropy_is_the_softmax_over_all_columns():
     places = TARGETS + SAMPLES
     expected = [
         -math.log(math.exp(SCORE[target][row]) / sum(math.exp(SCORE[item][row]) for item in places))

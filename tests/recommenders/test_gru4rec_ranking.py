@@ -12,8 +12,7 @@ from nearnext.recommenders.gru4rec import ranking
 from nearnext.recommenders.gru4rec.network import gru_step
 from nearnext.recommenders.gru4rec.ranking import hidden_states, ranker
 from nearnext.recommenders.gru4rec.weights import Weights
-from nearnext.recommenders.ranking import Ranking, Request
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import Ranking, Recommendation, Request
 from nearnext.testing import assert_same_lists
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 

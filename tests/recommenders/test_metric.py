@@ -21,11 +21,10 @@ from nearnext.errors import ArtifactError, ConfigError
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.agreement import differing_lists, list_of
 from nearnext.recommenders.metric import selection
+from nearnext.recommenders.metric.options import Size, size_for
 from nearnext.recommenders.metric.recommender import Metric
-from nearnext.recommenders.metric.sizing import Size, size_for
-from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.recommendation import Recommendation
-from nearnext.recommenders.registry import DEFAULTS, make_recommender
+from nearnext.recommenders.named import DEFAULTS, make_recommender
+from nearnext.recommenders.ranking import Ranking, Recommendation
 from nearnext.testing import assert_same_lists
 from training_support import assert_same_weights, seed
 

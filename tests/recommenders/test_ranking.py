@@ -23,7 +23,7 @@ def test_unfilled_lists_end_where_the_method_s_own_items_end() -> None:
     assert lists.items.tolist() == [[4, 2, 1], [3, 1, 2], [1, 2, 0]]
 
 
-def test_length_and_places_are_those_of_the_array() -> None:
+def test_length_and_k_are_those_of_the_array() -> None:
     lists = ranking([[4, 2, 1], [3, 1, 2]], own=[3, 3])
     assert len(lists) == 2
     assert lists.k == 3

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nearnext.data.prefixes import Prefixes
+from nearnext.recommenders.metric.candidates import best_candidates
 from nearnext.recommenders.metric.features import (
     Candidates,
     Lists,
@@ -13,7 +14,6 @@ from nearnext.recommenders.metric.features import (
     feature_names,
     targets_among,
 )  # fmt: skip
-from nearnext.recommenders.metric.lists import best_candidates
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
 from nearnext.recommenders.metric.selection import reciprocal_ranks, significantly_better
 from nearnext.types import ScoreArray

@@ -17,8 +17,8 @@ from nearnext.experiments.single import fit_model
 from nearnext.model.encoders import GRU, MaxPool
 from nearnext.model.losses import NCAS, MetricLearning, Triplet
 from nearnext.recommenders.agreement import differing_lists, list_of
+from nearnext.recommenders.named import canonical_name, make_recommender, method_options
 from nearnext.recommenders.ranking import Ranking
-from nearnext.recommenders.registry import canonical_name, make_recommender, method_options
 from nearnext.recommenders.sml.options import metric_options
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS

@@ -6,7 +6,7 @@ import pytest
 
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.knn_kernel import SIMILARITIES
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 
 LOG = Sessions.of([["a", "b"], ["b", "c"], ["a", "c"], ["a", "b", "c"]])
 

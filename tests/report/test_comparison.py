@@ -90,7 +90,7 @@ def test_a_lead_without_a_test_is_stated_without_a_verdict(result: dict[str, Any
 def test_equal_methods_share_the_first_place(result: dict[str, Any]) -> None:
     result["methods"][2]["metrics"]["HitRate@20"] = dict(result["methods"][1]["metrics"]["HitRate@20"])
     found = finding(result, 20)[0]
-    assert found.claim.startswith("vsknn and markov share the first place with HitRate@20 0.6000")
+    assert found.claim.startswith("vsknn and markov share the first rank with HitRate@20 0.6000")
     assert found.lead == ""
 
 

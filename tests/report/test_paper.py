@@ -9,8 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nearnext.report.paper import cell_text, paper_tables
-from nearnext.report.paper_page import paper_page
+from nearnext.report.paper import cell_text, paper_page, paper_tables
 
 pytestmark = pytest.mark.slow
 

@@ -15,7 +15,7 @@ from nearnext.retrieval.approximate import proposals
 from nearnext.types import BoolArray, Int64Array, ScoreArray
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
-graphs = pytest.importorskip("nearnext.retrieval.graph")
+graphs = pytest.importorskip("nearnext.retrieval.approximate")
 
 every_distance = pytest.mark.parametrize("distance", DISTANCES)
 N_ITEMS, DIM = 200, 8
@@ -26,11 +26,11 @@ def unit(rng: np.random.Generator, rows: int, dim: int = DIM) -> ScoreArray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def both(distance: DistanceName = "cosine", breadth: int = 16) -> tuple[ApproximateIndex, ExactIndex]:
+def both(distance: DistanceName = "cosine", ef_search: int = 16) -> tuple[ApproximateIndex, ExactIndex]:
     vectors = unit(np.random.default_rng(0), N_ITEMS)
     vectors[150:] = vectors[:50]  # equal scores
     exact = ExactIndex(vectors, distance)
-    return ApproximateIndex(exact, graphs.ItemGraph.build(vectors, distance), breadth), exact
+    return ApproximateIndex(exact, graphs.ItemGraph.build(vectors, distance), ef_search), exact
 
 
 BOTH = {distance: both(distance) for distance in DISTANCES}
@@ -44,14 +44,14 @@ class Poor:
     def __init__(self, items: list[int]) -> None:
         self.items = items
 
-    def propose(self, query: ScoreArray, n: int, breadth: int) -> Int64Array:
+    def propose(self, query: ScoreArray, n: int, ef_search: int) -> Int64Array:
         assert query.shape == (DIM,)
-        assert breadth >= 1
+        assert ef_search >= 1
         return np.array(self.items[:n], dtype=np.int64)
 
 
 def among_poor(items: list[int]) -> ApproximateIndex:
-    return ApproximateIndex(BOTH["cosine"][1], Poor(items), breadth=1)  # pyright: ignore[reportArgumentType]
+    return ApproximateIndex(BOTH["cosine"][1], Poor(items), ef_search=1)  # pyright: ignore[reportArgumentType]
 
 
 @settings(max_examples=80, deadline=None)
@@ -133,7 +133,7 @@ def test_more_is_proposed_the_less_may_be_listed():
 def test_a_wide_walk_finds_the_exact_lists(distance: DistanceName):
     vectors = unit(np.random.default_rng(7), 400)
     exact = ExactIndex(vectors, distance)
-    wide = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, distance), breadth=400)
+    wide = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, distance), ef_search=400)
     queries = unit(np.random.default_rng(8), 20)
     assert wide.search(queries, 10).items.tolist() == exact.search(queries, 10).items.tolist()
 
@@ -141,13 +141,13 @@ def test_a_wide_walk_finds_the_exact_lists(distance: DistanceName):
 def test_the_same_graph_every_time_and_after_saving(tmp_path: Path):
     vectors = unit(np.random.default_rng(9), 300)
     exact = ExactIndex(vectors)
-    first = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, "cosine"), breadth=7)
-    again = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, "cosine"), breadth=7)
+    first = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, "cosine"), ef_search=7)
+    again = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, "cosine"), ef_search=7)
     first.save(tmp_path / "one.faiss")
     again.save(tmp_path / "two.faiss")
     assert (tmp_path / "one.faiss").read_bytes() == (tmp_path / "two.faiss").read_bytes()
     loaded = ApproximateIndex.load(exact, tmp_path / "one.faiss")
-    assert loaded.breadth == 7
+    assert loaded.ef_search == 7
     queries = unit(np.random.default_rng(10), 20)
     assert loaded.search(queries, 5).items.tolist() == first.search(queries, 5).items.tolist()
 
@@ -180,8 +180,8 @@ def test_faults_say_what_was_expected():
         index.search(np.zeros((1, DIM), np.float32), 0)
     with pytest.raises(ConfigError, match="mask of 200 items"):
         index.search(np.zeros((1, DIM), np.float32), 1, admissible=np.ones(3, np.bool_))
-    with pytest.raises(ConfigError, match="breadth must be a whole number of at least 1, found 0"):
-        ApproximateIndex(index.exact, index.graph, breadth=0)
+    with pytest.raises(ConfigError, match="ef_search must be a whole number of at least 1, found 0"):
+        ApproximateIndex(index.exact, index.graph, ef_search=0)
     with pytest.raises(ConfigError, match="threads must be"):
         graphs.ItemGraph.build(np.eye(3, dtype=np.float32), "cosine", threads=0)
 

@@ -54,8 +54,8 @@ def test_large_catalogues_are_searched_approximately_once_measured(large: ExactI
     assert report.kind == "approximate"
     assert report.recall is not None
     assert 0.95 <= report.recall <= 1.0
-    assert report.queries == "200 session embeddings"  # a third of the 300 chose the breadth
-    assert report.breadth == index.breadth
+    assert report.queries == "200 session embeddings"  # a third of the 300 chose the ef_search
+    assert report.ef_search == index.ef_search
     assert [report.exact, report.approximate] == [always(milliseconds) for milliseconds in timed]
     assert 32 + 8 + 2 * 16 * 4 < report.bytes_per_item < 32 + 8 + 2 * 16 * 4 + 100
     assert report.reason == f"recall@20 {report.recall:.4f}, floor 0.95"
@@ -87,7 +87,7 @@ def test_below_the_floor_auto_is_exact_and_approximate_is_refused(
     monkeypatch.setattr(building, "recall", lambda *_: found)  # pyright: ignore
     index, report = build_index(large)
     assert index is large
-    assert (report.kind, report.recall, report.breadth) == ("exact", found, 1024)
+    assert (report.kind, report.recall, report.ef_search) == ("exact", found, 1024)
     assert report.reason == f"too low a recall@20 {found:.4f}, floor 0.95"
     assert report.bytes_per_item == 32.0
     timed[:] = [50.0, 1.0]

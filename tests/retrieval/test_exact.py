@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.retrieval import exact as module
 from nearnext.testing import assert_same_lists

@@ -9,8 +9,8 @@ import pytest
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.recommendation import Recommendation
-from nearnext.recommenders.registry import BASELINES, make_recommender
+from nearnext.recommenders.named import BASELINES, make_recommender
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import space_of
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment

@@ -15,9 +15,9 @@ from nearnext.artifact import save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.neighbours import VSKNN
 from nearnext.recommenders.popularity import Pop
-from nearnext.recommenders.registry import make_recommender
 from nearnext.recommenders.rules import Markov
 from nearnext.serving.playground import find_items, item_map, page, session_point
 from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept, principal_plane

@@ -7,7 +7,7 @@ import pytest
 
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.model import LoadedModel, ServedModel, Similar

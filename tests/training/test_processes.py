@@ -23,7 +23,7 @@ from nearnext.sampling import PositiveNegative
 from nearnext.training.config import TrainingConfig
 from nearnext.training.examples import Examples, sampled_recipe
 from nearnext.training.loop import train
-from nearnext.training.objective import Objective
+from nearnext.training.examples import Objective
 from nearnext.training.validation import Validation
 
 log = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])

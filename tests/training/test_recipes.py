@@ -16,7 +16,7 @@ from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.metric.reranker import reranker_recipe
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.registry import ENCODERS
 from nearnext.testing import recipes
 from nearnext.training.examples import sampled_recipe

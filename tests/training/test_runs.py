@@ -21,14 +21,12 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.registry import ENCODERS
 from nearnext.sampling import PositiveNegative
-from nearnext.training import checkpoint as checkpoints
-from nearnext.training.checkpoint import Checkpoint, RunDirectory
+from nearnext.training import run as checkpoints
 from nearnext.training.config import TrainingConfig
-from nearnext.training.examples import Examples, sampled_recipe
-from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
+from nearnext.training.examples import Examples, Objective, objective_of, sampled_recipe
 from nearnext.training.learner import Learner, StepFigures
 from nearnext.training.loop import Epoch, train
-from nearnext.training.objective import Objective, objective_of
+from nearnext.training.run import Checkpoint, RunDirectory, TrainingInterrupted, deferred_interrupt
 from nearnext.training.validation import Validation
 from training_support import assert_same_history, assert_same_weights, seed
 

@@ -6,8 +6,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from nearnext.errors import ConfigError
-from nearnext.training.config import TrainingConfig
-from nearnext.training.schedule import Schedule, Standing
+from nearnext.training.config import Schedule, Standing, TrainingConfig
 
 PLAN = Schedule(epochs=100, lr_factor=0.5, improvement=0.005, lowerings=3)
 

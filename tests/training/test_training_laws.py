@@ -19,11 +19,9 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.sampling import EveryPrefix, InBatch, PositiveNegative, Sampler, SlidingWindow, Uniform
 from nearnext.training.config import TrainingConfig
-from nearnext.training.examples import Examples, sampled_recipe
+from nearnext.training.examples import BatchReader, Examples, Objective, objective_of, sampled_recipe
 from nearnext.training.learner import Learner
 from nearnext.training.loop import train
-from nearnext.training.minibatch import BatchReader
-from nearnext.training.objective import Objective, objective_of
 from training_support import assert_same_weights, seed
 
 pytestmark = pytest.mark.slow

@@ -44,7 +44,7 @@ def stats(
 ) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
     from nearnext.data.statistics import table1
-    from nearnext.experiments.statistics import statistics_result
+    from nearnext.experiments.single import statistics_result
     from nearnext.report.html import statistics_page
     from nearnext.report.tables import statistics_table
 

@@ -10,7 +10,7 @@ from rich.text import Text
 from nearnext.cli.app import app, takes
 from nearnext.cli.output import Results, console, json_file
 from nearnext.cli.parts import imports_parts
-from nearnext.recommenders.registry import canonical_name, make_recommender, method_options
+from nearnext.recommenders.named import canonical_name, make_recommender, method_options
 
 __all__ = ["list_options", "option_facts"]
 

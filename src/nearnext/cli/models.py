@@ -46,7 +46,7 @@ from nearnext.cli.options import (
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, result_files
 from nearnext.cli.parts import imports_parts
 from nearnext.errors import ConfigError
-from nearnext.recommenders.registry import BASELINES
+from nearnext.recommenders.named import BASELINES
 
 __all__ = ["compare", "evaluate", "fit", "print_audit", "recommend"]
 
@@ -197,8 +197,8 @@ def fit(
     """Fit one method on a whole log and save it as a model directory."""
     from nearnext.cli.saving import announce_replacement, save
     from nearnext.experiments.single import fit_model, size_model
-    from nearnext.recommenders.memory import REMEMBERED
-    from nearnext.recommenders.registry import make_recommender
+    from nearnext.recommenders.named import make_recommender
+    from nearnext.recommenders.session_index import REMEMBERED
 
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
     options = own_options(config, method) | {name: value for name, value in given.items() if value is not None}
@@ -233,7 +233,7 @@ def fit(
 
 
 def _print_size(sized: Mapping[str, Any]) -> None:
-    from nearnext.report.sizing import sizing_table
+    from nearnext.report.tables import sizing_table
 
     console.print(sizing_table(sized))
     if not sized["fits"]:

@@ -10,7 +10,7 @@ from nearnext.cli.app import pairs
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import checked, options_of
-from nearnext.recommenders.registry import canonical_name
+from nearnext.recommenders.named import canonical_name
 
 __all__ = [
     "STUDY",
@@ -46,7 +46,7 @@ Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss
 Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
 
 STUDY = Path("nearnext-tuning")
-"""Folder of studies, unless another place is named."""
+"""Folder of studies, unless another path is given."""
 
 FIELDS = {"budget": "minutes", "validation": "fraction"}
 """What options of tuning are called in Python, where they are called otherwise."""

@@ -84,7 +84,7 @@ def require_extra(extra: str, purpose: str) -> None:
 def _installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ValueError:  # something stands in its place
+    except ValueError:  # something else has its name
         return sys.modules.get(module) is not None
 
 
@@ -103,9 +103,9 @@ def writable(*paths: Path | None) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place") from error
+            raise ConfigError(f"cannot write {path}: {error.strerror}; choose another path") from error
         if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another place")
+            raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another path")
 
 
 def _refuse_inputs(*outputs: Path) -> None:

@@ -243,8 +243,7 @@ def _name(log: str) -> str:
 def _show(result: Mapping[str, Any], results: Results) -> None:
     from nearnext.data.repeats import repeat_notes
     from nearnext.report.numbers import duration
-    from nearnext.report.paper import paper_tables
-    from nearnext.report.paper_page import paper_page
+    from nearnext.report.paper import paper_page, paper_tables
 
     results.write(result, lambda: paper_page(result))
     printed = repeat_notes(result.get("data", {}).get("reading") or [])

@@ -45,25 +45,25 @@ def save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -
         save_artifact(recommender, out, provenance)
     except ArtifactError as error:
         while True:
-            for place in _other_places(out):
+            for other in _other_folders(out):
                 try:
-                    saved = save_artifact(recommender, place, provenance)
+                    saved = save_artifact(recommender, other, provenance)
                 except ArtifactError:
-                    place.parent.rmdir()
+                    other.parent.rmdir()
                     continue
                 raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error
             if not _asked_for_another_try(error):
                 raise
 
 
-def _other_places(out: Path) -> Iterator[Path]:
+def _other_folders(out: Path) -> Iterator[Path]:
     """Names for a model in the folder for temporary files, the home folder and the current one."""
     for folder in (tempfile.gettempdir, Path.home, Path.cwd):
         try:
-            place = Path(tempfile.mkdtemp(dir=folder(), prefix="nearnext-")) / out.name
+            other = Path(tempfile.mkdtemp(dir=folder(), prefix="nearnext-")) / out.name
         except (OSError, RuntimeError):  # there is no such folder, or it cannot be written
             continue
-        yield place
+        yield other
 
 
 def _asked_for_another_try(error: ArtifactError) -> bool:

@@ -79,8 +79,8 @@ def tune(
     """The best options of a method, found on the end of a training log; begins with --config, holds --set as it is."""
     require_extra("tune", "tuning")
     from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
+    from nearnext.experiments.tuning.tune import Search
     from nearnext.experiments.tuning.tune import tune as run_tuning
-    from nearnext.experiments.tuning.tuned import Search
 
     budgeted = {"trials": trials, "budget": budget, "metric": metric, "validation": validation}
     tuning = tuning_of({**budgeted, "seed": seed, "study": study})

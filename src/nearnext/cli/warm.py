@@ -4,7 +4,7 @@ import time
 
 from nearnext.cli.app import app
 from nearnext.cli.output import console
-from nearnext.recommenders.registry import BASELINES, DEFAULTS
+from nearnext.recommenders.named import BASELINES, DEFAULTS
 
 __all__ = ["warm"]
 
@@ -30,8 +30,8 @@ def _list_candidates() -> None:
     """What `metric` ranks with where votes help, which they may not on a small shop."""
     import numpy as np
 
+    from nearnext.recommenders.metric.candidates import best_candidates, followed_by
     from nearnext.recommenders.metric.features import Lists
-    from nearnext.recommenders.metric.lists import best_candidates, followed_by
 
     near = Lists(np.ones((1, 1), np.int32), np.ones((1, 1), np.float32))
     items, scores = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
@@ -49,7 +49,7 @@ def warm() -> None:
     from nearnext.evaluation.protocol import evaluate
     from nearnext.explanation import explain
     from nearnext.progress import track
-    from nearnext.recommenders.registry import make_recommender
+    from nearnext.recommenders.named import make_recommender
     from nearnext.serving.playground import item_map
 
     begin = time.perf_counter()

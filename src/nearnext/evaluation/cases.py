@@ -48,9 +48,9 @@ class LastClicks:
         """
         if len(self.keys) == 0:
             return np.zeros(items.shape, dtype=np.bool_)
-        wanted = session[:, np.newaxis] * (self.n_items + 1) + items
-        found = np.minimum(np.searchsorted(self.keys, wanted), len(self.keys) - 1)
-        return (self.keys[found] == wanted) & (self.positions[found] >= first[:, np.newaxis])
+        keys_of_items = session[:, np.newaxis] * (self.n_items + 1) + items
+        found = np.minimum(np.searchsorted(self.keys, keys_of_items), len(self.keys) - 1)
+        return (self.keys[found] == keys_of_items) & (self.positions[found] >= first[:, np.newaxis])
 
 
 def _last_of_item(sessions: Sessions) -> BoolArray:

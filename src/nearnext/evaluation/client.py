@@ -113,7 +113,7 @@ def send_clicks(
         clicks: in the order in which they are due.
         target: the service.
         load: how fast.
-        question: what each request says beside its click, such as ``k``.
+        question: what each request says besides its click, such as ``k``.
         advance: called with the number of clicks just answered.
 
     Raises:

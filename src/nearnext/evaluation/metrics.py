@@ -52,7 +52,7 @@ METRIC_DEFINITIONS: dict[str, str] = {
     ),
     "MAP": (
         "The paper's and session-rec's MAP: each hit among the first k − 1 adds (hits so far / k) / remaining clicks "
-        "with repeats, in all H (H + 1) / 2 / (k × remaining) for H hits at whatever ranks; not comparable with other "
+        "with repeats: H (H + 1) / 2 / (k × remaining) for H hits at whatever ranks; not comparable with other "
         "papers' MAP, see AP."
     ),
     "AP": (
@@ -126,7 +126,7 @@ def check_ranking(ranking: Ranking, n_cases: int, n_items: int, longest: int) ->
         ranking: lists for B cases: [B, k].
         n_cases: number of cases B.
         n_items: number of known items I.
-        longest: largest k to be reported; a list needs that many places, or I where the catalogue is smaller.
+        longest: largest k to be reported; a list needs that many items, or I where the catalogue is smaller.
 
     Raises:
         DataError: what is wrong, and in which list.
@@ -135,7 +135,7 @@ def check_ranking(ranking: Ranking, n_cases: int, n_items: int, longest: int) ->
     if len(items) != n_cases:
         raise DataError(f"expected a list for each of {n_cases} cases, found {len(items)} lists; rank every case once")
     if ranking.k < min(longest, n_items):
-        raise DataError(f"expected lists of {min(longest, n_items)} places, found {ranking.k}; ask for k={longest}")
+        raise DataError(f"expected lists of {min(longest, n_items)} items, found {ranking.k}; ask for k={longest}")
     rising = np.sort(items, axis=1)
     faults = {
         f"has an item index outside 0..{n_items}; rank items of the training vocabulary": (
@@ -188,9 +188,9 @@ def case_values(ranking: Ranking, cases: Cases, popularity: FloatArray, ks: Iter
     ranks = np.arange(1, width + 1, dtype=np.float64)
     relevant = cases.remain(items)
     is_next = (items == cases.targets[:, np.newaxis]) & (items > 0)
-    # Column n of each of these is a sum over the first n places.
+    # Column n of each of these is a sum over the first n ranks.
     next_hits, reciprocal_ranks = _until(is_next), _until(is_next / ranks)
-    hits, places, clicks = _until(relevant), _until(items > 0), _until(popularity[items])
+    hits, listed, clicks = _until(relevant), _until(items > 0), _until(popularity[items])
     precisions = _until(relevant * hits[:, 1:] / ranks)
     values = np.empty((len(items), len(rising), len(CASE_METRICS)))
     for column, k in enumerate(rising):
@@ -204,7 +204,7 @@ def case_values(ranking: Ranking, cases: Cases, popularity: FloatArray, ks: Iter
                 hits[:, n] / cases.remaining,
                 paper_hits * (paper_hits + 1) / 2 / (k * cases.remaining),
                 precisions[:, n] / cases.distinct,
-                clicks[:, n] / np.maximum(places[:, n], 1),
+                clicks[:, n] / np.maximum(listed[:, n], 1),
             ],
             axis=1,
         )
@@ -212,7 +212,7 @@ def case_values(ranking: Ranking, cases: Cases, popularity: FloatArray, ks: Iter
 
 
 def _until(values: np.typing.NDArray[np.generic]) -> FloatArray:
-    """Sums over the first 0, 1, ..., k places: [B, k + 1] for values [B, k]."""
+    """Sums over the first 0, 1, ..., k ranks: [B, k + 1] for values [B, k]."""
     sums = np.zeros((values.shape[0], values.shape[1] + 1))
     np.cumsum(values, axis=1, out=sums[:, 1:])
     return sums

@@ -1,16 +1,19 @@
 """The evaluation protocol: every prefix of every test session is a case, ranked against the whole catalogue."""
 
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import psutil
 
 from nearnext.data.leaks import Leaks, find_leaks, warn_of
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import Cases
-from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
 from nearnext.evaluation.significance import bootstrap, interval
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
@@ -18,13 +21,56 @@ from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 
-__all__ = ["FALLBACK_RULE", "TIE_RULE", "Evaluation", "evaluate"]
+__all__ = ["FALLBACK_RULE", "TIE_RULE", "Cost", "Evaluation", "evaluate", "measured"]
+
+INTERVAL = 0.02
+"""Seconds between two looks at the memory."""
+
+
+@dataclass
+class Cost:
+    """Filled in when the measured step ends.
+
+    Attributes:
+        seconds: wall-clock time.
+        peak_rss_mb: largest resident memory of this process that was seen, in MB of 10⁶ bytes.
+    """
+
+    seconds: float = 0.0
+    peak_rss_mb: float = 0.0
+
+
+@contextmanager
+def measured() -> Generator[Cost]:
+    """Measures the enclosed step, memory every 20 ms."""
+    cost = Cost()
+    process = psutil.Process()
+    ended = threading.Event()
+
+    def watch() -> None:
+        while True:
+            cost.peak_rss_mb = max(cost.peak_rss_mb, process.memory_info().rss / 1e6)
+            if ended.wait(INTERVAL):
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    begin = time.perf_counter()
+    try:
+        yield cost
+    finally:
+        cost.seconds = time.perf_counter() - begin
+        ended.set()
+        watcher.join()
+
 
 BLOCK = 32_768
 """Cases whose lists are held at a time."""
 
 TIE_RULE = "equal scores (as 32-bit floats) are ranked by popularity in training, then by first appearance there"
-FALLBACK_RULE = "lists shorter than k are filled with the most popular items of training; figures without it beside"
+FALLBACK_RULE = (
+    "lists shorter than k are filled with the most popular items of training; metrics without filling are reported too"
+)
 
 
 @dataclass(frozen=True, eq=False)

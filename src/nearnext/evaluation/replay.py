@@ -48,7 +48,7 @@ class Latency:
 
 @dataclass(frozen=True, eq=False)
 class Replay:
-    """What a service recommended to held-out sessions, beside what its model was evaluated to recommend.
+    """What a service recommended to held-out sessions, compared with what its model was evaluated to recommend.
 
     Attributes:
         offline: metrics of the artifact's own lists.

@@ -69,7 +69,7 @@ def interval(replicates: FloatArray, level: float = 0.95) -> tuple[FloatArray, F
         ConfigError: level outside (0, 1).
     """
     if not 0 < level < 1:
-        raise ConfigError(f"the level of an interval must lie between 0 and 1, found {level}")
+        raise ConfigError(f"the level of an interval must be between 0 and 1, found {level}")
     tail = (1 - level) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
     return low, high

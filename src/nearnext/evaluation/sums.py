@@ -76,12 +76,6 @@ class MetricSums:
         """Mean over cases of each column: [M]."""
         return self.session_sums.sum(axis=0) / self.n_cases
 
-    def bucket_means(self) -> FloatArray:
-        """Mean over the cases of each prefix bucket, NaN in a bucket without cases: [13, M]."""
-        cases = self.bucket_cases[:, np.newaxis]
-        means = np.full(self.bucket_sums.shape, np.nan)
-        return np.divide(self.bucket_sums, cases, out=means, where=cases > 0)
-
     def values(self) -> dict[str, float]:
         """Every metric by name: the means over cases, then Coverage and Gini of all lists for each k."""
         of_lists = [metric(counts) for counts in self.recommended for metric in (coverage, gini)]

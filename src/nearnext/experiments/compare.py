@@ -13,9 +13,8 @@ from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.audit import Audit, Verdict
-from nearnext.evaluation.cost import measured
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
-from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
+from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate, measured
 from nearnext.evaluation.significance import average_windows, bootstrap
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
 from nearnext.experiments.result import (
@@ -29,12 +28,11 @@ from nearnext.experiments.result import (
 )
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.tune import tune_method, validation_split
-from nearnext.experiments.tuning.tuned import Search, Tuned
+from nearnext.experiments.tuning.tune import Search, Tuned, tune_method, validation_split
 from nearnext.options import Count, Natural, options, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.registry import BASELINES, canonical_name, make_recommender
+from nearnext.recommenders.named import BASELINES, canonical_name, make_recommender
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 

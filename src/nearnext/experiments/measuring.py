@@ -1,4 +1,4 @@
-"""What parts of a fit take, measured: some steps of training, some validation cases, a fit on a sample."""
+"""What parts of a fit take: bytes from the shapes of what is learned; seconds measured on some steps and cases."""
 
 import time
 from collections.abc import Callable
@@ -10,18 +10,22 @@ import numpy as np
 import psutil
 
 from nearnext.data.sessions import Sessions
-from nearnext.evaluation.cost import measured
+from nearnext.evaluation.protocol import measured
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.gru4rec import GRU4Rec
 
-if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
+if TYPE_CHECKING:
     from nearnext.model.network import SessionItemNetwork
     from nearnext.training.recipe import Recipe
     from nearnext.training.validation import Validation
 
 __all__ = [
     "CASES",
+    "FLOAT",
     "StepCost",
+    "gru4rec_bytes",
     "last_sessions",
+    "network_bytes",
     "sample_fit",
     "seconds_of",
     "spread_sessions",
@@ -134,3 +138,52 @@ def sample_fit(make: Callable[[], Recommender], sessions: Sessions) -> tuple[Ses
         if seconds >= ENOUGH_SECONDS or sample.n_sessions == sessions.n_sessions:
             return sample, seconds, peak
         n_sessions *= 4
+
+
+FLOAT, INTEGER = 4, 8
+"""Bytes of a weight and of a count."""
+
+
+def network_bytes(
+    network: "SessionItemNetwork", n_items: int, *, further: int = 0, accelerator: bool = False
+) -> dict[str, int]:
+    """Bytes that training of a network takes, by what holds them, without those of a batch.
+
+    Args:
+        network: of any number of items: its tables count as for ``n_items``.
+        n_items: number of items I.
+        further: parameters of the loss.
+        accelerator: trained on one.
+    """
+    from nearnext.training.examples import TABLES
+
+    sizes = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    n_tables = sum(name in TABLES for name in sizes)
+    dim = network.item_embedding.embedding_dim
+    layers = sum(size for name, size in sizes.items() if name not in TABLES) + further
+    weights = FLOAT * (n_tables * (n_items + 1) * dim + layers)
+    rows = n_tables * (n_items + 1)
+    return {
+        "weights": weights,
+        "Adam": 2 * weights + (FLOAT * rows * dim if accelerator else INTEGER * rows),
+        "best weights": weights,
+        "validation": max(2 * FLOAT * n_items * dim + INTEGER * n_items, weights),
+    }
+
+
+def gru4rec_bytes(gru4rec: GRU4Rec, n_items: int) -> dict[str, int]:
+    """Bytes that training of GRU4Rec takes, by what holds them, without those of a batch.
+
+    >>> gru4rec_bytes(GRU4Rec(layers=(2,)), n_items=3)
+    {'weights': 168, 'optimiser': 336}
+    """
+    widths = gru4rec.layers
+    shapes = [(n_items + 1, widths[-1] + 1)]
+    entered = widths[-1]
+    if not gru4rec.constrained_embedding:
+        entered = gru4rec.embedding or widths[0]
+        shapes.append((n_items + 1, entered))
+    for inputs, width in zip((entered, *widths), widths, strict=False):
+        shapes += [(inputs, 3 * width), (width, 3 * width), (1, 3 * width)]
+    weights = FLOAT * sum(rows * columns for rows, columns in shapes)
+    return {"weights": weights, "optimiser": 2 * weights}

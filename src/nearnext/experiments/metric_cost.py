@@ -1,12 +1,12 @@
 """What a fit of the default method takes, from small fits of it: its steps grow with the log in different ways.
 
 With p the seconds of one pass over the log, E epochs, a the share of the sessions that is not held out, and c the
-seconds of a step of the calibration, of which there are at most 3 S:
+seconds of a step of the re-ranker, of which there are at most 3 S:
 
     seconds = p × (a E + a [a correction is chosen] + E [refit]) + 3 S c + searches × seconds of a search + the rest
 
-p, c and a search among the whole catalogue are measured. The rest, what proposing and counting take, is read off a line
-through fits on two samples, up to the clicks from which no more prefixes are calibrated on.
+p, c and a search among the whole catalogue are measured. The rest, what candidates and counting take, comes from a line
+through fits on two samples, up to the clicks from which the re-ranker is fitted on no more prefixes.
 """
 
 from dataclasses import replace
@@ -16,8 +16,7 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments.measuring import seconds_of, spread_sessions, timed_fit, used_bytes
-from nearnext.experiments.model_bytes import network_bytes
+from nearnext.experiments.measuring import network_bytes, seconds_of, spread_sessions, timed_fit, used_bytes
 from nearnext.recommenders.metric.recommender import MEASURED, Metric
 from nearnext.retrieval import ExactIndex
 
@@ -27,17 +26,17 @@ WARM_UP, FEW, MANY = 100, 1_000, 4_000
 """Sessions of the samples; the first one only compiles what is compiled."""
 
 EPOCHS, STEPS, SEARCHES = 2, 40, 64
-"""Measured: epochs, of which the fastest counts, steps of the calibration, and searches."""
+"""Measured: epochs, of which the fastest counts, steps of the re-ranker, and searches."""
 
-CALIBRATIONS = 3
-"""On either half of the sessions held out, and on all of them where votes are adopted."""
+RERANKER_FITS = 3
+"""On either half of the sessions held out, and on all of them where the re-ranker is used."""
 
 
 class MetricCost(NamedTuple):
     """What a fit of the default method takes.
 
     Attributes:
-        seconds: all epochs made, calibrations too.
+        seconds: all epochs made, re-ranker included.
         network: bytes of the network and its copies, by what holds them.
         rest_bytes: what else is held at the peak.
         basis: what was measured.
@@ -54,12 +53,12 @@ class _Fit(NamedTuple):
 
     Attributes:
         n_events: clicks.
-        seconds: all in all.
+        seconds: of the whole fit.
         per_pass: seconds of training on all of them once.
         rest: seconds that went into other things.
-        n_reranker_fits: how often votes were calibrated.
+        n_reranker_fits: number of re-ranker fits.
         network: bytes of the network and its copies.
-        rest_bytes: at the peak, beside those.
+        rest_bytes: at the peak, besides those.
     """
 
     n_events: int
@@ -82,7 +81,7 @@ def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
     brief = replace(metric, epochs=EPOCHS, reranker_steps=1)
     _measured(replace(brief, epochs=1), spread_sessions(sessions, WARM_UP), before)
     few, many = (_measured(brief, spread_sessions(sessions, n), before) for n in (FEW, MANY))
-    # What votes are calibrated on is bounded: the time and the memory that go with it too.
+    # What the re-ranker is fitted on is bounded: the time and the memory that go with it too.
     bounded = min(sessions.n_events, int(metric.reranker_prefixes / max(metric.validation_fraction, 0.01)))
     more = max(bounded - many.n_events, 0) / max(many.n_events - few.n_events, 1)
     n_held_out = int(metric.validation_fraction * (sessions.n_events - sessions.n_sessions))
@@ -93,7 +92,7 @@ def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
     if many.n_reranker_fits:
         longer = _measured(replace(brief, reranker_steps=1 + STEPS), spread_sessions(sessions, MANY), before)
         step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
-        seconds += CALIBRATIONS * metric.reranker_steps * step
+        seconds += RERANKER_FITS * metric.reranker_steps * step
     return MetricCost(
         seconds,
         many.network,
@@ -117,14 +116,14 @@ def _measured(metric: Metric, sample: Sessions, before: int) -> _Fit:
     per_pass = min(epoch["seconds"] for epoch in fitted.history) / (1 - metric.validation_fraction)
     best = max(fitted.history, key=lambda epoch: epoch.get("HitRate@20", 0.0) + epoch.get("MRR@20", 0.0))["epoch"]
     training = per_pass * _passes(metric, len(fitted.history), best)
-    calibrated = bool(metric.voters) and metric.validation_fraction > 0
+    reranked = bool(metric.voters) and metric.validation_fraction > 0
     network = network_bytes(fitted.network, sample.n_items)
     return _Fit(
         sample.n_events,
         seconds,
         per_pass,
         max(seconds - training, 0.0),
-        calibrated * (2 + (fitted.reranker is not None)),
+        reranked * (2 + (fitted.reranker is not None)),
         network,
         max(peak - before - sum(network.values()), 0),
     )

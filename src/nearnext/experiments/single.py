@@ -11,6 +11,7 @@ from nearnext.artifact import Artifact, versions
 from nearnext.data.filters import Filter, apply_filter, keep_last_clicks
 from nearnext.data.leaks import find_leaks
 from nearnext.data.sessions import Sessions
+from nearnext.data.statistics import describe, length_distribution, recurring_distribution
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import bootstrap
@@ -18,11 +19,11 @@ from nearnext.experiments.result import Result, Run, describe_part, machine, met
 from nearnext.experiments.sizing import estimate
 from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.memory import REMEMBERED
+from nearnext.recommenders.session_index import REMEMBERED
 from nearnext.recommenders.space import space_of
 from nearnext.recommenders.trained import TrainedRecommender
 
-__all__ = ["evaluate_model", "fit_model", "size_model"]
+__all__ = ["evaluate_model", "fit_model", "size_model", "statistics_result"]
 
 
 def fit_model(
@@ -165,4 +166,32 @@ def evaluate_model(
             "unknown_test_clicks": unknown_clicks,
         },
         "methods": [method_result([run], replicates)],
+    }
+
+
+def statistics_result(
+    log: Sessions, chosen: Filter, *, reading: Mapping[str, Any] | None = None, command: str = ""
+) -> Result:
+    """Sizes before and after a filter, the distribution of session lengths, and the share of recurring items.
+
+    Paper: Table 1 and Figure 1. ``figure1`` is of the filtered log: ``lengths[n]`` is the share of sessions of n
+    clicks; ``recurring`` the share of sessions with no returning click, and with up to 10%, 20%, ... 100% of them.
+    """
+    begin = time.perf_counter()
+    kept, taken = apply_filter(log, chosen)
+    return {
+        "warnings": warning_lines([reading or {}]),
+        "protocol": {
+            "filter": asdict(chosen),
+            "command": command,
+            "duration_seconds": time.perf_counter() - begin,
+            "machine": machine(),
+            "versions": versions(),
+        },
+        "data": {"fingerprint": log.fingerprint(), "reading": [dict(reading or {})]},
+        "table1": {"before": asdict(describe(log)), "after": asdict(describe(kept)), "filter": asdict(taken)},
+        "figure1": {
+            "lengths": length_distribution(kept).tolist(),
+            "recurring": recurring_distribution(kept).tolist(),
+        },
     }

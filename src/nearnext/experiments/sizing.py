@@ -21,23 +21,24 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.experiments.measuring import (
     CASES,
+    FLOAT,
+    gru4rec_bytes,
+    network_bytes,
     sample_fit,
     seconds_of,
     step_cost,
     used_bytes,
     validation_seconds,
 )
-from nearnext.experiments.model_bytes import FLOAT, gru4rec_bytes, network_bytes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.registry import DEFAULTS, make_recommender
+from nearnext.recommenders.named import DEFAULTS, make_recommender
 from nearnext.sampling.session_parallel import n_pairs
 
 if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
     from nearnext.model.network import SessionItemNetwork
     from nearnext.training.config import TrainingConfig
-    from nearnext.training.examples import Examples
-    from nearnext.training.objective import Objective
+    from nearnext.training.examples import Examples, Objective
 
 __all__ = ["Estimate", "estimate"]
 
@@ -98,7 +99,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         DataError: there is nothing to learn from.
         ConfigError: as a fit says.
 
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.named import make_recommender
     >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
     >>> sized = estimate(make_recommender("gru4rec", {"layers": [8], "n_sample": 4}), log)
     >>> sized.parameters, sized.epochs, sized.memory["weights"]
@@ -150,7 +151,7 @@ def _of_network(recommender: TrainsNetwork, sessions: Sessions) -> Estimate:
 
 
 def _on_accelerator(config: "TrainingConfig") -> bool:
-    from nearnext.training.devices import Devices
+    from nearnext.training.recipe import Devices
 
     return Devices.find(config.device, config.precision).device.type != "cpu"
 

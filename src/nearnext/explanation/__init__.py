@@ -1,8 +1,7 @@
 """Why an item is recommended: the clicks that pulled it, items like it, and training sessions like this one."""
 
-from nearnext.explanation.explain import Explanation, explain
+from nearnext.explanation.explain import Explanation, Pull, explain, pulls
 from nearnext.explanation.near_sessions import Evidence, NearSession, embed_memory, near_sessions
-from nearnext.explanation.pull import Pull, pulls
 from nearnext.explanation.similar import session_index_of, similar_items
 
 __all__ = [

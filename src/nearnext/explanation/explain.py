@@ -6,13 +6,88 @@ from typing import Any
 
 from nearnext.errors import ConfigError
 from nearnext.explanation.near_sessions import Evidence, near_sessions
-from nearnext.explanation.pull import DEPTH, LAST_CLICKS, Pull, pulls
 from nearnext.explanation.similar import index_of_item, similar_items
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.types import RawId
 
-__all__ = ["Explanation", "explain"]
+__all__ = ["DEPTH", "LAST_CLICKS", "Explanation", "Pull", "Rank", "explain", "pulls"]
+
+DEPTH = 1000
+"""Length of the list in which the item is looked for."""
+
+LAST_CLICKS = 50
+"""Clicks at the end of a session that are left out in turn: each costs one more list."""
+
+
+@dataclass(frozen=True)
+class Rank:
+    """Where an item stands for one session.
+
+    Attributes:
+        rank: its rank in the list, from 1; None: not among the first 1,000.
+        score: what the method gives it, higher is better; None: the method itself does not score it for this session.
+    """
+
+    rank: int | None
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Pull:
+    """What one click does for an item.
+
+    Attributes:
+        position: of the click in the session, from 1.
+        item: raw id of what was clicked.
+        without: score of the explained item for the session without this click; None: it has none then.
+        effect: score minus score without the click: positive where the click pulled the item nearer; None where one
+            of the two does not exist.
+        rank_without: rank of the explained item without this click; None: not among the first 1,000.
+    """
+
+    position: int
+    item: RawId
+    without: float | None
+    effect: float | None
+    rank_without: int | None
+
+
+def pulls(recommender: Recommender, session: Sequence[RawId], item: RawId) -> tuple[Rank, list[Pull]]:
+    """Where an item stands for a session, and what each of its last 50 clicks does for that, in their order.
+
+    Args:
+        recommender: fitted.
+        session: raw ids, oldest click first.
+        item: raw id of a known item.
+    """
+    first = max(0, len(session) - LAST_CLICKS)
+    shorter = [[*session[:left], *session[left + 1 :]] for left in range(first, len(session))]
+    whole, *others = _ranks(recommender, [list(session), *shorter], item)
+    found: list[Pull] = []
+    for position, (clicked, other) in enumerate(zip(session[first:], others, strict=True), start=first + 1):
+        effect = None if whole.score is None or other.score is None else whole.score - other.score
+        found.append(Pull(position, clicked, other.score, effect, other.rank))
+    return whole, found
+
+
+def _ranks(recommender: Recommender, sessions: Sequence[Sequence[RawId]], item: RawId) -> list[Rank]:
+    stored = recommender.vocabulary.as_stored(item)
+    depth = min(DEPTH, len(recommender.vocabulary))
+    ranks = [_rank(answer, stored) for answer in recommender.recommend(sessions, depth)]
+    missing = [row for row, found in enumerate(ranks) if found.rank is None]
+    alone = recommender.recommend([sessions[row] for row in missing], 1, allow=[item])
+    for row, answer in zip(missing, alone, strict=True):
+        ranks[row] = Rank(None, _rank(answer, stored).score)
+    return ranks
+
+
+def _rank(answer: Recommendation, item: RawId) -> Rank:
+    if item not in answer.items:
+        return Rank(None, None)
+    at = answer.items.index(item)
+    return Rank(at + 1, answer.scores[at] if at < answer.own else None)
 
 
 @dataclass(frozen=True)
@@ -22,10 +97,10 @@ class Explanation:
     Attributes:
         method: name of the recommender.
         item: raw id of the explained item.
-        rank: its place in the list, from 1; None: not among the first 1,000.
+        rank: its rank in the list, from 1; None: not among the first 1,000.
         score: what the method gives it, higher is better; None: the method itself does not score it.
         popularity: clicks on it in training.
-        popularity_rank: its place among all items by clicks in training, from 1.
+        popularity_rank: its rank among all items by clicks in training, from 1.
         clicks: what each click of the session does for it, in order.
         similar: the items most like it, best first: raw ids and scores.
         evidence: training sessions like this one, and how many of them clicked it; None: see ``left_out``.
@@ -81,10 +156,10 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
             f"none of the {len(session)} clicks occurs in what {recommender.name} was fitted on; give one that does"
         )
     left_out: dict[str, str] = {}
-    place, pulled = pulls(recommender, session, item)
-    if place.rank is None:
+    found, pulled = pulls(recommender, session, item)
+    if found.rank is None:
         left_out["rank"] = f"not among the first {DEPTH:,}"
-    if place.score is None:
+    if found.score is None:
         left_out["score"] = f"{recommender.name} itself does not score it for this session"
     if len(session) > LAST_CLICKS:
         left_out["clicks"] = f"only the last {LAST_CLICKS} of {len(session)} clicks"
@@ -101,8 +176,8 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
     return Explanation(
         method=recommender.name,
         item=recommender.vocabulary.as_stored(item),
-        rank=place.rank,
-        score=place.score,
+        rank=found.rank,
+        score=found.score,
         popularity=int(recommender.popularity[index]),
         popularity_rank=index,
         clicks=pulled,

@@ -12,9 +12,8 @@ from nearnext.errors import ConfigError
 from nearnext.explanation.similar import items_of_sessions, session_index_of
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.memory import SessionMemory
 from nearnext.recommenders.neighbours import SKNN, SessionNeighbours
-from nearnext.recommenders.session_index import SessionIndex
+from nearnext.recommenders.session_index import SessionIndex, SessionMemory
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import FloatArray, IndexArray, RawId, ScoreArray
 
@@ -147,12 +146,12 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
             NearSession(
                 id=None if recommender.memory is None else recommender.memory.session_id(int(found.numbers[at])),
                 items=_clicks(recommender, index, int(found.numbers[at])),
-                overlap=int(overlap[place]),
-                distance=float(set_distance[place] if found.distances is None else found.distances[at]),
+                overlap=int(overlap[row]),
+                distance=float(set_distance[row] if found.distances is None else found.distances[at]),
                 similarity=None if found.similarities is None else float(found.similarities[at]),
                 contains=bool(containing[at]),
             )
-            for place, at in enumerate(listed)
+            for row, at in enumerate(listed)
         ],
     )
 
@@ -196,6 +195,6 @@ def _clicks(recommender: Recommender, index: SessionIndex, number: int) -> list[
     memory = recommender.memory
     if memory is not None and number < memory.sessions.n_sessions:
         return memory.sessions.raw(memory.sessions.n_sessions - 1 - number)[-SHOWN_CLICKS:]
-    places = slice(index.session_offsets[number], index.session_offsets[number + 1])
-    items = index.session_items[places][np.argsort(index.last_positions[places])]
+    part = slice(index.session_offsets[number], index.session_offsets[number + 1])
+    items = index.session_items[part][np.argsort(index.last_positions[part])]
     return recommender.vocabulary.decode(items[-SHOWN_CLICKS:])

@@ -76,8 +76,8 @@ def items_of_sessions(index: SessionIndex, numbers: IndexArray) -> tuple[IndexAr
     starts = index.session_offsets[numbers]
     lengths = index.session_offsets[numbers + 1] - starts
     within = np.arange(int(lengths.sum()), dtype=np.int64)
-    places = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + within
-    return index.session_items[places], lengths
+    positions = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + within
+    return index.session_items[positions], lengths
 
 
 def _near_in_space(recommender: Recommender, space: EmbeddingSpace, index: int, k: int) -> Similar:

@@ -17,8 +17,8 @@ FARTHEST = 9.0
 @compiled()
 def copy_to(target: ScoreArray, source: ScoreArray) -> None:
     """A vector written over another of its length: [N], [N]. ``target[:] = source`` takes 3 s more to compile."""
-    for place in range(len(target)):
-        target[place] = source[place]
+    for column in range(len(target)):
+        target[column] = source[column]
 
 
 @compiled(error_model="numpy", fastmath={"contract"})
@@ -45,10 +45,10 @@ def add_product(vector: ScoreArray, matrix: ScoreArray, total: ScoreArray) -> No
     whole = len(matrix) // 4 * 4
     for row in range(0, whole, 4):
         a, b, c, d = vector[row], vector[row + 1], vector[row + 2], vector[row + 3]
-        for place in range(len(total)):
-            total[place] += (a * matrix[row, place] + b * matrix[row + 1, place]) + (
-                c * matrix[row + 2, place] + d * matrix[row + 3, place]
+        for column in range(len(total)):
+            total[column] += (a * matrix[row, column] + b * matrix[row + 1, column]) + (
+                c * matrix[row + 2, column] + d * matrix[row + 3, column]
             )
     for row in range(whole, len(matrix)):
-        for place in range(len(total)):
-            total[place] += vector[row] * matrix[row, place]
+        for column in range(len(total)):
+            total[column] += vector[row] * matrix[row, column]

@@ -2,7 +2,7 @@
 
 Every distance is at least 0; lower is nearer. With u = x / ‖x‖ and v = y / ‖y‖:
 
-- ``cosine``: 1 − u·v, in [0, 2]. A zero vector has no direction and lies at 1 from everything.
+- ``cosine``: 1 − u·v, in [0, 2]. A zero vector has no direction and has distance 1 to everything.
 - ``euclidean``: ‖x − y‖.
 - ``squared_euclidean``: ‖x − y‖².
 
@@ -10,7 +10,7 @@ Values are float32 at least, whatever the precision of the embeddings or of auto
 Gradients are finite everywhere, 0 where two vectors are equal.
 
 Paper: d in §3 and §4; cosine is what the experiments use (§4).
-Deviation: ŷ is 1 − d in §3 and d in §4; here a distance is always d, and whoever needs a score turns it round.
+Deviation: ŷ is 1 − d in §3 and d in §4; here a distance is always d, and a score is its negative.
 """
 
 from typing import Any, Literal, cast, get_args

@@ -25,12 +25,12 @@ BLOCK_ITEMS = 4096
 def item_vectors(network: SessionItemNetwork, indices: IndexArray | None = None) -> ScoreArray:
     """Item embeddings ω(i) of item indices, by default of items 1..I in order: [n, D]."""
     device = network.item_embedding.weight.device
-    wanted = np.arange(1, network.n_items + 1) if indices is None else indices.astype(np.int64)
+    rows = np.arange(1, network.n_items + 1) if indices is None else indices.astype(np.int64)
     training, blocks = network.training, list[torch.Tensor]()
     network.eval()
     with torch.inference_mode(), one_thread():
-        for begin in range(0, len(wanted), BLOCK_ITEMS):
-            block = as_tensor(wanted[begin : begin + BLOCK_ITEMS]).to(device)
+        for begin in range(0, len(rows), BLOCK_ITEMS):
+            block = as_tensor(rows[begin : begin + BLOCK_ITEMS]).to(device)
             blocks.append(network.encode_items(block).cpu())
     network.train(training)
     return torch.cat(blocks).numpy()
@@ -118,8 +118,8 @@ def _last_known(
         while position > starts[row] and known[row] < width:
             position -= 1
             known[row] += listed[items[position]]
-        place = 0
+        column = 0
         for click in range(position, ends[row]):
             if listed[items[click]]:
-                clicks[row, place] = items[click]
-                place += 1
+                clicks[row, column] = items[click]
+                column += 1

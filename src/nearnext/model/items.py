@@ -1,4 +1,4 @@
-"""Item encoder ω: from the embedding of an item to its place in the metric space.
+"""Item encoder ω: from the embedding of an item to its embedding in the metric space.
 
 Paper: ω in §4; §5.2 for the feed-forward network with tanh. The embedding table and the L2 normalisation, which both
 towers share, are the network's (`nearnext.model.network`).

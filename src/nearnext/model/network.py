@@ -81,9 +81,9 @@ class SessionItemNetwork(nn.Module):
         if self.item.hidden == 0:
             return self.encode_sessions(sessions), self.encode_items(candidates)
         # Candidates repeat, and layers cost more than finding out: each distinct item is encoded once.
-        distinct, places = cast("tuple[Tensor, Tensor]", torch.unique(candidates, return_inverse=True))  # pyright: ignore[reportUnknownMemberType]
-        items = self.encode_items(distinct).index_select(0, places.flatten())
-        return self.encode_sessions(sessions), items.view(*places.shape, items.shape[1])
+        distinct, positions = cast("tuple[Tensor, Tensor]", torch.unique(candidates, return_inverse=True))  # pyright: ignore[reportUnknownMemberType]
+        items = self.encode_items(distinct).index_select(0, positions.flatten())
+        return self.encode_sessions(sessions), items.view(*positions.shape, items.shape[1])
 
     def encode_sessions(self, items: Tensor) -> Tensor:
         """Session embeddings φ(s): [B, T] → [B, D], of length 1 for the cosine distance.

@@ -67,7 +67,7 @@ class EncoderLatency:
 def export_encoder(
     recommender: Recommender, manifest: Mapping[str, Any], file: str | Path, *, tolerance: float = TOLERANCE
 ) -> EncoderExport:
-    """Write ``file``, and beside it its items (``.items.parquet``) and description (``.json``).
+    """Write ``file``, and next to it its items (``.items.parquet``) and description (``.json``).
 
     Raises:
         ConfigError: the method has no session encoder, it cannot be expressed in ONNX, or the extra is not installed.

@@ -123,7 +123,7 @@ def export_onnx(
 
     Args:
         network: in any mode; it is exported for evaluation, without dropout.
-        file: where to; weights of more than 1.5 GB go to ``file`` + ``.data`` beside it.
+        file: where to; weights of more than 1.5 GB go to ``file`` + ``.data`` next to it.
         metadata: further entries of the graph's metadata.
         tolerance: largest absolute difference allowed in any dimension.
 
@@ -166,7 +166,7 @@ def export_onnx(
 
 @contextmanager
 def _whole_files(target: Path) -> Generator[Path]:
-    """A place to write to under the target's own name, which a graph and its weights know each other by."""
+    """A temporary path with the target's own file name, by which a graph refers to its weights."""
     try:
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
             yield Path(folder) / target.name
@@ -210,7 +210,7 @@ def _program(network: SessionItemNetwork) -> Any:
         encoder = type(network.session_encoder).__name__
         raise ConfigError(f"{encoder} cannot be expressed in ONNX: {_one_line(error.__cause__ or error)}") from error
     # Where an operation needs a fixed shape, the exporter fixes it without a word.
-    fixed = [place for place, size in enumerate(program.model.graph.inputs[0].shape) if isinstance(size, int)]
+    fixed = [axis for axis, size in enumerate(program.model.graph.inputs[0].shape) if isinstance(size, int)]
     if set(fixed) & set(shapes):
         encoder = type(network.session_encoder).__name__
         raise ConfigError(f"{encoder} cannot be expressed in ONNX for sessions of any number and length")
@@ -241,12 +241,12 @@ def _difference(network: SessionItemNetwork, encoder: OnnxEncoder) -> tuple[floa
         clicks = np.zeros((CHECKED_ROWS, longest), dtype=np.int32)
         clicks[:, :length] = rng.integers(1, network.n_items + 1, (CHECKED_ROWS, length))
         with torch.inference_mode():
-            wanted = network.encode_sessions(as_tensor(clicks).long().to(network.item_embedding.weight.device))
+            expected = network.encode_sessions(as_tensor(clicks).long().to(network.item_embedding.weight.device))
         together = encoder.encode(clicks[:, :length])
         padded = encoder.encode(clicks)
         alone = encoder.encode(clicks[:1, :length])
         for found, rows in ((together, CHECKED_ROWS), (padded, CHECKED_ROWS), (alone, 1)):
-            distances = np.abs(found.astype(np.float64) - wanted.cpu().numpy()[:rows])
+            distances = np.abs(found.astype(np.float64) - expected.cpu().numpy()[:rows])
             worst = max(worst, float(np.nan_to_num(distances, nan=np.inf).max()))
     return worst, CHECKED_ROWS * longest
 

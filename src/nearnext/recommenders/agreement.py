@@ -73,11 +73,11 @@ def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) 
         )
     if list(expected.items[own:]) != list(found.items[own:]):
         return f"filled up with {list(found.items[own:])}, expected {list(expected.items[own:])}"
-    wanted, got = (np.asarray(one.scores, dtype=np.float64)[:own] for one in (expected, found))
-    tolerance = rtol * max(np.abs(wanted).max(initial=0.0), np.abs(got).max(initial=0.0))
-    apart = np.flatnonzero(~(np.abs(wanted - got) <= tolerance))
+    theirs, ours = (np.asarray(one.scores, dtype=np.float64)[:own] for one in (expected, found))
+    tolerance = rtol * max(np.abs(theirs).max(initial=0.0), np.abs(ours).max(initial=0.0))
+    apart = np.flatnonzero(~(np.abs(theirs - ours) <= tolerance))
     if len(apart) == 0:
-        return _misplaced(expected, found, wanted, got, tolerance)
+        return _misplaced(expected, found, theirs, ours, tolerance)
     return _moved(expected, found, int(apart[0]))
 
 
@@ -92,17 +92,17 @@ def _moved(expected: ScoredList, found: ScoredList, rank: int) -> str:
 
 
 def _misplaced(
-    expected: ScoredList, found: ScoredList, wanted: FloatArray, got: FloatArray, tolerance: float
+    expected: ScoredList, found: ScoredList, theirs: FloatArray, ours: FloatArray, tolerance: float
 ) -> str | None:
     """The first item whose score is not the same in both lists, although the scores are, rank by rank."""
-    places = {item: rank for rank, item in enumerate(found.items)}
-    for rank, item in enumerate(expected.items[: len(wanted)]):
+    rank_of = {item: rank for rank, item in enumerate(found.items)}
+    for rank, item in enumerate(expected.items[: len(theirs)]):
         # What is not in the other list has at most the score of its last item.
-        other = got[places.get(item, len(got) - 1)]
-        if abs(wanted[rank] - other) > tolerance:
+        other = ours[rank_of.get(item, len(ours) - 1)]
+        if abs(theirs[rank] - other) > tolerance:
             return _moved(expected, found, rank)
     listed = set(expected.items)
-    for rank, item in enumerate(found.items[: len(got)]):
-        if item not in listed and abs(got[rank] - wanted[-1]) > tolerance:
-            return f"item {item!r} with score {got[rank]:.9g} at rank {rank + 1} is not expected"
+    for rank, item in enumerate(found.items[: len(ours)]):
+        if item not in listed and abs(ours[rank] - theirs[-1]) > tolerance:
+            return f"item {item!r} with score {ours[rank]:.9g} at rank {rank + 1} is not expected"
     return None

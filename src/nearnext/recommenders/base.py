@@ -16,9 +16,17 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, check, checked, require_type
-from nearnext.recommenders.memory import REMEMBERED, SessionMemory
-from nearnext.recommenders.ranking import RankChunk, Ranking, Request, rank_in_chunks
-from nearnext.recommenders.recommendation import Recommendation, admissible_items, recommendations, unknown_ids
+from nearnext.recommenders.ranking import (
+    RankChunk,
+    Ranking,
+    Recommendation,
+    Request,
+    admissible_items,
+    rank_in_chunks,
+    recommendations,
+    unknown_ids,
+)
+from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
 from nearnext.registry import is_built_in
 from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray

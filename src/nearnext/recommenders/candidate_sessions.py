@@ -39,7 +39,7 @@ WINDOW = 2048
 class Votes(NamedTuple):
     """Options of one session-kNN method, as numbers that the kernel understands.
 
-    ``time_scale`` and ``gap_scale`` are the λ of exp(−age / λ) (microseconds) and exp(−|place difference| / λ)
+    ``time_scale`` and ``gap_scale`` are the λ of exp(−age / λ) (microseconds) and exp(−|position difference| / λ)
     (clicks); 0 switches them off. ``score_scale`` is the λ of an exponential score decay, 0: use ``score_decay``.
     """
 
@@ -66,7 +66,7 @@ class Notes(NamedTuple):
         similarities: sums of the weights of shared clicks, later similarities: [n].
         overlaps: distinct items shared: [n].
         steps: distances of the most recent shared clicks, 1 the last: [n].
-        anchors: places of the sessions' last clicks on shared items, from 1: [n].
+        anchors: positions of the sessions' last clicks on shared items, from 1: [n].
     """
 
     similarities: FloatArray
@@ -254,17 +254,17 @@ def _note(
 
 @compiled()
 def move(scratch: Scratch, position: int, target: int) -> None:
-    """Put a candidate to another, earlier place."""
+    """Move a candidate to another, earlier position."""
     scratch.touched[target] = scratch.touched[position]
     _copy(scratch.notes, position, scratch.notes, target)
 
 
 @compiled()
-def _copy(source: Notes, position: int, target: Notes, place: int) -> None:
-    target.similarities[place] = source.similarities[position]
-    target.overlaps[place] = source.overlaps[position]
-    target.steps[place] = source.steps[position]
-    target.anchors[place] = source.anchors[position]
+def _copy(source: Notes, position: int, target: Notes, to: int) -> None:
+    target.similarities[to] = source.similarities[position]
+    target.overlaps[to] = source.overlaps[position]
+    target.steps[to] = source.steps[position]
+    target.anchors[to] = source.anchors[position]
 
 
 @compiled()

@@ -129,11 +129,11 @@ def _vote(
         session = int(scratch.touched[position])
         vote = scratch.notes.similarities[position] * step_weights[scratch.notes.steps[position]]
         anchor = scratch.notes.anchors[position]
-        for place in range(index.session_offsets[session], index.session_offsets[session + 1]):
-            item = index.session_items[place]
+        for at in range(index.session_offsets[session], index.session_offsets[session + 1]):
+            item = index.session_items[at]
             score = vote * index.item_weights[item]
             if votes.gap_scale > 0:
-                score *= scratch.gap_weights[abs(index.last_positions[place] - anchor)]
+                score *= scratch.gap_weights[abs(index.last_positions[at] - anchor)]
             if scratch.listed[item] == current.mark:
                 scratch.scores[item] += score
             elif admissible[item] and not (skip_seen and scratch.seen[item] == current.mark):

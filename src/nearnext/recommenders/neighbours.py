@@ -235,7 +235,7 @@ def _decay_length(of_what: str, longest: float = 100.0) -> Search:
 
 @dataclass(eq=False)
 class VSTAN(SessionNeighbours):
-    """VSTAN: VSKNN with the exponential decays of STAN, over click positions, session age and places in neighbours.
+    """VSTAN: VSKNN with the exponential decays of STAN, over click positions, session age and positions in neighbours.
 
     Attributes:
         k: neighbours that vote.
@@ -244,7 +244,7 @@ class VSTAN(SessionNeighbours):
         similarity: cosine, jaccard, dice, vec or binary.
         lambda_spw: λ of the click's weight exp(−(distance from the last click) / λ), clicks; 0 switches it off.
         lambda_snh: λ of the neighbour's weight exp(−age / λ), days; 0 switches it off.
-        lambda_inh: λ of the item's weight exp(−|its place − the last shared place in the neighbour| / λ), clicks;
+        lambda_inh: λ of the item's weight exp(−|its position − the last shared position in the neighbour| / λ), clicks;
             0 switches it off.
         lambda_ipw: λ of the vote's weight exp(−(distance of the most recent shared click) / λ), clicks; 0 switches it
             off.

@@ -11,7 +11,7 @@ from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
 
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
-    from nearnext.training.checkpoint import RunDirectory
+    from nearnext.training.run import RunDirectory
 
 __all__ = ["TrainedRecommender"]
 
@@ -75,7 +75,7 @@ class TrainedRecommender(Recommender):
 
     def with_checkpoints(self, directory: Path) -> Self:
         """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
-        from nearnext.training.checkpoint import holds_checkpoint
+        from nearnext.training.run import holds_checkpoint
 
         return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
 
@@ -88,7 +88,7 @@ class TrainedRecommender(Recommender):
         """Where checkpoints of a fit on these sessions go; None: nowhere."""
         if not self.directory:
             return None
-        from nearnext.training.checkpoint import RunDirectory
+        from nearnext.training.run import RunDirectory
 
         identity: Mapping[str, Any] = {**self.params(), "method": self.name, "data": sessions.fingerprint()}
         return RunDirectory(Path(self.directory), identity)

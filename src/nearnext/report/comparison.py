@@ -34,7 +34,7 @@ Lists = Literal["metrics", "unfilled_metrics"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table: its text, half the width of its interval (or nothing), and its place in the column."""
+    """One value of a table: its text, half the width of its interval (or nothing), and its mark in the column."""
 
     text: str
     half_width: str = ""
@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found on one metric, and how far the first method is ahead (nothing where it shares its place)."""
+    """What was found on one metric, and how far the first method is ahead (nothing where it shares the first rank)."""
 
     claim: str
     lead: str = ""
@@ -125,11 +125,11 @@ def ordered_methods(result: Mapping[str, Any], metric: str, lists: Lists = "metr
     ['b', 'a']
     """
 
-    def place(method: Mapping[str, Any]) -> float:
+    def rank(method: Mapping[str, Any]) -> float:
         value = metric_value(method, metric, lists)
         return float("inf") if value is None else -value
 
-    return sorted(result["methods"], key=place)
+    return sorted(result["methods"], key=rank)
 
 
 def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -> Comparison:
@@ -165,9 +165,9 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
 
 def _column(methods: Sequence[Mapping[str, Any]], metric: str, k: int, lists: Lists) -> list[Cell]:
     values = [metric_value(method, f"{metric}@{k}", lists) for method in methods]
-    places = marks(values if metric in HIGHER_IS_BETTER else [None] * len(values))
+    marked = marks(values if metric in HIGHER_IS_BETTER else [None] * len(values))
     halves = [_half_width(_values(method, lists).get(f"{metric}@{k}")) for method in methods]
-    return [Cell(fixed(value), half, mark) for value, half, mark in zip(values, halves, places, strict=True)]
+    return [Cell(fixed(value), half, mark) for value, half, mark in zip(values, halves, marked, strict=True)]
 
 
 def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str, Any]]:
@@ -200,7 +200,7 @@ def _standing(methods: Sequence[Mapping[str, Any]], metric: str, tests: Sequence
         return Finding(f"{method_name(first)} reaches {reached}.")
     tied = [method_name(each) for each in methods if metric_value(each, metric) == value["value"]]
     if len(tied) > 1:
-        return Finding(f"{' and '.join(tied)} share the first place with {reached}.")
+        return Finding(f"{' and '.join(tied)} share the first rank with {reached}.")
     return Finding(f"{method_name(first)} is first with {reached}.", _lead(methods, metric, tests))
 
 

@@ -26,7 +26,7 @@ __all__ = [
 
 Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
 
-# Okabe and Ito's palette, told apart with every kind of colour vision; markers repeat the difference for print.
+# Okabe and Ito's palette, distinct with every kind of colour vision; markers repeat the difference for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1f2933", "#8c564b")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK, GREY, PALE = "#1f2933", "#9aa5b1", "#dbe7f3"

@@ -130,12 +130,12 @@ def command_lines(command: str) -> str:
 
 
 def marks(values: Sequence[float | None], digits: int = 4) -> list[Mark]:
-    """Which values are the highest and the second highest as they are shown; equal ones share their place.
+    """Which values are the highest and the second highest as they are shown; equal ones share a mark.
 
     >>> marks([0.5, 0.70001, None, 0.7, 0.6])
     ['', 'best', '', 'best', 'second']
     """
     shown = [None if value is None or math.isnan(value) else round(value, digits) for value in values]
-    places = sorted({value for value in shown if value is not None}, reverse=True)
-    names: dict[float | None, Mark] = dict(zip(places, ("best", "second"), strict=False))
+    highest = sorted({value for value in shown if value is not None}, reverse=True)
+    names: dict[float | None, Mark] = dict(zip(highest, ("best", "second"), strict=False))
     return [names.get(value, "") for value in shown]

@@ -10,9 +10,17 @@ from rich.text import Text
 from nearnext.data.filters import Filter, FilterReport
 from nearnext.data.statistics import LogStatistics
 from nearnext.report.comparison import Cell, Comparison, Lists, Row, compare_table, main_cutoff
-from nearnext.report.numbers import compact, count, moment, percent, plain
+from nearnext.report.numbers import compact, count, duration, moment, percent, plain
 
-__all__ = ["comparison_table", "reading_rows", "reading_table", "statistics_rows", "statistics_table"]
+__all__ = [
+    "comparison_table",
+    "reading_rows",
+    "reading_table",
+    "sizing_rows",
+    "sizing_table",
+    "statistics_rows",
+    "statistics_table",
+]
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")
@@ -61,11 +69,11 @@ def comparison_table(
 
 def _columns(comparison: Comparison, intervals: bool) -> dict[str, list[Text]]:
     columns = {
-        metric: [_cell(row.cells[place], intervals) for row in comparison.rows]
-        for place, metric in enumerate(comparison.metrics)
+        metric: [_cell(row.cells[column], intervals) for row in comparison.rows]
+        for column, metric in enumerate(comparison.metrics)
     }
     costs = [_costs(row) for row in comparison.rows]
-    return columns | {name: [each[place] for each in costs] for place, name in enumerate(COSTS)}
+    return columns | {name: [each[column] for each in costs] for column, name in enumerate(COSTS)}
 
 
 def _costs(row: Row) -> tuple[Text, Text]:
@@ -81,7 +89,7 @@ def _cell(cell: Cell, intervals: bool) -> Text:
 
 
 def _fitting(columns: Mapping[str, Sequence[Text]], comparison: Comparison, width: int) -> tuple[list[str], list[str]]:
-    """Names of the columns that fit beside the methods' names, in their order, and of those that do not."""
+    """Names of the columns that fit next to the methods' names, in their order, and of those that do not."""
     room = width - max([len("method"), *(len(row.name) for row in comparison.rows)]) - SEPARATION
     known = [name for name in LAST_TO_GO if name in columns]
     kept: set[str] = set()
@@ -181,3 +189,37 @@ def reading_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif value not in (None, {}, []):
             rows.append((name, plain(value)))
     return rows
+
+
+MB = 1e6
+
+
+def sizing_rows(sized: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and texts of an estimate."""
+    data = sized["data"]
+    held = ", ".join(f"{name} {count(size / MB)}" for name, size in sized["memory"].items())
+    rows = [
+        ("method", str(sized["method"])),
+        (
+            "learns from",
+            f"{count(data['sessions'])} sessions, {count(data['events'])} clicks, {count(data['items'])} items",
+        ),
+        ("options", plain({name: value for name, value in sized["params"].items() if value not in (None, "")})),
+        ("parameters", count(sized["parameters"]) if sized["parameters"] else "none: it counts"),
+        ("peak memory", f"{count(sized['peak_bytes'] / MB)} MB: {held}"),
+        ("free memory", f"{count(sized['available_bytes'] / MB)} MB, with what this process holds"),
+    ]
+    if sized["epochs"]:
+        steps = f" of {count(sized['steps'])} steps" if sized["steps"] else ""
+        rows.append(("epochs", f"up to {count(sized['epochs'])}{steps}"))
+    return [*rows, ("time", duration(sized["seconds"])), ("measured", str(sized["basis"]))]
+
+
+def sizing_table(sized: Mapping[str, Any]) -> Table:
+    """The rows of an estimate as a table."""
+    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, text in sizing_rows(sized):
+        table.add_row(name, Text(text))
+    return table

@@ -13,7 +13,7 @@ from nearnext.report.numbers import compact, count, duration, fixed, plain
 __all__ = ["TunedRow", "trials_table", "tuned_rows", "tuning_table"]
 
 SHOWN_TRIALS = 5
-"""Trials in the table of one method, beside the one that the search began with."""
+"""Trials in the table of one method, besides the one that the search began with."""
 
 
 class TunedRow(NamedTuple):

@@ -5,22 +5,163 @@ that is too much, or too little comes back, the search is exact: no list is shor
 """
 
 import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.errors import ConfigError
+from nearnext.errors import ArtifactError, ConfigError
+from nearnext.model.distances import DistanceName
 from nearnext.options import Count, checked
+from nearnext.progress import track
 from nearnext.retrieval.exact import ExactIndex
-from nearnext.retrieval.graph import ItemGraph
 from nearnext.retrieval.index import Neighbours
-from nearnext.types import BoolArray, IndexArray, ScoreArray
+from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["ApproximateIndex", "proposals"]
+__all__ = ["ApproximateIndex", "ItemGraph", "can_build_graphs", "proposals"]
+
+LINKS = 16
+"""Neighbours that an item is linked to; twice as many on the lowest level."""
+
+BUILD_BREADTH = 80
+"""Candidates that are held while an item is linked."""
+
+BLOCK = 10_000
+"""Items added between two moves of the progress bar."""
+
+SAMPLE = 100_000
+"""Items from which the range of each dimension's 8 bits is taken."""
+
+
+def can_build_graphs() -> bool:
+    """Whether the package that builds graphs is installed."""
+    try:
+        _faiss()
+    except ConfigError:
+        return False
+    return True
+
+
+class ItemGraph:
+    """Items linked to their near ones; made by `build` or `load`."""
+
+    def __init__(self, index: Any) -> None:
+        self._faiss: Any = _faiss()
+        self._index: Any = index
+
+    @classmethod
+    def build(cls, vectors: ScoreArray, distance: DistanceName, *, threads: int = 1) -> "ItemGraph":
+        """The graph of item embeddings.
+
+        Args:
+            vectors: embedding of item j + 1 in row j: [I, D].
+            distance: between them.
+            threads: with more than one, links depend on who is faster: the graph is another one each time.
+
+        Raises:
+            ConfigError: fewer than 1 thread, or the extra is not installed.
+        """
+        threads = checked("threads", threads, Count)
+        faiss = _faiss()
+        metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
+        index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS, metric)
+        index.hnsw.efConstruction = BUILD_BREADTH
+        step = max(1, len(vectors) // SAMPLE)
+        with _threads(faiss, threads), track("linking items", len(vectors), "items") as advance:
+            index.train(np.ascontiguousarray(vectors[::step]))
+            for begin in range(0, len(vectors), BLOCK):
+                block = np.ascontiguousarray(vectors[begin : begin + BLOCK])
+                index.add(block)
+                advance(len(block))
+        return cls(index)
+
+    @property
+    def n_items(self) -> int:
+        """Number of items I."""
+        return int(self._index.ntotal)
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of the embeddings."""
+        return int(self._index.d)
+
+    def propose(self, query: ScoreArray, n: int, ef_search: int) -> Int64Array:
+        """Up to ``n`` distinct items that are probably the nearest ones, as item indices.
+
+        Args:
+            query: embedding: [D].
+            n: most items.
+            ef_search: candidates that are held on the walk; more find more of the nearest, and take longer.
+        """
+        options = self._faiss.SearchParametersHNSW(efSearch=max(ef_search, n))
+        found = self._index.search(query[np.newaxis], n, params=options)[1][0]
+        return cast("Int64Array", found[found >= 0] + 1)
+
+    @property
+    def ef_search(self) -> int:
+        """The ef_search that was saved with it."""
+        return int(self._index.hnsw.efSearch)
+
+    def save(self, file: Path, ef_search: int) -> None:
+        """Write the graph, and the ef_search by which it is to be searched.
+
+        Raises:
+            ArtifactError: the file cannot be written.
+        """
+        self._index.hnsw.efSearch = ef_search
+        try:
+            self._faiss.write_index(self._index, str(file))
+        except RuntimeError as error:
+            raise ArtifactError(f"cannot write {file}; choose a writable folder with space") from error
+
+    @classmethod
+    def load(cls, file: Path) -> "ItemGraph":
+        """The graph of a file, which is mapped into memory, not read.
+
+        Raises:
+            ArtifactError: the file is missing, damaged, or no graph.
+            ConfigError: the extra is not installed.
+        """
+        faiss = _faiss()
+        try:
+            index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+        except RuntimeError as error:
+            raise ArtifactError(f"{file} is no graph of items, or damaged; rebuild it with nearnext index") from error
+        if not isinstance(index, faiss.IndexHNSWSQ):
+            raise ArtifactError(f"{file} holds another kind of index; rebuild it with nearnext index")
+        return cls(index)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the graph, as a file."""
+        return len(self._faiss.serialize_index(self._index))
+
+
+@contextmanager
+def _threads(faiss: Any, threads: int) -> Generator[None]:
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(threads)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise ConfigError(
+            "approximate search needs the package faiss-cpu; install it with: pip install 'nearnext[ann]'"
+        ) from error
+    return cast("Any", faiss)
+
 
 REFINED = 2
-"""Proposals for each place of a list: coordinates of 8 bits mistake the order of near neighbours."""
+"""Proposals for each rank of a list: coordinates of 8 bits mistake the order of near neighbours."""
 
 MOST_PROPOSALS = 1_000
 """More proposals than this take longer than the exact search that they would spare."""
@@ -50,20 +191,20 @@ class ApproximateIndex:
     Args:
         exact: the items; its scores are those of the lists, and it answers what the graph cannot.
         graph: of the same items.
-        breadth: candidates held on a walk, at least 1.
+        ef_search: candidates held on a walk, at least 1.
 
     Raises:
         ConfigError: the two are not of the same items.
     """
 
-    def __init__(self, exact: ExactIndex, graph: ItemGraph, breadth: int) -> None:
-        breadth = checked("breadth", breadth, Count)
+    def __init__(self, exact: ExactIndex, graph: ItemGraph, ef_search: int) -> None:
+        ef_search = checked("ef_search", ef_search, Count)
         if (graph.n_items, graph.dim) != (exact.n_items, exact.dim):
             raise ConfigError(
                 f"expected a graph of {exact.n_items} items of dimension {exact.dim}, found {graph.n_items} of "
                 f"dimension {graph.dim}; rebuild it with nearnext index"
             )
-        self.exact, self.graph, self.breadth = exact, graph, breadth
+        self.exact, self.graph, self.ef_search = exact, graph, ef_search
 
     @classmethod
     def load(cls, exact: ExactIndex, file: Path) -> "ApproximateIndex":
@@ -74,7 +215,7 @@ class ApproximateIndex:
             ConfigError: it is of other items, or the extra ``ann`` is not installed.
         """
         graph = ItemGraph.load(file)
-        return cls(exact, graph, graph.breadth)
+        return cls(exact, graph, graph.ef_search)
 
     def save(self, file: Path) -> None:
         """Write all but the embeddings of the items, which whoever loads it must have.
@@ -82,7 +223,7 @@ class ApproximateIndex:
         Raises:
             ArtifactError: the file cannot be written.
         """
-        self.graph.save(file, self.breadth)
+        self.graph.save(file, self.ef_search)
 
     @property
     def n_items(self) -> int:
@@ -126,7 +267,7 @@ class ApproximateIndex:
         self, query: ScoreArray, k: int, admissible: BoolArray, n_admissible: int, clicks: IndexArray
     ) -> tuple[IndexArray, ScoreArray]:
         n = proposals(k, len(clicks), n_admissible, self.n_items)
-        candidates = self.graph.propose(query, n, self.breadth) if n else np.zeros(0, dtype=np.int64)
+        candidates = self.graph.propose(query, n, self.ef_search) if n else np.zeros(0, dtype=np.int64)
         return self.exact.best_of(candidates, query, admissible, clicks, k)
 
     def _all(self) -> BoolArray:

@@ -9,9 +9,8 @@ import numpy as np
 
 from nearnext.errors import ConfigError
 from nearnext.options import Probability, checked, require_known
-from nearnext.retrieval.approximate import ApproximateIndex
+from nearnext.retrieval.approximate import ApproximateIndex, ItemGraph, can_build_graphs
 from nearnext.retrieval.exact import ExactIndex
-from nearnext.retrieval.graph import ItemGraph, can_build_graphs
 from nearnext.retrieval.index import Index
 from nearnext.types import BoolArray, ScoreArray
 
@@ -27,11 +26,11 @@ EXACT_NUMBERS = 2**25
 """Numbers in the item embeddings up to which exact search of one query takes a few milliseconds at most."""
 
 K = 20
-BREADTHS = (64, 128, 256, 512, 1024)
+EF_SEARCH = (64, 128, 256, 512, 1024)
 """Breadths of the walk that are tried, the quickest first."""
 
 TRIAL, HELD_OUT = 200, 400
-"""Queries by which the breadth is chosen, and further ones on which recall is measured."""
+"""Queries by which the ef_search is chosen, and further ones on which recall is measured."""
 
 TIMED = 50
 """Queries that are searched one by one to measure the latency."""
@@ -62,7 +61,7 @@ class IndexReport:
         queries: what the measurements were made on.
         recall: mean share of the 20 exactly nearest items that the approximate lists hold; None where none was built.
         recall_floor: the least recall that was asked for.
-        breadth: candidates held on a walk; None where no graph was built.
+        ef_search: candidates held on a walk; None where no graph was built.
         exact: latency of the exact search; None where no graph was built.
         approximate: latency of the approximate search; None where no graph was built.
     """
@@ -76,7 +75,7 @@ class IndexReport:
     queries: str = ""
     build_seconds: float = 0.0
     recall: float | None = None
-    breadth: int | None = None
+    ef_search: int | None = None
     exact: Latency | None = None
     approximate: Latency | None = None
 
@@ -130,14 +129,14 @@ def build_index(
 def _measured(
     exact: ExactIndex, graph: ItemGraph, queries: ScoreArray, listed: BoolArray | None, built: IndexReport
 ) -> tuple[ApproximateIndex, IndexReport]:
-    """The index with the least breadth that does, and its figures on queries that the breadth was not chosen by."""
+    """The index with the least ef_search that does, and its figures on queries that the ef_search was not chosen by."""
     n_trial = max(1, min(TRIAL, len(queries) // 3))
     trial, rest = queries[:n_trial], queries[n_trial : n_trial + HELD_OUT]
     wanted = (1.0 + built.recall_floor) / 2  # on other queries it may come out lower
-    index = ApproximateIndex(exact, graph, BREADTHS[0])
+    index = ApproximateIndex(exact, graph, EF_SEARCH[0])
     nearest = exact.search(trial, K, admissible=listed).items
-    for breadth in BREADTHS:
-        index = ApproximateIndex(exact, graph, breadth)
+    for ef_search in EF_SEARCH:
+        index = ApproximateIndex(exact, graph, ef_search)
         if recall(index.search(trial, K, admissible=listed).items, nearest) >= wanted:
             break
     found = index.search(rest, K, admissible=listed).items
@@ -147,7 +146,7 @@ def _measured(
         queries=f"{len(rest)} {built.queries}",
         bytes_per_item=4.0 * exact.dim + graph.n_bytes / exact.n_items,
         recall=recall(found, exact.search(rest, K, admissible=listed).items),
-        breadth=index.breadth,
+        ef_search=index.ef_search,
         exact=_latency(lambda query: exact.search(query, K, admissible=listed), rest),
         approximate=_latency(lambda query: index.search(query, K, admissible=listed), rest),
     )

@@ -8,8 +8,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
 from nearnext.serving.assortment import Assortment
 from nearnext.types import BoolArray, IndexArray, RawId
 
@@ -37,7 +36,7 @@ class Answering:
     >>> import tempfile
     >>> from pathlib import Path
     >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.named import make_recommender
     >>> from nearnext.serving.catalogue import Catalogue
     >>> model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -68,7 +68,7 @@ class Assortment:
     >>> import tempfile
     >>> from pathlib import Path
     >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.named import make_recommender
     >>> from nearnext.serving.catalogue import Change
     >>> model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
     >>> with tempfile.TemporaryDirectory() as folder:

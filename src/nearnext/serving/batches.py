@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving.answering import Question
 from nearnext.serving.model import ServedModel
 
@@ -22,7 +22,7 @@ class Batches:
     >>> import tempfile
     >>> from pathlib import Path
     >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.named import make_recommender
     >>> from nearnext.serving.catalogue import Catalogue
     >>> from nearnext.serving.model import LoadedModel
     >>> fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from nearnext.errors import NearnextError
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving.answering import Question
 from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change

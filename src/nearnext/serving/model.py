@@ -15,7 +15,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain, session_index_of, similar_items
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.recommendation import Recommendation
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.answering import Answering, Question
 from nearnext.serving.assortment import Assortment
@@ -133,7 +133,7 @@ class ServedModel:
 
     >>> import tempfile
     >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.registry import make_recommender
+    >>> from nearnext.recommenders.named import make_recommender
     >>> fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     served = ServedModel(LoadedModel(fitted, {}, "v1"), Catalogue(Path(folder, "changes")))

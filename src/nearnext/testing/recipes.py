@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from nearnext.model.tensors import own_randomness
-from nearnext.training.checkpoint import RunDirectory
 from nearnext.training.learner import Learner
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
+from nearnext.training.run import RunDirectory
 
 __all__ = [
     "assert_best_epoch_remains",

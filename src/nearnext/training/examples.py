@@ -5,22 +5,207 @@ from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
 
 from nearnext.data.sessions import Sessions
+from nearnext.model.distances import DistanceName, all_pairs, to_sets
+from nearnext.model.losses import Loss, LossInput, MetricLearning
+from nearnext.model.losses.metric_learning import MetricLearningLoss
 from nearnext.model.network import SessionItemNetwork
-from nearnext.sampling import NeighbourPositives, Sampler
+from nearnext.model.tensors import as_tensor
+from nearnext.sampling import Batch, NeighbourPositives, Sampler
+from nearnext.sampling.batch import DistinctItems
 from nearnext.training.config import TrainingConfig
-from nearnext.training.devices import Devices
-from nearnext.training.minibatch import BatchReader, Minibatch
-from nearnext.training.objective import Objective
-from nearnext.training.recipe import Recipe
+from nearnext.training.recipe import Devices, Recipe
 from nearnext.training.rules import Adam
 from nearnext.training.validation import Validation
 
-__all__ = ["TABLES", "Examples", "SampledBatches", "sampled_recipe"]
+__all__ = [
+    "TABLES",
+    "BatchReader",
+    "Examples",
+    "Minibatch",
+    "Objective",
+    "SampledBatches",
+    "objective_of",
+    "sampled_recipe",
+]
+
+PADDING = np.zeros(1, dtype=np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Minibatch:
+    """B training examples on a device; items are positions in ``rows``, 0 is padding.
+
+    Attributes:
+        rows: distinct item indices that the batch reads, 0 first: [U].
+        prefixes: positions of the clicks, no wider than the longest prefix: [B, T].
+        positives: positions of the positives: [B, P].
+        negatives: positions of the negatives: [B, N], or [N] where shared.
+        positive_mask: [B, P].
+        negative_mask: [B, N].
+        positive_indices: item indices of the positives: [B, P].
+        negative_indices: item indices of the negatives: [B, N], or [N] where shared.
+        log_proposal: as in `Batch`.
+    """
+
+    rows: Tensor
+    prefixes: Tensor
+    positives: Tensor
+    negatives: Tensor
+    positive_mask: Tensor
+    negative_mask: Tensor
+    positive_indices: Tensor
+    negative_indices: Tensor
+    log_proposal: Tensor
+
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    @property
+    def n_counted(self) -> int:
+        """Examples with a positive and a negative: the ones that a loss is the mean over."""
+        return int((self.positive_mask.any(dim=1) & self.negative_mask.any(dim=1)).sum())
+
+    def rows_of(self, table: str) -> Tensor:  # noqa: ARG002 - all tables
+        """The rows that the step reads, of every table: [U]."""
+        return self.rows
+
+    def share(self, process: int, n_processes: int) -> "Minibatch":
+        """The examples of one of several processes; all read the same rows."""
+        mine = slice(process, None, n_processes)
+        own = self.negatives.ndim > 1
+        return Minibatch(
+            rows=self.rows,
+            prefixes=self.prefixes[mine],
+            positives=self.positives[mine],
+            negatives=self.negatives[mine] if own else self.negatives,
+            positive_mask=self.positive_mask[mine],
+            negative_mask=self.negative_mask[mine],
+            positive_indices=self.positive_indices[mine],
+            negative_indices=self.negative_indices[mine] if own else self.negative_indices,
+            log_proposal=self.log_proposal[mine] if own else self.log_proposal,
+        )
+
+
+class BatchReader:
+    """A function from batches to minibatches, with memory of its own.
+
+    Args:
+        n_items: number of items I.
+        device: where the tensors go; ``rows`` too.
+    """
+
+    def __init__(self, n_items: int, device: torch.device) -> None:
+        self._distinct = DistinctItems(n_items)
+        self._device = device
+
+    def __call__(self, batch: Batch) -> Minibatch:
+        """The batch on the device."""
+        # Most prefixes are shorter than the longest that a sampler gives.
+        longest = int((batch.prefixes > 0).any(axis=0).sum())
+        parts = (batch.prefixes[:, : max(longest, 1)], batch.positives, batch.negatives)
+        # Row 0 of the short table stands for padding, as it does in the whole one.
+        rows, positions = self._distinct(np.concatenate([PADDING, *(part.ravel() for part in parts)]))
+        positions = positions[1:]
+        cuts = np.cumsum([part.size for part in parts])[:-1]
+        prefixes, positives, negatives = (
+            cut.reshape(part.shape) for cut, part in zip(np.split(positions, cuts), parts, strict=True)
+        )
+        return Minibatch(
+            rows=self._tensor(rows),
+            prefixes=self._tensor(prefixes),
+            positives=self._tensor(positives),
+            negatives=self._tensor(negatives),
+            positive_mask=self._tensor(batch.positive_mask),
+            negative_mask=self._tensor(batch.negative_mask),
+            positive_indices=self._tensor(batch.positives.astype(np.int64)),
+            negative_indices=self._tensor(batch.negatives.astype(np.int64)),
+            log_proposal=self._tensor(batch.log_proposal),
+        )
+
+    def _tensor(self, array: "np.typing.NDArray[np.generic]") -> Tensor:
+        return as_tensor(array).to(self._device)
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """A loss on distances, or one on embeddings, applied to a minibatch.
+
+    Attributes:
+        loss: the loss.
+        distance: the distance between sessions and items.
+        logq: whether the loss corrects for how often each negative is drawn.
+    """
+
+    loss: Loss | MetricLearningLoss
+    distance: DistanceName = "cosine"
+    logq: bool = False
+
+    @property
+    def parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """What the loss itself learns, by name; only some losses of pytorch-metric-learning do."""
+        return list(self.loss.named_parameters()) if isinstance(self.loss, nn.Module) else []
+
+    def __call__(self, sessions: Tensor, items: Tensor, batch: Minibatch) -> Tensor:
+        """The loss, a scalar.
+
+        Args:
+            sessions: session embeddings: [B, D].
+            items: embeddings of the positives, row by row, then of the negatives: [B P + B N, D] or [B P + N, D].
+            batch: the examples.
+        """
+        n_positives = batch.positives.numel()
+        positives = items[:n_positives].view(*batch.positives.shape, -1)  # [B, P, D]
+        negatives = items[n_positives:].view(*batch.negatives.shape, -1)  # [B, N, D] or [N, D]
+        shared = negatives.ndim == 2  # noqa: PLR2004
+        if isinstance(self.loss, MetricLearningLoss):
+            mask = batch.negative_mask
+            if shared:
+                # To this loss every item is there for every session: shared negatives are given once, with the first.
+                mask = torch.zeros_like(mask)
+                mask[0] = batch.negative_indices > 0
+            return self.loss(
+                sessions,
+                positives,
+                negatives.expand(len(batch), -1, -1) if shared else negatives,
+                positive_mask=batch.positive_mask,
+                negative_mask=mask,
+                positive_indices=batch.positive_indices,
+                negative_indices=batch.negative_indices.expand(mask.shape),
+            )
+        # The network's towers end in an L2 normalisation where the distance is the cosine.
+        to_negatives = all_pairs if shared else to_sets
+        between = None
+        if self.loss.needs_item_distances:
+            between = all_pairs(positives, negatives, self.distance, normalised=True)
+        return self.loss(
+            LossInput(
+                positive=to_sets(sessions, positives, self.distance, normalised=True),
+                negative=to_negatives(sessions, negatives, self.distance, normalised=True),
+                positive_negative=between,
+                positive_mask=batch.positive_mask,
+                negative_mask=batch.negative_mask,
+                log_proposal=batch.log_proposal if self.logq else None,
+            )
+        )
+
+
+def objective_of(
+    loss: Loss | MetricLearning, distance: DistanceName, *, logq: bool, dim: int, n_items: int
+) -> Objective:
+    """The objective of a loss config; losses of pytorch-metric-learning are built for ``dim`` and ``n_items``.
+
+    Raises:
+        ConfigError: such a loss cannot be built.
+    """
+    built = loss.build(dim, n_items) if isinstance(loss, MetricLearning) else loss
+    return Objective(built, distance, logq)
+
 
 TABLES = ("item_embedding.weight", "click_embedding.weight")
 """Parameters of which a step reads a few rows."""

@@ -12,12 +12,17 @@ from torch import Tensor
 from nearnext.errors import ConfigError
 from nearnext.model.tensors import one_thread, own_randomness, seed_draws
 from nearnext.progress import Advance, track
-from nearnext.training.checkpoint import Checkpoint, RunDirectory
-from nearnext.training.interrupt import TrainingInterrupted, deferred_interrupt
+from nearnext.training.config import Standing
 from nearnext.training.learner import Learner, part_of
-from nearnext.training.log import WriteRecord, open_log
 from nearnext.training.recipe import Recipe, TrainingBatch
-from nearnext.training.schedule import Standing
+from nearnext.training.run import (
+    Checkpoint,
+    RunDirectory,
+    TrainingInterrupted,
+    WriteRecord,
+    deferred_interrupt,
+    open_log,
+)
 
 __all__ = ["Epoch", "train"]
 

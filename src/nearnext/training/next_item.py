@@ -2,7 +2,7 @@
 
 The default loss is the neighbourhood component loss of the paper (eq. 9) with the items as the points of the
 neighbourhood: the probability of the next item is exp(−d / τ), normalised over items that stand for the whole catalogue
-(see `nearnext.training.sampled_softmax`). Any loss on distances can stand in its place.
+(see `nearnext.training.sampled_softmax`). Any loss on distances can replace it.
 
 A step reads and moves only the rows of the table that its batch needs; neither gradient nor optimiser is dense, and
 there is no tensor of items × items or examples × items.
@@ -26,13 +26,13 @@ from nearnext.model.losses import Loss, LossInput
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
 from nearnext.options import Count, Fraction, NonNegative, Positive, options
-from nearnext.sampling.distinct import DistinctItems
+from nearnext.sampling.batch import DistinctItems
 from nearnext.sampling.prefix_windows import PrefixWindows
 from nearnext.sampling.proposal import BatchItems
+from nearnext.training.config import Schedule
 from nearnext.training.recipe import Recipe
 from nearnext.training.rules import Adam
 from nearnext.training.sampled_softmax import sampled_softmax
-from nearnext.training.schedule import Schedule
 from nearnext.training.validation import Validation
 
 __all__ = ["NextItemTraining", "PrefixBatch", "PrefixBatches", "next_item_recipe"]
@@ -229,11 +229,11 @@ def _loss(
     targets = batch.clicks[:, 1:][follows]
     if loss is None:
         return sampled_softmax(sessions, items, targets, batch.log_presence, config.temperature, config.smoothing)
-    wanted = items[targets]
-    between = all_pairs(wanted, items, normalised=True)[:, None] if loss.needs_item_distances else None
+    next_items = items[targets]
+    between = all_pairs(next_items, items, normalised=True)[:, None] if loss.needs_item_distances else None
     return loss(
         LossInput(
-            positive=pairwise(sessions, wanted)[:, None],
+            positive=pairwise(sessions, next_items)[:, None],
             negative=all_pairs(sessions, items, normalised=True),
             positive_negative=between,
             negative_mask=targets[:, None] != torch.arange(len(items), device=targets.device),

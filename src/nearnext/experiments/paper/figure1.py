@@ -9,7 +9,7 @@ from nearnext.data.statistics import RECURRING_BINS
 from nearnext.experiments.paper.layout import Cell, Column, Line, PaperTable, with_tables
 from nearnext.experiments.paper.table1 import filter_note
 from nearnext.experiments.result import Result
-from nearnext.experiments.statistics import statistics_result
+from nearnext.experiments.single import statistics_result
 
 __all__ = ["LONGEST", "figure1_result"]
 

@@ -10,7 +10,7 @@ from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, called
 from nearnext.experiments.store import RunStore
 from nearnext.options import require_known
-from nearnext.recommenders.registry import canonical_name, method_options
+from nearnext.recommenders.named import canonical_name, method_options
 
 __all__ = ["TABLE_2_LINEUP", "Entry", "Experiment", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
 

@@ -8,7 +8,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.experiments.paper.layout import Cell, Column, Line, PaperTable, Printed, with_tables
 from nearnext.experiments.paper.printed import TABLE_1
 from nearnext.experiments.result import Result
-from nearnext.experiments.statistics import statistics_result
+from nearnext.experiments.single import statistics_result
 
 __all__ = ["filter_note", "table1_result"]
 

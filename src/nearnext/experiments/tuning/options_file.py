@@ -93,6 +93,6 @@ def write_options(path: Path, method: str, table: str) -> None:
     except tomllib.TOMLDecodeError:
         found = {}
     if found != {**tomllib.loads(text), **tomllib.loads(table)}:
-        raise ConfigError(f"{path} has tables that cannot be told apart; name another file")
+        raise ConfigError(f"{path} has tables that cannot be distinguished; name another file")
     with whole_file(path) as unfinished:
         unfinished.write_text(written, encoding="utf-8")

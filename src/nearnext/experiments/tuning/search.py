@@ -16,14 +16,63 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearnext.errors import ConfigError
-from nearnext.experiments.tuning.space import Space
-from nearnext.experiments.tuning.trial import Trial
+from nearnext.experiments.tuning.study import Trial
 from nearnext.options import Search, as_plain
+from nearnext.recommenders.named import method_options
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Proposal", "propose", "require_optuna"]
+__all__ = ["Proposal", "Space", "propose", "require_optuna", "space_of"]
+
+
+@dataclass(frozen=True)
+class Space:
+    """All that a search of one method may try.
+
+    Attributes:
+        searched: what is tried, by option; one that is searched only where another has some value comes after it.
+        note: why there is nothing to tune, where there is not.
+    """
+
+    searched: Mapping[str, Search]
+    note: str = ""
+
+    def without(self, held: Sequence[str]) -> "Space":
+        """The space in which these options are held as they are."""
+        left = {option: search for option, search in self.searched.items() if option not in held}
+        note = self.note or ("" if left else "all of its options that are searched are held as they are")
+        return Space(left, note)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """The space as plain data."""
+        return [
+            {
+                "option": option,
+                "values": str(search),
+                "reason": search.why,
+                **({"where": {name: list(values) for name, values in search.where.items()}} if search.where else {}),
+            }
+            for option, search in self.searched.items()
+        ]
+
+
+def space_of(method: str) -> Space:
+    """The search space of a method.
+
+    Raises:
+        ConfigError: there is no such method.
+
+    >>> [option for option in space_of("sml-maxpool-triplet").searched if option in ("margin", "swap", "decay")]
+    ['margin', 'swap']
+    >>> space_of("pop").note
+    'it has no options'
+    """
+    options = method_options(method)
+    searched = {name: option.search for name, option in options.items() if option.search is not None}
+    note = "none of its options has a search range" if options else "it has no options"
+    return Space(searched, "" if searched else note)
+
 
 ATTEMPTS = 50
 """Proposals in a row that were all tried before: then the space counts as searched through."""

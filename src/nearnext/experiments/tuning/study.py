@@ -3,18 +3,136 @@
 import fcntl
 import hashlib
 import json
+import math
 import re
-from collections.abc import Generator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from nearnext.atomic import whole_file
-from nearnext.errors import ArtifactError, ConfigError
-from nearnext.experiments.tuning.trial import Trial
+from nearnext.data.splits import Split
+from nearnext.errors import ArtifactError, ConfigError, NearnextError
+from nearnext.evaluation.protocol import evaluate
+from nearnext.experiments.tuning.budget import TunedMetric
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.trained import TrainedRecommender
 
-__all__ = ["Study", "open_study"]
+__all__ = ["Bench", "Study", "Trial", "open_study"]
+
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What became of one set of options.
+
+    Attributes:
+        number: from 0, the option set that the search begins with.
+        options: those that are searched, with the values tried.
+        state: ``complete``; ``pruned``: given up after an epoch that promised too little, or spent the budget;
+            ``failed``.
+        figure: the tuned metric on the validation period, None where the trial is not complete.
+        figures: every metric there, by name.
+        epochs: what it was compared with others by, after each epoch, for methods that measure their epochs.
+        seconds: fit and evaluation.
+        reason: why it is not complete.
+    """
+
+    number: int
+    options: Mapping[str, Any]
+    state: State
+    figure: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    epochs: tuple[float, ...] = ()
+    seconds: float = 0.0
+    reason: str = ""
+
+
+class _GivenUpError(Exception):
+    """A fit ends here, for the reason given."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """Where trials are measured: always the same sessions, lists and metric.
+
+    Attributes:
+        split: what is learned from, and the validation period after it.
+        metric: what is tuned.
+        max_prefix: clicks of a prefix that a method sees, the last ones; None: all.
+        threads: worker threads of the evaluation, by default one per core.
+    """
+
+    split: Split
+    metric: TunedMetric
+    max_prefix: int | None = None
+    threads: int | None = None
+
+    def trial(
+        self,
+        number: int,
+        options: Mapping[str, Any],
+        make: Callable[[Mapping[str, Any]], Recommender],
+        hopeless: Callable[[int, float], bool],
+        seconds: float = math.inf,
+    ) -> Trial:
+        """A trial from beginning to end; what goes wrong in it is its outcome, and no error.
+
+        Args:
+            number: of the trial, from 0.
+            options: those that are searched.
+            make: an unfitted recommender with them.
+            hopeless: whether to give up after an epoch, from its number (0 the first) and its figure.
+            seconds: after which no further epoch begins.
+        """
+        begin = time.perf_counter()
+        epochs: list[float] = []
+        last_epoch = math.inf
+
+        def watch(figures: Mapping[str, float]) -> None:
+            figure = self.metric.of_epoch(figures)
+            if figure is not None:
+                epochs.append(figure)
+                if hopeless(len(epochs) - 1, figure):
+                    raise _GivenUpError(f"after epoch {len(epochs)} below the median of the trials before")
+            if time.perf_counter() - begin > seconds and figures["epoch"] < last_epoch:
+                raise _GivenUpError(f"after epoch {figures['epoch']:.0f} the budget was spent")
+
+        def ended(state: State, **outcome: Any) -> Trial:
+            spent = time.perf_counter() - begin
+            return Trial(number, dict(options), state, epochs=tuple(epochs), seconds=spent, **outcome)
+
+        try:
+            recommender = make(options)
+            last_epoch = recommender.params().get("epochs") or math.inf
+            values = self._measure(recommender, watch)
+        except _GivenUpError as error:
+            return ended("pruned", reason=str(error))
+        except ArithmeticError as error:
+            return ended("failed", reason=f"these options do not compute: {error}")
+        except (NearnextError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):  # how torch says that there is none left
+                raise
+            return ended("failed", reason=" ".join(str(error).split()) or "not enough memory")
+        return ended("complete", figure=self.metric.of(values), figures=values)
+
+    def _measure(self, recommender: Recommender, watch: Callable[[Mapping[str, float]], None]) -> dict[str, float]:
+        if isinstance(recommender, TrainedRecommender):
+            recommender.watch = watch
+        recommender.fit(self.split.train)
+        found = evaluate(
+            recommender,
+            self.split.test,
+            self.metric.k,
+            max_prefix=self.max_prefix,
+            threads=self.threads,
+            leaks=self.split.leaks,
+        )
+        return found.values()
+
 
 SCHEMA = 1
 """Version of what a file holds; raised when older files would be misread."""
@@ -35,7 +153,7 @@ class Study:
     """The trials of one search, in order; kept in a file where there is one.
 
     Args:
-        identity: everything that a trial's figure depends on, beside its options, as plain data.
+        identity: everything that a trial's figure depends on, besides its options, as plain data.
         path: of the file; None: trials are kept in memory alone.
         trials: those that have ended.
     """
@@ -59,40 +177,40 @@ class Study:
 
 
 @contextmanager
-def open_study(place: Path | None, identity: Mapping[str, Any]) -> Generator[Study]:
+def open_study(path_or_folder: Path | None, identity: Mapping[str, Any]) -> Generator[Study]:
     """The study with this identity, for this process alone: a new one, or what an earlier run has left.
 
     Args:
-        place: a file; or a folder, in which each study has a file of its own; None: nothing is kept.
+        path_or_folder: a file; or a folder, in which each study has a file of its own; None: nothing is kept.
         identity: as plain data, with ``method`` and ``data`` among it.
 
     Raises:
         ArtifactError: the file is no study, damaged, or in use.
         ConfigError: the file is a study of something else, or it cannot be made.
     """
-    if place is None:
+    if path_or_folder is None:
         yield Study(identity)
         return
-    path = _file(place, identity)
+    path = _file(path_or_folder, identity)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.with_name(f".{path.name}.lock").open("w")
     except OSError as error:
-        raise ConfigError(f"cannot keep a study in {path}: {error.strerror or error}; choose another place") from error
+        raise ConfigError(f"cannot keep a study in {path}: {error.strerror or error}; choose another path") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise ArtifactError(f"{path} is in use by another run; wait for it or choose another place") from error
+            raise ArtifactError(f"{path} is in use by another run; wait for it or choose another path") from error
         yield Study(identity, path, _load(path, identity))
 
 
-def _file(place: Path, identity: Mapping[str, Any]) -> Path:
-    if place.is_file() or (place.suffix and not place.is_dir()):
-        return place
+def _file(path_or_folder: Path, identity: Mapping[str, Any]) -> Path:
+    if path_or_folder.is_file() or (path_or_folder.suffix and not path_or_folder.is_dir()):
+        return path_or_folder
     method = re.sub(r"[^a-z0-9-]", "-", str(identity["method"]))
     digest = hashlib.sha256(json.dumps(_plain(identity), sort_keys=True).encode()).hexdigest()
-    return place / f"{method}-{digest[:12]}.json"
+    return path_or_folder / f"{method}-{digest[:12]}.json"
 
 
 def _load(path: Path, identity: Mapping[str, Any]) -> list[Trial]:

@@ -191,17 +191,17 @@ def encode_by_attention(
         if length == 0:
             vectors[row] = 0.0
             continue
-        for place in range(length):
-            copy_to(placed[place], table[clicks[row, place]])
+        for at in range(length):
+            copy_to(placed[at], table[clicks[row, at]])
         normalise_rows(placed[:length], placed)
         last = placed[length - 1]
         copy_to(asked, weights.last_bias)
         add_product(last, weights.last, asked)
-        for place in range(length):
-            distance = min(length - 1 - place, len(weights.place) - 1)
+        for at in range(length):
+            distance = min(length - 1 - at, len(weights.place) - 1)
             copy_to(inner, weights.place[distance])
-            add_product(placed[place], weights.click, inner)
-            share[place] = weights.recency[distance] + _energy(asked, inner, weights.energy)
+            add_product(placed[at], weights.click, inner)
+            share[at] = weights.recency[distance] + _energy(asked, inner, weights.energy)
         _softmax(share[:length])
         both[:dim] = 0.0
         both[dim:] = last
@@ -214,28 +214,28 @@ def _mix(weights: AttentionWeights, both: ScoreArray, last: ScoreArray, vector: 
     """The read-out and the last click by the gate's shares, and the correction."""
     dim = len(last)
     mean, end = weights.gate_bias[0], weights.gate_bias[1]
-    for place in range(2 * dim):
-        mean += weights.gate[0, place] * both[place]
-        end += weights.gate[1, place] * both[place]
+    for at in range(2 * dim):
+        mean += weights.gate[0, at] * both[at]
+        end += weights.gate[1, at] * both[at]
     of_mean = np.float32(1.0) / (np.float32(1.0) + np.exp(end - mean))
-    for place in range(dim):
-        vector[place] = of_mean * both[place] + (np.float32(1.0) - of_mean) * last[place]
+    for at in range(dim):
+        vector[at] = of_mean * both[at] + (np.float32(1.0) - of_mean) * last[at]
     add_product(both, weights.correction, vector)
 
 
 @compiled(fastmath=FASTMATH)
 def _energy(asked: ScoreArray, inner: ScoreArray, energy: ScoreArray) -> np.float32:
     total = np.float32(0.0)
-    for place in range(len(asked)):
-        total += energy[place] * tanh(asked[place] + inner[place])
+    for at in range(len(asked)):
+        total += energy[at] * tanh(asked[at] + inner[at])
     return total
 
 
 @compiled()
 def _softmax(values: ScoreArray) -> None:
     highest, total = values.max(), np.float32(0.0)
-    for place in range(len(values)):
-        values[place] = np.exp(values[place] - highest)
-        total += values[place]
-    for place in range(len(values)):
-        values[place] /= total
+    for at in range(len(values)):
+        values[at] = np.exp(values[at] - highest)
+        total += values[at]
+    for at in range(len(values)):
+        values[at] /= total

@@ -18,7 +18,7 @@ __all__ = ["CompiledEncoder", "Dim", "Dropout", "EncoderConfig", "Hidden", "Sess
 
 Dim = Annotated[
     Count,
-    Search(choices=(64, 96, 128, 192, 256), why="larger: more can be told apart, slower, overfits small logs"),
+    Search(choices=(64, 96, 128, 192, 256), why="larger: separates more items, slower, overfits small logs"),
 ]
 """Dimension D of the session embedding."""
 

@@ -104,7 +104,7 @@ def _padding(config: EncoderConfig) -> str | None:
         alone = encoder(clicks[row : row + 1, :length], mask[row : row + 1, :length])
         if not _close(together[row], alone[0]):
             return (
-                f"alone a session of {length} clicks begins {_shown(alone[0])}, beside others and with padding "
+                f"alone a session of {length} clicks begins {_shown(alone[0])}, in a batch with padding "
                 f"{_shown(together[row])}; give no weight to steps where mask is False"
             )
     return None

@@ -20,7 +20,7 @@ GATES: dict[type[nn.RNNBase], tuple[str, tuple[int, ...]]] = {
     nn.GRU: ("GRU", (1, 0, 2)),
     nn.LSTM: ("LSTM", (0, 3, 1, 2)),
 }
-"""Name of the operator, and which of torch's gates stands at each place of its weights: reset, update, new become
+"""Name of the operator, and the order of torch's gates in its weights: reset, update, new become
 update, reset, new; input, forget, cell, output become input, output, forget, cell."""
 
 

@@ -114,13 +114,13 @@ def _farther(loss: Loss) -> str | None:
     for seed in range(8):
         batch = _batch(seed)
         before = loss(_given(loss, batch)).item()
-        for place in range(NEGATIVES):
+        for column in range(NEGATIVES):
             negative = batch.negative.clone()
-            negative[0, place] += FARTHER
+            negative[0, column] += FARTHER
             after = loss(_given(loss, dataclasses.replace(batch, negative=negative))).item()
             if after > before + 1e-12:
-                nearer = f"{batch.negative[0, place]:.3f}"
-                return f"a negative at {nearer} moved to {negative[0, place]:.3f}: {before:.6g} became {after:.6g}"
+                nearer = f"{batch.negative[0, column]:.3f}"
+                return f"a negative at {nearer} moved to {negative[0, column]:.3f}: {before:.6g} became {after:.6g}"
     return None
 
 

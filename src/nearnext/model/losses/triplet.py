@@ -33,7 +33,7 @@ class Triplet:
 
     Attributes:
         margin: m, at least 0; 0.3 in the paper (§5.3).
-        swap: the negative counts at ``min(d(s, i_n), d(i_p, i_n))``, as if anchor and positive changed places
+        swap: the negative counts at ``min(d(s, i_n), d(i_p, i_n))``, as if anchor and positive were swapped
             (Paper: §4.2). Needs the distances between items.
         rank_weights: whether w_j is as above; otherwise every w_j is 1.
         pairing: ``matched``: the j-th positive with the j-th negative, as many of one as of the other (eq. 8; the

@@ -9,7 +9,7 @@ from torch import Tensor
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.model.tensors import as_tensor
-from nearnext.sampling.distinct import DistinctItems
+from nearnext.sampling.batch import DistinctItems
 from nearnext.sampling.proposal import Proposal
 from nearnext.sampling.session_parallel import Step, n_steps, session_parallel
 from nearnext.types import IndexArray, Int64Array, ScoreArray

@@ -129,9 +129,9 @@ class GRU4Rec(TrainedRecommender):
         """The recipe that trains these weights in place on sessions."""
         from nearnext.recommenders.gru4rec.batches import SessionParallel
         from nearnext.recommenders.gru4rec.network import GRU4RecNetwork
+        from nearnext.training.config import Schedule
         from nearnext.training.recipe import Recipe
         from nearnext.training.rules import Adagrad, Adam
-        from nearnext.training.schedule import Schedule
 
         network = GRU4RecNetwork(
             weights,

@@ -1,4 +1,7 @@
-"""Options of the default recommender, and the sizes that follow from the log."""
+"""Options of the default recommender, and the sizes that follow from the log: stated rules instead of search.
+
+The rules were chosen on validation periods of public logs; docs/decisions/0014-flagship.md has the figures.
+"""
 
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
@@ -8,10 +11,51 @@ from nearnext.errors import ConfigError
 from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.candidates import require_voters
-from nearnext.recommenders.metric.sizing import Size, size_for
 from nearnext.registry import ENCODERS, LOSSES
 
-__all__ = ["RENAMED", "SAMPLED_SOFTMAX", "MetricOptions"]
+__all__ = ["RENAMED", "SAMPLED_SOFTMAX", "MetricOptions", "Size", "size_for"]
+
+FEW_EXAMPLES, MANY_EXAMPLES = 20_000, 3_000_000
+LARGE_CATALOGUE = 300_000
+
+
+@dataclass(frozen=True)
+class Size:
+    """What follows from the log.
+
+    Attributes:
+        dim: dimension D of the metric space.
+        epochs: passes over the training sessions.
+        batch_size: sessions in a step.
+        negatives: items drawn for a step.
+    """
+
+    dim: int
+    epochs: int
+    batch_size: int
+    negatives: int
+
+
+def size_for(sessions: Sessions) -> Size:
+    """The size of the default model for a log.
+
+    - ``dim`` 160; 96 from 300,000 items on, where the table is what memory goes to.
+    - ``epochs`` 4; 8 below 20,000 examples, 1 from 3,000,000 on: about as many updates as the model needs.
+    - ``batch_size`` 96, 32 below 20,000 examples and 512 from 3,000,000 on.
+    - ``negatives`` 2,048, or the number of items where that is smaller.
+
+    >>> size_for(Sessions.of([["a", "b", "c"]] * 5))
+    Size(dim=160, epochs=8, batch_size=32, negatives=3)
+    """
+    n_examples = sessions.n_events - sessions.n_sessions
+    few, many = n_examples < FEW_EXAMPLES, n_examples >= MANY_EXAMPLES
+    return Size(
+        dim=96 if sessions.n_items >= LARGE_CATALOGUE else 160,
+        epochs=8 if few else 1 if many else 4,
+        batch_size=32 if few else 512 if many else 96,
+        negatives=max(1, min(2048, sessions.n_items)),
+    )
+
 
 SAMPLED_SOFTMAX = "sampled-softmax"
 

@@ -21,10 +21,10 @@ from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.base import State
 from nearnext.recommenders.metric.features import Candidates
+from nearnext.training.config import Schedule
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 from nearnext.training.rules import Adam
-from nearnext.training.schedule import Schedule
 from nearnext.types import BoolArray, FloatArray, Int64Array, ScoreArray
 
 __all__ = ["Reranker", "fit_reranker", "reranker_recipe"]

@@ -11,9 +11,8 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.metric.candidates import CandidateGenerators
+from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
-from nearnext.recommenders.metric.lists import best_candidates
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
 from nearnext.types import FloatArray, Int64Array
 
@@ -85,9 +84,9 @@ def reciprocal_ranks(scores: FloatArray, candidates: Candidates, positions: Int6
     counts = np.diff(candidates.offsets)
     owner = np.repeat(np.arange(len(positions)), counts)
     there = positions >= 0
-    wanted = np.full(len(positions), np.inf)
-    wanted[there] = scores[candidates.offsets[:-1][there] + positions[there]]
-    better = np.bincount(owner[scores > wanted[owner]], minlength=len(positions))
+    of_target = np.full(len(positions), np.inf)
+    of_target[there] = scores[candidates.offsets[:-1][there] + positions[there]]
+    better = np.bincount(owner[scores > of_target[owner]], minlength=len(positions))
     result[there & (better < K)] = 1 / (better[there & (better < K)] + 1)
     return result
 

@@ -21,9 +21,8 @@ from nearnext.recommenders.neighbour_positives import prepare_neighbour_positive
 from nearnext.recommenders.sml.options import name_of_parts, options_of_parts
 from nearnext.sampling import PositiveNegative, Sampler
 from nearnext.training.config import TrainingConfig
-from nearnext.training.examples import TABLES, Examples, sampled_recipe
+from nearnext.training.examples import TABLES, Examples, Objective, objective_of, sampled_recipe
 from nearnext.training.loop import train
-from nearnext.training.objective import Objective, objective_of
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray
 

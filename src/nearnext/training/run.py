@@ -1,14 +1,18 @@
-"""A run's directory: the last checkpoint as one file that is replaced in one step, and a lock against a second run."""
+"""A run of training: its directory with the last checkpoint and a lock, its log, and Ctrl-C between two steps."""
 
 import fcntl
 import json
 import os
 import re
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+import signal
+import threading
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TextIO, cast
+from types import FrameType
+from typing import Any, Protocol, TextIO, cast
 
 from safetensors import SafetensorError, safe_open  # pyright: ignore[reportUnknownVariableType]
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - paths of any type
@@ -16,7 +20,15 @@ from torch import Tensor
 
 from nearnext.errors import ArtifactError, ConfigError
 
-__all__ = ["Checkpoint", "RunDirectory", "holds_checkpoint"]
+__all__ = [
+    "Checkpoint",
+    "RunDirectory",
+    "TrainingInterrupted",
+    "WriteRecord",
+    "deferred_interrupt",
+    "holds_checkpoint",
+    "open_log",
+]
 
 FILE, LOCK, CONFIG = "checkpoint.safetensors", ".lock", "config.json"
 SCHEMA = 2
@@ -141,3 +153,74 @@ class RunDirectory:
                     f"the checkpoint in {self.path} is of {what}: expected {expected.get(name)}, found "
                     f"{found.get(name)}; resume with what it began with, or choose another directory"
                 )
+
+
+LOG = "log.jsonl"
+
+
+class WriteRecord(Protocol):
+    """A function that logs one epoch."""
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        """One epoch: ``epoch``, its number from 1, and figures by name."""
+        ...
+
+
+@contextmanager
+def open_log(directory: Path | None) -> Generator[WriteRecord]:
+    """What writes the epochs of a run to ``log.jsonl`` and ``tensorboard/``; a run that resumes appends.
+
+    Args:
+        directory: of the run; None: nothing is written.
+
+    Raises:
+        ArtifactError: the log cannot be written.
+    """
+    if directory is None:
+        yield lambda record: None  # noqa: ARG005 - there is nowhere to write
+        return
+    with ExitStack() as stack:
+        writer = None
+        if find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer = stack.enter_context(SummaryWriter(str(directory / "tensorboard")))
+
+        def write(record: Mapping[str, Any]) -> None:
+            try:
+                with (directory / LOG).open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(record) + "\n")
+            except OSError as error:
+                raise ArtifactError(f"cannot write the log in {directory}: {error.strerror or error}") from error
+            for name, value in record.items():
+                if writer is not None and name != "epoch":
+                    writer.add_scalar(name, value, record["epoch"])  # pyright: ignore[reportUnknownMemberType]
+
+        yield write
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Training stopped by Ctrl-C after its checkpoint was written; the message says how to resume."""
+
+
+@contextmanager
+def deferred_interrupt(enabled: bool = True) -> Generator[Callable[[], bool]]:
+    """A function that says whether Ctrl-C was pressed; pressed again it interrupts at once.
+
+    Outside the main thread, where signals do not arrive, the answer is always no.
+    """
+    pressed = False
+
+    def note(signum: int, frame: FrameType | None) -> None:  # noqa: ARG001 - what a signal handler gets
+        nonlocal pressed
+        pressed = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    if not enabled or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: pressed
+    finally:
+        signal.signal(signal.SIGINT, before)

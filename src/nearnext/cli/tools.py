@@ -1,0 +1,166 @@
+"""Commands on a saved model: explain a list, export its session encoder, build the index of its items."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from nearnext.cli.app import app, ids
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, require_extra, writable
+from nearnext.cli.parts import imports_parts
+
+if TYPE_CHECKING:
+    from nearnext.explanation import Evidence, Explanation, Pull
+    from nearnext.types import RawId
+
+__all__ = ["explain", "export", "index"]
+
+
+@app.command(cls=JsonSwitch)
+@imports_parts
+def explain(
+    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    *,
+    session: Annotated[str, typer.Option(help="Item ids, oldest first: a,b,c.")],
+    item: Annotated[str, typer.Option(help="Item id to explain.")],
+    k: Annotated[int, typer.Option("--k", help="How many similar items and training sessions.")] = 5,
+    json: JsonFile = None,
+) -> None:
+    """Why an item is recommended: the clicks that pulled it, items like it, training sessions like this one."""
+    results = Results(json)
+    from nearnext.artifact import load_artifact
+    from nearnext.explanation import explain as explanation_of
+
+    why = explanation_of(load_artifact(model).recommender, ids(session), item, n=k)
+    results.write(why.as_dict())
+    if not results.printed:
+        _print(why)
+        results.announce()
+
+
+def _print(why: "Explanation") -> None:
+    _print_place(why)
+    if why.clicks:
+        console.print("what each click does for the score:", _clicks_table(why.clicks))
+    if why.similar:
+        console.print("items most like it:", _similar_table(why.similar))
+    if why.evidence is not None:
+        found = f"{why.evidence.containing:,} of the {why.evidence.nearest:,} nearest training sessions clicked it:"
+        console.print(found, _sessions_table(why.evidence, why.item))
+    if why.unknown:
+        ignored = ", ".join(map(_shown, why.unknown))
+        console.print(f"ignored, because training never saw them: {ignored}", soft_wrap=True)
+    for part, reason in why.left_out.items():
+        console.print(f"no {part}: {escape(reason)}", style="dim", soft_wrap=True)
+
+
+def _print_place(why: "Explanation") -> None:
+    rank = "not among the first 1,000" if why.rank is None else f"rank {why.rank:,}"
+    score = "" if why.score is None else f", score {why.score:.6g}"
+    console.print(
+        f"[bold]{_shown(why.item)}[/bold] by {why.method}: {rank}{score}; {why.popularity:,} clicks in training, "
+        f"number {why.popularity_rank:,} by popularity",
+        soft_wrap=True,
+    )
+
+
+def _clicks_table(clicks: "Sequence[Pull]") -> Table:
+    table = Table("click", "item", "effect", "score without it", "rank without it")
+    for click in clicks:
+        table.add_row(
+            str(click.position),
+            _shown(click.item),
+            "" if click.effect is None else f"{click.effect:+.6g}",
+            "none" if click.without is None else f"{click.without:.6g}",
+            "" if click.rank_without is None else f"{click.rank_without:,}",
+        )
+    return table
+
+
+def _similar_table(similar: "Sequence[tuple[RawId, float]]") -> Table:
+    table = Table("item", "score")
+    for item, score in similar:
+        table.add_row(_shown(item), f"{score:.6g}")
+    return table
+
+
+def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
+    table = Table("session", "distance", "shared items", "clicks")
+    for near in evidence.sessions:
+        shown = [f"[bold]{_shown(clicked)}[/bold]" if clicked == item else _shown(clicked) for clicked in near.items]
+        name = "" if near.id is None else _shown(near.id)
+        table.add_row(name, f"{near.distance:.4f}", str(near.overlap), " ".join(shown))
+    return table
+
+
+def _shown(raw: "RawId") -> str:
+    return escape(str(raw))
+
+
+@app.command()
+@imports_parts
+def export(
+    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    *,
+    onnx: Annotated[Path, typer.Option(help="ONNX file to write; its items and description go next to it.")],
+    tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension.")] = 1e-5,
+) -> None:
+    """Export the session encoder of a metric model as ONNX, verified equal to the model, with its items next to it."""
+    require_extra("onnx", "export")
+    writable(onnx)
+    from nearnext.artifact import load_artifact
+    from nearnext.portable.encoder import encoder_latency, export_encoder
+
+    artifact = load_artifact(model)
+    done = export_encoder(artifact.recommender, artifact.manifest, onnx, tolerance=tolerance)
+    console.print(f"graph: {done.graph}")
+    console.print(f"items: {done.items}")
+    console.print(f"description: {done.description}")
+    console.print(
+        f"largest difference from the model on {done.sessions} random sessions of every length: "
+        f"{done.max_difference:.2g} (tolerance {tolerance:g})",
+        soft_wrap=True,
+    )
+    latency = encoder_latency(artifact.recommender, done.graph)
+    console.print(
+        f"one session, median on one thread: onnxruntime {latency.onnx:.0f} µs, the model {latency.model:.0f} µs",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+@imports_parts
+def index(
+    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    *,
+    kind: Annotated[str, typer.Option(help="auto, exact or approximate.")] = "auto",
+    recall_floor: Annotated[float, typer.Option(help="Least recall@20 of an approximate index, 0 to 1.")] = 0.95,
+    out: Annotated[Path | None, typer.Option(help="Directory to write to; by default the model's own.")] = None,
+    threads: Annotated[int, typer.Option(help="Threads that build; with 1 it is the same index every time.")] = 1,
+) -> None:
+    """Build or rebuild the index of a metric model's items, measure it against exact search, and save it."""
+    if kind == "approximate":
+        require_extra("ann", "an approximate index")
+    from nearnext.artifact import load_artifact, save_artifact
+    from nearnext.indexing import reindex
+
+    artifact = load_artifact(model)
+    report = reindex(
+        artifact.recommender,
+        kind=kind,  # pyright: ignore[reportArgumentType] - checked there
+        recall_floor=recall_floor,
+        threads=threads,
+    )
+    written = save_artifact(artifact.recommender, out or model, {**artifact.provenance, "index": asdict(report)})
+    console.print(f"[bold]{report.kind}[/bold]: {report.reason}", soft_wrap=True)
+    console.print(f"{report.items:,} items of dimension {report.dim}, {report.bytes_per_item:,.0f} bytes per item")
+    if report.recall is not None and report.exact and report.approximate:
+        console.print(f"recall@20 {report.recall:.4f} on {report.queries}, search width {report.ef_search}")
+        console.print(f"built in {report.build_seconds:.1f} s")
+        for name, latency in (("exact", report.exact), ("approximate", report.approximate)):
+            console.print(f"{name}: p50 {latency.p50:.2f} ms, p99 {latency.p99:.2f} ms for one query on one thread")
+    console.print(f"model: {written}")
