@@ -20,7 +20,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.retrieval import ApproximateIndex, ExactIndex
-from nearnext.retrieval.approximate import BUILD_BREADTH, LINKS, ItemGraph
+from nearnext.retrieval.approximate import EF_CONSTRUCTION, LINKS, ItemGraph
 from nearnext.retrieval.building import EF_SEARCH, recall
 from nearnext.types import IndexArray, ScoreArray
 
@@ -110,7 +110,7 @@ def compare(items: ScoreArray, queries: ScoreArray) -> None:
 def of_usearch(index_type: Any, exact: ExactIndex, queries: ScoreArray, nearest: IndexArray) -> None:
     """Print the figures of usearch's graph in 8 bits, its proposals scored exactly like ours."""
     graph = index_type(
-        ndim=exact.dim, metric="ip", dtype="i8", connectivity=LINKS, expansion_add=BUILD_BREADTH, expansion_search=64
+        ndim=exact.dim, metric="ip", dtype="i8", connectivity=LINKS, expansion_add=EF_CONSTRUCTION, expansion_search=64
     )
     begin = time.thread_time()
     graph.add(np.arange(1, exact.n_items + 1), exact.vectors, threads=1)

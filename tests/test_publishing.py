@@ -11,7 +11,7 @@ import pytest
 from nearnext import atomic
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 
 READER = """
 import sys

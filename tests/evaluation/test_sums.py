@@ -61,12 +61,13 @@ def test_means_are_over_cases_and_each_session_keeps_its_sum() -> None:
     )
 
 
-def test_each_prefix_length_has_its_own_mean() -> None:
+def test_each_prefix_length_has_its_own_sum() -> None:
     cases = Cases.of(Sessions.of([["a", "b", "a"], ["b", "a"]]))
     accumulator = MetricAccumulator(cases, np.array([0, 4, 2]), ks=[1])
     accumulator.add(Ranking(np.ones((3, 1), np.int32), np.ones((3, 1), np.float32), np.ones(3, np.int32)))
     sums = accumulator.sums()
     assert sums.bucket_cases.tolist() == [2, 1, *[0] * 11]
+    assert sums.bucket_sums[:, 0].tolist() == [0 + 1, 1, *[0] * 11]
 
 
 def test_buckets_cover_every_length_in_order() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.sml.recommender import SML
 
 

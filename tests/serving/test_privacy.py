@@ -12,7 +12,7 @@ import pytest
 from nearnext.artifact import save_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.errors import DataError
-from nearnext.recommenders.registry import make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.serving.event_log import EventLogWriter
 from nearnext.serving.forgetting import forget_session
 from serving_support import lines_of, started

@@ -1,6 +1,6 @@
 """What a fit will take, before it is made: parameters, peak memory and time.
 
-**Memory** of what learns by gradients follows from formulas, see `experiments.model_bytes`. What a batch takes is
+**Memory** of what learns by gradients follows from formulas, see `experiments.measuring`. What a batch takes is
 measured, as is all that methods without gradients learn.
 
 **Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);

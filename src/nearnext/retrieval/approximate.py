@@ -26,7 +26,7 @@ __all__ = ["ApproximateIndex", "ItemGraph", "can_build_graphs", "proposals"]
 LINKS = 16
 """Neighbours that an item is linked to; twice as many on the lowest level."""
 
-BUILD_BREADTH = 80
+EF_CONSTRUCTION = 80
 """Candidates that are held while an item is linked."""
 
 BLOCK = 10_000
@@ -46,7 +46,14 @@ def can_build_graphs() -> bool:
 
 
 class ItemGraph:
-    """Items linked to their near ones; made by `build` or `load`."""
+    """A graph of near items that a search walks along: hierarchical navigable small worlds, of faiss (extra ``ann``).
+
+    It holds each coordinate in 8 bits and only proposes; exact scores come from the embeddings. Built on one thread it
+    is the same every time. Make it by `build` or `load`.
+
+    Reference: Malkov, Yashunin, Efficient and Robust Approximate Nearest Neighbor Search Using Hierarchical Navigable
+    Small World Graphs, 2018.
+    """
 
     def __init__(self, index: Any) -> None:
         self._faiss: Any = _faiss()
@@ -68,7 +75,7 @@ class ItemGraph:
         faiss = _faiss()
         metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
         index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS, metric)
-        index.hnsw.efConstruction = BUILD_BREADTH
+        index.hnsw.efConstruction = EF_CONSTRUCTION
         step = max(1, len(vectors) // SAMPLE)
         with _threads(faiss, threads), track("linking items", len(vectors), "items") as advance:
             index.train(np.ascontiguousarray(vectors[::step]))
