@@ -13,7 +13,8 @@ import typer
 import yaml
 
 from nearnext.cli.commands import app
-from nearnext.serving.openapi import OPERATIONS
+from nearnext.serving.endpoints import Endpoints
+from nearnext.serving.operations import operations
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import GRACE
 
@@ -165,7 +166,7 @@ def test_the_pod_runs_what_the_image_knows_and_finds_all_that_it_names(told: Set
 
 def test_probes_ask_paths_that_exist_and_need_no_key():
     (container,) = pod()["containers"]
-    free = {operation.path for operation in OPERATIONS if operation.method == "GET" and operation.open}
+    free = {operation.path for operation in operations(Endpoints) if operation.method == "GET" and operation.public}
     for name in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert container[name]["httpGet"]["port"] == "http"
         assert container[name]["httpGet"]["path"] in free

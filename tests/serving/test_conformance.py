@@ -16,7 +16,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from nearnext.serving.openapi import OPERATIONS
+from nearnext.serving.endpoints import Endpoints
+from nearnext.serving.operations import operations
 from serving_support import PATIENCE, Server
 
 pytestmark = pytest.mark.slow
@@ -47,7 +48,7 @@ def as_integers(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
-@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: f"{one.method} {one.path}")
+@pytest.mark.parametrize("operation", operations(Endpoints), ids=lambda one: f"{one.method} {one.path}")
 def test_every_answer_is_as_described(described: Any, operation: Any, mode: GenerationMode):
     found = described[operation.path][operation.method]
     if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):

@@ -17,6 +17,7 @@ from nearnext.artifact import load_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.testing import assert_same_lists
 from serving_support import LOG, OTHER_LOG, PATIENCE, Client, Redis, Server, fitted, lines_of, started, wait_until
+from worker_support import clients_of_both_workers, lives, recommend, workers_of
 
 pytestmark = pytest.mark.fault
 
@@ -61,12 +62,6 @@ class Load:
         """Return when so many further requests were answered."""
         reached = len(self.results) + more
         wait_until(lambda: len(self.results) >= reached)
-
-
-def recommend(client: Client, _: int = 0) -> Any:
-    reply = client("POST", "/v1/recommend", {"items": ["i1", "i2"], "k": 10})
-    assert reply.status == 200, reply.body
-    return reply.json
 
 
 def test_nothing_accepted_is_lost_when_it_is_killed_under_load(artifact: Path, tmp_path: Path):
@@ -247,19 +242,6 @@ def test_it_serves_without_the_store_and_recovers(artifact: Path, redis: Redis, 
         assert messages[-1] == "the session store answers again"
 
 
-def clients_of_both_workers(server: Server, each: int = 3) -> list[Client]:
-    """Connections of which as many lead to one worker as to the other, told apart by the ids that they give."""
-    found: dict[str, list[Client]] = {}
-
-    def enough() -> bool:
-        client = server.client
-        found.setdefault(client("GET", "/healthz").headers["x-request-id"].split("-")[0], []).append(client)
-        return len(found) == 2 and all(len(clients) >= each for clients in found.values())
-
-    wait_until(enough)
-    return [client for clients in found.values() for client in clients[:each]]
-
-
 def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, tmp_path: Path):
     def work(client: Client, number: int) -> str:
         reply = client("POST", "/v1/sessions/shared/events", {"items": [f"c{number}"], "consent": True})
@@ -301,14 +283,3 @@ def test_workers_share_the_catalogue_and_come_back_when_they_die(artifact: Path,
         children = psutil.Process(server.process.pid).children()
         server.kill()
         wait_until(lambda: not any(lives(child) for child in children))
-
-
-def workers_of(server: Server) -> list[psutil.Process]:
-    """The processes that answer."""
-    children = [child for child in psutil.Process(server.process.pid).children() if lives(child)]
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
-
-
-def lives(process: psutil.Process) -> bool:
-    """Whether a process still does anything."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE

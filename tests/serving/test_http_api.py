@@ -1,5 +1,6 @@
 """What each endpoint answers, over real HTTP, and that it is what the recommender says."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -72,9 +73,12 @@ def test_clicks_are_kept_and_recommended_from(client: Client, recommender: Recom
     expected = recommender.recommend([["i1", "i2", "i3"]], k=5)[0]
     assert answer["length"] == 3
     assert answer["recommendations"]["items"] == expected.items
-    later = client("GET", "/v1/sessions/kept/recommendations?k=4&exclude=i1&exclude=i9&exclude_seen=true&time=5").json
+    later = client(
+        "GET", "/v1/sessions/kept/recommendations?k=4&exclude=i1,i9&exclude=i8&exclude_seen=true&time=5"
+    ).json
     assert (
-        later["items"] == recommender.recommend([["i1", "i2", "i3"]], k=4, exclude=["i9"], exclude_seen=True)[0].items
+        later["items"]
+        == recommender.recommend([["i1", "i2", "i3"]], k=4, exclude=["i9", "i8"], exclude_seen=True)[0].items
     )
     assert later["length"] == 3
 
@@ -209,6 +213,34 @@ def test_requests_keep_their_ids(client: Client, server: Server):
     wait_until(lambda: any(line.get("request_id") == "order-66" for line in server.logged()))
     line = next(line for line in server.logged() if line.get("request_id") == "order-66")
     assert (line["method"], line["route"], line["status"]) == ("POST", "/v1/recommend", 422)
+
+
+def test_a_comma_in_an_id_is_encoded_in_a_query(client: Client):
+    click(client, "commas", "i1")
+    answer = client("GET", "/v1/sessions/commas/recommendations?exclude=no%2Cpe,i1&allow=i1&allow=i2,i3").json
+    assert sorted(answer["items"]) == ["i2", "i3"]
+    assert answer["unmatched"] == ["no,pe"]
+
+
+def test_the_description_can_be_read_without_other_addresses(client: Client):
+    reply = client("GET", "/docs")
+    text = reply.body.decode()
+    assert reply.headers["content-type"] == "text/html; charset=utf-8"
+    assert "POST /v1/sessions/{session}/events" in text
+    assert "//" not in text.replace("<!doctype", "")
+    assert "<script" not in text
+
+
+def test_answers_are_not_kept_guessed_at_or_counted(client: Client):
+    replies = [client("GET", path) for path in ("/v1/model", "/v1/nothing", "/", "/healthz")]
+    for reply in replies:
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        assert reply.headers["cache-control"] == "no-store"
+        assert reply.headers["vary"] == "Origin"
+    assert "script-src 'sha256-" in replies[2].headers["content-security-policy"]
+    ids = [client("GET", "/healthz").headers["x-request-id"] for _ in range(20)]
+    assert len(set(ids)) == 20
+    assert not [one for one, other in pairwise(ids) if int(other, 16) - int(one, 16) == 1]
 
 
 def test_paths_and_methods_that_do_not_exist(client: Client):

@@ -39,6 +39,9 @@ def serve(
     ] = None,
     api_key_file: Annotated[Path | None, typer.Option(help="File with one key per line; without: open.")] = None,
     cors: Annotated[list[str] | None, typer.Option(help="Origin whose pages may ask. Repeatable.")] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name in the Host header to serve. Repeatable; without: every name.")
+    ] = None,
     max_k: Annotated[int, typer.Option(help="Longest list that may be asked for.")] = 500,
     max_body: Annotated[int, typer.Option(help="Longest request body, bytes.")] = 1 << 20,
     request_timeout: Annotated[float, typer.Option(help="Seconds for a request to come in.")] = 10.0,
@@ -49,7 +52,7 @@ def serve(
         bool, typer.Option("--onnx", help="Encode sessions by onnxruntime where that is faster; equal up to rounding.")
     ] = False,
 ) -> None:
-    """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /openapi.json describes it."""
+    """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /docs describes it."""
     require_extra("serve", "a service")
     from nearnext.serving.server import serve as run_service
     from nearnext.serving.settings import ServiceSettings
@@ -68,6 +71,7 @@ def serve(
         catalogue=catalogue,
         api_key_file=api_key_file,
         origins=tuple(cors or ()),
+        hosts=tuple(allow_host or ()),
         max_k=max_k,
         max_body=max_body,
         request_timeout=request_timeout,

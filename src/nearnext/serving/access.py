@@ -1,18 +1,23 @@
-"""Who may ask: keys, and origins of web pages."""
+"""Which requests are served: keys, names of the host, and origins of web pages."""
 
 import hmac
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
 from nearnext.errors import ConfigError
+from nearnext.serving.problems import HTTPError
 
 __all__ = ["Access", "read_keys"]
 
 SHORTEST_KEY = 16
 """Characters of a key that is not easily guessed."""
 
-Headers = tuple[tuple[bytes, bytes], ...]
+PORT = re.compile(rb":[0-9]+\Z")
+
+SAME_SITE = (b"same-origin", b"none")
+"""Values of ``Sec-Fetch-Site`` for requests of the service's own page, and of the address bar."""
 
 
 def read_keys(path: Path) -> list[bytes]:
@@ -22,7 +27,7 @@ def read_keys(path: Path) -> list[bytes]:
         ConfigError: the file cannot be read, or holds no key or one of less than 16 characters.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the API keys in {path}: {error}") from error
     keys = [line for line in lines if line and not line.startswith("#")]
@@ -34,26 +39,30 @@ def read_keys(path: Path) -> list[bytes]:
 
 
 class Access:
-    """Decides over requests by their headers.
+    """Decides on requests by their headers.
 
     Args:
-        keys: keys of which a request must have one; none: everybody may ask.
-        origins: origins whose pages may read answers, ``*``: every one.
+        keys: keys of which a request must have one; none: keys are not needed.
+        origins: origins whose pages may ask, ``*``: every one.
+        hosts: names in the Host header that are served; none: every name.
 
     >>> access = Access([b"0123456789abcdef"], ["https://shop.example"])
     >>> access.allows({b"authorization": b"Bearer 0123456789abcdef"}), access.allows({b"x-api-key": b"guess"})
     (True, False)
-    >>> dict(access.shared_with(b"https://shop.example"))[b"access-control-allow-origin"]
-    b'https://shop.example'
+    >>> access.check({b"host": b"a", b"origin": b"https://shop.example"}, navigation=False)
+    >>> access.check({b"host": b"a", b"origin": b"https://evil.example"}, navigation=False)
+    Traceback (most recent call last):
+    nearnext.serving.problems.HTTPError: 403: pages of this origin may not ask; allow it with --cors
     """
 
-    def __init__(self, keys: Sequence[bytes], origins: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[bytes], origins: Sequence[str], hosts: Sequence[str] = ()) -> None:
         # Digests are compared: then not even the length of a key shows in the time that the comparison takes.
         self._digests = [sha256(key).digest() for key in keys]
-        self._origins = {origin.rstrip("/").encode() for origin in origins}
+        self._origins = {origin.encode() for origin in origins}
+        self._hosts = {host.encode() for host in hosts}
 
     def allows(self, headers: Mapping[bytes, bytes]) -> bool:
-        """Whether a request carries a key, in ``authorization: Bearer`` or ``x-api-key``."""
+        """Whether a request has a key, in ``authorization: Bearer`` or ``x-api-key``."""
         if not self._digests:
             return True
         given = headers.get(b"x-api-key", b"")
@@ -66,22 +75,28 @@ class Access:
             found |= hmac.compare_digest(digest, known)
         return found
 
-    def shared_with(self, origin: bytes | None) -> Headers:
-        """Headers that let pages of an origin read the answer; none for an origin that is not listed."""
-        if origin is None or not self._origins & {origin, b"*"}:
-            return ()
-        allowed = b"*" if b"*" in self._origins else origin
-        exposed = (b"access-control-expose-headers", b"x-request-id")
-        return ((b"access-control-allow-origin", allowed), exposed, (b"vary", b"origin"))
+    def check(self, headers: Mapping[bytes, bytes], *, navigation: bool) -> None:
+        """Refuse what a browser sends for a page from elsewhere, and names of hosts that are not served.
 
-    def preflight(self, origin: bytes | None, methods: str) -> Headers:
-        """Headers that answer a browser's question whether a page may ask at all."""
-        shared = self.shared_with(origin)
-        if not shared:
-            return ()
-        return (
-            *shared,
-            (b"access-control-allow-methods", methods.encode()),
-            (b"access-control-allow-headers", b"authorization, content-type, x-api-key, x-request-id"),
-            (b"access-control-max-age", b"600"),
-        )
+        Programs send neither ``Origin`` nor ``Sec-Fetch-Site``, and pass.
+
+        Args:
+            headers: of the request, names in small letters.
+            navigation: whether the path may be opened by a link from another page.
+
+        Raises:
+            HTTPError: it is refused.
+        """
+        host = headers.get(b"host", b"").lower()
+        if self._hosts and PORT.sub(b"", host) not in self._hosts:
+            raise HTTPError(421, "this name of a host is not served; allow it with --allow-host")
+        origin, site = headers.get(b"origin"), headers.get(b"sec-fetch-site")
+        if origin is None and site is None:
+            return
+        if self._origins & {origin, b"*"} or site in SAME_SITE:
+            return
+        if site is None and origin is not None and origin.partition(b"://")[2].lower() == host:
+            return
+        if navigation and headers.get(b"sec-fetch-mode") == b"navigate":
+            return
+        raise HTTPError(403, "pages of this origin may not ask; allow it with --cors")

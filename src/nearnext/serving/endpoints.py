@@ -1,7 +1,7 @@
-"""What each endpoint does with a request that has been read."""
+"""The endpoints: what each operation does with a request that has been read, found by its name."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -22,38 +22,36 @@ from nearnext.serving.messages import (
     FoundItem,
     Health,
     ItemsAnswer,
+    ListParameters,
     MapPoint,
     MapRequest,
     ModelAnswer,
     RecommendationAnswer,
     RecommendRequest,
+    SearchParameters,
     SessionAnswer,
     SimilarAnswer,
+    SimilarParameters,
 )
 from nearnext.serving.model import ServedModel
-from nearnext.serving.openapi import description
-from nearnext.serving.problems import Refusal
-from nearnext.serving.requests import Answer, Request, ids, moment, parsed, parsed_query, switch, whole_number
+from nearnext.serving.openapi import described_page, description
+from nearnext.serving.operations import Answer, operation, operations
+from nearnext.serving.problems import HTTPError
 from nearnext.serving.service import Service
 from nearnext.serving.stores import StoreDown
 from nearnext.types import RawId
 
-__all__ = ["Endpoint", "Endpoints"]
-
-Endpoint = Callable[[Request], Awaitable[Answer]]
+__all__ = ["Endpoints"]
 
 STORE_DOWN = "the session store does not answer"
 NO_CONSENT = 'no consent: send "consent": true to have clicks stored'
-MOST_FOUND = 1000
-"""Items of the longest answer to a search."""
-
-LIST_PARAMETERS = ("k", "exclude", "allow", "exclude_seen", "time")
+HTML = b"text/html; charset=utf-8"
 
 encode = msgspec.json.Encoder().encode
 
 
 class Endpoints:
-    """The endpoints of one worker.
+    """The operations of one worker, the most frequent first: the order in which paths are tried.
 
     Args:
         service: what they work on.
@@ -61,178 +59,107 @@ class Endpoints:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._recommend = msgspec.json.Decoder(RecommendRequest)
-        self._events = msgspec.json.Decoder(EventsRequest)
-        self._explain = msgspec.json.Decoder(ExplainRequest)
-        self._map_request = msgspec.json.Decoder(MapRequest)
-        self._entry = msgspec.json.Decoder(CatalogueEntry)
-        self._description = encode(description(service.settings.max_k))
+        document = description(operations(Endpoints), service.settings.max_k)
+        self._description, self._docs = encode(document), described_page(document)
 
-    async def recommend(self, request: Request) -> Answer:
-        """Next items for a session that the request holds."""
-        wanted = parsed(self._recommend, request.body)
-        model = self._service.current()
-        question = Question(
-            wanted.items, self._checked(wanted.k), wanted.exclude, wanted.allow, wanted.exclude_seen, wanted.time
-        )
-        return Answer(encode(await self._answer(model, question)))
-
-    async def take_events(self, request: Request) -> Answer:
-        """Clicks taken into a session, and next items where they are asked for."""
-        wanted = parsed(self._events, request.body)
-        session = request.parameters[0]
-        if wanted.k is not None:
-            self._checked(wanted.k)
+    @operation("POST", "/v1/sessions/{session}/events")
+    async def take_events(self, session: str, asked: EventsRequest) -> EventsAnswer:
+        """Store clicks of a session; with k, recommend its next items in the same call."""
         service = self._service
+        if asked.k is not None:
+            self._check_k(asked.k)
         model = service.current()
-        clicked = [model.stored(item) for item in wanted.items]
-        clicks, reason, logged = clicked, None if wanted.consent else NO_CONSENT, None
-        if wanted.consent:
+        clicked = [model.stored(item) for item in asked.items]
+        clicks, reason, logged = clicked, None if asked.consent else NO_CONSENT, None
+        if asked.consent:
             try:
                 clicks = await service.store.append(session, clicked)
-                self._touch(model, clicks, len(clicked))
+                await self._touch(model, clicks, len(clicked))
             except StoreDown:
                 reason = STORE_DOWN
-                service.measures.stateless.inc()
-            logged = self._log_clicks(session, clicked, wanted.time)
-        service.measures.clicks.inc(len(clicked))
+                service.metrics.stateless.inc()
+            logged = self._log_clicks(session, clicked, asked.time)
+        service.metrics.clicks.inc(len(clicked))
         listed = None
-        if wanted.k is not None:
-            model = service.current()
-            question = Question(clicks, wanted.k, wanted.exclude, wanted.allow, wanted.exclude_seen, wanted.time)
-            listed = await self._answer(model, question)
-            if wanted.consent:
+        if asked.k is not None:
+            question = Question(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+            listed = await self._list(service.current(), question)
+            if asked.consent:
                 self._log_shown(session, listed)
-        stored = reason is None
-        return Answer(encode(EventsAnswer(len(clicks), stored, reason, logged, listed)))
+        return EventsAnswer(len(clicks), reason is None, reason, logged, listed)
 
-    async def session_recommendations(self, request: Request) -> Answer:
-        """Next items for a stored session."""
-        query = parsed_query(request.query, LIST_PARAMETERS)
-        k = self._checked(whole_number(query, "k", 20))
-        exclude, allow = ids(query, "exclude") or [], ids(query, "allow")
-        exclude_seen, time = switch(query, "exclude_seen"), moment(query, "time")
-        session = request.parameters[0]
+    @operation("POST", "/v1/recommend")
+    async def recommend(self, asked: RecommendRequest) -> RecommendationAnswer:
+        """Recommend the next items of a session that is given whole; nothing is stored."""
+        self._check_k(asked.k)
+        question = Question(asked.items, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+        return await self._list(self._service.current(), question)
+
+    @operation("GET", "/v1/sessions/{session}/recommendations")
+    async def session_recommendations(self, session: str, asked: ListParameters) -> SessionAnswer:
+        """Recommend the next items of a stored session; of an unknown one, the popular items."""
+        self._check_k(asked.k)
         clicks: list[RawId] = []
         reason = None
         try:
             clicks = await self._service.store.clicks(session)
         except StoreDown:
             reason = STORE_DOWN
-            self._service.measures.stateless.inc()
-        question = Question(clicks, k, exclude, allow, exclude_seen, time)
-        listed = await self._answer(self._service.current(), question)
+            self._service.metrics.stateless.inc()
+        question = Question(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+        listed = await self._list(self._service.current(), question)
         if clicks:
             self._log_shown(session, listed)
-        fields = msgspec.structs.asdict(listed)
-        return Answer(encode(SessionAnswer(**fields, length=len(clicks), reason=reason)))
+        return SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
 
-    async def forget_session(self, request: Request) -> Answer:
-        """A session forgotten, whether it was known or not."""
+    @operation("DELETE", "/v1/sessions/{session}", problems=(503,))
+    async def forget_session(self, session: str) -> None:
+        """Forget a session, whether it was known or not."""
         try:
-            await self._service.store.forget(request.parameters[0])
+            await self._service.store.forget(session)
         except StoreDown:
-            raise Refusal(503, f"{STORE_DOWN}, the session may still be there; try again") from None
-        return Answer(b"", 204)
+            raise HTTPError(503, f"{STORE_DOWN}, the session may still be there; try again") from None
 
-    async def similar(self, request: Request) -> Answer:
-        """Items similar to one."""
-        query = parsed_query(request.query, ("k",))
-        k = self._checked(whole_number(query, "k", 20))
+    @operation("GET", "/v1/items/{item}/similar")
+    async def similar(self, item: str, asked: SimilarParameters) -> SimilarAnswer:
+        """Items similar to one that the model was trained with."""
+        self._check_k(asked.k)
         model = self._service.current()
-        found = model.similar(request.parameters[0], k)
+        found = model.similar(item, asked.k)
         if found is None:
-            raise Refusal(404, "the model was not trained with this item")
-        return Answer(encode(SimilarAnswer(found.items, found.scores, found.basis, found.shortage, model.version)))
+            raise HTTPError(404, "the model was not trained with this item")
+        return SimilarAnswer(found.items, found.scores, found.basis, found.shortage, model.version)
 
-    async def put_item(self, request: Request) -> Answer:
-        """An item of the catalogue, new or changed."""
-        entry = parsed(self._entry, request.body)
+    @operation("PUT", "/v1/items/{item}", problems=(503,))
+    async def put_item(self, item: str, entry: CatalogueEntry) -> CatalogueChange:
+        """Add an item to the catalogue, or change it; it counts at once and outlasts a restart."""
         model = self._service.current()
-        item = model.stored(request.parameters[0])
+        stored = model.stored(item)
         like = [model.stored(one) for one in entry.like]
-        await self._change(Change("put", item, entry.available, like))
-        return Answer(encode(CatalogueChange(item, entry.available, model.assortment.knows(item))))
+        await self._change(Change("put", stored, entry.available, like))
+        return CatalogueChange(stored, entry.available, model.assortment.knows(stored))
 
-    async def delete_item(self, request: Request) -> Answer:
-        """An item taken out of the catalogue; it is never recommended until it is put there again."""
-        await self._change(Change("delete", self._service.current().stored(request.parameters[0])))
-        return Answer(b"", 204)
+    @operation("DELETE", "/v1/items/{item}", problems=(503,))
+    async def delete_item(self, item: str) -> None:
+        """Take an item out of the catalogue; it is never recommended until it is put there again."""
+        await self._change(Change("delete", self._service.current().stored(item)))
 
-    async def model(self, _request: Request) -> Answer:
-        """The model that answers."""
-        return Answer(encode(self.model_answer()))
-
-    async def explain(self, request: Request) -> Answer:
+    @operation("POST", "/v1/explain", problems=(404,))
+    async def explain(self, asked: ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
-        wanted = parsed(self._explain, request.body)
         explanation = _part("nearnext.explanation", "explanations are")
         model = self._service.current()
-        if not model.assortment.knows(wanted.item):
-            raise Refusal(404, "the model was not trained with this item")
+        if not model.assortment.knows(asked.item):
+            raise HTTPError(404, "the model was not trained with this item")
         try:
-            found: Any = await asyncio.to_thread(explanation.explain, model.recommender, wanted.items, wanted.item)
+            found: Any = await asyncio.to_thread(explanation.explain, model.recommender, asked.items, asked.item)
         except NearnextError as error:
-            raise Refusal(422, str(error)) from None
-        return Answer(encode(found.as_dict()))
+            raise HTTPError(422, str(error)) from None
+        return found.as_dict()
 
-    async def item_map(self, _request: Request) -> Answer:
-        """Where the items lie, in two dimensions."""
-        return Answer(await _mapped(self._service.current()))
-
-    async def map_point(self, request: Request) -> Answer:
-        """Where a session lies on the map."""
-        wanted = parsed(self._map_request, request.body)
-        playground = _part("nearnext.serving.playground", "the map is")
-        model = self._service.current()
-        await _mapped(model)
-        point = await asyncio.to_thread(playground.session_point, model.recommender, wanted.items)
-        return Answer(encode(MapPoint(*(point or (None, None)))))
-
-    async def found_items(self, request: Request) -> Answer:
-        """Items by part of their ids."""
-        query = parsed_query(request.query, ("query", "limit"))
-        texts = ids(query, "query") if query.get("query") != [""] else None
-        if texts is not None and len(texts) > 1:
-            raise Refusal(422, f"expected query once, found it {len(texts)} times")
-        limit = whole_number(query, "limit", 20)
-        if not 1 <= limit <= MOST_FOUND:
-            raise Refusal(422, f"limit must be in 1..{MOST_FOUND}, found {limit}")
-        playground = _part("nearnext.serving.playground", "the search is")
-        recommender = self._service.current().recommender
-        wanted = str(texts[0]) if texts else ""
-        found = await asyncio.to_thread(playground.find_items, recommender, wanted, limit)
-        return Answer(encode(ItemsAnswer([FoundItem(**item) for item in found])))
-
-    async def page(self, _request: Request) -> Answer:
-        """The playground."""
-        playground = _part("nearnext.serving.playground", "the playground is")
-        model = self._service.current()
-        if model.page is None:
-            model.page = bytes(playground.page(msgspec.to_builtins(self.model_answer())))
-        return Answer(model.page, content_type=b"text/html; charset=utf-8")
-
-    async def openapi(self, _request: Request) -> Answer:
-        """The description of all this."""
-        return Answer(self._description)
-
-    async def health(self, _request: Request) -> Answer:
-        """Whether the process works."""
-        return Answer(encode(Health("ok", self._service.store.state)))
-
-    async def ready(self, _request: Request) -> Answer:
-        """Whether requests should be sent here."""
-        service = self._service
-        if service.ready:
-            return Answer(encode(Health("ok", service.store.state)))
-        return Answer(encode(Health("stopping" if service.stopping else "starting", service.store.state)), 503)
-
-    async def metrics(self, _request: Request) -> Answer:
-        """Figures for Prometheus."""
-        return Answer(self._service.measure(), content_type=b"text/plain; version=0.0.4; charset=utf-8")
-
-    def model_answer(self) -> ModelAnswer:
-        """What is told of the model that answers."""
+    @operation("GET", "/v1/model")
+    async def model(self) -> ModelAnswer:
+        """The model that answers."""
         model = self._service.current()
         recommender = model.recommender
         data: Any = model.manifest.get("data", msgspec.UNSET)
@@ -247,30 +174,88 @@ class Endpoints:
             data=data,
         )
 
-    def _checked(self, k: int) -> int:
-        if not 1 <= k <= self._service.settings.max_k:
-            raise Refusal(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
-        return k
+    @operation("GET", "/v1/map", problems=(404,))
+    async def item_map(self) -> Answer:
+        """Where the items are, in two dimensions."""
+        return Answer(await _map_of(self._service.current()))
 
-    async def _answer(self, model: ServedModel, question: Question) -> RecommendationAnswer:
+    @operation("POST", "/v1/map/session", problems=(404,))
+    async def map_point(self, asked: MapRequest) -> MapPoint:
+        """Where a session is on the map."""
+        playground = _part("nearnext.serving.playground", "the map is")
+        model = self._service.current()
+        await _map_of(model)
+        point = await in_daemon(lambda: playground.session_point(model.recommender, asked.items))
+        return MapPoint(*(point or (None, None)))
+
+    @operation("GET", "/v1/items")
+    async def found_items(self, asked: SearchParameters) -> ItemsAnswer:
+        """Items by part of their ids; the most popular ones where nothing is asked for."""
+        playground = _part("nearnext.serving.playground", "the search is")
+        recommender = self._service.current().recommender
+        found = await asyncio.to_thread(playground.find_items, recommender, asked.query, asked.limit)
+        return ItemsAnswer([FoundItem(**item) for item in found])
+
+    @operation("GET", "/healthz", public=True)
+    async def health(self) -> Health:
+        """Whether the process works."""
+        return Health("ok", self._service.store.state)
+
+    @operation("GET", "/readyz", public=True)
+    async def ready(self) -> Health | Answer:
+        """Whether requests should be sent here."""
+        service = self._service
+        if service.ready:
+            return Health("ok", service.store.state)
+        return Answer(encode(Health("stopping" if service.stopping else "starting", service.store.state)), status=503)
+
+    @operation("GET", "/metrics", content="text/plain")
+    async def metrics(self) -> Answer:
+        """Metrics for Prometheus."""
+        return Answer(self._service.measure(), b"text/plain; version=0.0.4; charset=utf-8")
+
+    @operation("GET", "/openapi.json", public=True)
+    async def openapi(self) -> Answer:
+        """This description, for programs."""
+        return Answer(self._description)
+
+    @operation("GET", "/docs", public=True, content="text/html")
+    async def docs(self) -> Answer:
+        """This description, for people."""
+        return Answer(self._docs, HTML)
+
+    @operation("GET", "/", problems=(404,), public=True, content="text/html")
+    async def page(self) -> Answer:
+        """A page to try the service."""
+        playground = _part("nearnext.serving.playground", "the playground is")
+        model = self._service.current()
+        if model.page is None:
+            model.page = bytes(playground.page(msgspec.to_builtins(await self.model())))
+        return Answer(model.page, HTML, headers=((b"content-security-policy", playground.POLICY),))
+
+    def _check_k(self, k: int) -> None:
+        if not 1 <= k <= self._service.settings.max_k:
+            raise HTTPError(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
+
+    async def _list(self, model: ServedModel, question: Question) -> RecommendationAnswer:
         found: Recommendation = await self._service.batches.ask(model, question)
-        self._service.measures.recommendations.inc()
+        self._service.metrics.recommendations.inc()
         return RecommendationAnswer(**vars(found), model=model.version)
 
     async def _change(self, change: Change) -> None:
         try:
             await asyncio.to_thread(self._service.catalogue.write, change)
         except NearnextError as error:
-            raise Refusal(503, str(error)) from None
+            raise HTTPError(503, str(error)) from None
         self._service.current()
 
-    def _touch(self, model: ServedModel, clicks: Sequence[RawId], n_new: int) -> None:
+    async def _touch(self, model: ServedModel, clicks: Sequence[RawId], n_new: int) -> None:
         """Tell the catalogue which sessions led to new items."""
-        for place in range(max(len(clicks) - n_new, 1), len(clicks)):
-            if model.assortment.is_newcomer(clicks[place]):
-                before = [item for item in clicks[:place] if model.assortment.knows(item)]
+        for at in range(max(len(clicks) - n_new, 1), len(clicks)):
+            if model.assortment.is_newcomer(clicks[at]):
+                before = [item for item in clicks[:at] if model.assortment.knows(item)]
                 try:
-                    self._service.catalogue.touch(clicks[place], before)
+                    await asyncio.to_thread(self._service.catalogue.touch, clicks[at], before)
                 except NearnextError:
                     return  # the mean lacks one session; nobody was promised it
 
@@ -280,20 +265,20 @@ class Endpoints:
             return None
         logged = event_log.clicked(session, clicked, time)
         if not logged:
-            self._service.measures.events_lost.inc(len(clicked))
+            self._service.metrics.events_lost.inc(len(clicked))
         return logged
 
     def _log_shown(self, session: str, listed: RecommendationAnswer) -> None:
         event_log = self._service.event_log
         if event_log is not None and not event_log.shown(session, listed.items, listed.model):
-            self._service.measures.events_lost.inc()
+            self._service.metrics.events_lost.inc()
 
 
-async def _mapped(model: ServedModel) -> bytes:
+async def _map_of(model: ServedModel) -> bytes:
     """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on.
 
     Raises:
-        Refusal: it has no map.
+        HTTPError: it has no map.
     """
     playground = _part("nearnext.serving.playground", "the map is")
     if model.map is None:
@@ -301,16 +286,16 @@ async def _mapped(model: ServedModel) -> bytes:
     try:
         return await asyncio.shield(model.map)
     except NearnextError as error:
-        raise Refusal(404, str(error)) from None
+        raise HTTPError(404, str(error)) from None
 
 
 def _part(module: str, what: str) -> ModuleType:
     """A part of the service that an installation may lack.
 
     Raises:
-        Refusal: it does.
+        HTTPError: it does.
     """
     try:
         return import_module(module)
     except ModuleNotFoundError:
-        raise Refusal(404, f"{what} not part of this installation") from None
+        raise HTTPError(404, f"{what} not part of this installation") from None

@@ -1,4 +1,4 @@
-"""What requests ask and what answers tell: the one definition that is parsed by, encoded by and documented."""
+"""Requests and answers: the one definition that bodies are parsed by, encoded by and documented from."""
 
 from typing import Annotated, Any, Literal
 
@@ -16,14 +16,17 @@ __all__ = [
     "Health",
     "ItemId",
     "ItemsAnswer",
+    "ListParameters",
     "MapPoint",
     "MapRequest",
     "ModelAnswer",
     "Problem",
     "RecommendRequest",
     "RecommendationAnswer",
+    "SearchParameters",
     "SessionAnswer",
     "SimilarAnswer",
+    "SimilarParameters",
 ]
 
 MAX_ID = 512
@@ -39,6 +42,7 @@ ItemId = IntegerId | TextId
 
 Clicks = Annotated[list[ItemId], Meta(max_length=MAX_ITEMS)]
 Ids = Annotated[list[ItemId], Meta(max_length=100 * MAX_ITEMS)]
+TextIds = Annotated[list[TextId], Meta(max_length=100 * MAX_ITEMS)]
 Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
@@ -69,6 +73,31 @@ class EventsRequest(Struct, forbid_unknown_fields=True):
         Seconds | None,
         Meta(description="When it was clicked, seconds since 1970; null: now, and for the model the end of training."),
     ] = None
+
+
+class ListParameters(Struct, forbid_unknown_fields=True):
+    """What the list of next items of a stored session must respect."""
+
+    k: Annotated[Length, Meta(description="How many items.")] = 20
+    exclude: Annotated[TextIds, Meta(description="Never recommend these; write a comma in an id as %2C.")] = []
+    allow: Annotated[TextIds | None, Meta(description="Recommend only these.")] = None
+    exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
+    time: Annotated[
+        Seconds | None, Meta(description="When it is asked, seconds since 1970; by default the end of training.")
+    ] = None
+
+
+class SimilarParameters(Struct, forbid_unknown_fields=True):
+    """How many similar items."""
+
+    k: Annotated[Length, Meta(description="How many items.")] = 20
+
+
+class SearchParameters(Struct, forbid_unknown_fields=True):
+    """Which items to look for."""
+
+    query: Annotated[str, Meta(max_length=MAX_ID, description="Part of an id, in any case.")] = ""
+    limit: Annotated[int, Meta(ge=1, le=1000, description="How many items at most.")] = 20
 
 
 class ExplainRequest(Struct, forbid_unknown_fields=True):

@@ -1,39 +1,35 @@
-"""Reasons to refuse a request."""
+"""Errors as HTTP answers: one problem document for all of them (RFC 9457)."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
+from starlette.exceptions import HTTPException
 
 from nearnext.serving.messages import Problem
 
-__all__ = ["PROBLEM", "Refusal"]
+__all__ = ["PROBLEM", "HTTPError", "problem"]
 
 PROBLEM = b"application/problem+json"
-"""Type of what a refusal says."""
+"""Media type of a problem document."""
 
 
-class Refusal(Exception):  # noqa: N818 - it ends a request, not the program
-    """A request that is refused, with its HTTP status and one line of what was wrong.
+class HTTPError(HTTPException):
+    """A request that cannot be served: its HTTP status, and one line that says why.
 
-    >>> Refusal(404, "no such page").title
-    'Not Found'
+    >>> HTTPError(404, "no such page").status_code
+    404
     """
 
-    def __init__(self, status: int, detail: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
+    def __init__(self, status_code: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status_code, detail, headers)
 
-    @property
-    def title(self) -> str:
-        """The status in words."""
-        return HTTPStatus(self.status).phrase
 
-    def body(self, request_id: str) -> bytes:
-        """What is answered, as JSON.
+def problem(error: HTTPException, request_id: str) -> bytes:
+    """The problem document of an error, as JSON.
 
-        >>> Refusal(404, "no such page").body("r1")
-        b'{"title":"Not Found","status":404,"detail":"no such page","request_id":"r1"}'
-        """
-        return msgspec.json.encode(Problem(self.title, self.status, self.detail, request_id))
+    >>> problem(HTTPError(404, "no such page"), "r1")
+    b'{"title":"Not Found","status":404,"detail":"no such page","request_id":"r1"}'
+    """
+    title = HTTPStatus(error.status_code).phrase
+    return msgspec.json.encode(Problem(title, error.status_code, error.detail, request_id))

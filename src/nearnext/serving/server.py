@@ -9,16 +9,18 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from math import ceil
-from multiprocessing.connection import Connection
+from multiprocessing import connection
+from typing import Any
 
 import uvicorn
 
-from nearnext.errors import ConfigError
-from nearnext.serving.app import Application
+from nearnext.errors import ConfigError, NearnextError
+from nearnext.serving.app import application
+from nearnext.serving.connection import Connection, Limits
 from nearnext.serving.logs import log_config
-from nearnext.serving.measures import MULTIPROCESS
-from nearnext.serving.protocol import GuardedProtocol
+from nearnext.serving.metrics import MULTIPROCESS
 from nearnext.serving.service import Service, check
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import NEVER_STARTED, run_workers
@@ -72,41 +74,47 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     service = Service(settings) if settings.workers == 1 else None
     if service is None:
         check(settings)
-    with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as figures:
+    with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as metrics:
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         if service is not None:
-            _run(Application(settings, service, ready=lambda: announce(url)), listening)
+            _run(service, listening, ready=lambda: announce(url))
         else:
-            os.environ[MULTIPROCESS] = figures
+            os.environ[MULTIPROCESS] = metrics
             run_workers(_work, settings, listening, lambda: announce(url))
 
 
-def _work(settings: ServiceSettings, listening: socket.socket, parent: int, told: Connection) -> None:
+def _work(settings: ServiceSettings, listening: socket.socket, parent: int, started: connection.Connection) -> None:
     """The life of one of several workers."""
     logging.config.dictConfig(log_config())
 
     def ready() -> None:
-        told.send(None)
-        told.close()
+        started.send(None)
+        started.close()
 
     try:
-        _run(Application(settings, parent=parent, ready=ready), listening)
+        _run(Service(settings), listening, ready, parent)
+    except NearnextError as error:
+        log.error("a worker cannot start: %s", error)
+        sys.exit(NEVER_STARTED)
     except KeyboardInterrupt:
         sys.exit(0)  # Ctrl-C reaches all processes; the first one says so
 
 
-def _run(application: Application, listening: socket.socket) -> None:
+def _run(service: Service, listening: socket.socket, ready: Callable[[], None], parent: int | None = None) -> None:
     """Serve with one process until a signal ends it."""
-    settings = application.settings
+    settings = service.settings
+    limits = Limits(settings.request_timeout, settings.idle_timeout, settings.max_body)
     signal.signal(signal.SIGTERM, _end)
+    http: Any = partial(Connection, limits)
     config = uvicorn.Config(
-        application,
-        http=GuardedProtocol,
+        application(service, ready, parent),
+        http=http,
         loop="uvloop",
         ws="none",
         lifespan="on",
-        timeout_keep_alive=ceil(settings.idle_timeout),
+        # Our own connection looks after time; the server's timer must not come before it.
+        timeout_keep_alive=ceil(settings.idle_timeout + 2 * settings.request_timeout),
         timeout_graceful_shutdown=ceil(settings.shutdown_timeout),
         log_config=log_config(),
         access_log=False,

@@ -12,7 +12,7 @@ from nearnext.serving.batches import Batches
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.event_log import EventLogWriter
 from nearnext.serving.logs import AccessLog
-from nearnext.serving.measures import Measures
+from nearnext.serving.metrics import Metrics
 from nearnext.serving.model import ServedModel
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.stores import MemoryStore, make_store
@@ -52,12 +52,12 @@ class Service:
         loaded = self.watcher.first()
         self.catalogue = Catalogue(settings.catalogue_file)
         self.event_log = EventLogWriter(settings.event_log) if settings.event_log else None
-        self.measures = Measures()
+        self.metrics = Metrics()
         self.access_log = AccessLog()
         self.batches = Batches()
         self.stopping = False
         self.model = ServedModel(loaded, self.catalogue)
-        self.measures.serves(self.model.version, self.model.recommender.name, None)
+        self.metrics.serves(self.model.version, self.model.recommender.name, None)
         self._note_refusal()
         self._background = Background()
         self._changed: list[RawId] | None = None  # while another model is prepared
@@ -117,34 +117,35 @@ class Service:
             model = await in_daemon(lambda: ServedModel(loaded, self.catalogue))
             model.assortment.update(self._changed)
             self._changed, before, self.model = None, self.model, model
-            self.measures.swaps.inc()
-            self.measures.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
+            self.metrics.swaps.inc()
+            self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
             log.info("model %s replaces %s", model.version, before.version)
 
     def _note_refusal(self) -> None:
         if self.refused:
             log.warning("the artifact is refused, model %s answers: %s", self.model.version, self.refused)
-            self.measures.refused.inc()
+            self.metrics.refused.inc()
 
     async def _sync(self) -> None:
         if self.event_log:
             await in_daemon(self.event_log.unsynced())
 
     def measure(self) -> bytes:
-        """The figures for Prometheus, those of now included."""
-        self.measures.watcher_up.set(self._background.works)
-        self.measures.store_up.set(self.store.state != "down")
+        """The metrics for Prometheus, those of now included."""
+        self.metrics.watcher_up.set(self._background.works)
+        self.metrics.store_up.set(self.store.state != "down")
         if isinstance(self.store, MemoryStore):
-            self.measures.sessions.set(len(self.store))
-            self.measures.session_bytes.set(self.store.size)
+            self.metrics.sessions.set(len(self.store))
+            self.metrics.session_bytes.set(self.store.size)
         assortment = self.current().assortment
-        self.measures.new_items.set(len(assortment))
-        self.measures.hidden_items.set(len(assortment.hidden))
-        return self.measures.exposition()
+        self.metrics.new_items.set(len(assortment))
+        self.metrics.hidden_items.set(len(assortment.hidden))
+        return self.metrics.exposition()
 
 
 def _access(settings: ServiceSettings) -> Access:
-    return Access(read_keys(settings.api_key_file) if settings.api_key_file else [], settings.origins)
+    keys = read_keys(settings.api_key_file) if settings.api_key_file else []
+    return Access(keys, settings.origins, settings.hosts)
 
 
 def check(settings: ServiceSettings) -> None:

@@ -1,5 +1,6 @@
 """What a service is told when it starts."""
 
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -11,6 +12,9 @@ __all__ = ["MEMORY", "ServiceSettings"]
 
 MEMORY = "memory"
 """The session store inside the process."""
+
+ORIGIN = re.compile(r"https?://(?:[0-9a-z._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?")
+HOST = re.compile(r"[0-9a-z._-]+|\[[0-9a-f:.]+\]")
 
 SCHEMES = {"redis", "rediss", "valkey", "valkeys"}
 
@@ -32,7 +36,8 @@ class ServiceSettings:
         event_log: folder for what was clicked and shown; None: nothing is logged.
         catalogue: file that catalogue changes are written to; None: beside the artifact.
         api_key_file: file with one key per line; None: everybody may ask.
-        origins: origins of web pages that may read answers (CORS), ``*``: every one.
+        origins: origins of web pages that may ask (CORS), ``*``: every one.
+        hosts: names in the Host header that are served, without ports; none: every name.
         max_k: longest list that may be asked for.
         max_body: bytes of the longest request body.
         request_timeout: seconds in which a request must have come in, and an answer must have been taken.
@@ -42,7 +47,8 @@ class ServiceSettings:
         onnx: whether onnxruntime encodes sessions where it is faster than the model's own code.
 
     Raises:
-        ConfigError: a number out of range, a store of an unknown kind, or several workers without a common store.
+        ConfigError: a number out of range, a store of an unknown kind, several workers without a common store, or an
+            origin or a host that no browser can send.
 
     >>> ServiceSettings(Path("model"), workers=2)
     Traceback (most recent call last):
@@ -62,6 +68,7 @@ class ServiceSettings:
     catalogue: Path | None = None
     api_key_file: Path | None = None
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     max_k: Count = 500
     max_body: Count = 1 << 20
     request_timeout: Positive = 10.0
@@ -71,6 +78,17 @@ class ServiceSettings:
     onnx: bool = False
 
     def __post_init__(self) -> None:
+        for origin in self.origins:
+            if origin != "*" and not ORIGIN.fullmatch(origin):
+                raise ConfigError(
+                    f"no page has the origin '{origin}': expected e.g. https://shop.example or http://localhost:3000, "
+                    "in small letters and without a path; give --cors once for each"
+                )
+        for host in self.hosts:
+            if not HOST.fullmatch(host):
+                raise ConfigError(
+                    f"'{host}' is no name of a host: expected e.g. shop.example, in small letters, no port"
+                )
         scheme = self.store.partition("://")[0]
         if self.store != MEMORY and scheme not in SCHEMES:
             raise ConfigError(f"unknown store '{scheme}'; known: memory, redis://HOST:PORT, rediss://, valkey://")

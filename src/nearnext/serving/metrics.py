@@ -1,23 +1,23 @@
-"""Figures of the service for Prometheus; with several workers, /metrics of any of them sums all up."""
+"""Metrics of the service for Prometheus; with several workers, /metrics of any of them sums all up."""
 
 import os
 from typing import Any
 
-__all__ = ["MULTIPROCESS", "Measures"]
+__all__ = ["MULTIPROCESS", "Metrics"]
 
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-"""Environment variable that names the folder in which workers gather their figures."""
+"""Environment variable that names the folder in which workers gather their metrics."""
 
 SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper bounds of the latency histogram."""
 
 
-class Measures:
+class Metrics:
     """Counters, gauges and histograms of one process.
 
-    >>> measures = Measures()
-    >>> measures.answered("/v1/recommend", "POST", 200, 0.002)
-    >>> b'nearnext_requests_total{method="POST",route="/v1/recommend",status="200"} 1.0' in measures.exposition()
+    >>> metrics = Metrics()
+    >>> metrics.answered("/v1/recommend", "POST", 200, 0.002)
+    >>> b'nearnext_requests_total{method="POST",route="/v1/recommend",status="200"} 1.0' in metrics.exposition()
     True
     """
 
@@ -87,7 +87,7 @@ class Measures:
         self._model.labels(version, method).set(1)
 
     def exposition(self) -> bytes:
-        """All figures in the text format of Prometheus."""
+        """All metrics in the text format of Prometheus."""
         from prometheus_client import CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 

@@ -1,0 +1,154 @@
+"""Where an HTTP/1 request ends, read strictly: what two programs could read in two ways is refused (RFC 9112)."""
+
+import re
+from typing import NamedTuple
+
+from nearnext.serving.problems import HTTPError
+
+__all__ = ["HEADER_BYTES", "Chunks", "Head", "find_head", "read_head"]
+
+HEADER_BYTES = 64 << 10
+"""Longest request line with headers, bytes."""
+
+CHUNK_LINE_BYTES = 256
+"""Longest line before a chunk, bytes."""
+
+METHODS = rb"GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE"
+HOST = rb"(?:[0-9A-Za-z._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5})?"
+HEAD = re.compile(
+    rb"(?:" + METHODS + rb") (?:/|\*(?= )|https?://(" + HOST + rb")/)[!-~]*+ HTTP/1\.([01])\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+)
+"""A whole head without folded lines, control characters, bare CR or LF, or spaces around a header's name."""
+
+FRAMING = re.compile(
+    rb"(?<=\r\n)(host|content-length|transfer-encoding|expect|upgrade):[\t ]*+([^\r]*?)[\t ]*\r\n", re.IGNORECASE
+)
+CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
+HOST_VALUE, LENGTH = re.compile(HOST), re.compile(rb"[0-9]{1,18}")
+BARE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
+
+
+class Head(NamedTuple):
+    """The request line and headers of a request.
+
+    Attributes:
+        data: as the server is to read them.
+        length: bytes of the body; None: it comes in chunks.
+        expects: whether the client waits for `100 Continue` before it sends the body.
+    """
+
+    data: bytes
+    length: int | None
+    expects: bool
+
+
+def find_head(data: bytearray, begin: int) -> int:
+    r"""The position after the head at the start of the data, -1 where the head is not complete.
+
+    Args:
+        data: what came in.
+        begin: where to look for the end of the head.
+
+    Raises:
+        HTTPError: the head is too long, or this can become no head.
+
+    >>> find_head(bytearray(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nmore"), 0)
+    27
+    """
+    end = data.find(b"\r\n\r\n", begin)
+    if end > HEADER_BYTES or (end < 0 and len(data) > HEADER_BYTES):
+        raise HTTPError(431, f"the headers are longer than {HEADER_BYTES} bytes")
+    if end < 0 and (not data[:1].isalpha() or BARE.search(data, max(0, begin - 1))):
+        raise HTTPError(400, "this is not HTTP/1.1")
+    return end + 4 if end >= 0 else -1
+
+
+def read_head(data: bytes) -> Head:
+    r"""What a complete head says of the request's framing; headers that ask for another protocol are left out.
+
+    Raises:
+        HTTPError: it is no head, or says two things, or asks what no request here may ask.
+
+    >>> read_head(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").length
+    5
+    >>> read_head(b"GET / HTTP/1.1\r\n\r\n")
+    Traceback (most recent call last):
+    nearnext.serving.problems.HTTPError: 400: expected one Host header with the name of a host
+    """
+    found = HEAD.fullmatch(data)
+    if found is None:
+        raise HTTPError(400, "this is not HTTP/1.1")
+    target_host, version = found.groups()
+    named: dict[bytes, list[bytes]] = {}
+    for name, value in FRAMING.findall(data):
+        named.setdefault(name.lower(), []).append(value.lower())
+    hosts = named.pop(b"host", [])
+    if (hosts or version == b"1") and not (len(hosts) == 1 and HOST_VALUE.fullmatch(hosts[0])):
+        raise HTTPError(400, "expected one Host header with the name of a host")
+    if target_host and hosts and target_host.lower() != hosts[0]:
+        raise HTTPError(400, "the request line and the Host header name different hosts")
+    lengths = named.pop(b"content-length", [])
+    if lengths and not (len(lengths) == 1 and LENGTH.fullmatch(lengths[0])):
+        raise HTTPError(400, "expected one Content-Length, a whole number")
+    length = int(lengths[0]) if lengths else 0
+    if not named:
+        return Head(data, length, expects=False)
+    coding, expected = named.get(b"transfer-encoding", []), named.get(b"expect", [])
+    if coding and (lengths or coding != [b"chunked"] or version == b"0"):
+        raise HTTPError(400, "expected a Content-Length, or Transfer-Encoding: chunked, not both")
+    if expected not in ([], [b"100-continue"]):
+        raise HTTPError(417, "expected no other Expect header than 100-continue")
+    kept = FRAMING.sub(lambda header: header[0] if header[1].lower() in (b"host", b"content-length") else b"", data)
+    return Head(kept, None if coding else length, expects=bool(expected) and version == b"1")
+
+
+class Chunks:
+    r"""A body that comes in chunks.
+
+    Args:
+        limit: bytes that it may have.
+
+    >>> data = bytearray(b"3\r\nabc\r\n0\r\n\r\nGET")
+    >>> Chunks(10).take(data), bytes(data)
+    (b'abc', b'GET')
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._body = bytearray()
+        self._size: int | None = None
+        self._last = False
+
+    def take(self, data: bytearray) -> bytes | None:
+        """Take whole chunks off the data; gives the body once it is complete.
+
+        Raises:
+            HTTPError: these are no chunks, or too many.
+        """
+        while True:
+            if self._size is not None:
+                if len(data) < self._size + 2:
+                    return None
+                if not data.startswith(b"\r\n", self._size):
+                    raise HTTPError(400, "a chunk does not end where its size says")
+                self._body += data[: self._size]
+                del data[: self._size + 2]
+                self._size = None
+            end = data.find(b"\r\n", 0, CHUNK_LINE_BYTES)
+            if end < 0:
+                if len(data) >= CHUNK_LINE_BYTES or BARE.search(data):
+                    raise HTTPError(400, "expected the size of a chunk")
+                return None
+            line = bytes(data[:end])
+            del data[: end + 2]
+            if self._last and not line:
+                return bytes(self._body)
+            found = CHUNK.fullmatch(line)
+            if found is None or self._last:
+                raise HTTPError(400, "expected the size of a chunk, and no trailers")
+            size = int(found[1], 16)
+            if len(self._body) + size > self._limit:
+                raise HTTPError(413, f"the body is longer than {self._limit} bytes")
+            self._last = size == 0
+            self._size = size or None
