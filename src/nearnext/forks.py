@@ -62,9 +62,6 @@ def require_polars(what: str) -> None:
 
     Args:
         what: what it is needed for.
-
-    Raises:
-        NearnextError: it cannot, because this process was forked from one that had used polars before.
     """
     if polars_is_lost():
         raise NearnextError(

@@ -29,9 +29,6 @@ def find_own_parts() -> None:
     """Import the modules of ``NEARNEXT_IMPORT``, and once the entry points.
 
     A package whose entry point cannot be imported is a warning of one line, and no obstacle to other parts.
-
-    Raises:
-        ConfigError: a module of the variable cannot be imported.
     """
     for source in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         if source not in _imported:
@@ -54,11 +51,7 @@ def find_own_parts() -> None:
 
 
 def import_parts(source: str) -> ModuleType:
-    """Import a module by its name, or a Python file by its path, once.
-
-    Raises:
-        ConfigError: there is no such module or file, or importing it fails; the message has the line.
-    """
+    """Import a module by its name, or a Python file by its path, once."""
     if source in _imported:
         return _imported[source]
     path = Path(source)

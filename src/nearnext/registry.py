@@ -84,9 +84,6 @@ class Registry(Mapping[str, type[P]], Generic[P]):
     def make(self, name: str, **options: Any) -> P:
         """The part of this name; options not given keep their defaults.
 
-        Raises:
-            ConfigError: the name or an option is unknown (the known ones are listed), or an option is out of range.
-
         >>> ENCODERS.make("transformer")
         Traceback (most recent call last):
         nearnext.errors.ConfigError: unknown session encoder 'transformer'; known: maxpool, avgpool, ...
@@ -95,11 +92,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         return make(self[name], options, name)
 
     def require(self, name: str) -> None:
-        """A check that there is a part of this name.
-
-        Raises:
-            ConfigError: there is none; the message lists the known ones.
-        """
+        """A check that there is a part of this name."""
         if not isinstance(name, str) or name not in self:  # pyright: ignore[reportUnnecessaryIsInstance] - from a file
             require_known(self.label, name, self)
 
@@ -114,11 +107,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         return next((name for name, known in {**self._built_in, **own}.items() if known == path), None)
 
     def add(self, name: str, part: type[P]) -> None:
-        """Know an own part by this name; the same class, defined again, replaces itself.
-
-        Raises:
-            ConfigError: a name of another form, a reserved one, or that of another part.
-        """
+        """Know an own part by this name; the same class, defined again, replaces itself."""
         if not re.fullmatch(self._pattern, name):
             dash = ", digits, _ and -" if self._pattern == WORDS else ", digits and _"
             raise ConfigError(f"{name!r} cannot name a {self.label}: expected lower-case letters{dash}, a letter first")

@@ -137,9 +137,6 @@ class Reading:
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
     """``NAME=VALUE`` texts as a mapping.
 
-    Raises:
-        ConfigError: a text without ``=`` or name.
-
     >>> pairs(["session=sid"], "--column")
     {'session': 'sid'}
     """
@@ -234,11 +231,7 @@ reads_logs = takes("reading", _reading_options)
 
 
 def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, EventLog]":
-    """The sessions of a log; how it was read is printed, unless `show_reading` shall do so later.
-
-    Raises:
-        DataError: the log cannot be used.
-    """
+    """The sessions of a log; how it was read is printed, unless `show_reading` shall do so later."""
     from nearnext.data.events import events_of
     from nearnext.data.sessionise import sessions_of
 
@@ -261,9 +254,6 @@ def read_test_log(
         reading: how it is read.
         known: the sessions that are learned from, or what is known of them.
         earlier: logs whose reading has not been printed.
-
-    Raises:
-        DataError: the log cannot be used.
     """
     from nearnext.data.imprint import Imprint
     from nearnext.data.leaks import find_leaks
@@ -298,11 +288,7 @@ def print_warnings(lines: Sequence[str]) -> None:
 
 
 def make_filter(mode: str, min_length: int, min_support: int, max_length: int) -> "Filter":
-    """The filter that the options ask for.
-
-    Raises:
-        ConfigError: a number or mode out of range.
-    """
+    """The filter that the options ask for."""
     from nearnext.data.filters import Filter
 
     if max_length < 0:

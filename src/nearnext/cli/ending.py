@@ -34,11 +34,7 @@ class _Interrupt:
 
 @contextmanager
 def one_line() -> Generator[None]:
-    """Run a program; an error that a user can mend, Ctrl-C or too little memory ends it with one line.
-
-    Raises:
-        SystemExit: always where something failed, with 2, or 130 for Ctrl-C; otherwise as the program ends.
-    """
+    """Run a program; an error that a user can mend, Ctrl-C or too little memory ends it with one line."""
     _take_interrupts()
     _print_anything()
     try:

@@ -16,11 +16,7 @@ __all__ = ["list_options", "option_facts"]
 
 
 def option_facts(method: str) -> list[dict[str, Any]]:
-    """The options of a method as plain data.
-
-    Raises:
-        ConfigError: there is no such method.
-    """
+    """The options of a method as plain data."""
     defaults = make_recommender(method).params()
     return [
         {

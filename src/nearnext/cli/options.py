@@ -61,11 +61,7 @@ def method_names(text: str) -> tuple[str, ...]:
 
 
 def cutoff_numbers(text: str) -> tuple[int, ...]:
-    """List lengths separated by commas.
-
-    Raises:
-        ConfigError: one is no whole number.
-    """
+    """List lengths separated by commas."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -74,9 +70,6 @@ def cutoff_numbers(text: str) -> tuple[int, ...]:
 
 def method_settings(settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:
     """Options by method from ``METHOD.OPTION=VALUE`` texts.
-
-    Raises:
-        ConfigError: a text of another form, or an unknown method.
 
     >>> method_settings(["vsknn.k=500"])
     {'vsknn': {'k': '500'}}
@@ -160,11 +153,7 @@ def _yaml_loader() -> type[Any]:
 
 
 def tuning_of(given: Mapping[str, Any]) -> Tuning:
-    """How methods are tuned, from options as the command line calls them.
-
-    Raises:
-        ConfigError: one is out of range.
-    """
+    """How methods are tuned, from options as the command line calls them."""
     known = options_of(Tuning)
     named = {FIELDS.get(name, name): name for name in given}
     return Tuning(**{field: checked(name, given[name], known[field].kind) for field, name in named.items()})
@@ -194,11 +183,7 @@ def tuned_options(
         Path | None, typer.Option(help=f"With --tuned: folder where trials are kept; {STUDY} by default.")
     ] = None,
 ) -> TunedOptions:
-    """The tuning that a comparison is asked for.
-
-    Raises:
-        ConfigError: a number out of range, or an option of tuning without ``--tuned``.
-    """
+    """The tuning that a comparison is asked for."""
     asked = {"trials": trials, "budget": budget, "metric": metric, "validation": validation, "study": study}
     given = {name: value for name, value in asked.items() if value is not None}
     if not tuned:

@@ -72,11 +72,7 @@ ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the res
 
 
 def require_extra(extra: str, purpose: str) -> None:
-    """Make sure, before any work is done, that an extra of the package is installed.
-
-    Raises:
-        ConfigError: one of its modules is missing.
-    """
+    """Make sure, before any work is done, that an extra of the package is installed."""
     if missing := [module for module in EXTRAS[extra] if not _installed(module)]:
         raise ConfigError(f"{purpose} needs {', '.join(missing)}; install with: pip install 'nearnext[{extra}]'")
 
@@ -89,12 +85,7 @@ def _installed(module: str) -> bool:
 
 
 def writable(*paths: Path | None) -> None:
-    """Make sure, before any work is done, that results can be written to these files.
-
-    Raises:
-        ConfigError: a folder cannot be made or written, the file is a folder, a device or a pipe, or it is what the
-            command reads.
-    """
+    """Make sure, before any work is done, that results can be written to these files."""
     for path in paths:
         if path is None:
             continue
@@ -109,11 +100,7 @@ def writable(*paths: Path | None) -> None:
 
 
 def _refuse_inputs(*outputs: Path) -> None:
-    """Make sure that a result replaces nothing else that the command line names, nor a file of a folder that is read.
-
-    Raises:
-        ConfigError: it would.
-    """
+    """Make sure that a result replaces nothing else that the command line names, nor a file of a folder it reads."""
     words = [word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in sys.argv[1:]]
     for path in outputs:
         named = 0
@@ -139,9 +126,6 @@ class Results:
     Attributes:
         json: file for the result as JSON; ``-``: standard output, where tables then go to stderr.
         report: file for the HTML page.
-
-    Raises:
-        ConfigError: a file cannot be written, or the extra that pages need is missing.
     """
 
     json: Path | None = None
@@ -202,11 +186,7 @@ def json_file(json: JsonFile = None) -> Results:
 
 
 def write_json(path: Path, result: Any) -> None:
-    """Write a result in one step; what is no number is written as null, and standard output gets UTF-8 too.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write a result in one step; what is no number is written as null, and standard output gets UTF-8 too."""
     text = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = text.encode("utf-8", "replace")  # a file name may hold what is not Unicode
     if path != STDOUT:

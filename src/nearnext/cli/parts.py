@@ -22,11 +22,7 @@ def _own_parts(
         ),
     ] = None,
 ) -> None:
-    """Import what registers own parts, here and in the processes that a command starts.
-
-    Raises:
-        ConfigError: it cannot be imported.
-    """
+    """Import what registers own parts, here and in the processes that a command starts."""
     for source in sources or []:
         import_parts(source)
     known = [source for source in os.environ.get(VARIABLE, "").split(os.pathsep) if source]

@@ -16,12 +16,7 @@ __all__ = ["announce_replacement", "save"]
 
 
 def announce_replacement(out: Path, method: str) -> None:
-    """Say which model a fit will replace, where it is of another method.
-
-    Raises:
-        ArtifactError: the directory holds something that is no model.
-        ConfigError: it cannot be written.
-    """
+    """Say which model a fit will replace, where it is of another method."""
     from nearnext.artifact import replaced_method
 
     if not out.name:
@@ -34,11 +29,7 @@ def announce_replacement(out: Path, method: str) -> None:
 
 
 def save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -> None:
-    """Save a fitted model; where that fails, save it to a folder that has room, and say which.
-
-    Raises:
-        ArtifactError: it could not be written to ``out``; the message says where the model is.
-    """
+    """Save a fitted model; where that fails, save it to a folder that has room, and say which."""
     from nearnext.artifact import save_artifact
 
     try:

@@ -115,10 +115,6 @@ class Cases:
             sessions: test sessions in the vocabulary of the training part.
             max_prefix: the most clicks of a prefix that the recommender sees, the last ones; None: all. The metrics
                 and the prefix lengths do not depend on it.
-
-        Raises:
-            DataError: no session has 2 clicks, so that there is nothing to predict.
-            ConfigError: max_prefix below 1.
         """
         max_prefix = checked("max_prefix", max_prefix, Count | None)
         prefixes = Prefixes.every(sessions)

@@ -31,9 +31,6 @@ class Target:
         api_key: what it asks of its clients, if anything.
         timeout: seconds after which an answer is given up.
 
-    Raises:
-        ConfigError: no address of a web server, or a timeout of 0 or less.
-
     >>> Target("localhost:8000")
     Traceback (most recent call last):
     nearnext.errors.ConfigError: expected the URL of a service, e.g. http://localhost:8000, found 'localhost:8000'
@@ -60,9 +57,6 @@ class Load:
     Attributes:
         rate: clicks per second, whatever the service manages; 0: each as soon as another was answered.
         concurrency: requests under way at a time, at most.
-
-    Raises:
-        ConfigError: a rate below 0, or no request at a time.
     """
 
     rate: NonNegative = 0.0
@@ -115,9 +109,6 @@ def send_clicks(
         load: how fast.
         question: what each request says besides its click, such as ``k``.
         advance: called with the number of clicks just answered.
-
-    Raises:
-        ConfigError: no service answers there, it refuses the key, or aiohttp is not installed.
     """
     if find_spec("aiohttp") is None:
         raise ConfigError("a replay needs aiohttp; install it with: pip install 'nearnext[replay]'")

@@ -76,9 +76,6 @@ METRIC_DEFINITIONS: dict[str, str] = {
 def cutoffs(ks: Iterable[int]) -> tuple[int, ...]:
     """List lengths to report, rising and distinct.
 
-    Raises:
-        ConfigError: none is given, or one is below 1.
-
     >>> cutoffs([20, 5, 20])
     (5, 20)
     """
@@ -105,9 +102,6 @@ def relative_popularity(train_counts: Int64Array) -> FloatArray:
     Args:
         train_counts: training clicks of each item index, position 0 (unknown) is ignored: [I + 1].
 
-    Raises:
-        DataError: no item has a click.
-
     >>> relative_popularity(np.array([9, 4, 1])).tolist()
     [0.0, 1.0, 0.25]
     """
@@ -127,9 +121,6 @@ def check_ranking(ranking: Ranking, n_cases: int, n_items: int, longest: int) ->
         n_cases: number of cases B.
         n_items: number of known items I.
         longest: largest k to be reported; a list needs that many items, or I where the catalogue is smaller.
-
-    Raises:
-        DataError: what is wrong, and in which list.
     """
     items = ranking.items
     if len(items) != n_cases:
@@ -165,10 +156,6 @@ def case_values(ranking: Ranking, cases: Cases, popularity: FloatArray, ks: Iter
         cases: B cases, such as a slice of all.
         popularity: relative popularity of each item index: [I + 1].
         ks: list lengths to report.
-
-    Raises:
-        DataError: the lists do not fit the cases or are no rankings.
-        ConfigError: a list length below 1.
 
     >>> from nearnext.data.sessions import Sessions
     >>> cases = Cases.of(Sessions.of([["a", "b", "c"]])).slice(0, 1)  # after a come b (item 2) and c (item 3)

@@ -123,10 +123,6 @@ def replay(
         load: how fast.
         ks: list lengths of the metrics; the longest is asked for.
         exclude_seen: ask for nothing that is in the session, and rank so.
-
-    Raises:
-        DataError: no session has 2 clicks.
-        ConfigError: no service answers, a list length below 1, or a recommender that is not fitted.
     """
     leaks = find_leaks(recommender.imprint, sessions)
     warn_of(leaks)

@@ -26,10 +26,6 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
         replicates: number of resamplings R.
         seed: seed of the drawing, at least 0.
         window: which of several test windows this is, so that each gets drawings of its own.
-
-    Raises:
-        DataError: the arrays do not fit one another, or there is no case.
-        ConfigError: fewer than one replicate, or a negative seed or window.
     """
     if replicates < 1 or seed < 0 or window < 0:
         raise ConfigError(
@@ -64,9 +60,6 @@ def interval(replicates: FloatArray, level: float = 0.95) -> tuple[FloatArray, F
     """Lower and upper end of the percentile interval of each metric: [M] each, for replicates [R, M].
 
     Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13.
-
-    Raises:
-        ConfigError: level outside (0, 1).
     """
     if not 0 < level < 1:
         raise ConfigError(f"the level of an interval must be between 0 and 1, found {level}")
@@ -110,10 +103,6 @@ def paired(
         value_b: value of the second method on all sessions.
         level: level of the interval.
 
-    Raises:
-        DataError: different numbers of replicates.
-        ConfigError: level outside (0, 1).
-
     >>> paired(np.array([0.5, 0.75, 1.0]), np.array([0.25, 0.25, 0.25]), 0.75, 0.25, level=0.5)
     PairedDifference(difference=0.5, low=0.375, high=0.625, p=0.5, p_is_bound=True)
     """
@@ -142,9 +131,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
     Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
 
-    Raises:
-        DataError: a value outside [0, 1].
-
     >>> holm([0.01, 0.5, 0.02])
     [0.03, 0.5, 0.04]
     """
@@ -163,9 +149,6 @@ def average_windows(replicates: Sequence[FloatArray]) -> FloatArray:
 
     Several splits are reported as the mean of their values, each window counting the same. The windows hold different
     sessions, so give each its own ``window`` number in ``bootstrap``.
-
-    Raises:
-        DataError: no window, or windows with different numbers of replicates or metrics.
 
     >>> average_windows([np.array([[0.1], [0.2]]), np.array([[0.3], [0.2]])]).tolist()
     [[0.2], [0.2]]

@@ -91,10 +91,6 @@ class MetricAccumulator:
         train_counts: training clicks of each item index: [I + 1].
         ks: list lengths to report.
 
-    Raises:
-        ConfigError: a list length below 1.
-        DataError: the counts do not fit the catalogue, or are all 0.
-
     >>> from nearnext.data.sessions import Sessions
     >>> accumulator = MetricAccumulator(Cases.of(Sessions.of([["a", "b", "a"]])), np.array([0, 1, 1]), ks=[1])
     >>> for item in (2, 2):
@@ -119,11 +115,7 @@ class MetricAccumulator:
         self._recommended = np.zeros((len(self.ks), cases.n_items + 1), dtype=np.int64)
 
     def add(self, ranking: Ranking) -> None:
-        """Counts the lists of the next B cases.
-
-        Raises:
-            DataError: more lists than cases are left, or lists that are no rankings; nothing is counted then.
-        """
+        """Counts the lists of the next B cases."""
         end = self._done + len(ranking)
         batch = self._cases.slice(self._done, end)
         values = case_values(ranking, batch, self._popularity, self.ks)
@@ -135,11 +127,7 @@ class MetricAccumulator:
         self._done = end
 
     def sums(self) -> MetricSums:
-        """The sums over all cases.
-
-        Raises:
-            DataError: the lists of some cases have not been added.
-        """
+        """The sums over all cases."""
         if self._done != len(self._cases):
             raise DataError(f"expected lists for {len(self._cases)} cases, found {self._done}; add the others first")
         n_sessions, n_buckets = self._cases.n_sessions, len(PREFIX_BUCKETS)

@@ -71,12 +71,7 @@ class _Fit(NamedTuple):
 
 
 def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
-    """What a fit on these sessions takes; the recommender, every size given, is not fitted.
-
-    Raises:
-        DataError: there is nothing to learn from.
-        ConfigError: as a fit says.
-    """
+    """What a fit on these sessions takes; the recommender, every size given, is not fitted."""
     epochs, before = metric.epochs or 1, used_bytes()
     brief = replace(metric, epochs=EPOCHS, reranker_steps=1)
     _measured(replace(brief, epochs=1), spread_sessions(sessions, WARM_UP), before)

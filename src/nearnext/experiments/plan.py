@@ -39,11 +39,7 @@ class SplitPlan:
 
     @classmethod
     def parse(cls, text: str, *, chosen: Filter | None = None, unknown: UnknownRule = "miss") -> "SplitPlan":
-        """A plan from ``kind`` or ``kind:amount``.
-
-        Raises:
-            ConfigError: unknown kind, or an amount that is no number.
-        """
+        """A plan from ``kind`` or ``kind:amount``."""
         kind, _, amount = text.partition(":")
         if kind not in _DEFAULTS:
             raise ConfigError(
@@ -78,12 +74,7 @@ class SplitPlan:
         return f"{int(self.amount)} slices of equal duration; the last 0.1 of each one's sessions is its test part"
 
     def splits(self, log: Sessions, test: Sessions | None = None) -> list["PlannedSplit"]:
-        """The splits of a log, one or several; with a log of its own as test part, that one.
-
-        Raises:
-            DataError: a part is empty.
-            ConfigError: an amount out of range.
-        """
+        """The splits of a log, one or several; with a log of its own as test part, that one."""
         if test is not None:
             return [PlannedSplit(join_parts(log, test, chosen=self.chosen, unknown=self.unknown), self, log, test)]
         if self.kind == "days":

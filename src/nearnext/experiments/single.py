@@ -46,10 +46,6 @@ def fit_model(
         keep_ids: whether these keep their raw ids.
         reading: how the log was read.
         command: what was typed.
-
-    Raises:
-        DataError: the filters leave nothing, or nothing that the method can learn from.
-        ConfigError: ``remember`` below 0.
     """
     remember = checked("remember", remember, Natural)
     kept = _filtered(sessions, chosen)
@@ -80,11 +76,7 @@ def _indexed(recommender: Recommender, sessions: Sessions) -> Result:
 
 
 def size_model(recommender: Recommender, sessions: Sessions, chosen: Filter) -> Result:
-    """What `fit_model` would take, without doing it: sizes, options, parameters, memory and time.
-
-    Raises:
-        DataError: the filters leave nothing.
-    """
+    """What `fit_model` would take, without doing it: sizes, options, parameters, memory and time."""
     kept = _filtered(sessions, chosen)
     sized = estimate(recommender, kept)
     return {
@@ -118,12 +110,7 @@ def evaluate_model(
     reading: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Result:
-    """A saved model on all sessions of a log, in the shape of a comparison of one method.
-
-    Raises:
-        ConfigError: unknown rule for unknown items.
-        DataError: no session of 2 clicks.
-    """
+    """A saved model on all sessions of a log, in the shape of a comparison of one method."""
     if unknown not in ("miss", "drop"):
         raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
     begin = time.perf_counter()

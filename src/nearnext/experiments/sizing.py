@@ -95,10 +95,6 @@ class TrainsNetwork(Protocol):
 def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     """What a fit of this recommender on these sessions will take; the recommender is not fitted.
 
-    Raises:
-        DataError: there is nothing to learn from.
-        ConfigError: as a fit says.
-
     >>> from nearnext.recommenders.named import make_recommender
     >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
     >>> sized = estimate(make_recommender("gru4rec", {"layers": [8], "n_sample": 4}), log)

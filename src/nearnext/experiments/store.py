@@ -75,9 +75,6 @@ class RunStore:
 
     Args:
         folder: made where it does not exist.
-
-    Raises:
-        ConfigError: the folder cannot be made.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -97,11 +94,7 @@ class RunStore:
         return self.folder / f"{_stem(key)}.unfinished"
 
     def load(self, key: RunKey) -> Run | None:
-        """The run with this key, or None where there is none yet.
-
-        Raises:
-            ArtifactError: its file is damaged.
-        """
+        """The run with this key, or None where there is none yet."""
         path = self.path(key)
         if not path.is_file():
             return None
@@ -118,11 +111,7 @@ class RunStore:
             raise ArtifactError(f"{path} is damaged ({error}); delete it and run again") from error
 
     def save(self, key: RunKey, run: Run) -> Path:
-        """Keep a run, whole or not at all.
-
-        Raises:
-            DataError: it cannot be written.
-        """
+        """Keep a run, whole or not at all."""
         arrays = {
             f"{lists}.{name}": np.ascontiguousarray(getattr(getattr(run.evaluation, lists), name))
             for lists in LISTS

@@ -125,9 +125,6 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
         clicks: item indices of the session, oldest first, 0 where unknown: [T].
         item: item index.
         n: how many sessions are listed at most.
-
-    Raises:
-        ConfigError: the model keeps no training sessions, or no click is known.
     """
     index = session_index_of(recommender)
     if index is None:

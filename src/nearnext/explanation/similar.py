@@ -27,9 +27,6 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
         item: raw id.
         k: how many items at most.
 
-    Raises:
-        ConfigError: an unknown item, k below 1, or a method that has neither embeddings nor training sessions.
-
     >>> from nearnext.data.sessions import Sessions
     >>> from nearnext.recommenders.neighbours import SKNN
     >>> similar_items(SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]])), "a", k=1)
@@ -49,11 +46,7 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
 
 
 def index_of_item(recommender: Recommender, item: RawId) -> int:
-    """The item index of a raw id.
-
-    Raises:
-        ConfigError: the recommender does not know it, or is not fitted.
-    """
+    """The item index of a raw id."""
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
     index = int(recommender.vocabulary.encode([item])[0])

@@ -78,11 +78,7 @@ def normalise_rows(vectors: ScoreArray, units: ScoreArray) -> None:
 
 
 def pairwise(anchors: Tensor, others: Tensor, distance: DistanceName = "cosine") -> Tensor:
-    """Distance of each anchor to its own other vector: [B, D], [B, D] → [B].
-
-    Raises:
-        ConfigError: the distance is unknown.
-    """
+    """Distance of each anchor to its own other vector: [B, D], [B, D] → [B]."""
     return to_sets(anchors, others.unsqueeze(1), distance).squeeze(1)
 
 
@@ -90,9 +86,6 @@ def to_sets(anchors: Tensor, sets: Tensor, distance: DistanceName = "cosine", *,
     """Distances of each anchor to its own set of N vectors: [B, D], [B, N, D] → [B, N].
 
     ``normalised`` says that all vectors have length 1 or 0 already, which saves work for the cosine distance.
-
-    Raises:
-        ConfigError: the distance is unknown.
     """
     return all_pairs(anchors.unsqueeze(1), sets, distance, normalised=normalised).squeeze(1)
 
@@ -101,9 +94,6 @@ def all_pairs(anchors: Tensor, items: Tensor, distance: DistanceName = "cosine",
     """Distances of every anchor to every item: [..., B, D], [..., N, D] → [..., B, N].
 
     ``normalised`` says that all vectors have length 1 or 0 already, which saves work for the cosine distance.
-
-    Raises:
-        ConfigError: the distance is unknown.
 
     >>> all_pairs(torch.tensor([[0.0, 0.0], [0.0, 4.0]]), torch.tensor([[3.0, 0.0]]), "squared_euclidean")
     tensor([[ 9.],

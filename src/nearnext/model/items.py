@@ -27,10 +27,6 @@ class ItemTower:
         last_tanh: whether a tanh follows the last layer.
         frozen: whether the layers keep the weights that they begin with.
         max_norm: embeddings longer than this are scaled down to it where they are read, by sessions too; None: never.
-
-    Raises:
-        ConfigError: ``dim`` is below 1, ``hidden`` below 0, ``initial_std`` or ``max_norm`` not above 0, or layers are
-            described where ``hidden`` is 0.
     """
 
     dim: Count = 400

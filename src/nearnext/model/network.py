@@ -39,9 +39,6 @@ class SessionItemNetwork(nn.Module):
         common_embedding: φ and ω read one embedding table (Table 3, Comm. Emb.), otherwise one each.
         distance: the distance between the two towers.
         max_length: the last clicks of a session that φ sees.
-
-    Raises:
-        ConfigError: no items, a dimension or length below 1, unequal dimensions, or an unknown distance.
     """
 
     def __init__(
@@ -93,9 +90,6 @@ class SessionItemNetwork(nn.Module):
 
         Args:
             items: item indices of the clicks, oldest first, 0 where unknown or padded: [B, T].
-
-        Raises:
-            DataError: not whole numbers of shape [B, T], or (checked on the CPU) outside 0..I.
         """
         if items.ndim != 2:  # noqa: PLR2004 - rows are sessions
             raise DataError(f"expected clicks of shape [B, T], found {list(items.shape)}; pad sessions with 0")
@@ -140,9 +134,6 @@ class SessionItemNetwork(nn.Module):
         Args:
             indices: item indices of any shape; None gives items 1..I in order, [I, D]: row j is item j + 1. An index 0
                 gives a finite embedding that stands for no item.
-
-        Raises:
-            DataError: not whole numbers, or (checked on the CPU) outside 0..I.
         """
         if indices is None:
             return self._placed(self.item_encoder(self._limited(self.item_embedding.weight[1:])))

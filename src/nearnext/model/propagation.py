@@ -35,9 +35,6 @@ def propagated_embeddings(
         own_share: weight of an item's own vector in each step, at least 0; the neighbours together weigh about 1.
         seed: of the random vectors, at least 0.
 
-    Raises:
-        ConfigError: an option out of range.
-
     >>> log = Sessions.of([["a", "b"]] * 3 + [["x", "y"]] * 2)
     >>> vectors = propagated_embeddings(log, dim=16)
     >>> near, far = vectors[1] @ vectors[2], vectors[1] @ vectors[3]

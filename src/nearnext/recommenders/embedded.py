@@ -43,11 +43,7 @@ class EmbeddedRecommender(TrainedRecommender):
         """A new network for so many items."""
 
     def require_learned(self) -> None:
-        """A check that there is an embedding of items and sessions.
-
-        Raises:
-            DataError: there was nothing to learn from, so that all lists are by popularity.
-        """
+        """A check that there is an embedding of items and sessions."""
         if self.network is None:
             raise DataError(f"{self.name}: {self.note}")
 

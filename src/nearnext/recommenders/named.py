@@ -46,9 +46,6 @@ def is_metric_name(name: str) -> bool:
 def parts_of_name(name: str) -> tuple[str, str]:
     """Encoder and loss of a metric model's name.
 
-    Raises:
-        ConfigError: there is no such encoder or loss.
-
     >>> parts_of_name("sml-gru-pml:multi-similarity+batch-hard")
     ('gru', 'pml:multi-similarity+batch-hard')
     >>> parts_of_name("sml-transformer-ncas")
@@ -76,9 +73,6 @@ _ALIASES = {"markov": "markov-1", "popularity": "pop", "session-pop": "spop"}
 
 def canonical_name(name: str) -> str:
     """The registered name of a method, whatever its case.
-
-    Raises:
-        ConfigError: no such method.
 
     >>> canonical_name("MARKOV")
     'markov-1'
@@ -131,11 +125,7 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
 
 
 def stored_recommender(name: str, params: Mapping[str, Any]) -> "Recommender":
-    """The unfitted recommender of a saved model, whose options may have former names.
-
-    Raises:
-        ConfigError: as in `make_recommender`.
-    """
+    """The unfitted recommender of a saved model, whose options may have former names."""
     key = canonical_name(name)
     if not is_metric_name(key):
         params = current_names(RECOMMENDERS[key], params, warn=False)

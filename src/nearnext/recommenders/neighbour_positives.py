@@ -27,10 +27,6 @@ def prepare_neighbour_positives(
         sample_size: most recent sessions sharing an item that are compared at all, 0 for every one.
         threads: worker threads, by default one per core; they change nothing but the time.
 
-    Raises:
-        ConfigError: n_items or k below 1.
-        DataError: there are no sessions.
-
     Paper: §4.5.
 
     >>> log = Sessions.of([["a", "b"], ["a", "b", "c"], ["d", "e"]])

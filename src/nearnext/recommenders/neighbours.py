@@ -59,10 +59,6 @@ class SessionNeighbours(Recommender):
         Returns:
             Their numbers by recency, 0 the most recent, and their similarities: at most k each.
 
-        Raises:
-            ConfigError: not fitted yet.
-            DataError: clicks that are no item indices.
-
         >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
         >>> sknn.neighbours(sknn.vocabulary.encode(["d"]))[0].tolist()
         [0]

@@ -50,9 +50,6 @@ class Ranking:
         scores: score of each item, higher is better, 0 after the end of a list: [B, k].
         own: how many leading items the method itself scored; the rest was filled from popularity: [B], in 0..k.
 
-    Raises:
-        DataError: the arrays do not fit one another.
-
     >>> ranking = Ranking(np.array([[3, 1]], np.int32), np.array([[0.5, 0.0]], np.float32), np.array([1], np.int32))
     >>> len(ranking), ranking.k, ranking.unfilled().items.tolist()
     (1, 2, [[3, 0]])
@@ -156,9 +153,6 @@ def admissible_items(
     vocabulary: Vocabulary, exclude: Iterable[RawId], allow: Iterable[RawId] | None
 ) -> tuple[BoolArray, list[RawId]]:
     """Which item indices may be recommended, [I + 1], and the ids of both options that the vocabulary lacks.
-
-    Raises:
-        DataError: a value that is no id.
 
     >>> mask, unmatched = admissible_items(Vocabulary.of(["a", "b"]), exclude=["a", "z"], allow=None)
     >>> mask.tolist(), unmatched

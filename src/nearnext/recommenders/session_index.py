@@ -126,11 +126,7 @@ class SessionMemory:
 
     @classmethod
     def of(cls, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> "SessionMemory":
-        """The last ``limit`` sessions, at least 1, without the times of their clicks; numbered unless ids are kept.
-
-        Raises:
-            ConfigError: a limit below 1.
-        """
+        """The last ``limit`` sessions, at least 1, without the times of their clicks; numbered unless ids are kept."""
         limit = checked("limit", limit, Count)
         kept = sessions.select(newest_first(sessions)[:limit][::-1])
         memory = cls(replace(kept, times=np.repeat(kept.ends, kept.lengths)))
@@ -143,11 +139,7 @@ class SessionMemory:
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame, vocabulary: Vocabulary) -> "SessionMemory":
-        """The memory that `to_frame` gave.
-
-        Raises:
-            DataError: clicks on items that the vocabulary lacks, or a session without clicks.
-        """
+        """The memory that `to_frame` gave."""
         clicks = frame["items"]
         lengths = clicks.list.len().to_numpy().astype(np.int64)
         return cls(

@@ -82,9 +82,6 @@ def cutoffs(result: Mapping[str, Any]) -> list[int]:
 def main_cutoff(result: Mapping[str, Any], k: int | None = None) -> int:
     """The list length to show: the one asked for, or the longest of the result.
 
-    Raises:
-        ConfigError: the result has no metric at that k, or no metric at all.
-
     >>> main_cutoff({"methods": [{"name": "pop", "metrics": {"MRR@5": {"value": 0.1}, "MRR@20": {"value": 0.2}}}]})
     20
     """

@@ -68,9 +68,6 @@ def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
         shares: per name, the share of sessions with 0, 1, 2, ... clicks, as ``length_distribution`` gives it.
         longest: first length of the last bar.
 
-    Raises:
-        ConfigError: matplotlib is missing.
-
     >>> length_figure({"clicks": np.array([0, 0.25, 0.75])})[:4]
     '<svg'
     """
@@ -87,9 +84,6 @@ def recurring_figure(shares: Mapping[str, FloatArray]) -> str:
     Args:
         shares: per name, what ``recurring_distribution`` gives: [11].
 
-    Raises:
-        ConfigError: matplotlib is missing.
-
     >>> recurring_figure({"clicks": np.full(11, 1 / 11)})[:4]
     '<svg'
     """
@@ -103,9 +97,6 @@ def recurring_figure(shares: Mapping[str, FloatArray]) -> str:
 
 def daily_figure(days: NDArray[np.datetime64], clicks: Int64Array) -> str:
     """Clicks per day: days [n], clicks [n].
-
-    Raises:
-        ConfigError: matplotlib is missing.
 
     >>> daily_figure(np.array(["2025-01-01"], "datetime64[D]"), np.array([3]))[:4]
     '<svg'
@@ -127,9 +118,6 @@ def daily_figure(days: NDArray[np.datetime64], clicks: Int64Array) -> str:
 
 def popularity_figure(counts: Int64Array) -> str:
     """The share of all clicks on the most clicked items, by share of items: counts [I], items without clicks left out.
-
-    Raises:
-        ConfigError: matplotlib is missing.
 
     >>> popularity_figure(np.array([7, 2, 1]))[:4]
     '<svg'
@@ -165,9 +153,6 @@ def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None,
         metric: name of the axis, such as ``HitRate@20``.
         values: per method, the value and its lower and upper bound (None: no interval).
 
-    Raises:
-        ConfigError: matplotlib is missing.
-
     >>> interval_figure("MRR@20", {"pop": (0.02, 0.01, 0.03), "vsknn": (0.3, None, None)})[:4]
     '<svg'
     """
@@ -197,9 +182,6 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
         metric: name of the axis.
         values: per method, in order of importance, the value at each prefix length (text such as ``"1"``, ``"10+"``).
 
-    Raises:
-        ConfigError: matplotlib is missing.
-
     >>> prefix_figure("MRR@20", {"pop": {"1": 0.02, "2": 0.03}})[:4]
     '<svg'
     """
@@ -226,9 +208,6 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
     Args:
         metric: name of the vertical axis.
         values: per method, in order of importance, cases per second (above 0) and the metric's value.
-
-    Raises:
-        ConfigError: matplotlib is missing.
 
     >>> speed_figure("MRR@20", {"pop": (90_000.0, 0.02), "vsknn": (4_000.0, 0.3)})[:4]
     '<svg'

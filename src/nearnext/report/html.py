@@ -44,9 +44,6 @@ def comparison_page(
         definitions: metric name without ``@k`` to what it means.
         k: list length of tables and figures; the longest of the result if None.
 
-    Raises:
-        ConfigError: jinja2 or matplotlib is missing, or the result has no metric at that k.
-
     >>> value = {"HitRate@20": {"value": 0.25, "low": 0.24, "high": 0.26}}
     >>> page = comparison_page({"methods": [{"name": "<pop>", "metrics": value}]})
     >>> "&lt;pop&gt; reaches HitRate@20 0.2500" in page, "<pop>" in page
@@ -86,9 +83,6 @@ def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Seque
         chosen: the filter of the paper's preprocessing, or another.
         reading: a read report per source, as dictionaries.
 
-    Raises:
-        ConfigError: jinja2 or matplotlib is missing.
-
     >>> log = Sessions.of([["a", "b", "a"], ["b"]])
     >>> "<h1>Clicks &amp; more</h1>" in statistics_page("Clicks & more", log, Filter(min_length=2))
     True
@@ -108,9 +102,6 @@ def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Seque
 
 def write_report(path: str | Path, page: str) -> None:
     """A page written to a file, whole or not at all.
-
-    Raises:
-        DataError: the path cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -147,9 +138,6 @@ def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
 
 def metric_figure(methods: Sequence[Mapping[str, Any]], metric: str) -> Figure:
     """Methods on one metric (with ``@k``), each with its interval, and the same in words.
-
-    Raises:
-        ConfigError: matplotlib is missing.
 
     >>> metric_figure([{"name": "pop", "metrics": {"MRR@5": {"value": 0.5}}}], "MRR@5").description[-10:]
     'pop 0.5000'

@@ -23,11 +23,7 @@ class Figure(NamedTuple):
 
 
 def render_page(template: str, **context: Any) -> str:
-    """A page from a template of this package; all texts are escaped.
-
-    Raises:
-        ConfigError: jinja2 is missing.
-    """
+    """A page from a template of this package; all texts are escaped."""
     try:
         jinja2: Any = import_module("jinja2")
     except ImportError as error:

@@ -175,9 +175,6 @@ def paper_page(result: Mapping[str, Any]) -> str:
 
     Args:
         result: what ``nearnext paper ... --json`` writes.
-
-    Raises:
-        ConfigError: jinja2 or matplotlib is missing.
     """
     paper = result["paper"]
     data: Mapping[str, Any] = result.get("data") or {}

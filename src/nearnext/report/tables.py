@@ -44,9 +44,6 @@ def comparison_table(
         k: list length; the longest of the result if None.
         width: columns of the terminal.
         lists: ``metrics`` of the lists as recommended, or ``unfilled_metrics`` before short ones are filled.
-
-    Raises:
-        ConfigError: the result has no metric at that k.
     """
     comparison = compare_table(result, main_cutoff(result, k), lists)
     intervals = width >= WIDE

@@ -67,9 +67,6 @@ class ItemGraph:
             vectors: embedding of item j + 1 in row j: [I, D].
             distance: between them.
             threads: with more than one, links depend on who is faster: the graph is another one each time.
-
-        Raises:
-            ConfigError: fewer than 1 thread, or the extra is not installed.
         """
         threads = checked("threads", threads, Count)
         faiss = _faiss()
@@ -113,11 +110,7 @@ class ItemGraph:
         return int(self._index.hnsw.efSearch)
 
     def save(self, file: Path, ef_search: int) -> None:
-        """Write the graph, and the ef_search by which it is to be searched.
-
-        Raises:
-            ArtifactError: the file cannot be written.
-        """
+        """Write the graph, and the ef_search by which it is to be searched."""
         self._index.hnsw.efSearch = ef_search
         try:
             self._faiss.write_index(self._index, str(file))
@@ -126,12 +119,7 @@ class ItemGraph:
 
     @classmethod
     def load(cls, file: Path) -> "ItemGraph":
-        """The graph of a file, which is mapped into memory, not read.
-
-        Raises:
-            ArtifactError: the file is missing, damaged, or no graph.
-            ConfigError: the extra is not installed.
-        """
+        """The graph of a file, which is mapped into memory, not read."""
         faiss = _faiss()
         try:
             index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
@@ -199,9 +187,6 @@ class ApproximateIndex:
         exact: the items; its scores are those of the lists, and it answers what the graph cannot.
         graph: of the same items.
         ef_search: candidates held on a walk, at least 1.
-
-    Raises:
-        ConfigError: the two are not of the same items.
     """
 
     def __init__(self, exact: ExactIndex, graph: ItemGraph, ef_search: int) -> None:
@@ -215,21 +200,12 @@ class ApproximateIndex:
 
     @classmethod
     def load(cls, exact: ExactIndex, file: Path) -> "ApproximateIndex":
-        """The index of these items whose graph was saved; the file is mapped into memory.
-
-        Raises:
-            ArtifactError: the file is missing or damaged.
-            ConfigError: it is of other items, or the extra ``ann`` is not installed.
-        """
+        """The index of these items whose graph was saved; the file is mapped into memory."""
         graph = ItemGraph.load(file)
         return cls(exact, graph, graph.ef_search)
 
     def save(self, file: Path) -> None:
-        """Write all but the embeddings of the items, which whoever loads it must have.
-
-        Raises:
-            ArtifactError: the file cannot be written.
-        """
+        """Write all but the embeddings of the items, which whoever loads it must have."""
         self.graph.save(file, self.ef_search)
 
     @property
@@ -245,11 +221,7 @@ class ApproximateIndex:
     def search(
         self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
     ) -> Neighbours:
-        """Nearly the k nearest items of each query, see `Index.search`.
-
-        Raises:
-            ConfigError: k below 1, or shapes that do not fit the index.
-        """
+        """Nearly the k nearest items of each query, see `Index.search`."""
         self.exact.check(queries, k, admissible, seen)
         mask = self._all() if admissible is None else admissible
         n_admissible = int(np.count_nonzero(mask[1:]))

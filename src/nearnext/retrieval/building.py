@@ -102,9 +102,6 @@ def build_index(
         recall_floor: least recall@20 of an approximate index, in [0, 1].
         listed: which item indices are ever listed, by default all: [I + 1].
         threads: that build the graph; with more than one it is another graph each time.
-
-    Raises:
-        ConfigError: an unknown kind, a floor out of range, an approximate index below it or without the extra.
     """
     require_known("kind of index", kind, get_args(IndexKind))
     recall_floor = checked("recall_floor", recall_floor, Probability)

@@ -46,9 +46,6 @@ class ExactIndex:
         vectors: embedding of item j + 1 in row j: [I, D]; of length 1 or 0 for the cosine distance.
         distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
 
-    Raises:
-        ConfigError: an unknown distance, no items, or values that are not finite.
-
     >>> index = ExactIndex(np.array([[1, 0], [0, 1], [-1, 0]], np.float32))
     >>> nearest = index.search(np.array([[0.8, 0.6]], np.float32), k=2)
     >>> nearest.items.tolist(), [round(float(score), 6) for score in nearest.scores[0]]
@@ -90,11 +87,7 @@ class ExactIndex:
     def search(
         self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
     ) -> Neighbours:
-        """The k nearest items of each query, see `Index.search`.
-
-        Raises:
-            ConfigError: k below 1, or shapes that do not fit the index.
-        """
+        """The k nearest items of each query, see `Index.search`."""
         self.check(queries, k, admissible, seen)
         n_listed = self.n_items if admissible is None else int(np.count_nonzero(admissible[1:]))
         if admissible is not None and n_listed * FEW < self.n_items:
@@ -179,11 +172,7 @@ class ExactIndex:
         return (self.dim + 8) * 2.0**-24 * (lengths + self._longest) ** 2
 
     def check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
-        """Check the arguments of a search.
-
-        Raises:
-            ConfigError: k below 1, or shapes that do not fit the index.
-        """
+        """Check the arguments of a search."""
         checked("k", k, Count)
         if queries.ndim != 2 or queries.shape[1] != self.dim:  # noqa: PLR2004
             raise ConfigError(

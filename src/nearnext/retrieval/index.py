@@ -45,8 +45,5 @@ class Index(Protocol):
             k: length of the lists, at least 1; no list is shorter while an item that may be listed is left.
             admissible: which item indices may be listed, by default all from 1 on: [I + 1].
             seen: clicks of each query whose items may not be listed: B prefixes.
-
-        Raises:
-            ConfigError: k below 1, or shapes that do not fit the index.
         """
         ...

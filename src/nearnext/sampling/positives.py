@@ -32,9 +32,6 @@ class NeighbourPositives:
         offsets: where the candidates of each session begin, and the end of the last ones: [S + 1].
         items: item indices in 1..I, distinct within a session and none of its own clicks: [n].
 
-    Raises:
-        DataError: offsets that do not rise from 0 to the number of items, or an index below 1.
-
     Paper: §4.5, "prepare more positives before training using KNN method".
     """
 
@@ -147,12 +144,7 @@ class Positives:
 
 
 def require_neighbours(fill: Fill, neighbours: NeighbourPositives | None, sessions: Sessions) -> NeighbourPositives:
-    """The candidates that a fill needs, checked against the sessions; none where it needs none.
-
-    Raises:
-        ConfigError: ``knn`` without candidates.
-        DataError: candidates of other sessions.
-    """
+    """The candidates that a fill needs, checked against the sessions; none where it needs none."""
     if fill != "knn":
         return NONE
     if neighbours is None:

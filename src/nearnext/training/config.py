@@ -46,9 +46,6 @@ class Schedule:
         lower_every: epochs after which the share is lowered whatever validation says; 0: validation decides.
         lowerings: training stops when an epoch improves by less for this time.
 
-    Raises:
-        ConfigError: a number out of range.
-
     Paper: §5.2.
 
     >>> plan = Schedule(epochs=9, improvement=0.005, lowerings=1)
@@ -123,9 +120,6 @@ class TrainingConfig:
         clip: largest norm of the gradient of the embeddings, and of that of the layers, 0: no limit.
         device: ``auto`` (an accelerator where there is one), ``cpu`` or ``cuda``.
         precision: ``fp32``, or ``bf16`` for the layers of the network; distances and losses stay in 32 bits.
-
-    Raises:
-        ConfigError: an option out of range.
 
     Paper: §5.2.
     """

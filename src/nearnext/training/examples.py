@@ -198,11 +198,7 @@ class Objective:
 def objective_of(
     loss: Loss | MetricLearning, distance: DistanceName, *, logq: bool, dim: int, n_items: int
 ) -> Objective:
-    """The objective of a loss config; losses of pytorch-metric-learning are built for ``dim`` and ``n_items``.
-
-    Raises:
-        ConfigError: such a loss cannot be built.
-    """
+    """The objective of a loss config; losses of pytorch-metric-learning are built for ``dim`` and ``n_items``."""
     built = loss.build(dim, n_items) if isinstance(loss, MetricLearning) else loss
     return Objective(built, distance, logq)
 
@@ -267,9 +263,6 @@ def sampled_recipe(
     network: SessionItemNetwork, objective: Objective, examples: Examples, config: TrainingConfig
 ) -> Recipe[Minibatch]:
     """The recipe that trains a network on sampled examples.
-
-    Raises:
-        ConfigError: there is no such device.
 
     Paper: §4 and §5.2.
     """

@@ -120,11 +120,7 @@ class Learner(Generic[B]):
         return {**state, **{f"layers.{part}": tensor.detach() for part, tensor in layers.items()}}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Weights and moments as they were when ``state`` was taken.
-
-        Raises:
-            KeyError: a weight is missing.
-        """
+        """Weights and moments as they were when ``state`` was taken."""
         for name, tensor in self.weights().items():
             tensor.copy_(state[f"weight.{name}"])
         for name, optimiser in self._rows.items():

@@ -74,12 +74,6 @@ def train(
     Returns:
         The figures of each epoch.
 
-    Raises:
-        ConfigError: the loss is no longer a number, there is no such device, or the checkpoint is of other options.
-        DataError: the sessions give no example.
-        ArtifactError: the run's directory is in use, or cannot be read or written.
-        TrainingInterrupted: Ctrl-C, where there is a directory for the checkpoint.
-
     Paper: §5.2.
     """
     devices = recipe.devices

@@ -59,9 +59,6 @@ class NextItemTraining:
         smoothing: ε in [0, 1) of the labels over the items of a step.
         warmup: share of all steps in which the rate rises to its peak, in [0, 1); it falls along a cosine after that.
         final: last rate as a share of the peak, in [0, 1].
-
-    Raises:
-        ConfigError: an option out of range.
     """
 
     epochs: Count = 3
@@ -173,10 +170,6 @@ def next_item_recipe(
         loss: on the distances to the next item and to all other items of the step; None: the sampled softmax.
         seed: of order, draws and dropout, at least 0.
         validation: what epochs are compared by; None: the last epoch remains.
-
-    Raises:
-        ConfigError: a network of another kind.
-        DataError: no session has two clicks on known items.
 
     >>> from nearnext.model.encoders import GRU
     >>> from nearnext.model.items import ItemTower

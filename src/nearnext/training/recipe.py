@@ -36,11 +36,7 @@ class Devices:
 
     @classmethod
     def find(cls, device: DeviceName, precision: Precision) -> "Devices":
-        """The devices that there are.
-
-        Raises:
-            ConfigError: ``cuda`` where there is none.
-        """
+        """The devices that there are."""
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("expected a CUDA device, found none; choose device=auto or device=cpu")
         # accelerate takes a second to import and is needed here alone.
@@ -95,11 +91,7 @@ class Batches(Protocol[B_co]):
 
     @property
     def n_batches(self) -> int:
-        """Number of batches in an epoch.
-
-        Raises:
-            DataError: there is nothing to learn from.
-        """
+        """Number of batches in an epoch."""
         ...
 
     def epoch(self, number: int, start_batch: int) -> Iterator[B_co]:

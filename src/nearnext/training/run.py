@@ -65,9 +65,6 @@ class RunDirectory:
     Attributes:
         path: made where it is missing; its parent too.
         identity: what a checkpoint must agree with: the configuration and the fingerprint of the data.
-
-    Raises:
-        ArtifactError: on ``locked``, ``save`` and ``load``: see there.
     """
 
     path: Path
@@ -75,12 +72,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, *, resume: bool) -> Generator[None]:
-        """The directory, ready, for this run alone.
-
-        Raises:
-            ArtifactError: another run uses it, it holds a checkpoint that ``resume`` does not ask for, or it cannot be
-                written.
-        """
+        """The directory, ready, for this run alone."""
         with self._lock():
             if not resume and (self.path / FILE).exists():
                 raise ArtifactError(f"{self.path} holds the checkpoint of a run; resume it or choose another directory")
@@ -103,11 +95,7 @@ class RunDirectory:
         return lock
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the last checkpoint, in one step.
-
-        Raises:
-            ArtifactError: it cannot be written; the last one is still there.
-        """
+        """Replace the last checkpoint, in one step."""
         target, fresh = self.path / FILE, self.path / f".{FILE}.new"
         header = {"schema": SCHEMA, "identity": self.identity, "progress": checkpoint.progress}
         try:
@@ -124,11 +112,7 @@ class RunDirectory:
             raise ArtifactError(f"cannot write a checkpoint to {self.path}: {reason}; {kept}") from error
 
     def load(self) -> Checkpoint:
-        """The last checkpoint.
-
-        Raises:
-            ArtifactError: there is none, it is damaged, or it is of other data or options.
-        """
+        """The last checkpoint."""
         file = self.path / FILE
         if not file.is_file():
             raise ArtifactError(f"{self.path} holds no checkpoint to resume from; train without resume")
@@ -172,9 +156,6 @@ def open_log(directory: Path | None) -> Generator[WriteRecord]:
 
     Args:
         directory: of the run; None: nothing is written.
-
-    Raises:
-        ArtifactError: the log cannot be written.
     """
     if directory is None:
         yield lambda record: None  # noqa: ARG005 - there is nowhere to write

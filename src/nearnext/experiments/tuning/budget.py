@@ -39,11 +39,7 @@ class TunedMetric:
 
     @classmethod
     def parse(cls, text: str) -> "TunedMetric":
-        """A metric from ``NAME@K`` or ``NAME+NAME@K``.
-
-        Raises:
-            ConfigError: an unknown or repeated name, or no list length of at least 1.
-        """
+        """A metric from ``NAME@K`` or ``NAME+NAME@K``."""
         written, at, length = text.partition("@")
         if not at or not length.strip().isdecimal() or int(length) < 1:
             raise ConfigError(
@@ -58,11 +54,7 @@ class TunedMetric:
         return cls(tuple(known[name] for name in asked), int(length))
 
     def of(self, values: Mapping[str, float]) -> float:
-        """The metric's value from those of an evaluation by name.
-
-        Raises:
-            KeyError: the evaluation lacks one.
-        """
+        """The metric's value from those of an evaluation by name."""
         return _geometric_mean([values[f"{name}@{self.k}"] for name in self.names])
 
     def of_epoch(self, figures: Mapping[str, float]) -> float | None:

@@ -21,9 +21,6 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 def options_table(method: str, options: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
     """One method's table, with notes as comments.
 
-    Raises:
-        ConfigError: a value that TOML cannot hold.
-
     >>> print(options_table("gru4rec", {"layers": [64], "loss": "bpr-max"}, ["found in 20 trials"]), end="")
     [gru4rec]
     # found in 20 trials
@@ -56,11 +53,7 @@ def _value(value: Any) -> str:
 
 
 def readable_options(path: Path) -> str:
-    """The text of an option file that tables can be added to, "" where there is none yet.
-
-    Raises:
-        ConfigError: it is not named ``.toml``, or is no TOML file of tables.
-    """
+    """The text of an option file that tables can be added to, "" where there is none yet."""
     if path.suffix.lower() != ".toml":
         raise ConfigError(f"expected a file named .toml for options, found {path}")
     if not path.exists():
@@ -76,12 +69,7 @@ def readable_options(path: Path) -> str:
 
 
 def write_options(path: Path, method: str, table: str) -> None:
-    """Put a method's table into a file, instead of the one that is there; tables of other methods stay as they are.
-
-    Raises:
-        ConfigError: what is in the file cannot be kept.
-        DataError: it cannot be written.
-    """
+    """Put a method's table into a file, instead of the one that is there; tables of other methods stay as they are."""
     text = readable_options(path)
     parts = HEADER.split(text)
     heading = f"[{_key(method)}]"

@@ -60,9 +60,6 @@ class Space:
 def space_of(method: str) -> Space:
     """The search space of a method.
 
-    Raises:
-        ConfigError: there is no such method.
-
     >>> [option for option in space_of("sml-maxpool-triplet").searched if option in ("margin", "swap", "decay")]
     ['margin', 'swap']
     >>> space_of("pop").note
@@ -103,11 +100,7 @@ class Proposal:
 
 
 def require_optuna() -> None:
-    """A check that optuna is installed.
-
-    Raises:
-        ConfigError: it is not.
-    """
+    """A check that optuna is installed."""
     try:
         import_module("optuna")
     except ImportError as error:
@@ -125,9 +118,6 @@ def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], see
 
     Returns:
         A set of options that was not tried before, or None where the space is searched through.
-
-    Raises:
-        ConfigError: optuna is not installed.
     """
     require_optuna()
     import optuna

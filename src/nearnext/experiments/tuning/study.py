@@ -162,11 +162,7 @@ class Study:
         self.identity, self.path, self.trials = identity, path, list(trials)
 
     def add(self, trial: Trial) -> None:
-        """One more trial, written at once.
-
-        Raises:
-            DataError: the file cannot be written.
-        """
+        """One more trial, written at once."""
         self.trials.append(trial)
         if self.path is None:
             return
@@ -183,10 +179,6 @@ def open_study(path_or_folder: Path | None, identity: Mapping[str, Any]) -> Gene
     Args:
         path_or_folder: a file; or a folder, in which each study has a file of its own; None: nothing is kept.
         identity: as plain data, with ``method`` and ``data`` among it.
-
-    Raises:
-        ArtifactError: the file is no study, damaged, or in use.
-        ConfigError: the file is a study of something else, or it cannot be made.
     """
     if path_or_folder is None:
         yield Study(identity)

@@ -43,11 +43,7 @@ class Search:
 
     @classmethod
     def of(cls, method: str, options: Mapping[str, Any] | None = None, held: Collection[str] = ()) -> "Search":
-        """The search of a method.
-
-        Raises:
-            ConfigError: an unknown method or option, or optuna is not installed.
-        """
+        """The search of a method."""
         name = canonical_name(method)
         space = space_of(name).without(list(held))
         start = make_recommender(name, options).params()
@@ -86,11 +82,7 @@ class Tuned:
 
     @property
     def best(self) -> Trial:
-        """The trial with the highest figure, the earliest of equal ones.
-
-        Raises:
-            ConfigError: none is complete.
-        """
+        """The trial with the highest figure, the earliest of equal ones."""
         complete = [trial for trial in self.trials if trial.figure is not None]
         if not complete:
             reasons = [trial.reason for trial in self.trials]
@@ -143,11 +135,7 @@ class TuningInterrupted(KeyboardInterrupt):
 def validation_split(
     log: Sessions, tuning: Tuning, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
 ) -> Split:
-    """The training log cut in two by time: what trials learn from, and the period that they are measured on.
-
-    Raises:
-        DataError: the log is too short for that.
-    """
+    """The training log cut in two by time: what trials learn from, and the period that they are measured on."""
     try:
         return split_last(log, tuning.fraction, chosen=chosen, unknown=unknown)
     except DataError as error:

@@ -39,10 +39,6 @@ class Pooling:
         dense_layers: fully connected layers of ``dim`` units after the pooling, tanh between them; 0: none.
         last_tanh: whether a tanh follows the last dense layer.
 
-    Raises:
-        ConfigError: an option out of range, ``last_tanh`` without a dense layer, or ``build`` without dense layers is
-            given clicks of another dimension.
-
     Paper: §4.4 pools the clicks and has no layer after it; the authors' program has two, each with tanh.
     """
 

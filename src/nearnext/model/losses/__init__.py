@@ -40,9 +40,6 @@ def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
         name: one of `LOSSES`, or ``pml:<loss>[+<miner>][@<distance>]`` for one of pytorch-metric-learning.
         options: those not given keep their defaults.
 
-    Raises:
-        ConfigError: an unknown name or option, or an option out of range.
-
     >>> loss_named("triplet", margin=0.5)
     Triplet(margin=0.5, swap=False, rank_weights=True, pairing='matched', chord=False)
     >>> loss_named("pml:multi-similarity+batch-hard").miner

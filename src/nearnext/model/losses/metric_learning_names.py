@@ -37,9 +37,6 @@ UNSUITABLE = frozenset(
 def metric_learning_names(kind: Kind = "loss") -> list[str]:
     """The short names of the library's losses, miners or distances that ``MetricLearning`` builds, sorted.
 
-    Raises:
-        ConfigError: the library is missing, or the kind is unknown.
-
     >>> metric_learning_names("distance")
     ['cosine-similarity', 'dot-product-similarity', 'lp', 'snr']
     """
@@ -71,11 +68,7 @@ def _short(name: str) -> str:
 
 
 def find_class(kind: Kind, name: str) -> type[nn.Module]:
-    """The library's class of that name, long or short.
-
-    Raises:
-        ConfigError: the library is missing or the name unknown.
-    """
+    """The library's class of that name, long or short."""
     known = _classes(kind)
     plain = {short.replace("-", ""): found for short, found in known.items()}
     found = plain.get(re.sub(r"(loss|miner|distance)$", "", re.sub("[-_]", "", name.lower())))
@@ -92,11 +85,7 @@ def requires(loss: type[nn.Module], argument: str) -> bool:
 
 
 def construct(part: type[nn.Module], options: Mapping[str, Any], distance: str | None) -> nn.Module:
-    """A loss or a miner with these options and the distance of that name.
-
-    Raises:
-        ConfigError: an unknown distance, or options that the library refuses.
-    """
+    """A loss or a miner with these options and the distance of that name."""
     arguments = dict(options)
     if distance is not None:
         arguments["distance"] = find_class("distance", distance)()

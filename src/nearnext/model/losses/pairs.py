@@ -39,11 +39,7 @@ class Pairs:
 
 
 def pairs_of(batch: MaskedDistances, pairing: Pairing) -> Pairs:
-    """The pairs of a batch.
-
-    Raises:
-        ConfigError: ``matched`` with unequal numbers of positives and negatives.
-    """
+    """The pairs of a batch."""
     if pairing == "all":
         return Pairs(
             positive=batch.positive[:, :, None],

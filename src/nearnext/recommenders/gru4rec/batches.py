@@ -87,11 +87,7 @@ class SessionParallel:
 
     @property
     def n_batches(self) -> int:
-        """Number of steps in an epoch.
-
-        Raises:
-            DataError: no session has two clicks.
-        """
+        """Number of steps in an epoch."""
         n = n_steps(self.sessions, self.batch_size, self._least)
         if not n:
             raise DataError(f"expected sessions of two clicks, {self._least} of them side by side, found none")

@@ -81,11 +81,7 @@ class Weights(NamedTuple):
 
     @classmethod
     def from_state(cls, state: Mapping[str, NDArray[Any]], n_layers: int) -> "Weights":
-        """The weights whose ``to_state`` this is.
-
-        Raises:
-            KeyError: an array is missing.
-        """
+        """The weights whose ``to_state`` this is."""
         layers = [Layer(*(state[f"layer{number}.{name}"] for name in Layer._fields)) for number in range(n_layers)]
         return cls(state["outputs"], state["inputs"], tuple(layers))
 

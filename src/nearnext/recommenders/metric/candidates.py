@@ -127,11 +127,7 @@ A prefix without clicks that the metric model knows has no nearest items.
 
 
 def require_voters(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of voters, each once.
-
-    Raises:
-        ConfigError: an unknown name.
-    """
+    """The names of voters, each once."""
     for name in names:
         if name not in VOTERS:
             raise ConfigError(f"unknown voter '{name}'; known: {', '.join(VOTERS)}")

@@ -40,11 +40,7 @@ class _Choice(NamedTuple):
     source: str
 
     def slots(self) -> dict[str, _Slot]:
-        """Every option of these parts.
-
-        Raises:
-            ConfigError: an own part has an option that is called as one of another part.
-        """
+        """Every option of these parts."""
         from nearnext.recommenders.sml.recommender import SML  # which is made from these options
 
         loss: type[Any] = MetricLearning if self.loss.startswith("pml") else LOSSES[self.loss]
@@ -84,9 +80,6 @@ def _slots(part: str, config: type[Any], *, without: tuple[str, ...] = ()) -> di
 def metric_options(name: str) -> dict[str, Option]:
     """All options of a metric model, whatever sampler is chosen; what only some have is searched with these alone.
 
-    Raises:
-        ConfigError: no such model.
-
     >>> options = metric_options("sml-maxpool-triplet")
     >>> "margin" in options, "smoothing" in options, options["extra"].search.where
     (True, False, {'negative_source': ('in-batch',)})
@@ -116,9 +109,6 @@ def _where(option: Option, homes: Sequence[tuple[str, str]]) -> Option:
 
 def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a `SML` is made of, from a name and options; values may be text.
-
-    Raises:
-        ConfigError: an unknown name, option or preset, an option of a part that was not chosen, or a bad value.
 
     >>> parts = parts_from_options("sml-gru-ncas", {"dim": "64", "preset": "paper", "positives": 4})
     >>> parts["encoder"].dim, parts["encoder"].hidden, parts["sampler"].n_positives, parts["training"].epochs
@@ -193,9 +183,6 @@ def options_of_parts(
     **model: Any,
 ) -> dict[str, Any]:
     """The options that make these parts, all of them: the inverse of `parts_from_options`.
-
-    Raises:
-        ConfigError: a part that has no name, so that options cannot describe it.
 
     >>> options = parts_from_options("sml-maxpool-ncas", {"dim": 8})
     >>> options_of_parts(**options)["dim"]

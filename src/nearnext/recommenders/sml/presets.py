@@ -126,9 +126,6 @@ DEFAULT_PRESET = "tuned"
 def preset_options(preset: str, encoder: str, loss: str) -> dict[str, Any]:
     """The options that a preset gives a method with this encoder and this loss.
 
-    Raises:
-        ConfigError: there is no such preset.
-
     >>> [preset_options("authors", "maxpool", loss)["batch_size"] for loss in ("ncas", "triplet")]
     [32, 64]
     """
