@@ -9,7 +9,7 @@ import torch
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.gru4rec.batches import SessionParallel, StepReader
 from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
-from nearnext.sampling.session_parallel import Step
+from nearnext.sampling.windows import Step
 
 TARGETS, SAMPLES = [1, 2, 1], [3, 1, 3, 4]
 SCORE = {1: [0.3, -1.0, 2.0], 2: [0.1, 0.7, -0.4], 3: [-2.0, 0.5, 0.9], 4: [1.1, 0.0, -0.6]}

@@ -1,7 +1,5 @@
 """The default recommender: what it learns from, when it re-ranks, and the laws its lists keep with and without."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +16,10 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_at
 from nearnext.errors import ArtifactError, ConfigError
-from nearnext.experiments.tuning.options_file import options_table
 from nearnext.recommenders.agreement import differing_lists, list_of
 from nearnext.recommenders.metric import selection
-from nearnext.recommenders.metric.options import Size, size_for
 from nearnext.recommenders.metric.recommender import Metric
-from nearnext.recommenders.named import DEFAULTS, make_recommender
+from nearnext.recommenders.named import DEFAULTS
 from nearnext.recommenders.ranking import Ranking, Recommendation
 from nearnext.testing import assert_same_lists
 from training_support import assert_same_weights, seed
@@ -97,31 +93,6 @@ def test_the_weights_of_an_older_artifact_are_those_of_the_reranker(voted: Metri
     state = {name.replace("reranker.", "calibration."): array for name, array in voted.state().items()}
     assert "calibration.linear" in state
     assert_same_lists(lists(tiny().restore(voted.vocabulary, state)), lists(voted))
-
-
-FORMER = {"breadth": "coverage_cost", "calibrated_on": "reranker_prefixes", "calibration_steps": "reranker_steps"}
-
-
-@pytest.mark.parametrize("name", ["metric", "metric-fast"])
-@pytest.mark.parametrize(("former", "present"), FORMER.items())
-def test_former_names_of_options_work_and_warn(name: str, former: str, present: str):
-    value = 0.5 if present == "coverage_cost" else 200
-    kind = type(make_recommender(name))
-    for make in (lambda: make_recommender(name, {former: value}), lambda: kind(**{former: value})):
-        with pytest.warns(FutureWarning, match=f"option {former} is now called {present}"):
-            assert make().params()[present] == value
-    with pytest.raises(ConfigError, match=f"{former} is now called {present}, found both"):
-        make_recommender(name, {former: value, present: value})
-
-
-def test_a_model_saved_under_former_names_loads_without_a_warning(voted: Metric, tmp_path: Path):
-    folder = save_artifact(voted, tmp_path / "model", {})
-    manifest = json.loads((folder / "manifest.json").read_text())
-    former = {present: name for name, present in FORMER.items()}
-    manifest["params"] = {former.get(name, name): value for name, value in manifest["params"].items()}
-    assert "breadth" in manifest["params"]
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert load_artifact(folder).recommender.params() == voted.params()
 
 
 ids = st.sampled_from([f"i{number}" for number in range(N_ITEMS)])
@@ -246,59 +217,6 @@ def test_items_that_nobody_clicked_are_no_obstacle():
     log = Sessions.of([["a", "b"]] * 20 + [["z"]])
     model = tiny(validation_fraction=0.0).fit(log.select(np.arange(20)))
     assert set(model.recommend([["a"]], k=3)[0].items) == {"a", "b", "z"}
-
-
-# Options
-
-
-@every_name
-def test_params_make_the_model_again_from_an_option_file(name: str):
-    fitted = tiny(name, correction=None, dim=None, voters=["sr", "vsknn", "sr"]).fit(LOG)
-    params = fitted.params()
-    assert params["voters"] == ["sr", "vsknn"]
-    assert not {"directory", "resume"} & params.keys()
-    read = tomllib.loads(options_table(name, params))[name]
-    again = make_recommender(name, read)
-    assert again.params() == params
-    assert isinstance(again, Metric)
-    assert_same_lists(lists(again.fit(LOG)), lists(fitted))
-
-
-@pytest.mark.parametrize(("text", "voters"), [("", []), (" ", []), ("sr", ["sr"]), ("sr, vsknn", ["sr", "vsknn"])])
-def test_voters_are_given_as_text_too_and_none_as_an_empty_one(text: str, voters: list[str]):
-    assert make_recommender("metric-fast", {"voters": text}).params()["voters"] == voters
-
-
-def test_the_fast_one_is_smaller_in_every_respect():
-    fast, whole = make_recommender("metric-fast").params(), make_recommender("metric").params()
-    assert (fast["dim"], fast["epochs"], fast["voters"]) == (64, 2, ["vsknn", "sr"])
-    assert (whole["dim"], whole["voters"]) == (None, ["vsknn", "vstan", "sr"])
-    assert make_recommender("metric-fast", {"voters": "sr,markov-1"}).params()["voters"] == ["sr", "markov-1"]
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
-        ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
-        ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),
-        ({"reranker_prefixes": 99}, "reranker_prefixes must be a whole number of at least 100"),
-        ({"dropout": 1.0}, "dropout must be"),
-        ({"validation_fraction": 1.0}, "validation_fraction must be a finite number of at least 0 and below 1"),
-        ({"seed": -1}, "seed must be a whole number of at least 0, found -1"),
-        ({"smoothing": 1.0}, "smoothing must be"),
-        ({"resume": True}, "resume needs the directory of the run"),
-        ({"layers": 3}, "metric has no option 'layers'; known: "),
-    ],
-)
-def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
-    with pytest.raises(ConfigError, match=message):
-        make_recommender("metric", options)
-
-
-def test_sizes_follow_from_the_log_unless_given():
-    assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=32, negatives=N_ITEMS)
-    assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=32, negatives=N_ITEMS)
 
 
 # Runs that stop and go on

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearnext.data.sessions import Sessions
-from nearnext.sampling.session_parallel import n_pairs, n_steps, session_parallel
+from nearnext.sampling.windows import n_pairs, n_steps, session_parallel
 
 clicks = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=12)
 

@@ -22,7 +22,7 @@ from nearnext.model.losses import NCAS
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.registry import ENCODERS
-from nearnext.sampling.prefix_windows import PrefixWindows
+from nearnext.sampling.windows import PrefixWindows
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, next_item_recipe
 from training_support import assert_same_weights, seed

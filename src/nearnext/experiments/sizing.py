@@ -33,7 +33,7 @@ from nearnext.experiments.measuring import (
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.named import DEFAULTS, make_recommender
-from nearnext.sampling.session_parallel import n_pairs
+from nearnext.sampling.windows import n_pairs
 
 if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
     from nearnext.model.network import SessionItemNetwork

@@ -1,8 +1,7 @@
 """One option system: typed fields with range, search range and help."""
 
 from nearnext.options.fields import Option, check, make, named, options, options_of
-from nearnext.options.names import path_of, require_known, require_option, require_type
-from nearnext.options.search import Search, as_plain
+from nearnext.options.names import Search, as_plain, path_of, require_known, require_option, require_type
 from nearnext.options.values import (
     SOME,
     Count,

@@ -21,8 +21,7 @@ from typing import Any, TypeVar, cast, dataclass_transform, overload
 from typing import get_type_hints as hints_of
 
 from nearnext.errors import ConfigError
-from nearnext.options.names import require_option
-from nearnext.options.search import Search
+from nearnext.options.names import Search, require_option
 from nearnext.options.values import checked, expected, metadata_of, values_of
 
 __all__ = ["Option", "check", "current_names", "formerly", "make", "named", "options", "options_of"]

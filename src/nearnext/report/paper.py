@@ -10,9 +10,8 @@ from rich.text import Text
 
 from nearnext.report import figures
 from nearnext.report.comparison import finding, metric_value, ordered_methods
-from nearnext.report.html import metric_figure
+from nearnext.report.html import Figure, fact_rows, listed, metric_figure, render_page
 from nearnext.report.numbers import Mark, count, fixed, marks, percent
-from nearnext.report.page import Figure, fact_rows, listed, render_page
 from nearnext.report.tables import reading_rows
 
 __all__ = ["cell_text", "column_marks", "half_width", "paper_page", "paper_tables", "printed_heading"]

@@ -27,8 +27,8 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
 from nearnext.options import Count, Fraction, NonNegative, Positive, options
 from nearnext.sampling.batch import DistinctItems
-from nearnext.sampling.prefix_windows import PrefixWindows
 from nearnext.sampling.proposal import BatchItems
+from nearnext.sampling.windows import PrefixWindows
 from nearnext.training.config import Schedule
 from nearnext.training.recipe import Recipe
 from nearnext.training.rules import Adam

@@ -11,7 +11,7 @@ from nearnext.errors import DataError
 from nearnext.model.tensors import as_tensor
 from nearnext.sampling.batch import DistinctItems
 from nearnext.sampling.proposal import Proposal
-from nearnext.sampling.session_parallel import Step, n_steps, session_parallel
+from nearnext.sampling.windows import Step, n_steps, session_parallel
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 __all__ = ["ClickBatch", "SessionParallel", "StepReader"]

@@ -3,12 +3,25 @@
 The rules were chosen on validation periods of public logs; docs/decisions/0014-flagship.md has the figures.
 """
 
+import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.options import Count, Fraction, Natural, NonNegative, Positive, Search, at_least, require_known
+from nearnext.options import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    Positive,
+    Search,
+    at_least,
+    checked,
+    options_of,
+    require_known,
+    require_option,
+)
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.candidates import require_voters
 from nearnext.registry import ENCODERS, LOSSES
@@ -82,7 +95,8 @@ class MetricOptions(EmbeddedRecommender):
         temperature: of the cosine distance, above 0.
         smoothing: ε of the labels in [0, 1).
         dropout: share of a click's dimensions dropped in training, in [0, 1).
-        encoder: name of the session encoder; its hidden units and filters are ``dim``, other options its defaults.
+        encoder: name of the session encoder, with options of its own after a colon, as ``caser:length=10,vertical=2``;
+            its hidden units and filters are ``dim`` unless given, other options its defaults.
         loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
             ``top1`` or ``warp``, of the next item against all other items of a step.
         correction: whether a session may leave the span of its clicks, see `Attention`; None: the better one on
@@ -142,24 +156,43 @@ class MetricOptions(EmbeddedRecommender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ENCODERS.require(self.encoder)
+        ENCODERS.require(self.encoder_name)
+        self._encoder_options()
         if isinstance(self.loss, str) and self.loss.startswith("pml:"):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError(
                 f"{self.loss} reads embeddings, and learning from every prefix gives a loss distances; give a loss on "
-                f"distances ({', '.join(LOSSES)}), or use it in sml-{self.encoder}-{self.loss}"
+                f"distances ({', '.join(LOSSES)}), or use it in sml-{self.encoder_name}-{self.loss}"
             )
         if self.loss != SAMPLED_SOFTMAX and self.loss not in LOSSES:
             require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
-        if self.correction is not None and self.encoder != "attention":
+        if self.correction is not None and self.encoder_name != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         self.voters = require_voters(self.voters)
+
+    @property
+    def encoder_name(self) -> str:
+        """Name of the session encoder."""
+        return self.encoder.partition(":")[0]
+
+    def _encoder_options(self) -> dict[str, Any]:
+        """The encoder's own options, as its types have them."""
+        known, given = options_of(ENCODERS[self.encoder_name]), dict[str, Any]()
+        for text in filter(None, re.split(r",(?=\w+=)", self.encoder.partition(":")[2])):
+            name, equals, value = text.partition("=")
+            if not equals:
+                raise ConfigError(f"encoder {self.encoder}: expected NAME:OPTION=VALUE,OPTION=VALUE")
+            if name in ("dim", "correction"):
+                raise ConfigError(f"encoder {self.encoder}: {name} is an option of {self.name}; set it there")
+            require_option(f"encoder {self.encoder_name}", name, known)
+            given[name] = checked(name, value, known[name].kind, text=True)
+        return given
 
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""
         given = super().params() | {"voters": list(self.voters)}
         if self.fitted_size is None:
             return given
-        chosen = {"correction": self.corrected} if self.encoder == "attention" else {}
+        chosen = {"correction": self.corrected} if self.encoder_name == "attention" else {}
         return given | asdict(self.fitted_size) | chosen
 
     def size(self, sessions: Sessions) -> Size:

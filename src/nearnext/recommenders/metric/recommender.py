@@ -107,7 +107,8 @@ class Metric(MetricOptions):
             "dropout": self.dropout,
             "correction": self.corrected,
         }
-        return ENCODERS.make(self.encoder, **_known(given, ENCODERS.option_names(self.encoder)))
+        known = ENCODERS.option_names(self.encoder_name)
+        return ENCODERS.make(self.encoder_name, **_known(given, known) | self._encoder_options())
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         encoder = self._encoder()
@@ -119,7 +120,7 @@ class Metric(MetricOptions):
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
         self.corrected = self.correction is not False
-        if self.correction is None and held_out is not None and self.encoder == "attention":
+        if self.correction is None and held_out is not None and self.encoder_name == "attention":
             self.corrected = self._better_corrected(learned, held_out)
         network = self._initialised(learned)
         try:
