@@ -1,6 +1,6 @@
 """What survives a fork: the threads of polars do not, so that a forked process must not wait for them.
 
-A process made by fork has one thread, and the memory of all. What polars does on its threads would wait for ever there
+A process made by fork has one thread, and the memory of all. There polars would wait without end
 for threads that are gone; `require_polars` raises instead. Without a thread of polars before the fork (that is, before
 a log was read or a model loaded) there is nothing to lose, and the new process starts its own.
 """

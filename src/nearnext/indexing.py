@@ -26,7 +26,7 @@ def reindex(
     sessions: Sessions | None = None,
     threads: int = 1,
 ) -> IndexReport:
-    """Build the index of a recommender that has a space, and let it search by that from now on.
+    """Build the index of a recommender that has a metric space, and search by it.
 
     Args:
         recommender: fitted.

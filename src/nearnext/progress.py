@@ -113,7 +113,7 @@ class Advance:
 
 
 def show_progress(enabled: bool = True) -> None:
-    """Show progress on stderr from now on (the command line does), or stop doing so."""
+    """Switch progress on stderr on (the command line does) or off."""
     _display.enabled = enabled
 
 

@@ -47,7 +47,7 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         base: what every part of this kind is, ``module:Class``.
         built_in: the class of each part, ``module:Class`` within ``nearnext``.
         pattern: what an own part's name must match.
-        reserved: names, and beginnings of names, that mean something else.
+        reserved: names with another meaning.
 
     >>> from nearnext.registry import ENCODERS
     >>> list(ENCODERS)[:2], ENCODERS.make("gru", dim=8).dim

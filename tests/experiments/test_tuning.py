@@ -192,6 +192,7 @@ def test_metric_models_report_their_epochs():
         "epochs": 3,
         "batch_size": 32,
         "device": "cpu",
+        "validation_fraction": 0.1,
         "extra": 8,
         "lowerings": 9,
         "seed": seed(),

@@ -83,7 +83,7 @@ def _flush() -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Why the program cannot go on, where that is nobody's mistake in the program; empty: it may be one."""
+    """Why the program cannot go on, if the cause is outside the program, else empty."""
     text = f"{type(error).__name__} {error}".lower()
     if isinstance(error, MemoryError) or any(lack in text for lack in WHAT_MEMORY_LACKS):
         return NO_MEMORY

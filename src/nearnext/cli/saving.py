@@ -58,7 +58,7 @@ def _other_folders(out: Path) -> Iterator[Path]:
 
 
 def _asked_for_another_try(error: ArtifactError) -> bool:
-    """Whether somebody at the terminal has made room: then nothing needs to be fitted again."""
+    """Whether a user at the terminal has freed space: then nothing needs to be fitted again."""
     if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
         return False
     sys.stderr.write(f"{error}\nno other folder has room; free some, then press Enter to try again: ")

@@ -23,7 +23,7 @@ QUICK: dict[str, dict[str, object]] = {
     "gru4rec": {"epochs": 1, "layers": "8", "batch_size": 16},
     "sml-gru-ncas": {"epochs": 1, "dim": 8, "hidden": 8},
 }
-"""Methods, and options for models that nobody asks anything: the compiled code is the same."""
+"""Methods, and options that make them small: the compiled code is the same."""
 
 
 def _list_candidates() -> None:

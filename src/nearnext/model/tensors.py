@@ -50,7 +50,7 @@ def one_thread() -> Generator[None]:
 
 
 def _after_fork() -> None:
-    # A parallel computation would wait for ever for the threads that the parent had.
+    # A parallel computation would never end: it waits for threads of the parent process.
     torch.set_num_threads(1)
 
 

@@ -121,7 +121,7 @@ def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatenc
 
 
 def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
-    """Let onnxruntime compute the session embeddings from now on if it takes less time than the model.
+    """Replace the session encoder at inference by onnxruntime if that is faster than the model.
 
     Lists are then those of embeddings that are equal up to rounding, see `export_onnx`.
 

@@ -48,7 +48,7 @@ class EmbeddedRecommender(TrainedRecommender):
             raise DataError(f"{self.name}: {self.note}")
 
     def search_by(self, index: Index) -> None:
-        """Search the items by another index of the same embeddings from now on."""
+        """Replace the index by another one of the same embeddings."""
         self.index = index
 
     def space(self) -> EmbeddingSpace | None:

@@ -248,7 +248,7 @@ class VSTAN(SessionNeighbours):
         remind: whether items of the current session may be recommended again.
 
     The defaults are the options published for Retailrocket (highest MRR). Reference: Garg et al., STAN, SIGIR 2019, and
-    Ludewig et al. 2021 for VSTAN; session-rec ``VSKNN_STAN``, which uses cosine whatever it is told.
+    Ludewig et al. 2021 for VSTAN; session-rec ``VSKNN_STAN``, which always uses cosine.
 
     >>> vstan = VSTAN(k=2).fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
     >>> vstan.recommend([["a", "d"]], k=1, exclude_seen=True)[0].items

@@ -27,7 +27,7 @@ LINKS = 16
 """Neighbours that an item is linked to; twice as many on the lowest level."""
 
 EF_CONSTRUCTION = 80
-"""Candidates that are held while an item is linked."""
+"""Candidates kept while an item is linked."""
 
 BLOCK = 10_000
 """Items added between two moves of the progress bar."""
@@ -98,7 +98,7 @@ class ItemGraph:
         Args:
             query: embedding: [D].
             n: most items.
-            ef_search: candidates that are held on the walk; more find more of the nearest, and take longer.
+            ef_search: candidates kept during the search; more find more of the nearest, and take longer.
         """
         options = self._faiss.SearchParametersHNSW(efSearch=max(ef_search, n))
         found = self._index.search(query[np.newaxis], n, params=options)[1][0]
@@ -106,7 +106,7 @@ class ItemGraph:
 
     @property
     def ef_search(self) -> int:
-        """The ef_search that was saved with it."""
+        """``ef_search`` as saved with the graph."""
         return int(self._index.hnsw.efSearch)
 
     def save(self, file: Path, ef_search: int) -> None:
@@ -186,7 +186,7 @@ class ApproximateIndex:
     Args:
         exact: the items; its scores are those of the lists, and it answers what the graph cannot.
         graph: of the same items.
-        ef_search: candidates held on a walk, at least 1.
+        ef_search: candidates kept during a search, at least 1.
     """
 
     def __init__(self, exact: ExactIndex, graph: ItemGraph, ef_search: int) -> None:
@@ -205,7 +205,7 @@ class ApproximateIndex:
         return cls(exact, graph, graph.ef_search)
 
     def save(self, file: Path) -> None:
-        """Write all but the embeddings of the items, which whoever loads it must have."""
+        """Write the graph; the item embeddings are stored elsewhere."""
         self.graph.save(file, self.ef_search)
 
     @property

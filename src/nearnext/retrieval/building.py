@@ -1,4 +1,4 @@
-"""The choice of an index when a model is saved: exact while that is quick, approximate where it was measured to do."""
+"""The choice of an index when a model is saved: exact if fast enough, else approximate if recall allows."""
 
 import time
 from collections.abc import Callable
@@ -27,10 +27,10 @@ EXACT_NUMBERS = 2**25
 
 K = 20
 EF_SEARCH = (64, 128, 256, 512, 1024)
-"""Breadths of the walk that are tried, the quickest first."""
+"""Values that are tried, the fastest first."""
 
 TRIAL, HELD_OUT = 200, 400
-"""Queries by which the ef_search is chosen, and further ones on which recall is measured."""
+"""Queries by which ef_search is chosen, and further ones on which recall is measured."""
 
 TIMED = 50
 """Queries that are searched one by one to measure the latency."""
@@ -61,7 +61,7 @@ class IndexReport:
         queries: what the measurements were made on.
         recall: mean share of the 20 exactly nearest items that the approximate lists hold; None where none was built.
         recall_floor: the least recall that was asked for.
-        ef_search: candidates held on a walk; None where no graph was built.
+        ef_search: candidates kept during a search; None where no graph was built.
         exact: latency of the exact search; None where no graph was built.
         approximate: latency of the approximate search; None where no graph was built.
     """
@@ -126,15 +126,15 @@ def build_index(
 def _measured(
     exact: ExactIndex, graph: ItemGraph, queries: ScoreArray, listed: BoolArray | None, built: IndexReport
 ) -> tuple[ApproximateIndex, IndexReport]:
-    """The index with the least ef_search that does, and its figures on queries that the ef_search was not chosen by."""
+    """The index with the least ef_search that reaches the recall, and what it reaches on other queries."""
     n_trial = max(1, min(TRIAL, len(queries) // 3))
     trial, rest = queries[:n_trial], queries[n_trial : n_trial + HELD_OUT]
-    wanted = (1.0 + built.recall_floor) / 2  # on other queries it may come out lower
+    least = (1.0 + built.recall_floor) / 2  # on other queries it may come out lower
     index = ApproximateIndex(exact, graph, EF_SEARCH[0])
     nearest = exact.search(trial, K, admissible=listed).items
     for ef_search in EF_SEARCH:
         index = ApproximateIndex(exact, graph, ef_search)
-        if recall(index.search(trial, K, admissible=listed).items, nearest) >= wanted:
+        if recall(index.search(trial, K, admissible=listed).items, nearest) >= least:
             break
     found = index.search(rest, K, admissible=listed).items
     return index, replace(
@@ -177,7 +177,7 @@ def recall(found: np.typing.NDArray[np.int32], exact: np.typing.NDArray[np.int32
 
 
 def perturbed_items(exact: ExactIndex, listed: BoolArray | None = None, n: int = TRIAL + HELD_OUT) -> ScoreArray:
-    """Queries for want of sessions: items moved by half of their length in a random direction, [n, D], n or fewer.
+    """Queries without sessions: items moved by half of their length in a random direction: [n, D], n or fewer.
 
     For the cosine distance they have length 1.
     """

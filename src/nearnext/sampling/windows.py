@@ -1,4 +1,4 @@
-"""How the items of a batch stand in its log: windows that hold every prefix, and session-parallel steps."""
+"""Batches in the order of the log: windows that hold every prefix, and session-parallel steps."""
 
 import heapq
 from collections.abc import Iterator

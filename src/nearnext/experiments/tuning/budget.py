@@ -84,7 +84,7 @@ class Tuning:
         trials: option sets that are tried at most, the one to begin with among them.
         minutes: of fitting and evaluating, over all runs of the study. No trial begins that would end later, going by
             the mean of those before, and one that trains in epochs is given up when they are spent; the first one
-            always comes to its end.
+            is always completed.
         metric: what is maximised, such as ``MRR@20``; of several names the geometric mean.
         fraction: the last part of the training log, by start time, that trials are measured on.
         seed: of the search, at least 0.

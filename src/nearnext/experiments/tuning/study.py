@@ -27,12 +27,12 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class Trial:
-    """What became of one set of options.
+    """The outcome of one set of options.
 
     Attributes:
         number: from 0, the option set that the search begins with.
         options: those that are searched, with the values tried.
-        state: ``complete``; ``pruned``: given up after an epoch that promised too little, or spent the budget;
+        state: ``complete``; ``pruned``: stopped after an epoch that was not promising, or at the end of the budget;
             ``failed``.
         figure: the tuned metric on the validation period, None where the trial is not complete.
         figures: every metric there, by name.
@@ -79,7 +79,7 @@ class Bench:
         hopeless: Callable[[int, float], bool],
         seconds: float = math.inf,
     ) -> Trial:
-        """A trial from beginning to end; what goes wrong in it is its outcome, and no error.
+        """One trial. Failures are recorded, not raised.
 
         Args:
             number: of the trial, from 0.

@@ -223,7 +223,7 @@ class Metric(MetricOptions):
         return max((voter.asked_at(None) for voter in voters.values()), default=0)
 
     def search_by(self, index: Any) -> None:
-        """Search the items by another index of the same embeddings from now on."""
+        """Replace the index by another one of the same embeddings."""
         super().search_by(index)
         if self.generators is not None:
             self.generators = replace(self.generators, index=index)
