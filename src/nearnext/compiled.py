@@ -36,8 +36,7 @@ _said: set[str] = set()
 def compiled(**options: Any) -> Callable[[Function], Function]:
     """A decorator: compile the function at its first call, without Python's lock, and keep the result.
 
-    Args:
-        options: those of ``numba.njit``, such as ``fastmath``.
+    Options are those of ``numba.njit``, such as ``fastmath``.
 
     >>> @compiled()
     ... def twice(number: int) -> int:

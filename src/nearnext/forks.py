@@ -58,11 +58,7 @@ def polars_is_lost() -> bool:
 
 
 def require_polars(what: str) -> None:
-    """A check that polars can be used in this process.
-
-    Args:
-        what: what it is needed for.
-    """
+    """A check that polars can be used in this process."""
     if polars_is_lost():
         raise NearnextError(
             f"{what} is not possible in a forked process whose parent has read a log or loaded a model: the threads of "

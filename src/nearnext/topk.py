@@ -28,13 +28,6 @@ CHUNK = 64
 def insert(item: int | np.int64, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
     """Insert an item into a ranked list in place if it is among the k best; returns the length of the list.
 
-    Args:
-        item: item index, not in the list yet.
-        score: its score, higher is better.
-        n_listed: length of the list before, at most k.
-        items: the list, best first: [k].
-        scores: their scores: [k].
-
     >>> items, scores = np.array([4, 7], np.int32), np.array([0.5, 0.25], np.float32)
     >>> insert(9, np.float32(0.5), 2, items, scores), items.tolist()
     (2, [4, 9])

@@ -30,9 +30,9 @@ pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # "late" occurs in the part that is held out alone: it has no embedding.
     sessions = Sessions.of([["a", "b", "c"]] * 39 + [["c", "late"]])
-    fitted = make_recommender("sml-avgpool-ncas", {"dim": 4, "epochs": 1, "device": "cpu", "seed": seed()}).fit(
-        sessions
-    )
+    fitted = make_recommender(
+        "sml-avgpool-ncas", {"dim": 4, "epochs": 1, "validation_fraction": 0.1, "device": "cpu", "seed": seed()}
+    ).fit(sessions)
     return save_artifact(fitted, tmp_path_factory.mktemp("portable") / "model", {"data": {"sessions": 40}})
 
 

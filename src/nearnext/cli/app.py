@@ -247,13 +247,9 @@ def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sess
 def read_test_log(
     source: str, reading: Reading, known: "Imprint | Sessions | None", earlier: "Sequence[EventLog]" = ()
 ) -> "tuple[Sessions, EventLog]":
-    """The sessions to predict; the first thing that is printed is what is wrong with predicting them.
+    """The sessions to predict; leaks with what is learned from (``known``) are printed first.
 
-    Args:
-        source: the test log.
-        reading: how it is read.
-        known: the sessions that are learned from, or what is known of them.
-        earlier: logs whose reading has not been printed.
+    ``earlier`` are logs whose reading has not been printed.
     """
     from nearnext.data.imprint import Imprint
     from nearnext.data.leaks import find_leaks

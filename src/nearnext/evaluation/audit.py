@@ -117,13 +117,7 @@ class Audit:
         self._planted = resplit(_decoys(split, self._probe, last + HOUR)).train
 
     def of(self, method: Recommender, seconds: float, fit: Fit) -> MethodAudit:
-        """The audit of one method.
-
-        Args:
-            method: fitted on the run's training part.
-            seconds: how long that took.
-            fit: fits a fresh recommender with the same options.
-        """
+        """The audit of one method fitted on the run's training part; ``fit`` fits a fresh one with equal options."""
         expected = method.rank(self._probe.prefixes, LIST_LENGTH, threads=1)
         refitted = seconds <= REFIT_SECONDS
         if refitted:

@@ -101,15 +101,7 @@ def send_clicks(
     question: dict[str, Any],
     advance: Callable[[int], None] = lambda _clicks: None,
 ) -> Answers:
-    """Every click as an event of its session, with recommendations in the same call; a session's clicks keep order.
-
-    Args:
-        clicks: in the order in which they are due.
-        target: the service.
-        load: how fast.
-        question: what each request says besides its click, such as ``k``.
-        advance: called with the number of clicks just answered.
-    """
+    """Every click as an event of its session, with recommendations in the same call; a session's clicks keep order."""
     if find_spec("aiohttp") is None:
         raise ConfigError("a replay needs aiohttp; install it with: pip install 'nearnext[replay]'")
     return _run(_send_all(clicks, target, load, question, advance))

@@ -99,9 +99,6 @@ def metric_names(ks: Iterable[int], metrics: Iterable[str] = CASE_METRICS) -> tu
 def relative_popularity(train_counts: Int64Array) -> FloatArray:
     """Training clicks of each item divided by the most clicked item's, 0 at position 0: [I + 1], in [0, 1].
 
-    Args:
-        train_counts: training clicks of each item index, position 0 (unknown) is ignored: [I + 1].
-
     >>> relative_popularity(np.array([9, 4, 1])).tolist()
     [0.0, 1.0, 0.25]
     """
@@ -114,14 +111,7 @@ def relative_popularity(train_counts: Int64Array) -> FloatArray:
 
 
 def check_ranking(ranking: Ranking, n_cases: int, n_items: int, longest: int) -> None:
-    """Nothing, for lists that can be measured: one for each case, of distinct known items, gaps only at the end.
-
-    Args:
-        ranking: lists for B cases: [B, k].
-        n_cases: number of cases B.
-        n_items: number of known items I.
-        longest: largest k to be reported; a list needs that many items, or I where the catalogue is smaller.
-    """
+    """Check that lists can be measured: one for each case, of distinct known items, gaps only at the end."""
     items = ranking.items
     if len(items) != n_cases:
         raise DataError(f"expected a list for each of {n_cases} cases, found {len(items)} lists; rank every case once")
@@ -208,9 +198,6 @@ def _until(values: np.typing.NDArray[np.generic]) -> FloatArray:
 def coverage(recommended: Int64Array) -> float:
     """Share of the catalogue that is recommended at least once, in [0, 1].
 
-    Args:
-        recommended: in how many lists each item index is, position 0 is ignored: [I + 1].
-
     >>> coverage(np.array([0, 3, 0, 1, 0]))
     0.5
     """
@@ -223,9 +210,6 @@ def gini(recommended: Int64Array) -> float:
     With counts c₁ ≤ ... ≤ c_I, those of never recommended items included: Σ (2 i − I − 1) cᵢ / ((I − 1) Σ cᵢ); 0 for a
     catalogue of one item or where nothing is recommended. Castells, Hurley and Vargas, *Novelty and Diversity in
     Recommender Systems*, Recommender Systems Handbook, 2015.
-
-    Args:
-        recommended: in how many lists each item index is, position 0 is ignored: [I + 1].
 
     >>> gini(np.array([0, 2, 2, 2])), gini(np.array([0, 0, 6, 0]))
     (0.0, 1.0)

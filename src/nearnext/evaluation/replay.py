@@ -115,14 +115,6 @@ def replay(
 
     Every click is one request that stores it and asks for recommendations; each is a case as in `evaluate`, except for
     the last of a session. The service sees session ids that were never used before, and the times of the log.
-
-    Args:
-        recommender: what the service should be serving.
-        sessions: held out, in a vocabulary of their own, so that items which the model does not know are sent as well.
-        target: the service.
-        load: how fast.
-        ks: list lengths of the metrics; the longest is asked for.
-        exclude_seen: ask for nothing that is in the session, and rank so.
     """
     leaks = find_leaks(recommender.imprint, sessions)
     warn_of(leaks)

@@ -58,13 +58,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 
 class StepCost(NamedTuple):
-    """What a step of training costs.
-
-    Attributes:
-        seconds: of one, its batch's drawing included.
-        n_measured: of how many this is the mean.
-        peak_bytes: the most memory that this process held meanwhile, weights and moments included.
-    """
+    """Seconds of a training step, drawing included, as the mean of ``n_measured``; bytes of the process at the peak."""
 
     seconds: float
     n_measured: int

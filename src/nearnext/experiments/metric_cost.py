@@ -33,14 +33,7 @@ RERANKER_FITS = 3
 
 
 class MetricCost(NamedTuple):
-    """What a fit of the default method takes.
-
-    Attributes:
-        seconds: all epochs made, re-ranker included.
-        network: bytes of the network and its copies, by what holds them.
-        rest_bytes: what else is held at the peak.
-        basis: what was measured.
-    """
+    """What a fit of the default method takes; ``network`` and ``rest_bytes`` are bytes at the peak."""
 
     seconds: float
     network: dict[str, int]
@@ -49,17 +42,7 @@ class MetricCost(NamedTuple):
 
 
 class _Fit(NamedTuple):
-    """A measured fit.
-
-    Attributes:
-        n_events: clicks.
-        seconds: of the whole fit.
-        per_pass: seconds of training on all of them once.
-        rest: seconds that went into other things.
-        n_reranker_fits: number of re-ranker fits.
-        network: bytes of the network and its copies.
-        rest_bytes: at the peak, besides those.
-    """
+    """A measured fit; ``rest`` are its seconds outside training, ``rest_bytes`` its bytes besides the network's."""
 
     n_events: int
     seconds: float

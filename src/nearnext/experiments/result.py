@@ -36,15 +36,7 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One method on one split.
-
-    Attributes:
-        evaluation: how well it predicts.
-        fit_seconds: how long its fit took.
-        peak_rss_mb: the most memory that fit and evaluation held, MB.
-        audit: what the leak audit saw of it, where it was audited.
-        kept: the run was made earlier, and taken from a store.
-    """
+    """One method on one split; ``kept``: the run was made earlier and comes from a store. Memory in MB."""
 
     evaluation: Evaluation
     fit_seconds: float
@@ -64,13 +56,7 @@ def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
 
 
 def method_result(runs: Sequence["Run"], replicates: FloatArray, label: str = "") -> Result:
-    """One method's part of a result: metrics with intervals, cost, figures per prefix length.
-
-    Args:
-        runs: one per test window; metrics are the mean over windows.
-        replicates: bootstrap replicates of the metrics that are means over cases: [R, M].
-        label: what it is called in the comparison, where that is not its name.
-    """
+    """One method's part of a result: metrics with intervals, cost, figures per prefix length."""
     evaluation = runs[0].evaluation
     names = evaluation.filled.names
     low, high = interval(replicates)
@@ -112,13 +98,7 @@ def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
 
 
 def significance_result(methods: Sequence[Result], replicates: Mapping[str, FloatArray], k: int) -> list[Result]:
-    """For each metric, the best method against every other: paired differences with Holm's correction.
-
-    Args:
-        methods: results of `method_result`.
-        replicates: bootstrap replicates by method name or label: [R, M].
-        k: list length of the metrics.
-    """
+    """For each metric, the best method against every other: paired differences with Holm's correction."""
     names = [name for name in methods[0]["metrics"] if methods[0]["metrics"][name]["low"] is not None]
     found: list[Result] = []
     for name in (f"{metric}@{k}" for metric in CASE_METRICS if metric != "Popularity"):

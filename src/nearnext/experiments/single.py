@@ -36,17 +36,7 @@ def fit_model(
     reading: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Result:
-    """Fit on a whole log after its filters; what is given back is the provenance that an artifact keeps.
-
-    Args:
-        recommender: what to fit.
-        sessions: the log.
-        chosen: its filters.
-        remember: the most recent sessions that the recommender keeps to explain itself, 0: none.
-        keep_ids: whether these keep their raw ids.
-        reading: how the log was read.
-        command: what was typed.
-    """
+    """Fit on a whole log after its filters; what is given back is the provenance that an artifact keeps."""
     remember = checked("remember", remember, Natural)
     kept = _filtered(sessions, chosen)
     begin = time.perf_counter()

@@ -45,15 +45,7 @@ def source_fingerprint() -> str:
 
 @dataclass(frozen=True)
 class RunKey:
-    """Everything that a run depends on; the versions of the libraries and the source of this package count as well.
-
-    Attributes:
-        data: fingerprint of both parts of the split, and of the plan that made them.
-        name: the method.
-        params: all of its options, its seed among them.
-        ks: list lengths.
-        seed: of the audit's choice of cases.
-    """
+    """Everything that a run depends on; the versions of the libraries and the source of this package count as well."""
 
     data: str
     name: str
@@ -71,11 +63,7 @@ class RunKey:
 
 
 class RunStore:
-    """Runs in a folder, one file each, found by everything that they depend on.
-
-    Args:
-        folder: made where it does not exist.
-    """
+    """Runs in a folder, one file each, found by everything that they depend on."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)

@@ -55,13 +55,7 @@ class Pull:
 
 
 def pulls(recommender: Recommender, session: Sequence[RawId], item: RawId) -> tuple[Rank, list[Pull]]:
-    """Where an item stands for a session, and what each of its last 50 clicks does for that, in their order.
-
-    Args:
-        recommender: fitted.
-        session: raw ids, oldest click first.
-        item: raw id of a known item.
-    """
+    """Where an item stands for a session, and what each of its last 50 clicks does for that, in their order."""
     first = max(0, len(session) - LAST_CLICKS)
     shorter = [[*session[:left], *session[left + 1 :]] for left in range(first, len(session))]
     whole, *others = _ranks(recommender, [list(session), *shorter], item)

@@ -119,12 +119,6 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
     Nearest by the distance of session embeddings where the model has a metric space and remembers sessions; by its own
     similarity for a session-kNN method; else by the cosine distance of the sets of items, among remembered sessions. Of
     equal ones the more recent comes first.
-
-    Args:
-        recommender: fitted.
-        clicks: item indices of the session, oldest first, 0 where unknown: [T].
-        item: item index.
-        n: how many sessions are listed at most.
     """
     index = session_index_of(recommender)
     if index is None:

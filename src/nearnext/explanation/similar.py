@@ -22,11 +22,6 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
     the Euclidean ones. Elsewhere it is the cosine of the sets of training sessions that clicked the items, in (0, 1];
     items that share no session are not listed.
 
-    Args:
-        recommender: fitted.
-        item: raw id.
-        k: how many items at most.
-
     >>> from nearnext.data.sessions import Sessions
     >>> from nearnext.recommenders.neighbours import SKNN
     >>> similar_items(SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]])), "a", k=1)

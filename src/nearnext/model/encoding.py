@@ -37,12 +37,7 @@ def item_vectors(network: SessionItemNetwork, indices: IndexArray | None = None)
 
 
 class SessionEncoding:
-    """Session embeddings φ(s) of a network as it is now, for prefixes in any number.
-
-    Args:
-        network: the network, in evaluation mode.
-        trained: which item indices to know, by default all from 1 on: [I + 1].
-    """
+    """Session embeddings φ(s) of a network as it is now, for prefixes in any number."""
 
     def __init__(self, network: SessionItemNetwork, trained: BoolArray | None = None) -> None:
         self._network = network
@@ -53,9 +48,6 @@ class SessionEncoding:
         """Session embeddings and how many clicks of each prefix were encoded: [B, D], [B].
 
         A prefix without known clicks has a zero vector.
-
-        Args:
-            prefixes: item indices of the network's vocabulary: [B].
         """
         network = self._network
         clicks, known = last_known_clicks(prefixes, network.n_items, network.max_length, self._trained)

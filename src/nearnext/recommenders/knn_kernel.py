@@ -90,14 +90,7 @@ def _neighbours(
 def nearest_sessions(
     index: SessionIndex, votes: Votes, prefix: Prefixes, scratch: Scratch
 ) -> tuple[IndexArray, FloatArray]:
-    """The neighbours that vote for one prefix, in no order, and their similarities to it.
-
-    Args:
-        index: the training sessions.
-        votes: the method's options.
-        prefix: one prefix, asked for at its time.
-        scratch: memory that has served no prefix.
-    """
+    """The neighbours that vote for one prefix, in no order, and their similarities to it."""
     end, time = int(prefix.ends[0]), int(prefix.times[0])
     begin = max(int(prefix.starts[0]), end - votes.last_n_clicks if votes.last_n_clicks else 0)
     kept, _ = _neighbours(index, votes, prefix.items, begin, end, 1, time, scratch)

@@ -95,15 +95,7 @@ def rank_in_chunks(
     threads: int | None = None,
     advance: Callable[[int], None] | None = None,
 ) -> Ranking:
-    """Lists for all prefixes.
-
-    Args:
-        make_ranker: called once in each thread.
-        prefixes: in the vocabulary of the ranker: [B].
-        request: what the lists must respect.
-        threads: worker threads, by default one per core; they do not change the lists.
-        advance: called with the number of prefixes just ranked, from any thread.
-    """
+    """Lists for all prefixes."""
     items = np.zeros((len(prefixes), request.k), dtype=np.int32)
     scores = np.zeros((len(prefixes), request.k), dtype=np.float32)
     own = np.zeros(len(prefixes), dtype=np.int32)

@@ -132,11 +132,6 @@ def ordered_methods(result: Mapping[str, Any], metric: str, lists: Lists = "metr
 def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -> Comparison:
     """The comparison at one k, ready to be set in any medium.
 
-    Args:
-        result: what ``nearnext compare --json`` writes.
-        k: list length.
-        lists: ``metrics`` of the lists as recommended, or ``unfilled_metrics`` before short ones are filled.
-
     >>> result = {"methods": [{"name": "pop", "metrics": {"MRR@20": {"value": 0.25, "low": 0.24, "high": 0.26}}}]}
     >>> compare_table(result, 20).rows[0].cells
     (Cell(text='0.2500', half_width='0.0100', mark='best'),)

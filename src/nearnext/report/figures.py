@@ -81,9 +81,6 @@ def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
 def recurring_figure(shares: Mapping[str, FloatArray]) -> str:
     """Recurring items as bars: the share of sessions per class of ``RECURRING_BINS``. Paper: Figure 1, right.
 
-    Args:
-        shares: per name, what ``recurring_distribution`` gives: [11].
-
     >>> recurring_figure({"clicks": np.full(11, 1 / 11)})[:4]
     '<svg'
     """

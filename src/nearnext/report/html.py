@@ -142,12 +142,6 @@ def comparison_page(
 def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Sequence[Mapping[str, Any]] = ()) -> str:
     """The HTML page of a log: the paper's Table 1 and Figure 1, clicks per day, popularity, what was read.
 
-    Args:
-        title: what the log is called.
-        log: the sessions as read.
-        chosen: the filter of the paper's preprocessing, or another.
-        reading: a read report per source, as dictionaries.
-
     >>> log = Sessions.of([["a", "b", "a"], ["b"]])
     >>> "<h1>Clicks &amp; more</h1>" in statistics_page("Clicks & more", log, Filter(min_length=2))
     True

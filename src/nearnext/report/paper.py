@@ -28,10 +28,6 @@ def paper_tables(result: Mapping[str, Any], *, width: int = 120) -> list[Table]:
 
     In a column of a metric the best value is bold and the second underlined; half of its 95% interval follows where
     it fits. The paper's columns are set in several tables where they do not fit side by side.
-
-    Args:
-        result: what ``nearnext paper ... --json`` writes.
-        width: columns of the terminal.
     """
     paper = result["paper"]
     ours = [_ours(table, width) for table in paper["tables"]]
@@ -170,11 +166,7 @@ SORTED_TABLES = ("Table 2", "Table 3")
 
 
 def paper_page(result: Mapping[str, Any]) -> str:
-    """The page of a result of ``nearnext paper``.
-
-    Args:
-        result: what ``nearnext paper ... --json`` writes.
-    """
+    """The page of a result of ``nearnext paper``."""
     paper = result["paper"]
     data: Mapping[str, Any] = result.get("data") or {}
     protocol: Mapping[str, Any] = result.get("protocol") or {}

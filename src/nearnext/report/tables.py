@@ -38,12 +38,6 @@ def comparison_table(
 
     Half the width of each 95% interval is shown from 150 columns on. Columns that do not fit are left out, the least
     important first, and the caption names them.
-
-    Args:
-        result: what ``nearnext compare --json`` writes.
-        k: list length; the longest of the result if None.
-        width: columns of the terminal.
-        lists: ``metrics`` of the lists as recommended, or ``unfilled_metrics`` before short ones are filled.
     """
     comparison = compare_table(result, main_cutoff(result, k), lists)
     intervals = width >= WIDE
@@ -128,14 +122,7 @@ def statistics_rows(before: LogStatistics, after: LogStatistics) -> list[tuple[s
 def statistics_table(
     before: LogStatistics, after: LogStatistics, taken: FilterReport | None = None, chosen: Filter | None = None
 ) -> Table:
-    """The paper's Table 1 for one log, after and (before) preprocessing, with further figures below.
-
-    Args:
-        before: the log as read.
-        after: the log that the filter leaves.
-        taken: what the filter took; named in the caption.
-        chosen: the filter; its thresholds are named too.
-    """
+    """The paper's Table 1 for one log, after and (before) preprocessing, with further figures below."""
     caption = ""
     if taken is not None:
         if chosen is not None:
@@ -155,11 +142,7 @@ def statistics_table(
 
 
 def reading_table(report: Mapping[str, Any]) -> Table:
-    """What was read from one source: layout, columns, time unit, rows used, rows rejected by reason.
-
-    Args:
-        report: a read report as a dictionary, the shape of ``data.reading`` in ``nearnext compare --json``.
-    """
+    """What was read from one source: layout, columns, time unit, rows used, rows rejected by reason."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="dim")
     table.add_column(overflow="fold")

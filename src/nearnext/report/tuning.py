@@ -17,16 +17,7 @@ SHOWN_TRIALS = 5
 
 
 class TunedRow(NamedTuple):
-    """One method: what its tuning cost, and what it brought on the validation period.
-
-    Attributes:
-        name: what the method is called.
-        trials: how many there were, and what became of those that are not complete.
-        time: what they took.
-        start: the tuned metric with the options that the search began with.
-        best: with the options that were chosen.
-        options: those that were chosen, and what was out of the ordinary.
-    """
+    """One method: what its tuning cost, and what it brought on the validation period."""
 
     name: str
     trials: str

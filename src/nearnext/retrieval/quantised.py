@@ -28,11 +28,7 @@ Int16Array = NDArray[np.int16]
 
 
 class QuantisedItems:
-    """Embeddings rounded to 8 bits per dimension, all by one scale.
-
-    Args:
-        vectors: finite embeddings: [I, D].
-    """
+    """Embeddings rounded to 8 bits per dimension, all by one scale."""
 
     def __init__(self, vectors: ScoreArray) -> None:
         n_items, dim = vectors.shape

@@ -87,9 +87,6 @@ def clicks_between(items: IndexArray, begin: Int64Array, end: Int64Array, width:
 class DistinctItems:
     """A function that finds the distinct items of one batch after another, with scratch memory [I + 1] of its own.
 
-    Args:
-        n_items: number of items I.
-
     >>> rows, positions = DistinctItems(9)(np.array([7, 3, 7], np.int32))
     >>> rows.tolist(), positions.tolist()
     ([7, 3], [0, 1, 0])

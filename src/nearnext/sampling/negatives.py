@@ -93,6 +93,11 @@ class PerExample(Negatives, ABC):
     With ``share="none"`` these are its negatives. With ``share="negatives"`` the draws for all examples of its batch
     are, and with ``share="batch"`` the positives of the other examples as well: an example is compared with all items
     of its batch (Paper: §4.3, "inside N-sized mini-batches"). What an example excludes is masked.
+
+    Attributes:
+        exclude: ``positives`` or ``session``, see `Negatives`.
+        n_negatives: N, negatives of each example, with replacement.
+        share: ``none``, ``negatives`` or ``batch``, see above.
     """
 
     n_negatives: Count = 8
@@ -130,15 +135,7 @@ class PerExample(Negatives, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class Uniform(PerExample):
-    """Negatives drawn uniformly from all items of the vocabulary (Paper: §4.5).
-
-    Attributes:
-        exclude: ``positives`` or ``session``, see `Negatives`.
-        n_negatives: N, negatives of each example, with replacement.
-        share: ``none``, ``negatives`` or ``batch``, see `PerExample`.
-
-    Raises:
-        ConfigError: an option out of range.
+    """Negatives drawn uniformly from all items of the vocabulary (Paper: §4.5); options are those of `PerExample`.
 
     >>> Uniform(n_negatives=4)
     Uniform(exclude='positives', n_negatives=4, share='none')
@@ -152,13 +149,10 @@ class Uniform(PerExample):
 class Popularity(PerExample):
     """Negatives drawn in proportion to clicks to the power of alpha; an item without clicks is never drawn.
 
-    Other options are those of `Uniform`.
+    Other options are those of `PerExample`.
 
     Attributes:
         alpha: at least 0; 1: as clicked, 0: uniform over the clicked items.
-
-    Raises:
-        ConfigError: an option out of range.
 
     Reference: Hidasi & Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM 2018, §4.
 
@@ -176,13 +170,10 @@ class Popularity(PerExample):
 class InversePopularity(PerExample):
     """Negatives drawn in proportion to 1 / clicks to the power of alpha: rare items most; one without clicks never.
 
-    Other options are those of `Uniform`.
+    Other options are those of `PerExample`.
 
     Attributes:
         alpha: at least 0; 0: uniform over the clicked items.
-
-    Raises:
-        ConfigError: an option out of range.
 
     >>> InversePopularity().proposal(np.array([0, 4, 1])).shares.tolist()
     [0.0, 0.2, 0.8]
@@ -198,7 +189,7 @@ class InversePopularity(PerExample):
 class ReversedPopularity(PerExample):
     """Negatives drawn in proportion to (highest count + 1 − clicks): nearly uniformly, the most clicked hardly ever.
 
-    The authors' program draws from this. Options are those of `Uniform`.
+    The authors' program draws from this. Options are those of `PerExample`.
 
     >>> ReversedPopularity().proposal(np.array([0, 9, 7])).shares.tolist()
     [0.0, 0.25, 0.75]
@@ -221,9 +212,6 @@ class InBatch(Negatives):
         exclude: ``positives`` or ``session``, see `Negatives`.
         extra: items drawn for the whole batch in addition to its positives, with replacement.
         alpha: exponent of the clicks in the extra draws, at least 0.
-
-    Raises:
-        ConfigError: an option out of range.
 
     Reference: Hidasi & Karatzoglou, Recurrent Neural Networks with Top-k Gains, CIKM 2018, §3 and §4. Paper: §4.5.
 

@@ -30,15 +30,8 @@ class EpochPlan:
     """The examples of an epoch in order, and how the rest of each batch is drawn.
 
     Attributes:
-        sessions: the log.
-        prefix_length: T, the last clicks of a prefix that are given.
-        positives: the rule for positives.
-        draw_negatives: what draws negatives.
         next_clicks: position of each example's next click: [R].
         unit_offsets: where each unit begins among the examples, and the end of the last one: [U + 1].
-        batch_size: units in each batch.
-        seed: at least 0.
-        epoch: at least 0.
         overlaps: whether two examples of a batch may have a positive in common; if not, the later one is left out.
     """
 

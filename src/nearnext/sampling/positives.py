@@ -124,11 +124,7 @@ class Positives:
         return examples.next_click[:, None] + back
 
     def expected_counts(self, chances: FloatArray) -> FloatArray:
-        """How often each item is expected among the positives of an epoch: [I + 1].
-
-        Args:
-            chances: how often each click is expected as the click after a prefix in an epoch: [E].
-        """
+        """How often each item is expected among the positives of an epoch: [I + 1]."""
         expected = np.zeros(self.sessions.n_items + 1)
         _expect(
             self.sessions.items,

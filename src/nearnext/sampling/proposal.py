@@ -79,13 +79,7 @@ class BatchItems:
 
     @classmethod
     def of(cls, sessions: Sessions, n: int, alpha: float) -> "BatchItems":
-        """Draws from the clicked items of sessions, at most as many as there are.
-
-        Args:
-            sessions: whose clicks are counted, one at least.
-            n: items that are drawn, at least 1.
-            alpha: exponent of popularity, at least 0; 0 draws uniformly.
-        """
+        """Draws from the clicked items of sessions, at most as many as there are."""
         counts = sessions.item_counts()
         counts[0] = 0
         n_items = int(np.count_nonzero(counts))

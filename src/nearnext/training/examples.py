@@ -93,12 +93,7 @@ class Minibatch:
 
 
 class BatchReader:
-    """A function from batches to minibatches, with memory of its own.
-
-    Args:
-        n_items: number of items I.
-        device: where the tensors go; ``rows`` too.
-    """
+    """A function from batches to minibatches, with memory of its own."""
 
     def __init__(self, n_items: int, device: torch.device) -> None:
         self._distinct = DistinctItems(n_items)
@@ -136,10 +131,7 @@ class BatchReader:
 class Objective:
     """A loss on distances, or one on embeddings, applied to a minibatch.
 
-    Attributes:
-        loss: the loss.
-        distance: the distance between sessions and items.
-        logq: whether the loss corrects for how often each negative is drawn.
+    With ``logq`` the loss corrects for how often each negative is drawn.
     """
 
     loss: Loss | MetricLearningLoss
@@ -228,13 +220,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class SampledBatches:
-    """The batches of a sampler on a device.
-
-    Attributes:
-        examples: what they are drawn from.
-        batch_size: as the sampler counts it.
-        device: where the tensors go.
-    """
+    """The batches of a sampler on a device."""
 
     examples: Examples
     batch_size: int

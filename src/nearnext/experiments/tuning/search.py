@@ -83,12 +83,7 @@ PRUNED_FROM_TRIAL, PRUNED_FROM_EPOCH = 2, 1
 
 @dataclass(frozen=True, eq=False)
 class Proposal:
-    """Options to be tried next.
-
-    Attributes:
-        options: those that are searched, with their values.
-        trial: what optuna calls it.
-    """
+    """Options to be tried next."""
 
     options: Mapping[str, Any]
     trial: "optuna.Trial"
@@ -109,12 +104,6 @@ def require_optuna() -> None:
 
 def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], seed: int) -> Proposal | None:
     """The options to try after these trials; first of all those that the search begins with.
-
-    Args:
-        space: what is searched.
-        start: all options of the method as the search begins, by name.
-        trials: those that have ended, in order.
-        seed: of the search, at least 0.
 
     Returns:
         A set of options that was not tried before, or None where the space is searched through.

@@ -57,14 +57,7 @@ class _GivenUpError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """Where trials are measured: always the same sessions, lists and metric.
-
-    Attributes:
-        split: what is learned from, and the validation period after it.
-        metric: what is tuned.
-        max_prefix: clicks of a prefix that a method sees, the last ones; None: all.
-        threads: worker threads of the evaluation, by default one per core.
-    """
+    """Where trials are measured: always the same sessions, lists and metric."""
 
     split: Split
     metric: TunedMetric
@@ -79,15 +72,7 @@ class Bench:
         hopeless: Callable[[int, float], bool],
         seconds: float = math.inf,
     ) -> Trial:
-        """One trial. Failures are recorded, not raised.
-
-        Args:
-            number: of the trial, from 0.
-            options: those that are searched.
-            make: an unfitted recommender with them.
-            hopeless: whether to give up after an epoch, from its number (0 the first) and its figure.
-            seconds: after which no further epoch begins.
-        """
+        """One trial. Failures are recorded, not raised; no epoch begins after ``seconds``, nor after a hopeless one."""
         begin = time.perf_counter()
         epochs: list[float] = []
         last_epoch = math.inf
@@ -150,13 +135,7 @@ WHAT = {
 
 
 class Study:
-    """The trials of one search, in order; kept in a file where there is one.
-
-    Args:
-        identity: everything that a trial's figure depends on, besides its options, as plain data.
-        path: of the file; None: trials are kept in memory alone.
-        trials: those that have ended.
-    """
+    """The trials of one search, in order; kept in a file where there is one."""
 
     def __init__(self, identity: Mapping[str, Any], path: Path | None = None, trials: Sequence[Trial] = ()) -> None:
         self.identity, self.path, self.trials = identity, path, list(trials)

@@ -27,14 +27,7 @@ __all__ = ["Search", "Tuned", "TuningInterrupted", "tune", "tune_method", "valid
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """A method, where its search begins, and what is searched.
-
-    Attributes:
-        method: its name.
-        given: options given by the caller.
-        space: what is searched.
-        start: all options of the method, as the search begins.
-    """
+    """A method, the options given, the space that is searched, and all options as the search begins."""
 
     method: str
     given: Mapping[str, Any]
@@ -58,17 +51,9 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What a search has found.
+    """What a search has found; its first trial is the option set that it began with.
 
-    Attributes:
-        method: its name.
-        tuning: the budget.
-        space: what was searched.
-        given: options given by the caller, in every trial.
-        trials: in order; the first is the option set that the search began with.
-        searched_through: nothing was left to try.
-        study: the file of the study, where there is one.
-        earlier: how many of the trials were made by earlier runs.
+    ``earlier`` trials were made by earlier runs; ``searched_through``: nothing was left to try.
     """
 
     method: str

@@ -135,13 +135,7 @@ def require_voters(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict[str, Recommender]:
-    """Unfitted voters by name, with default options except for the number of sessions.
-
-    Args:
-        names: of methods in `VOTERS`.
-        neighbours: ``k`` of session-kNN voters.
-        sample_size: ``sample_size`` of session-kNN voters.
-    """
+    """Unfitted voters by name, with default options except for the number of sessions."""
     looking = {"k": neighbours, "sample_size": sample_size}
     made = {name: VOTERS[name] for name in names}
     return {name: one(**(looking if issubclass(one, SessionNeighbours) else {})) for name, one in made.items()}

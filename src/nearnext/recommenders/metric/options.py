@@ -34,14 +34,7 @@ LARGE_CATALOGUE = 300_000
 
 @dataclass(frozen=True)
 class Size:
-    """What follows from the log.
-
-    Attributes:
-        dim: dimension D of the metric space.
-        epochs: passes over the training sessions.
-        batch_size: sessions in a step.
-        negatives: items drawn for a step.
-    """
+    """What follows from the log."""
 
     dim: int
     epochs: int

@@ -49,15 +49,6 @@ def select_reranker(
     """The re-ranker; None if its lists are not significantly better than those by distance.
 
     Each half of the sessions is ranked with weights that were fitted on the other half; the result is fitted on both.
-
-    Args:
-        generators: fitted on sessions before those held out.
-        held_out: in the same vocabulary.
-        most_prefixes: largest number of prefixes to fit on, the last ones.
-        coverage_cost: share of hits and reciprocal ranks that may be lost for the coverage of session-kNN, in [0, 1).
-        hidden: hidden units.
-        steps: optimiser steps of each fit.
-        seed: of weights and order.
     """
     prefixes = Prefixes.every(held_out)
     prefixes = prefixes.slice(max(0, len(prefixes) - most_prefixes), len(prefixes))
@@ -146,13 +137,6 @@ def raise_coverage(
     """The re-ranker with the smallest discount whose lists cover enough items, or else the largest affordable discount.
 
     A discount is affordable while the sum of hits among the first 20 and reciprocal ranks loses at most its cost.
-
-    Args:
-        reranker: fitted to probabilities.
-        candidates: of B held-out prefixes.
-        positions: of the next items, −1 where missing: [B].
-        enough: different items in lists of 20 that are enough.
-        cost: share of the sum that may be lost, in [0, 1).
     """
     chosen, least = reranker, 0.0
     for exponent in DISCOUNTS.tolist():
