@@ -120,8 +120,7 @@ class GRU(_Recurrent):
         last_tanh: whether a tanh follows the last dense layer.
 
     Raises:
-        ConfigError: a number is below its least value (0 dense layers, otherwise 1), dropout is out of range, or
-            ``hidden`` is not ``dim`` without dense layers.
+        ConfigError: an option out of range, or ``hidden`` is not ``dim`` without dense layers.
 
     >>> GRU(dim=8, hidden=16, dense_layers=0)
     Traceback (most recent call last):

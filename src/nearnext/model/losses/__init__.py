@@ -5,7 +5,7 @@ from typing import Any
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import Loss, LossInput
-from nearnext.model.losses.metric_learning import EmbeddingLoss, MetricLearning, MetricLearningLoss
+from nearnext.model.losses.metric_learning import MetricLearning, MetricLearningLoss
 from nearnext.model.losses.metric_learning_names import metric_learning_names
 from nearnext.model.losses.ncas import NCAS
 from nearnext.model.losses.pairs import BPR, TOP1, WARP, Contrastive
@@ -20,7 +20,6 @@ __all__ = [
     "TOP1",
     "WARP",
     "Contrastive",
-    "EmbeddingLoss",
     "Loss",
     "LossInput",
     "MetricLearning",

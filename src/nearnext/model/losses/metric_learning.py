@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.losses.metric_learning_names import construct, find_class, requires
 from nearnext.options import Count, checked
 
-__all__ = ["EmbeddingLoss", "MetricLearning", "MetricLearningLoss"]
+__all__ = ["MetricLearning", "MetricLearningLoss"]
 
 Indices = tuple[Tensor, ...]
 """Pairs (anchor, positive, anchor, negative) or triplets (anchor, positive, negative), row numbers each."""
@@ -41,27 +41,6 @@ REFERENCES = frozenset(
 
 LABELS = frozenset({"RankedListLoss", "InstanceLoss", "PNPLoss", "P2SGradLoss"})
 """Losses that build their relations from the labels and refuse chosen pairs."""
-
-
-class EmbeddingLoss(Protocol):
-    """A loss that reads embeddings rather than distances, for objectives that relate items to items."""
-
-    def __call__(
-        self,
-        sessions: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
-        *,
-        positive_mask: Tensor | None = None,
-        negative_mask: Tensor | None = None,
-        positive_indices: Tensor | None = None,
-        negative_indices: Tensor | None = None,
-    ) -> Tensor:
-        """The loss of ``[B, D]`` sessions, ``[B, P, D]`` positives and ``[B, N, D]`` negatives, a scalar.
-
-        Masks are ``[B, P]`` and ``[B, N]`` booleans, False where padded; item indices have the same shapes.
-        """
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +135,10 @@ class MetricLearningLoss(nn.Module):
         positive_indices: Tensor | None = None,
         negative_indices: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch, a scalar; 0 where no session has a positive, or none a negative."""
+        """The loss of a batch, a scalar; 0 where no session has a positive, or none a negative.
+
+        Masks are ``[B, P]`` and ``[B, N]`` booleans, False where padded; item indices have the same shapes.
+        """
         _require_embeddings(sessions, positives, negatives)
         items = _Items.of(
             positives,
