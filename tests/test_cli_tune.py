@@ -93,7 +93,7 @@ def test_methods_without_options_say_so_in_one_line(nearnext: Command, log: Path
     assert "[pop]" in done.out
 
 
-def test_failed_trials_are_told(nearnext: Command, log: Path, monkeypatch: pytest.MonkeyPatch):
+def test_failed_trials_are_shown(nearnext: Command, log: Path, monkeypatch: pytest.MonkeyPatch):
     fit = VSKNN.fit
 
     def fastidious(self: VSKNN, sessions: Any) -> VSKNN:

@@ -18,7 +18,7 @@ def double(number: int) -> int:
     return 2 * number
 
 
-def test_without_a_place_to_keep_it_code_runs_and_one_line_says_so(
+def test_without_a_folder_to_keep_it_code_runs_and_one_line_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setattr(module._Impl, "_locator_classes", [])  # pyright: ignore[reportPrivateUsage]
@@ -34,7 +34,7 @@ def test_without_a_place_to_keep_it_code_runs_and_one_line_says_so(
     )
 
 
-def test_the_last_place_is_a_folder_of_this_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_last_choice_is_a_folder_of_this_user_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(module._Impl, "_locator_classes", [module._Temporary])  # pyright: ignore[reportPrivateUsage]
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     assert module.compiled()(double)(4) == 8

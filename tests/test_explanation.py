@@ -280,7 +280,7 @@ def test_the_command_refuses_unknown_ids_with_one_line(nearnext: Command, tmp_pa
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
 
 
-def test_fit_remembers_sessions_unless_told_not_to(nearnext: Command, tmp_path: Path):
+def test_fit_remembers_sessions_unless_asked_not_to(nearnext: Command, tmp_path: Path):
     log = tmp_path / "log.csv"
     rows = [f"s{session},{item},{session * 60 + at}" for session in range(9) for at, item in enumerate("abc")]
     log.write_text("session_id,item_id,timestamp\n" + "\n".join(rows) + "\n", "utf-8")

@@ -88,7 +88,7 @@ def test_the_paper_s_map_does_not_see_at_which_rank_a_hit_is(letters: str) -> No
     assert first_case("abc", letters, k=5)["MAP"] == pytest.approx((1 / 5 + 2 / 5) / 2)
 
 
-def test_the_paper_s_map_of_a_single_place_is_zero() -> None:
+def test_the_paper_s_map_of_a_single_item_is_zero() -> None:
     at_one = first_case("ab", "b", k=1)
     assert at_one["MAP"] == 0
     assert at_one["AP"] == 1
@@ -122,7 +122,7 @@ def test_a_short_list_still_divides_by_k_except_for_popularity() -> None:
     )
 
 
-def test_a_list_that_ends_before_the_last_place_loses_nothing_in_the_paper_s_map() -> None:
+def test_a_list_that_ends_before_the_last_rank_loses_nothing_in_the_paper_s_map() -> None:
     assert first_case("abcd", "bcd", k=4)["MAP"] == pytest.approx((1 / 4 + 2 / 4 + 3 / 4) / 3)
 
 
@@ -213,7 +213,7 @@ def test_values_equal_a_plain_implementation(sessions: list[str], data: st.DataO
 
 
 @given(SESSIONS, st.data())
-def test_values_lie_between_zero_and_one(sessions: list[str], data: st.DataObject) -> None:
+def test_values_are_between_zero_and_one(sessions: list[str], data: st.DataObject) -> None:
     cases = cases_of(*sessions)
     lists = data.draw(st.lists(LISTS, min_size=len(cases), max_size=len(cases)))
     values = case_values(ranked(*lists, places=8), cases, POPULARITY, [1, 3, 8])

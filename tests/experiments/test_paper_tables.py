@@ -198,7 +198,7 @@ def test_the_metric_models_are_trained_as_the_preset_says():
     assert make_recommender(tagspace.name, Setting().options_of(tagspace)).params()["filters"] == 1000
 
 
-def test_sizes_are_told_once_where_all_trained_models_share_them():
+def test_sizes_are_given_once_where_all_trained_models_share_them():
     methods = [{"name": name, "params": {"dim": 8}} for name in ("a", "b", "c")]
     result = {"protocol": {"preset": "paper"}, "methods": [{"name": "pop", "params": {}}, *methods]}
     assert size_notes(result) == ["preset of the paper's text; every trained model: dimension 8"]

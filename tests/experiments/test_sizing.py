@@ -199,7 +199,7 @@ def test_a_dry_run_tells_and_writes_nothing(nearnext: Any, tmp_path: Path, monke
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
 
 
-def test_a_fit_without_a_place_to_write_to_is_refused(nearnext: Any, tmp_path: Path):
+def test_a_fit_without_a_folder_to_write_to_is_refused(nearnext: Any, tmp_path: Path):
     done = nearnext("fit", tmp_path / "none.csv")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "--out is missing" in done.err

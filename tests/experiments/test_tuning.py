@@ -70,7 +70,7 @@ def test_the_first_trial_is_the_default_and_the_best_is_at_least_as_good():
     assert len({str(trial["options"]) for trial in result["trials"]}) == 6
 
 
-def test_the_search_begins_with_the_options_given_and_holds_those_that_it_is_told_to():
+def test_the_search_begins_with_the_options_given_and_holds_those_that_it_is_asked_to():
     result = tune(LOG, "vsknn", Tuning(**QUICK), options={"k": "50", "remind": False}, held=["k"])
     assert all("k" not in trial["options"] for trial in result["trials"])
     assert (result["options"]["k"], result["options"]["remind"]) == (50, False)

@@ -92,7 +92,7 @@ def test_own_parts_are_tuned_by_the_search_ranges_of_their_fields():
 
 @given(seed=st.integers(0, 2**40), losses=st.lists(st.sampled_from(["complete", "pruned", "failed"]), max_size=12))
 @settings(max_examples=20, deadline=None)
-def test_proposals_lie_in_their_ranges_and_conditions_hold(seed: int, losses: list[Any]):
+def test_proposals_are_in_their_ranges_and_conditions_hold(seed: int, losses: list[Any]):
     space = Space(
         {
             "loss": Search(choices=("a", "b"), why="any"),

@@ -44,7 +44,7 @@ def test_the_three_shapes_agree(distance: DistanceName) -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-9, 1.0, 1e9]))
-def test_cosine_distance_lies_in_0_to_2_whatever_the_lengths(seed: int, scale: float) -> None:
+def test_cosine_distance_is_in_0_to_2_whatever_the_lengths(seed: int, scale: float) -> None:
     anchors = random_vectors(seed, 6, 3) * scale
     found = all_pairs(torch.cat([anchors, -anchors]), anchors)
     assert ((found >= 0) & (found <= 2)).all()

@@ -151,7 +151,7 @@ def test_a_graph_of_no_numbers_is_found_out(
         export_onnx(exported_before, tmp_path / "encoder.onnx")
 
 
-def test_large_weights_lie_in_a_file_of_their_own(
+def test_large_weights_are_in_a_file_of_their_own(
     exported_before: SessionItemNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(module, "LARGEST_FILE", 10)

@@ -39,7 +39,7 @@ def test_cross_entropy_is_the_softmax_over_all_columns():
     assert objective_of("cross-entropy") == pytest.approx(expected, rel=1e-5)
 
 
-def test_logq_lowers_each_place_by_the_log_of_its_chance():
+def test_logq_lowers_each_column_by_the_log_of_its_chance():
     targets = [(item, SCORE[item], math.log(POPULARITY[item])) for item in TARGETS]
     samples = [(item, SCORE[item], 0.5 * math.log(POPULARITY[item])) for item in SAMPLES]
     expected = [
@@ -66,7 +66,7 @@ def test_bpr_max_leaves_out_only_the_target_s_own_place(elu: float):
     assert objective_of("bpr-max", bpreg=1.5, elu=elu) == pytest.approx(expected, rel=1e-5)
 
 
-def test_columns_without_a_place_change_nothing():
+def test_columns_without_occurrences_change_nothing():
     scores = torch.tensor([[1.0, 2.0, 50.0]], requires_grad=True)
     for loss in (cross_entropy, bpr_max):
         value = loss(scores, torch.tensor([0]), torch.tensor([1.0, 1.0, 0.0]))

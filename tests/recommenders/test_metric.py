@@ -192,7 +192,7 @@ def test_what_is_held_out_changes_no_loss_of_the_first_training():
 
 
 @pytest.mark.usefixtures("reranked")
-def test_without_a_second_training_late_items_lie_among_their_neighbours():
+def test_without_a_second_training_late_items_are_among_their_neighbours():
     model = tiny(refit=False).fit(Sessions.of(LATE))
     assert model.network is not None
     vectors = model.network.item_embedding.weight.detach().numpy()

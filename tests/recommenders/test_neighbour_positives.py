@@ -28,7 +28,7 @@ def test_a_session_without_neighbours_has_no_candidates():
     assert raw(LOG, prepare_neighbour_positives(LOG), 3) == []
 
 
-def test_the_session_itself_takes_no_place_among_its_k_neighbours():
+def test_the_session_itself_is_none_of_its_k_neighbours():
     assert raw(LOG, prepare_neighbour_positives(LOG, k=1), 0) == ["c"]
 
 

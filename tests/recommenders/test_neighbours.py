@@ -90,7 +90,7 @@ def test_linear_position_weight_is_zero_past_the_tenth_click_as_published():
     assert scores == {}
 
 
-def test_vstan_weighs_age_place_and_position():
+def test_vstan_weighs_age_gap_and_position():
     day = 86_400
     train = Sessions.of([[1, 2, 3], [1, 4]], starts=[0.0, 2.0 * day])
     method = VSTAN(lambda_spw=2, lambda_snh=5, lambda_inh=1.5, lambda_ipw=3, lambda_idf=0).fit(train)
@@ -168,7 +168,7 @@ def test_vstan_equals_the_plain_implementation(train: list[list[int]], prefix: l
     assert found == pytest.approx(positive(expected), rel=1e-5)
 
 
-def test_unknown_clicks_keep_their_place_but_vote_for_nothing():
+def test_unknown_clicks_keep_their_position_but_vote_for_nothing():
     train = Sessions.of([[1, 2], [3, 4]])
     method = VSKNN(weighting="same", weighting_score="div", idf_weighting=0).fit(train)
     alone, followed = scores_of(method, [1]), scores_of(method, [1, 999])

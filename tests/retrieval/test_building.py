@@ -125,7 +125,7 @@ def test_recall_worked_by_hand():
     assert recall(found, exact) == pytest.approx((2 / 3 + 1 + 0) / 3)
 
 
-def test_perturbed_items_lie_half_a_length_away():
+def test_perturbed_items_are_half_a_length_away():
     vectors = unit(50) * 3.0
     euclidean = ExactIndex(vectors.astype(np.float32), "euclidean")
     moved = perturbed_items(euclidean, n=50)

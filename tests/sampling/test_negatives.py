@@ -263,7 +263,7 @@ class TestExtremeCatalogues:
         assert batch.log_proposal == pytest.approx(np.log(50 / 2), rel=1e-5)
 
     @drawn
-    def test_a_session_of_the_whole_catalogue_is_masked_beside_others(self, negatives: Negatives):
+    def test_a_session_of_the_whole_catalogue_is_masked_among_others(self, negatives: Negatives):
         whole = type(negatives)(exclude="session")
         log = Sessions.of([["a", "b", "c"], ["a", "b"]])
         batch = next(PositiveNegative(negatives=whole).epoch(log, 0, 7, 2))

@@ -159,7 +159,7 @@ def test_another_epoch_or_seed_has_another_order_and_other_negatives(
         assert not equal([replace(first[0], sessions=other[0].sessions)], other[:1])
 
 
-def test_splits_are_drawn_anew_for_each_epoch(log: Sessions, neighbours: NeighbourPositives):
+def test_each_epoch_draws_its_own_splits(log: Sessions, neighbours: NeighbourPositives):
     sampler = PositiveNegative(max_length=20)
     lengths = set()
     for epoch in range(40):
