@@ -11,8 +11,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.study import Trial
+from nearnext.experiments.tuning.budget import Trial, Tuning
 from nearnext.experiments.tuning.tune import TuningInterrupted, tune
 from nearnext.options import Search
 from nearnext.recommenders.popularity import Pop

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from nearnext.errors import ConfigError
-from nearnext.experiments.tuning.budget import TunedMetric, Tuning
-from nearnext.experiments.tuning.study import Trial
+from nearnext.experiments.tuning.budget import Trial, TunedMetric, Tuning
 
 
 def trials(*seconds: float) -> list[Trial]:

@@ -14,9 +14,9 @@ from torch import Tensor
 
 import nearnext
 from nearnext.errors import ConfigError
+from nearnext.experiments.tuning.budget import Trial
 from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
 from nearnext.experiments.tuning.search import Space, propose, space_of
-from nearnext.experiments.tuning.study import Trial
 from nearnext.model.losses import LossInput
 from nearnext.options import Count, Search, options
 from nearnext.recommenders.named import make_recommender, method_options

@@ -3,14 +3,13 @@
 Nothing here needs torch.
 """
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nearnext.errors import ConfigError
 from nearnext.options import Option, make, options_of, require_known, require_type
 from nearnext.options.fields import current_names
-from nearnext.registry import ENCODERS, LOSSES, RECOMMENDERS
+from nearnext.registry import RECOMMENDERS, is_metric_name, metric_names, parts_of_name
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
@@ -19,47 +18,10 @@ __all__ = [
     "BASELINES",
     "DEFAULTS",
     "canonical_name",
-    "is_metric_name",
     "make_recommender",
     "method_options",
-    "metric_names",
-    "parts_of_name",
     "stored_recommender",
 ]
-
-PATTERN = re.compile(r"sml-(?P<encoder>[a-z0-9_]+)-(?P<loss>[a-z0-9_]+|pml:.+)")
-
-
-def metric_names() -> str:
-    """All names of metric models in one line."""
-    return (
-        f"sml-<encoder>-<loss> with encoder {'|'.join(ENCODERS)} and loss "
-        f"{'|'.join(LOSSES)}|pml:<loss>[+<miner>][@<distance>]"
-    )
-
-
-def is_metric_name(name: str) -> bool:
-    """Whether a method's name is meant as that of a metric model."""
-    return name.startswith("sml-")
-
-
-def parts_of_name(name: str) -> tuple[str, str]:
-    """Encoder and loss of a metric model's name.
-
-    >>> parts_of_name("sml-gru-pml:multi-similarity+batch-hard")
-    ('gru', 'pml:multi-similarity+batch-hard')
-    >>> parts_of_name("sml-transformer-ncas")
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: unknown method 'sml-transformer-ncas'; known: sml-<encoder>-<loss> with encoder ...
-    """
-    match = PATTERN.fullmatch(name)
-    if (
-        not match
-        or match["encoder"] not in ENCODERS
-        or not (match["loss"].startswith("pml:") or match["loss"] in LOSSES)
-    ):
-        raise ConfigError(f"unknown method '{name}'; known: {metric_names()}")
-    return match["encoder"], match["loss"]
 
 
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")

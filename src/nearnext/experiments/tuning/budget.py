@@ -2,17 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, Part, Positive, options
 
-if TYPE_CHECKING:
-    from nearnext.experiments.tuning.study import Trial
-
-__all__ = ["DEFAULT_METRIC", "MINUTE", "TunedMetric", "Tuning"]
+__all__ = ["DEFAULT_METRIC", "MINUTE", "State", "Trial", "TunedMetric", "Tuning"]
 
 BETTER_WHEN_HIGHER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
 """Metrics that can be maximised; Popularity and Gini have no better side."""
@@ -72,6 +69,35 @@ def _geometric_mean(values: list[float]) -> float:
     return values[0] if len(values) == 1 else math.prod(values) ** (1 / len(values))
 
 
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The outcome of one set of options.
+
+    Attributes:
+        number: from 0, the option set that the search begins with.
+        options: those that are searched, with the values tried.
+        state: ``complete``; ``pruned``: stopped after an epoch that was not promising, or at the end of the budget;
+            ``failed``.
+        figure: the tuned metric on the validation period, None where the trial is not complete.
+        figures: every metric there, by name.
+        epochs: what it was compared with others by, after each epoch, for methods that measure their epochs.
+        seconds: fit and evaluation.
+        reason: why it is not complete.
+    """
+
+    number: int
+    options: Mapping[str, Any]
+    state: State
+    figure: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict[str, float])
+    epochs: tuple[float, ...] = ()
+    seconds: float = 0.0
+    reason: str = ""
+
+
 MINUTE = 60.0
 """Seconds."""
 
@@ -108,14 +134,14 @@ class Tuning:
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", str(TunedMetric.parse(self.metric)))
 
-    def allows(self, trials: "Sequence[Trial]") -> bool:
+    def allows(self, trials: Sequence[Trial]) -> bool:
         """Whether another trial may begin after these."""
         if not trials:
             return True
         spent = sum(trial.seconds for trial in trials)
         return len(trials) < self.trials and spent + spent / len(trials) <= self.minutes * MINUTE
 
-    def within(self, trials: "Sequence[Trial]") -> "list[Trial]":
+    def within(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials that this budget pays for: those from the first on, where a study holds more."""
         paid: list[Trial] = []
         for trial in trials:
@@ -124,11 +150,11 @@ class Tuning:
             paid.append(trial)
         return paid
 
-    def left(self, trials: "Sequence[Trial]") -> float:
+    def left(self, trials: Sequence[Trial]) -> float:
         """Seconds after which the trial that begins now is given up between two epochs; the first one never is."""
         return self.minutes * MINUTE - sum(trial.seconds for trial in trials) if trials else math.inf
 
-    def expected(self, trials: "Sequence[Trial]") -> tuple[int, float]:
+    def expected(self, trials: Sequence[Trial]) -> tuple[int, float]:
         """The total number of trials, and the seconds left, from the mean of those that were."""
         spent = sum(trial.seconds for trial in trials)
         mean = max(spent / max(len(trials), 1), 1e-9)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nearnext.errors import ConfigError
-from nearnext.experiments.tuning.study import Trial
+from nearnext.experiments.tuning.budget import Trial
 from nearnext.options import Search, as_plain
 from nearnext.recommenders.named import method_options
 

@@ -8,47 +8,19 @@ import re
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from nearnext.atomic import whole_file
 from nearnext.data.splits import Split
 from nearnext.errors import ArtifactError, ConfigError, NearnextError
 from nearnext.evaluation.protocol import evaluate
-from nearnext.experiments.tuning.budget import TunedMetric
+from nearnext.experiments.tuning.budget import State, Trial, TunedMetric
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
 
-__all__ = ["Bench", "Study", "Trial", "open_study"]
-
-State = Literal["complete", "pruned", "failed"]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """The outcome of one set of options.
-
-    Attributes:
-        number: from 0, the option set that the search begins with.
-        options: those that are searched, with the values tried.
-        state: ``complete``; ``pruned``: stopped after an epoch that was not promising, or at the end of the budget;
-            ``failed``.
-        figure: the tuned metric on the validation period, None where the trial is not complete.
-        figures: every metric there, by name.
-        epochs: what it was compared with others by, after each epoch, for methods that measure their epochs.
-        seconds: fit and evaluation.
-        reason: why it is not complete.
-    """
-
-    number: int
-    options: Mapping[str, Any]
-    state: State
-    figure: float | None = None
-    figures: Mapping[str, float] = field(default_factory=dict[str, float])
-    epochs: tuple[float, ...] = ()
-    seconds: float = 0.0
-    reason: str = ""
+__all__ = ["Bench", "Study", "open_study"]
 
 
 class _GivenUpError(Exception):

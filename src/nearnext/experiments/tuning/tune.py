@@ -14,9 +14,9 @@ from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.splits import Split, UnknownRule, split_last
 from nearnext.errors import ConfigError, DataError
 from nearnext.experiments.result import Result, describe_part, machine, warning_lines
-from nearnext.experiments.tuning.budget import MINUTE, TunedMetric, Tuning
+from nearnext.experiments.tuning.budget import MINUTE, Trial, TunedMetric, Tuning
 from nearnext.experiments.tuning.search import Space, propose, require_optuna, space_of
-from nearnext.experiments.tuning.study import Bench, Study, Trial, open_study
+from nearnext.experiments.tuning.study import Bench, Study, open_study
 from nearnext.options import require_type
 from nearnext.progress import Advance, track
 from nearnext.recommenders.base import Recommender

@@ -9,9 +9,8 @@ from nearnext.errors import ConfigError
 from nearnext.model.encoders import EncoderConfig
 from nearnext.model.losses import Loss, MetricLearning, loss_named
 from nearnext.options import Option, checked, named, options_of, require_known, require_option
-from nearnext.recommenders.named import parts_of_name
 from nearnext.recommenders.sml.presets import DEFAULT_PRESET, PRESETS, preset_options
-from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS, Registry
+from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS, Registry, parts_of_name
 from nearnext.sampling import Sampler
 from nearnext.training.config import TrainingConfig
 
