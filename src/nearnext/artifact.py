@@ -138,7 +138,7 @@ def replaced_method(directory: str | Path) -> str | None:
         if not target.exists() or (target.is_dir() and not any(target.iterdir())):
             return None
         loaded: Any = json.loads((target / MANIFEST).read_text("utf-8")) if (target / MANIFEST).is_file() else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{target} cannot be read ({error}); choose another name") from error
     if loaded is None:
         raise ArtifactError(f"{target} exists and is no nearnext artifact; choose another name")
@@ -183,7 +183,7 @@ def _read_index(recommender: Recommender, file: Path) -> None:
 
     space = space_of(recommender)
     if not isinstance(recommender, HasSpace) or space is None or not isinstance(space.index, ExactIndex):
-        raise ConfigError(f"{recommender.name} has no embeddings for the index of {file.name}")
+        raise ArtifactError(f"{file} is the index of embeddings that its model lacks; fit the model again")
     recommender.search_by(ApproximateIndex.load(space.index, file))
 
 
@@ -238,13 +238,18 @@ def _loaded(folder: Path) -> Artifact:
     try:
         state = load_file(folder / STATE)
         ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
+        if str(ids.dtype) not in {"Int64", "String"} or not len(ids) or len(ids) != manifest.get("items", len(ids)):
+            raise ArtifactError(f"{folder / VOCABULARY} holds other items than its model; fit the model again")
         recommender = stored_recommender(manifest["method"], manifest["params"]).restore(Vocabulary(ids), state)
         if SESSIONS in manifest["sha256"]:
             frame = pl.read_parquet(folder / SESSIONS)
             recommender.memory = SessionMemory.from_frame(frame, recommender.vocabulary)
         recommender.imprint = _read_imprint(folder, manifest)
-    except (LookupError, TypeError, ValueError, OSError, SafetensorError, pl.exceptions.PolarsError) as error:
-        raise ArtifactError(f"{folder} does not hold what its manifest says ({error}); fit the model again") from error
+    except (ArtifactError, MemoryError):
+        raise
+    except Exception as error:  # whatever a part makes of arrays that are not its own
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ArtifactError(f"{folder} does not hold what its manifest says ({reason}); fit the model again") from error
     if INDEX in manifest["sha256"]:
         _read_index(recommender, folder / INDEX)
     return Artifact(recommender, manifest)
@@ -252,7 +257,8 @@ def _loaded(folder: Path) -> Artifact:
 
 def _require_own_parts(folder: Path, manifest: Mapping[str, Any]) -> None:
     """A check that the user's own parts of a model are registered, by an entry point if there is one."""
-    for part in manifest.get("own_parts", []):
+    parts = manifest.get("own_parts", [])
+    for part in parts if isinstance(parts, list) else [parts]:
         try:
             registry, name, source = REGISTRIES[part["kind"]], str(part["name"]), str(part["from"])
         except (LookupError, TypeError) as error:
@@ -270,12 +276,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         raise ArtifactError(f"{folder} holds no nearnext model ({MANIFEST} is missing); name a directory made by fit")
     try:
         loaded: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read ({error}); fit the model again") from error
     manifest = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
     schema = manifest.get("schema")
     if schema != SCHEMA:
         raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
-    if not {"method", "params", "sha256"} <= manifest.keys() or not {STATE, VOCABULARY} <= set(manifest["sha256"]):
+    kinds = {"method": str, "params": dict, "sha256": dict}
+    if (
+        not all(isinstance(manifest.get(name), kind) for name, kind in kinds.items())
+        or not {STATE, VOCABULARY} <= manifest["sha256"].keys()
+    ):
         raise ArtifactError(f"{path} lacks a method, its options or checksums; fit the model again")
     return manifest

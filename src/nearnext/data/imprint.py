@@ -230,6 +230,9 @@ class Imprint:
             KeyError: an array is missing.
             ValueError: a fact is missing.
         """
+        for name, kind in {"contents": np.uint64, "ids": np.uint64, "ends": np.int64, "shapes": np.uint64}.items():
+            if name in arrays and (arrays[name].dtype != kind or arrays[name].ndim != 1):
+                raise ValueError(f"{name} of the training sessions are no list of {np.dtype(kind)}")
         sessions, first_start, last_start, last_end, by_user, numbered = (int(fact) for fact in arrays["facts"])
         contents_bound, ids_bound = (int(bound) for bound in arrays["bounds"])
         return cls(

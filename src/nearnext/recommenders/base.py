@@ -27,6 +27,7 @@ from nearnext.recommenders.ranking import (
     unknown_ids,
 )
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
+from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.registry import is_built_in
 from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
@@ -119,9 +120,14 @@ class Recommender(ABC):
         return {"popularity": self.popularity, **self._state()}
 
     def restore(self, vocabulary: Vocabulary, state: State) -> Self:
-        """The recommender as it was when ``state`` was taken."""
+        """The recommender as it was when ``state`` was taken.
+
+        Raises:
+            DataError: an array has another shape, or numbers out of range.
+            KeyError: an array is missing.
+        """
         self.vocabulary = vocabulary
-        self.popularity = state["popularity"]
+        self.popularity = require_array("popularity", state["popularity"], np.int64, (len(vocabulary) + 1,), 0, LARGEST)
         self._restore({name: array for name, array in state.items() if name != "popularity"})
         return self
 

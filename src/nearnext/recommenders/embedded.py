@@ -13,6 +13,7 @@ from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.base import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.recommenders.stored import require_array, require_finite
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.learner import part_of
@@ -78,13 +79,18 @@ class EmbeddedRecommender(TrainedRecommender):
         }
 
     def _restore(self, state: State) -> None:
-        self.trained = state["trained"]
+        self.trained = require_array("trained", state["trained"], np.bool_, (len(self.vocabulary) + 1,), 0, 1)
         self.history = [
             {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
             for row in state["history"]
         ]
-        weights = {name: as_tensor(array.copy()) for name, array in part_of(state, "network.").items()}
+        weights = {
+            name: as_tensor(require_finite(name, array).copy()) for name, array in part_of(state, "network.").items()
+        }
         self.network = None
+        layers = self.params().get("layers", 1)
+        if weights and isinstance(layers, int) and layers > len(weights):
+            raise DataError(f"expected at most {len(weights)} layers, found {layers}")
         if weights:
             network = self._network(len(self.vocabulary))
             network.load_state_dict(weights)

@@ -87,7 +87,7 @@ class SessionNeighbours(Recommender):
         return stored_arrays(self.index)
 
     def _restore(self, state: State) -> None:
-        self.index = stored_index(state)
+        self.index = stored_index(state, len(self.vocabulary))
 
     def _end_of_training(self) -> int:
         return int(self.index.ends[0])

@@ -9,10 +9,12 @@ from scipy import sparse
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
+from nearnext.errors import DataError
 from nearnext.options import Count, Natural, Search
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.decay import step_weights
 from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.recommenders.stored import require_array, require_offsets
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 __all__ = ["AssociationRules", "Markov", "SequentialRules"]
@@ -68,7 +70,15 @@ class _Rules(Recommender):
         return {"offsets": self.table.offsets, "items": self.table.items, "weights": self.table.weights}
 
     def _restore(self, state: State) -> None:
-        self.table = RuleTable(state["offsets"], state["items"], state["weights"])
+        n_items, n_rules = len(self.vocabulary), len(state["items"])
+        self.table = RuleTable(
+            require_offsets("offsets of rules", state["offsets"], n_items + 1, n_rules),
+            require_array("items of rules", state["items"], np.int32, (n_rules,), 1, n_items),
+            require_array("weights of rules", state["weights"], np.float64, (n_rules,), 0.0),
+        )
+        source = np.repeat(np.arange(n_items + 1), np.diff(self.table.offsets))
+        if len(np.unique(source * (n_items + 1) + self.table.items)) < n_rules:
+            raise DataError("expected each rule once, found some twice")
 
     def _ranker(self) -> RankChunk:
         table = self.table

@@ -11,7 +11,9 @@ import polars as pl
 from nearnext.data.arrow import arrow
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import DataError
 from nearnext.options import Count, checked
+from nearnext.recommenders.stored import require_array, require_offsets
 from nearnext.types import FloatArray, IndexArray, Int64Array, RawId
 
 __all__ = [
@@ -23,6 +25,9 @@ __all__ = [
     "stored_arrays",
     "stored_index",
 ]
+
+MOST_POSITION, LATEST = 1 << 24, 1 << 62
+"""The greatest position in a session, and time in microseconds, of a stored index."""
 
 
 class SessionIndex(NamedTuple):
@@ -100,10 +105,43 @@ def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | In
     return {name: array for name, array in index._asdict().items() if name != "item_positions"}
 
 
-def stored_index(arrays: Mapping[str, Any]) -> SessionIndex:
-    """The index whose `stored_arrays` are given."""
-    by_item = np.argsort(arrays["session_items"], kind="stable")
-    return SessionIndex(**arrays, item_positions=arrays["last_positions"][by_item])
+def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
+    """The index whose `stored_arrays` are given.
+
+    Raises:
+        DataError: they do not fit one another, or hold numbers out of range.
+
+    >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
+    >>> stored_index(stored_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
+    True
+    """
+    n_pairs, n_sessions = len(arrays["session_items"]), len(arrays["ends"])
+    items = require_array("items of sessions", arrays["session_items"], np.int32, (n_pairs,), 0, n_items)
+    offsets = require_offsets("offsets of sessions", arrays["session_offsets"], n_sessions, n_pairs)
+    positions = require_array("positions", arrays["last_positions"], np.int32, (n_pairs,), 1, MOST_POSITION)
+    ends = require_array("ends of sessions", arrays["ends"], np.int64, (n_sessions,), -LATEST, LATEST)
+    by_item = np.argsort(items, kind="stable")
+    index = SessionIndex(
+        item_offsets=require_offsets("offsets of items", arrays["item_offsets"], n_items + 1, n_pairs),
+        item_sessions=require_array("sessions of items", arrays["item_sessions"], np.int32, (n_pairs,)),
+        item_positions=positions[by_item],
+        session_offsets=offsets,
+        session_items=items,
+        last_positions=positions,
+        ends=ends,
+        item_weights=require_array("weights of items", arrays["item_weights"], np.float64, (n_items + 1,), 0.0),
+        idf=require_array("idf", arrays["idf"], np.float64, (n_items + 1,)),
+    )
+    session = np.repeat(np.arange(n_sessions), np.diff(offsets))
+    if not (
+        n_sessions > 0
+        and np.all(np.diff(ends) <= 0)
+        and np.all(np.diff(session * (n_items + 1) + items) > 0)
+        and np.array_equal(index.item_sessions, session[by_item])
+        and np.array_equal(index.item_offsets, np.searchsorted(items[by_item], np.arange(n_items + 2)))
+    ):
+        raise DataError("expected sessions by recency with the sessions of each item, found others")
+    return index
 
 
 REMEMBERED = 100_000
@@ -141,10 +179,13 @@ class SessionMemory:
     def from_frame(cls, frame: pl.DataFrame, vocabulary: Vocabulary) -> "SessionMemory":
         """The memory that `to_frame` gave."""
         clicks = frame["items"]
+        items = clicks.explode().cast(pl.Int32)  # numbers that are too large are an error
+        if not len(frame) or items.null_count() or frame["end"].null_count() or frame["end"].dtype != pl.Int64:
+            raise DataError("expected sessions with clicks and an end, found others")
         lengths = clicks.list.len().to_numpy().astype(np.int64)
         return cls(
             Sessions(
-                items=clicks.explode().to_numpy().astype(np.int32),
+                items=items.to_numpy(),
                 offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
                 times=np.repeat(frame["end"].to_numpy(), lengths),
                 vocabulary=vocabulary,

@@ -123,16 +123,49 @@ class ItemGraph:
         faiss = _faiss()
         try:
             index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-        except RuntimeError as error:
+            sound = not isinstance(index, faiss.IndexHNSWSQ) or _is_sound(faiss, index)
+        except (RuntimeError, ValueError, LookupError, MemoryError) as error:
             raise ArtifactError(f"{file} is no graph of items, or damaged; rebuild it with nearnext index") from error
         if not isinstance(index, faiss.IndexHNSWSQ):
             raise ArtifactError(f"{file} holds another kind of index; rebuild it with nearnext index")
+        if not sound:
+            raise ArtifactError(f"{file} holds a graph with impossible links; rebuild it with nearnext index")
         return cls(index)
 
     @property
     def n_bytes(self) -> int:
         """Bytes of the graph, as a file."""
         return len(self._faiss.serialize_index(self._index))
+
+
+def _is_sound(faiss: Any, index: Any) -> bool:
+    """Whether every link leads to an item of its level: a search follows links without looking."""
+    graph, codes = index.hnsw, faiss.downcast_index(index.storage)
+    levels, offsets, links, most = (
+        faiss.vector_to_array(getattr(graph, name)).astype(np.int64)
+        for name in ("levels", "offsets", "neighbors", "cum_nneighbor_per_level")
+    )
+    n, dim = int(index.ntotal), int(index.d)
+    if (len(levels), len(offsets), int(codes.ntotal), int(codes.d), int(codes.codes.size())) != (
+        n, n + 1, n, dim, n * dim,
+    ):  # fmt: skip
+        return False
+    if n == 0 or levels.min() < 1 or levels.max() >= len(most) or most[0] != 0 or np.any(np.diff(most) < 0):
+        return False
+    if int(graph.max_level) != levels.max() - 1 or not 0 <= int(graph.entry_point) < n:
+        return False
+    room = np.diff(offsets)
+    if offsets[0] != 0 or offsets[-1] != len(links) or not np.array_equal(room, most[levels]):
+        return False
+    within = np.arange(len(links)) - np.repeat(offsets[:-1], room)
+    level, used = np.searchsorted(most, within, side="right"), links >= 0
+    return bool(
+        levels[int(graph.entry_point)] == levels.max()
+        and links.min() >= -1
+        and links.max() < n
+        and np.all(levels[links[used]] >= level[used])
+        and np.isfinite(faiss.vector_to_array(codes.sq.trained)).all()
+    )
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from nearnext.recommenders.base import State
 from nearnext.recommenders.gru4rec.ranking import ranker
 from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.recommenders.ranking import RankChunk
+from nearnext.recommenders.stored import require_finite
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 
@@ -122,8 +123,11 @@ class GRU4Rec(TrainedRecommender):
 
     def drawn(self, sessions: Sessions) -> Weights:
         """The weights before training."""
-        embedding = None if self.constrained_embedding else self.embedding or self.layers[0]
-        return Weights.draw(np.random.default_rng(self.seed), sessions.n_items, self.layers, embedding)
+        return Weights.draw(np.random.default_rng(self.seed), sessions.n_items, self.layers, self._separate())
+
+    def _separate(self) -> int | None:
+        """Width of a separate input embedding; None: the output rows serve."""
+        return None if self.constrained_embedding else self.embedding or self.layers[0]
 
     def recipe(self, sessions: Sessions, weights: Weights) -> "Recipe[ClickBatch]":
         """The recipe that trains these weights in place on sessions."""
@@ -169,8 +173,8 @@ class GRU4Rec(TrainedRecommender):
         return {"losses": self.losses, **self.weights.to_state()}
 
     def _restore(self, state: State) -> None:
-        self.losses = state["losses"]
-        self.weights = Weights.from_state(state, len(self.layers))
+        self.losses = require_finite("losses", state["losses"])
+        self.weights = Weights.from_state(state, len(self.vocabulary), self.layers, self._separate())
 
     def _ranker(self) -> RankChunk:
         return ranker(self.weights)

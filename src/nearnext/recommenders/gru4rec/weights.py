@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nearnext.recommenders.stored import require_array
 from nearnext.types import ScoreArray
 
 __all__ = ["Layer", "Weights"]
@@ -80,10 +81,28 @@ class Weights(NamedTuple):
         return state
 
     @classmethod
-    def from_state(cls, state: Mapping[str, NDArray[Any]], n_layers: int) -> "Weights":
-        """The weights whose ``to_state`` this is."""
-        layers = [Layer(*(state[f"layer{number}.{name}"] for name in Layer._fields)) for number in range(n_layers)]
-        return cls(state["outputs"], state["inputs"], tuple(layers))
+    def from_state(
+        cls, state: Mapping[str, NDArray[Any]], n_items: int, widths: Sequence[int], embedding: int | None
+    ) -> "Weights":
+        """The weights whose ``to_state`` this is; other arguments as in `draw`.
+
+        Raises:
+            KeyError: an array is missing.
+            DataError: an array has another shape, or numbers out of range.
+        """
+        entering = (0, 0) if embedding is None else (n_items + 1, embedding)
+        entered = [widths[-1] if embedding is None else embedding, *widths[:-1]]
+        layers: list[Layer] = []
+        for number, (before, width) in enumerate(zip(entered, widths, strict=True)):
+            shapes = ((before, 3 * width), (width, 3 * width), (1, 3 * width))
+            names = [f"layer{number}.{name}" for name in Layer._fields]
+            layers.append(Layer(*(_weights(state, name, shape) for name, shape in zip(names, shapes, strict=True))))
+        outputs = _weights(state, "outputs", (n_items + 1, widths[-1] + 1))
+        return cls(outputs, _weights(state, "inputs", entering), tuple(layers))
+
+
+def _weights(state: Mapping[str, NDArray[Any]], name: str, shape: tuple[int, ...]) -> ScoreArray:
+    return require_array(name, state[name], np.float32, shape)
 
 
 def _glorot(rng: np.random.Generator, rows: int, columns: int) -> ScoreArray:

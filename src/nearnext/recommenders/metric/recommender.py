@@ -32,6 +32,7 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
+from nearnext.recommenders.metric.features import feature_names
 from nearnext.recommenders.metric.options import RENAMED, SAMPLED_SOFTMAX, MetricOptions, Size
 from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.metric.selection import select_reranker
@@ -243,7 +244,7 @@ class Metric(MetricOptions):
         self.corrected = self.correction is not False
         super()._restore(state)
         weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
-        self.reranker = Reranker(**weights) if weights else None
+        self.reranker = Reranker(**weights).fitting(len(feature_names(self.voters))) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
             popularity = {"popularity": self.popularity}

@@ -21,6 +21,7 @@ from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.base import State
 from nearnext.recommenders.metric.features import Candidates
+from nearnext.recommenders.stored import require_array
 from nearnext.training.config import Schedule
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
@@ -68,6 +69,20 @@ class Reranker:
     def _by_figure(self) -> ScoreArray:
         """The inner weights with a row for each feature: [F, H]."""
         return self.inner.T.copy()
+
+    def fitting(self, n_features: int) -> "Reranker":
+        """The same weights, after a check that they are for so many features.
+
+        Raises:
+            DataError: they have other shapes, or numbers out of range.
+        """
+        hidden = len(self.outer)
+        for name, shape in (
+            ("mean", (n_features,)), ("scale", (n_features,)), ("linear", (n_features,)),
+            ("inner", (hidden, n_features)), ("inner_bias", (hidden,)), ("outer", (hidden,)),
+        ):  # fmt: skip
+            require_array(f"reranker.{name}", getattr(self, name), np.float32, shape)
+        return self
 
     def state(self) -> State:
         """The weights by name, for an artifact."""
