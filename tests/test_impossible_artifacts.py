@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from nearnext.recommenders.registry import BASELINES, make_recommender
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -21,6 +20,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain
 from nearnext.indexing import reindex
+from nearnext.recommenders.named import BASELINES, make_recommender
 
 pytestmark = pytest.mark.slow
 

@@ -43,7 +43,7 @@ for name in ("metric", "vsknn"):
     run("recommend", name, "--session", ",".join(known), "--exclude-seen")
     run("explain", name, "--session", ",".join(known[:2]), "--item", known[2])
     catalogue.write(Change("put", "new", True, known[:1]))
-    served.assortment.update(catalogue.refresh())
+    served.available.update(catalogue.refresh())
     served.answer([Question(known, k=5), Question(known[:1], k=5, exclude_seen=True)])
     served.answer([Question(["new"], k=5)])
     served.similar(known[0], 5)

@@ -257,8 +257,8 @@ def _loaded(folder: Path) -> Artifact:
 
 def _require_own_parts(folder: Path, manifest: Mapping[str, Any]) -> None:
     """A check that the user's own parts of a model are registered, by an entry point if there is one."""
-    parts = manifest.get("own_parts", [])
-    for part in parts if isinstance(parts, list) else [parts]:
+    parts: Any = manifest.get("own_parts", [])
+    for part in cast("list[Any]", parts) if isinstance(parts, list) else [parts]:
         try:
             registry, name, source = REGISTRIES[part["kind"]], str(part["name"]), str(part["from"])
         except (LookupError, TypeError) as error:

@@ -13,7 +13,7 @@ from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import space_of
 from nearnext.serving.answering import Answering, Question
-from nearnext.serving.assortment import Assortment
+from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.testing import assert_same_lists
 from serving_support import LOG
@@ -44,7 +44,7 @@ def answering(recommender: Recommender, tmp_path: Path, *changes: Change) -> Ans
     for change in changes:
         catalogue.write(change, durable=False)
     catalogue.refresh()
-    return Answering(recommender, Assortment(recommender, catalogue))
+    return Answering(recommender, AvailableItems(recommender, catalogue))
 
 
 QUESTIONS = [
@@ -172,13 +172,41 @@ def test_without_a_space_a_new_item_stands_beside_the_best_where_everybody_reach
 def test_what_was_hidden_comes_back_and_the_mask_follows(tmp_path: Path):
     model = make_recommender("pop").fit(LOG)
     catalogue = Catalogue(tmp_path / "changes")
-    assortment = Assortment(model, catalogue)
+    available = AvailableItems(model, catalogue)
     first = LOG.vocabulary.decode([1])[0]
     for change, admissible in ((Change("delete", first), False), (Change("put", first), True)):
         catalogue.write(change)
-        assortment.update(catalogue.refresh())
-        assert assortment.admissible[1] == admissible
-        assert (first in assortment.hidden) is not admissible
+        available.update(catalogue.refresh())
+        assert available.admissible[1] == admissible
+        assert (first in available.hidden) is not admissible
+
+
+@pytest.mark.parametrize("name", ["vsknn", "metric-fast", *METRIC])
+def test_items_that_come_and_go_lie_where_a_later_start_puts_them(name: str, tmp_path: Path):
+    recommender, draw = fitted(name), np.random.default_rng(0)
+    catalogue = Catalogue(tmp_path / "changes")
+    available = AvailableItems(recommender, catalogue)
+    for turn in range(400):
+        item = f"new-{draw.integers(60)}"
+        known: list[str | int] = [f"i{number}" for number in draw.integers(23, size=draw.integers(3))]
+        op = ("put", "touch", "delete")[int(draw.choice(3, p=[0.5, 0.4, 0.1]))]
+        catalogue.write(Change(op, item, bool(turn % 7), known), durable=False)
+        available.update(catalogue.refresh())
+        if turn % 20:
+            continue
+        later = AvailableItems(recommender, catalogue)
+        assert len(available) == len(later)
+        clicks = recommender.vocabulary.encode([f"i{number}" for number in draw.integers(23, size=3)])
+        own = [0.5, 0.4, 0.1]
+        everything = later.nearest_new(clicks, own, 60)
+        allowed = [f"new-{number}" for number in range(0, 60, 3)]
+        for n, options in ((60, {}), (5, {}), (5, {"allowed": allowed}), (5, {"refused": allowed})):
+            mine = available.nearest_new(clicks, own, n, **options)
+            among = [(score, one) for score, one in everything if one in options.get("allowed", [one])]
+            expected = [(score, one) for score, one in among if one not in options.get("refused", ())]
+            assert [score for score, _ in mine] == pytest.approx([score for score, _ in expected[:n]], abs=1e-6)
+            scores = {one: score for score, one in expected}
+            assert [scores[one] for _, one in mine] == pytest.approx([score for score, _ in mine], abs=1e-6)
 
 
 def test_integer_catalogues_take_ids_from_paths(tmp_path: Path):

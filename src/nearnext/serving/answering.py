@@ -9,7 +9,7 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
-from nearnext.serving.assortment import Assortment
+from nearnext.serving.available import AvailableItems
 from nearnext.types import BoolArray, IndexArray, RawId
 
 __all__ = ["Answering", "Question"]
@@ -31,7 +31,7 @@ class Answering:
 
     Args:
         recommender: fitted.
-        assortment: what it may recommend.
+        available: what it may recommend.
 
     >>> import tempfile
     >>> from pathlib import Path
@@ -40,14 +40,14 @@ class Answering:
     >>> from nearnext.serving.catalogue import Catalogue
     >>> model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     answering = Answering(model, Assortment(model, Catalogue(Path(folder, "changes"))))
+    ...     answering = Answering(model, AvailableItems(model, Catalogue(Path(folder, "changes"))))
     >>> answering.answer([Question(["a"], k=2)])[0].items
     ['b', 'c']
     """
 
-    def __init__(self, recommender: Recommender, assortment: Assortment) -> None:
+    def __init__(self, recommender: Recommender, available: AvailableItems) -> None:
         self._recommender = recommender
-        self._assortment = assortment
+        self._available = available
         self._vocabulary = recommender.vocabulary
         self._ids: list[RawId] = ["", *recommender.vocabulary.ids.to_list()]
         self._rank: RankChunk = recommender.ranker()
@@ -62,7 +62,7 @@ class Answering:
         plain.sort(key=lambda row: _alike(questions[row]))
         for _, group in groupby(plain, key=lambda row: _alike(questions[row])):
             rows = list(group)
-            found = self._ranked([questions[row] for row in rows], self._assortment.admissible)
+            found = self._ranked([questions[row] for row in rows], self._available.admissible)
             for row, one in zip(rows, found, strict=True):
                 answers[row] = one
         for row, question in enumerate(questions):
@@ -71,7 +71,7 @@ class Answering:
         return [one for one in answers if one is not None]
 
     def _mask(self, question: Question) -> BoolArray:
-        mask = self._assortment.admissible
+        mask = self._available.admissible
         if not _restricted(question):
             return mask
         if question.allow is not None:
@@ -106,7 +106,7 @@ class Answering:
         unknown: list[RawId] = []
         if not clicks.all():
             unknown = [raw for raw, index in zip(question.items, clicks.tolist(), strict=True) if not index]
-        if len(self._assortment):
+        if len(self._available):
             own = self._join(question, clicks, items, scores, own)
         shortage = (
             None if len(items) == question.k else f"{len(items)} of {question.k}: no further item may be recommended"
@@ -119,16 +119,16 @@ class Answering:
         named = [*(question.allow or ()), *question.exclude]
         found = self._vocabulary.encode(named).tolist()
         lacking = [raw for raw, index in zip(named, found, strict=True) if not index]
-        return [raw for raw in lacking if not self._assortment.is_newcomer(self._vocabulary.as_stored(raw))]
+        return [raw for raw in lacking if not self._available.is_new(self._vocabulary.as_stored(raw))]
 
     def _join(self, question: Question, clicks: IndexArray, items: list[RawId], scores: list[float], own: int) -> int:
         """New items put in their places among the model's own; gives how many leading items are scored then."""
         refused = self._refused(question)
         allowed = None if question.allow is None else set(self._stored(question.allow))
         place = 0
-        for score, raw in self._assortment.nearest_newcomers(clicks, scores[:own]):
-            if raw in refused or (allowed is not None and raw not in allowed):
-                continue
+        for score, raw in self._available.nearest_new(
+            clicks, scores[:own], question.k, allowed=allowed, refused=refused
+        ):
             while place < own and scores[place] >= score:
                 place += 1
             if place >= question.k:
@@ -148,7 +148,7 @@ class Answering:
 
 
 def _restricted(question: Question) -> bool:
-    """Whether it may be answered with less than the assortment."""
+    """Whether it may be answered with less than all available items."""
     return bool(question.exclude) or question.allow is not None
 
 

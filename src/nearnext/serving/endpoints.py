@@ -137,7 +137,7 @@ class Endpoints:
         stored = model.stored(item)
         like = [model.stored(one) for one in entry.like]
         await self._change(Change("put", stored, entry.available, like))
-        return CatalogueChange(stored, entry.available, model.assortment.knows(stored))
+        return CatalogueChange(stored, entry.available, model.available.knows(stored))
 
     @operation("DELETE", "/v1/items/{item}", problems=(503,))
     async def delete_item(self, item: str) -> None:
@@ -149,7 +149,7 @@ class Endpoints:
         """Why an item is recommended to a session."""
         explanation = _part("nearnext.explanation", "explanations are")
         model = self._service.current()
-        if not model.assortment.knows(asked.item):
+        if not model.available.knows(asked.item):
             raise HTTPError(404, "the model was not trained with this item")
         try:
             found: Any = await asyncio.to_thread(explanation.explain, model.recommender, asked.items, asked.item)
@@ -167,8 +167,8 @@ class Endpoints:
             version=model.version,
             method=recommender.name,
             items=len(recommender.vocabulary),
-            new_items=len(model.assortment),
-            hidden_items=len(model.assortment.hidden),
+            new_items=len(model.available),
+            hidden_items=len(model.available.hidden),
             params=recommender.params(),
             refused=self._service.refused,
             data=data,
@@ -252,8 +252,8 @@ class Endpoints:
     async def _touch(self, model: ServedModel, clicks: Sequence[RawId], n_new: int) -> None:
         """Tell the catalogue which sessions led to new items."""
         for at in range(max(len(clicks) - n_new, 1), len(clicks)):
-            if model.assortment.is_newcomer(clicks[at]):
-                before = [item for item in clicks[:at] if model.assortment.knows(item)]
+            if model.available.is_new(clicks[at]):
+                before = [item for item in clicks[:at] if model.available.knows(item)]
                 try:
                     await asyncio.to_thread(self._service.catalogue.touch, clicks[at], before)
                 except NearnextError:

@@ -18,7 +18,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.answering import Answering, Question
-from nearnext.serving.assortment import Assortment
+from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue
 from nearnext.types import IndexArray, RawId
 
@@ -145,8 +145,8 @@ class ServedModel:
 
     def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
         self.recommender, self.manifest, self.version = loaded
-        self.assortment = Assortment(self.recommender, catalogue)
-        self._answering = Answering(self.recommender, self.assortment)
+        self.available = AvailableItems(self.recommender, catalogue)
+        self._answering = Answering(self.recommender, self.available)
         self._space = space_of(self.recommender)
         self.page: bytes | None = None
         self.map: asyncio.Task[bytes] | None = None
@@ -176,7 +176,7 @@ class ServedModel:
         return Similar("recommendations", listed.items, listed.scores, listed.shortage)
 
     def _near(self, space: "EmbeddingSpace", index: IndexArray, k: int) -> Similar:
-        admissible = self.assortment.admissible & space.located
+        admissible = self.available.admissible & space.located
         found = space.index.search(space.items(index), k, admissible=admissible, seen=Prefixes.of([index]))
         n_found = int(found.found[0])
         shortage = None if n_found == k else f"{n_found} of {k}: no further item may be recommended"
@@ -184,7 +184,7 @@ class ServedModel:
         return Similar("embeddings", items, found.scores[0, :n_found].tolist(), shortage)
 
     def _clicked_together(self, item: RawId, k: int) -> Similar:
-        hidden = self.assortment.hidden
+        hidden = self.available.hidden
         found = [one for one in similar_items(self.recommender, item, k + len(hidden)) if one[0] not in hidden][:k]
         shortage = None if len(found) == k else f"{len(found)} of {k}: no further item shares a session with it"
         return Similar("sessions", [one for one, _ in found], [score for _, score in found], shortage)

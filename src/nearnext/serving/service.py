@@ -100,7 +100,7 @@ class Service:
         """The model that answers a request which begins now, up to date with the catalogue of all workers."""
         changed = self.catalogue.refresh()
         if changed:
-            self.model.assortment.update(changed)
+            self.model.available.update(changed)
             if self._changed is not None:
                 self._changed += changed
         return self.model
@@ -115,7 +115,7 @@ class Service:
         elif loaded.version != self.model.version:
             self._changed = []
             model = await in_daemon(lambda: ServedModel(loaded, self.catalogue))
-            model.assortment.update(self._changed)
+            model.available.update(self._changed)
             self._changed, before, self.model = None, self.model, model
             self.metrics.swaps.inc()
             self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
@@ -137,9 +137,9 @@ class Service:
         if isinstance(self.store, MemoryStore):
             self.metrics.sessions.set(len(self.store))
             self.metrics.session_bytes.set(self.store.size)
-        assortment = self.current().assortment
-        self.metrics.new_items.set(len(assortment))
-        self.metrics.hidden_items.set(len(assortment.hidden))
+        available = self.current().available
+        self.metrics.new_items.set(len(available))
+        self.metrics.hidden_items.set(len(available.hidden))
         return self.metrics.exposition()
 
 
