@@ -132,6 +132,15 @@ def test_memory_is_a_list_of_clicks_per_session(steps: list[tuple[str, str, list
     assert store.size == 0
 
 
+def test_memory_keeps_no_more_of_a_session_than_its_bytes():
+    store, _ = memory(clicks=1000, limit=1 << 24)
+    long = ["x" * 512 + f"{n}" for n in range(1000)]
+    kept = done(store.append("s", long))
+    assert kept == long[-len(kept) :]
+    assert 60 << 10 < sum(map(len, kept)) <= 64 << 10
+    assert done(store.clicks("s")) == kept
+
+
 def on_redis(
     redis: Redis,
     work: Callable[[RedisStore], Awaitable[None]],
@@ -181,6 +190,60 @@ def test_redis_forgets_after_the_last_click(redis: Redis):
         client.close()
 
     on_redis(redis, work, ttl=60.0)
+
+
+def test_redis_keeps_and_reads_no_more_of_a_session_than_its_bytes(redis: Redis):
+    async def work(store: RedisStore) -> None:
+        long: list[int | str] = [f"{n}" + "é" * 500 for n in range(1000)]
+        kept = await store.append("s", long)
+        assert kept == long[-len(kept) :]
+        client: Any = from_url(redis.url)
+        (key,) = client.keys()
+        assert client.llen(key) == len(kept) < 100
+        assert await store.append("s", ["a"]) == [*kept, "a"]
+        # What another program, or an earlier version, left there.
+        client.rpush(key, *(f'"{n}{"x" * 2000}"' for n in range(2000)), '"a"', "7")
+        assert await store.clicks("s") == []
+        client.rpush(key, *(f'"{n}{"x" * 500}"' for n in range(5000)), '"a"', "7")
+        read = await store.clicks("s")
+        assert read[-2:] == ["a", 7]
+        assert sum(len(str(item)) for item in read) <= 64 << 10
+        client.close()
+
+    on_redis(redis, work, clicks=9000)
+
+
+@pytest.mark.parametrize("step", ["append", "clicks", "forget"])
+def test_a_session_that_is_none_is_reset_alone(redis: Redis, step: str, caplog: pytest.LogCaptureFixture):
+    odd: dict[str, Callable[[Any, bytes], object]] = {
+        "text": lambda client, key: client.set(key, "x"),
+        "hash": lambda client, key: client.hset(key, "a", "b"),
+        "set": lambda client, key: client.sadd(key, "a"),
+        "junk": lambda client, key: client.rpush(key, "{", b"\xff", "[]"),
+        "null": lambda client, key: client.rpush(key, "null"),
+        "float": lambda client, key: client.rpush(key, "1.5"),
+        "huge": lambda client, key: client.rpush(key, "9" * 40),
+    }
+
+    async def work(store: RedisStore) -> None:
+        client: Any = from_url(redis.url)
+        await store.append("good", ["a"])
+        for name, make in odd.items():
+            make(client, f"nearnext:session:{name}".encode())
+            if step == "append":
+                assert await store.append(name, ["b"]) == ["b"]
+            elif step == "clicks":
+                assert await store.clicks(name) == []
+            else:
+                await store.forget(name)
+            assert await store.append(name, ["c"]) == (["b", "c"] if step == "append" else ["c"])
+            assert (store.state, await store.clicks("good")) == ("up", ["a"])
+        client.close()
+
+    on_redis(redis, work)
+    reasons = [record.message for record in caplog.records if "reset" in record.message]
+    assert len(reasons) == (0 if step == "forget" else len(odd))
+    assert not any(name in reason for reason in reasons for name in ("hash", "junk"))
 
 
 def test_redis_appends_at_the_same_time_lose_nothing(redis: Redis):

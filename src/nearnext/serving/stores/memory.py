@@ -5,11 +5,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
+from nearnext.serving.stores.store import SESSION_BYTES
 from nearnext.types import RawId
 
 __all__ = ["MemoryStore"]
 
-SESSION_BYTES = 400
+ENTRY_BYTES = 400
 """Memory of a session without its id and clicks: entry of the table, record, list."""
 
 CLICK_BYTES = 64
@@ -27,7 +28,7 @@ class MemoryStore:
 
     Args:
         ttl: seconds without a click after which a session is forgotten.
-        clicks: last clicks of a session that are kept.
+        clicks: last clicks of a session that are kept, as far as their ids have no more than `SESSION_BYTES`.
         limit: bytes of all sessions.
         clock: seconds, for tests.
 
@@ -54,7 +55,13 @@ class MemoryStore:
         self._expire(now)
         known = self._remove(session)
         clicks = [*(known.clicks if known else ()), *items][-self._clicks :]
-        size = SESSION_BYTES + _text_bytes(session) + sum(CLICK_BYTES + _text_bytes(item) for item in clicks)
+        texts = [_text_bytes(item) for item in clicks]
+        total, dropped = sum(texts), 0
+        while total > SESSION_BYTES:
+            total -= texts[dropped]
+            dropped += 1
+        del clicks[:dropped]
+        size = ENTRY_BYTES + _text_bytes(session) + CLICK_BYTES * len(clicks) + total
         self._sessions[session] = _Session(clicks, now + self._ttl, size)
         self.size += size
         while self.size > self._limit and len(self._sessions) > 1:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 
 from nearnext.errors import ConfigError
-from nearnext.serving.stores.store import StoreDown
+from nearnext.serving.messages import ItemId
+from nearnext.serving.stores.store import SESSION_BYTES, StoreDown
 from nearnext.types import RawId
 
 __all__ = ["RedisStore"]
@@ -26,15 +27,30 @@ TOGETHER = 128
 
 Command = tuple[Any, ...]
 
-APPEND = """
-redis.call('RPUSH', KEYS[1], unpack(ARGV, 3))
-redis.call('LTRIM', KEYS[1], -tonumber(ARGV[1]), -1)
-redis.call('PEXPIRE', KEYS[1], ARGV[2])
-return redis.call('LRANGE', KEYS[1], 0, -1)
+LISTED = """
+local kind, reset = redis.call('TYPE', KEYS[1]).ok, 0
+if kind ~= 'list' and kind ~= 'none' then reset = redis.call('DEL', KEYS[1]) end
 """
-"""One indivisible step: no click of another worker can come between."""
+TAIL = """
+local items, kept, size, first = redis.call('LRANGE', KEYS[1], -ARGV[1], -1), {}, 0, 1
+for at = #items, 1, -1 do
+  size = size + #items[at]
+  if size > tonumber(ARGV[2]) then first = at + 1 break end
+end
+for at = first, #items do kept[#kept + 1] = items[at] end
+"""
+READ = f"{LISTED} {TAIL} return {{reset, kept}}"
+APPEND = f"""
+{LISTED} redis.call('RPUSH', KEYS[1], unpack(ARGV, 4)) {TAIL}
+redis.call('LTRIM', KEYS[1], -#kept, -1)
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return {{reset, kept}}
+"""
+"""One indivisible step each: no click of another worker comes between. Both give the last clicks within the limits of
+number and bytes, and whether the key was something else than a session, and is reset."""
 
 log = logging.getLogger(__name__)
+decode = msgspec.json.Decoder(ItemId).decode
 
 
 class RedisStore:
@@ -46,7 +62,7 @@ class RedisStore:
     Args:
         url: ``redis://``, ``rediss://`` (TLS), ``valkey://`` or ``valkeys://``, with user and password where needed.
         ttl: seconds without a click after which a session is forgotten.
-        clicks: last clicks of a session that are kept.
+        clicks: last clicks of a session that are kept, as far as they have no more than `SESSION_BYTES`.
         timeout: seconds that a command may take.
 
     Raises:
@@ -93,11 +109,26 @@ class RedisStore:
     async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
         """Append clicks; gives all clicks that are kept then, see `SessionStore.append`."""
         encoded = [msgspec.json.encode(item) for item in items]
-        return _decoded(await self._do("EVAL", APPEND, 1, PREFIX + session, self._clicks, self._ttl, *encoded))
+        kept = await self._session(APPEND, session, self._ttl, *encoded)
+        if kept is None:
+            kept = await self._session(APPEND, session, self._ttl, *encoded)
+        return kept or []
 
     async def clicks(self, session: str) -> list[RawId]:
         """The clicks of a session, none of an unknown one, see `SessionStore.clicks`."""
-        return _decoded(await self._do("LRANGE", PREFIX + session, 0, -1))
+        return await self._session(READ, session) or []
+
+    async def _session(self, script: str, session: str, *arguments: Any) -> list[RawId] | None:
+        """The clicks that a script gives; None where they are no ids, and the session is reset."""
+        reset, kept = await self._do("EVAL", script, 1, PREFIX + session, self._clicks, SESSION_BYTES, *arguments)
+        if reset:
+            log.warning("a session on the store was not a list, and was reset: another program writes to these keys")
+        try:
+            return [decode(value) for value in kept]
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("a session on the store holds what is no id, and is reset: %s", error)
+            await self.forget(session)
+            return None
 
     async def forget(self, session: str) -> None:
         """Forget a session, see `SessionStore.forget`."""
@@ -162,7 +193,3 @@ class RedisStore:
             log.warning("the session store does not answer (%s); serving without it", type(failure).__name__)
             # Other connections may have died with this one; those in use find out by themselves.
             await self._redis.connection_pool.disconnect(inuse_connections=False)
-
-
-def _decoded(answer: Any) -> list[RawId]:
-    return [msgspec.json.decode(value, type=int | str) for value in answer]
