@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from random import Random
 from typing import Any
 
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from nearnext.serving.background import settle_memory
 from nearnext.serving.endpoints import Endpoints
 from nearnext.serving.operations import Endpoint, Resource, as_answer, operations, send_answer
 from nearnext.serving.problems import PROBLEM, HTTPError, problem
@@ -73,6 +75,7 @@ def application(service: Service, ready: Callable[[], None] = lambda: None, pare
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncGenerator[None]:
         service.start()
+        settle_memory()
         watch = asyncio.create_task(_outlived_by(parent)) if parent is not None else None
         log.info("requests are answered by model %s", service.model.version)
         ready()
@@ -112,6 +115,8 @@ class Exchange:
 
     def __init__(self, app: ASGIApp, service: Service, links: set[str]) -> None:
         self._app, self._service, self._links = app, service, links
+        self._cors = bool(service.settings.origins)
+        self._bits = Random(secrets.randbits(256)).getrandbits  # noqa: S311 - ids are no secrets, and cost no system call
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -121,7 +126,7 @@ class Exchange:
         begin = time.perf_counter()
         headers = scope["header"] = dict[bytes, bytes](scope["headers"])
         given = headers.get(b"x-request-id")
-        request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else f"{self._bits(64):016x}"
         scope["request_id"] = request_id
         scope["path"] = scope["raw_path"].decode()  # ids are told apart before they are decoded: they may hold a slash
         common = ((b"x-request-id", request_id.encode()), *HEADERS)
@@ -132,7 +137,7 @@ class Exchange:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 sent = [*message["headers"], *common]
-                message["headers"] = sent if any(name == b"vary" for name, _ in sent) else [*sent, VARY]
+                message["headers"] = sent if self._cors and any(name == b"vary" for name, _ in sent) else [*sent, VARY]
             await send(message)
 
         try:

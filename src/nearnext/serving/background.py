@@ -1,13 +1,14 @@
 """Work that goes on while requests are answered."""
 
 import asyncio
+import gc
 import logging
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar, cast
 
-__all__ = ["Background", "in_daemon"]
+__all__ = ["Background", "in_daemon", "settle_memory"]
 
 T = TypeVar("T")
 
@@ -44,6 +45,18 @@ async def in_daemon(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, daemon=True, name="nearnext background").start()
     return await done
+
+
+def settle_memory() -> None:
+    """Take what lives long, as a model, out of the garbage collector's rounds: with it, one takes tenths of a second.
+
+    >>> settle_memory()
+    >>> gc.get_freeze_count() > 0
+    True
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
 
 
 class Background:

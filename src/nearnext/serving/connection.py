@@ -38,6 +38,27 @@ class Limits(NamedTuple):
     refused: Callable[[int], None] = lambda _: None
 
 
+class _Corked:
+    """A transport that writes head and body of an answer in one piece: one system call less."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._parts: list[bytes] = []
+        self.write = self._parts.append
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def flush(self) -> None:
+        if self._parts:
+            self._transport.write(b"".join(self._parts))
+            self._parts.clear()
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
+
+
 class Connection(asyncio.Protocol):
     """What stands between the network and uvicorn's protocol, which gets one checked request at a time.
 
@@ -75,7 +96,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
-        self._server.connection_made(self._transport)
+        self._corked = _Corked(self._transport)
+        self._server.connection_made(cast("asyncio.Transport", self._corked))
         self._wait(self._limits.idle)
 
     def data_received(self, data: bytes) -> None:
@@ -100,6 +122,7 @@ class Connection(asyncio.Protocol):
 
     def answered(self) -> None:
         """The request that the server had is answered: the next one may come."""
+        self._corked.flush()
         self._answering = False
         if self._data and not self._transport.is_closing() and self._advance():
             return

@@ -21,9 +21,8 @@ HEAD = re.compile(
 )
 """A whole head without folded lines, control characters, bare CR or LF, or spaces around a header's name."""
 
-FRAMING = re.compile(
-    rb"(?<=\r\n)(host|content-length|transfer-encoding|expect|upgrade):[\t ]*+([^\r]*?)[\t ]*\r\n", re.IGNORECASE
-)
+FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
+DROPPED = re.compile(rb"(?<=\r\n)(?:transfer-encoding|expect|upgrade):[^\r]*+\r\n", re.IGNORECASE)
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 HOST_VALUE, LENGTH = re.compile(HOST), re.compile(rb"[0-9]{1,18}")
 BARE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
@@ -81,8 +80,10 @@ def read_head(data: bytes) -> Head:
         raise HTTPError(400, "this is not HTTP/1.1")
     target_host, version = found.groups()
     named: dict[bytes, list[bytes]] = {}
-    for name, value in FRAMING.findall(data):
-        named.setdefault(name.lower(), []).append(value.lower())
+    for line in data.split(b"\r\n")[1:-2]:
+        name, _, value = line.partition(b":")
+        if (name := name.lower()) in FRAMING:
+            named.setdefault(name, []).append(value.strip(b"\t ").lower())
     hosts = named.pop(b"host", [])
     if (hosts or version == b"1") and not (len(hosts) == 1 and HOST_VALUE.fullmatch(hosts[0])):
         raise HTTPError(400, "expected one Host header with the name of a host")
@@ -99,8 +100,7 @@ def read_head(data: bytes) -> Head:
         raise HTTPError(400, "expected a Content-Length, or Transfer-Encoding: chunked, not both")
     if expected not in ([], [b"100-continue"]):
         raise HTTPError(417, "expected no other Expect header than 100-continue")
-    kept = FRAMING.sub(lambda header: header[0] if header[1].lower() in (b"host", b"content-length") else b"", data)
-    return Head(kept, None if coding else length, expects=bool(expected) and version == b"1")
+    return Head(DROPPED.sub(b"", data), None if coding else length, expects=bool(expected) and version == b"1")
 
 
 class Chunks:

@@ -7,7 +7,7 @@ import signal
 
 from nearnext.errors import ConfigError
 from nearnext.serving.access import Access, read_keys
-from nearnext.serving.background import Background, in_daemon
+from nearnext.serving.background import Background, in_daemon, settle_memory
 from nearnext.serving.batches import Batches
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.event_log import EventLogWriter
@@ -117,6 +117,7 @@ class Service:
             model = await in_daemon(lambda: ServedModel(loaded, self.catalogue))
             model.available.update(self._changed)
             self._changed, before, self.model = None, self.model, model
+            settle_memory()
             self.metrics.swaps.inc()
             self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
             log.info("model %s replaces %s", model.version, before.version)
