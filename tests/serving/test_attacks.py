@@ -46,6 +46,8 @@ KEY = "0123456789abcdef-the-key"
         (b'{"items": [], "kk": 5}', 422, "unknown field `kk`"),
         (b'{"items": [], "exclude_seen": 1}', 422, "$.exclude_seen"),
         (b'{"items": [' + b"1," * 1000 + b"1]}", 422, "length <= 1000"),
+        (b'{"items": [], "exclude": [' + b"1," * 10_000 + b"1]}", 422, "length <= 10000"),
+        (b'{"items": [], "allow": [' + b"1," * 10_000 + b"1]}", 422, "length <= 10000"),
     ],
 )
 def test_a_wrong_body_is_refused_with_a_reason(client: Client, body: bytes, status: int, said: str):

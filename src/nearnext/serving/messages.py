@@ -33,7 +33,10 @@ MAX_ID = 512
 """Characters of the longest id."""
 
 MAX_ITEMS = 1000
-"""Ids of the longest list of clicks, exclusions or allowed items in one request."""
+"""Clicks of the longest list in one request."""
+
+MAX_FILTER = 10_000
+"""Ids of the longest list of exclusions or allowed items: ten times as many would delay all requests by tens of ms."""
 
 IntegerId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TextId = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
@@ -41,8 +44,8 @@ ItemId = IntegerId | TextId
 """An item's id as the log had it: an integer of 64 bits or a text of 1 to 512 characters."""
 
 Clicks = Annotated[list[ItemId], Meta(max_length=MAX_ITEMS)]
-Ids = Annotated[list[ItemId], Meta(max_length=100 * MAX_ITEMS)]
-TextIds = Annotated[list[TextId], Meta(max_length=100 * MAX_ITEMS)]
+Ids = Annotated[list[ItemId], Meta(max_length=MAX_FILTER)]
+TextIds = Annotated[list[TextId], Meta(max_length=MAX_FILTER)]
 Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
