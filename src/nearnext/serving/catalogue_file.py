@@ -129,6 +129,7 @@ def make(path: Path, known: Iterable[Change]) -> None:
         mode = stat.S_IMODE(path.stat().st_mode) if former else 0o600
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = WAL")  # now, as nobody else may have it open for that
             database.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION};{SCHEMA}")
             for change in known:
                 apply(database, change)
@@ -174,8 +175,6 @@ def _connected(path: Path, query: str) -> sqlite3.Connection:
     try:
         if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
             raise DataError(f"{path} is a database of another program; choose another with --catalogue")
-        if "immutable" not in query:
-            database.execute("PRAGMA journal_mode = WAL")
     except BaseException:
         database.close()
         raise
