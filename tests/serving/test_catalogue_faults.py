@@ -56,7 +56,7 @@ def test_a_file_that_is_removed_loses_nothing(two: tuple[Path, list[Server]], ar
     path, servers = two
     clients = [server.client for server in servers]
     assert [put(client, f"first-{n}") for n, client in enumerate(clients)] == [200, 200]
-    for file in list(tmp_path.glob("changes*")):
+    for file in [path, *tmp_path.glob("changes-*")]:
         file.unlink()
     assert [new_items(client) for client in clients] == [2, 2]
     assert [put(client, f"second-{n}") for n, client in enumerate(clients)] == [200, 200]
@@ -73,7 +73,7 @@ def test_a_folder_or_a_pipe_in_its_place_stops_no_request(what: str, two: tuple[
     clients = [server.client for server in servers]
     assert put(clients[0], "first") == 200
     assert new_items(clients[1]) == 1
-    for file in list(path.parent.glob("changes*")):
+    for file in [path, *path.parent.glob("changes-*")]:
         file.unlink()
     if what == "folder":
         path.mkdir()
