@@ -103,7 +103,7 @@ def with_groups_apart(model: Recommender) -> Recommender:
 
 @pytest.mark.parametrize("name", ["vsknn", "markov-1", "sml-maxpool-ncas"])
 def test_a_session_lies_among_the_items_of_its_group(name: str):
-    options = {"dim": 16, "epochs": 1, "device": "cpu"} if name.startswith("sml") else {}
+    options = {"dim": 16, "epochs": 1, "dense_layers": 0, "device": "cpu"} if name.startswith("sml") else {}
     model = make_recommender(name, options).fit(LOG)
     if name.startswith("sml"):
         model = with_groups_apart(model)
