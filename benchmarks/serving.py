@@ -36,9 +36,9 @@ from nearnext.data.shop import SyntheticShop
 from nearnext.data.splits import split_last, split_parts
 from nearnext.data.synthetic import generate
 from nearnext.recommenders.named import make_recommender
-from nearnext.serving.answering import Question
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.model import ServedModel, load_model
+from nearnext.serving.predictor import Query
 
 K = 20
 
@@ -131,12 +131,12 @@ def compute(model: Path, test: Sessions, cases: int = 2000) -> None:
     with tempfile.TemporaryDirectory() as folder:
         served = ServedModel(load_model(model), Catalogue(Path(folder) / "changes"))
         sessions = [test.raw(case % test.n_sessions) for case in range(cases)]
-        questions = [Question(session[: max(1, len(session) - 1)], K) for session in sessions]
+        queries = [Query(session[: max(1, len(session) - 1)], K) for session in sessions]
         seconds = np.empty(cases)
         busy = np.empty(cases)
-        for case, question in enumerate(questions):
+        for case, query in enumerate(queries):
             begin, begin_busy = time.perf_counter(), time.thread_time()
-            msgspec.json.encode(served.answer([question])[0])
+            msgspec.json.encode(served.answer([query])[0])
             seconds[case], busy[case] = time.perf_counter() - begin, time.thread_time() - begin_busy
     print(f"  compute of one request: {_percentiles(seconds)}; processor time {_percentiles(busy)}")
 

@@ -30,7 +30,7 @@ run("compare", "shop.parquet", "--methods", "pop,spop,markov-1,ar,sr,sknn,vsknn,
 run("fit", "shop.parquet", "--method", "metric-fast", "--set", "epochs=1", "--set", "dim=8", "--out", "metric")
 run("fit", "shop.parquet", "--method", "vsknn", "--out", "vsknn")
 
-from nearnext.serving.answering import Question
+from nearnext.serving.predictor import Query
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.model import ServedModel, load_model
 from nearnext.serving.playground import item_map, session_point
@@ -44,8 +44,8 @@ for name in ("metric", "vsknn"):
     run("explain", name, "--session", ",".join(known[:2]), "--item", known[2])
     catalogue.write(Change("put", "new", True, known[:1]))
     served.available.update(catalogue.refresh())
-    served.answer([Question(known, k=5), Question(known[:1], k=5, exclude_seen=True)])
-    served.answer([Question(["new"], k=5)])
+    served.answer([Query(known, k=5), Query(known[:1], k=5, exclude_seen=True)])
+    served.answer([Query(["new"], k=5)])
     served.similar(known[0], 5)
     item_map(served.recommender)
     session_point(served.recommender, known)

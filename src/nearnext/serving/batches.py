@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from nearnext.recommenders.ranking import Recommendation
-from nearnext.serving.answering import Question
 from nearnext.serving.model import ServedModel
+from nearnext.serving.predictor import Query
 
 __all__ = ["Batches"]
 
@@ -14,9 +14,9 @@ BATCH = 64
 
 
 class Batches:
-    """Gathers the questions of one turn of the event loop.
+    """Gathers the queries of one turn of the event loop.
 
-    None waits: a single question is answered in the same turn. While a batch is answered, the next
+    None waits: a single query is answered in the same turn. While a batch is answered, the next
     requests gather in the sockets, so that batches grow with the load.
 
     >>> import tempfile
@@ -30,19 +30,19 @@ class Batches:
     ...     served = ServedModel(LoadedModel(fitted, {}, "v1"), Catalogue(Path(folder, "changes")))
     >>> async def ask_twice():
     ...     batches = Batches()
-    ...     return await asyncio.gather(*(batches.ask(served, Question([one], 1)) for one in "ab"))
+    ...     return await asyncio.gather(*(batches.ask(served, Query([one], 1)) for one in "ab"))
     >>> [answer.items for answer in asyncio.run(ask_twice())]
     [['b'], ['a']]
     """
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[ServedModel, Question, asyncio.Future[Recommendation]]] = []
+        self._waiting: list[tuple[ServedModel, Query, asyncio.Future[Recommendation]]] = []
 
-    def ask(self, model: ServedModel, question: Question) -> asyncio.Future[Recommendation]:
-        """The answer of one model to one question."""
+    def ask(self, model: ServedModel, query: Query) -> asyncio.Future[Recommendation]:
+        """The answer of one model to one query."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Recommendation] = loop.create_future()
-        self._waiting.append((model, question, answer))
+        self._waiting.append((model, query, answer))
         if len(self._waiting) == 1:
             loop.call_soon(self._answer, loop)
         return answer
@@ -52,9 +52,9 @@ class Batches:
         if self._waiting:
             loop.call_soon(self._answer, loop)
         for model in dict.fromkeys(model for model, _, _ in taken):
-            asked = [(question, answer) for of, question, answer in taken if of is model]
+            asked = [(query, answer) for of, query, answer in taken if of is model]
             try:
-                found: Sequence[Recommendation] = model.answer([question for question, _ in asked])
+                found: Sequence[Recommendation] = model.answer([query for query, _ in asked])
             except Exception as error:
                 for _, answer in asked:
                     if not answer.done():

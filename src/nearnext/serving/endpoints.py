@@ -10,7 +10,6 @@ import msgspec
 
 from nearnext.errors import NearnextError
 from nearnext.recommenders.ranking import Recommendation
-from nearnext.serving.answering import Question
 from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
 from nearnext.serving.messages import (
@@ -36,6 +35,7 @@ from nearnext.serving.messages import (
 from nearnext.serving.model import ServedModel
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
+from nearnext.serving.predictor import Query
 from nearnext.serving.problems import HTTPError
 from nearnext.serving.service import Service
 from nearnext.serving.stores import StoreDown
@@ -82,8 +82,8 @@ class Endpoints:
         service.metrics.clicks.inc(len(clicked))
         listed = None
         if asked.k is not None:
-            question = Question(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
-            listed = await self._list(service.current(), question)
+            query = Query(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+            listed = await self._list(service.current(), query)
             if asked.consent:
                 self._log_shown(session, listed)
         return EventsAnswer(len(clicks), reason is None, reason, logged, listed)
@@ -92,8 +92,8 @@ class Endpoints:
     async def recommend(self, asked: RecommendRequest) -> RecommendationAnswer:
         """Recommend the next items of a session that is given whole; nothing is stored."""
         self._check_k(asked.k)
-        question = Question(asked.items, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
-        return await self._list(self._service.current(), question)
+        query = Query(asked.items, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+        return await self._list(self._service.current(), query)
 
     @operation("GET", "/v1/sessions/{session}/recommendations")
     async def session_recommendations(self, session: str, asked: ListParameters) -> SessionAnswer:
@@ -106,8 +106,8 @@ class Endpoints:
         except StoreDown:
             reason = STORE_DOWN
             self._service.metrics.stateless.inc()
-        question = Question(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
-        listed = await self._list(self._service.current(), question)
+        query = Query(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+        listed = await self._list(self._service.current(), query)
         if clicks:
             self._log_shown(session, listed)
         return SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
@@ -237,8 +237,8 @@ class Endpoints:
         if not 1 <= k <= self._service.settings.max_k:
             raise HTTPError(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
 
-    async def _list(self, model: ServedModel, question: Question) -> RecommendationAnswer:
-        found: Recommendation = await self._service.batches.ask(model, question)
+    async def _list(self, model: ServedModel, query: Query) -> RecommendationAnswer:
+        found: Recommendation = await self._service.batches.ask(model, query)
         self._service.metrics.recommendations.inc()
         return RecommendationAnswer(**vars(found), model=model.version)
 

@@ -17,9 +17,9 @@ from nearnext.explanation import explain, session_index_of, similar_items
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import EmbeddingSpace, space_of
-from nearnext.serving.answering import Answering, Question
 from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue
+from nearnext.serving.predictor import Predictor, Query
 from nearnext.types import IndexArray, RawId
 
 __all__ = ["MANIFEST", "LoadedModel", "ServedModel", "Similar", "artifact_signature", "load_model"]
@@ -137,7 +137,7 @@ class ServedModel:
     >>> fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     served = ServedModel(LoadedModel(fitted, {}, "v1"), Catalogue(Path(folder, "changes")))
-    >>> served.answer([Question([], k=2)])[0].items, served.similar("a", 1).items
+    >>> served.answer([Query([], k=2)])[0].items, served.similar("a", 1).items
     (['a', 'b'], ['b'])
     >>> served.similar("a", 1).basis
     'recommendations'
@@ -146,14 +146,14 @@ class ServedModel:
     def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
         self.recommender, self.manifest, self.version = loaded
         self.available = AvailableItems(self.recommender, catalogue)
-        self._answering = Answering(self.recommender, self.available)
+        self._predictor = Predictor(self.recommender, self.available)
         self._space = space_of(self.recommender)
         self.page: bytes | None = None
         self.map: asyncio.Task[bytes] | None = None
 
-    def answer(self, questions: list[Question]) -> list[Recommendation]:
-        """Lists of next items, see `Answering.answer`."""
-        return self._answering.answer(questions)
+    def answer(self, queries: list[Query]) -> list[Recommendation]:
+        """Lists of next items, see `Predictor.answer`."""
+        return self._predictor.answer(queries)
 
     def stored(self, item: RawId) -> RawId:
         """An item's id in the model's own type."""
@@ -172,7 +172,7 @@ class ServedModel:
             return self._near(self._space, index, k)
         if session_index_of(self.recommender) is not None:
             return self._clicked_together(item, k)
-        listed = self.answer([Question([item], k, exclude_seen=True)])[0]
+        listed = self.answer([Query([item], k, exclude_seen=True)])[0]
         return Similar("recommendations", listed.items, listed.scores, listed.shortage)
 
     def _near(self, space: "EmbeddingSpace", index: IndexArray, k: int) -> Similar:

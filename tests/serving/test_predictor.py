@@ -12,9 +12,9 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import space_of
-from nearnext.serving.answering import Answering, Question
 from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue, Change
+from nearnext.serving.predictor import Predictor, Query
 from nearnext.testing import assert_same_lists
 from serving_support import LOG
 from training_support import seeded
@@ -39,16 +39,16 @@ def fitted(name: str) -> Recommender:
     return _fitted[name]
 
 
-def answering(recommender: Recommender, tmp_path: Path, *changes: Change) -> Answering:
+def predictor(recommender: Recommender, tmp_path: Path, *changes: Change) -> Predictor:
     catalogue = Catalogue(tmp_path / "changes")
     for change in changes:
         catalogue.write(change, durable=False)
     catalogue.refresh()
-    return Answering(recommender, AvailableItems(recommender, catalogue))
+    return Predictor(recommender, AvailableItems(recommender, catalogue))
 
 
-QUESTIONS = [
-    Question(session, k, exclude, allow, exclude_seen, time)
+QUERIES = [
+    Query(session, k, exclude, allow, exclude_seen, time)
     for session in (["i1"], ["i1", "x", "i4", "i1"], ["i5", "i6", "i7", "i8"], [], ["x"])
     for k, exclude, allow, exclude_seen, time in (
         (5, (), None, False, None),
@@ -63,25 +63,25 @@ QUESTIONS = [
 @pytest.mark.parametrize("name", METHODS)
 def test_answers_are_the_recommenders_alone_and_in_batches(name: str, tmp_path: Path):
     recommender = fitted(name)
-    served = answering(recommender, tmp_path)
-    together = served.answer(QUESTIONS)
-    for question, answer in zip(QUESTIONS, together, strict=True):
+    served = predictor(recommender, tmp_path)
+    together = served.answer(QUERIES)
+    for query, answer in zip(QUERIES, together, strict=True):
         expected = recommender.recommend(
-            [question.items],
-            question.k,
-            exclude=question.exclude,
-            allow=question.allow,
-            exclude_seen=question.exclude_seen,
-            time=question.time,
+            [query.items],
+            query.k,
+            exclude=query.exclude,
+            allow=query.allow,
+            exclude_seen=query.exclude_seen,
+            time=query.time,
         )[0]
-        for one in (answer, *served.answer([question])):
+        for one in (answer, *served.answer([query])):
             assert_same_lists(one, expected)
             assert (one.unknown, one.shortage) == (expected.unknown, expected.shortage)
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_new_items_join_in_order_and_once(name: str, tmp_path: Path):
-    served = answering(
+    served = predictor(
         fitted(name),
         tmp_path,
         Change("put", "new-1", clicks=["i1"]),
@@ -92,19 +92,19 @@ def test_new_items_join_in_order_and_once(name: str, tmp_path: Path):
         Change("delete", "gone"),
         Change("delete", "i2"),
     )
-    for question in QUESTIONS:
-        answer = served.answer([question])[0]
+    for query in QUERIES:
+        answer = served.answer([query])[0]
         assert answer.scores[: answer.own] == sorted(answer.scores[: answer.own], reverse=True)
-        assert len(set(answer.items)) == len(answer.items) <= question.k
+        assert len(set(answer.items)) == len(answer.items) <= query.k
         assert not {"i2", "hidden", "nowhere", "gone"} & set(answer.items)
-        if question.allow is not None:
-            assert set(answer.items) <= set(question.allow)
+        if query.allow is not None:
+            assert set(answer.items) <= set(query.allow)
 
 
 @pytest.mark.parametrize("name", METRIC)
 def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, tmp_path: Path):
     recommender = fitted(name)
-    served = answering(
+    served = predictor(
         recommender,
         tmp_path,
         Change("put", "new"),
@@ -120,14 +120,14 @@ def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, 
         expected = 1.0 + mean @ vectors[2] / np.linalg.norm(mean)
     else:
         expected = -np.linalg.norm(mean - vectors[2])
-    answer = served.answer([Question(["i3"], 1, allow=["new"])])[0]
+    answer = served.answer([Query(["i3"], 1, allow=["new"])])[0]
     assert answer.items == ["new"]
     assert answer.scores[0] == pytest.approx(expected, abs=1e-5)
 
 
 def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nearer(tmp_path: Path):
     recommender = fitted("metric-fast")
-    served = answering(recommender, tmp_path, Change("put", "new", clicks=["i1"]))
+    served = predictor(recommender, tmp_path, Change("put", "new", clicks=["i1"]))
     space = space_of(recommender)
     assert space
     encode = recommender.vocabulary.encode
@@ -135,7 +135,7 @@ def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nea
     places: list[int] = []  # items that are nearer than the new one, by more than rounding
     for session in (["i1"], ["i2"], ["i5", "i6", "i7", "i8"], ["i4", "i9"], ["i12"], ["i15"]):
         plain = recommender.recommend([session], k=10)[0]
-        answer = served.answer([Question(session, 10)])[0]
+        answer = served.answer([Query(session, 10)])[0]
         vectors, _ = space.sessions(Prefixes.of([encode(session)]))
         above = space.index.search(vectors, 10, admissible=space.located).scores[0] - (1.0 + float(new[0] @ vectors[0]))
         least, most = (max(int(np.count_nonzero(above > bound)), 1) for bound in (1e-5, -1e-5))
@@ -150,23 +150,23 @@ def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nea
         assert_same_lists(found, wanted)
     assert places[0] == 1
     assert max(places) > 1
-    assert served.answer([Question(["i3"], 1, allow=["new"])])[0].items == ["new"]
+    assert served.answer([Query(["i3"], 1, allow=["new"])])[0].items == ["new"]
 
 
 def test_without_a_space_a_new_item_stands_beside_the_best_where_everybody_reached_it_from(tmp_path: Path):
     model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"], ["d", "b"]]))
-    served = answering(
+    served = predictor(
         model,
         tmp_path,
         Change("put", "new"),
         Change("touch", "new", clicks=["a"]),
         Change("touch", "new", clicks=["d"]),
     )
-    answer = served.answer([Question(["a"], 4)])[0]
+    answer = served.answer([Query(["a"], 4)])[0]
     best = answer.scores[0]
     assert answer.items[:2] == ["b", "new"]
     assert answer.scores[1] == pytest.approx(best * 0.5**0.5)
-    assert served.answer([Question(["c"], 4)])[0].items == model.recommend([["c"]], k=4)[0].items
+    assert served.answer([Query(["c"], 4)])[0].items == model.recommend([["c"]], k=4)[0].items
 
 
 def test_what_was_hidden_comes_back_and_the_mask_follows(tmp_path: Path):
@@ -211,5 +211,5 @@ def test_items_that_come_and_go_lie_where_a_later_start_puts_them(name: str, tmp
 
 def test_integer_catalogues_take_ids_from_paths(tmp_path: Path):
     model = make_recommender("markov-1").fit(Sessions.of([[1, 2], [1, 3], [1, 2]]))
-    served = answering(model, tmp_path, Change("delete", "2"))
-    assert served.answer([Question(["1"], 3)])[0].items == [3, 1]
+    served = predictor(model, tmp_path, Change("delete", "2"))
+    assert served.answer([Query(["1"], 3)])[0].items == [3, 1]
