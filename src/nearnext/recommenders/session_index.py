@@ -129,7 +129,7 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
         session_items=items,
         last_positions=positions,
         ends=ends,
-        item_weights=require_array("weights of items", arrays["item_weights"], np.float64, (n_items + 1,), 0.0),
+        item_weights=require_array("weights of items", arrays["item_weights"], np.float64, (n_items + 1,)),
         idf=require_array("idf", arrays["idf"], np.float64, (n_items + 1,)),
     )
     session = np.repeat(np.arange(n_sessions), np.diff(offsets))
