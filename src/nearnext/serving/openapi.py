@@ -24,9 +24,14 @@ MEANINGS = {
     404: "There is no such thing here.",
     408: "The request took too long to come in.",
     413: "The body is too long.",
+    417: "An Expect header that is not known.",
+    421: "A host name that is not served here.",
     422: "A value is missing, unknown or out of range.",
+    431: "The headers, or the address, are too long.",
     503: "It cannot be done now; try again later.",
 }
+ANYWHERE = (400, 403, 408, 417, 421, 431)
+"""Problems of a request as such, whatever it asks."""
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>nearnext: the HTTP API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
@@ -99,7 +104,7 @@ def _responses(operation: Operation) -> Schema:
         found: Schema = {"204": {"description": "Done."}}
     else:
         found = {"200": {"description": "The answer.", "content": success}}
-    for status in sorted({*operation.problems, 403, 408, *(() if operation.public else (401,))}):
+    for status in sorted({*operation.problems, *ANYWHERE, *(() if operation.public else (401,))}):
         found[str(status)] = {"description": MEANINGS[status], "content": refused}
     if operation.answer is messages.Health:
         found["503"] = {"description": MEANINGS[503], "content": success}
