@@ -155,10 +155,10 @@ def closed_loop(load: Load, connections: int, seconds: int) -> None:
         before = load.busy()
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         busy = load.busy() - before
-    told = [
+    percentiles = [
         " ".join(line.split()) for line in done.stdout.splitlines() if "%  " in line or "/sec:" in line or "Non" in line
     ]
-    print(f"  closed loop, {connections} connections: {'; '.join(told)}; server busy {busy / seconds:.0%}")
+    print(f"  closed loop, {connections} connections: {'; '.join(percentiles)}; server busy {busy / seconds:.0%}")
 
 
 async def _open_loop(load: Load, rate: float, seconds: float, connections: int) -> None:

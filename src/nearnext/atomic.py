@@ -23,7 +23,7 @@ AT_FDCWD, RENAME_EXCHANGE = -100, 2
 """Linux: paths from the current folder; both names change places."""
 
 NEW, OLD = "new", "old"
-"""What the scratch folder beside a target holds: what is being written, and what it replaces."""
+"""What the scratch folder next to a target holds: what is being written, and what it replaces."""
 
 
 def is_special(path: Path) -> bool:
@@ -68,9 +68,9 @@ def whole_file(path: str | Path) -> Generator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Generator[Path]:
-    """A folder beside ``path`` to write to; on success it becomes ``path``, otherwise what was there stays.
+    """A folder next to ``path`` to write to; on success it becomes ``path``, otherwise what was there stays.
 
-    What writers that were killed have left beside it is removed, and what they were about to replace is put back.
+    What writers that were killed have left next to it is removed, and what they were about to replace is put back.
 
     Raises:
         OSError: it cannot be written.

@@ -182,7 +182,7 @@ def test_a_closed_quote_at_the_end_is_no_open_one(tmp_path: Path) -> None:
     assert rows_of(chunks_of(tmp_path / "log.csv", data)) == [("a", "x\ny\n", "1")]
 
 
-def test_only_wrong_rows_are_all_told(tmp_path: Path) -> None:
+def test_only_wrong_rows_are_all_reported(tmp_path: Path) -> None:
     chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1\nb\n")
     assert rows_of(chunks) == []
     assert rejected_of(chunks) == [(2, "wrong column count", 1), (3, "wrong column count", 1)]

@@ -125,7 +125,7 @@ def test_null_and_nan_are_missing() -> None:
     assert read(pl.Series([1.0, None, float("nan")]), untyped=False) == ([1], {"missing item id": 2})
 
 
-def test_mixed_python_values_become_text_and_foreign_ones_are_told() -> None:
+def test_mixed_python_values_become_text_and_foreign_ones_are_reported() -> None:
     series, foreign = series_of([7, "007", None, 2.0, True, 1.5, [1], float("nan"), np.int64(4)])
     assert series.to_list() == ["7", "007", None, "2", "True", "1.5", "[1]", None, "4"]
     assert foreign.tolist() == [False, False, False, False, True, True, True, False, False]

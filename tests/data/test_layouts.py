@@ -45,7 +45,7 @@ def test_yoochoose_clicks(tmp_path: Path) -> None:
     assert report.columns == {"session": "column 1", "time": "column 2", "item": "column 3"}
 
 
-def test_retailrocket_events_are_told_by_user_and_cut_by_pause(tmp_path: Path) -> None:
+def test_retailrocket_events_are_split_by_user_and_cut_by_pause(tmp_path: Path) -> None:
     path = tmp_path / "events.csv"
     later = SECONDS + 1801
     text = (

@@ -90,7 +90,7 @@ def with_equal_names(kind: str, names: list[str]) -> Any:
 
 
 @pytest.mark.parametrize("kind", ["pandas", "arrow"])
-def test_columns_of_one_name_are_told_apart_by_position_in_a_frame_too(kind: str) -> None:
+def test_columns_of_one_name_are_distinguished_by_position_in_a_frame_too(kind: str) -> None:
     others = with_equal_names(kind, ["session_id", "item_id", "timestamp", "x", "x"])
     assert read_events(others).frame["item_id"].to_list() == [2]
     doubtful = with_equal_names(kind, ["session_id", "item_id", "timestamp", "item_id", "x"])

@@ -41,7 +41,7 @@ def zstd(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl", "log.parquet", "log", "log.bin"])
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
-def test_the_format_is_told_by_content_whatever_the_name(tmp_path: Path, name: str, kind: str) -> None:
+def test_the_format_is_found_by_content_whatever_the_name(tmp_path: Path, name: str, kind: str) -> None:
     content = {"csv": CSV.encode(), "jsonl": JSONL.encode(), "parquet": parquet_bytes(FRAME, tmp_path)}[kind]
     (tmp_path / name).write_bytes(content)
     assert read_events(tmp_path / name).frame.rows() == ROWS

@@ -71,7 +71,7 @@ def test_columns_called_by_numbers_are_never_taken_by_position():
         read_events(frame, columns=columns | {"time": 3})
 
 
-def test_columns_of_one_name_are_told_apart_by_position(tmp_path: Path):
+def test_columns_of_one_name_are_distinguished_by_position(tmp_path: Path):
     (tmp_path / "a.csv").write_text("session,item,item,time\n1,2,3,4\n")
     with pytest.raises(DataError, match="2 columns are called item, which is the item; map one by its position"):
         read_events(tmp_path / "a.csv")

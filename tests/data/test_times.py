@@ -87,7 +87,7 @@ def test_iso_text_of_any_zone_is_the_same_moment(moment: datetime, minutes: int)
     assert micros_of([zoned.isoformat(sep=" "), "x"]) == [expected, 0]
 
 
-def test_shares_of_units_are_told() -> None:
+def test_shares_of_units_are_reported() -> None:
     clock = Clock()
     clock.read(pl.Series([SECONDS] * 3 + [SECONDS * 1000] * 2))
     assert clock.detected == "seconds (60%), milliseconds (40%)"
@@ -223,7 +223,7 @@ def test_compact_dates_and_dates_with_dashes_go_together() -> None:
         ([728_400_600.0], "clicks before 1995"),  # seconds since 2001
     ],
 )
-def test_numbers_whose_unit_cannot_be_told_are_refused(values: list[object], message: str) -> None:
+def test_numbers_whose_unit_is_unclear_are_refused(values: list[object], message: str) -> None:
     for column in (pl.Series(values, strict=False), pl.Series(list(map(str, values)))):
         with pytest.raises(DataError, match=message):
             Clock().read(column)

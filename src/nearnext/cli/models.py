@@ -116,6 +116,7 @@ def compare(
 
 
 def _print_comparison(result: Mapping[str, Any], k: int, printed: Sequence[str]) -> None:
+    from nearnext.report.comparison import finding
     from nearnext.report.tables import comparison_table
     from nearnext.report.tuning import tuning_table
 
@@ -132,20 +133,13 @@ def _print_comparison(result: Mapping[str, Any], k: int, printed: Sequence[str])
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
     console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
-    print_findings(result, k)
+    for found in finding(result, k):
+        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
     if any(method.get("tuning") for method in result["methods"]):
         console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
         console.print(tuning_table(result))
     print_audit(audit)
     console.print(f"{protocol['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
-
-
-def print_findings(result: Mapping[str, Any], k: int) -> None:
-    """Print who is first on HitRate and MRR, and whether that is more than chance."""
-    from nearnext.report.comparison import finding
-
-    for found in finding(result, k):
-        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_audit(audit: Mapping[str, Any]) -> None:

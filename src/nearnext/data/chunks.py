@@ -64,7 +64,7 @@ class LogReader(Protocol):
         where: what the source is called in messages.
         names: its column names, none if it has no header.
         first_row: the first row where there are no names.
-        work: bytes of the file, or rows, in all.
+        work: bytes of the file, or rows, altogether.
         unit: what ``work`` counts: bytes or rows.
         untyped: whether the source cannot tell integers from strings.
         tells_lines: whether positions in it are lines rather than rows.

@@ -143,7 +143,7 @@ class DelimitedReader:
         return blank
 
     def _parsed(self, records: Records, wanted: Sequence[int]) -> tuple[Int64Array, Any]:
-        """Records of the right number of fields, and a table of the wanted fields by their numbers."""
+        """Records of the right number of fields, and a table of the chosen fields by their numbers."""
         names = [str(number) for number in range(len(self._keys))]
         # Bytes that are no UTF-8 go through the parser, which takes none, as Latin-1.
         body = records.body if records.utf8 else records.body.decode("latin-1").encode()

@@ -164,7 +164,7 @@ def _shown(file: Path) -> str:
 
 
 def identify(path: Path) -> LogFile:
-    """What a file is, told by its content, whatever its name says.
+    """What a file is, found by its content, whatever its name says.
 
     Raises:
         DataError: the file cannot be read, or is of a kind that is no click log.

@@ -36,7 +36,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class FilterReport:
-    """What a filter took away: sessions too short, clicks on rare items, and what lies before the last clicks."""
+    """What a filter took away: sessions too short, clicks on rare items, and what precedes the last clicks."""
 
     short_sessions: int = 0
     rare_clicks: int = 0

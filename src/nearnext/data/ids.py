@@ -29,7 +29,7 @@ WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
 EXACT_DIGITS: dict[object, int] = {pl.Float64: 53, pl.Float32: 24, pl.Float16: 11}
-"""Binary digits of the floats of each type; larger whole numbers are not told apart."""
+"""Binary digits of the floats of each type; larger whole numbers are not exact."""
 EXACT_FLOAT = 2**53
 
 

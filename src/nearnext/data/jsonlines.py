@@ -30,7 +30,7 @@ class JsonLinesReader:
     """A JSONL file, read in blocks of whole lines: every line is one row or one rejected row, whatever it carries.
 
     Only where the item or the time is inside a list of objects, such as ``events`` in OTTO, is that list spread out:
-    its fields are columns with names such as ``events.aid``, and the fields beside it hold for each of its objects.
+    its fields are columns with names such as ``events.aid``, and the fields next to it hold for each of its objects.
     Fields of an object inside a line have such names too (``user.id``).
 
     Raises:
@@ -60,10 +60,10 @@ class JsonLinesReader:
             flat = [name for name in names if "[]" not in name]
             for chosen in (None, *lists):
                 inside = [name.replace("[]", "") for name in names if chosen and name.startswith(f"{chosen}[]")]
-                for beside in ([name for name in flat if "." not in name], flat):
-                    if self._recognised([*beside, *inside]):
+                for outside in ([name for name in flat if "." not in name], flat):
+                    if self._recognised([*outside, *inside]):
                         self._list = chosen
-                        return [*beside, *inside]
+                        return [*outside, *inside]
         if not names:
             raise DataError(
                 f"{self.where} looks like JSONL, but no line of it is a JSON object; write one object per line"
@@ -146,8 +146,8 @@ class JsonLinesReader:
         inside = self._list is not None and name.startswith(f"{self._list}.")
         if inside or self._list is None:
             return _column(name.removeprefix(f"{self._list}.") if inside else name, rows)
-        beside = _column(name, objects)
-        return [beside[position] for position in owner.tolist()]
+        outside = _column(name, objects)
+        return [outside[position] for position in owner.tolist()]
 
     def _twice(
         self, name: str, body: bytes, lines: Sequence[bytes], place: Int64Array, found: Sequence[object]

@@ -106,7 +106,7 @@ def recognise(
     mapped user column without a mapped session column means: cut sessions per user.
 
     Raises:
-        DataError: the columns that are needed are not there, or not told apart.
+        DataError: the columns that are needed are not there, or cannot be distinguished.
 
     >>> mapped: dict[Role, str] = {"user": "1", "time": "column 2", "item": "5"}
     >>> recognise("log", [], ["u", "2009-05-04T23:08:57Z", "art-1", "Deep Dish", "trk-1"], mapped, None).columns

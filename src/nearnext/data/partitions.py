@@ -1,4 +1,4 @@
-"""Events of a log spread over temporary files so that each session or user lies in one of them."""
+"""Events of a log spread over temporary files so that each session or user is in one of them."""
 
 from collections.abc import Iterator
 from pathlib import Path

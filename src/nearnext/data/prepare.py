@@ -78,7 +78,7 @@ def prepare(
     """A sessionised, filtered Parquet file of a log of any size; memory holds one partition and the items.
 
     Reading the file gives the sessions that filtering the whole log in memory would give. The file appears when it is
-    complete; nothing is left beside it when the work is broken off.
+    complete; nothing else is left when the work is broken off.
 
     Args:
         source: the log, as in `read_events`.
@@ -196,7 +196,7 @@ def _prepared(
 
 
 class _Filtering:
-    """A filter over partitions of sessions: what is counted over all of them, while they lie on disk.
+    """A filter over partitions of sessions: what is counted over all of them, while they are on disk.
 
     Attributes:
         vocabulary: every item so far; its order never changes, it only grows.

@@ -1,4 +1,4 @@
-"""One pass over a log: which rows of each chunk are usable events, and what is told about the others."""
+"""One pass over a log: which rows of each chunk are usable events, and what is reported about the others."""
 
 from collections import Counter
 from collections.abc import Sequence, Set
@@ -150,7 +150,7 @@ class Reading:
         return words.replace_strict(self._codes, return_dtype=pl.UInt8).alias("event")
 
     def _selected(self, frame: pl.DataFrame) -> BoolArray:
-        """Rows of the event types that are wanted: [n]."""
+        """Rows of the event types to use: [n]."""
         selected = np.ones(frame.height, np.bool_)
         if "event" not in frame.columns:
             return selected
@@ -179,7 +179,7 @@ class Reading:
 
 
 def _type_notes(wanted: Set[str], found: Sequence[str]) -> list[str]:
-    """What to say of wanted event types that the log lacks, and of types that only case or blanks tell apart."""
+    """What to say of event types asked for that the log lacks, and of types that differ in case or blanks only."""
     notes: list[str] = []
     if missing := sorted(wanted - set(found)):
         notes.append(f"no event is of type {', '.join(missing)}; found types {', '.join(sorted(found)[:12])}")

@@ -152,7 +152,7 @@ class Sessions:
         return self.vocabulary.decode(items[items > 0])
 
     def select(self, which: BoolArray | Int64Array | Sequence[int]) -> "Sessions":
-        """The chosen sessions (a mask, or positions in the wanted order), with the same vocabulary.
+        """The chosen sessions (a mask, or positions in the order to give), with the same vocabulary.
 
         Raises:
             DataError: a mask of another length, or a position that no session has.

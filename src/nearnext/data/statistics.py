@@ -179,7 +179,7 @@ def click_share_of_top(counts: Int64Array, share: float) -> float:
     0.7
     """
     if not 0 < share <= 1:
-        raise ConfigError(f"the share of top items must lie in (0, 1], found {share}")
+        raise ConfigError(f"the share of top items must be in (0, 1], found {share}")
     clicked = np.sort(counts[counts > 0])[::-1]
     if len(clicked) == 0:
         return NOT_A_NUMBER
@@ -196,5 +196,5 @@ def _recurring_counts(sessions: Sessions) -> Int64Array:
     session = sessions.session_of_event()
     recurring = np.ones(sessions.n_events, dtype=np.bool_)
     recurring[np.unique(session * (sessions.n_items + 1) + sessions.items, return_index=True)[1]] = False
-    recurring[sessions.items == 0] = False  # unknown items cannot be told apart
+    recurring[sessions.items == 0] = False  # unknown items are one index
     return np.bincount(session[recurring], minlength=sessions.n_sessions).astype(np.int64)

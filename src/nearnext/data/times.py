@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nearnext.data.arrow import arrow, arrow_compute
 from nearnext.data.units import (
+    BY_MAGNITUDE,
     CALENDAR_END,
     CALENDAR_START,
     COMPACT,
@@ -17,7 +18,6 @@ from nearnext.data.units import (
     EXCEL_1970,
     MICROSECONDS,
     PER_SECOND,
-    TOLD,
     UNIT_NAMES,
     UNITS,
     compact,
@@ -77,7 +77,7 @@ class Clock:
 
     The first chunk decides. Numbers that are dates without punctuation (20240131, 202401311530, ...) are read as
     dates. Else, when their median lies after 1973 in s, ms, us or ns, the log has calendar times, and each row's unit
-    is told by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of seconds; numbers
+    is found by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of seconds; numbers
     that rather look like days, minutes, years or the like are refused. A given ``unit`` holds for every number.
 
     Raises:
@@ -110,7 +110,7 @@ class Clock:
         """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date.
 
         Raises:
-            DataError: values that are no times, such as lists, or numbers whose unit cannot be told.
+            DataError: values that are no times, such as lists, or numbers whose unit is unclear.
         """
         reading = _Reading(len(raw))
         _parse(raw, reading)
@@ -137,7 +137,7 @@ class Clock:
     def _units(self) -> tuple[str, ...]:
         if self.unit:
             return (self.unit,)
-        return TOLD if self.calendar else ("s",)
+        return BY_MAGNITUDE if self.calendar else ("s",)
 
     def _looks_like_calendar(self, reading: _Reading) -> bool | None:
         scale = PER_SECOND.get(self.unit or "", 1)

@@ -1,4 +1,4 @@
-"""The units of numeric times, dates without punctuation, and numbers that are in no unit that can be told."""
+"""The units of numeric times, dates without punctuation, and numbers of no clear unit."""
 
 from typing import TypeVar
 
@@ -11,6 +11,7 @@ from nearnext.types import FloatArray, Int64Array
 AnyNumbers = TypeVar("AnyNumbers", Int64Array, FloatArray, Int64Array | FloatArray)
 
 __all__ = [
+    "BY_MAGNITUDE",
     "CALENDAR_END",
     "CALENDAR_START",
     "COMPACT",
@@ -18,7 +19,6 @@ __all__ = [
     "EXCEL_1970",
     "MICROSECONDS",
     "PER_SECOND",
-    "TOLD",
     "UNITS",
     "UNIT_NAMES",
     "compact",
@@ -49,7 +49,7 @@ UNIT_NAMES = {
     "d": "days",
     "excel": "Excel days",
 }
-TOLD = ("s", "ms", "us", "ns")
+BY_MAGNITUDE = ("s", "ms", "us", "ns")
 """Units that magnitude tells apart."""
 COMPACT = "date"
 COMPACT_NAME = "dates such as 20240131"
@@ -97,7 +97,7 @@ e.g. 2024-08-29, or name the time unit s if they are a counter of seconds
     if not len(numbers):
         return
     span = f"times from {numbers.min():,.0f} to {numbers.max():,.0f}"
-    seconds = [numbers / PER_SECOND[unit] for unit in TOLD]
+    seconds = [numbers / PER_SECOND[unit] for unit in BY_MAGNITUDE]
     if sum(((unit >= CALENDAR_START) & (unit < CREDIBLE_START)).mean() for unit in seconds) >= MOST:
         raise DataError(f"{span} would be clicks before 1995 in s, ms, us or ns; name the time unit, or write dates")
     for least, end, what, remedy in DOUBTFUL:
@@ -126,7 +126,7 @@ def refuse_misread(nanoseconds: Int64Array) -> None:
     """Stops at timestamps that are numbers of another unit taken for nanoseconds: [n].
 
     Raises:
-        DataError: they lie in the first weeks of 1970 and would be calendar times in s, ms or us.
+        DataError: they are in the first weeks of 1970 and would be calendar times in s, ms or us.
     """
     median = float(np.median(nanoseconds))
     if 0 < median < DAY_SECONDS * 1e9 or any(

@@ -235,7 +235,7 @@ def _note(
     n_touched: int,
     scratch: Scratch,
 ) -> int:
-    """Note the sessions of one list that lie in the window from ``low`` on; its head moves behind them."""
+    """Note the sessions of one list in the window from ``low`` on; its head moves behind them."""
     head, window = heads[at], scratch.window
     while head < tail and index.item_sessions[head] < low + WINDOW:
         slot = index.item_sessions[head] - low

@@ -128,7 +128,7 @@ class Exchange:
         given = headers.get(b"x-request-id")
         request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else f"{self._bits(64):016x}"
         scope["request_id"] = request_id
-        scope["path"] = scope["raw_path"].decode()  # ids are told apart before they are decoded: they may hold a slash
+        scope["path"] = scope["raw_path"].decode()  # ids are separated before they are decoded: they may hold a slash
         common = ((b"x-request-id", request_id.encode()), *HEADERS)
         status = 500
 

@@ -15,7 +15,7 @@ __all__ = ["AvailableItems"]
 
 @dataclass
 class _NewItem:
-    """An item that the model was not trained with: of which life, where it lies, and by how many sessions."""
+    """An item that the model was not trained with: of which life, where it is, and by how many sessions."""
 
     life: tuple[int, int]
     mean: Mean = field(default_factory=Mean)

@@ -68,7 +68,7 @@ class Change(msgspec.Struct, omit_defaults=True):
 
 
 class Opened(NamedTuple):
-    """A connection, the device and inode of its file, and the inode of the memory that SQLite shares beside it."""
+    """A connection, the device and inode of its file, and the inode of the memory that SQLite shares next to it."""
 
     database: sqlite3.Connection
     identity: tuple[int, int]
@@ -141,7 +141,7 @@ def make(path: Path, known: Iterable[Change]) -> None:
 
 
 def discard(path: Path, former: Opened | None) -> None:
-    """Close the connection to a file that another one replaced; what SQLite kept beside it would spoil that one."""
+    """Close the connection to a file that another one replaced; what SQLite kept next to it would spoil that one."""
     if former is None:
         return
     former.database.close()

@@ -1,6 +1,6 @@
 """The event log: what was clicked and what was shown, as segments that ``nearnext fit`` reads back.
 
-Clicks lie directly in the folder, so that it is a click log as it stands; what was shown lies in ``shown`` below it.
+Clicks are directly in the folder, so that it is a click log itself; what was shown is in ``shown`` below it.
 Each process writes segments of its own. A line is written by one call before the request is answered.
 """
 

@@ -185,7 +185,7 @@ class ItemsAnswer(Struct):
 
 
 class MapPoint(Struct):
-    """Where a session lies on the map; null without a known click."""
+    """Where a session is on the map; null without a known click."""
 
     x: float | None
     y: float | None
@@ -208,7 +208,7 @@ class ModelAnswer(Struct):
     new_items: Annotated[int, Meta(description="Items that joined since, and can be recommended.")]
     hidden_items: Annotated[int, Meta(description="Items that are removed or out of stock.")]
     params: dict[str, Any]
-    refused: Annotated[str | None, Meta(description="Why the artifact that lies there now is not served.")]
+    refused: Annotated[str | None, Meta(description="Why the artifact there now is not served.")]
     data: dict[str, Any] | UnsetType = UNSET
 
 

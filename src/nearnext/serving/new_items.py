@@ -1,6 +1,6 @@
-"""Where items lie that the model was not trained with: at the mean of the sessions that led to them.
+"""Points of items that the model was not trained with: at the mean of the sessions that led to them.
 
-New items that lie at the same point share a `Point`, and only the nearest points are looked for: an answer takes less
+New items at the same point share a `Point`, and only the nearest points are looked for: an answer takes less
 than three times as long with 20,000 new items. A change concerns its own item alone; embeddings join in hundreds.
 """
 
@@ -28,7 +28,7 @@ FRESH = 256
 """Points that are searched apart until the index is built again with them."""
 
 Point = tuple[tuple[int, float], ...] | bytes
-"""Where an item lies: the weight of each click, or the bytes of an embedding."""
+"""Where an item is: the weight of each click, or the bytes of an embedding."""
 
 Weights = dict[int, float]
 Scored = list[tuple[float, Point]]
@@ -36,7 +36,7 @@ Scored = list[tuple[float, Point]]
 
 @dataclass
 class Mean:
-    """The sum of the sessions that led to an item, and how many of them lie somewhere."""
+    """The sum of the sessions that led to an item, and how many of them have a point."""
 
     total: Weights | FloatArray | None = None
     summed: int = 0
@@ -50,7 +50,7 @@ class Points(Protocol):
         ...
 
     def put(self, mean: Mean) -> Point | None:
-        """The point of a mean, which is looked for from now on; None: it lies nowhere."""
+        """The point of a mean, which is looked for from now on; None: it has none."""
         ...
 
     def remove(self, point: Point) -> None:

@@ -34,7 +34,7 @@ class Service:
     """What all requests of a worker share; it lives from `start` to `stop`.
 
     Args:
-        settings: what the service was told.
+        settings: the options of the service.
 
     Attributes:
         model: the model that new requests are answered by.
@@ -64,7 +64,7 @@ class Service:
 
     @property
     def refused(self) -> str | None:
-        """Why the artifact that lies there now is not served, or None."""
+        """Why the artifact there now is not served, or None."""
         return self.watcher.refused
 
     @property
@@ -106,7 +106,7 @@ class Service:
         return self.model
 
     async def follow_artifact(self) -> None:
-        """Replace the model if another lies there now; one that cannot be used is refused, and the old one stays."""
+        """Replace the model if there is another one now; one that cannot be used is refused, and the old one stays."""
         if not await in_daemon(lambda: self.watcher.changed):
             return
         loaded = await in_daemon(self.watcher.look)

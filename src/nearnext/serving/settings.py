@@ -1,4 +1,4 @@
-"""What a service is told when it starts."""
+"""The options of a service."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ SCHEMES = {"redis", "rediss", "valkey", "valkeys"}
 
 @options
 class ServiceSettings:
-    """Where the model lies, what is stored where, and the limits of requests.
+    """Where the model is, what is stored where, and the limits of requests.
 
     Attributes:
         artifact: model directory; it is watched, and what replaces it is served from then on.

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class ModelWatcher:
-    """Loads what lies in a directory whenever it changes, and keeps a copy of the last model that worked.
+    """Loads the model in a directory whenever it changes, and keeps a copy of the last model that worked.
 
     With the copy a process starts even if the directory holds a model that is refused.
 
@@ -24,7 +24,7 @@ class ModelWatcher:
         onnx: whether onnxruntime encodes sessions where that is faster.
 
     Attributes:
-        refused: why what lies there now is not served, or None.
+        refused: why the model there now is not served, or None.
     """
 
     def __init__(self, folder: Path, kept: Path, *, onnx: bool = False) -> None:
@@ -34,7 +34,7 @@ class ModelWatcher:
 
     @property
     def changed(self) -> bool:
-        """Whether something else lies there than what was last looked at."""
+        """Whether there is something else than what was last looked at."""
         return artifact_signature(self._folder) != self._signature
 
     def first(self) -> LoadedModel:
@@ -54,7 +54,7 @@ class ModelWatcher:
         raise self._error
 
     def look(self) -> LoadedModel | None:
-        """The model that lies there now; None: it is refused, and ``refused`` says why. It takes a while."""
+        """The model there now; None: it is refused, and ``refused`` says why. It takes a while."""
         self._signature = artifact_signature(self._folder)
         try:
             loaded = load_model(self._folder, onnx=self._onnx)

@@ -18,7 +18,7 @@ class Column:
 
     Attributes:
         heading: as in the paper, such as ``REC``.
-        kind: ``metric`` and ``share`` lie in [0, 1], ``count`` is a whole number.
+        kind: ``metric`` and ``share`` are in [0, 1], ``count`` is a whole number.
         group: what several columns share, such as the encoder.
         metric: the metric's name here, such as ``Recall@20``.
         best: whether the highest value is the best one.

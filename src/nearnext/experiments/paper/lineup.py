@@ -216,8 +216,8 @@ def size_notes(result: Result) -> list[str]:
         sizes = [f"{what} {params[name]}" for name, what in SIZES.items() if name in params]
         if sizes:
             by_size.setdefault(", ".join(sizes), []).append(called(method))
-    told = [f"{_all(labels, alone=len(by_size) == 1)}: {sizes}" for sizes, labels in by_size.items()]
-    return ["; ".join([PRESET_NOTES[result["protocol"]["preset"]], *told])]
+    notes = [f"{_all(labels, alone=len(by_size) == 1)}: {sizes}" for sizes, labels in by_size.items()]
+    return ["; ".join([PRESET_NOTES[result["protocol"]["preset"]], *notes])]
 
 
 def _all(labels: Sequence[str], *, alone: bool) -> str:

@@ -1,4 +1,4 @@
-"""A map of the item space in two dimensions, and where sessions lie on it."""
+"""A map of the item space in two dimensions, and where sessions are on it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class SharedSessions:
 
     The cosines between the sets of sessions of the popular items are a positive semi-definite matrix; its leading
     eigenvectors give each item a place, and place an item outside the matrix by its own cosines (Nyström). A session
-    lies at the mean of its items.
+    is at the mean of its items.
     """
 
     name: ClassVar[str] = "sessions"
@@ -170,7 +170,7 @@ def item_map(recommender: Recommender, limit: int = ITEMS) -> dict[str, Any]:
 
 
 def session_point(recommender: Recommender, items: Sequence[RawId], limit: int = ITEMS) -> tuple[float, float] | None:
-    """Where a session lies on the map: between the items nearest to it; None without a known click.
+    """Where a session is on the map: between the items nearest to it; None without a known click.
 
     Raises:
         ConfigError: there is no map, see `item_map`.

@@ -34,7 +34,7 @@ class SessionStore(Protocol):
         """Append clicks in one indivisible step; gives all clicks that are kept then, oldest first.
 
         Raises:
-            StoreDown: nothing was stored, as far as can be told.
+            StoreDown: nothing was stored, as far as is known.
         """
         ...
 
