@@ -68,6 +68,16 @@ def test_a_session_is_erased_and_the_others_stay(session: str, tmp_path: Path):
     assert forget_session(tmp_path, session).lines == 0
 
 
+@pytest.mark.parametrize(("written", "asked"), [(" s1 ", "s1"), ("s1", " s1"), ("12.0", "12"), ("12", "12.0")])
+def test_ids_that_a_fit_reads_as_one_session_are_erased_together(written: str, asked: str, tmp_path: Path):
+    writer = EventLogWriter(tmp_path)
+    writer.clicked(written, ["a"])
+    writer.clicked("007", ["b"])
+    writer.close()
+    assert forget_session(tmp_path, asked).lines == 1
+    assert forget_session(tmp_path, "7").lines == 0
+
+
 def test_a_file_that_held_nothing_else_is_removed(tmp_path: Path):
     written(tmp_path, "only").close()
     assert forget_session(tmp_path, "only") == (3, 2, [])

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from nearnext.atomic import flock, whole_file
+from nearnext.data.ids import tidy_text
 from nearnext.errors import DataError
 from nearnext.serving.event_log import SHOWN
 from nearnext.types import RawId
@@ -73,7 +74,8 @@ def _erased(path: Path, session: str) -> int:
 
 
 def _is_of(line: bytes, session: str) -> bool:
+    """Whether a line is of the session; ids that reading a log makes one are one here too."""
     try:
-        return str(msgspec.json.decode(line, type=_Line).session_id) == session
+        return tidy_text(str(msgspec.json.decode(line, type=_Line).session_id)) == tidy_text(session)
     except msgspec.MsgspecError:
         return False
