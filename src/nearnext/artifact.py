@@ -30,8 +30,6 @@ from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
 
-__all__ = ["SCHEMA", "Artifact", "load_artifact", "replaced_method", "save_artifact", "versions"]
-
 SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
 

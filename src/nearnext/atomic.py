@@ -14,8 +14,6 @@ from typing import Any
 
 from nearnext.errors import DataError
 
-__all__ = ["exclusive_folder", "flock", "is_special", "whole_file", "whole_folder"]
-
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """Errors of a file system without locks."""
 

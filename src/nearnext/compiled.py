@@ -26,8 +26,6 @@ from numba.core.dispatcher import Dispatcher
 
 from nearnext.progress import note
 
-__all__ = ["compiled"]
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _said: set[str] = set()

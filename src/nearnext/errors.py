@@ -1,7 +1,5 @@
 """One family of errors: each message says what was expected, what was found and what to do."""
 
-__all__ = ["ArtifactError", "ConfigError", "ContractError", "DataError", "LeakWarning", "NearnextError"]
-
 
 class NearnextError(Exception):
     """Everything nearnext raises on purpose; the command line prints it as one line and exits with 2.

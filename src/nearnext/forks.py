@@ -13,8 +13,6 @@ from pathlib import Path
 
 from nearnext.errors import NearnextError
 
-__all__ = ["polars_is_lost", "require_polars"]
-
 TASKS = Path("/proc/self/task")
 """The threads of this process, on Linux; elsewhere polars counts as started once it is imported."""
 

@@ -12,8 +12,6 @@ from nearnext.retrieval import ApproximateIndex, ExactIndex
 from nearnext.retrieval.building import HELD_OUT, RECALL_FLOOR, TRIAL, IndexKind, IndexReport, build_index
 from nearnext.types import ScoreArray
 
-__all__ = ["reindex"]
-
 MOST = TRIAL + HELD_OUT
 """Sessions that recall is measured on, at most."""
 

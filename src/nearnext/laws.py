@@ -5,8 +5,6 @@ from typing import TypeVar
 
 from nearnext.errors import ContractError
 
-__all__ = ["Law", "Laws", "require_lawful"]
-
 P = TypeVar("P")
 
 Law = Callable[[P], str | None]

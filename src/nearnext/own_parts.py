@@ -10,8 +10,6 @@ from types import ModuleType
 
 from nearnext.errors import ConfigError, NearnextError
 
-__all__ = ["GROUP", "VARIABLE", "find_own_parts", "import_parts", "source_of"]
-
 GROUP = "nearnext.parts"
 """Group of the entry points: each names a module, whose import registers parts."""
 

@@ -7,8 +7,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Advance", "note", "show_progress", "track"]
-
 SLOW = 10.0
 """Units per second below which the rate is shown with a fraction."""
 

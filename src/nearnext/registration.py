@@ -9,8 +9,6 @@ from nearnext.options import require_known
 from nearnext.own_parts import source_of
 from nearnext.registry import REGISTRIES, Kind, is_built_in, place_of
 
-__all__ = ["kind_of", "origins", "register"]
-
 C = TypeVar("C", bound=type[Any])
 
 

@@ -20,21 +20,6 @@ if TYPE_CHECKING:
     from nearnext.sampling.negatives import Negatives
     from nearnext.sampling.sampler import Sampler
 
-__all__ = [
-    "ENCODERS",
-    "LOSSES",
-    "NEGATIVES",
-    "RECOMMENDERS",
-    "REGISTRIES",
-    "SAMPLERS",
-    "Kind",
-    "Registry",
-    "is_metric_name",
-    "metric_names",
-    "parts_of_name",
-    "place_of",
-]
-
 Kind = Literal["encoder", "loss", "sampler", "negatives", "recommender"]
 
 P = TypeVar("P")

@@ -8,16 +8,6 @@ from numpy.typing import NDArray
 from nearnext.compiled import compiled
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = [
-    "best_columns",
-    "best_scored",
-    "exclude_clicks",
-    "fill_from_popularity",
-    "insert",
-    "kth_smallest",
-    "near_best",
-]
-
 Number = TypeVar("Number", bound=np.generic)
 
 CHUNK = 64

@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BoolArray", "FloatArray", "IndexArray", "Int64Array", "RawId", "ScoreArray"]
-
 RawId = int | str
 """An id as the user's log has it: an integer or a string."""
 

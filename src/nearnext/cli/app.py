@@ -25,26 +25,6 @@ if TYPE_CHECKING:
     from nearnext.data.imprint import Imprint
     from nearnext.data.sessions import Sessions
 
-__all__ = [
-    "FilterMode",
-    "LogArgument",
-    "MaxLength",
-    "MinLength",
-    "MinSupport",
-    "QuickGroup",
-    "Reading",
-    "app",
-    "command_line",
-    "ids",
-    "make_filter",
-    "pairs",
-    "print_warnings",
-    "read_log",
-    "read_test_log",
-    "reads_logs",
-    "takes",
-]
-
 
 class QuickGroup(TyperGroup):
     """The application; for switches without a default typer would import pydantic, a third of the time of help."""

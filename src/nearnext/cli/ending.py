@@ -10,8 +10,6 @@ from typing import NoReturn
 
 from nearnext.errors import NearnextError
 
-__all__ = ["INTERRUPTED", "one_line"]
-
 INTERRUPTED = 130
 """Exit status of a program stopped with Ctrl-C, as shells have it."""
 

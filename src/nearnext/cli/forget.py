@@ -8,8 +8,6 @@ import typer
 from nearnext.cli.app import app
 from nearnext.cli.output import console, require_extra
 
-__all__ = ["forget"]
-
 
 @app.command()
 def forget(

@@ -23,8 +23,6 @@ from nearnext.cli.app import (
 )
 from nearnext.cli.output import Results, console, result_files, writable
 
-__all__ = ["prepare", "stats", "synth"]
-
 MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 """A synthetic shop has 20 categories, fewer where they would hold less than 60 items."""
 

@@ -12,8 +12,6 @@ from nearnext.cli.output import Results, console, json_file
 from nearnext.cli.parts import imports_parts
 from nearnext.recommenders.named import canonical_name, make_recommender, method_options
 
-__all__ = ["list_options", "option_facts"]
-
 
 def option_facts(method: str) -> list[dict[str, Any]]:
     """The options of a method as plain data."""

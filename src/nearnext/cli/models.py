@@ -48,8 +48,6 @@ from nearnext.cli.parts import imports_parts
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES
 
-__all__ = ["compare", "evaluate", "fit", "print_audit", "recommend"]
-
 
 @app.command()
 @imports_parts

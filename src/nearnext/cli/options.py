@@ -12,25 +12,6 @@ from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import checked, options_of
 from nearnext.recommenders.named import canonical_name
 
-__all__ = [
-    "STUDY",
-    "Config",
-    "Cutoffs",
-    "OwnConfig",
-    "OwnSettings",
-    "Settings",
-    "Threads",
-    "TunedOptions",
-    "Unknown",
-    "cutoff_numbers",
-    "method_names",
-    "method_options",
-    "method_settings",
-    "own_options",
-    "tuned_options",
-    "tuning_of",
-]
-
 Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
 Settings = Annotated[
     list[str] | None,

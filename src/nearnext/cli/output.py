@@ -17,20 +17,6 @@ from typer.core import TyperCommand
 from nearnext.atomic import is_special, whole_file
 from nearnext.errors import ConfigError, DataError
 
-__all__ = [
-    "STDOUT",
-    "JsonFile",
-    "JsonSwitch",
-    "ReportFile",
-    "Results",
-    "console",
-    "json_file",
-    "require_extra",
-    "result_files",
-    "writable",
-    "write_json",
-]
-
 STDOUT = Path("-")
 """The file name that stands for standard output."""
 

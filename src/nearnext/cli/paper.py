@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from nearnext.experiments.paper.lineup import Entry, Experiment, Setting
     from nearnext.experiments.result import Result
 
-__all__ = ["coverage", "fig1", "paper", "table1", "table2", "table3"]
-
 paper = typer.Typer(
     name="paper",
     cls=QuickGroup,

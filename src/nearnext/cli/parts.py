@@ -8,8 +8,6 @@ import typer
 from nearnext.cli.app import takes
 from nearnext.own_parts import VARIABLE, import_parts
 
-__all__ = ["imports_parts"]
-
 
 def _own_parts(
     sources: Annotated[

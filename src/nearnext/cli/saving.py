@@ -12,8 +12,6 @@ from nearnext.errors import ArtifactError
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
-__all__ = ["announce_replacement", "save"]
-
 
 def announce_replacement(out: Path, method: str) -> None:
     """Say which model a fit will replace, where it is of another method."""

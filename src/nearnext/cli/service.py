@@ -17,8 +17,6 @@ from nearnext.errors import ConfigError
 if TYPE_CHECKING:
     from nearnext.evaluation.replay import Replay
 
-__all__ = ["replay", "serve"]
-
 
 @app.command()
 @imports_parts

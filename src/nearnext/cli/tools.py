@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from nearnext.explanation import Evidence, Explanation, Pull
     from nearnext.types import RawId
 
-__all__ = ["explain", "export", "index"]
-
 
 @app.command(cls=JsonSwitch)
 @imports_parts

@@ -37,8 +37,6 @@ from nearnext.cli.parts import imports_parts
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.report.numbers import duration, fixed
 
-__all__ = ["tune"]
-
 
 @app.command()
 @imports_parts

@@ -6,8 +6,6 @@ from nearnext.cli.app import app
 from nearnext.cli.output import console
 from nearnext.recommenders.named import BASELINES, DEFAULTS
 
-__all__ = ["warm"]
-
 METRIC: dict[str, object] = {
     "dim": 8,
     "epochs": 1,

@@ -6,8 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, ipc, parquet
 
-__all__ = ["arrow", "arrow_compute", "arrow_csv", "arrow_ipc", "arrow_parquet"]
-
 arrow: Any = pa
 arrow_compute: Any = pc
 arrow_csv: Any = csv

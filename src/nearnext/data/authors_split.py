@@ -11,8 +11,6 @@ from nearnext.data.splits import Split, UnknownRule, join_parts
 from nearnext.errors import DataError
 from nearnext.options import Natural, checked
 
-__all__ = ["AUTHORS_LENGTH", "FUTURE", "authors_parts", "join_authors", "split_authors"]
-
 AUTHORS_LENGTH = 15
 """Sessions of more clicks are left out."""
 

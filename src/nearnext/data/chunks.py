@@ -17,8 +17,6 @@ from nearnext.data.layouts import Role, position_of
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
-__all__ = ["ID_ROLES", "Chunk", "FrameReader", "LogReader", "ParquetReader", "Rejected", "decoded", "not_an_id"]
-
 ROWS = 1 << 17
 """Rows of a chunk of a Parquet file or a frame."""
 ID_ROLES: tuple[Role, ...] = ("session", "user", "item")

@@ -17,8 +17,6 @@ from nearnext.data.records import Framer, Records, shown
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
-__all__ = ["DelimitedReader"]
-
 DELIMITERS = "\t;,|"
 SNIFFED = 20
 """Lines that tell the delimiter."""

@@ -20,17 +20,6 @@ from nearnext.forks import require_polars
 from nearnext.options import checked, path_of
 from nearnext.progress import track
 
-__all__ = [
-    "EventLog",
-    "EventScan",
-    "ReadOptions",
-    "ReadReport",
-    "events_of",
-    "read_events",
-    "same_types",
-    "scan_events",
-]
-
 OTHER_FILES = 255
 """The event type of events of files without event types, in a log that has others."""
 

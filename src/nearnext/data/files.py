@@ -15,8 +15,6 @@ from polars.exceptions import PolarsError
 from nearnext.data.arrow import arrow
 from nearnext.errors import DataError, NearnextError
 
-__all__ = ["BLOCK", "ByteSource", "Format", "LogFile", "blocks", "data_errors", "identify", "log_files", "same_path"]
-
 Format = Literal["text", "jsonl", "parquet", "empty"]
 
 SAMPLE = 1 << 20

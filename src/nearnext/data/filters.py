@@ -8,8 +8,6 @@ import numpy as np
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.options import Count, options, require_type
 
-__all__ = ["Filter", "FilterReport", "apply_filter", "keep_last_clicks"]
-
 
 @options
 class Filter:

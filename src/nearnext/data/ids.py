@@ -19,8 +19,6 @@ import polars as pl
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
-__all__ = ["NOTHING", "IdColumn", "canonical_integers", "ids_as", "series_of", "tidy", "tidy_text"]
-
 NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
 """How databases, pandas, R, Python and JavaScript write that there is nothing."""
 BLANKS = " \t\r\n\x0b\x0c\u00a0\0"

@@ -12,18 +12,6 @@ from nearnext.data.ids import canonical_integers
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.types import IndexArray, Int64Array
 
-__all__ = [
-    "KEPT",
-    "NONE",
-    "Digests",
-    "Imprint",
-    "content_digests",
-    "id_digests",
-    "lone_shapes",
-    "numbered",
-    "session_keys",
-]
-
 Digests = NDArray[np.uint64]
 
 KEPT = 65_536

@@ -18,8 +18,6 @@ from nearnext.data.layouts import Layout, Role, recognise
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
-__all__ = ["JsonLinesReader"]
-
 HEAD = 64
 """Blocks of a MiB in which the columns have to be."""
 

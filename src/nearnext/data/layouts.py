@@ -7,8 +7,6 @@ from typing import Literal
 
 from nearnext.errors import ConfigError, DataError
 
-__all__ = ["LAYOUTS", "Layout", "Role", "checked_columns", "known_names", "plain", "position_of", "recognise"]
-
 Role = Literal["session", "user", "item", "time", "event", "date"]
 
 NAMES: dict[Role, tuple[str, ...]] = {

@@ -13,8 +13,6 @@ from nearnext.errors import LeakWarning
 from nearnext.forks import polars_is_lost
 from nearnext.types import BoolArray
 
-__all__ = ["Leaks", "boundary_leaks", "find_leaks", "warn_of"]
-
 SHIFTED, FEWEST_SHIFTED = 0.3, 20
 """Share and number of test sessions of the shape of a training session; honest logs have 4% or fewer."""
 

@@ -14,8 +14,6 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.types import Int64Array
 
-__all__ = ["Partitions", "load_sessions", "save_sessions"]
-
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 

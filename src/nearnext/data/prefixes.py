@@ -10,8 +10,6 @@ from nearnext.data.raw import indices
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.types import IndexArray, Int64Array
 
-__all__ = ["Prefixes"]
-
 
 @dataclass(frozen=True, eq=False)
 class Prefixes:

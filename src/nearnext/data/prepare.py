@@ -24,8 +24,6 @@ from nearnext.options import Count, checked, path_of
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
-__all__ = ["PrepareReport", "prepare", "prepare_by"]
-
 PARTITION_EVENTS = 3_000_000
 """Events of a partition: about half a GiB of memory while it is cut into sessions."""
 EVENT_BYTES = {"bytes": 25, "rows": 1}

@@ -16,8 +16,6 @@ import numpy as np
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import Int64Array, RawId
 
-__all__ = ["Moment", "indices", "microseconds_of", "one_type", "raw_ids", "raw_sessions", "raw_values"]
-
 Moment = float | datetime | str
 """A time: seconds since 1970 UTC, a datetime (without zone: UTC), or its ISO text."""
 

@@ -16,8 +16,6 @@ from nearnext.data.times import Clock
 from nearnext.errors import DataError
 from nearnext.types import BoolArray
 
-__all__ = ["ReadReport", "Reading"]
-
 
 @dataclass(frozen=True)
 class ReadReport:

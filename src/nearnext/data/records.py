@@ -15,8 +15,6 @@ from nearnext.data.arrow import arrow
 from nearnext.data.chunks import Rejected
 from nearnext.types import BoolArray, Int64Array
 
-__all__ = ["Framer", "Records", "shown"]
-
 UNCLOSED = "quote never closed"
 STRAY = "stray quote"
 LONGEST_FIELD = 1 << 20

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from nearnext.data.chunks import Chunk, Rejected
 from nearnext.errors import DataError
 
-__all__ = ["Rejects"]
-
 
 class Rejects:
     """The rejected rows of a log.

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray
 
-__all__ = ["EventCodes", "Repeats", "merge_repeats", "repeat_notes"]
-
 COMMON = 0.005
 """Share of clicks from which on repeats under other event types, or exact ones, are worth a line."""
 

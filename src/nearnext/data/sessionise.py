@@ -21,8 +21,6 @@ from nearnext.options import NonNegative, checked, require_type
 from nearnext.progress import track
 from nearnext.types import Int64Array
 
-__all__ = ["GAP", "group", "read_sessions", "sessionise", "sessions_of"]
-
 GAP = 1800.0
 """Seconds: a longer pause of a user begins a new session."""
 

@@ -18,8 +18,6 @@ from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
 if TYPE_CHECKING:
     from nearnext.data.imprint import Imprint
 
-__all__ = ["Sessions", "require_sessions"]
-
 MICROSECONDS = 1_000_000
 
 

@@ -10,8 +10,6 @@ from nearnext.errors import ConfigError
 from nearnext.options import Count, Fraction, Natural, NonNegative, Probability, at_least, options
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
-__all__ = ["Catalogue", "SyntheticShop"]
-
 COLD_FACTOR = 0.01
 DRIFT_CYCLE = 28.0  # days
 

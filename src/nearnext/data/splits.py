@@ -15,18 +15,6 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, Natural, Part, Positive, checked
 
-__all__ = [
-    "Split",
-    "UnknownRule",
-    "join_parts",
-    "split_at",
-    "split_days",
-    "split_last",
-    "split_parts",
-    "split_windows",
-    "time_windows",
-]
-
 UnknownRule = Literal["miss", "drop"]
 DAY = 86_400 * MICROSECONDS
 

@@ -10,19 +10,6 @@ from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
-__all__ = [
-    "RECURRING_BINS",
-    "LogStatistics",
-    "click_share_of_top",
-    "clicks_per_day",
-    "describe",
-    "gini",
-    "length_distribution",
-    "recurring_distribution",
-    "recurring_shares",
-    "table1",
-]
-
 RECURRING_BINS = ("0", *(f"({tenth * 10}–{tenth * 10 + 10}%]" for tenth in range(10)))
 """Names of the classes of ``recurring_distribution``: none, then tenths that include their upper end."""
 

@@ -18,16 +18,6 @@ from nearnext.options import Count, checked, path_of, require_type
 from nearnext.progress import track
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
-__all__ = [
-    "BRANCHES",
-    "SyntheticShop",
-    "best_hit_rate",
-    "generate",
-    "generate_chunks",
-    "successors",
-    "write_log",
-]
-
 BRANCHES = pl.Enum(["start", "markov", "repeat", "popularity"])
 """How a click came about: the session's first one, a drawn successor, a return, or a draw by popularity."""
 

@@ -28,8 +28,6 @@ from nearnext.data.units import (
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
-__all__ = ["Clock", "Times"]
-
 NANOSECONDS = "timestamps in nanoseconds"
 ISO_8601 = (
     r"^(?P<year>[0-9]{4})[-/](?P<month>[0-9]{2})[-/](?P<day>[0-9]{2})"

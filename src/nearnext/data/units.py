@@ -10,23 +10,6 @@ from nearnext.types import FloatArray, Int64Array
 
 AnyNumbers = TypeVar("AnyNumbers", Int64Array, FloatArray, Int64Array | FloatArray)
 
-__all__ = [
-    "BY_MAGNITUDE",
-    "CALENDAR_END",
-    "CALENDAR_START",
-    "COMPACT",
-    "COMPACT_NAME",
-    "EXCEL_1970",
-    "MICROSECONDS",
-    "PER_SECOND",
-    "UNITS",
-    "UNIT_NAMES",
-    "compact",
-    "is_compact",
-    "refuse_doubtful",
-    "refuse_misread",
-]
-
 MICROSECONDS = 1_000_000
 DAY_SECONDS = 86_400
 PER_SECOND = {

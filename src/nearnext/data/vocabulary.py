@@ -14,8 +14,6 @@ from nearnext.forks import polars_is_lost
 from nearnext.options import require_type
 from nearnext.types import IndexArray, RawId
 
-__all__ = ["Vocabulary"]
-
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:

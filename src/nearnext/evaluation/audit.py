@@ -17,8 +17,6 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import IndexArray, Int64Array
 
-__all__ = ["Audit", "AuditCheck", "MethodAudit", "Verdict"]
-
 Resplit = Callable[[Sessions], Split]
 Fit = Callable[[Sessions], Recommender]
 

@@ -10,8 +10,6 @@ from nearnext.errors import DataError
 from nearnext.options import Count, checked
 from nearnext.types import BoolArray, IndexArray, Int64Array
 
-__all__ = ["Cases", "LastClicks"]
-
 
 @dataclass(frozen=True, eq=False)
 class LastClicks:

@@ -19,8 +19,6 @@ from nearnext.types import FloatArray, RawId
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
-__all__ = ["Answers", "Click", "Load", "Target", "send_clicks"]
-
 
 @options
 class Target:

@@ -10,20 +10,6 @@ from nearnext.options import Count, checked, require_type
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = [
-    "CASE_METRICS",
-    "DEFAULT_CUTOFFS",
-    "LIST_METRICS",
-    "METRIC_DEFINITIONS",
-    "case_values",
-    "check_ranking",
-    "coverage",
-    "cutoffs",
-    "gini",
-    "metric_names",
-    "relative_popularity",
-]
-
 CASE_METRICS = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Popularity")
 """Metrics with a value per case; reported is the mean over cases."""
 

@@ -21,8 +21,6 @@ from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 
-__all__ = ["FALLBACK_RULE", "TIE_RULE", "Cost", "Evaluation", "evaluate", "measured"]
-
 INTERVAL = 0.02
 """Seconds between two looks at the memory."""
 

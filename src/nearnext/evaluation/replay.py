@@ -22,8 +22,6 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import Int64Array
 
-__all__ = ["Latency", "Replay", "replay"]
-
 BLOCK = 8192
 """Lists that are ranked and counted at a time."""
 

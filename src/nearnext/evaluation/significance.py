@@ -8,8 +8,6 @@ import numpy as np
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = ["PairedDifference", "average_windows", "bootstrap", "corrected", "holm", "interval", "paired"]
-
 _CHUNK_CELLS = 4_000_000  # weights held at a time, 32 MB
 
 

@@ -20,8 +20,6 @@ from nearnext.evaluation.metrics import (
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = ["PREFIX_BUCKETS", "MetricAccumulator", "MetricSums", "prefix_bucket"]
-
 PREFIX_BUCKETS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11-15", "16-20", "21+")
 """Prefix lengths, in clicks, that share a row in tables per prefix length."""
 

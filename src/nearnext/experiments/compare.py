@@ -36,8 +36,6 @@ from nearnext.recommenders.named import BASELINES, canonical_name, make_recommen
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 
-__all__ = ["Comparison", "compare"]
-
 
 @options
 class Comparison:

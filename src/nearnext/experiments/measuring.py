@@ -19,22 +19,6 @@ if TYPE_CHECKING:
     from nearnext.training.recipe import Recipe
     from nearnext.training.validation import Validation
 
-__all__ = [
-    "CASES",
-    "FLOAT",
-    "StepCost",
-    "gru4rec_bytes",
-    "last_sessions",
-    "network_bytes",
-    "sample_fit",
-    "seconds_of",
-    "spread_sessions",
-    "step_cost",
-    "timed_fit",
-    "used_bytes",
-    "validation_seconds",
-]
-
 MOST_STEPS, MOST_SECONDS = 40, 6.0
 """Measured are so many steps of training, or as many as take so long."""
 

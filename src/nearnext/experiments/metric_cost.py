@@ -20,8 +20,6 @@ from nearnext.experiments.measuring import network_bytes, seconds_of, spread_ses
 from nearnext.recommenders.metric.recommender import MEASURED, Metric
 from nearnext.retrieval import ExactIndex
 
-__all__ = ["MetricCost", "metric_cost"]
-
 WARM_UP, FEW, MANY = 100, 1_000, 4_000
 """Sessions of the samples; the first one only compiles what is compiled."""
 

@@ -12,8 +12,6 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule, join_parts, split_at, split_days, split_last, time_windows
 from nearnext.errors import ConfigError
 
-__all__ = ["PlannedSplit", "SplitPlan"]
-
 _DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0, "authors": 7.0}
 
 

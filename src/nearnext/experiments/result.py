@@ -19,18 +19,6 @@ from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.types import FloatArray
 
-__all__ = [
-    "Result",
-    "Run",
-    "called",
-    "data_result",
-    "describe_part",
-    "machine",
-    "method_result",
-    "significance_result",
-    "warning_lines",
-]
-
 Result = dict[str, Any]
 
 

@@ -23,8 +23,6 @@ from nearnext.recommenders.session_index import REMEMBERED
 from nearnext.recommenders.space import space_of
 from nearnext.recommenders.trained import TrainedRecommender
 
-__all__ = ["evaluate_model", "fit_model", "size_model", "statistics_result"]
-
 
 def fit_model(
     recommender: Recommender,

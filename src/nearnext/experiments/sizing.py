@@ -40,8 +40,6 @@ if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods wi
     from nearnext.training.config import TrainingConfig
     from nearnext.training.examples import Examples, Objective
 
-__all__ = ["Estimate", "estimate"]
-
 TINY = 20
 """Sessions of each kind in the log that a network is built for to count its layers."""
 

@@ -23,8 +23,6 @@ from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.sums import MetricSums
 from nearnext.experiments.result import Run
 
-__all__ = ["RunKey", "RunStore", "source_fingerprint"]
-
 SCHEMA = 1
 """Version of what a file holds; raised when older files would be misread."""
 

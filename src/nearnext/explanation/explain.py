@@ -12,8 +12,6 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.types import RawId
 
-__all__ = ["DEPTH", "LAST_CLICKS", "Explanation", "Pull", "Rank", "explain", "pulls"]
-
 DEPTH = 1000
 """Length of the list in which the item is looked for."""
 

@@ -20,8 +20,6 @@ from nearnext.types import FloatArray, IndexArray, RawId, ScoreArray
 if TYPE_CHECKING:
     from nearnext.model.distances import DistanceName
 
-__all__ = ["Evidence", "NearSession", "embed_memory", "near_sessions"]
-
 POOL = 100
 """Nearest sessions that are searched for the item, where the method itself does not say how many it uses."""
 

@@ -10,8 +10,6 @@ from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import IndexArray, Int64Array, RawId
 
-__all__ = ["index_of_item", "items_of_sessions", "session_index_of", "similar_items"]
-
 Similar = list[tuple[RawId, float]]
 
 

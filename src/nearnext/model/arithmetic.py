@@ -8,8 +8,6 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.types import ScoreArray
 
-__all__ = ["add_product", "copy_to", "tanh"]
-
 FARTHEST = 9.0
 """Beyond it tanh is ±1 in 32 bits."""
 

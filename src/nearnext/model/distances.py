@@ -23,8 +23,6 @@ from nearnext.compiled import compiled
 from nearnext.options import require_known
 from nearnext.types import ScoreArray
 
-__all__ = ["DISTANCES", "DistanceName", "all_pairs", "l2_normalised", "normalise_rows", "pairwise", "to_sets"]
-
 DistanceName = Literal["cosine", "euclidean", "squared_euclidean"]
 """Name of a distance."""
 

@@ -13,8 +13,6 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SessionEncoding", "item_vectors", "last_known_clicks", "session_vectors"]
-
 BLOCK_ROWS = 256
 """Sessions encoded together: many enough for matrix products, few enough to be of similar length."""
 

@@ -10,8 +10,6 @@ from nearnext.errors import ConfigError
 from nearnext.model.layers import feed_forward, freeze
 from nearnext.options import Count, Natural, Positive, options
 
-__all__ = ["ItemTower"]
-
 
 @options
 class ItemTower:

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["CentredConvolution", "feed_forward", "freeze", "last_clicks", "max_over_time", "zero_padding"]
-
 
 def zero_padding(clicks: Tensor, mask: Tensor) -> Tensor:
     """Clicks with zeros where there is only padding: [B, T, D], [B, T] → [B, T, D]."""

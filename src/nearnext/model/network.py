@@ -18,8 +18,6 @@ from nearnext.model.items import ItemTower
 from nearnext.options import Count, checked, require_known
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["EncodeClicks", "SessionItemNetwork"]
-
 EncodeClicks = Callable[[IndexArray, IndexArray, ScoreArray], None]
 """Takes known item indices [B, L], how many of them there are [B], and writes embeddings [B, D]."""
 

@@ -17,8 +17,6 @@ from nearnext.data.sessions import Sessions
 from nearnext.options import Count, Natural, NonNegative, checked
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
-__all__ = ["extended_embeddings", "neighbouring_items", "propagated_embeddings"]
-
 WINDOW = 5
 """Clicks that are at most so far apart make their items neighbours, with the weight 1 / distance."""
 

@@ -10,8 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["as_tensor", "one_thread", "own_randomness", "seed_draws"]
-
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
     """The array as a tensor on the CPU, sharing its memory where it is contiguous and may be written."""

@@ -24,8 +24,6 @@ from nearnext.errors import ConfigError
 from nearnext.options.names import Search, require_option
 from nearnext.options.values import checked, expected, metadata_of, values_of
 
-__all__ = ["Option", "check", "current_names", "formerly", "make", "named", "options", "options_of"]
-
 T = TypeVar("T")
 
 NO_DEFAULT = inspect.Parameter.empty

@@ -9,8 +9,6 @@ from typing import Any, cast
 
 from nearnext.errors import ConfigError
 
-__all__ = ["Search", "as_plain", "path_of", "require_known", "require_option", "require_type", "shown"]
-
 
 def require_known(kind: str, name: object, known: Iterable[str]) -> None:
     """A check that ``name`` is one of the known names of its kind.

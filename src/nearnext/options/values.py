@@ -16,26 +16,6 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, ge
 from nearnext.errors import ConfigError
 from nearnext.options.names import require_known, require_type, shown
 
-__all__ = [
-    "SOME",
-    "Count",
-    "Fraction",
-    "Limit",
-    "Natural",
-    "NonNegative",
-    "Part",
-    "Positive",
-    "Probability",
-    "above",
-    "at_least",
-    "at_most",
-    "below",
-    "checked",
-    "expected",
-    "metadata_of",
-    "values_of",
-]
-
 
 @dataclass(frozen=True)
 class Limit:

@@ -22,8 +22,6 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import space_of
 from nearnext.types import IndexArray
 
-__all__ = ["EncoderExport", "EncoderLatency", "encode_by_onnx", "encoder_latency", "export_encoder"]
-
 KEPT = ("method", "params", "data", "versions")
 """Entries of an artifact's manifest that the description repeats."""
 

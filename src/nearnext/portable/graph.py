@@ -25,8 +25,6 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
-__all__ = ["INPUT", "OUTPUT", "OnnxEncoder", "OnnxExport", "export_onnx"]
-
 INPUT, OUTPUT = "clicks", "session"
 """Names of the graph's input, int64 [B, T], and of its output, float32 [B, D]."""
 

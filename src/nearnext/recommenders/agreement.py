@@ -13,8 +13,6 @@ import numpy as np
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import BoolArray, FloatArray, RawId
 
-__all__ = ["ROUNDING", "ScoredList", "difference", "differing_lists", "list_of"]
-
 ROUNDING = 1e-5
 """How far scores may be apart, as a share of the largest score of the list in magnitude."""
 

@@ -32,8 +32,6 @@ from nearnext.registry import is_built_in
 from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
-__all__ = ["Recommender", "State"]
-
 State = dict[str, NDArray[Any]]
 """What a fitted recommender has learned, as named arrays: enough to restore it without its training data."""
 

@@ -14,19 +14,6 @@ from nearnext.recommenders.session_index import SessionIndex
 from nearnext.topk import kth_smallest
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = [
-    "SAMPLINGS",
-    "Current",
-    "Notes",
-    "Scratch",
-    "Votes",
-    "collect",
-    "keep_first",
-    "make_scratch",
-    "move",
-    "sample",
-]
-
 SAMPLINGS = ("recent", "random", "common")
 """Names of the ways to choose candidate sessions, in the order of their codes."""
 

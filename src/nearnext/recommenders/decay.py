@@ -7,8 +7,6 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.types import FloatArray
 
-__all__ = ["DECAYS", "EXPONENTIAL", "position_weight", "step_weight", "step_weights"]
-
 DECAYS = ("same", "div", "linear", "quadratic", "log")
 """Names of the decays of session-rec, in the order of their codes."""
 

@@ -19,8 +19,6 @@ from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.learner import part_of
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
-__all__ = ["EmbeddedRecommender"]
-
 FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 """Figures of an epoch that an artifact keeps."""
 

@@ -12,8 +12,6 @@ from nearnext.recommenders.session_index import SessionIndex
 from nearnext.topk import best_scored
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["SIMILARITIES", "nearest_sessions", "rank_by_neighbours"]
-
 SIMILARITIES = ("cosine", "jaccard", "dice", "vec", "binary")
 """Names of the similarities, in the order of their codes; session-rec's ``tanimoto`` is jaccard."""
 

@@ -16,8 +16,6 @@ from nearnext.registry import is_built_in
 from nearnext.sampling.laws import check_sampler
 from nearnext.sampling.sampler import Sampler
 
-__all__ = ["Fitted", "check_lists", "check_parts"]
-
 CASES = 40
 """Prefixes that lists are checked on, at most."""
 

@@ -14,16 +14,6 @@ from nearnext.registry import RECOMMENDERS, is_metric_name, metric_names, parts_
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
-__all__ = [
-    "BASELINES",
-    "DEFAULTS",
-    "canonical_name",
-    "make_recommender",
-    "method_options",
-    "stored_recommender",
-]
-
-
 BASELINES: tuple[str, ...] = ("pop", "spop", "markov-1", "ar", "sr", "sknn", "vsknn", "vstan")
 """Names of the classical methods, the simplest first."""
 

@@ -9,8 +9,6 @@ from nearnext.progress import track
 from nearnext.recommenders.neighbours import SKNN
 from nearnext.sampling.positives import NeighbourPositives
 
-__all__ = ["prepare_neighbour_positives"]
-
 
 def prepare_neighbour_positives(
     sessions: Sessions, *, n_items: int = 20, k: int = 100, sample_size: int = 1000, threads: int | None = None

@@ -19,8 +19,6 @@ from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.session_index import SessionIndex, build_index, stored_arrays, stored_index
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
-__all__ = ["SKNN", "VSKNN", "VSTAN", "SessionNeighbours"]
-
 Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
 Sampling = Literal["recent", "random", "common"]
 Decay = Literal["same", "div", "linear", "quadratic", "log"]

@@ -12,8 +12,6 @@ from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_scored, fill_from_popularity
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Pop", "SessionPop"]
-
 
 @dataclass(eq=False)
 class Pop(Recommender):

@@ -13,17 +13,6 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
-__all__ = [
-    "RankChunk",
-    "Ranking",
-    "Recommendation",
-    "Request",
-    "admissible_items",
-    "rank_in_chunks",
-    "recommendations",
-    "unknown_ids",
-]
-
 CHUNK = 1024
 """Prefixes ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
 

@@ -17,8 +17,6 @@ from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.stored import require_array, require_offsets
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["AssociationRules", "Markov", "SequentialRules"]
-
 MOST_PAIRS = 10_000_000
 """Pairs of items, over all sessions, that association rules count at most, unless all sessions are short."""
 

@@ -16,16 +16,6 @@ from nearnext.options import Count, checked
 from nearnext.recommenders.stored import require_array, require_offsets
 from nearnext.types import FloatArray, IndexArray, Int64Array, RawId
 
-__all__ = [
-    "REMEMBERED",
-    "SessionIndex",
-    "SessionMemory",
-    "build_index",
-    "newest_first",
-    "stored_arrays",
-    "stored_index",
-]
-
 MOST_POSITION, LATEST = 1 << 24, 1 << 62
 """The greatest position in a session, and time in microseconds, of a stored index."""
 

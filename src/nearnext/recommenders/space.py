@@ -11,8 +11,6 @@ if TYPE_CHECKING:  # torch takes over a second to import: methods without a spac
     from nearnext.model.distances import DistanceName
     from nearnext.retrieval import Index
 
-__all__ = ["EmbeddingSpace", "HasSpace", "space_of"]
-
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingSpace:

@@ -7,8 +7,6 @@ from numpy.typing import DTypeLike, NDArray
 
 from nearnext.errors import DataError
 
-__all__ = ["LARGEST", "require_array", "require_finite", "require_offsets"]
-
 LARGEST = 1e12
 """The largest magnitude of a stored number: products and sums of such still have room in 32-bit floats."""
 

@@ -13,8 +13,6 @@ from nearnext.recommenders.base import Recommender
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
-__all__ = ["TrainedRecommender"]
-
 NOT_KEPT = ("directory", "resume")
 """Options that say how a fit runs, not what it gives."""
 

@@ -8,20 +8,6 @@ from typing import Any, Literal
 from nearnext.errors import ConfigError
 from nearnext.report.numbers import Mark, compact, fixed, marks
 
-__all__ = [
-    "Cell",
-    "Comparison",
-    "Row",
-    "compare_table",
-    "cutoffs",
-    "finding",
-    "main_cutoff",
-    "method_name",
-    "metric_value",
-    "ordered_methods",
-    "p_text",
-]
-
 HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
 """Metrics whose best and second value are marked, in the order of the columns; others follow, unmarked."""
 

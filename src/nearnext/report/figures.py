@@ -14,16 +14,6 @@ from nearnext.data.statistics import RECURRING_BINS
 from nearnext.errors import ConfigError
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = [
-    "daily_figure",
-    "interval_figure",
-    "length_figure",
-    "popularity_figure",
-    "prefix_figure",
-    "recurring_figure",
-    "speed_figure",
-]
-
 Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
 
 # Okabe and Ito's palette, distinct with every kind of colour vision; markers repeat the difference for print.

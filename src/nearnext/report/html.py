@@ -31,17 +31,6 @@ from nearnext.report.numbers import command_lines, compact, count, duration, fix
 from nearnext.report.tables import reading_rows, statistics_rows
 from nearnext.report.tuning import tuned_rows
 
-__all__ = [
-    "Figure",
-    "comparison_page",
-    "fact_rows",
-    "listed",
-    "metric_figure",
-    "render_page",
-    "statistics_page",
-    "write_report",
-]
-
 UNGROUPED = ("seed",)
 """Numbers that name something, so that their thousands stay together."""
 

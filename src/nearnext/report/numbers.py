@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
-__all__ = ["ABSENT", "Mark", "compact", "count", "duration", "fixed", "marks", "moment", "percent", "plain"]
-
 ABSENT = "–"
 """What stands where a number is not known."""
 

@@ -14,8 +14,6 @@ from nearnext.report.html import Figure, fact_rows, listed, metric_figure, rende
 from nearnext.report.numbers import Mark, count, fixed, marks, percent
 from nearnext.report.tables import reading_rows
 
-__all__ = ["cell_text", "column_marks", "half_width", "paper_page", "paper_tables", "printed_heading"]
-
 STYLES: Mapping[Mark, str] = {"best": "bold", "second": "underline", "": ""}
 BAR = 30
 """Characters of the longest bar next to shares."""

@@ -12,16 +12,6 @@ from nearnext.data.statistics import LogStatistics
 from nearnext.report.comparison import Cell, Comparison, Lists, Row, compare_table, main_cutoff
 from nearnext.report.numbers import compact, count, duration, moment, percent, plain
 
-__all__ = [
-    "comparison_table",
-    "reading_rows",
-    "reading_table",
-    "sizing_rows",
-    "sizing_table",
-    "statistics_rows",
-    "statistics_table",
-]
-
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")
 LAST_TO_GO = ("HitRate", "MRR", *COSTS, "Recall", "Precision", "MAP", "Coverage", "AP", "Popularity", "Gini")

@@ -10,8 +10,6 @@ from rich.text import Text
 from nearnext.report.comparison import method_name
 from nearnext.report.numbers import compact, count, duration, fixed, plain
 
-__all__ = ["TunedRow", "trials_table", "tuned_rows", "tuning_table"]
-
 SHOWN_TRIALS = 5
 """Trials in the table of one method, besides the one that the search began with."""
 

@@ -21,8 +21,6 @@ from nearnext.retrieval.exact import ExactIndex
 from nearnext.retrieval.index import Neighbours
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["ApproximateIndex", "ItemGraph", "can_build_graphs", "proposals"]
-
 LINKS = 16
 """Neighbours that an item is linked to; twice as many on the lowest level."""
 

@@ -14,8 +14,6 @@ from nearnext.retrieval.exact import ExactIndex
 from nearnext.retrieval.index import Index
 from nearnext.types import BoolArray, ScoreArray
 
-__all__ = ["RECALL_FLOOR", "IndexKind", "IndexReport", "Latency", "build_index", "perturbed_items", "recall"]
-
 IndexKind = Literal["auto", "exact", "approximate"]
 """Which index to build: ``auto`` decides by size, recall and latency."""
 

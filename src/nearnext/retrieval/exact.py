@@ -19,8 +19,6 @@ from nearnext.retrieval.quantised import QuantisedItems
 from nearnext.topk import CHUNK, exclude_clicks, insert, near_best
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["ExactIndex"]
-
 COSINE, EUCLIDEAN, SQUARED = range(3)
 KINDS = dict(zip(DISTANCES, (COSINE, EUCLIDEAN, SQUARED), strict=True))
 

@@ -5,8 +5,6 @@ from typing import NamedTuple, Protocol
 from nearnext.data.prefixes import Prefixes
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
-__all__ = ["Index", "Neighbours"]
-
 
 class Neighbours(NamedTuple):
     """The nearest items of B queries, nearest first.

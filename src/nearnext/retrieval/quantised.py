@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from nearnext.compiled import compiled
 from nearnext.types import FloatArray, ScoreArray
 
-__all__ = ["QuantisedItems"]
-
 LEVELS = 127
 """Steps on each side of 0."""
 

@@ -8,8 +8,6 @@ from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Batch", "DistinctItems", "Examples", "clicks_between"]
-
 
 @dataclass(frozen=True, eq=False)
 class Batch:

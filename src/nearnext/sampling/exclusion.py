@@ -11,8 +11,6 @@ from nearnext.sampling.batch import Examples
 from nearnext.sampling.proposal import Proposal, log_counts
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Drawn", "Exclusion", "Sharing"]
-
 HEAVY = 0.5
 
 

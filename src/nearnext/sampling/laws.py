@@ -11,8 +11,6 @@ from nearnext.sampling.batch import Batch
 from nearnext.sampling.positives import NeighbourPositives
 from nearnext.sampling.sampler import Sampler
 
-__all__ = ["check_sampler"]
-
 LOG = [[f"i{(s * 7 + j * j) % 23}" for j in range(1 + s * s % 14)] for s in range(60)]
 """Sessions of 1 to 14 clicks with repeats, over 23 items."""
 

@@ -16,18 +16,6 @@ from nearnext.sampling.exclusion import Drawn, Exclusion, Sharing
 from nearnext.sampling.proposal import Proposal
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
-__all__ = [
-    "Exclude",
-    "InBatch",
-    "InversePopularity",
-    "Negatives",
-    "PerExample",
-    "Popularity",
-    "ReversedPopularity",
-    "Share",
-    "Uniform",
-]
-
 Exclude = Literal["positives", "session"]
 """Which clicks of its session are no negatives of an example: those from its positives on, or all."""
 

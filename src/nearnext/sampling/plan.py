@@ -14,8 +14,6 @@ from nearnext.sampling.negatives import Block, Drawer
 from nearnext.sampling.positives import Positives
 from nearnext.types import BoolArray, IndexArray, Int64Array
 
-__all__ = ["EpochPlan", "epoch_order"]
-
 BLOCK = 4096
 """Units drawn together: enough to make numpy's cost per call small, few enough to stay in the processor's cache."""
 

@@ -15,8 +15,6 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.sampling.batch import Examples, clicks_between
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
-__all__ = ["FILLS", "Fill", "NeighbourPositives", "Positives"]
-
 Fill = Literal["knn", "repeat", "first", "own", "mask"]
 
 FILLS: tuple[Fill, ...] = ("knn", "repeat", "first", "own", "mask")

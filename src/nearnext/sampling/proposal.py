@@ -8,8 +8,6 @@ from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["BatchItems", "Proposal", "log_counts"]
-
 
 @dataclass(frozen=True, eq=False)
 class Proposal:

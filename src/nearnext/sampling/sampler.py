@@ -19,8 +19,6 @@ from nearnext.sampling.plan import EpochPlan, epoch_order
 from nearnext.sampling.positives import Fill, NeighbourPositives, Positives, require_neighbours
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = ["EveryPrefix", "PositiveNegative", "Sampler", "SlidingWindow"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):

@@ -10,8 +10,6 @@ import numpy as np
 from nearnext.data.sessions import Sessions
 from nearnext.types import IndexArray, Int64Array
 
-__all__ = ["PrefixWindows", "Step", "n_pairs", "n_steps", "session_parallel"]
-
 POOL = 25
 """Batches that are sorted by length together, so that a batch has little padding."""
 

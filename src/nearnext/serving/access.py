@@ -9,8 +9,6 @@ from pathlib import Path
 from nearnext.errors import ConfigError
 from nearnext.serving.problems import HTTPError
 
-__all__ = ["Access", "read_keys"]
-
 SHORTEST_KEY = 16
 """Characters of a key that is not easily guessed."""
 

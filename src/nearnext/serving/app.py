@@ -26,8 +26,6 @@ from nearnext.serving.operations import Endpoint, Resource, as_answer, operation
 from nearnext.serving.problems import PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service, orphaned
 
-__all__ = ["application"]
-
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 PARENT_WATCH = 0.5

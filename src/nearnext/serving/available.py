@@ -10,8 +10,6 @@ from nearnext.serving.catalogue import Catalogue, Entry
 from nearnext.serving.new_items import Mean, Point, points_for
 from nearnext.types import BoolArray, IndexArray, RawId
 
-__all__ = ["AvailableItems"]
-
 
 @dataclass
 class _NewItem:

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar, cast
 
-__all__ = ["Background", "in_daemon", "settle_memory"]
-
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)

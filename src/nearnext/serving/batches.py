@@ -7,8 +7,6 @@ from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving.model import ServedModel
 from nearnext.serving.predictor import Query
 
-__all__ = ["Batches"]
-
 BATCH = 64
 """Questions answered in one pass; what is left waits for the next, after the network had its turn."""
 

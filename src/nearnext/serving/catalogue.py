@@ -19,8 +19,6 @@ from nearnext.errors import DataError
 from nearnext.serving.catalogue_file import MAX_TOUCHES, Change, Opened, apply, discard, exists, make, opened
 from nearnext.types import RawId
 
-__all__ = ["Catalogue", "Change", "Entry"]
-
 CONTEXT = 15
 """Clicks before a click on a new item that are kept of each such session."""
 

@@ -16,8 +16,6 @@ from nearnext.atomic import exclusive_folder
 from nearnext.errors import DataError
 from nearnext.types import RawId
 
-__all__ = ["MAX_TOUCHES", "Change", "Opened", "apply", "discard", "exists", "make", "opened"]
-
 MAX_TOUCHES = 256
 """Sessions of a new item that are kept: enough for a mean, and then training should take over."""
 

@@ -14,8 +14,6 @@ from uvicorn.server import ServerState
 from nearnext.serving.framing import HEADER_BYTES, Chunks, Head, find_head, read_head
 from nearnext.serving.problems import PROBLEM, HTTPError, problem
 
-__all__ = ["Connection", "Limits"]
-
 DRAINED = 16
 """A body that is too long is read on up to this many times the limit, so that its sender comes to read the answer."""
 

@@ -41,8 +41,6 @@ from nearnext.serving.service import Service
 from nearnext.serving.stores import StoreDown
 from nearnext.types import RawId
 
-__all__ = ["Endpoints"]
-
 STORE_DOWN = "the session store does not answer"
 NO_CONSENT = 'no consent: send "consent": true to have clicks stored'
 HTML = b"text/html; charset=utf-8"

@@ -19,8 +19,6 @@ from nearnext.atomic import flock
 from nearnext.errors import DataError
 from nearnext.types import RawId
 
-__all__ = ["SHOWN", "EventLogWriter", "Segments"]
-
 SEGMENT_BYTES = 64 << 20
 
 SHOWN = "shown"

@@ -13,8 +13,6 @@ from nearnext.errors import DataError
 from nearnext.serving.event_log import SHOWN
 from nearnext.types import RawId
 
-__all__ = ["Erased", "forget_session"]
-
 
 class _Line(msgspec.Struct):
     session_id: RawId

@@ -5,8 +5,6 @@ from typing import NamedTuple
 
 from nearnext.serving.problems import HTTPError
 
-__all__ = ["HEADER_BYTES", "Chunks", "Head", "find_head", "read_head"]
-
 HEADER_BYTES = 64 << 10
 """Longest request line with headers, bytes."""
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["AccessLog", "JsonFormatter", "LineWriter", "StderrHandler", "log_config"]
-
 GATHER = 0.1
 """Seconds in which request lines are gathered before they are written together."""
 

@@ -6,29 +6,6 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from nearnext.types import RawId
 
-__all__ = [
-    "CatalogueChange",
-    "CatalogueEntry",
-    "EventsAnswer",
-    "EventsRequest",
-    "ExplainRequest",
-    "FoundItem",
-    "Health",
-    "ItemId",
-    "ItemsAnswer",
-    "ListParameters",
-    "MapPoint",
-    "MapRequest",
-    "ModelAnswer",
-    "Problem",
-    "RecommendRequest",
-    "RecommendationAnswer",
-    "SearchParameters",
-    "SessionAnswer",
-    "SimilarAnswer",
-    "SimilarParameters",
-]
-
 MAX_ID = 512
 """Characters of the longest id."""
 

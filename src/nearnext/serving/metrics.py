@@ -3,8 +3,6 @@
 import os
 from typing import Any
 
-__all__ = ["MULTIPROCESS", "Metrics"]
-
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 """Environment variable that names the folder in which workers gather their metrics."""
 

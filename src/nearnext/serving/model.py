@@ -22,8 +22,6 @@ from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.predictor import Predictor, Query
 from nearnext.types import IndexArray, RawId
 
-__all__ = ["MANIFEST", "LoadedModel", "ServedModel", "Similar", "artifact_signature", "load_model"]
-
 MANIFEST = "manifest.json"
 
 log = logging.getLogger(__name__)

@@ -19,8 +19,6 @@ from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Mean", "Point", "Points", "points_for"]
-
 RECENT = 5
 """Last clicks of a session that are compared with those before new items, where the model has no space of its own."""
 

@@ -11,8 +11,6 @@ import msgspec
 from nearnext.serving import messages
 from nearnext.serving.operations import Answer, Operation
 
-__all__ = ["described_page", "description"]
-
 Schema = dict[str, Any]
 
 REF = "#/components/schemas/{name}"

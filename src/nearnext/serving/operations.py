@@ -14,8 +14,6 @@ from nearnext.serving.messages import MAX_ID
 from nearnext.serving.problems import PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service
 
-__all__ = ["Answer", "Endpoint", "Operation", "Resource", "as_answer", "operation", "operations", "send_answer"]
-
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
 

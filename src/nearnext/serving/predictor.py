@@ -12,8 +12,6 @@ from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
 from nearnext.serving.available import AvailableItems
 from nearnext.types import BoolArray, IndexArray, RawId
 
-__all__ = ["Predictor", "Query"]
-
 
 class Query(NamedTuple):
     """One session and what its list must respect, as in `Recommender.recommend`."""

@@ -8,8 +8,6 @@ from starlette.exceptions import HTTPException
 
 from nearnext.serving.messages import Problem
 
-__all__ = ["PROBLEM", "HTTPError", "problem"]
-
 PROBLEM = b"application/problem+json"
 """Media type of a problem document."""
 

@@ -25,8 +25,6 @@ from nearnext.serving.service import Service, check
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import NEVER_STARTED, run_workers
 
-__all__ = ["listen", "serve"]
-
 BACKLOG = 4096
 
 log = logging.getLogger(__name__)

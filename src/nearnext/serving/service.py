@@ -19,8 +19,6 @@ from nearnext.serving.stores import MemoryStore, make_store
 from nearnext.serving.watcher import ModelWatcher
 from nearnext.types import RawId
 
-__all__ = ["Service", "check", "orphaned"]
-
 WATCH = 0.5
 """Seconds between two looks at the artifact."""
 

@@ -8,8 +8,6 @@ from urllib.parse import urlsplit
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Positive, at_least, at_most, options
 
-__all__ = ["MEMORY", "ServiceSettings"]
-
 MEMORY = "memory"
 """The session store inside the process."""
 

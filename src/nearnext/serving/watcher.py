@@ -8,8 +8,6 @@ from nearnext.atomic import whole_folder
 from nearnext.errors import NearnextError
 from nearnext.serving.model import MANIFEST, LoadedModel, artifact_signature, load_model
 
-__all__ = ["ModelWatcher"]
-
 log = logging.getLogger(__name__)
 
 

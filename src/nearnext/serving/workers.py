@@ -15,8 +15,6 @@ from multiprocessing.context import SpawnProcess
 from nearnext.errors import ConfigError
 from nearnext.serving.settings import ServiceSettings
 
-__all__ = ["NEVER_STARTED", "run_workers"]
-
 NEVER_STARTED = 3
 """Exit status of a worker that could not start."""
 

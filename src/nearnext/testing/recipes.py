@@ -17,13 +17,6 @@ from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 from nearnext.training.run import RunDirectory
 
-__all__ = [
-    "assert_best_epoch_remains",
-    "assert_every_parameter_moves",
-    "assert_resumes_exactly",
-    "assert_same_seed_same_weights",
-]
-
 MakeRecipe = Callable[[], Recipe[Any]]
 """Gives a recipe that has learned nothing, the same each time; of three epochs, each of three steps at least."""
 

@@ -17,8 +17,6 @@ from nearnext.recommenders.laws import check_lists, check_parts
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import RawId
 
-__all__ = ["assert_same_lists", "check_recommender"]
-
 Answer = Mapping[str, Any]
 Lists = Ranking | ScoredList | Answer | Sequence[ScoredList | Answer]
 

@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 from nearnext.options import Count, Fraction, Natural, NonNegative, Part, Positive, Search, options
 
-__all__ = ["DeviceName", "Precision", "Schedule", "Standing", "TrainingConfig", "ValidationMetric"]
-
 
 @dataclass(frozen=True)
 class Standing:

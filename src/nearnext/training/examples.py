@@ -23,17 +23,6 @@ from nearnext.training.recipe import Devices, Recipe
 from nearnext.training.rules import Adam
 from nearnext.training.validation import Validation
 
-__all__ = [
-    "TABLES",
-    "BatchReader",
-    "Examples",
-    "Minibatch",
-    "Objective",
-    "SampledBatches",
-    "objective_of",
-    "sampled_recipe",
-]
-
 PADDING = np.zeros(1, dtype=np.int32)
 
 

@@ -10,8 +10,6 @@ from nearnext.errors import ConfigError
 from nearnext.training.optimisers import EPSILON
 from nearnext.training.recipe import Recipe, TrainingBatch
 
-__all__ = ["Learner", "Sharable", "StepFigures", "part_of"]
-
 
 @runtime_checkable
 class Sharable(Protocol):

@@ -24,8 +24,6 @@ from nearnext.training.run import (
     open_log,
 )
 
-__all__ = ["Epoch", "train"]
-
 Epoch = dict[str, float]
 """Figures of one epoch by name: epoch, loss, learning_rate, seconds, and the validation metrics."""
 

@@ -35,8 +35,6 @@ from nearnext.training.rules import Adam
 from nearnext.training.sampled_softmax import sampled_softmax
 from nearnext.training.validation import Validation
 
-__all__ = ["NextItemTraining", "PrefixBatch", "PrefixBatches", "next_item_recipe"]
-
 BETAS = (0.9, 0.98)
 TABLE = "item_embedding.weight"
 

@@ -19,8 +19,6 @@ from nearnext.model.arithmetic import copy_to
 from nearnext.model.tensors import as_tensor
 from nearnext.types import FloatArray, Int64Array, ScoreArray
 
-__all__ = ["BETAS", "EPSILON", "RowAdagrad", "RowAdam", "RowOptimiser", "WholeAdam"]
-
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 ADAGRAD_EPSILON = 1e-6

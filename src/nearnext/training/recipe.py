@@ -12,8 +12,6 @@ from nearnext.errors import ConfigError
 from nearnext.training.config import DeviceName, Precision, Schedule
 from nearnext.training.rules import Rule
 
-__all__ = ["Batches", "Devices", "Recipe", "TrainingBatch"]
-
 
 @dataclass(frozen=True)
 class Devices:

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from nearnext.training.optimisers import BETAS, EPSILON, RowAdagrad, RowAdam, RowOptimiser, WholeAdam
 
-__all__ = ["Adagrad", "Adam", "LayerOptimiser", "Rule"]
-
 
 class LayerOptimiser(Protocol):
     """A rule that changes all layers of a network in every step."""

@@ -20,16 +20,6 @@ from torch import Tensor
 
 from nearnext.errors import ArtifactError, ConfigError
 
-__all__ = [
-    "Checkpoint",
-    "RunDirectory",
-    "TrainingInterrupted",
-    "WriteRecord",
-    "deferred_interrupt",
-    "holds_checkpoint",
-    "open_log",
-]
-
 FILE, LOCK, CONFIG = "checkpoint.safetensors", ".lock", "config.json"
 SCHEMA = 2
 

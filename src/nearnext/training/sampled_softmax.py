@@ -10,8 +10,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-__all__ = ["sampled_softmax"]
-
 
 def sampled_softmax(
     sessions: Tensor, items: Tensor, targets: Tensor, log_presence: Tensor, temperature: float, smoothing: float

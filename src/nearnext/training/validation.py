@@ -11,8 +11,6 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.retrieval import ExactIndex
 from nearnext.types import IndexArray
 
-__all__ = ["Validation"]
-
 K = 20
 CHUNK = 1024
 

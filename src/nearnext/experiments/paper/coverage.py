@@ -8,8 +8,6 @@ from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment,
 from nearnext.experiments.paper.printed import COVERAGE
 from nearnext.experiments.result import Result, called
 
-__all__ = ["coverage_result", "unique_items"]
-
 
 def coverage_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_LINEUP) -> Result:
     """A comparison with the counts of the paper's §5.5: unique items recommended by each method, most first.

@@ -11,8 +11,6 @@ from nearnext.experiments.paper.table1 import filter_note
 from nearnext.experiments.result import Result
 from nearnext.experiments.single import statistics_result
 
-__all__ = ["LONGEST", "figure1_result"]
-
 LONGEST = 15
 """Longer sessions share the last class; the paper's models see 15 clicks."""
 

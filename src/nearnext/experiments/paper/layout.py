@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from nearnext.experiments.result import Result
 
-__all__ = ["PAPER", "Cell", "Column", "Line", "PaperTable", "Printed", "metric_cell", "with_tables"]
-
 PAPER = "Twardowski, Zawistowski, Zaborowski, Metric Learning for Session-based Recommendations, arXiv:2101.02655"
 """Where the figures marked as the paper's are from."""
 

@@ -12,8 +12,6 @@ from nearnext.experiments.store import RunStore
 from nearnext.options import require_known
 from nearnext.recommenders.named import canonical_name, method_options
 
-__all__ = ["TABLE_2_LINEUP", "Entry", "Experiment", "K", "Setting", "chosen_entries", "compare_entries", "size_notes"]
-
 K = 20
 """List length of every table of the paper."""
 

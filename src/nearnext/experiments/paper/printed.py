@@ -2,8 +2,6 @@
 
 from types import MappingProxyType
 
-__all__ = ["COVERAGE", "TABLE_1", "TABLE_2", "TABLE_2_COLUMNS", "TABLE_3"]
-
 TABLE_1 = MappingProxyType(
     {
         "RR/5": ("32K (117K)", "64K (380K)", "242K (606K)"),

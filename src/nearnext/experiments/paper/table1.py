@@ -10,8 +10,6 @@ from nearnext.experiments.paper.printed import TABLE_1
 from nearnext.experiments.result import Result
 from nearnext.experiments.single import statistics_result
 
-__all__ = ["filter_note", "table1_result"]
-
 COUNTED = ("items", "sessions", "events")
 
 

@@ -7,8 +7,6 @@ from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment,
 from nearnext.experiments.paper.printed import TABLE_2, TABLE_2_COLUMNS
 from nearnext.experiments.result import Result, called
 
-__all__ = ["table2_result"]
-
 METRICS = dict(zip(TABLE_2_COLUMNS, ("MAP", "Precision", "Recall", "HitRate", "MRR"), strict=True))
 SORTED_BY = f"Recall@{K}"
 RNN_NOTE = "RNN: with GRU cells, as in the paper (§5.2); here the encoder is called gru"

@@ -9,8 +9,6 @@ from nearnext.experiments.paper.lineup import Entry, Experiment, K, compare_entr
 from nearnext.experiments.paper.printed import TABLE_3
 from nearnext.experiments.result import Result, called
 
-__all__ = ["ENCODERS", "VARIANTS", "Variant", "table3_result"]
-
 HEADINGS = ("Comm. Emb.", "Sampler", "Loss")
 METRICS = {"REC@20": f"Recall@{K}", "MRR@20": f"MRR@{K}"}
 

@@ -9,8 +9,6 @@ from typing import Any, Literal
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, Part, Positive, options
 
-__all__ = ["DEFAULT_METRIC", "MINUTE", "State", "Trial", "TunedMetric", "Tuning"]
-
 BETTER_WHEN_HIGHER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
 """Metrics that can be maximised; Popularity and Gini have no better side."""
 

@@ -10,8 +10,6 @@ from typing import Any
 from nearnext.atomic import whole_file
 from nearnext.errors import ConfigError
 
-__all__ = ["options_table", "readable_options", "write_options"]
-
 HEADER = re.compile(r"(?m)^(?=\[)")
 """Where a table begins."""
 

@@ -23,8 +23,6 @@ from nearnext.recommenders.named import method_options
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["Proposal", "Space", "propose", "require_optuna", "space_of"]
-
 
 @dataclass(frozen=True)
 class Space:

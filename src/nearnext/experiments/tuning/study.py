@@ -20,8 +20,6 @@ from nearnext.experiments.tuning.budget import State, Trial, TunedMetric
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
 
-__all__ = ["Bench", "Study", "open_study"]
-
 
 class _GivenUpError(Exception):
     """A fit ends here, for the reason given."""

@@ -22,8 +22,6 @@ from nearnext.progress import Advance, track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import canonical_name, make_recommender
 
-__all__ = ["Search", "Tuned", "TuningInterrupted", "tune", "tune_method", "validation_split"]
-
 
 @dataclass(frozen=True, eq=False)
 class Search:

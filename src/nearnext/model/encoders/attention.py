@@ -24,8 +24,6 @@ from nearnext.model.layers import zero_padding
 from nearnext.options import Count, Fraction, options
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["Attention", "AttentionEncoder", "AttentionWeights", "encode_by_attention"]
-
 
 @options
 class Attention:

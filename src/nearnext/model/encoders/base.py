@@ -14,8 +14,6 @@ from nearnext.errors import ConfigError
 from nearnext.options import Count, Fraction, Search
 from nearnext.types import IndexArray, ScoreArray
 
-__all__ = ["CompiledEncoder", "Dim", "Dropout", "EncoderConfig", "Hidden", "SessionEncoder", "require_same_dim"]
-
 Dim = Annotated[
     Count,
     Search(choices=(64, 96, 128, 192, 256), why="larger: separates more items, slower, overfits small logs"),

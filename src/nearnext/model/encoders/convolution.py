@@ -13,8 +13,6 @@ from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder
 from nearnext.model.layers import CentredConvolution, feed_forward, last_clicks, max_over_time
 from nearnext.options import SOME, Count, Search, options
 
-__all__ = ["Caser", "CaserEncoder", "TagSpace", "TagSpaceEncoder", "TextCNN", "TextCNNEncoder"]
-
 
 @options
 class TextCNN:

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable  # pyright: ignore[reportUnknownVariableType]
 
-__all__ = ["gru_last_state", "has_gru_states"]
-
 
 def has_gru_states(network: nn.Module, clicks: Tensor) -> bool:
     """Whether `gru_last_state` computes what this network does with these clicks.

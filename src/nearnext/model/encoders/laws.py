@@ -11,8 +11,6 @@ from nearnext.laws import Laws, require_lawful
 from nearnext.model.encoders.base import EncoderConfig, SessionEncoder
 from nearnext.model.tensors import own_randomness, seed_draws
 
-__all__ = ["check_encoder"]
-
 LENGTHS = (3, 1, 5, 2)
 """Clicks of the sessions that an encoder is tried on."""
 

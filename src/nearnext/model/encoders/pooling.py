@@ -15,20 +15,6 @@ from nearnext.model.encoders.base import Dim, SessionEncoder, require_same_dim
 from nearnext.model.layers import feed_forward, last_clicks, max_over_time, zero_padding
 from nearnext.options import Natural, Search, options
 
-__all__ = [
-    "AvgPool",
-    "AvgPoolEncoder",
-    "DecayName",
-    "LastItem",
-    "LastItemEncoder",
-    "MaxPool",
-    "MaxPoolEncoder",
-    "Pooling",
-    "PoolingEncoder",
-    "WeightedPool",
-    "WeightedPoolEncoder",
-]
-
 
 @options
 class Pooling:

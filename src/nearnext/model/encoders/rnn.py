@@ -16,8 +16,6 @@ from nearnext.model.encoders.gru_states import gru_last_state, has_gru_states
 from nearnext.model.layers import feed_forward, zero_padding
 from nearnext.options import Count, Natural, options
 
-__all__ = ["GRU", "LSTM", "RNN", "RecurrentEncoder", "last_state"]
-
 VERSION = 14
 
 GATES: dict[type[nn.RNNBase], tuple[str, tuple[int, ...]]] = {

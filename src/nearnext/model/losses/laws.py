@@ -9,8 +9,6 @@ from torch import Tensor
 from nearnext.laws import Laws, require_lawful
 from nearnext.model.losses.loss_input import Loss, LossInput
 
-__all__ = ["check_loss"]
-
 SESSIONS, POSITIVES, NEGATIVES = 3, 4, 4
 
 FARTHER = 0.25

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError
 
-__all__ = ["Loss", "LossInput", "MaskedDistances", "mean_where"]
-
 
 @dataclass(frozen=True, eq=False)
 class MaskedDistances:

@@ -11,8 +11,6 @@ from nearnext.errors import ConfigError
 from nearnext.model.losses.metric_learning_names import construct, find_class, requires
 from nearnext.options import Count, checked
 
-__all__ = ["MetricLearning", "MetricLearningLoss"]
-
 Indices = tuple[Tensor, ...]
 """Pairs (anchor, positive, anchor, negative) or triplets (anchor, positive, negative), row numbers each."""
 

@@ -11,8 +11,6 @@ from torch import nn
 from nearnext.errors import ConfigError
 from nearnext.options import require_known
 
-__all__ = ["construct", "find_class", "metric_learning_names", "requires"]
-
 Kind = Literal["loss", "miner", "distance"]
 
 FAMILIES = {

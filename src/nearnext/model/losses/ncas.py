@@ -9,8 +9,6 @@ from torch import Tensor
 from nearnext.model.losses.loss_input import LossInput, MaskedDistances
 from nearnext.options import Fraction, Positive, Search, options
 
-__all__ = ["NCAS"]
-
 
 @options
 class NCAS:

@@ -11,8 +11,6 @@ from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import LossInput, MaskedDistances, mean_where
 from nearnext.options import NonNegative, Search, at_least, options
 
-__all__ = ["BPR", "TOP1", "WARP", "Contrastive", "Margin", "Pairing", "Pairs", "pairs_of"]
-
 Pairing = Literal["matched", "all"]
 
 Margin = Annotated[

@@ -12,8 +12,6 @@ from nearnext.model.losses.loss_input import LossInput
 from nearnext.model.losses.pairs import Margin, Pairing, pairs_of
 from nearnext.options import Search, options
 
-__all__ = ["TABLE_3_TRIPLETS", "Triplet"]
-
 
 @options
 class Triplet:

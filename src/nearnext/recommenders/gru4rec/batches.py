@@ -14,8 +14,6 @@ from nearnext.sampling.proposal import Proposal
 from nearnext.sampling.windows import Step, n_steps, session_parallel
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
-__all__ = ["ClickBatch", "SessionParallel", "StepReader"]
-
 BLOCK = 64
 """Steps whose extra negatives are drawn together."""
 

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["bpr_max", "cross_entropy"]
-
 TINY = 1e-24
 """Added inside a logarithm, so that a hopeless case costs about 55 and not infinity."""
 

@@ -13,8 +13,6 @@ from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
 from nearnext.recommenders.gru4rec.weights import Layer, Weights
 from nearnext.types import ScoreArray
 
-__all__ = ["GRU4RecNetwork", "gru_step"]
-
 
 def gru_step(inputs: Tensor, hidden: Tensor, layer: Sequence[Tensor]) -> Tensor:
     """The next hidden state of one layer: [B, H].

@@ -16,8 +16,6 @@ from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = ["hidden_states", "ranker"]
-
 BLOCK_BYTES = 64 * 2**20
 """Memory of one block of scores."""
 

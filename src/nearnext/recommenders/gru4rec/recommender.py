@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from nearnext.recommenders.gru4rec.batches import ClickBatch
     from nearnext.training.recipe import Recipe
 
-__all__ = ["GRU4Rec"]
-
 
 @dataclass(eq=False)
 class GRU4Rec(TrainedRecommender):

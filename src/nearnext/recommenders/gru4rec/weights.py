@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from nearnext.recommenders.stored import require_array
 from nearnext.types import ScoreArray
 
-__all__ = ["Layer", "Weights"]
-
 
 class Layer(NamedTuple):
     """One GRU layer of width H over inputs of width E: reset gate, update gate and candidate side by side.

@@ -21,16 +21,6 @@ from nearnext.retrieval import ExactIndex, Index
 from nearnext.topk import insert
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
-__all__ = [
-    "VOTERS",
-    "CandidateGenerators",
-    "Generate",
-    "best_candidates",
-    "followed_by",
-    "make_voters",
-    "require_voters",
-]
-
 
 @compiled()
 def best_candidates(

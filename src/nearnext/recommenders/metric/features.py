@@ -14,15 +14,6 @@ from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
-__all__ = [
-    "FEATURES",
-    "Candidates",
-    "Lists",
-    "collect",
-    "feature_names",
-    "targets_among",
-]
-
 FEATURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")
 """Features that no voter gives; the last two are the same for all candidates of a session."""
 

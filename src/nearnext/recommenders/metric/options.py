@@ -26,8 +26,6 @@ from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.candidates import require_voters
 from nearnext.registry import ENCODERS, LOSSES
 
-__all__ = ["RENAMED", "SAMPLED_SOFTMAX", "MetricOptions", "Size", "size_for"]
-
 FEW_EXAMPLES, MANY_EXAMPLES = 20_000, 3_000_000
 LARGE_CATALOGUE = 300_000
 

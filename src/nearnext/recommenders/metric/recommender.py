@@ -46,8 +46,6 @@ from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
-__all__ = ["Metric", "MetricFast"]
-
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
 

@@ -28,8 +28,6 @@ from nearnext.training.recipe import Recipe
 from nearnext.training.rules import Adam
 from nearnext.types import BoolArray, FloatArray, Int64Array, ScoreArray
 
-__all__ = ["Reranker", "fit_reranker", "reranker_recipe"]
-
 BATCH, RATE, RISING = 256, 3e-3, 0.3
 
 PRIOR, MOST_DECAY = 1_000, 3.0

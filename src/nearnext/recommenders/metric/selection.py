@@ -16,15 +16,6 @@ from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = [
-    "discount_popularity",
-    "items_covered",
-    "raise_coverage",
-    "reciprocal_ranks",
-    "select_reranker",
-    "significantly_better",
-]
-
 K = 20
 """Length of the lists that are compared."""
 

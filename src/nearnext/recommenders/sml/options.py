@@ -14,8 +14,6 @@ from nearnext.registry import ENCODERS, LOSSES, NEGATIVES, SAMPLERS, Registry, p
 from nearnext.sampling import Sampler
 from nearnext.training.config import TrainingConfig
 
-__all__ = ["metric_options", "name_of_parts", "options_of_parts", "parts_from_options"]
-
 PARTS = ("encoder", "loss", "sampler", "training")
 """Fields of `SML` that have options of their own."""
 

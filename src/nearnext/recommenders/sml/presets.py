@@ -6,8 +6,6 @@ from typing import Any
 
 from nearnext.options import require_known
 
-__all__ = ["DEFAULT_PRESET", "PRESETS", "preset_options"]
-
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "paper": {

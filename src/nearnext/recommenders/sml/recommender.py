@@ -26,8 +26,6 @@ from nearnext.training.loop import train
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray
 
-__all__ = ["SML"]
-
 
 @dataclass(eq=False)
 class SML(EmbeddedRecommender):

@@ -21,8 +21,6 @@ from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept
 from nearnext.types import FloatArray, IndexArray, RawId
 
-__all__ = ["item_map", "session_point"]
-
 ITEMS = 2000
 """Items on a map, the most popular ones."""
 

@@ -9,8 +9,6 @@ import numpy as np
 from nearnext.compiled import compiled
 from nearnext.types import FloatArray, Int64Array
 
-__all__ = ["mixed_place", "neighbour_layout", "neighbours_kept", "principal_plane"]
-
 PERPLEXITY = 20.0
 """Neighbours that a point is drawn to, in effect."""
 

@@ -8,8 +8,6 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["POLICY", "page"]
-
 
 def page(model: Mapping[str, Any]) -> bytes:
     """The complete HTML of the playground, as UTF-8; it asks the service that it came from for everything else.

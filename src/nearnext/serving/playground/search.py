@@ -8,8 +8,6 @@ import polars as pl
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 
-__all__ = ["find_items"]
-
 
 def find_items(recommender: Recommender, query: str = "", limit: int = 20) -> list[dict[str, Any]]:
     """Items whose id contains a text, whatever its case: first those that begin with it, each part by popularity.

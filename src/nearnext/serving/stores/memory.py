@@ -8,8 +8,6 @@ from typing import Literal, NamedTuple
 from nearnext.serving.stores.store import SESSION_BYTES
 from nearnext.types import RawId
 
-__all__ = ["MemoryStore"]
-
 ENTRY_BYTES = 400
 """Memory of a session without its id and clicks: entry of the table, record, list."""
 

@@ -13,8 +13,6 @@ from nearnext.serving.messages import ItemId
 from nearnext.serving.stores.store import SESSION_BYTES, StoreDown
 from nearnext.types import RawId
 
-__all__ = ["RedisStore"]
-
 PREFIX = "nearnext:session:"
 
 PAUSE = 0.5

@@ -5,8 +5,6 @@ from typing import Literal, Protocol
 
 from nearnext.types import RawId
 
-__all__ = ["SESSION_BYTES", "SessionStore", "StoreDown"]
-
 SESSION_BYTES = 64 << 10
 """Bytes of the ids that a session keeps at most, the last ones: a longer one would delay the requests of all others."""
 
