@@ -8,6 +8,7 @@ import pytest
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
+from nearnext.model.encoding import SessionEncoding
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.ranking import Recommendation
@@ -195,18 +196,31 @@ def test_items_that_come_and_go_lie_where_a_later_start_puts_them(name: str, tmp
         if turn % 20:
             continue
         later = AvailableItems(recommender, catalogue)
-        assert len(available) == len(later)
-        clicks = recommender.vocabulary.encode([f"i{number}" for number in draw.integers(23, size=3)])
-        own = [0.5, 0.4, 0.1]
-        everything = later.nearest_new(clicks, own, 60)
-        allowed = [f"new-{number}" for number in range(0, 60, 3)]
-        for n, options in ((60, {}), (5, {}), (5, {"allowed": allowed}), (5, {"refused": allowed})):
-            mine = available.nearest_new(clicks, own, n, **options)
-            among = [(score, one) for score, one in everything if one in options.get("allowed", [one])]
-            expected = [(score, one) for score, one in among if one not in options.get("refused", ())]
-            assert [score for score, _ in mine] == pytest.approx([score for score, _ in expected[:n]], abs=1e-6)
-            scores = {one: score for score, one in expected}
-            assert [scores[one] for _, one in mine] == pytest.approx([score for score, _ in mine], abs=1e-6)
+        assert len(available.new) == len(later.new)
+        session: list[str | int] = [f"i{number}" for number in draw.integers(23, size=3)]
+        some: list[str | int] = [f"new-{number}" for number in range(0, 60, 3)]
+        whole = Predictor(recommender, later).answer([Query(session, 100)])[0]
+        scores = dict(zip(whole.items, whole.scores, strict=True))
+        for query in (Query(session, 100), Query(session, 5), Query(session, 5, allow=some), Query(session, 5, some)):
+            one, other = (Predictor(recommender, each).answer([query])[0] for each in (available, later))
+            assert one.scores == pytest.approx(other.scores, abs=1e-6)
+            if query.allow is None:
+                assert [scores[item] for item in one.items] == pytest.approx(one.scores, abs=1e-6)
+
+
+def test_new_items_are_found_by_the_embeddings_of_the_models_own_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    served = predictor(fitted("metric-fast"), tmp_path, Change("put", "new", clicks=["i1"]))
+    encoded: list[int] = []
+    encode = SessionEncoding.__call__
+
+    def counted(self: SessionEncoding, prefixes: Prefixes) -> Any:
+        encoded.append(len(prefixes))
+        return encode(self, prefixes)
+
+    monkeypatch.setattr(SessionEncoding, "__call__", counted)
+    assert "new" in served.answer([Query(["i1"], 5)])[0].items
+    assert all("new" in answer.items for answer in served.answer([Query(["i1"], 5), Query(["i1", "i2"], 25)]))
+    assert encoded == [1, 1, 1]
 
 
 def test_integer_catalogues_take_ids_from_paths(tmp_path: Path):

@@ -165,7 +165,7 @@ class Endpoints:
             version=model.version,
             method=recommender.name,
             items=len(recommender.vocabulary),
-            new_items=len(model.available),
+            new_items=len(model.available.new),
             hidden_items=len(model.available.hidden),
             params=recommender.params(),
             refused=self._service.refused,
@@ -250,7 +250,7 @@ class Endpoints:
     async def _touch(self, model: ServedModel, clicks: Sequence[RawId], n_new: int) -> None:
         """Tell the catalogue which sessions led to new items."""
         for at in range(max(len(clicks) - n_new, 1), len(clicks)):
-            if model.available.is_new(clicks[at]):
+            if clicks[at] in model.available.new:
                 before = [item for item in clicks[:at] if model.available.knows(item)]
                 try:
                     await asyncio.to_thread(self._service.catalogue.touch, clicks[at], before)

@@ -1,23 +1,27 @@
-"""Points of items that the model was not trained with: at the mean of the sessions that led to them.
+"""Items that the model was not trained with: each at the mean of the sessions that led to it.
 
-New items at the same point share a `Point`, and only the nearest points are looked for: an answer takes less
-than three times as long with 20,000 new items. A change concerns its own item alone; embeddings join in hundreds.
+Only the nearest are looked for, and those at the same point are looked for as one: with 20,000 new items an answer
+takes less than twice as long as with none. A change concerns its own item alone; embeddings join the index in hundreds.
 """
 
 import math
-from collections.abc import Collection, Sequence
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.space import EmbeddingSpace, space_of
-from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
+from nearnext.recommenders.space import EmbeddingSpace, HasSpace, space_of
+from nearnext.serving.catalogue import Entry
+from nearnext.topk import best_scored
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, RawId, ScoreArray
 
-if TYPE_CHECKING:
-    pass
+if TYPE_CHECKING:  # with torch
+    from nearnext.retrieval import Index, Neighbours
 
 RECENT = 5
 """Last clicks of a session that are compared with those before new items, where the model has no space of its own."""
@@ -26,186 +30,310 @@ FRESH = 256
 """Points that are searched apart until the index is built again with them."""
 
 Point = tuple[tuple[int, float], ...] | bytes
-"""Where an item is: the weight of each click, or the bytes of an embedding."""
+"""Where items are: the weight of each click, or the bytes of an embedding."""
 
-Weights = dict[int, float]
-Scored = list[tuple[float, Point]]
+Scored = tuple[list[float], list[int]]
+"""Scores and slots of points, best first."""
+
+
+class Row(NamedTuple):
+    """One answer that new items may join: the session's item indices, scores of the model's own list, refused items."""
+
+    clicks: IndexArray
+    own: Sequence[float]
+    refused: Collection[RawId] = ()
 
 
 @dataclass
-class Mean:
-    """The sum of the sessions that led to an item, and how many of them have a point."""
+class _NewItem:
+    """One life of an item: the sum of the sessions that led to it, how many were read, and how many have a point."""
 
-    total: Weights | FloatArray | None = None
+    life: tuple[int, int]
+    total: Any = None
+    read: int = 0
     summed: int = 0
+    point: Point | None = None
 
 
-class Points(Protocol):
-    """The points of new items, and the nearest of them to a session."""
+class NewItems(ABC):
+    """The new items of a catalogue; a subclass says what a point is, and which are near."""
 
-    def add(self, mean: Mean, clicks: IndexArray) -> None:
-        """Take a session into a mean."""
-        ...
+    def __init__(self) -> None:
+        self._items: dict[RawId, _NewItem] = {}
+        self._slots: dict[Point, int] = {}
+        self._members: list[dict[RawId, None]] = []  # by slot
+        self._free: list[int] = []
 
-    def put(self, mean: Mean) -> Point | None:
-        """The point of a mean, which is looked for from now on; None: it has none."""
-        ...
+    def __len__(self) -> int:
+        """Number of items that can be recommended."""
+        return sum(map(len, self._members))
 
-    def remove(self, point: Point) -> None:
+    def __bool__(self) -> bool:
+        return bool(self._slots)
+
+    def __contains__(self, item: RawId) -> bool:
+        return item in self._items
+
+    def follow(self, entries: Mapping[RawId, Entry | None], encode: Callable[[Sequence[RawId]], IndexArray]) -> None:
+        """Take in what the catalogue now says of items; None: nothing. ``encode`` gives the indices of known items."""
+        read = list[tuple[_NewItem, IndexArray]]()
+        for item, entry in entries.items():
+            self._leave(item)
+            if entry is None or not entry.available:
+                self._items.pop(item, None)
+                continue
+            new = self._items.get(item)
+            if new is None or new.life != entry.life:
+                new = self._items[item] = _NewItem(entry.life)
+            contexts: list[Sequence[RawId]] = [*((one,) for one in entry.like), *entry.touches]
+            read += [(new, encode(context)) for context in contexts[new.read :]]
+            new.read = len(contexts)
+        self._learn(read)
+        for item in entries:
+            if (new := self._items.get(item)) is not None and new.summed:
+                self._join(item, new)
+
+    def near(
+        self, rows: Sequence[Row], n: int, allowed: Collection[RawId] | None = None
+    ) -> list[list[tuple[float, RawId]]]:
+        """The n best new items of each row, best first, of equal ones the latest put first.
+
+        Rows are those of the model's last answer in this thread; items that are too far for a full list of it may be
+        left out. ``allowed`` are the only items that may be given.
+        """
+        members, among = self._members, None
+        if allowed is not None:
+            chosen = dict[int, dict[RawId, None]]()
+            for item in allowed:
+                if (new := self._items.get(item)) is not None and new.point is not None:
+                    chosen.setdefault(self._slots[new.point], {})[item] = None
+            members, among = chosen, list(chosen)
+        refused = [{item for item in row.refused if item in self._items} for row in rows]
+        found = self._nearest(rows, n + max(map(len, refused)), among)
+        return [_unfolded(scored, members, without, n) for scored, without in zip(found, refused, strict=True)]
+
+    def _join(self, item: RawId, new: _NewItem) -> None:
+        point = new.point = self._point_of(new)
+        slot = self._slots.get(point)
+        if slot is None:
+            slot = self._slots[point] = self._free.pop() if self._free else len(self._members)
+            self._members[slot : slot + 1] = [{}]
+            self._put(slot, point)
+        self._members[slot][item] = None
+
+    def _leave(self, item: RawId) -> None:
+        new = self._items.get(item)
+        if new is None or new.point is None:
+            return
+        slot = self._slots[new.point]
+        del self._members[slot][item]
+        if not self._members[slot]:
+            del self._slots[new.point]
+            self._free.append(slot)
+            self._remove(slot, new.point)
+        new.point = None
+
+    @abstractmethod
+    def _learn(self, read: Sequence[tuple[_NewItem, IndexArray]]) -> None:
+        """Add sessions to the sums of items."""
+
+    @abstractmethod
+    def _point_of(self, new: _NewItem) -> Point: ...
+
+    @abstractmethod
+    def _put(self, slot: int, point: Point) -> None:
+        """Look for a point from now on."""
+
+    @abstractmethod
+    def _remove(self, slot: int, point: Point) -> None:
         """Look for a point no more."""
-        ...
 
-    def nearest(self, clicks: IndexArray, own: Sequence[float], n: int, among: Collection[Point] | None) -> Scored:
-        """The n nearest points and their scores for a session, best first; ``own`` are scores of the model's list."""
-        ...
+    @abstractmethod
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+        """The n points nearest to each row, of those in some slots."""
 
 
-class _ClickPoints:
+def _unfolded(
+    scored: Scored,
+    members: Sequence[dict[RawId, None]] | Mapping[int, dict[RawId, None]],
+    refused: Collection[RawId],
+    n: int,
+) -> list[tuple[float, RawId]]:
+    listed: list[tuple[float, RawId]] = []
+    for score, slot in zip(*scored, strict=True):
+        for item in reversed(members[slot]):
+            if item not in refused:
+                listed.append((score, item))
+                if len(listed) == n:
+                    return listed
+    return listed
+
+
+class ByClicks(NewItems):
     """For models without a space: a session is the unit vector of its last known clicks; scores are cosines × best.
 
     So a new item that everybody reached from this very session stands next to the best known item.
     """
 
     def __init__(self) -> None:
-        self._slots: dict[Point, int] = {}
-        self._points: list[Point] = []
-        self._free: list[int] = []
-        self._postings: dict[int, dict[int, float]] = {}
+        super().__init__()
+        self._weights: dict[int, dict[int, float]] = {}  # of each click, by slot
         self._arrays: dict[int, tuple[Int64Array, FloatArray]] = {}
-        self._cosines = np.zeros(0)
 
-    def add(self, mean: Mean, clicks: IndexArray) -> None:
-        total = mean.total if isinstance(mean.total, dict) else {}
-        recent = _recent(clicks)
-        for item in recent:
-            total[item] = total.get(item, 0.0) + 1.0 / math.sqrt(len(recent))
-        mean.total, mean.summed = total, mean.summed + bool(recent)
+    def _learn(self, read: Sequence[tuple[_NewItem, IndexArray]]) -> None:
+        for new, clicks in read:
+            recent = _recent(clicks)
+            new.total, new.summed = new.total or {}, new.summed + bool(recent)
+            for item in recent:
+                new.total[item] = new.total.get(item, 0.0) + 1.0 / math.sqrt(len(recent))
 
-    def put(self, mean: Mean) -> Point | None:
-        total = mean.total if isinstance(mean.total, dict) else {}
-        length = math.sqrt(sum(weight * weight for weight in total.values()))
-        if not length:
-            return None
-        point = tuple((item, total[item] / length) for item in sorted(total))
-        if point in self._slots:
-            return point
-        slot = self._free.pop() if self._free else len(self._points)
-        self._points[slot : slot + 1] = [point]
-        self._slots[point] = slot
-        for item, weight in point:
-            self._postings.setdefault(item, {})[slot] = weight
+    def _point_of(self, new: _NewItem) -> Point:
+        length = math.sqrt(sum(weight * weight for weight in new.total.values()))
+        return tuple((item, new.total[item] / length) for item in sorted(new.total))
+
+    def _put(self, slot: int, point: Point) -> None:
+        for item, weight in point if isinstance(point, tuple) else ():
+            self._weights.setdefault(item, {})[slot] = weight
             self._arrays.pop(item, None)
-        if slot >= len(self._cosines):
-            self._cosines = np.zeros(2 * slot + 64)
-        return point
 
-    def remove(self, point: Point) -> None:
-        slot = self._slots.pop(point)
-        self._free.append(slot)
+    def _remove(self, slot: int, point: Point) -> None:
         for item, _ in point if isinstance(point, tuple) else ():
-            del self._postings[item][slot]
+            del self._weights[item][slot]
             self._arrays.pop(item, None)
 
-    def nearest(self, clicks: IndexArray, own: Sequence[float], n: int, among: Collection[Point] | None) -> Scored:
-        best = own[0] if own else 0.0
-        recent, cosines = _recent(clicks), self._cosines
-        touched = [self._of(item) for item in recent]
-        for slots, weights in touched:
-            cosines[slots] += weights / math.sqrt(len(recent))
-        found = np.unique(np.concatenate([slots for slots, _ in touched]))
-        if not len(found):
-            return []
-        values = cosines[found]
-        cosines[found] = 0.0
-        if among is not None:
-            wanted = np.isin(found, [self._slots[point] for point in among])
-            found, values = found[wanted], values[wanted]
-        if len(found) > n:
-            bound = np.partition(values, -n)[-n]
-            first = np.flatnonzero(values == bound)[: n - np.count_nonzero(values > bound)]
-            kept = np.concatenate([np.flatnonzero(values > bound), first])
-            found, values = found[kept], values[kept]
-        order = np.lexsort((found, -values))
-        return [(float(np.float32(best * min(float(values[at]), 1.0))), self._points[found[at]]) for at in order]
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+        return [self._near_one(row, n, among) for row in rows]
 
-    def _of(self, item: int) -> tuple[Int64Array, FloatArray]:
+    def _near_one(self, row: Row, n: int, among: list[int] | None) -> Scored:
+        recent = _recent(row.clicks)
+        clicked = [self._slots_of(item) for item in recent if item in self._weights]
+        if not clicked:
+            return [], []
+        slots, weights = (np.concatenate(part) for part in zip(*clicked, strict=True))
+        cosines = np.bincount(slots, weights) / math.sqrt(len(recent))
+        slots = np.flatnonzero(cosines) if among is None else np.intersect1d(slots, among)
+        nearest, values = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32)
+        found = best_scored(slots.astype(np.int32), len(slots), cosines, nearest, values)
+        best = row.own[0] if row.own else 0.0
+        return (best * np.minimum(values[:found], 1.0)).tolist(), nearest[:found].tolist()
+
+    def _slots_of(self, item: int) -> tuple[Int64Array, FloatArray]:
         if item not in self._arrays:
-            posting = self._postings.get(item, {})
-            slots = np.fromiter(posting, np.int64, len(posting))
-            self._arrays[item] = slots, np.fromiter(posting.values(), np.float64, len(posting))
+            weights = self._weights[item]
+            slots = np.fromiter(weights, np.int64, len(weights))
+            self._arrays[item] = slots, np.fromiter(weights.values(), np.float64, len(weights))
         return self._arrays[item]
+
+
+def _recent(clicks: IndexArray) -> list[int]:
+    """The last distinct known clicks, the last first."""
+    return list(dict.fromkeys(clicks[clicks > 0][::-1].tolist()))[:RECENT]
+
+
+class RecordingIndex:
+    """An index that keeps the last search of each thread: new items are searched by the same session embeddings."""
+
+    def __init__(self, index: "Index") -> None:
+        self._index, self._kept = index, threading.local()
+        self.n_items, self.dim = index.n_items, index.dim
+
+    def search(
+        self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
+    ) -> "Neighbours":
+        """The k nearest items of each query, see `Index.search`."""
+        found = self._index.search(queries, k, admissible=admissible, seen=seen)
+        self._kept.search = queries, found
+        return found
+
+    @property
+    def last(self) -> "tuple[ScoreArray, Neighbours]":
+        """Queries and result of this thread's last search."""
+        return self._kept.search
 
 
 class _Part:
     """Points searched together, by the index that the model's own items have."""
 
-    def __init__(self, vectors: dict[Point, ScoreArray], space: EmbeddingSpace) -> None:
+    def __init__(self, vectors: Mapping[int, ScoreArray], space: EmbeddingSpace) -> None:
         from nearnext.retrieval import ExactIndex
 
-        self.points = list(vectors)
-        self.rows = {point: row for row, point in enumerate(self.points, start=1)}
-        self.admissible = np.arange(len(self.points) + 1) > 0
-        self._index: ExactIndex | None = (
-            ExactIndex(np.stack(list(vectors.values())), space.distance) if vectors else None
-        )
+        self.slots = np.array([0, *vectors])  # of each row of the index, from 1 on
+        self.rows = {slot: row for row, slot in enumerate(vectors, start=1)}
+        self.admissible = np.arange(len(vectors) + 1) > 0
+        self._index = ExactIndex(np.stack(list(vectors.values())), space.distance) if vectors else None
 
-    def nearest(self, vectors: ScoreArray, n: int, among: Collection[Point] | None) -> Scored:
+    def nearest(self, queries: ScoreArray, n: int, among: list[int] | None) -> "list[tuple[ScoreArray, Int64Array]]":
+        """Scores and slots of the nearest points to each query."""
         if self._index is None:
-            return []
+            return [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
         admissible = self.admissible
         if among is not None:
-            wanted = np.zeros_like(admissible)
-            wanted[[self.rows[point] for point in among if point in self.rows]] = True
-            admissible = admissible & wanted
-        found = self._index.search(vectors, min(n, len(self.points)), admissible=admissible)
-        listed = range(int(found.found[0]))
-        return [(float(found.scores[0, at]), self.points[found.items[0, at] - 1]) for at in listed]
+            admissible = np.zeros_like(admissible)
+            admissible[[self.rows[slot] for slot in among if slot in self.rows]] = True
+            admissible &= self.admissible
+        found = self._index.search(queries, min(n, len(self.rows)), admissible=admissible)
+        slots = self.slots[found.items]
+        return [(found.scores[at, :end], slots[at, :end]) for at, end in enumerate(found.found.tolist())]
 
 
-class _EmbeddingPoints:
-    """In the space of a metric model: the mean of the sessions' embeddings, searched as items are."""
+class ByEmbedding(NewItems):
+    """In the space of a metric model: the mean of the sessions' embeddings, searched as items are.
 
-    def __init__(self, space: EmbeddingSpace) -> None:
-        self._space = space
-        self._vectors: dict[Point, ScoreArray] = {}
-        self._fresh: dict[Point, ScoreArray] = {}
+    A model that weighs more than distances (``ranked``) has no score for a new item: it stands behind as many items of
+    the list as there are known items nearer to the session, or next to the first.
+    """
+
+    def __init__(self, space: EmbeddingSpace, index: RecordingIndex, *, ranked: bool) -> None:
+        super().__init__()
+        self._space, self._index, self._ranked = space, index, ranked
+        self._vectors: dict[int, ScoreArray] = {}
+        self._fresh: dict[int, ScoreArray] = {}
         self._built, self._latest = _Part({}, space), _Part({}, space)
         self._stale = False
 
-    def add(self, mean: Mean, clicks: IndexArray) -> None:
-        vectors, known = self._space.sessions(Prefixes.of([clicks]))
-        if known[0]:
-            mean.total = vectors[0].astype(np.float64) + (0.0 if mean.total is None else np.asarray(mean.total))
-            mean.summed += 1
+    def _learn(self, read: Sequence[tuple[_NewItem, IndexArray]]) -> None:
+        if not read:
+            return
+        vectors, known = self._space.sessions(Prefixes.of([clicks for _, clicks in read]))
+        for (new, _), vector, n_known in zip(read, vectors.astype(np.float64), known.tolist(), strict=True):
+            if n_known:
+                new.total = vector if new.total is None else new.total + vector
+                new.summed += 1
 
-    def put(self, mean: Mean) -> Point | None:
-        if not mean.summed:
-            return None
-        total = np.asarray(mean.total, dtype=np.float64)
-        cosine = self._space.distance == "cosine"
-        vector = (total / (max(float(np.linalg.norm(total)), 1e-12) if cosine else mean.summed)).astype(np.float32)
-        point = vector.tobytes()
-        if point not in self._vectors:
-            self._vectors[point] = self._fresh[point] = vector
-            self._stale = True
-        return point
+    def _point_of(self, new: _NewItem) -> Point:
+        by = new.summed
+        if self._space.distance == "cosine":
+            by = max(float(np.linalg.norm(new.total)), 1e-12)
+        return (new.total / by).astype(np.float32).tobytes()
 
-    def remove(self, point: Point) -> None:
-        del self._vectors[point]
-        if self._fresh.pop(point, None) is not None:
+    def _put(self, slot: int, point: Point) -> None:
+        assert isinstance(point, bytes)  # noqa: S101 - `_point_of` makes them
+        self._vectors[slot] = self._fresh[slot] = np.frombuffer(point, np.float32)
+        self._stale = True
+
+    def _remove(self, slot: int, point: Point) -> None:  # noqa: ARG002 - the slot says it
+        del self._vectors[slot]
+        if self._fresh.pop(slot, None) is not None:
             self._stale = True
         else:
-            self._built.admissible[self._built.rows[point]] = False
+            self._built.admissible[self._built.rows[slot]] = False
 
-    def nearest(self, clicks: IndexArray, own: Sequence[float], n: int, among: Collection[Point] | None) -> Scored:  # noqa: ARG002 - distances need no comparison
-        vectors, known = self._space.sessions(Prefixes.of([clicks]))
-        return self._near(vectors, n, among) if known[0] else []
-
-    def _near(self, vectors: ScoreArray, n: int, among: Collection[Point] | None) -> Scored:
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
         if self._stale:
             self._settle()
-        found = self._built.nearest(vectors, n, among) + self._latest.nearest(vectors, n, among)
-        return sorted(found, key=lambda scored: -scored[0])[:n]
+        queries, known = self._index.last
+        near = self._built.nearest(queries, n, among)
+        if self._fresh:
+            near = map(_nearer_of, near, self._latest.nearest(queries, n, among))
+        found = list[Scored]()
+        for at, (row, (scores, slots)) in enumerate(zip(rows, near, strict=True)):
+            if not queries[at].any():  # without known clicks
+                found.append(([], []))
+            elif self._ranked:
+                found.append(_behind(row.own, scores, slots, known.scores[at, : known.found[at]], n))
+            else:
+                found.append((scores.tolist(), slots.tolist()))
+        return found
 
     def _settle(self) -> None:
         if len(self._fresh) > FRESH:
@@ -215,44 +343,31 @@ class _EmbeddingPoints:
         self._stale = False
 
 
-class _RankedPoints(_EmbeddingPoints):
-    """For models that have a space, but weigh more than distances: nobody knows what else speaks for a new item.
-
-    So it stands behind as many items of the list as there are known items nearer to the session, or next to the first.
-    """
-
-    def nearest(self, clicks: IndexArray, own: Sequence[float], n: int, among: Collection[Point] | None) -> Scored:
-        vectors, known = self._space.sessions(Prefixes.of([clicks]))
-        if not known[0]:
-            return []
-        near = self._near(vectors, n, among)
-        if not own:
-            return [(0.0, point) for _, point in near]
-        found = self._space.index.search(vectors, len(own), admissible=self._space.located)
-        nearer = [int((found.scores[0, : found.found[0]] >= score).sum()) for score, _ in near]
-        return [(own[max(ahead, 1) - 1], point) for ahead, (_, point) in zip(nearer, near, strict=True)]
+def _nearer_of(
+    one: tuple[ScoreArray, Int64Array], other: tuple[ScoreArray, Int64Array]
+) -> tuple[ScoreArray, Int64Array]:
+    scores, slots = np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
+    order = np.argsort(-scores, kind="stable")
+    return scores[order], slots[order]
 
 
-def points_for(recommender: Recommender) -> Points:
-    """The points of a model's new items.
+def _behind(own: Sequence[float], scores: ScoreArray, slots: Int64Array, known: ScoreArray, n: int) -> Scored:
+    """Points with the scores of the items that they stand behind; ``known`` are scores of the nearest items."""
+    if not own:
+        return [0.0] * len(slots), slots.tolist()
+    ahead = np.maximum(np.searchsorted(-known, -scores, side="right"), 1)
+    if len(own) >= n:  # what is behind the whole list cannot join it
+        ahead = ahead[: np.searchsorted(ahead, len(own))]
+    return [own[min(at, len(own)) - 1] for at in ahead.tolist()], slots[: len(ahead)].tolist()
 
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.rules import Markov
-    >>> points, mean = points_for(Markov().fit(Sessions.of([["a", "b"]]))), Mean()
-    >>> points.add(mean, np.array([1], np.int32))
-    >>> points.nearest(np.array([1], np.int32), [3.0], 1, None) == [], points.put(mean)
-    (True, ((1, 1.0),))
-    >>> points.nearest(np.array([1], np.int32), [3.0], 1, None)
-    [(3.0, ((1, 1.0),))]
-    """
+
+def new_items_for(recommender: Recommender) -> NewItems:
+    """A model's new items, none so far; the index of a model that has a space is made a recording one."""
     space = space_of(recommender)
-    if space is None:
-        return _ClickPoints()
+    if space is None or not isinstance(recommender, HasSpace):
+        return ByClicks()
     from nearnext.recommenders.metric.recommender import Metric
 
-    return _RankedPoints(space) if isinstance(recommender, Metric) else _EmbeddingPoints(space)
-
-
-def _recent(clicks: IndexArray) -> list[int]:
-    """The last distinct known clicks, the last first."""
-    return list(dict.fromkeys(clicks[clicks > 0][::-1].tolist()))[:RECENT]
+    index = space.index if isinstance(space.index, RecordingIndex) else RecordingIndex(space.index)
+    recommender.search_by(index)
+    return ByEmbedding(space, index, ranked=isinstance(recommender, Metric))

@@ -1,6 +1,7 @@
 """Lists of next items for single sessions, as a service asks for them: the same lists that `recommend` gives."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
 from nearnext.serving.available import AvailableItems
+from nearnext.serving.new_items import Row
 from nearnext.types import BoolArray, IndexArray, RawId
 
 
@@ -89,56 +91,73 @@ class Predictor:
         prefixes = Prefixes.of(clicks, [end if one.time is None else asked_at(one.time) for one in queries])
         items = np.zeros((len(queries), k), dtype=np.int32)
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        own = self._rank(prefixes, Request(k, mask, exclude_seen), items, scores)
-        return [
-            self._presented(query, clicks[row], items[row], scores[row].tolist(), int(own[row]))
-            for row, query in enumerate(queries)
+        own: list[int] = self._rank(prefixes, Request(k, mask, exclude_seen), items, scores).tolist()
+        lists = [
+            _List([self._ids[index] for index in indices if index], listed, n)
+            for indices, listed, n in zip(items.tolist(), scores.tolist(), own, strict=True)
         ]
+        if self._available.new:
+            self._join(queries, clicks, lists)
+        return [self._presented(*each) for each in zip(queries, clicks, lists, strict=True)]
 
-    def _presented(
-        self, query: Query, clicks: IndexArray, indices: IndexArray, scores: list[float], own: int
-    ) -> Recommendation:
-        listed: list[int] = indices.tolist()
-        items = [self._ids[index] for index in listed if index]
-        del scores[len(items) :]
+    def _presented(self, query: Query, clicks: IndexArray, found: "_List") -> Recommendation:
+        n = len(found.items)
+        del found.scores[n:]
         unknown: list[RawId] = []
         if not clicks.all():
             unknown = [raw for raw, index in zip(query.items, clicks.tolist(), strict=True) if not index]
-        if len(self._available):
-            own = self._join(query, clicks, items, scores, own)
-        shortage = None if len(items) == query.k else f"{len(items)} of {query.k}: no further item may be recommended"
+        shortage = None if n == query.k else f"{n} of {query.k}: no further item may be recommended"
         unmatched = self._unmatched(query) if _restricted(query) else []
-        return Recommendation(items, scores, own, unknown, shortage, unmatched)
+        return Recommendation(found.items, found.scores, found.own, unknown, shortage, unmatched)
 
     def _unmatched(self, query: Query) -> list[RawId]:
         """What was excluded or allowed and names no item, of the model or of the catalogue."""
         named = [*(query.allow or ()), *query.exclude]
         found = self._vocabulary.encode(named).tolist()
         lacking = [raw for raw, index in zip(named, found, strict=True) if not index]
-        return [raw for raw in lacking if not self._available.is_new(self._vocabulary.as_stored(raw))]
+        return [raw for raw in lacking if self._vocabulary.as_stored(raw) not in self._available.new]
 
-    def _join(self, query: Query, clicks: IndexArray, items: list[RawId], scores: list[float], own: int) -> int:
-        """New items put in their places among the model's own; gives how many leading items are scored then."""
-        refused = self._refused(query)
-        allowed = None if query.allow is None else set(self._stored(query.allow))
-        place = 0
-        for score, raw in self._available.nearest_new(clicks, scores[:own], query.k, allowed=allowed, refused=refused):
-            while place < own and scores[place] >= score:
-                place += 1
-            if place >= query.k:
-                break
-            items.insert(place, raw)
-            scores.insert(place, score)
-            own += 1
-        del items[query.k :], scores[query.k :]
-        return min(own, query.k)
+    def _join(self, queries: Sequence[Query], clicks: Sequence[IndexArray], lists: "Sequence[_List]") -> None:
+        """Put new items among the model's own."""
+        rows = [
+            Row(known, found.scores[: found.own], self._refused(query))
+            for query, known, found in zip(queries, clicks, lists, strict=True)
+        ]
+        k, allow = queries[0].k, queries[0].allow
+        near = self._available.new.near(rows, k, None if allow is None else set(self._stored(allow)))
+        for found, new in zip(lists, near, strict=True):
+            found.join(new, k)
 
-    def _refused(self, query: Query) -> set[RawId]:
-        seen = query.items if query.exclude_seen else ()
-        return set(self._stored([*query.exclude, *seen]))
+    def _refused(self, query: Query) -> Sequence[RawId]:
+        if not query.exclude and not query.exclude_seen:
+            return ()
+        return self._stored([*query.exclude, *(query.items if query.exclude_seen else ())])
 
     def _stored(self, items: Iterable[RawId]) -> list[RawId]:
         return [self._vocabulary.as_stored(item) for item in items]
+
+
+@dataclass
+class _List:
+    """Items and scores of one answer, and how many leading items are scored."""
+
+    items: list[RawId]
+    scores: list[float]
+    own: int
+
+    def join(self, near: Iterable[tuple[float, RawId]], k: int) -> None:
+        """Take in further items by their scores, after equal ones."""
+        place = 0
+        for score, item in near:
+            while place < self.own and self.scores[place] >= score:
+                place += 1
+            if place >= k:
+                break
+            self.items.insert(place, item)
+            self.scores.insert(place, score)
+            self.own += 1
+        del self.items[k:], self.scores[k:]
+        self.own = min(self.own, k)
 
 
 def _restricted(query: Query) -> bool:

@@ -137,7 +137,7 @@ class Service:
             self.metrics.sessions.set(len(self.store))
             self.metrics.session_bytes.set(self.store.size)
         available = self.current().available
-        self.metrics.new_items.set(len(available))
+        self.metrics.new_items.set(len(available.new))
         self.metrics.hidden_items.set(len(available.hidden))
         return self.metrics.exposition()
 
