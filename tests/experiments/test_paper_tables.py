@@ -9,13 +9,18 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
-from nearnext.experiments.paper.coverage import coverage_result
-from nearnext.experiments.paper.figure1 import figure1_result
 from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, Setting, chosen_entries, size_notes
 from nearnext.experiments.paper.printed import COVERAGE, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3
-from nearnext.experiments.paper.table1 import table1_result
-from nearnext.experiments.paper.table2 import table2_result
-from nearnext.experiments.paper.table3 import ENCODERS, VARIANTS, Variant, table3_result
+from nearnext.experiments.paper.tables import (
+    ENCODERS,
+    VARIANTS,
+    Variant,
+    coverage_result,
+    figure1_result,
+    table1_result,
+    table2_result,
+    table3_result,
+)
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
 from nearnext.recommenders.named import make_recommender

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from nearnext.report.html import comparison_page
-from nearnext.report.tuning import trials_table, tuned_rows, tuning_table
+from nearnext.report.tables import trials_table, tuned_rows, tuning_table
 
 
 def tuned(start: float | None, best: float, options: dict[str, Any], note: str = "", **states: int) -> dict[str, Any]:

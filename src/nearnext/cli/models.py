@@ -115,8 +115,7 @@ def compare(
 
 def _print_comparison(result: Mapping[str, Any], k: int, printed: Sequence[str]) -> None:
     from nearnext.report.comparison import finding
-    from nearnext.report.tables import comparison_table
-    from nearnext.report.tuning import tuning_table
+    from nearnext.report.tables import comparison_table, tuning_table
 
     protocol, data, audit = result["protocol"], result["data"], result["audit"]
     print_warnings([line for line in result["warnings"] if line not in printed])

@@ -133,7 +133,7 @@ def _training_options(
 @takes("statistics", _statistics_options)
 def table1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
     """Table 1: items, sessions and events of a log, after and (before) preprocessing."""
-    from nearnext.experiments.paper.table1 import table1_result
+    from nearnext.experiments.paper.tables import table1_result
 
     _describe(table1_result, log, statistics, reading)
 
@@ -143,7 +143,7 @@ def table1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> Non
 @takes("statistics", _statistics_options)
 def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
     """Figure 1: session lengths and recurring items of a log; drawn with --report."""
-    from nearnext.experiments.paper.figure1 import figure1_result
+    from nearnext.experiments.paper.tables import figure1_result
 
     _describe(figure1_result, log, statistics, reading)
 
@@ -155,7 +155,7 @@ def fig1(log: LogArgument, *, statistics: Statistics, reading: Reading) -> None:
 def table2(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
     from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
-    from nearnext.experiments.paper.table2 import table2_result
+    from nearnext.experiments.paper.tables import table2_result
 
     entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
     _compare(partial(table2_result, entries=entries), entries, log, training, reading)
@@ -174,7 +174,7 @@ def table3(
 ) -> None:
     """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
     from nearnext.experiments.paper.lineup import Entry
-    from nearnext.experiments.paper.table3 import ENCODERS, table3_result
+    from nearnext.experiments.paper.tables import ENCODERS, table3_result
 
     known = {name.lower(): name for name in ENCODERS}
     names = [name.lower() for name in method_names(encoders)]
@@ -191,8 +191,8 @@ def table3(
 @takes("training", _training_options)
 def coverage(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
-    from nearnext.experiments.paper.coverage import coverage_result
     from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
+    from nearnext.experiments.paper.tables import coverage_result
 
     entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
     _compare(partial(coverage_result, entries=entries), entries, log, training, reading)

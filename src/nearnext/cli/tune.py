@@ -125,7 +125,7 @@ def _show(result: Mapping[str, Any]) -> None:
         f"{data['validation']['first']}",
         soft_wrap=True,
     )
-    from nearnext.report.tuning import trials_table
+    from nearnext.report.tables import trials_table
 
     if result["note"]:
         console.print(f"[yellow]{result['method']}: {result['note']}[/yellow]", soft_wrap=True)

@@ -1,7 +1,7 @@
 """The result of a comparison as a table of texts and marks, and its finding in words: for terminal and page."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,21 +56,13 @@ class Finding:
 
 
 def cutoffs(result: Mapping[str, Any]) -> list[int]:
-    """The list lengths k of a result, rising.
-
-    >>> cutoffs({"methods": [{"name": "pop", "metrics": {"MRR@20": {"value": 0.2}, "MRR@5": {"value": 0.1}}}]})
-    [5, 20]
-    """
+    """The list lengths k of a result, rising."""
     names = {name for method in result["methods"] for name in _values(method, "metrics")}
     return sorted({int(name.rpartition("@")[2]) for name in names})
 
 
 def main_cutoff(result: Mapping[str, Any], k: int | None = None) -> int:
-    """The list length to show: the one asked for, or the longest of the result.
-
-    >>> main_cutoff({"methods": [{"name": "pop", "metrics": {"MRR@5": {"value": 0.1}, "MRR@20": {"value": 0.2}}}]})
-    20
-    """
+    """The list length to show: the one asked for, or the longest of the result."""
     known = cutoffs(result)
     if not known:
         raise ConfigError(
@@ -82,89 +74,62 @@ def main_cutoff(result: Mapping[str, Any], k: int | None = None) -> int:
 
 
 def method_name(method: Mapping[str, Any]) -> str:
-    """What a method of a result is called: its label, where one was given, or its name.
-
-    >>> method_name({"name": "vsknn"}), method_name({"name": "vsknn", "label": "many neighbours"})
-    ('vsknn', 'many neighbours')
-    """
+    """What a method of a result is called: its label, where one was given, or its name."""
     return str(method.get("label") or method["name"])
 
 
 def metric_value(method: Mapping[str, Any], metric: str, lists: Lists = "metrics") -> float | None:
-    """One metric (with ``@k``) of one method, or None where the result lacks it.
-
-    >>> metric_value({"metrics": {"MRR@5": {"value": 0.1}}}, "MRR@5")
-    0.1
-    """
-    found = _values(method, lists).get(metric)
-    return None if found is None else found["value"]
+    """One metric (with ``@k``) of one method, or None where the result lacks it."""
+    return _values(method, lists).get(metric, {}).get("value")
 
 
 def ordered_methods(result: Mapping[str, Any], metric: str, lists: Lists = "metrics") -> list[Mapping[str, Any]]:
-    """The methods by falling value of a metric (with ``@k``); equal ones keep their order, those without it are last.
-
-    >>> methods = [{"name": "a", "metrics": {}}, {"name": "b", "metrics": {"MRR@5": {"value": 0.1}}}]
-    >>> [method["name"] for method in ordered_methods({"methods": methods}, "MRR@5")]
-    ['b', 'a']
-    """
-
-    def rank(method: Mapping[str, Any]) -> float:
-        value = metric_value(method, metric, lists)
-        return float("inf") if value is None else -value
-
-    return sorted(result["methods"], key=rank)
+    """The methods by falling metric (with ``@k``); equal ones keep their order, those without it come last."""
+    values = [(metric_value(method, metric, lists), method) for method in result["methods"]]
+    return [method for _, method in sorted(values, key=lambda each: math.inf if each[0] is None else -each[0])]
 
 
 def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -> Comparison:
-    """The comparison at one k, ready to be set in any medium.
-
-    >>> result = {"methods": [{"name": "pop", "metrics": {"MRR@20": {"value": 0.25, "low": 0.24, "high": 0.26}}}]}
-    >>> compare_table(result, 20).rows[0].cells
-    (Cell(text='0.2500', half_width='0.0100', mark='best'),)
-    """
+    """The comparison at one k, ready to be set in any medium."""
     methods = result["methods"]
     present = {name.rpartition("@")[0] for each in methods for name in _values(each, lists) if name.endswith(f"@{k}")}
     known = (*HIGHER_IS_BETTER, *UNRANKED)
     metrics = tuple(name for name in known if name in present) + tuple(sorted(present.difference(known)))
     methods = ordered_methods(result, f"{metrics[0]}@{k}", lists) if metrics else list(methods)
-    columns = [_column(methods, metric, k, lists) for metric in metrics]
+    columns = [
+        column_cells([_values(each, lists).get(f"{name}@{k}") for each in methods], best=name in HIGHER_IS_BETTER)
+        for name in metrics
+    ]
+    costs = ("fit_seconds", "cases_per_second", "peak_rss_mb")
     rows = [
-        Row(
-            name=method_name(method),
-            cells=tuple(column[number] for column in columns),
-            fit_seconds=compact(method.get("fit_seconds")),
-            cases_per_second=compact(method.get("cases_per_second")),
-            peak_rss_mb=compact(method.get("peak_rss_mb")),
-        )
-        for number, method in enumerate(methods)
+        Row(method_name(each), tuple(column[at] for column in columns), *(compact(each.get(cost)) for cost in costs))
+        for at, each in enumerate(methods)
     ]
     return Comparison(k, metrics, tuple(rows))
 
 
-def _column(methods: Sequence[Mapping[str, Any]], metric: str, k: int, lists: Lists) -> list[Cell]:
-    values = [metric_value(method, f"{metric}@{k}", lists) for method in methods]
-    marked = marks(values if metric in HIGHER_IS_BETTER else [None] * len(values))
-    halves = [_half_width(_values(method, lists).get(f"{metric}@{k}")) for method in methods]
-    return [Cell(fixed(value), half, mark) for value, half, mark in zip(values, halves, marked, strict=True)]
+def column_cells(
+    found: Sequence[Mapping[str, Any] | None], *, best: bool, form: Callable[[float | None], str] = fixed
+) -> list[Cell]:
+    """The cells of a column from value, low and high of each; ``best``: the highest and the second are marked."""
+    values = [None if each is None else each["value"] for each in found]
+    marked = marks(values if best else [None] * len(values))
+    halves = [half_width(each or {}) for each in found]
+    return [Cell(form(value), half, mark) for value, half, mark in zip(values, halves, marked, strict=True)]
+
+
+def half_width(found: Mapping[str, Any]) -> str:
+    """Half of an interval, or nothing."""
+    low, high = found.get("low"), found.get("high")
+    return "" if low is None or high is None else fixed((high - low) / 2)
 
 
 def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str, Any]]:
     return method.get(lists) or {}
 
 
-def _half_width(found: Mapping[str, Any] | None) -> str:
-    if found is None or found.get("low") is None or found.get("high") is None:
-        return ""
-    return fixed((found["high"] - found["low"]) / 2)
-
-
 def finding(result: Mapping[str, Any], k: int, metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
-    """The comparison in words: who is first on each of the metrics, with which interval, by how much.
-
-    >>> value = {"HitRate@20": {"value": 0.25, "low": 0.24, "high": 0.26}}
-    >>> finding({"methods": [{"name": "pop", "metrics": value}]}, 20)[0].claim
-    'pop reaches HitRate@20 0.2500 (95% interval 0.2400 to 0.2600).'
-    """
+    """The comparison in words: who is first on each of the metrics, with which interval, by how much."""
     names = (f"{metric}@{k}" for metric in metrics)
     ranked = {name: [each for each in ordered_methods(result, name) if name in each["metrics"]] for name in names}
     return [_standing(methods, name, result.get("significance") or []) for name, methods in ranked.items() if methods]

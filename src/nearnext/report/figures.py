@@ -52,15 +52,7 @@ LEGEND_ROW = 0.2  # inches
 
 
 def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
-    """Session lengths as bars, one colour per log; ``longest`` and more clicks share the last bar. Paper: Figure 1.
-
-    Args:
-        shares: per name, the share of sessions with 0, 1, 2, ... clicks, as ``length_distribution`` gives it.
-        longest: first length of the last bar.
-
-    >>> length_figure({"clicks": np.array([0, 0.25, 0.75])})[:4]
-    '<svg'
-    """
+    """Session lengths as bars, one colour per log; ``longest`` and more clicks share the last bar. Paper: Figure 1."""
     reached = max((len(each) - 1 for each in shares.values()), default=1)
     last = max(1, min(longest, reached))
     labels = [str(length) for length in range(1, last)] + [f"{last}+" if reached > last else str(last)]
@@ -69,11 +61,7 @@ def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
 
 
 def recurring_figure(shares: Mapping[str, FloatArray]) -> str:
-    """Recurring items as bars: the share of sessions per class of ``RECURRING_BINS``. Paper: Figure 1, right.
-
-    >>> recurring_figure({"clicks": np.full(11, 1 / 11)})[:4]
-    '<svg'
-    """
+    """Recurring items as bars: the share of sessions per class of ``RECURRING_BINS``. Paper: Figure 1, right."""
 
     def paint(axes: Axes) -> None:
         _bars(axes, RECURRING_BINS, shares, "share of a session's clicks that return to an item")
@@ -104,11 +92,7 @@ def daily_figure(days: NDArray[np.datetime64], clicks: Int64Array) -> str:
 
 
 def popularity_figure(counts: Int64Array) -> str:
-    """The share of all clicks on the most clicked items, by share of items: counts [I], items without clicks left out.
-
-    >>> popularity_figure(np.array([7, 2, 1]))[:4]
-    '<svg'
-    """
+    """The share of all clicks on the most clicked items, by share of items: counts [I], without items of no clicks."""
     clicked = np.sort(counts[counts > 0])[::-1]
     reached = np.cumsum(clicked) / max(clicked.sum(), 1)
     # Points at equal steps of the logarithmic axis: a large catalogue draws no more than a small one.
@@ -134,15 +118,7 @@ def popularity_figure(counts: Int64Array) -> str:
 
 
 def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None, float | None]]) -> str:
-    """Methods on one metric, the best on top: a dot and its interval; the best one's interval runs down as a band.
-
-    Args:
-        metric: name of the axis, such as ``HitRate@20``.
-        values: per method, the value and its lower and upper bound (None: no interval).
-
-    >>> interval_figure("MRR@20", {"pop": (0.02, 0.01, 0.03), "vsknn": (0.3, None, None)})[:4]
-    '<svg'
-    """
+    """Methods on one metric, the best on top: a dot and its interval; the best one's interval runs down as a band."""
     order = sorted((name for name in values if np.isfinite(values[name][0])), key=lambda name: -values[name][0])
 
     def paint(axes: Axes) -> None:
@@ -163,15 +139,7 @@ def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None,
 
 
 def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str:
-    """Methods on one metric by prefix length, a line each; after the first eight the lines are grey.
-
-    Args:
-        metric: name of the axis.
-        values: per method, in order of importance, the value at each prefix length (text such as ``"1"``, ``"10+"``).
-
-    >>> prefix_figure("MRR@20", {"pop": {"1": 0.02, "2": 0.03}})[:4]
-    '<svg'
-    """
+    """Methods on one metric by prefix length, a line each; after the first eight the lines are grey."""
     lengths = list(dict.fromkeys(length for line in values.values() for length in line))
 
     def paint(axes: Axes) -> None:
@@ -190,15 +158,7 @@ def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str
 
 
 def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
-    """Accuracy against speed, a mark per method; fast and accurate is top right.
-
-    Args:
-        metric: name of the vertical axis.
-        values: per method, in order of importance, cases per second (above 0) and the metric's value.
-
-    >>> speed_figure("MRR@20", {"pop": (90_000.0, 0.02), "vsknn": (4_000.0, 0.3)})[:4]
-    '<svg'
-    """
+    """Accuracy against speed, a mark per method; fast and accurate is top right."""
 
     def paint(axes: Axes) -> None:
         for number, (name, (speed, value)) in enumerate(values.items()):

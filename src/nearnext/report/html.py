@@ -28,8 +28,7 @@ from nearnext.report.comparison import (
     p_text,
 )
 from nearnext.report.numbers import command_lines, compact, count, duration, fixed, moment, percent, plain
-from nearnext.report.tables import reading_rows, statistics_rows
-from nearnext.report.tuning import tuned_rows
+from nearnext.report.tables import reading_rows, statistics_rows, tuned_rows
 
 UNGROUPED = ("seed",)
 """Numbers that name something, so that their thousands stay together."""
@@ -63,7 +62,24 @@ def render_page(template: str, **context: Any) -> str:
     return environment.get_template(template).render(**context)
 
 
-def fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+def result_page(template: str, result: Mapping[str, Any], **context: Any) -> str:
+    """A page of a result: what is given, then its warnings, data, audit and protocol."""
+    data: Mapping[str, Any] = result.get("data") or {}
+    protocol: Mapping[str, Any] = result.get("protocol") or {}
+    return render_page(
+        template,
+        **context,
+        warnings=result.get("warnings") or [],
+        data=data,
+        reading=[reading_rows(report) for report in data.get("reading") or ()],
+        further=_fact_rows({key: data[key] for key in data if key not in ("train", "test", "reading")}),
+        audit=result.get("audit"),
+        protocol=protocol,
+        protocol_rows=_fact_rows(protocol),
+    )
+
+
+def _fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Names and texts of any further facts, nested ones a row each."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
@@ -72,17 +88,12 @@ def fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
             rows.append((name.removesuffix(" seconds"), duration(value)))
         elif isinstance(value, Mapping):
             nested = cast("Mapping[str, Any]", value)
-            rows += [(f"{name}: {inner}", text) for inner, text in fact_rows(nested)]
+            rows += [(f"{name}: {inner}", text) for inner, text in _fact_rows(nested)]
         elif isinstance(value, int) and not isinstance(value, bool) and key not in UNGROUPED:
             rows.append((name, count(value)))
         else:
             rows.append((name, plain(value)))
     return rows
-
-
-def listed(values: Mapping[str, Any], key: str) -> Sequence[Mapping[str, Any]]:
-    """The list under a key, empty where there is none."""
-    return values.get(key) or ()
 
 
 SHOWN_METRICS = ("HitRate", "MRR")
@@ -97,18 +108,12 @@ def comparison_page(
         result: what ``nearnext compare --json`` writes; parts that it lacks are left out of the page.
         definitions: metric name without ``@k`` to what it means.
         k: list length of tables and figures; the longest of the result if None.
-
-    >>> value = {"HitRate@20": {"value": 0.25, "low": 0.24, "high": 0.26}}
-    >>> page = comparison_page({"methods": [{"name": "<pop>", "metrics": value}]})
-    >>> "&lt;pop&gt; reaches HitRate@20 0.2500" in page, "<pop>" in page
-    (True, False)
     """
     k = main_cutoff(result, k)
-    data: Mapping[str, Any] = result.get("data") or {}
     unfilled = any(method.get("unfilled_metrics") for method in result["methods"])
-    return render_page(
+    return result_page(
         "comparison.html",
-        warnings=result.get("warnings") or [],
+        result,
         k=k,
         methods=ordered_methods(result, f"HitRate@{k}"),
         findings=finding(result, k),
@@ -118,23 +123,12 @@ def comparison_page(
         figures=list(_comparison_figures(result, k)),
         significance=result.get("significance") or [],
         tuning=tuned_rows(result),
-        data=data,
-        reading=[reading_rows(report) for report in listed(data, "reading")],
-        further=fact_rows({key: data[key] for key in data if key not in ("train", "test", "reading")}),
-        audit=result.get("audit"),
-        protocol=result.get("protocol") or {},
-        protocol_rows=fact_rows(result.get("protocol") or {}),
         definitions=definitions or {},
     )
 
 
 def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The HTML page of a log: the paper's Table 1 and Figure 1, clicks per day, popularity, what was read.
-
-    >>> log = Sessions.of([["a", "b", "a"], ["b"]])
-    >>> "<h1>Clicks &amp; more</h1>" in statistics_page("Clicks & more", log, Filter(min_length=2))
-    True
-    """
+    """The HTML page of a log: the paper's Table 1 and Figure 1, clicks per day, popularity, what was read."""
     kept, taken = apply_filter(log, chosen)
     return render_page(
         "statistics.html",
@@ -149,23 +143,13 @@ def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Seque
 
 
 def write_report(path: str | Path, page: str) -> None:
-    """A page written to a file, whole or not at all.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_report(f"{folder}/report.html", "<!doctype html>")
-    ...     Path(f"{folder}/report.html").read_text()
-    '<!doctype html>'
-    """
+    """A page written to a file, whole or not at all."""
     with whole_file(path) as unfinished:
         unfinished.write_bytes(page.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
 
 
 def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
-    for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
-        methods = [each for each in ordered_methods(result, metric) if metric_value(each, metric) is not None]
-        if methods:
-            yield metric_figure(methods, metric)
+    yield from metric_figures(result, [f"{name}@{k}" for name in SHOWN_METRICS])
     in_order = ordered_methods(result, f"{SHOWN_METRICS[0]}@{k}")  # one order, one colour per method
     for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
         by_length = _by_prefix_length(in_order, metric)
@@ -184,26 +168,25 @@ def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
         yield Figure(figures.speed_figure(metric, speeds), caption, f"{caption} in cases per second. {points}")
 
 
-def metric_figure(methods: Sequence[Mapping[str, Any]], metric: str) -> Figure:
-    """Methods on one metric (with ``@k``), each with its interval, and the same in words.
-
-    >>> metric_figure([{"name": "pop", "metrics": {"MRR@5": {"value": 0.5}}}], "MRR@5").description[-10:]
-    'pop 0.5000'
-    """
-    found = {method_name(each): each["metrics"][metric] for each in methods}
-    values = {name: (each["value"], each.get("low"), each.get("high")) for name, each in found.items()}
-    described = "; ".join(f"{name} {fixed(value)}" for name, (value, _, _) in values.items())
-    caption = f"{metric} of each method with its 95% interval; the band is the interval of the first"
-    return Figure(figures.interval_figure(metric, values), caption, f"{caption}. {described}")
+def metric_figures(result: Mapping[str, Any], metrics: Sequence[str]) -> Iterator[Figure]:
+    """For each metric (with ``@k``) the methods with their intervals, and the same in words."""
+    for metric in metrics:
+        methods = [each for each in ordered_methods(result, metric) if metric_value(each, metric) is not None]
+        found = {method_name(each): each["metrics"][metric] for each in methods}
+        if found:
+            values = {name: (each["value"], each.get("low"), each.get("high")) for name, each in found.items()}
+            described = "; ".join(f"{name} {fixed(value)}" for name, (value, _, _) in values.items())
+            caption = f"{metric} of each method with its 95% interval; the band is the interval of the first"
+            yield Figure(figures.interval_figure(metric, values), caption, f"{caption}. {described}")
 
 
 def _by_prefix_length(methods: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
-    lines: dict[str, dict[str, float]] = {}
-    for method in methods:
-        rows = [row for row in listed(method, "by_prefix_length") if row.get(metric) is not None]
-        if rows:
-            lines[method_name(method)] = {str(row["prefix_length"]): row[metric] for row in rows}
-    return lines
+    rows = {method_name(each): each.get("by_prefix_length") or () for each in methods}
+    lines = {
+        name: {str(row["prefix_length"]): row[metric] for row in each if row.get(metric) is not None}
+        for name, each in rows.items()
+    }
+    return {name: line for name, line in lines.items() if line}
 
 
 def _statistics_figures(log: Sessions, kept: Sessions) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
 """Tables for the terminal: the comparison of methods, the statistics of a log, what was read."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.table import Table
@@ -9,8 +9,8 @@ from rich.text import Text
 
 from nearnext.data.filters import Filter, FilterReport
 from nearnext.data.statistics import LogStatistics
-from nearnext.report.comparison import Cell, Comparison, Lists, Row, compare_table, main_cutoff
-from nearnext.report.numbers import compact, count, duration, moment, percent, plain
+from nearnext.report.comparison import Cell, Comparison, Lists, compare_table, main_cutoff, method_name
+from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")
@@ -33,12 +33,9 @@ def comparison_table(
     intervals = width >= WIDE
     columns = _columns(comparison, intervals)
     shown, left_out = _fitting(columns, comparison, width)
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        caption_justify="left",
-        caption=_caption(left_out, intervals and lists == "metrics"),
-    )
+    notes = [f"not shown at this width: {', '.join(left_out)}"] if left_out else []
+    notes += ["±: half of the 95% interval"] if intervals and lists == "metrics" else []
+    table = framed(caption="; ".join(notes))
     table.add_column("method", overflow="fold")
     for name in shown:
         heading = name if name in COSTS else f"{name}\n@{comparison.k}"
@@ -50,20 +47,18 @@ def comparison_table(
 
 def _columns(comparison: Comparison, intervals: bool) -> dict[str, list[Text]]:
     columns = {
-        metric: [_cell(row.cells[column], intervals) for row in comparison.rows]
+        metric: [cell_text(row.cells[column], intervals) for row in comparison.rows]
         for column, metric in enumerate(comparison.metrics)
     }
-    costs = [_costs(row) for row in comparison.rows]
-    return columns | {name: [each[column] for each in costs] for column, name in enumerate(COSTS)}
+    fit = [Text(row.fit_seconds) for row in comparison.rows]
+    speed = [Text(row.cases_per_second) for row in comparison.rows]
+    return columns | dict(zip(COSTS, (fit, speed), strict=True))
 
 
-def _costs(row: Row) -> tuple[Text, Text]:
-    return Text(row.fit_seconds), Text(row.cases_per_second)
-
-
-def _cell(cell: Cell, intervals: bool) -> Text:
-    """The value without its leading zero, and half of its interval in a fainter type."""
-    text = Text.assemble((cell.text.removeprefix("0"), MARK_STYLES[cell.mark]))  # a span, lest padding is underlined
+def cell_text(cell: Cell, intervals: bool, *, leading_zero: bool = False) -> Text:
+    """The value, by default without its leading zero, and half of its interval in a fainter type."""
+    value = cell.text if leading_zero else cell.text.removeprefix("0")
+    text = Text.assemble((value, MARK_STYLES[cell.mark]))  # a span, lest padding is underlined
     if intervals and cell.half_width:
         text.append(f" ±{cell.half_width.removeprefix('0')}", "dim")
     return text
@@ -83,30 +78,40 @@ def _fitting(columns: Mapping[str, Sequence[Text]], comparison: Comparison, widt
     return [name for name in columns if name in kept], [name for name in columns if name not in kept]
 
 
-def _caption(left_out: Sequence[str], intervals: bool) -> str | None:
-    notes = [] if not left_out else [f"not shown at this width: {', '.join(left_out)}"]
-    notes += ["±: half of the 95% interval"] if intervals else []
-    return "; ".join(notes) or None
+def framed(title: str = "", caption: str = "") -> Table:
+    """An empty table with a line under its head; title and caption are texts without markup."""
+    return Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(title) if title else None,
+        title_justify="left",
+        caption=Text(caption) if caption else None,
+        caption_justify="left",
+    )
+
+
+COUNTED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
+    ("items", "items", count),
+    ("sessions", "sessions", count),
+    ("events", "events", count),
+    ("clicks per session, mean", "mean_length", compact),
+    ("clicks per session, median", "median_length", compact),
+    ("clicks per session, most", "max_length", count),
+    ("sessions of one click", "one_click_sessions", percent),
+    ("clicks that return to an item", "recurring_clicks", percent),
+    ("sessions with such a click", "recurring_sessions", percent),
+    ("clicks on the top 1% of items", "top_1_percent", percent),
+    ("clicks on the top 10% of items", "top_10_percent", percent),
+    ("Gini index of clicks over items", "gini", compact),
+    ("first click", "first_time", moment),
+    ("last click", "last_time", moment),
+)
+"""What statistics of a log count: name, field and form. Paper: Table 1, and more."""
 
 
 def statistics_rows(before: LogStatistics, after: LogStatistics) -> list[tuple[str, str, str]]:
-    """What is counted, after and before preprocessing, as texts. Paper: Table 1, and more."""
-    return [
-        ("items", count(after.items), count(before.items)),
-        ("sessions", count(after.sessions), count(before.sessions)),
-        ("events", count(after.events), count(before.events)),
-        ("clicks per session, mean", compact(after.mean_length), compact(before.mean_length)),
-        ("clicks per session, median", compact(after.median_length), compact(before.median_length)),
-        ("clicks per session, most", count(after.max_length), count(before.max_length)),
-        ("sessions of one click", percent(after.one_click_sessions), percent(before.one_click_sessions)),
-        ("clicks that return to an item", percent(after.recurring_clicks), percent(before.recurring_clicks)),
-        ("sessions with such a click", percent(after.recurring_sessions), percent(before.recurring_sessions)),
-        ("clicks on the top 1% of items", percent(after.top_1_percent), percent(before.top_1_percent)),
-        ("clicks on the top 10% of items", percent(after.top_10_percent), percent(before.top_10_percent)),
-        ("Gini index of clicks over items", compact(after.gini), compact(before.gini)),
-        ("first click", moment(after.first_time), moment(before.first_time)),
-        ("last click", moment(after.last_time), moment(before.last_time)),
-    ]
+    """What is counted, after and before preprocessing, as texts."""
+    return [(name, form(getattr(after, field)), form(getattr(before, field))) for name, field, form in COUNTED]
 
 
 def statistics_table(
@@ -122,7 +127,7 @@ def statistics_table(
             f"the filter took {count(taken.short_sessions)} short sessions and {count(taken.rare_clicks)} clicks on "
             f"rare items, and cut {count(taken.cut_clicks)} clicks from {count(taken.cut_sessions)} long sessions"
         )
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=caption or None, caption_justify="left")
+    table = framed(caption=caption)
     table.add_column("")
     table.add_column("after", justify="right")
     table.add_column("(before)", justify="right", style="dim")
@@ -142,11 +147,7 @@ def reading_table(report: Mapping[str, Any]) -> Table:
 
 
 def reading_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The same as names and texts; anything further in the report follows as it is.
-
-    >>> reading_rows({"source": "clicks.csv", "rows": 1234, "used": 1234, "rejected": {}})
-    [('source', 'clicks.csv'), ('rows', '1,234'), ('used', '1,234'), ('rejected', 'none')]
-    """
+    """The same as names and texts; anything further in the report follows as it is."""
     rows: list[tuple[str, str]] = []
     for key, value in report.items():
         name = key.replace("_", " ")
@@ -164,10 +165,9 @@ def reading_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 MB = 1e6
 
 
-def sizing_rows(sized: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts of an estimate."""
-    data = sized["data"]
-    held = ", ".join(f"{name} {count(size / MB)}" for name, size in sized["memory"].items())
+def sizing_table(sized: Mapping[str, Any]) -> Table:
+    """What a fit would take."""
+    data, mb = sized["data"], {name: count(size / MB) for name, size in sized["memory"].items()}
     rows = [
         ("method", str(sized["method"])),
         (
@@ -176,20 +176,81 @@ def sizing_rows(sized: Mapping[str, Any]) -> list[tuple[str, str]]:
         ),
         ("options", plain({name: value for name, value in sized["params"].items() if value not in (None, "")})),
         ("parameters", count(sized["parameters"]) if sized["parameters"] else "none: it counts"),
-        ("peak memory", f"{count(sized['peak_bytes'] / MB)} MB: {held}"),
+        (
+            "peak memory",
+            f"{count(sized['peak_bytes'] / MB)} MB: {', '.join(f'{name} {size}' for name, size in mb.items())}",
+        ),
         ("free memory", f"{count(sized['available_bytes'] / MB)} MB, with what this process holds"),
     ]
     if sized["epochs"]:
         steps = f" of {count(sized['steps'])} steps" if sized["steps"] else ""
         rows.append(("epochs", f"up to {count(sized['epochs'])}{steps}"))
-    return [*rows, ("time", duration(sized["seconds"])), ("measured", str(sized["basis"]))]
-
-
-def sizing_table(sized: Mapping[str, Any]) -> Table:
-    """The rows of an estimate as a table."""
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in sizing_rows(sized):
+    for name, text in (*rows, ("time", duration(sized["seconds"])), ("measured", str(sized["basis"]))):
         table.add_row(name, Text(text))
+    return table
+
+
+SHOWN_TRIALS = 5
+"""Trials in the table of one method, besides the one that the search began with."""
+
+
+class TunedRow(NamedTuple):
+    """One method: what its tuning cost, and what it brought on the validation period."""
+
+    name: str
+    trials: str
+    time: str
+    start: str
+    best: str
+    options: str
+
+
+def tuned_rows(result: Mapping[str, Any]) -> list[TunedRow]:
+    """A row for each method of a comparison that was tuned."""
+    return [_tuned_row(method_name(each), each["tuning"]) for each in result["methods"] if each.get("tuning")]
+
+
+def _tuned_row(name: str, tuned: Mapping[str, Any]) -> TunedRow:
+    used = tuned["used"]
+    others = [f"{count(used[state])} {state}" for state in ("pruned", "failed") if used[state]]
+    return TunedRow(
+        name=name,
+        trials=count(used["trials"]) + (f" ({', '.join(others)})" if others else ""),
+        time=duration(used["seconds"]),
+        start=fixed(tuned["start_figure"]),
+        best=fixed(tuned["best_figure"]),
+        options="; ".join(filter(None, (plain(dict(tuned["options"])) if tuned["options"] else "", tuned["note"]))),
+    )
+
+
+def tuning_table(result: Mapping[str, Any]) -> Table:
+    """The methods of a tuned comparison: trials, time, and the tuned metric before and after."""
+    metric = next((method["tuning"]["metric"] for method in result["methods"] if method.get("tuning")), "")
+    table = framed(f"validation {metric}")
+    table.add_column("method", overflow="fold")
+    for heading in ("trials", "time", "before", "tuned"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("chosen options", overflow="fold")
+    for row in tuned_rows(result):
+        table.add_row(*map(Text, row))
+    return table
+
+
+def trials_table(tuned: Mapping[str, Any]) -> Table:
+    """The best trials of one method, and the one that the search began with."""
+    names, _, k = tuned["metric"].partition("@")
+    parts = [f"{name}@{k}" for name in names.split("+")] if "+" in names else []
+    table = framed()
+    for heading in ("trial", tuned["metric"], *parts, "s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("options", overflow="fold")
+    complete = [trial for trial in tuned["trials"] if trial["figure"] is not None]
+    shown = sorted(complete, key=lambda trial: (-trial["figure"], trial["number"]))[:SHOWN_TRIALS]
+    for trial in shown + [trial for trial in complete if trial["number"] == 0 and trial not in shown]:
+        named = f"{trial['number']} (start)" if trial["number"] == 0 else str(trial["number"])
+        figures = [fixed(trial["figure"]), *(fixed(trial["figures"].get(part)) for part in parts)]
+        table.add_row(*map(Text, (named, *figures, compact(trial["seconds"]), plain(dict(trial["options"])))))
     return table

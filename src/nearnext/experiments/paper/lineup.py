@@ -45,24 +45,14 @@ SIZES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One row of a table.
-
-    Attributes:
-        label: the method's name in the paper.
-        name: its name here.
-        options: those that make the row what it is.
-    """
+    """One row of a table: the method's name in the paper, its name here, and the options of this row."""
 
     label: str
     name: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def options_in(self, preset: Preset) -> dict[str, Any]:
-        """What a preset gives this method.
-
-        >>> Entry("SML-RNN-NCAS", "sml-gru-ncas").options_in({"sml": {"dim": 8}, "sml-gru": {"layers": 2}})
-        {'dim': 8, 'layers': 2}
-        """
+        """What a preset gives this method."""
         fitting = [options for words, options in preset.items() if f"{self.name}-".startswith(f"{words}-")]
         return {option: value for options in fitting for option, value in options.items()}
 
@@ -86,16 +76,7 @@ TABLE_2_LINEUP: tuple[Entry, ...] = (
 
 @dataclass(frozen=True)
 class Setting:
-    """What all methods of a table share.
-
-    Attributes:
-        plan: split, filter, and what happens to unknown items.
-        preset: of the metric models; ``paper``, ``authors``, ``tuned`` or ``quick``.
-        seed: of training, bootstrap and audit.
-        replicates: resamplings of the bootstrap.
-        threads: worker threads of the evaluation, by default one per core.
-        options: options by method name, over those of the preset.
-    """
+    """What all methods of a table share; ``options``, by method name, overrule those of the preset."""
 
     plan: SplitPlan = field(default_factory=SplitPlan)
     preset: str = "paper"
@@ -108,11 +89,7 @@ class Setting:
         require_known("preset", self.preset, PRESET_OPTIONS)
 
     def options_of(self, entry: Entry) -> dict[str, Any]:
-        """All options of a row: seed, then preset, then the row's own, then those that were asked for.
-
-        >>> Setting(seed=3, options={"vsknn": {"k": "500"}}).options_of(Entry("VSKNN", "vsknn"))
-        {'seed': 3, 'k': '500'}
-        """
+        """All options of a row: seed, then preset, then the row's own, then those that were asked for."""
         seed = {"seed": self.seed} if "seed" in method_options(entry.name) else {}
         of_preset = entry.options_in(PRESET_OPTIONS[self.preset])
         return {**seed, **of_preset, **entry.options, **self.options.get(entry.name, {})}
@@ -120,20 +97,7 @@ class Setting:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """What a table is made from: the log, the setting, and what the result says of both.
-
-    Attributes:
-        log: the sessions to split, or to train on where ``test`` is given.
-        test: sessions of a test log of its own.
-        setting: what all methods share.
-        name: what the log is called.
-        reading: reports of how the logs were read, to be kept in the result.
-        command: how to repeat this.
-        store: where finished runs are kept, and taken from.
-
-    >>> Experiment(Sessions.of([["a", "b"]])).setting.preset
-    'paper'
-    """
+    """What a table is made from, as `compare` takes it: the log, the setting, and what the result says of both."""
 
     log: Sessions
     test: Sessions | None = None
@@ -148,12 +112,6 @@ def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entr
     """The rows named, by the paper's name or ours, in the order of the table; all of them where none is named.
 
     Any other method, such as one with an own part, is a row after them, under its own name.
-
-    Raises:
-        ConfigError: there is no such method.
-
-    >>> [entry.name for entry in chosen_entries(TABLE_2_LINEUP, ["vstan", "sml-rnn-ncas", "POP"])]
-    ['pop', 'sml-gru-ncas', 'vstan']
     """
     if not names:
         return tuple(entries)
@@ -167,17 +125,7 @@ def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entr
 
 
 def compare_entries(entries: Sequence[Entry], experiment: Experiment) -> Result:
-    """The comparison behind a table: every row on the same cases, lists of 20, labelled as in the table.
-
-    Raises:
-        DataError: nothing is left to learn from or to predict.
-        ConfigError: an unknown method or option.
-        ArtifactError: a kept run is damaged, or another process is making the same one.
-
-    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
-    >>> compare_entries(TABLE_2_LINEUP[:1], Experiment(log))["methods"][0]["label"]
-    'POP'
-    """
+    """The comparison behind a table: every row on the same cases, lists of 20, labelled as in the table."""
     setting = experiment.setting
     comparison = Comparison(
         methods=[entry.label for entry in entries],
@@ -202,12 +150,7 @@ def compare_entries(entries: Sequence[Entry], experiment: Experiment) -> Result:
 
 
 def size_notes(result: Result) -> list[str]:
-    """Which preset was run, and how large the trained methods are in it.
-
-    >>> method = {"name": "sml-gru-ncas", "params": {"dim": 400, "epochs": 150}}
-    >>> size_notes({"protocol": {"preset": "paper"}, "methods": [method]})
-    ["preset of the paper's text; sml-gru-ncas: dimension 400, epochs at most 150"]
-    """
+    """Which preset was run, and how large the trained methods are in it."""
     by_size: dict[str, list[str]] = {}
     for method in result["methods"]:
         params = method["params"]
