@@ -1,7 +1,9 @@
 """The option system: values as their types have them, one wording for what they cannot be, and search ranges."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -67,6 +69,8 @@ class Decay:
         (bool, np.bool_(True), True),
         (tuple[Count, ...], [1, np.int64(2)], (1, 2)),
         (tuple[str, ...], ["sr"], ("sr",)),
+        (Sequence[str], ["sr"], ("sr",)),
+        (Mapping[str, Any], MappingProxyType({"k": [1]}), {"k": [1]}),
         (tuple[Count, ...], np.array([1, 2]), (1, 2)),
         (tuple[Count, ...], range(1, 3), (1, 2)),
         (tuple[Count, ...], (k for k in (1, 2)), (1, 2)),
@@ -113,6 +117,9 @@ def test_values_become_those_of_the_type(kind: Any, value: Any, read: Any):
         (tuple[int, ...], {3}, "option must be a list of whole numbers, found a set"),
         (tuple[str, ...], "sr", "option must be a list of texts, found 'sr'; give for example ['vsknn', 'sr']"),
         (Annotated[tuple[int, ...], SOME], [], "option must be a list of one or several whole numbers, found []"),
+        (Literal["resume", "seed"], "preset", "unknown option 'preset'; known: resume, seed"),
+        (Mapping[str, Sequence[str]], {"a": "b"}, "option must be a mapping of lists of texts, found a dict"),
+        (Mapping[str, Any], [1], "option must be a mapping, found [1]"),
         (Decay, {}, "expected Decay as option, found a dict; make it first"),
     ],
 )

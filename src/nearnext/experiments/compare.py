@@ -77,29 +77,15 @@ class Comparison:
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
 
     def __post_init__(self) -> None:
-        require_type("options", self.options, Mapping, "give for example {'vsknn': {'k': 100}}")
-        require_type("methods", self.methods, Sequence, "give for example ['pop', 'vsknn']")
-        if isinstance(self.methods, str):
-            raise ConfigError(
-                f"expected a list of methods, found {self.methods!r}; give for example [{self.methods!r}]"
-            )
-        require_type("labels", self.labels, Mapping, "give for example {'wide': 'vsknn'}")
-        require_type("held", self.held, Mapping, "give for example {'vsknn': ['k']}")
-        if self.tuning is not None:
-            require_type("tuning", self.tuning, Tuning, "give for example Tuning(trials=20)")
-        for name, values in self.options.items():
-            require_type(f"options of {name}", values, Mapping, "give for example {'k': 100}")
-        labels = {label: canonical_name(method) for label, method in self.labels.items()}
-        object.__setattr__(self, "labels", labels)
-        names = tuple(self._name(name) for name in self.methods)
+        object.__setattr__(self, "labels", {label: canonical_name(method) for label, method in self.labels.items()})
+        names = tuple(map(self._name, self.methods))
         if len(set(names)) != len(names) or not names:
             raise ConfigError(f"expected each method once, found {', '.join(names) or 'none'}")
         options = {self._name(name): dict(values) for name, values in self.options.items()}
         if extra := sorted(set(options) - set(names)):
             raise ConfigError(f"options are given for {', '.join(extra)}, which is not among the compared methods")
-        object.__setattr__(self, "methods", names)
-        object.__setattr__(self, "options", options)
-        object.__setattr__(self, "ks", cutoffs(self.ks))
+        for field_name, value in {"methods": names, "options": options, "ks": cutoffs(self.ks)}.items():
+            object.__setattr__(self, field_name, value)
         for name in names:
             self.make(name)
             if self.tuning is not None:

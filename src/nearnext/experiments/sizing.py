@@ -91,14 +91,7 @@ class TrainsNetwork(Protocol):
 
 
 def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
-    """What a fit of this recommender on these sessions will take; the recommender is not fitted.
-
-    >>> from nearnext.recommenders.named import make_recommender
-    >>> log = Sessions.of([["a", "b", "c"], ["b", "c"]] * 20)
-    >>> sized = estimate(make_recommender("gru4rec", {"layers": [8], "n_sample": 4}), log)
-    >>> sized.parameters, sized.epochs, sized.memory["weights"]
-    (444, 10, 1776)
-    """
+    """What a fit of this recommender on these sessions will take; the recommender is not fitted."""
     if sessions.n_sessions == 0 or sessions.n_items == 0:
         raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
     if isinstance(recommender, TrainsNetwork):

@@ -1,7 +1,6 @@
 """One option system: typed fields with range, search range and help."""
 
-from nearnext.options.fields import Option, check, make, named, options, options_of
-from nearnext.options.names import Search, as_plain, path_of, require_known, require_option, require_type
+from nearnext.options.fields import Option, Search, as_plain, check, make, named, options, options_of
 from nearnext.options.values import (
     SOME,
     Count,
@@ -17,6 +16,10 @@ from nearnext.options.values import (
     at_most,
     below,
     checked,
+    path_of,
+    require_known,
+    require_option,
+    require_type,
 )
 
 __all__ = [

@@ -12,19 +12,92 @@ What a field is for stands in the docstring of its class.
 import inspect
 import re
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache, partial, wraps
 from types import MappingProxyType
 from typing import Any, TypeVar, cast, dataclass_transform, overload
 from typing import get_type_hints as hints_of
 
 from nearnext.errors import ConfigError
-from nearnext.options.names import Search, require_option
-from nearnext.options.values import checked, expected, metadata_of, values_of
+from nearnext.options.values import checked, expected, metadata_of, require_option, values_of
 
 T = TypeVar("T")
+
+DIGITS = 4
+"""Significant digits of a number that tuning tries: more say nothing, and make option files unreadable."""
+
+
+def as_plain(value: Any) -> Any:
+    """A value as JSON and TOML have it: tuples are lists."""
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class Search:
+    """What tuning tries for an option: numbers between two, some values, or all values of its type.
+
+    Attributes:
+        low: smallest number; whole numbers are tried where ``low`` and ``high`` are.
+        high: largest number.
+        log: whether equal ratios are equally likely, instead of equal differences.
+        choices: the values, instead of numbers; without numbers either, all that the type has.
+        why: what the option trades off, or where the range comes from.
+        where: it is searched only where other options have one of these values.
+
+    Raises:
+        ConfigError: a range that holds nothing, or a logarithmic one that reaches 0.
+
+    >>> k, rate = Search(50, 1500, log=True, why="neighbours"), Search(0.01, 0.25, why="steps")
+    >>> k.holds(500), k.holds(60.5), rate.rounded(0.0123456), str(k)
+    (True, False, 0.01235, '50 to 1500, log')
+    >>> bpreg = Search(0.0, 2.0, why="keeps scores small", where={"loss": ("bpr-max",)})
+    >>> bpreg.applies({"loss": "cross-entropy"}), Search(choices=([64], [128]), why="width").holds((64,))
+    (False, True)
+    """
+
+    low: float = 0
+    high: float = 0
+    log: bool = field(default=False, kw_only=True)
+    choices: Sequence[Any] = field(default=(), kw_only=True, hash=False)
+    why: str = field(kw_only=True)
+    where: Mapping[str, Sequence[Any]] = field(default_factory=dict[str, Sequence[Any]], kw_only=True, hash=False)
+
+    def __post_init__(self) -> None:
+        named = self.log or (self.low, self.high) != (0, 0)
+        if named and not (self.low < self.high and (self.low > 0 or not self.log)):
+            raise ConfigError(f"expected a range from a lower to a higher number to search, found {self}")
+
+    def among(self, values: Sequence[Any]) -> "Search":
+        """The search in an option whose type has these values alone; it may name some of them, or none."""
+        return self if self.choices else replace(self, choices=tuple(values))
+
+    @property
+    def whole(self) -> bool:
+        """Whether whole numbers are tried."""
+        return type(self.low) is int and type(self.high) is int
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is one that may be tried."""
+        if self.choices:
+            return as_plain(value) in [as_plain(choice) for choice in self.choices]
+        return type(value) in ({int} if self.whole else {int, float}) and self.low <= value <= self.high
+
+    def rounded(self, value: float) -> float:
+        """The number that is tried instead of this one."""
+        return min(max(float(f"{value:.{DIGITS}g}"), self.low), self.high)
+
+    def applies(self, options: Mapping[str, Any]) -> bool:
+        """Whether the option is searched together with these."""
+        return all(options.get(name) in values for name, values in self.where.items())
+
+    def __str__(self) -> str:
+        if self.choices:
+            return ", ".join(str(as_plain(choice)) for choice in self.choices)
+        low, high = (self.low, self.high) if self.whole else (f"{self.low:g}", f"{self.high:g}")
+        return f"{low} to {high}{', log' if self.log else ''}"
+
 
 NO_DEFAULT = inspect.Parameter.empty
 
@@ -154,21 +227,7 @@ def check(options: object) -> None:
 
 
 def make(kind: Callable[..., T], given: Mapping[str, Any], owner: str, *, text: bool = False) -> T:
-    """A class of options made from values by name.
-
-    Args:
-        kind: the class.
-        given: the values; others keep their defaults.
-        owner: what messages call it.
-        text: whether text is read as the type has it: several values as 32,16, none as "".
-
-    Raises:
-        ConfigError: an unknown option, or a value that it cannot take.
-
-    >>> from nearnext.recommenders.neighbours import VSKNN
-    >>> make(VSKNN, {"k": "500"}, "vsknn", text=True).k
-    500
-    """
+    """A class of options made from values by name."""
     known = options_of(cast("type[Any]", kind))
     for name in given:
         require_option(owner, name, known)
@@ -191,18 +250,7 @@ C = TypeVar("C", bound=type[Any])
 
 
 def formerly(**names: str) -> Callable[[C], C]:
-    """A decorator of a class of options: the present name of each former one, also for its subclasses' arguments.
-
-    >>> from dataclasses import dataclass
-    >>> import pytest
-    >>> @formerly(breadth="width")
-    ... @dataclass
-    ... class Box:
-    ...     width: int
-    >>> with pytest.warns(FutureWarning, match="option breadth is now called width"):
-    ...     Box(breadth=2)
-    Box(width=2)
-    """
+    """A decorator of a class of options: the present name of each former one, also for its subclasses' arguments."""
 
     def decorate(cls: C) -> C:
         made = cls.__init__
@@ -219,16 +267,7 @@ def formerly(**names: str) -> Callable[[C], C]:
 
 
 def current_names(kind: type[Any], given: Mapping[str, Any], *, warn: bool = True) -> dict[str, Any]:
-    """Options under their present names.
-
-    Args:
-        kind: the class of options.
-        given: options by present or former name.
-        warn: whether a former name gives a warning.
-
-    Raises:
-        ConfigError: an option is given under both of its names.
-    """
+    """Options under their present names."""
     former: Mapping[str, str] = getattr(kind, "former_options", {})
     result: dict[str, Any] = {}
     for name, value in given.items():

@@ -5,8 +5,9 @@ One rule for values from Python, config files and artifacts: a whole number is a
 there is nothing but text: on the command line (``text=True``).
 """
 
+import difflib
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,15 +15,11 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
 
 from nearnext.errors import ConfigError
-from nearnext.options.names import require_known, require_type, shown
 
 
 @dataclass(frozen=True)
 class Limit:
-    """A limit of a value: what pydantic calls ``ge``, ``gt``, ``le``, ``lt`` or ``min_length``.
-
-    The package annotated-types has the same, and takes longer to import than all of `nearnext.options`.
-    """
+    """A limit of a value: what pydantic calls ``ge``, ``gt``, ``le``, ``lt`` or ``min_length``."""
 
     rule: str
     bound: float
@@ -33,12 +30,7 @@ class Limit:
 
 
 def at_least(bound: float) -> Limit:
-    """Not below a bound.
-
-    >>> checked("candidates", 19, Annotated[int, at_least(20)])
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: candidates must be a whole number of at least 20, found 19
-    """
+    """Not below a bound."""
     return Limit("ge", bound)
 
 
@@ -77,6 +69,9 @@ Part = Annotated[float, above(0), below(1)]
 
 Probability = Annotated[float, at_least(0), at_most(1)]
 """A number in [0, 1]."""
+
+LISTS = (tuple, Sequence)
+"""What a list of values is given as, in annotations."""
 
 SOME = Limit("min_length", 1)
 """A list of at least one value."""
@@ -118,7 +113,7 @@ def checked(name: str, value: object, kind: Any, *, text: bool = False) -> Any:
             require_type(name, value, bare, "make it first")
         return value
     reads = text and isinstance(value, str)
-    if reads and get_origin(bare) is tuple:
+    if reads and get_origin(bare) in LISTS:
         given: object = tuple(part.strip() for part in str(value).split(",")) if str(value).strip() else ()
     else:
         given = value if type(value) is bare else _prepared(value, bare)
@@ -141,7 +136,7 @@ def _reader(kind: Any) -> tuple[Any, Any]:
 
 
 def _example(bare: Any, reads: bool) -> str:
-    if get_origin(bare) is not tuple:
+    if get_origin(bare) not in LISTS:
         return ""
     several = [64, 32] if _bare(get_args(bare)[0]) is int else ["vsknn", "sr"]
     return f"; give for example {','.join(map(str, several)) if reads else several}"
@@ -178,15 +173,19 @@ def _readable(kind: Any) -> bool:
     origin = get_origin(kind)
     if origin is Annotated:
         return _readable(get_args(kind)[0])
-    if origin is tuple or origin in (Union, UnionType):
+    if origin in (*LISTS, Mapping, Union, UnionType):
         return all(inside is Ellipsis or _readable(inside) for inside in get_args(kind))
-    return origin is Literal or kind is NoneType or kind in NAMES
+    return origin is Literal or kind in (NoneType, Any) or kind in NAMES
 
 
 def _prepared(value: object, bare: Any) -> object:
     """A sequence as a tuple, a text that is a path as such, a number of numpy, which is not imported, as plain."""
-    if get_origin(bare) is tuple and _in_order(value):
+    if get_origin(bare) in LISTS and _in_order(value):
         return tuple(_prepared(one, _bare(get_args(bare)[0])) for one in value)
+    if get_origin(bare) is Mapping and isinstance(value, Mapping):
+        return {
+            name: _prepared(one, _bare(get_args(bare)[1])) for name, one in cast("Mapping[Any, Any]", value).items()
+        }
     if bare is Path and value and isinstance(value, str | os.PathLike):
         return Path(cast("str", value))
     of_numpy = type(value).__module__ == "numpy" and getattr(value, "shape", None) == ()
@@ -203,9 +202,12 @@ def expected(kind: Any, *, several: bool = False) -> str:
     limits = {each.rule: each.bound for each in metadata_of(kind) if isinstance(each, Limit)}
     if get_origin(bare) is Literal:
         return f"one of {', '.join(map(str, get_args(bare)))}"
-    if get_origin(bare) is tuple:
+    if get_origin(bare) is Mapping:
+        of = get_args(bare)[1]
+        return f"{'mappings' if several else 'a mapping'}{'' if of is Any else f' of {expected(of, several=True)}'}"
+    if get_origin(bare) in LISTS:
         some = "one or several " if "min_length" in limits else ""
-        return f"a list of {some}{expected(get_args(bare)[0], several=True)}"
+        return f"{'lists' if several else 'a list'} of {some}{expected(get_args(bare)[0], several=True)}"
     words = NAMES[bare][several] if bare in NAMES else f"a {getattr(bare, '__name__', bare)}"
     lower = [f" of at least {limits['ge']}"] if "ge" in limits else []
     lower += [f" above {limits['gt']}"] if "gt" in limits else []
@@ -213,3 +215,46 @@ def expected(kind: Any, *, several: bool = False) -> str:
     upper += [f"at most {limits['le']}"] if "le" in limits else []
     joined = f"{' and ' if lower else ' of ' if upper[0].startswith('at') else ' '}{upper[0]}" if upper else ""
     return f"{words}{''.join(lower)}{joined}"
+
+
+def require_known(kind: str, name: object, known: Iterable[str]) -> None:
+    """A check that ``name`` is one of the known names of its kind."""
+    names = tuple(known)
+    if not isinstance(name, str) or name not in names:
+        raise ConfigError(f"unknown {kind} '{name}'{_known(name, names)}")
+
+
+def require_option(owner: str, option: object, known: Iterable[str]) -> None:
+    """A check that something has an option of this name."""
+    names = tuple(known)
+    if option not in names:
+        raise ConfigError(f"{owner} has no option '{option}'{_known(option, names)}")
+
+
+def require_type(name: str, value: object, kind: type[Any], remedy: str) -> None:
+    """A check that an argument is an object of the kind that is expected."""
+    if isinstance(value, type) or not isinstance(value, kind):
+        found = "None" if value is None else f"a {type(value).__name__}"
+        found = f"the class {value.__name__}" if isinstance(value, type) else found
+        raise ConfigError(f"expected {kind.__name__} as {name}, found {found}; {remedy}")
+
+
+def path_of(name: str, value: object) -> Path:
+    """The path that an argument names."""
+    if not isinstance(value, str | os.PathLike) or not str(value):  # pyright: ignore[reportUnknownArgumentType]
+        raise ConfigError(f"expected a path as {name}, found {shown(value)}")
+    return Path(cast("str", value))
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: plain ones themselves, of others the class."""
+    plain = type(value) in (str, int, float, bool, list, tuple, type(None))
+    return repr(value) if plain else f"a {type(value).__name__}"
+
+
+def _known(name: object, names: Sequence[str]) -> str:
+    text = str(name)
+    near = difflib.get_close_matches(text, names, 1, 0.7)  # a first letter is rarely mistyped
+    near = near or difflib.get_close_matches(text, [each for each in names if each[:1] == text[:1]], 1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return f"{meant}; known: {', '.join(names) or 'none'}"

@@ -17,14 +17,7 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def options_table(method: str, options: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
-    """One method's table, with notes as comments.
-
-    >>> print(options_table("gru4rec", {"layers": [64], "loss": "bpr-max"}, ["found in 20 trials"]), end="")
-    [gru4rec]
-    # found in 20 trials
-    layers = [64]
-    loss = "bpr-max"
-    """
+    """One method's table, with notes as comments."""
     lines = [f"[{_key(method)}]", *(f"# {' '.join(note.split())}" for note in notes)]
     return "\n".join([*lines, *(f"{_key(name)} = {_value(value)}" for name, value in options.items())]) + "\n"
 

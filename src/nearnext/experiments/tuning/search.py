@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Space:
-    """All that a search of one method may try.
-
-    Attributes:
-        searched: what is tried, by option; one that is searched only where another has some value comes after it.
-        note: why there is nothing to tune, where there is not.
-    """
+    """All that a search of one method may try."""
 
     searched: Mapping[str, Search]
     note: str = ""
@@ -56,13 +51,7 @@ class Space:
 
 
 def space_of(method: str) -> Space:
-    """The search space of a method.
-
-    >>> [option for option in space_of("sml-maxpool-triplet").searched if option in ("margin", "swap", "decay")]
-    ['margin', 'swap']
-    >>> space_of("pop").note
-    'it has no options'
-    """
+    """The search space of a method."""
     options = method_options(method)
     searched = {name: option.search for name, option in options.items() if option.search is not None}
     note = "none of its options has a search range" if options else "it has no options"
@@ -101,11 +90,7 @@ def require_optuna() -> None:
 
 
 def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], seed: int) -> Proposal | None:
-    """The options to try after these trials; first of all those that the search begins with.
-
-    Returns:
-        A set of options that was not tried before, or None where the space is searched through.
-    """
+    """The options to try after these trials; first of all those that the search begins with."""
     require_optuna()
     import optuna
 

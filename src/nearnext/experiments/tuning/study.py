@@ -123,12 +123,7 @@ class Study:
 
 @contextmanager
 def open_study(path_or_folder: Path | None, identity: Mapping[str, Any]) -> Generator[Study]:
-    """The study with this identity, for this process alone: a new one, or what an earlier run has left.
-
-    Args:
-        path_or_folder: a file; or a folder, in which each study has a file of its own; None: nothing is kept.
-        identity: as plain data, with ``method`` and ``data`` among it.
-    """
+    """The study with this identity, for this process alone: a new one, or what an earlier run has left."""
     if path_or_folder is None:
         yield Study(identity)
         return

@@ -49,10 +49,7 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What a search has found; its first trial is the option set that it began with.
-
-    ``earlier`` trials were made by earlier runs; ``searched_through``: nothing was left to try.
-    """
+    """What a search has found; its first trial is the option set that it began with."""
 
     method: str
     tuning: Tuning
