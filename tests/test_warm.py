@@ -33,7 +33,7 @@ run("fit", "shop.parquet", "--method", "vsknn", "--out", "vsknn")
 from nearnext.serving.predictor import Query
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.model import ServedModel, load_model
-from nearnext.serving.playground import item_map, session_point
+from nearnext.serving.playground import ItemMap
 
 for name in ("metric", "vsknn"):
     run("evaluate", name, "shop.parquet")
@@ -47,8 +47,7 @@ for name in ("metric", "vsknn"):
     served.answer([Query(known, k=5), Query(known[:1], k=5, exclude_seen=True)])
     served.answer([Query(["new"], k=5)])
     served.similar(known[0], 5)
-    item_map(served.recommender)
-    session_point(served.recommender, known)
+    ItemMap(served.recommender).place(known)
 later = compiled()
 print(json.dumps({"warmed": warmed, "later": later}))
 """

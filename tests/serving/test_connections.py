@@ -115,6 +115,16 @@ def test_what_is_not_http_is_told_so_as_json(server: Server):
     assert problem_of(answer_to(server, b"NOPE /v1/model HTTP/1.1\r\nhost: a\r\n\r\n"), 400)
 
 
+def test_what_is_refused_before_it_is_a_request_is_logged_and_counted(server: Server):
+    reply = answer_to(server, b"BREW / HTTP/1.1\r\nhost: a\r\n\r\n")
+    request_id = json.loads(reply.partition(b"\r\n\r\n")[2])["request_id"]
+    counted = 'nearnext_requests_total{method="OTHER",route="(refused)",status="400"}'
+    assert counted in server.client("GET", "/metrics").body.decode()
+    wait_until(lambda: any(line.get("request_id") == request_id for line in server.logged()))
+    line = next(line for line in server.logged() if line.get("request_id") == request_id)
+    assert (line["method"], line["route"], line["status"]) == ("OTHER", "(refused)", 400)
+
+
 def test_headers_that_are_too_long_are_told_so_as_json(server: Server):
     head = b"GET /healthz HTTP/1.1\r\nhost: a\r\nx: ".ljust(64 << 10, b"y")
     replies: list[bytes] = []

@@ -242,6 +242,21 @@ def test_it_serves_without_the_store_and_recovers(artifact: Path, redis: Redis, 
         assert messages[-1] == "the session store answers again"
 
 
+def test_a_store_that_died_shows_though_no_request_needs_it(artifact: Path, redis: Redis, tmp_path: Path):
+    with started(artifact, *on(redis), folder=tmp_path) as server:
+        client = server.client
+
+        def says(state: str) -> bool:
+            up = f"nearnext_store_up {float(state == 'up')}" in client("GET", "/metrics").body.decode()
+            return up and client("GET", "/readyz").json == {"status": "ok", "store": state}
+
+        assert says("up")
+        redis.kill()
+        wait_until(lambda: says("down"))
+        redis.start()
+        wait_until(lambda: says("up"))
+
+
 def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, tmp_path: Path):
     def work(client: Client, number: int) -> str:
         reply = client("POST", "/v1/sessions/shared/events", {"items": [f"c{number}"], "consent": True})

@@ -109,7 +109,7 @@ def test_an_unknown_session_gets_the_popular_items(client: Client):
 
 @pytest.mark.parametrize(
     "name",
-    ["../../etc/passwd", "..", "a/b", "%2e%2e", "naïve-ключ-🛒", "\n\r\t\0", "'; DROP TABLE--", "C:\\x", "~", " "],
+    ["../../etc/passwd", "..", "a/b", "%2e%2e", "naïve-ключ-🛒", "a\n\0b", "'; DROP TABLE--", "C:\\x", "~", "Null."],
 )
 def test_any_text_is_a_session_id_and_nothing_else(client: Client, server: Server, name: str):
     assert click(client, name, "i1")["length"] == 1
@@ -117,6 +117,36 @@ def test_any_text_is_a_session_id_and_nothing_else(client: Client, server: Serve
     assert client("GET", f"/v1/sessions/{quote(name, safe='')}/recommendations").json["length"] == 2
     events = lines_of(server.log.parent / "events")
     assert sum(event["session_id"] == name for event in events) == 2
+
+
+@pytest.mark.parametrize("name", ["NULL", "undefined", " nan ", " ", "\n\r\t\0", "<NA>", r"\N", "%C2%A0"])
+def test_what_a_fit_takes_for_no_id_is_refused_and_not_stored(client: Client, server: Server, name: str):
+    path = quote(name, safe="%")
+    for method, rest, body in (
+        ("POST", "/events", {"items": ["i1"], "consent": True}),
+        ("GET", "/recommendations", None),
+        ("DELETE", "", None),
+    ):
+        reply = client(method, f"/v1/sessions/{path}{rest}", body)
+        assert (reply.status, "expected a session's id" in reply.json["detail"]) == (422, True)
+    if "%" not in name:
+        reply = client("POST", "/v1/sessions/whole/events", {"items": ["i1", name], "consent": True})
+        assert (reply.status, "expected an item's id" in reply.json["detail"]) == (422, True)
+    assert client("PUT", f"/v1/items/{path}", {}).status == 422
+    assert client("GET", "/v1/sessions/whole/recommendations").json["length"] == 0
+    read = read_sessions(str(server.log.parent / "events"))
+    assert "whole" not in read.session_ids.to_list()
+
+
+def test_ids_that_a_fit_reads_as_one_are_one_live_session(client: Client, server: Server):
+    for number, name in enumerate((" s1 ", "s1", "\u00a0s1\t"), start=1):
+        assert click(client, name, "i1")["length"] == number
+    assert click(client, "12.0", "i1")["length"] + click(client, "12", "i1")["length"] == 3
+    assert click(client, "012", "i1")["length"] == 1
+    sessions = read_sessions(str(server.log.parent / "events"))
+    assert sessions.raw(sessions.session_ids.to_list().index("s1")) == ["i1"] * 3
+    assert client("DELETE", "/v1/sessions/%20s1").status == 204
+    assert client("GET", "/v1/sessions/s1/recommendations").json["length"] == 0
 
 
 def test_similar_items_are_others(client: Client, recommender: Recommender):

@@ -2,9 +2,9 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from nearnext.serving.logs import PENDING, LineWriter
-from serving_support import Client, fitted, started, wait_until
+from serving_support import PATIENCE, Client, fitted, started, wait_until
 
 pytestmark = pytest.mark.fault
 
@@ -103,18 +103,21 @@ def test_sighup_reads_the_keys_again_and_begins_new_files(artifact: Path, tmp_pa
         assert server.stop() == 0
 
 
-def test_it_ends_while_the_map_is_computed(tmp_path: Path):
-    from nearnext.data.sessions import Sessions
-
-    log = Sessions.of([[f"i{(s * 31 + j * 17) % 2500}" for j in range(12)] for s in range(4000)])
-    model = fitted("vsknn", tmp_path / "model", log)
-    with started(model, "--shutdown-timeout", 1, folder=tmp_path) as server:
-        import http.client
-
-        host, port = server.client.address
-        asking = http.client.HTTPConnection(host, port)
-        asking.request("GET", "/v1/map")
-        time.sleep(0.5)
+def test_it_ends_while_the_map_is_computed(artifact: Path, tmp_path: Path):
+    begun, endless = tmp_path / "begun", tmp_path / "endless.py"
+    endless.write_text(
+        "import threading\n"
+        "from pathlib import Path\n"
+        "from nearnext.serving import playground\n"
+        "def endless(_):\n"
+        f"    Path({str(begun)!r}).touch()\n"
+        "    threading.Event().wait()\n"
+        "playground.ItemMap = endless\n"
+    )
+    options = ("--import", endless, "--shutdown-timeout", 1)
+    with started(artifact, *options, folder=tmp_path) as server, socket.create_connection(server.client.address) as one:
+        one.sendall(b"GET /v1/map HTTP/1.1\r\nhost: a\r\n\r\n")
+        wait_until(begun.exists)
+        assert server.client("GET", "/readyz").status == 200
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(30) == 0
-        asking.close()
+        assert server.process.wait(PATIENCE) == 0

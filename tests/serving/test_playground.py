@@ -19,13 +19,30 @@ from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.neighbours import VSKNN
 from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.rules import Markov
-from nearnext.serving.playground import find_items, item_map, page, session_point
-from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept, principal_plane
+from nearnext.serving.playground import ItemMap, find_items, page
+from nearnext.serving.playground.item_map import neighbours_kept, principal_plane
 from serving_support import Server, started
 
 pytestmark = pytest.mark.slow
 
 HOSTILE = '<img src=x onerror="boom()">'
+HOSTILE_FRAGMENTS = (
+    "not,json",
+    "%",
+    "%ff,%00",
+    "null",
+    "{}",
+    "[[]]",
+    "%7B%22toString%22:1%7D",
+    "true,1.5,-0,1e999",
+    "%22%22",
+    ",,,",
+    "%22__proto__%22%22",
+    ",".join(["1"] * 1001),
+    "%22" + "x" * 513 + "%22",
+)
+"""What is no session: no ids, ids that no service takes, or too many."""
+
 GROUPS = [[f"{group}-{(s + j * j) % 9}" for j in range(3 + s % 3)] for s in range(40) for group in "abc"]
 LOG = Sessions.of([*GROUPS, ["a-0", HOSTILE, "a-1"], ["a-0", HOSTILE]])
 """Three groups of items that no session mixes, and an id that would be a script if a page took it for HTML."""
@@ -52,23 +69,24 @@ def test_integer_ids_are_found_by_their_digits():
 
 
 def test_a_limit_below_1_is_refused(vsknn: Recommender):
-    for ask in (lambda: find_items(vsknn, "a", 0), lambda: item_map(vsknn, 0)):
-        with pytest.raises(ConfigError, match="limit must be a whole number of at least 1"):
-            ask()
+    with pytest.raises(ConfigError, match="limit must be a whole number of at least 1"):
+        find_items(vsknn, "a", 0)
 
 
-def test_the_principal_plane_keeps_distances_of_points_in_a_plane():
+def test_the_principal_plane_keeps_the_distances_of_points_in_a_plane_up_to_their_scale():
     rng = np.random.default_rng(3)
     flat = rng.normal(size=(12, 2)) @ np.linalg.qr(rng.normal(size=(5, 2)))[0].T
-    points = principal_plane(flat)
+    points, longest = principal_plane(flat), np.linalg.norm(flat - flat.mean(axis=0), axis=1).max()
     for one in range(12):
-        assert np.linalg.norm(points - points[one], axis=1) == pytest.approx(np.linalg.norm(flat - flat[one], axis=1))
+        apart = np.linalg.norm(flat - flat[one], axis=1) / longest
+        assert np.linalg.norm(points - points[one], axis=1) == pytest.approx(apart)
+    assert neighbours_kept(flat, points) == 1.0
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 9])
 def test_few_or_equal_vectors_have_a_finite_layout(n: int):
     for vectors in (np.zeros((n, 4)), np.eye(n, 4), np.ones((n, 1))):
-        points = neighbour_layout(vectors)
+        points = principal_plane(vectors)
         assert points.shape == (n, 2)
         assert np.isfinite(points).all()
         assert np.linalg.norm(points, axis=1).max() <= 1 + 1e-9
@@ -76,21 +94,12 @@ def test_few_or_equal_vectors_have_a_finite_layout(n: int):
 
 def test_a_layout_keeps_groups_apart_and_is_the_same_every_time():
     rng = np.random.default_rng(0)
-    vectors = np.repeat(np.eye(4, 8) * 5, 20, axis=0) + 0.5 * rng.normal(size=(80, 8))
-    points, again = neighbour_layout(vectors), neighbour_layout(vectors)
+    vectors = np.repeat(np.eye(3, 8) * 5, 20, axis=0) + 0.5 * rng.normal(size=(60, 8))
+    points, again = principal_plane(vectors), principal_plane(vectors)
     np.testing.assert_allclose(again, points, rtol=1e-5, atol=1e-5)
-    centres = points.reshape(4, 20, 2).mean(axis=1)
+    centres = points.reshape(3, 20, 2).mean(axis=1)
     nearest = np.linalg.norm(points[:, None] - centres, axis=2).argmin(axis=1)
-    assert nearest.tolist() == np.repeat(np.arange(4), 20).tolist()
-    assert neighbours_kept(vectors, points) > neighbours_kept(vectors, principal_plane(vectors))
-
-
-def test_a_place_lies_between_the_points_of_its_nearest_vectors():
-    vectors, points = np.eye(3), np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    # Equal squared distances 2 · (1/2)² = 1/2 to the first two; the third, at 1.5, weighs exp(−4) / exp(−4/3) of them.
-    share = np.exp(-4.0) / np.exp(-4.0 / 3)
-    expected = [1 / (2 + share), share / (2 + share)]
-    assert mixed_place(np.array([0.5, 0.5, 0.0]), vectors, points) == pytest.approx(expected)
+    assert nearest.tolist() == np.repeat(np.arange(3), 20).tolist()
 
 
 def with_groups_apart(model: Recommender) -> Recommender:
@@ -108,38 +117,41 @@ def test_a_session_lies_among_the_items_of_its_group(name: str):
     if name.startswith("sml"):
         model = with_groups_apart(model)
     model.remember(LOG)
-    shown = item_map(model)
+    item_map = ItemMap(model)
+    shown = item_map.as_dict()
     assert len(shown["ids"]) == len(set(shown["ids"])) == len(shown["x"]) == len(shown["y"]) == len(shown["clicks"])
     assert shown["clicks"] == sorted(shown["clicks"], reverse=True)
     assert shown["source"] == ("embeddings" if name.startswith("sml") else "sessions")
     points = np.array([shown["x"], shown["y"]]).T
     for group in "abc":
         own = np.array([str(item).startswith(group) for item in shown["ids"]])
-        place = session_point(model, [f"{group}-0", f"{group}-4", "never seen"])
+        place = item_map.place([f"{group}-0", f"{group}-4", "never seen"])
         assert place is not None
         distances = np.linalg.norm(points - place, axis=1)
         assert distances[own].mean() < distances[~own].mean()
 
 
 def test_a_smaller_map_shows_the_most_popular_items(vsknn: Recommender):
-    assert item_map(vsknn, limit=5)["ids"] == item_map(vsknn)["ids"][:5]
+    assert ItemMap(vsknn, limit=5).as_dict()["ids"] == ItemMap(vsknn).as_dict()["ids"][:5]
 
 
 def test_items_outside_a_small_map_place_sessions_all_the_same(vsknn: Recommender):
-    assert HOSTILE not in item_map(vsknn, limit=5)["ids"]
-    assert session_point(vsknn, [HOSTILE], limit=5) is not None
+    item_map = ItemMap(vsknn, limit=5)
+    assert HOSTILE not in item_map.as_dict()["ids"]
+    assert item_map.place([HOSTILE]) is not None
 
 
 def test_methods_without_vectors_have_no_map():
     with pytest.raises(ConfigError, match=r"pop has no map.*--remember"):
-        item_map(Pop().fit(LOG))
+        ItemMap(Pop().fit(LOG))
     with pytest.raises(ConfigError, match="markov-1 has no map"):
-        session_point(Markov().fit(LOG), ["a-0"])
+        ItemMap(Markov().fit(LOG))
 
 
 def test_a_session_without_known_clicks_lies_nowhere(vsknn: Recommender):
-    assert session_point(vsknn, []) is None
-    assert session_point(vsknn, ["never seen"]) is None
+    item_map = ItemMap(vsknn)
+    assert item_map.place([]) is None
+    assert item_map.place(["never seen"]) is None
 
 
 def test_the_page_needs_nothing_from_elsewhere():
@@ -329,9 +341,16 @@ def test_the_address_keeps_the_session(tab: Chromium, service: Server):
     tab.open(address)
     ready(tab)
     assert texts(tab, "#clicks .id") == ["a-0", HOSTILE]
-    tab.open(service.url + "/#not,json")
-    ready(tab)
-    assert texts(tab, "#clicks .id") == []
+    for hostile in HOSTILE_FRAGMENTS:
+        tab.open(f"{service.url}/#{hostile}")
+        ready(tab)
+        assert texts(tab, "#clicks .id") == []
+        tab.value("location.hash = '#%22a-0%22'")
+        tab.until("state.session.length === 1")
+        ready(tab)
+        tab.value(f"location.hash = {('#' + hostile)!r}")
+        tab.until("state.session.length === 0")
+        ready(tab)
 
 
 @pytest.mark.parametrize("width", [320, 390, 820, 1440])

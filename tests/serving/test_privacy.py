@@ -58,9 +58,11 @@ def test_a_session_is_erased_and_the_others_stay(session: str, tmp_path: Path):
         + json.dumps({"session_id": session, "item_id": "é", "timestamp": 1}) + "\n\nno json\n"
     )  # fmt: skip
     (tmp_path / "old.csv").write_text("session_id,item_id\ns1,a\n")
+    (tmp_path / "2025").mkdir()
+    (tmp_path / "shown" / "older").mkdir()
     erased = forget_session(tmp_path, session)
     assert (erased.lines, erased.files) == (5 if session == "7" else 4, 3)
-    assert [file.name for file in erased.unsearched] == ["old.csv"]
+    assert [file.name for file in erased.unsearched] == ["2025", "old.csv", "older"]
     text = (tmp_path / "more.jsonl").read_text()
     assert text.endswith("\nno json\n")
     (tmp_path / "more.jsonl").unlink()
@@ -108,10 +110,16 @@ def test_erasing_while_services_write_loses_no_line(tmp_path: Path):
 def test_the_command_erases_and_says_what(nearnext: Callable[..., Any], tmp_path: Path):
     written(tmp_path / "events", "s1", "s2").close()
     (tmp_path / "events" / "old.csv").write_text("x")
+    (tmp_path / "events" / "2025").mkdir()
     done = nearnext("forget", "--session", "s1", "--event-log", tmp_path / "events")
     assert done.code == 0
     assert "erased 3 lines of 2 files" in done.out
-    assert "not searched, as they are no segments of an event log: old.csv" in done.out
+    assert "not searched, as they are no segments of an event log: 2025, old.csv" in done.out
+    assert set(sessions(tmp_path / "events")) == {"s2"}
+    for session in ("s1", "s"):
+        unknown = nearnext("forget", "--session", session, "--event-log", tmp_path / "events")
+        assert (unknown.code, f"has no line of session '{session}'" in unknown.err) == (2, True)
+        assert "not searched" in unknown.out
     assert set(sessions(tmp_path / "events")) == {"s2"}
     refused = nearnext("forget", "--session", "s1", "--event-log", tmp_path / "none")
     assert (refused.code, refused.err.count("\n")) == (2, 1)

@@ -91,9 +91,7 @@ def test_the_memory_that_is_counted_is_what_is_used():
         before = tracemalloc.get_traced_memory()[0]
         store, _ = memory(clicks=100, limit=1 << 30)
         for number in range(1500):
-            asyncio.run(
-                store.append(f"session-{number:010d}", [f"item-{number}-{place}" for place in range(number % 9)])
-            )
+            done(store.append(f"session-{number:010d}", [f"item-{number}-{place}" for place in range(number % 9)]))
         used = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()

@@ -7,6 +7,7 @@ import typer
 
 from nearnext.cli.app import app
 from nearnext.cli.output import console, require_extra
+from nearnext.errors import DataError
 
 
 @app.command()
@@ -20,10 +21,13 @@ def forget(
     from nearnext.serving.forgetting import forget_session
 
     erased = forget_session(event_log, session)
-    console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}", soft_wrap=True)
+    if erased.lines:
+        console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}", soft_wrap=True)
     if erased.unsearched:
         names = ", ".join(str(path.relative_to(event_log)) for path in erased.unsearched)
         console.print(
             f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]", soft_wrap=True
         )
+    if not erased.lines:
+        raise DataError(f"{event_log} has no line of session '{session}'; nothing was erased")
     console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim", soft_wrap=True)

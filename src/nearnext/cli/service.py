@@ -97,7 +97,7 @@ def replay(
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
     max_length: MaxLength = 1000,
     limit: Annotated[int, typer.Option(help="Most sessions played, the first of the log; 0: all.")] = 0,
-    api_key_file: Annotated[Path | None, typer.Option(help="File whose first key the service accepts.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="File with a key that the service accepts.")] = None,
     results: Results,
     reading: Reading,
 ) -> None:
@@ -110,7 +110,7 @@ def replay(
     from nearnext.serving.access import read_keys
 
     ks = cutoff_numbers(k)
-    target = Target(url, read_keys(api_key_file)[0].decode() if api_key_file else None, timeout)
+    target = Target(url, tuple(key.decode() for key in read_keys(api_key_file)) if api_key_file else (), timeout)
     load = Load(rate, concurrency)
     recommender = load_artifact(model).recommender
     sessions, _ = read_test_log(log, reading, recommender.imprint)

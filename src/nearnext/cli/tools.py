@@ -87,11 +87,13 @@ def _similar_table(similar: "Sequence[tuple[RawId, float]]") -> Table:
 
 
 def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
-    table = Table("session", "distance", "shared items", "clicks")
+    by_similarity = any(near.similarity is not None for near in evidence.sessions)
+    table = Table("session", "similarity" if by_similarity else "distance", "shared items", "clicks")
     for near in evidence.sessions:
         shown = [f"[bold]{_shown(clicked)}[/bold]" if clicked == item else _shown(clicked) for clicked in near.items]
         name = "" if near.id is None else _shown(near.id)
-        table.add_row(name, f"{near.distance:.4f}", str(near.overlap), " ".join(shown))
+        nearness = near.distance if near.similarity is None else near.similarity
+        table.add_row(name, f"{nearness:.4f}", str(near.overlap), " ".join(shown))
     return table
 
 

@@ -48,7 +48,6 @@ def warm() -> None:
     from nearnext.explanation import explain
     from nearnext.progress import track
     from nearnext.recommenders.named import make_recommender
-    from nearnext.serving.playground import item_map
 
     begin = time.perf_counter()
     split = split_last(read_sessions(generate(SyntheticShop(sessions=400, items=60, categories=3))), fraction=0.1)
@@ -60,7 +59,6 @@ def warm() -> None:
             evaluate(recommender, split.test, k=(5, 20))
             recommender.recommend([items, []], k=2, exclude_seen=True)
             explain(recommender, items[:1], items[1])
-            item_map(recommender)
             advance(1)
         _list_candidates()
     console.print(f"compiled code of {len(QUICK)} methods is ready, after {time.perf_counter() - begin:.0f} s")

@@ -26,7 +26,7 @@ class Target:
 
     Attributes:
         url: where it answers, without ``/v1``.
-        api_key: what it asks of its clients, if anything.
+        api_keys: keys of which it accepts one; none: it asks for none.
         timeout: seconds after which an answer is given up.
 
     >>> Target("localhost:8000")
@@ -35,7 +35,7 @@ class Target:
     """
 
     url: str
-    api_key: str | None = field(default=None, repr=False)
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
     timeout: Positive = 10.0
 
     def __post_init__(self) -> None:
@@ -122,30 +122,31 @@ async def _send_all(
 ) -> Answers:
     import aiohttp
 
-    headers = {"content-type": "application/json"}
-    if target.api_key:
-        headers["x-api-key"] = target.api_key
     connector = aiohttp.TCPConnector(limit=load.concurrency)
     patience = aiohttp.ClientTimeout(total=target.timeout)
-    async with aiohttp.ClientSession(connector=connector, timeout=patience, headers=headers) as http:
-        await _greet(http, target)
+    async with aiohttp.ClientSession(connector=connector, timeout=patience) as http:
+        http.headers.update(await _greet(http, target))
         return await _Sender(http, target, load, question, advance).send(clicks)
 
 
-async def _greet(http: "ClientSession", target: Target) -> None:
+async def _greet(http: "ClientSession", target: Target) -> dict[str, str]:
+    """The headers that the service takes: with the first of the keys that it accepts."""
     import aiohttp
 
-    try:
-        async with http.get(target.at("v1", "model")) as answer:
-            status = answer.status
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise ConfigError(
-            f"no service answers at {target.url} ({_kind(error)}); start one with 'nearnext serve'"
-        ) from error
+    status = 0
+    for headers in [{"x-api-key": key} for key in target.api_keys] or [{}]:
+        try:
+            async with http.get(target.at("v1", "model"), headers=headers) as answer:
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ConfigError(
+                f"no service answers at {target.url} ({_kind(error)}); start one with 'nearnext serve'"
+            ) from error
+        if status == 200:  # noqa: PLR2004
+            return headers | {"content-type": "application/json"}
     if status in (401, 403):
         raise ConfigError(f"{target.url} refuses the API key; name the file that holds a right one")
-    if status != 200:  # noqa: PLR2004
-        raise ConfigError(f"{target.url} answers /v1/model with status {status}; is it a nearnext service?")
+    raise ConfigError(f"{target.url} answers /v1/model with status {status}; is it a nearnext service?")
 
 
 class _Sender:

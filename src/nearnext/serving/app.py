@@ -72,7 +72,7 @@ def application(service: Service, ready: Callable[[], None] = lambda: None, pare
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncGenerator[None]:
-        service.start()
+        await service.start()
         settle_memory()
         watch = asyncio.create_task(_outlived_by(parent)) if parent is not None else None
         log.info("requests are answered by model %s", service.model.version)
@@ -146,11 +146,5 @@ class Exchange:
             await send_answer(as_answer(error, scope), answer)
         finally:
             scope["state"]["connection"].answered()
-        self._note(scope, request_id, status, time.perf_counter() - begin)
-
-    def _note(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        route = scope.get("route", NOWHERE)
-        self._service.metrics.answered(route, method, status, seconds)
-        if self._service.settings.access_log:
-            self._service.access_log.note(request_id, method, route, status, seconds)
+        self._service.note(request_id, method, scope.get("route", NOWHERE), status, time.perf_counter() - begin)

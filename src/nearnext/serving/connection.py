@@ -27,13 +27,13 @@ class Limits(NamedTuple):
         request: seconds in which a request must have come in, and an answer must have been taken.
         idle: seconds without a request after which the connection is closed.
         max_body: bytes of the longest body.
-        refused: called with the status of each request that is refused before the application sees it.
+        refused: called with id and status of each request that is refused before the application sees it.
     """
 
     request: float
     idle: float
     max_body: int
-    refused: Callable[[int], None] = lambda _: None
+    refused: Callable[[str, int], None]
 
 
 class _Corked:
@@ -205,8 +205,9 @@ class Connection(asyncio.Protocol):
     def _refuse(self, error: HTTPException) -> None:
         """Say what was wrong, and read no more requests; what is on its way is taken so that the answer arrives."""
         self._refused = True
-        self._limits.refused(error.status_code)
-        body = problem(error, secrets.token_hex(8))
+        request_id = secrets.token_hex(8)
+        self._limits.refused(request_id, error.status_code)
+        body = problem(error, request_id)
         self._transport.write(
             b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
             % (error.status_code, HTTPStatus(error.status_code).phrase.encode(), PROBLEM, len(body), body)

@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
+from nearnext.data.ids import tidy_text
 from nearnext.errors import NearnextError
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
 from nearnext.serving.messages import (
+    NO_ID,
     CatalogueChange,
     CatalogueEntry,
     EventsAnswer,
@@ -67,7 +69,7 @@ class Endpoints:
         if asked.k is not None:
             self._check_k(asked.k)
         model = service.current()
-        clicked = [model.stored(item) for item in asked.items]
+        clicked = [_kept(model, item) for item in asked.items]
         clicks, reason, logged = clicked, None if asked.consent else NO_CONSENT, None
         if asked.consent:
             try:
@@ -132,7 +134,7 @@ class Endpoints:
     async def put_item(self, item: str, entry: CatalogueEntry) -> CatalogueChange:
         """Add an item to the catalogue, or change it; it counts at once and outlasts a restart."""
         model = self._service.current()
-        stored = model.stored(item)
+        stored = _kept(model, item)
         like = [model.stored(one) for one in entry.like]
         await self._change(Change("put", stored, entry.available, like))
         return CatalogueChange(stored, entry.available, model.available.knows(stored))
@@ -175,15 +177,14 @@ class Endpoints:
     @operation("GET", "/v1/map", problems=(404,))
     async def item_map(self) -> Answer:
         """Where the items are, in two dimensions."""
-        return Answer(await _map_of(self._service.current()))
+        item_map = await _map_of(self._service.current())
+        return Answer(await in_daemon(lambda: encode(item_map.as_dict())))
 
     @operation("POST", "/v1/map/session", problems=(404,))
     async def map_point(self, asked: MapRequest) -> MapPoint:
         """Where a session is on the map."""
-        playground = _part("nearnext.serving.playground", "the map is")
-        model = self._service.current()
-        await _map_of(model)
-        point = await in_daemon(lambda: playground.session_point(model.recommender, asked.items))
+        item_map = await _map_of(self._service.current())
+        point = await in_daemon(lambda: item_map.place(asked.items))
         return MapPoint(*(point or (None, None)))
 
     @operation("GET", "/v1/items")
@@ -272,7 +273,19 @@ class Endpoints:
             self._service.metrics.events_lost.inc()
 
 
-async def _map_of(model: ServedModel) -> bytes:
+def _kept(model: ServedModel, item: RawId) -> RawId:
+    """An item's id as it is stored.
+
+    Raises:
+        HTTPError: a log has it where there is none.
+    """
+    stored = model.stored(item)
+    if not model.available.knows(stored) and tidy_text(str(stored)) in NO_ID:
+        raise HTTPError(422, f"expected an item's id, found '{stored}', which logs write where there is none")
+    return stored
+
+
+async def _map_of(model: ServedModel) -> Any:
     """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on.
 
     Raises:
@@ -280,7 +293,7 @@ async def _map_of(model: ServedModel) -> bytes:
     """
     playground = _part("nearnext.serving.playground", "the map is")
     if model.map is None:
-        model.map = asyncio.create_task(in_daemon(lambda: encode(playground.item_map(model.recommender))))
+        model.map = asyncio.create_task(in_daemon(lambda: playground.ItemMap(model.recommender)))
     try:
         return await asyncio.shield(model.map)
     except NearnextError as error:

@@ -19,7 +19,7 @@ class _Line(msgspec.Struct):
 
 
 class Erased(NamedTuple):
-    """How many lines of how many files were erased, and which files of the folder could not be searched."""
+    """How many lines of how many files were erased, and which files and folders in the folder were not searched."""
 
     lines: int
     files: int
@@ -44,15 +44,15 @@ def forget_session(folder: Path, session: str) -> Erased:
     ((3, 2), (0, 0))
     """
     try:
-        files = [file for part in (folder, folder / SHOWN) if part.is_dir() for file in sorted(part.iterdir())]
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder; name the one that serve was given with --event-log")
-        files = [file for file in files if file.is_file()]
-        segments = [file for file in files if file.suffix == ".jsonl"]
+        searched = [part for part in (folder, folder / SHOWN) if part.is_dir()]
+        found = [one for part in searched for one in sorted(part.iterdir()) if one not in searched]
+        segments = [file for file in found if file.suffix == ".jsonl" and file.is_file()]
         counts = [_erased(file, session) for file in segments]
     except OSError as error:
         raise DataError(f"cannot erase from {folder}: {error.strerror}; some lines may still be there") from error
-    return Erased(sum(counts), sum(map(bool, counts)), [file for file in files if file not in segments])
+    return Erased(sum(counts), sum(map(bool, counts)), [one for one in found if one not in segments])
 
 
 def _erased(path: Path, session: str) -> int:

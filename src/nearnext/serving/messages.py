@@ -4,10 +4,14 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from nearnext.data.ids import NOTHING
 from nearnext.types import RawId
 
 MAX_ID = 512
 """Characters of the longest id."""
+
+NO_ID = frozenset(("", *NOTHING))
+"""Texts that a log has where there is no id: `fit` leaves such rows out, so nothing is stored under them."""
 
 MAX_ITEMS = 1000
 """Clicks of the longest list in one request."""

@@ -147,7 +147,7 @@ class ServedModel:
         self._predictor = Predictor(self.recommender, self.available)
         self._space = space_of(self.recommender)
         self.page: bytes | None = None
-        self.map: asyncio.Task[bytes] | None = None
+        self.map: asyncio.Task[Any] | None = None
 
     def answer(self, queries: list[Query]) -> list[Recommendation]:
         """Lists of next items, see `Predictor.answer`."""

@@ -31,6 +31,12 @@ MEANINGS = {
 ANYWHERE = (400, 403, 408, 417, 421, 431)
 """Problems of a request as such, whatever it asks."""
 
+PATH_IDS = {
+    "session": "Id of a session. Blanks around it are no part of it, and 12.0 is 12, as in a log; an id that a log has "
+    f"where there is none is refused with 422: blanks, {', '.join(sorted(messages.NO_ID)[1:])}.",
+    "item": "Id of an item.",
+}
+
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>nearnext: the HTTP API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
 <body><h1>nearnext {version}</h1><p>{summary} The same for programs: <a href="openapi.json">openapi.json</a>.</p>
@@ -129,7 +135,8 @@ def _path_parameters(path: str) -> Schema:
     if not names:
         return {}
     schema = {"type": "string", "minLength": 1, "maxLength": messages.MAX_ID}
-    return {"parameters": [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]}
+    fixed = {"in": "path", "required": True, "schema": schema}
+    return {"parameters": [{"name": name, "description": PATH_IDS[name], **fixed} for name in names]}
 
 
 def _limit(schema: Schema, max_k: int) -> None:

@@ -10,7 +10,8 @@ from urllib.parse import unquote_plus, unquote_to_bytes
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from nearnext.serving.messages import MAX_ID
+from nearnext.data.ids import tidy_text
+from nearnext.serving.messages import MAX_ID, NO_ID
 from nearnext.serving.problems import PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service
 
@@ -115,7 +116,7 @@ class Endpoint:
     def __init__(self, operation: Operation, function: Callable[..., Awaitable[Any]]) -> None:
         self.public = operation.public
         self._function = function
-        self._has_id = "{" in operation.path
+        self._id = session_id if "{session}" in operation.path else decoded_id if "{" in operation.path else None
         self._query = operation.query
         self._decoder = msgspec.json.Decoder(operation.body) if operation.body else None
 
@@ -126,9 +127,9 @@ class Endpoint:
             HTTPError: the request cannot be served.
         """
         arguments: list[Any] = []
-        if self._has_id:
+        if self._id:
             (segment,) = scope["path_params"].values()
-            arguments.append(decoded_id(segment))
+            arguments.append(self._id(segment))
         if self._decoder:
             arguments.append(_parsed(self._decoder, await _body(receive)))
         elif self._query:
@@ -206,6 +207,21 @@ def decoded_id(segment: str) -> str:
         raise HTTPError(400, "an id in the path is not percent-encoded UTF-8") from None
     if len(text) > MAX_ID:
         raise HTTPError(404, f"an id in the path has {len(text)} characters, expected 1 to {MAX_ID}")
+    return text
+
+
+def session_id(segment: str) -> str:
+    """A session's id from its segment of the path, as `fit` will read it from the event log.
+
+    Raises:
+        HTTPError: it is too long, not percent-encoded UTF-8, or what `fit` takes for no id.
+
+    >>> session_id("%20s1%20")
+    's1'
+    """
+    text = tidy_text(decoded_id(segment))
+    if text in NO_ID:
+        raise HTTPError(422, f"expected a session's id, found '{text}', which logs write where there is none")
     return text
 
 

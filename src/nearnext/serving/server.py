@@ -27,6 +27,9 @@ from nearnext.serving.workers import NEVER_STARTED, run_workers
 
 BACKLOG = 4096
 
+REFUSED = "(refused)"
+"""The route, in logs and metrics, of requests that are refused before they are whole or well-formed."""
+
 log = logging.getLogger(__name__)
 
 
@@ -102,7 +105,11 @@ def _work(settings: ServiceSettings, listening: socket.socket, parent: int, star
 def _run(service: Service, listening: socket.socket, ready: Callable[[], None], parent: int | None = None) -> None:
     """Serve with one process until a signal ends it."""
     settings = service.settings
-    limits = Limits(settings.request_timeout, settings.idle_timeout, settings.max_body)
+
+    def refused(request_id: str, status: int) -> None:
+        service.note(request_id, "OTHER", REFUSED, status, 0.0)
+
+    limits = Limits(settings.request_timeout, settings.idle_timeout, settings.max_body, refused)
     signal.signal(signal.SIGTERM, _end)
     http: Any = partial(Connection, limits)
     config = uvicorn.Config(

@@ -25,6 +25,9 @@ WATCH = 0.5
 SYNC = 1.0
 """Seconds between two times that the event log is brought to the disk."""
 
+CHECK = 1.0
+"""Seconds between two times that the session store is asked whether it works, also when no request needs it."""
+
 log = logging.getLogger(__name__)
 
 
@@ -70,11 +73,19 @@ class Service:
         """Whether requests should be sent here: a model answers, and what replaces it will be taken over."""
         return self._background.works and not self.stopping
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begin to watch the artifact and the rest; SIGHUP calls `reopen`."""
+        await self.store.check()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reopen)
         self._background.every(WATCH, self.follow_artifact)
         self._background.every(SYNC, self._sync)
+        self._background.every(CHECK, self.store.check)
+
+    def note(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
+        """Count and log a request that was answered."""
+        self.metrics.answered(route, method, status, seconds)
+        if self.settings.access_log:
+            self.access_log.note(request_id, method, route, status, seconds)
 
     async def stop(self) -> None:
         """Write what is left and close everything."""

@@ -1,7 +1,7 @@
 """The playground: a page on which one clicks through the catalogue and sees what is recommended, and why."""
 
-from nearnext.serving.playground.item_map import item_map, session_point
+from nearnext.serving.playground.item_map import ItemMap
 from nearnext.serving.playground.page import POLICY, page
 from nearnext.serving.playground.search import find_items
 
-__all__ = ["POLICY", "find_items", "item_map", "page", "session_point"]
+__all__ = ["POLICY", "ItemMap", "find_items", "page"]

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from threading import Lock
-from typing import Any, ClassVar, NamedTuple, cast
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from scipy import sparse
@@ -14,11 +12,9 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.explanation import session_index_of
 from nearnext.explanation.similar import items_of_sessions
-from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace, space_of
-from nearnext.serving.playground.layout import mixed_place, neighbour_layout, neighbours_kept
 from nearnext.types import FloatArray, IndexArray, RawId
 
 ITEMS = 2000
@@ -26,6 +22,9 @@ ITEMS = 2000
 
 DIMENSIONS = 32
 """Dimensions of item vectors that are made of shared sessions."""
+
+NEAREST = 10
+"""Nearest items that say where a session is, and by which a map is judged."""
 
 DIGITS = 4
 
@@ -118,86 +117,61 @@ class SharedSessions:
         return together / np.sqrt(np.maximum(self._counts[item] * self._counts[self._landmarks], 1.0))
 
 
-class _Layout(NamedTuple):
-    source: LearnedVectors | SharedSessions
-    indices: IndexArray
-    vectors: FloatArray
-    points: FloatArray
-    kept: float
+class ItemMap:
+    """The most popular items in the plane of the two principal axes of their vectors.
 
-
-_LAYOUTS: "WeakKeyDictionary[Recommender, dict[int, _Layout]]" = WeakKeyDictionary()
-_LAYING_OUT = Lock()
-
-
-def item_map(recommender: Recommender, limit: int = ITEMS) -> dict[str, Any]:
-    """The most popular items in the plane, near where they are near to the model, ready for JSON.
-
-    Near means the distance of item embeddings in a metric model; for other methods the sessions that items share. The
-    map of a fitted recommender is made once, which takes seconds for 2,000 items.
+    The vectors are the item embeddings of a metric model; for other methods they say which sessions items share.
 
     Args:
         recommender: fitted.
         limit: how many items at most, at least 1.
 
-    Returns:
-        ``ids`` (raw), ``x``, ``y`` (at most 1 from the origin) and ``clicks`` (in training) of each item, the most
-        popular first; ``source`` of the distances, ``embeddings`` or ``sessions``; ``kept``: the share of an item's ten
-        nearest that are among its ten nearest on the map, in [0, 1].
-
     Raises:
-        ConfigError: a limit below 1, or a method with neither embeddings nor training sessions.
+        ConfigError: a method with neither embeddings nor training sessions.
 
     >>> from nearnext.data.sessions import Sessions
     >>> from nearnext.recommenders.neighbours import SKNN
-    >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "b"], ["c", "d"]]))
-    >>> shown = item_map(sknn)
+    >>> shown = ItemMap(SKNN().fit(Sessions.of([["a", "b"], ["a", "b"], ["c", "d"]]))).as_dict()
     >>> shown["ids"], shown["x"][0] == shown["x"][1], shown["x"][0] == shown["x"][2]
     (['a', 'b', 'c', 'd'], True, False)
     """
-    limit = checked("limit", limit, Count)
-    layout = _layout(recommender, limit)
-    return {
-        "ids": recommender.vocabulary.decode(layout.indices),
-        "x": np.round(layout.points[:, 0], DIGITS).tolist(),
-        "y": np.round(layout.points[:, 1], DIGITS).tolist(),
-        "clicks": recommender.popularity[layout.indices].tolist(),
-        "source": layout.source.name,
-        "kept": round(layout.kept, DIGITS),
-    }
 
+    def __init__(self, recommender: Recommender, limit: int = ITEMS) -> None:
+        self._recommender = recommender
+        self._source = _source(recommender, limit)
+        self._indices = self._source.mappable[:limit]
+        self._vectors = self._source.of_items(self._indices)
+        self._points = principal_plane(self._vectors)
 
-def session_point(recommender: Recommender, items: Sequence[RawId], limit: int = ITEMS) -> tuple[float, float] | None:
-    """Where a session is on the map: between the items nearest to it; None without a known click.
+    def as_dict(self) -> dict[str, Any]:
+        """The map, ready for JSON.
 
-    Raises:
-        ConfigError: there is no map, see `item_map`.
+        ``ids`` (raw), ``x``, ``y`` (at most 1 from the origin) and ``clicks`` (in training) of each item, the most
+        popular first; ``source`` of the distances, ``embeddings`` or ``sessions``; ``kept``: the share of an item's ten
+        nearest that are among its ten nearest on the map, in [0, 1].
+        """
+        return {
+            "ids": self._recommender.vocabulary.decode(self._indices),
+            "x": np.round(self._points[:, 0], DIGITS).tolist(),
+            "y": np.round(self._points[:, 1], DIGITS).tolist(),
+            "clicks": self._recommender.popularity[self._indices].tolist(),
+            "source": self._source.name,
+            "kept": round(neighbours_kept(self._vectors, self._points), DIGITS),
+        }
 
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.neighbours import SKNN
-    >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "b"], ["c", "d"]]))
-    >>> x, _ = session_point(sknn, ["a"])
-    >>> abs(x - item_map(sknn)["x"][0]) < abs(x - item_map(sknn)["x"][2]), session_point(sknn, ["nope"])
-    (True, None)
-    """
-    layout = _layout(recommender, limit)
-    vector = layout.source.of_session(recommender.vocabulary.encode(items))
-    if vector is None:
-        return None
-    x, y = np.round(mixed_place(vector, layout.vectors, layout.points), DIGITS).tolist()
-    return x, y
+    def place(self, items: Sequence[RawId]) -> tuple[float, float] | None:
+        """Where a session is: between the items nearest to it, the nearest weighing most; None without a known click.
 
-
-def _layout(recommender: Recommender, limit: int) -> _Layout:
-    with _LAYING_OUT:
-        made = _LAYOUTS.setdefault(recommender, {})
-        if limit not in made:
-            source = _source(recommender, limit)
-            indices = source.mappable[:limit]
-            vectors = source.of_items(indices)
-            points = neighbour_layout(vectors)
-            made[limit] = _Layout(source, indices, vectors, points, neighbours_kept(vectors, points))
-        return made[limit]
+        Weights fall with the squared distance over that of the farthest of the nearest.
+        """
+        vector = self._source.of_session(self._recommender.vocabulary.encode(items))
+        if vector is None:
+            return None
+        squared = np.square(self._vectors - vector).sum(axis=1)
+        nearest = np.argsort(squared, kind="stable")[:NEAREST]
+        weights = np.exp(-4.0 * squared[nearest] / max(float(squared[nearest].max()), 1e-12))
+        place: FloatArray = weights @ self._points[nearest] / weights.sum()
+        return round(float(place[0]), DIGITS), round(float(place[1]), DIGITS)
 
 
 def _source(recommender: Recommender, limit: int) -> LearnedVectors | SharedSessions:
@@ -209,3 +183,41 @@ def _source(recommender: Recommender, limit: int) -> LearnedVectors | SharedSess
     raise ConfigError(
         f"{recommender.name} has no map: it keeps neither embeddings nor training sessions; fit it with --remember"
     )
+
+
+def principal_plane(vectors: FloatArray) -> FloatArray:
+    """Coordinates along the two principal axes, the farthest at distance 1: [n, D] → [n, 2].
+
+    Each axis is turned so that its largest coordinate is positive.
+    """
+    centred = vectors - vectors.mean(axis=0)
+    axes = np.linalg.eigh(centred.T @ centred)[1][:, :-3:-1]
+    points = np.zeros((len(vectors), 2))
+    found = centred @ axes
+    turned = found[np.abs(found).argmax(axis=0), np.arange(found.shape[1])] < 0
+    points[:, : found.shape[1]] = np.where(turned, -found, found)
+    return points / max(float(np.linalg.norm(points, axis=1).max()), 1e-12)
+
+
+def neighbours_kept(vectors: FloatArray, points: FloatArray, n_nearest: int = NEAREST) -> float:
+    """Share of each vector's nearest ones that are among its nearest points, on average, in [0, 1]; 1 for one vector.
+
+    >>> line = np.arange(6.0)[:, None]
+    >>> neighbours_kept(line, np.hstack([line, line]), n_nearest=2)
+    1.0
+    """
+    n_nearest = min(n_nearest, len(vectors) - 1)
+    if n_nearest < 1:
+        return 1.0
+    near = [np.argpartition(_squared(each), n_nearest - 1, axis=1)[:, :n_nearest] for each in (vectors, points)]
+    found = np.zeros((len(vectors), len(vectors)), dtype=np.bool_)
+    np.put_along_axis(found, near[0], True, axis=1)
+    return float(np.take_along_axis(found, near[1], axis=1).mean())
+
+
+def _squared(vectors: FloatArray) -> FloatArray:
+    """Squared distances of all pairs, ∞ of each to itself: [n, n]."""
+    squares = np.square(vectors).sum(axis=1)
+    squared = np.maximum(squares[:, None] + squares - 2.0 * vectors @ vectors.T, 0.0)
+    np.fill_diagonal(squared, np.inf)
+    return squared

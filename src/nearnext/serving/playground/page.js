@@ -92,7 +92,10 @@ function change(session, forward = false) {
 }
 
 function sessionFromAddress() {
-  try { return location.hash.slice(1).split(",").filter(Boolean).map((part) => JSON.parse(decodeURIComponent(part))); } catch { return []; }
+  let ids = [];
+  try { ids = location.hash.slice(1).split(",").filter(Boolean).map((part) => JSON.parse(decodeURIComponent(part))); } catch { return []; }
+  const whole = (id) => Number.isSafeInteger(id) && !Object.is(id, -0), text = (id) => typeof id === "string" && id.length > 0 && id.length <= 512;
+  return ids.length <= 1000 && ids.every((id) => whole(id) || text(id)) ? ids : [];
 }
 
 function showSession() {
@@ -323,7 +326,7 @@ function evidence(why) {
     const shown = near.items.length > CHIPS ? excerpt(near.items, kind) : near.items;
     chips.append(...shown.map((id) => (id === null ? make("span", "quiet", "…") : chip(id, kind(id)))));
     const name = near.id === null ? "an older session" : `session ${near.id}`;
-    node.append(make("span", "quiet", `${name} · distance ${figure(near.distance)} · ${near.overlap} shared`), chips);
+    node.append(make("span", "quiet", `${name} · ${near.similarity === null ? `distance ${figure(near.distance)}` : `similarity ${figure(near.similarity)}`} · ${near.overlap} shared`), chips);
     list.append(node);
   }
   const title = found.containing

@@ -76,6 +76,9 @@ class MemoryStore:
         """Forget a session."""
         self._remove(session)
 
+    async def check(self) -> None:
+        """It always can be used."""
+
     async def close(self) -> None:
         """Nothing is open."""
 

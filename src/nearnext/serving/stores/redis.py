@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -131,6 +132,11 @@ class RedisStore:
     async def forget(self, session: str) -> None:
         """Forget a session, see `SessionStore.forget`."""
         await self._do("DEL", PREFIX + session)
+
+    async def check(self) -> None:
+        """Find out whether the server answers."""
+        with suppress(StoreDown):
+            await self._do("PING")
 
     async def close(self) -> None:
         """Close all connections."""

@@ -52,6 +52,10 @@ class SessionStore(Protocol):
         """
         ...
 
+    async def check(self) -> None:
+        """Find out whether it can be used now; ``state`` says it then."""
+        ...
+
     async def close(self) -> None:
         """Let go of what the store holds open."""
         ...
