@@ -1,5 +1,6 @@
 """What all tests share: threads, where the real logs are, and a way to call the command line in this process."""
 
+import gc
 import os
 import signal
 import sys
@@ -8,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import settings
 
 from nearnext.cli import main
-from training_support import SHIFT
 
-torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-"""One thread for this process and those that tests start: the tensors are tiny, and several processes test at once."""
+os.environ["OMP_NUM_THREADS"] = "1"
+"""One thread for this process and those that tests start: the tensors are tiny, and several processes test at once.
+
+Torch reads it when it is imported, by the first test file that needs it; the process that gives out tests needs none.
+"""
+
+gc.disable()  # until all is imported: it would look through half-read modules again and again
 
 settings.register_profile("nearnext", deadline=None)  # no test waits for the clock of a busy machine
 settings.load_profile("nearnext")
@@ -36,7 +39,13 @@ Command = Callable[..., Outcome]
 
 def pytest_report_header() -> str:
     """Which seeds the tests that train use: a failure can then be run again."""
-    return f"NEARNEXT_TEST_SEED: {SHIFT}"
+    return f"NEARNEXT_TEST_SEED: {os.environ.get('NEARNEXT_TEST_SEED', '0')}"
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays for all tests, and no garbage collection looks through it."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
