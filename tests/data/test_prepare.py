@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearnext.data import prepare as prepare_module
@@ -34,6 +34,7 @@ def bag(sessions: Sessions) -> Counter[tuple[tuple[object, int], ...]]:
     return Counter(tuple(clicks[begin:end]) for begin, end in bounds)
 
 
+@settings(max_examples=40)
 @given(
     events=EVENTS, chosen=FILTERS, key=st.sampled_from(["session", "user"]), collapse=st.booleans(), text=st.booleans()
 )

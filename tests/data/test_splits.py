@@ -30,7 +30,7 @@ def test_training_never_starts_after_the_test_does(drawn: list[tuple[list[str], 
     assert split.train.n_sessions + split.test.n_sessions == len(drawn)
 
 
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(logs, logs)
 def test_later_sessions_change_nothing_that_is_learned(
     drawn: list[tuple[list[str], int]], later: list[tuple[list[str], int]]

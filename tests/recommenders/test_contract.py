@@ -102,7 +102,7 @@ def test_unfitted_and_badly_called_recommenders_say_so(name: str):
 def test_clicks_of_another_vocabulary_are_refused(name: str):
     larger = Sessions.of([[f"x{j}", f"y{j}"] for j in range(40)])
     with pytest.raises(DataError, match="with_vocabulary"):
-        make_recommender(name).fit(TRAIN).rank(Prefixes.every(larger), k=3)
+        fitted(name).rank(Prefixes.every(larger), k=3)
 
 
 @every_method
