@@ -44,6 +44,7 @@ LEAKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("train", "test", "line"), LEAKS)
 def test_compare_says_it_first_in_terminal_json_and_page(
     nearnext: Command, logs: dict[str, Path], tmp_path: Path, train: str, test: str, line: str
@@ -107,6 +108,7 @@ def test_a_model_without_an_imprint_says_that_it_cannot_be_checked(
     assert done.out.startswith("leaks are not checked")
 
 
+@pytest.mark.slow
 def test_the_papers_tables_say_it_first(nearnext: Command, logs: dict[str, Path], tmp_path: Path):
     options = ("--methods", "POP", "--min-support", "1", "--replicates", "99", "--report", tmp_path / "t.html")
     done = nearnext("paper", "table2", logs["late"], "--test", logs["early"], *options)
@@ -134,6 +136,7 @@ def shop(tmp_path: Path) -> Path:
 SAID = "clicks (50.0%) repeat the click before them under another event type (cart, view): they count as one click"
 
 
+@pytest.mark.slow
 def test_event_types_are_named_first_and_merged(nearnext: Command, shop: Path, logs: dict[str, Path], tmp_path: Path):
     json_file, page = tmp_path / "r.json", tmp_path / "r.html"
     for command in (

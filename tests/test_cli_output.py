@@ -32,6 +32,7 @@ def shell(line: str, *words: object, **environment: str) -> subprocess.Completed
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "environment", "code"),
     [
@@ -49,6 +50,7 @@ def test_no_terminal_keeps_a_result_from_its_file(
     assert json.loads((tmp_path / "r.json").read_text("utf-8"))["table1"]["before"]["sessions"] == 9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ['nn stats "$1" --json - >&-', 'nn stats "$1" >/dev/full'])
 def test_a_standard_output_that_takes_nothing_is_one_line(log: Path, line: str):
     done = shell(line, log)
@@ -115,6 +117,7 @@ def test_too_little_memory_is_one_line(error: BaseException, capsys: pytest.Capt
     assert capsys.readouterr().err == f"error: {ending.NO_MEMORY}\n"
 
 
+@pytest.mark.slow
 def test_a_limit_too_small_to_import_anything_is_one_line(log: Path):
     done = shell('ulimit -v 500000; nn stats "$1"', log)
     assert done.returncode == 2
@@ -122,6 +125,7 @@ def test_a_limit_too_small_to_import_anything_is_one_line(log: Path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", ["KeyboardInterrupt()", "ImportError('numpy.core.multiarray failed to import')"])
 def test_ctrl_c_while_modules_are_imported_is_one_line(error: str):
     program = (
@@ -147,6 +151,7 @@ def test_a_number_that_is_none_is_one_line(nearnext: Command, log: Path, option:
     assert option[1].rpartition("=")[2] in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -166,6 +171,7 @@ def test_no_result_replaces_what_is_read_or_another_result(log: Path, tmp_path: 
     assert not (tmp_path / "same.out").exists()
 
 
+@pytest.mark.slow
 def test_pipes_and_links_are_written_through(log: Path, tmp_path: Path):
     done = shell('mkfifo "$2"; cat "$2" & nn stats "$1" --json "$2" >/dev/null; wait', log, tmp_path / "pipe")
     assert json.loads(done.stdout)["table1"]["before"]["sessions"] == 9

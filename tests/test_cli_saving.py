@@ -96,6 +96,7 @@ def test_where_no_folder_has_room_the_error_is_one_line(
     assert list(places.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_real_full_disk(log: Path, tmp_path: Path):
     """A private mount of 64 KiB that nothing outside sees; needs root."""
     small, rescue = tmp_path / "small", tmp_path / "rescue"

@@ -67,6 +67,7 @@ CALLER = (
 )
 
 
+@pytest.mark.slow
 def test_code_is_compiled_again_when_what_it_uses_has_changed(tmp_path: Path):
     (tmp_path / "caller.py").write_text(CALLER, "utf-8")
     program = [

@@ -34,6 +34,7 @@ except SystemExit:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [
@@ -52,6 +53,7 @@ def test_nothing_heavy_is_imported_before_it_is_needed(program: str):
     assert not loaded(program).intersection(HEAVY)
 
 
+@pytest.mark.slow
 def test_a_public_name_imports_what_it_needs_and_no_more():
     modules = loaded("from nearnext import read_events, Sessions")
     assert "polars" in modules

@@ -106,6 +106,7 @@ STRAY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", [1, 50, 64, 1 << 20])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 @pytest.mark.parametrize("position", [0, 3, 6])

@@ -23,6 +23,7 @@ def test_the_laws_of_encoders_hold(variant: str) -> None:
     check_encoder(VARIANTS[variant])
 
 
+@pytest.mark.slow
 @every_encoder
 @settings(deadline=None, max_examples=20)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=5), padding=st.integers(0, 20))

@@ -34,6 +34,7 @@ def padded(sessions: list[list[int]], to: int) -> Tensor:
 clicks_with_unknown_ones = st.lists(st.integers(0, N_ITEMS), max_size=8)
 
 
+@pytest.mark.slow
 @every_encoder
 @settings(deadline=None, max_examples=20)
 @given(sessions=st.lists(clicks_with_unknown_ones, min_size=1, max_size=4), padding=st.integers(0, 30))

@@ -24,6 +24,7 @@ def fitted(**options: Any) -> Metric:
     return tiny("metric", **given).fit(LOG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoder", OTHERS)
 def test_every_encoder_is_trained_ranked_saved_and_loaded(
     encoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -37,6 +38,7 @@ def test_every_encoder_is_trained_ranked_saved_and_loaded(
     assert_same_lists(loaded.rank(PREFIXES, 10), model.rank(PREFIXES, 10))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_every_loss_on_distances_trains_it_and_it_ranks_without_votes(loss: str):
     model = fitted(loss=loss, voters="", encoder="gru", dropout=0.0, epochs=12, learning_rate=0.05)

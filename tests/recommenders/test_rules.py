@@ -65,6 +65,7 @@ def test_options_out_of_range_are_refused(options: dict[str, object], reason: st
         SequentialRules(**options)  # pyright: ignore[reportArgumentType]
 
 
+@pytest.mark.slow
 def test_association_rules_of_a_giant_session_are_those_of_its_last_clicks():
     giant = [f"x{click}" for click in range(9_000)]
     short = [["a", "b"], ["b", "c"]]

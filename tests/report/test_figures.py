@@ -34,6 +34,7 @@ def words(svg: str) -> list[str]:
     return [text for text in ET.fromstring(svg).itertext() if text.strip()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_figures_are_deterministic_self_contained_elements(name: str) -> None:
     first, second = FIGURES[name](), FIGURES[name]()
@@ -47,6 +48,7 @@ def test_figures_are_deterministic_self_contained_elements(name: str) -> None:
     assert words(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_global_settings_of_matplotlib_are_neither_used_nor_changed(name: str) -> None:
     with mpl.rc_context({"font.size": 33.0, "axes.facecolor": "red"}):

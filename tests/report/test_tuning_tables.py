@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from nearnext.report.html import comparison_page
@@ -36,6 +37,7 @@ def test_a_start_that_failed_has_no_figure(result: dict[str, Any]):
     assert tuned_rows(result)[0].start == "–"
 
 
+@pytest.mark.slow
 def test_the_page_has_a_section_where_methods_were_tuned_and_none_otherwise(result: dict[str, Any]):
     assert 'id="tuning"' not in comparison_page(result)
     result["methods"][1]["tuning"] = tuned(0.25, 0.5, {"similarity": "<b>"})

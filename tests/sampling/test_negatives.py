@@ -51,6 +51,7 @@ LAWS: dict[str, tuple[type[PerExample], dict[str, Any], list[float]]] = {
 every_law = pytest.mark.parametrize(("law", "options", "weights"), LAWS.values(), ids=LAWS.keys())
 
 
+@pytest.mark.slow
 @every_law
 @pytest.mark.parametrize("positive", ["f", "a"], ids=["rare-positive", "popular-positive"])
 def test_negatives_follow_their_law_over_what_is_not_excluded(
@@ -186,6 +187,7 @@ SIMULATED: dict[str, Sampler] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", SIMULATED.values(), ids=SIMULATED.keys())
 @pytest.mark.parametrize("extra", [0, 5])
 def test_shared_negatives_occur_as_often_as_they_are_expected(sampler: Sampler, extra: int):
@@ -210,6 +212,7 @@ def test_shared_negatives_occur_as_often_as_they_are_expected(sampler: Sampler, 
     assert checked == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", [Uniform, Popularity, InversePopularity, ReversedPopularity])
 @pytest.mark.parametrize("exclude", ["positives", "session"])
 def test_drawn_negatives_occur_as_often_as_they_are_expected(law: type[PerExample], exclude: Exclude):

@@ -50,8 +50,16 @@ B, P, T = 7, 3, 4
 every_sampler = pytest.mark.parametrize("sampler", SAMPLERS.values(), ids=SAMPLERS.keys())
 every_combination = pytest.mark.parametrize(
     "sampler",
-    [replace(sampler, negatives=negatives) for sampler in SAMPLERS.values() for negatives in NEGATIVES.values()],
-    ids=[f"{sampler}-{negatives}" for sampler in SAMPLERS for negatives in NEGATIVES],
+    [
+        pytest.param(
+            replace(sampler, negatives=negatives),
+            id=f"{name}-{kind}",
+            # Every sampler and every kind of negatives is in `make quick` once.
+            marks=() if kind == "uniform" or name == "every-prefix" else pytest.mark.slow,
+        )
+        for name, sampler in SAMPLERS.items()
+        for kind, negatives in NEGATIVES.items()
+    ],
 )
 
 

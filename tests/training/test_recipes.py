@@ -98,6 +98,7 @@ def test_the_best_epoch_on_validation_remains(make: Callable[[], Recipe[Any]]):
     recipes.assert_best_epoch_remains(make)
 
 
+@pytest.mark.slow
 @every_recipe
 def test_an_interrupted_run_resumes_to_the_weights_of_one_that_was_not(make: Callable[[], Recipe[Any]], tmp_path: Path):
     recipes.assert_resumes_exactly(make, tmp_path)
