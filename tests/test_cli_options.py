@@ -90,3 +90,26 @@ def test_an_unknown_method_is_one_line(nearnext: Command):
     done = nearnext("options", "nope")
     assert done.code == 2
     assert done.err.startswith("error: unknown method 'nope'; known: metric")
+
+
+@pytest.mark.parametrize(
+    ("method", "switch", "reason"),
+    [
+        ("metric", ("--preset", "quick"), "metric has no presets: sml-* methods have; leave --preset out"),
+        ("vsknn", ("--run", "folder"), "vsknn does not train in epochs, and keeps no checkpoints; leave --run out"),
+        ("POP", ("--resume",), "pop does not train in epochs, and keeps no checkpoints; leave --resume out"),
+        ("pop", ("--seed", "3"), "pop draws nothing at random; leave --seed out"),
+    ],
+)
+def test_a_switch_that_a_method_does_not_have_is_named(
+    nearnext: Command, method: str, switch: tuple[str, ...], reason: str
+):
+    done = nearnext("fit", "log.csv", "--method", method, *switch, "--out", "model")
+    assert (done.code, done.out, done.err) == (2, "", f"error: {reason}\n")
+
+
+def test_commands_are_listed_in_the_order_of_their_use(nearnext: Command):
+    listed = [
+        line.split()[1] for line in nearnext("--help").out.split("Commands")[1].splitlines() if line[2:3].isalpha()
+    ]
+    assert listed[:6] == ["stats", "prepare", "synth", "compare", "tune", "fit"]

@@ -5,22 +5,10 @@ from typing import Any
 
 import typer.main
 
-from nearnext.cli import forget, logs, method_options, models, paper, service, tools, tune, warm
+from nearnext.cli import comparing, forget, logs, models, paper, service, tools
 from nearnext.cli.app import app
 
-__all__ = [
-    "app",
-    "command_reference",
-    "forget",
-    "logs",
-    "method_options",
-    "models",
-    "paper",
-    "service",
-    "tools",
-    "tune",
-    "warm",
-]
+__all__ = ["app", "command_reference", "comparing", "forget", "logs", "models", "paper", "service", "tools"]
 
 
 def command_reference() -> str:

@@ -2,26 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearnext.cli.app import (
-    FilterMode,
-    LogArgument,
-    MaxLength,
-    MinLength,
-    MinSupport,
-    Reading,
-    app,
-    command_line,
-    make_filter,
-    print_warnings,
-    read_log,
-    reads_logs,
-    takes,
-)
+from nearnext.cli.app import app, command_line, takes
 from nearnext.cli.output import Results, console, result_files, writable
+from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
+
+if TYPE_CHECKING:
+    from nearnext.data.filters import Filter
 
 MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 """A synthetic shop has 20 categories, fewer where they would hold less than 60 items."""
@@ -30,13 +20,11 @@ MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 @app.command()
 @reads_logs
 @takes("results", result_files)
+@filters_by(min_support=5, max_length=0)
 def stats(
     log: LogArgument,
     *,
-    min_length: MinLength = 2,
-    min_support: MinSupport = 5,
-    filter_mode: FilterMode = "paper",
-    max_length: MaxLength = 0,
+    chosen: "Filter",
     results: Results,
     reading: Reading,
 ) -> None:
@@ -46,7 +34,6 @@ def stats(
     from nearnext.report.html import statistics_page
     from nearnext.report.tables import statistics_table
 
-    chosen = make_filter(filter_mode, min_length, min_support, max_length)
     sessions, event_log = read_log(log, reading)
     read = asdict(event_log.report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())
@@ -57,15 +44,13 @@ def stats(
 
 @app.command()
 @reads_logs
+@filters_by(min_support=1, max_length=0)
 def prepare(
     log: LogArgument,
-    out: Annotated[Path, typer.Argument(help="Parquet file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet file to write.")],
     *,
-    min_length: MinLength = 2,
-    min_support: MinSupport = 1,
-    filter_mode: FilterMode = "paper",
-    max_length: MaxLength = 0,
     partitions: Annotated[int, typer.Option(help="Parts that are held in memory one by one; 0: by size.")] = 0,
+    chosen: "Filter",
     reading: Reading,
 ) -> None:
     """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
@@ -80,7 +65,7 @@ def prepare(
         reading.options(),
         gap=reading.gap,
         collapse_repeats=reading.collapse_repeats,
-        chosen=make_filter(filter_mode, min_length, min_support, max_length),
+        chosen=chosen,
         partitions=partitions or None,
     )
     used = {kind: rows for kind, rows in done.read.event_types.items() if kind in (reading.events or [kind])}
@@ -97,7 +82,7 @@ def prepare(
 
 @app.command()
 def synth(
-    out: Annotated[Path, typer.Argument(help="File to write: .parquet, .csv or .tsv.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write: .parquet, .csv or .tsv.")],
     *,
     sessions: Annotated[int, typer.Option(help="Number of sessions, 2 clicks or more each.")] = 20_000,
     items: Annotated[int, typer.Option(help="Number of items.")] = 2_000,

@@ -1,159 +1,48 @@
-"""Commands about methods: compare, fit, evaluate, recommend."""
+"""Commands about one model: fit, evaluate, recommend."""
 
-from collections.abc import Mapping, Sequence
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import (
-    FilterMode,
+from nearnext.cli.app import app, command_line, ids, imports_parts, pairs, takes
+from nearnext.cli.options import (
+    Cutoffs,
+    ModelArgument,
+    OwnConfig,
+    OwnSettings,
+    Threads,
+    Unknown,
+    cutoff_numbers,
+    own_options,
+)
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, writable
+from nearnext.cli.reading import (
     LogArgument,
     MaxLength,
-    MinLength,
-    MinSupport,
     Reading,
-    app,
-    command_line,
-    ids,
-    make_filter,
-    pairs,
+    filters_by,
     print_warnings,
     read_log,
     read_test_log,
     reads_logs,
-    takes,
 )
-from nearnext.cli.options import (
-    Config,
-    Cutoffs,
-    OwnConfig,
-    OwnSettings,
-    Settings,
-    Threads,
-    TunedOptions,
-    Unknown,
-    cutoff_numbers,
-    method_names,
-    method_options,
-    method_settings,
-    own_options,
-    tuned_options,
-)
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, result_files
-from nearnext.cli.parts import imports_parts
-from nearnext.errors import ConfigError
-from nearnext.recommenders.named import BASELINES
+from nearnext.errors import ArtifactError, ConfigError
+
+if TYPE_CHECKING:
+    from nearnext.data.filters import Filter
+    from nearnext.recommenders.base import Recommender
 
 
 @app.command()
 @imports_parts
 @reads_logs
-@takes("tuning", tuned_options)
-@takes("results", result_files)
-def compare(
-    log: LogArgument,
-    *,
-    test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
-    methods: Annotated[
-        str, typer.Option(help=f"Methods to compare; default: {', '.join(BASELINES)}.", show_default=False)
-    ] = ",".join(BASELINES),
-    split: Annotated[
-        str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
-    ] = "last:0.1",
-    unknown: Unknown = "miss",
-    k: Cutoffs = "5,10,20",
-    settings: Settings = None,
-    config: Config = None,
-    min_length: MinLength = 2,
-    min_support: MinSupport = 1,
-    filter_mode: FilterMode = "paper",
-    max_length: MaxLength = 1000,
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of tuning.")] = 7,
-    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
-    threads: Threads = 0,
-    results: Results,
-    tuning: TunedOptions,
-    reading: Reading,
-) -> None:
-    """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
-    from nearnext.data.repeats import repeat_notes
-    from nearnext.evaluation.metrics import METRIC_DEFINITIONS
-    from nearnext.experiments.compare import Comparison
-    from nearnext.experiments.compare import compare as run_comparison
-    from nearnext.experiments.plan import SplitPlan
-    from nearnext.report.html import comparison_page
-
-    chosen = make_filter(filter_mode, min_length, min_support, max_length)
-    names = method_names(methods)
-    comparison = Comparison(
-        methods=names,
-        options=method_options(config, settings, names),
-        plan=SplitPlan.parse(split, chosen=chosen, unknown=unknown),  # type: ignore[arg-type]
-        ks=cutoff_numbers(k),
-        seed=seed,
-        replicates=replicates,
-        threads=threads or None,
-        tuning=replace(tuning, seed=seed) if tuning is not None else None,
-        held={name: tuple(values) for name, values in method_settings(settings).items()},
-    )
-    print_warnings(comparison.plan.warnings if test is None else [])
-    sessions, event_log = read_log(log, reading, show=test is None)
-    readings = [asdict(event_log.report)]
-    test_sessions = None
-    if test is not None:
-        test_sessions, test_log = read_test_log(test, reading, sessions, [event_log])
-        readings.append(asdict(test_log.report))
-    result = run_comparison(sessions, test_sessions, comparison, reading=readings, command=command_line())
-    results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
-    _print_comparison(result, comparison.ks[-1], printed=repeat_notes(readings))
-    results.announce()
-
-
-def _print_comparison(result: Mapping[str, Any], k: int, printed: Sequence[str]) -> None:
-    from nearnext.report.comparison import finding
-    from nearnext.report.tables import comparison_table, tuning_table
-
-    protocol, data, audit = result["protocol"], result["data"], result["audit"]
-    print_warnings([line for line in result["warnings"] if line not in printed])
-    console.print(
-        f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
-        f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
-        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
-        soft_wrap=True,
-    )
-    console.print(comparison_table(result, k, width=console.width))
-    console.print(
-        "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
-    )
-    console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
-    for found in finding(result, k):
-        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
-    if any(method.get("tuning") for method in result["methods"]):
-        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
-        console.print(tuning_table(result))
-    print_audit(audit)
-    console.print(f"{protocol['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
-
-
-def print_audit(audit: Mapping[str, Any]) -> None:
-    """The verdict of a leak audit, and each check that failed."""
-    if audit["passed"]:
-        skipped = [check["name"] for check in audit["checks"] if not check.get("tried", True)]
-        text = f"[green]leak audit passed[/green]: {len(audit['checks']) - len(skipped)} checks with planted sessions"
-        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""), soft_wrap=True)
-    for check in audit["checks"]:
-        if not check["passed"]:
-            text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"
-            console.print(text, soft_wrap=True)
-
-
-@app.command()
-@imports_parts
-@reads_logs
+@filters_by(min_support=1, max_length=1000)
 def fit(
     log: LogArgument,
     *,
@@ -165,62 +54,126 @@ def fit(
     config: OwnConfig = None,
     preset: Annotated[
         str | None,
-        typer.Option(help="Options of a metric model by name: tuned (default), paper, authors or quick."),
+        typer.Option(
+            help="Options of an sml-* method by name: tuned (chosen on validation, the default), paper (as its text "
+            "says), authors (as their program ran) or quick (smaller, minutes)."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random; default: its own.")] = None,
     run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
     remember: Annotated[
-        int | None, typer.Option(help="Most recent sessions kept to explain by; 0: none.", show_default="100000")
+        int | None, typer.Option(help="Most recent sessions kept to explain by; 0: none; default: 100000.")
     ] = None,
     keep_session_ids: Annotated[
         bool, typer.Option("--keep-session-ids", help="Keep the raw ids of these sessions, for explain; else numbers.")
     ] = False,
-    min_length: MinLength = 2,
-    min_support: MinSupport = 1,
-    filter_mode: FilterMode = "paper",
-    max_length: MaxLength = 1000,
+    chosen: "Filter",
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
-    from nearnext.cli.saving import announce_replacement, save
     from nearnext.experiments.single import fit_model, size_model
     from nearnext.recommenders.named import make_recommender
     from nearnext.recommenders.session_index import REMEMBERED
 
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
-    options = own_options(config, method) | {name: value for name, value in given.items() if value is not None}
-    recommender = make_recommender(method, options | pairs(settings or [], "--set"))
-    chosen = make_filter(filter_mode, min_length, min_support, max_length)
+    options = {name: value for name, value in given.items() if value is not None}
+    _require_switches(method, options)
+    recommender = make_recommender(method, own_options(config, method) | options | pairs(settings or [], "--set"))
     if dry_run:
         sessions, _ = read_log(log, replace(reading, rejects=None))
         _print_size(size_model(recommender, sessions, chosen))
         return
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
-    announce_replacement(out, recommender.name)
+    _announce_replacement(out, recommender.name)
     sessions, event_log = read_log(log, reading)
-    read = asdict(event_log.report)
-    remember = REMEMBERED if remember is None else remember
     provenance = fit_model(
         recommender,
         sessions,
         chosen,
-        remember=remember,
+        remember=REMEMBERED if remember is None else remember,
         keep_ids=keep_session_ids,
-        reading=read,
+        reading=asdict(event_log.report),
         command=command_line(),
     )
-    save(recommender, out, provenance)
+    _save(recommender, out, provenance)
     console.print(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
         f"{provenance['fit_seconds']:.2f} s: {out}"
     )
     if note := getattr(recommender, "note", ""):
         console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+
+
+SWITCHES = {"preset": "--preset", "seed": "--seed", "directory": "--run", "resume": "--resume"}
+"""Options of methods that have a switch of their own."""
+
+
+def _require_switches(method: str, given: Mapping[str, Any]) -> None:
+    """A check that the method has the options that switches stand for."""
+    from nearnext.recommenders.named import canonical_name, method_options
+
+    name = canonical_name(method)
+    for option in given.keys() - method_options(name).keys():
+        reason = {"preset": "has no presets: sml-* methods have", "seed": "draws nothing at random"}.get(
+            option, "does not train in epochs, and keeps no checkpoints"
+        )
+        raise ConfigError(f"{name} {reason}; leave {SWITCHES[option]} out")
+
+
+def _announce_replacement(out: Path, method: str) -> None:
+    """Say which model a fit will replace, where it is of another method."""
+    from nearnext.artifact import replaced_method
+
+    if not out.name:
+        raise ArtifactError(f"expected the name of a folder to make for the model, found {out}; name one, e.g. model")
+    writable(out.with_name(f".{out.name}.new"))
+    before = replaced_method(out)
+    if before is not None and before != method:
+        text = f"{out} holds a model of {before}; the one of {method} will replace it"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+
+
+def _save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -> None:
+    """Save a fitted model; where that fails, save it to a folder that has room, and say which."""
+    from nearnext.artifact import save_artifact
+
+    try:
+        save_artifact(recommender, out, provenance)
+    except ArtifactError as error:
+        while True:
+            for other in _other_folders(out):
+                try:
+                    saved = save_artifact(recommender, other, provenance)
+                except ArtifactError:
+                    other.parent.rmdir()
+                    continue
+                raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error
+            if not _asked_for_another_try(error):
+                raise
+
+
+def _other_folders(out: Path) -> Iterator[Path]:
+    """Names for a model in the folder for temporary files, the home folder and the current one."""
+    for folder in (tempfile.gettempdir, Path.home, Path.cwd):
+        try:
+            other = Path(tempfile.mkdtemp(dir=folder(), prefix="nearnext-")) / out.name
+        except (OSError, RuntimeError):  # there is no such folder, or it cannot be written
+            continue
+        yield other
+
+
+def _asked_for_another_try(error: ArtifactError) -> bool:
+    """Whether a user at the terminal has freed space: then nothing needs to be fitted again."""
+    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
+        return False
+    sys.stderr.write(f"{error}\nno other folder has room; free some, then press Enter to try again: ")
+    sys.stderr.flush()
+    return bool(sys.stdin.readline())
 
 
 def _print_size(sized: Mapping[str, Any]) -> None:
@@ -237,7 +190,7 @@ def _print_size(sized: Mapping[str, Any]) -> None:
 @reads_logs
 @takes("results", json_file)
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    model: ModelArgument,
     log: LogArgument,
     *,
     unknown: Unknown = "miss",
@@ -273,7 +226,7 @@ def evaluate(
 @app.command(cls=JsonSwitch)
 @imports_parts
 def recommend(
-    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    model: ModelArgument,
     *,
     session: Annotated[list[str], typer.Option(help="Item ids, oldest first: a,b,c. Repeatable.")],
     k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,

@@ -1,30 +1,74 @@
 """Options of methods on the command line: from files and from ``--set``, and how they are declared."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from nearnext.cli.app import pairs
+from nearnext.cli.app import pairs, takes
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import checked, options_of
 from nearnext.recommenders.named import canonical_name
 
+if TYPE_CHECKING:
+    from nearnext.data.filters import Filter
+    from nearnext.experiments.plan import SplitPlan
+
 Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="METHOD.OPTION=VALUE, e.g. vsknn.k=500, or metric.voters= (none). Repeatable."),
+    typer.Option(
+        "--set", metavar="METHOD.OPTION=VALUE", help="E.g. vsknn.k=500, or metric.voters= (none). Repeatable."
+    ),
 ]
 Config = Annotated[Path | None, typer.Option(help="TOML or YAML file with a table of options for each method.")]
 OwnSettings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="OPTION=VALUE, e.g. k=500, layers=64,32 (several), or voters= (none). Repeatable."),
+    typer.Option(
+        "--set", metavar="OPTION=VALUE", help="E.g. k=500, layers=64,32 (several), or voters= (none). Repeatable."
+    ),
 ]
 OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")]
 Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
 Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
+
+ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model directory made by fit.")]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How methods are measured: the options that commands which compare them have."""
+
+    test: str | None
+    split: str
+    unknown: str
+    replicates: int
+    threads: int | None
+
+    def plan(self, chosen: "Filter") -> "SplitPlan":
+        """How the log is split."""
+        from nearnext.experiments.plan import SplitPlan
+
+        return SplitPlan.parse(self.split, chosen=chosen, unknown=self.unknown)  # type: ignore[arg-type]
+
+
+def _protocol_options(
+    test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
+    split: Annotated[
+        str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
+    ] = "last:0.1",
+    unknown: Unknown = "miss",
+    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
+    threads: Threads = 0,
+) -> Protocol:
+    return Protocol(test, split, unknown, replicates, threads or None)
+
+
+measures = takes("protocol", _protocol_options)
+"""Give a command with a ``protocol`` parameter the options of the measurement instead of it."""
 
 STUDY = Path("nearnext-tuning")
 """Folder of studies, unless another path is given."""
@@ -50,11 +94,7 @@ def cutoff_numbers(text: str) -> tuple[int, ...]:
 
 
 def method_settings(settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:
-    """Options by method from ``METHOD.OPTION=VALUE`` texts.
-
-    >>> method_settings(["vsknn.k=500"])
-    {'vsknn': {'k': '500'}}
-    """
+    """Options by method from ``METHOD.OPTION=VALUE`` texts."""
     options: dict[str, dict[str, Any]] = {}
     for key, value in pairs(settings or [], "--set").items():
         method, dot, option = key.rpartition(".")
@@ -140,29 +180,27 @@ def tuning_of(given: Mapping[str, Any]) -> Tuning:
     return Tuning(**{field: checked(name, given[name], known[field].kind) for field, name in named.items()})
 
 
+def _of_tuning(what: str, default: object) -> Any:
+    """An option that says how to tune, and what it is unless given."""
+    return typer.Option(rich_help_panel="Tuning", help=f"With --tuned: {what}; default: {default}.")
+
+
 def tuned_options(
     tuned: Annotated[
         bool,
-        typer.Option("--tuned", help="Tune every method first, with the same budget, on the end of the training part."),
-    ] = False,
-    trials: Annotated[
-        int | None, typer.Option(help=f"With --tuned: option sets tried for each method; {Tuning.trials} by default.")
-    ] = None,
-    budget: Annotated[
-        float | None, typer.Option(help=f"With --tuned: minutes for each method; {Tuning.minutes:g} by default.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help=f"With --tuned: what is maximised; {Tuning.metric} by default.")
-    ] = None,
-    validation: Annotated[
-        float | None,
         typer.Option(
-            help=f"With --tuned: last part of the training sessions to tune on; {Tuning.fraction:g} by default."
+            "--tuned",
+            rich_help_panel="Tuning",
+            help="Tune every method first, with the same budget, on the end of the training part.",
         ),
+    ] = False,
+    trials: Annotated[int | None, _of_tuning("option sets tried for each method", Tuning.trials)] = None,
+    budget: Annotated[float | None, _of_tuning("minutes for each method", f"{Tuning.minutes:g}")] = None,
+    metric: Annotated[str | None, _of_tuning("what is maximised", Tuning.metric)] = None,
+    validation: Annotated[
+        float | None, _of_tuning("last part of the training sessions to tune on", f"{Tuning.fraction:g}")
     ] = None,
-    study: Annotated[
-        Path | None, typer.Option(help=f"With --tuned: folder where trials are kept; {STUDY} by default.")
-    ] = None,
+    study: Annotated[Path | None, _of_tuning("folder where trials are kept", STUDY)] = None,
 ) -> TunedOptions:
     """The tuning that a comparison is asked for."""
     asked = {"trials": trials, "budget": budget, "metric": metric, "validation": validation, "study": study}

@@ -8,10 +8,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import LogArgument, MaxLength, Reading, app, read_test_log, reads_logs, takes
+from nearnext.cli.app import app, imports_parts, takes
 from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
-from nearnext.cli.parts import imports_parts
+from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:

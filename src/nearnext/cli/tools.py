@@ -1,27 +1,88 @@
-"""Commands on a saved model: explain a list, export its session encoder, build the index of its items."""
+"""Commands about methods and saved models: options, explain, export, index, warm."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-from nearnext.cli.app import app, ids
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, require_extra, writable
-from nearnext.cli.parts import imports_parts
+from nearnext.cli.app import app, ids, imports_parts, takes
+from nearnext.cli.options import ModelArgument
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra, writable
+from nearnext.errors import ConfigError
+from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
 
 if TYPE_CHECKING:
     from nearnext.explanation import Evidence, Explanation, Pull
     from nearnext.types import RawId
 
 
+def _option_facts(method: str) -> list[dict[str, Any]]:
+    """The options of a method as plain data."""
+    defaults = make_recommender(method).params()
+    return [
+        {
+            "option": name,
+            "values": str(option),
+            "default": defaults.get(name, option.default if option.has_default else None),
+            "search": str(option.search) if option.search is not None else None,
+            "searched_where": {key: list(values) for key, values in option.search.where.items()}
+            if option.search is not None
+            else {},
+            "help": option.help,
+        }
+        for name, option in method_options(method).items()
+    ]
+
+
+@app.command("options")
+@imports_parts
+@takes("results", json_file)
+def list_options(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="Method, e.g. vsknn or sml-gru-ncas.")],
+    *,
+    results: Results,
+) -> None:
+    """The options of a method: what each may be, its default, what tuning tries, and what it is for."""
+    from nearnext.report.tables import framed
+
+    facts = _option_facts(method)
+    results.write({"method": canonical_name(method), "options": facts})
+    if not facts:
+        console.print(f"{canonical_name(method)} has no options")
+    table = framed()
+    for heading in ("option", "values", "default", "tuning tries", "what"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "option")
+    for each in facts:
+        where = "".join(f"; {name} {', '.join(map(str, values))}" for name, values in each["searched_where"].items())
+        row = (
+            each["option"],
+            each["values"],
+            _default(each["default"]),
+            (each["search"] or "") + where,
+            each["help"].replace("`", ""),
+        )
+        table.add_row(*map(Text, row))
+    if facts:
+        console.print(table)
+    results.announce()
+
+
+def _default(default: Any) -> str:
+    if isinstance(default, list | tuple):
+        return ",".join(str(each) for each in default)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
+
+
 @app.command(cls=JsonSwitch)
 @imports_parts
 def explain(
-    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    model: ModelArgument,
     *,
     session: Annotated[str, typer.Option(help="Item ids, oldest first: a,b,c.")],
     item: Annotated[str, typer.Option(help="Item id to explain.")],
@@ -30,10 +91,13 @@ def explain(
 ) -> None:
     """Why an item is recommended: the clicks that pulled it, items like it, training sessions like this one."""
     results = Results(json)
+    clicked = ids(session)
+    if not clicked:
+        raise ConfigError(f"expected item ids as --session, found {session!r}; give for example --session a,b,c")
     from nearnext.artifact import load_artifact
     from nearnext.explanation import explain as explanation_of
 
-    why = explanation_of(load_artifact(model).recommender, ids(session), item, n=k)
+    why = explanation_of(load_artifact(model).recommender, clicked, item, n=k)
     results.write(why.as_dict())
     if not results.printed:
         _print(why)
@@ -104,7 +168,7 @@ def _shown(raw: "RawId") -> str:
 @app.command()
 @imports_parts
 def export(
-    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    model: ModelArgument,
     *,
     onnx: Annotated[Path, typer.Option(help="ONNX file to write; its items and description go next to it.")],
     tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension.")] = 1e-5,
@@ -135,7 +199,7 @@ def export(
 @app.command()
 @imports_parts
 def index(
-    model: Annotated[Path, typer.Argument(help="Model directory made by fit.")],
+    model: ModelArgument,
     *,
     kind: Annotated[str, typer.Option(help="auto, exact or approximate.")] = "auto",
     recall_floor: Annotated[float, typer.Option(help="Least recall@20 of an approximate index, 0 to 1.")] = 0.95,
@@ -164,3 +228,60 @@ def index(
         for name, latency in (("exact", report.exact), ("approximate", report.approximate)):
             console.print(f"{name}: p50 {latency.p50:.2f} ms, p99 {latency.p99:.2f} ms for one query on one thread")
     console.print(f"model: {written}")
+
+
+METRIC: dict[str, object] = {
+    "dim": 8,
+    "epochs": 1,
+    "negatives": 16,
+    "hidden": 4,
+    "reranker_steps": 5,
+    "reranker_prefixes": 100,
+}
+
+QUICK: dict[str, dict[str, object]] = {
+    **{name: {} for name in BASELINES},
+    **dict.fromkeys(DEFAULTS, METRIC),
+    "gru4rec": {"epochs": 1, "layers": "8", "batch_size": 16},
+    "sml-gru-ncas": {"epochs": 1, "dim": 8, "hidden": 8},
+}
+"""Methods, and options that make them small: the compiled code is the same."""
+
+
+def _list_candidates() -> None:
+    """What `metric` ranks with where votes help, which they may not on a small shop."""
+    import numpy as np
+
+    from nearnext.recommenders.metric.candidates import best_candidates, followed_by
+    from nearnext.recommenders.metric.features import Lists
+
+    near = Lists(np.ones((1, 1), np.int32), np.ones((1, 1), np.float32))
+    items, scores = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
+    own = best_candidates(np.array([0, 1]), near.items[0], near.scores[0], items, scores)
+    followed_by(near, own, items, scores, 1.0)
+
+
+@app.command()
+def warm() -> None:
+    """Compile what compare, fit, serve and explain need, once: for a container image, or after an installation."""
+    from nearnext.data.sessionise import read_sessions
+    from nearnext.data.shop import SyntheticShop
+    from nearnext.data.splits import split_last
+    from nearnext.data.synthetic import generate
+    from nearnext.evaluation.protocol import evaluate
+    from nearnext.explanation import explain
+    from nearnext.progress import track
+
+    begin = time.perf_counter()
+    split = split_last(read_sessions(generate(SyntheticShop(sessions=400, items=60, categories=3))), fraction=0.1)
+    items = split.train.vocabulary.ids.head(2).to_list()
+    with track("compiling", len(QUICK), "methods") as advance:
+        for name, options in QUICK.items():
+            recommender = make_recommender(name, options).fit(split.train)
+            recommender.remember(split.train)
+            evaluate(recommender, split.test, k=(5, 20))
+            recommender.recommend([items, []], k=2, exclude_seen=True)
+            explain(recommender, items[:1], items[1])
+            advance(1)
+        _list_candidates()
+    console.print(f"compiled code of {len(QUICK)} methods is ready, after {time.perf_counter() - begin:.0f} s")

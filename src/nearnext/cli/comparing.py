@@ -1,0 +1,239 @@
+"""The commands compare and tune."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from nearnext.cli.app import app, command_line, imports_parts, pairs, takes
+from nearnext.cli.options import (
+    STUDY,
+    Config,
+    Cutoffs,
+    OwnConfig,
+    OwnSettings,
+    Protocol,
+    Settings,
+    Threads,
+    TunedOptions,
+    Unknown,
+    cutoff_numbers,
+    measures,
+    method_names,
+    method_options,
+    method_settings,
+    own_options,
+    tuned_options,
+    tuning_of,
+)
+from nearnext.cli.output import Results, console, json_file, require_extra, result_files, writable
+from nearnext.cli.reading import (
+    LogArgument,
+    Reading,
+    filters_by,
+    print_result_warnings,
+    print_warnings,
+    read_both,
+    read_log,
+    reads_logs,
+)
+from nearnext.experiments.tuning.budget import Tuning
+from nearnext.recommenders.named import BASELINES
+from nearnext.report.numbers import duration, fixed
+
+if TYPE_CHECKING:
+    from nearnext.data.filters import Filter
+
+
+@app.command()
+@imports_parts
+@reads_logs
+@takes("tuning", tuned_options)
+@takes("results", result_files)
+@measures
+@filters_by(min_support=1, max_length=1000)
+def compare(
+    log: LogArgument,
+    *,
+    methods: Annotated[
+        str, typer.Option(help=f"Methods to compare; default: {', '.join(BASELINES)}.", show_default=False)
+    ] = ",".join(BASELINES),
+    k: Cutoffs = "5,10,20",
+    settings: Settings = None,
+    config: Config = None,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of tuning.")] = 7,
+    chosen: "Filter",
+    protocol: Protocol,
+    results: Results,
+    tuning: TunedOptions,
+    reading: Reading,
+) -> None:
+    """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
+    from nearnext.evaluation.metrics import METRIC_DEFINITIONS
+    from nearnext.experiments.compare import Comparison
+    from nearnext.experiments.compare import compare as run_comparison
+    from nearnext.report.html import comparison_page
+
+    names = method_names(methods)
+    comparison = Comparison(
+        methods=names,
+        options=method_options(config, settings, names),
+        plan=protocol.plan(chosen),
+        ks=cutoff_numbers(k),
+        seed=seed,
+        replicates=protocol.replicates,
+        threads=protocol.threads,
+        tuning=replace(tuning, seed=seed) if tuning is not None else None,
+        held={name: tuple(values) for name, values in method_settings(settings).items()},
+    )
+    sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
+    result = run_comparison(sessions, test, comparison, reading=readings, command=command_line())
+    results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
+    _print_comparison(result, comparison.ks[-1])
+    results.announce()
+
+
+def _print_comparison(result: Mapping[str, Any], k: int) -> None:
+    from nearnext.report.comparison import finding
+    from nearnext.report.tables import comparison_table, tuning_table
+
+    protocol, data = result["protocol"], result["data"]
+    print_result_warnings(result)
+    console.print(
+        f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
+        f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
+        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
+        soft_wrap=True,
+    )
+    console.print(comparison_table(result, k, width=console.width))
+    console.print(
+        "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
+    )
+    console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
+    for found in finding(result, k):
+        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
+    if any(method.get("tuning") for method in result["methods"]):
+        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
+        console.print(tuning_table(result))
+    print_audit(result["audit"])
+    console.print(f"{protocol['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
+
+
+def print_audit(audit: Mapping[str, Any]) -> None:
+    """The verdict of a leak audit, and each check that failed."""
+    if audit["passed"]:
+        skipped = [check["name"] for check in audit["checks"] if not check.get("tried", True)]
+        text = f"[green]leak audit passed[/green]: {len(audit['checks']) - len(skipped)} checks with planted sessions"
+        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""), soft_wrap=True)
+    for check in audit["checks"]:
+        if not check["passed"]:
+            text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"
+            console.print(text, soft_wrap=True)
+
+
+@app.command()
+@imports_parts
+@reads_logs
+@takes("results", json_file)
+@filters_by(min_support=1, max_length=1000)
+def tune(
+    log: LogArgument,
+    *,
+    method: Annotated[str, typer.Option(help="Method to tune.")] = "vsknn",
+    trials: Annotated[
+        int, typer.Option(help="Option sets to try, the first being the one to begin with.")
+    ] = Tuning.trials,
+    budget: Annotated[
+        float, typer.Option(help="Minutes of fitting and evaluating, earlier runs included.")
+    ] = Tuning.minutes,
+    metric: Annotated[
+        str, typer.Option(help="What is maximised: NAME@K; of several, NAME+NAME@K, the geometric mean.")
+    ] = Tuning.metric,
+    validation: Annotated[
+        float, typer.Option(help="Last part of the training sessions, by start time, that trials are measured on.")
+    ] = Tuning.fraction,
+    out: Annotated[Path | None, typer.Option(help="Put the best options into this TOML file, for --config.")] = None,
+    study: Annotated[
+        Path, typer.Option(help="File or folder where trials are kept: the same command goes on with them.")
+    ] = STUDY,
+    settings: OwnSettings = None,
+    config: OwnConfig = None,
+    unknown: Unknown = "miss",
+    seed: Annotated[int, typer.Option(help="Seed of the search.")] = Tuning.seed,
+    threads: Threads = 0,
+    chosen: "Filter",
+    results: Results,
+    reading: Reading,
+) -> None:
+    """Find the best options of a method on the end of a log; the search begins at --config and keeps --set."""
+    require_extra("tune", "tuning")
+    from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
+    from nearnext.experiments.tuning.tune import Search
+    from nearnext.experiments.tuning.tune import tune as run_tuning
+
+    budgeted = {"trials": trials, "budget": budget, "metric": metric, "validation": validation}
+    tuning = tuning_of({**budgeted, "seed": seed, "study": study})
+    writable(out)
+    if out is not None:
+        readable_options(out)
+    held = pairs(settings or [], "--set")
+    options = own_options(config, method) | held
+    Search.of(method, options, held)  # what cannot be tuned is said before a long log is read
+    sessions, event_log = read_log(log, reading)
+    result = run_tuning(
+        sessions,
+        method,
+        tuning,
+        options=options,
+        held=tuple(held),
+        chosen=chosen,
+        unknown=unknown,  # type: ignore[arg-type]
+        threads=threads or None,
+        reading=[asdict(event_log.report)],
+        command=command_line(),
+    )
+    name, found, begun = result["method"], fixed(result["best_figure"]), fixed(result["start_figure"])
+    notes = [
+        f"best of {result['used']['trials']} trials: {result['metric']} {found} on the end of a training log, begun "
+        f"with {begun}",
+        f"log {result['data']['fingerprint'][:16]}, nearnext {result['protocol']['versions']['nearnext']}",
+    ]
+    table = options_table(name, result["options"], notes)
+    if out is not None:
+        write_options(out, name, table)
+    results.write(result)
+    _print_tuned(result)
+    if out is None:
+        console.print(table, end="", markup=False, highlight=False, soft_wrap=True)
+    else:
+        console.print(f"options: {out}")
+    console.print(f"study: {result['study']}")
+    results.announce()
+
+
+def _print_tuned(result: Mapping[str, Any]) -> None:
+    from nearnext.report.tables import trials_table
+
+    data, used = result["data"], result["used"]
+    print_warnings(result["warnings"])
+    console.print(
+        f"[bold]{result['method']}[/bold]: {used['trials']} trials in {duration(used['seconds'])} "
+        f"({used['earlier_trials']} from earlier runs, {used['pruned']} pruned, {used['failed']} failed), learned from "
+        f"{data['train']['sessions']:,} sessions, measured on the {data['validation']['sessions']:,} that follow, from "
+        f"{data['validation']['first']}",
+        soft_wrap=True,
+    )
+    if result["note"]:
+        console.print(f"[yellow]{result['method']}: {result['note']}[/yellow]", soft_wrap=True)
+    console.print(trials_table(result))
+    if failed := [trial for trial in result["trials"] if trial["state"] == "failed"]:
+        console.print(f"trial {failed[0]['number']} failed: {failed[0]['reason']}", style="yellow", markup=False)
+    metric, start, best = result["metric"], result["start_figure"], result["best_figure"]
+    text = f"nothing was better than what the search began with: {metric} {fixed(best)}"
+    if result["best_trial"] != 0:
+        ahead = f", {(best / start - 1):+.1%}" if start else ""
+        text = f"best: trial {result['best_trial']} with {metric} {fixed(best)}, begun with {fixed(start)}{ahead}"
+    console.print(text, soft_wrap=True)

@@ -1,0 +1,204 @@
+"""How commands read logs: the options of it, what is printed of it, and the parts that a log is cut into."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from nearnext.cli.app import pairs, takes
+from nearnext.cli.output import console
+from nearnext.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nearnext.data.events import EventLog, ReadOptions
+    from nearnext.data.filters import Filter
+    from nearnext.data.imprint import Imprint
+    from nearnext.data.sessions import Sessions
+
+T = TypeVar("T")
+
+LogArgument = Annotated[
+    str, typer.Argument(metavar="LOG", help="Click log: a file, folder or glob (CSV, TSV, JSONL, Parquet).")
+]
+MaxLength = Annotated[int, typer.Option(help="Keep only the last clicks of longer sessions; 0: keep all.")]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How logs are read and cut into sessions: the options that every command with a LOG has."""
+
+    columns: dict[str, str]
+    layout: str | None
+    time_unit: str | None
+    events: list[str] | None
+    quoting: bool
+    strict: bool
+    rejects: Path | None
+    gap: float
+    collapse_repeats: bool | None
+
+    def options(self) -> "ReadOptions":
+        """What reading itself takes."""
+        from nearnext.data.events import ReadOptions
+
+        return ReadOptions(
+            self.columns, self.layout, self.time_unit, self.events, self.quoting, self.strict, self.rejects
+        )
+
+
+def _option(help_text: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=help_text, metavar=metavar, rich_help_panel="How the log is read")
+
+
+def _reading_options(
+    column: Annotated[
+        list[str] | None,
+        _option(
+            "A column by its name or position, e.g. item=sku or item=5; roles: session, user, item, time, event. "
+            "Repeatable.",
+            metavar="ROLE=COLUMN",
+        ),
+    ] = None,
+    layout: Annotated[str | None, _option("Known layout, e.g. yoochoose-clicks; default: detected.")] = None,
+    time_unit: Annotated[
+        str | None, _option("Unit of numeric times: s, ms, us, ns, min, h, d, excel, date; default: detected.")
+    ] = None,
+    events: Annotated[str | None, _option("Event types to use, e.g. view,click; default: all.")] = None,
+    quoting: Annotated[
+        bool, _option("Quotes in text files enclose fields, or are part of the text.", "--quoting/--no-quoting")
+    ] = True,
+    strict: Annotated[
+        bool, _option("Stop at a row that cannot be used, or a file of a folder that is no log.", "--strict")
+    ] = False,
+    rejects: Annotated[Path | None, _option("Write rows that cannot be used to this CSV file.")] = None,
+    gap: Annotated[float, _option("Minutes of pause that end a session, where the log has no sessions.")] = 30.0,
+    collapse_repeats: Annotated[
+        bool | None,
+        _option(
+            "Count consecutive clicks on an item and copies of rows once, or each; default: once if types differ.",
+            "--collapse-repeats/--keep-repeats",
+        ),
+    ] = None,
+) -> Reading:
+    from nearnext.options import NonNegative, checked
+
+    return Reading(
+        columns=pairs(column or [], "--column"),
+        layout=layout,
+        time_unit=time_unit,
+        events=[name.strip() for name in events.split(",")] if events else None,
+        quoting=quoting,
+        strict=strict,
+        rejects=rejects,
+        gap=60.0 * checked("gap", gap, NonNegative),
+        collapse_repeats=collapse_repeats,
+    )
+
+
+reads_logs = takes("reading", _reading_options)
+"""Give a command with a ``reading`` parameter the reading options instead of it."""
+
+
+def filters_by(*, min_support: int, max_length: int) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A decorator that gives a command with a parameter ``chosen`` the options of a filter instead of it."""
+
+    def options(
+        min_length: Annotated[int, typer.Option(help="Fewest clicks of a session that is kept.")] = 2,
+        min_support: Annotated[
+            int, typer.Option(help="Fewest clicks of an item that is kept; 1 for a log filtered by its source.")
+        ] = min_support,
+        mode: Annotated[
+            str,
+            typer.Option(
+                "--filter",
+                help="paper: sessions by length, items by clicks, sessions again; iterated: until nothing changes.",
+            ),
+        ] = "paper",
+        max_length: MaxLength = max_length,
+    ) -> "Filter":
+        from nearnext.data.filters import Filter
+
+        if max_length < 0:
+            raise ConfigError(f"--max-length must be 0 (keep all) or positive, found {max_length}")
+        return Filter(min_length, min_support, mode, max_length or None)  # type: ignore[arg-type]
+
+    return takes("chosen", options)
+
+
+def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, EventLog]":
+    """The sessions of a log; how it was read is printed, unless `show_reading` shall do so later."""
+    from nearnext.data.events import events_of
+    from nearnext.data.sessionise import sessions_of
+
+    log = events_of(source, reading.options())
+    sessions, repeats = sessions_of(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats)
+    used = {kind: rows for kind, rows in log.report.event_types.items() if kind in (reading.events or [kind])}
+    log = replace(log, report=replace(log.report, repeats=repeats.facts(used)))
+    if show:
+        show_reading(log, reading)
+    return sessions, log
+
+
+def read_test_log(
+    source: str, reading: Reading, known: "Imprint | Sessions | None", earlier: "Sequence[EventLog]" = ()
+) -> "tuple[Sessions, EventLog]":
+    """The sessions to predict; leaks with what is learned from (``known``) are printed first.
+
+    ``earlier`` are logs whose reading has not been printed.
+    """
+    from nearnext.data.imprint import Imprint
+    from nearnext.data.leaks import find_leaks
+    from nearnext.data.sessions import Sessions
+
+    sessions, log = read_log(source, reading, show=False)
+    imprint = Imprint.of(known) if isinstance(known, Sessions) else known
+    print_warnings(find_leaks(imprint, sessions).lines())
+    for each in (*earlier, log):
+        show_reading(each, reading)
+    return sessions, log
+
+
+def read_both(
+    source: str, test: str | None, reading: Reading, warnings: Sequence[str]
+) -> "tuple[Sessions, Sessions | None, list[dict[str, Any]]]":
+    """The sessions of a log, those of a test log where there is one, and reports of how they were read.
+
+    ``warnings`` are those of a split, which a test log makes unnecessary.
+    """
+    print_warnings(warnings if test is None else [])
+    sessions, log = read_log(source, reading, show=test is None)
+    if test is None:
+        return sessions, None, [asdict(log.report)]
+    test_sessions, test_log = read_test_log(test, reading, sessions, [log])
+    return sessions, test_sessions, [asdict(log.report), asdict(test_log.report)]
+
+
+def show_reading(log: "EventLog", reading: Reading) -> None:
+    """Print how a log was read, first what has to be known of its events."""
+    from nearnext.data.repeats import repeat_notes
+    from nearnext.report.tables import reading_table
+
+    report = asdict(log.report)
+    if "session" not in log.report.columns:
+        report["sessions"] = f"end after {reading.gap / 60:g} minutes without a click (--gap)"
+    print_warnings(repeat_notes([report]))
+    console.print(reading_table(report))
+    if log.report.rejected and reading.rejects:
+        console.print(f"rows that cannot be used are in {reading.rejects}", style="dim")
+
+
+def print_warnings(lines: Sequence[str]) -> None:
+    """Print what has to be read before any figure: what is not clean in red, the rest in yellow."""
+    for line in lines:
+        console.print(line, style="red" if line.startswith("not clean") else "yellow", markup=False, soft_wrap=True)
+
+
+def print_result_warnings(result: Mapping[str, Any]) -> None:
+    """Print the warnings of a result but those that `show_reading` has printed."""
+    from nearnext.data.repeats import repeat_notes
+
+    printed = repeat_notes(result.get("data", {}).get("reading") or [])
+    lines: list[str] = result.get("warnings") or []
+    print_warnings([line for line in lines if line not in printed])
