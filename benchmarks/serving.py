@@ -37,8 +37,8 @@ from nearnext.data.splits import split_last, split_parts
 from nearnext.data.synthetic import generate
 from nearnext.recommenders.named import make_recommender
 from nearnext.serving.catalogue import Catalogue
-from nearnext.serving.model import ServedModel, load_model
-from nearnext.serving.predictor import Query
+from nearnext.serving.loading import load_model
+from nearnext.serving.served import Query, ServedModel
 
 K = 20
 

@@ -30,9 +30,9 @@ run("compare", "shop.parquet", "--methods", "pop,spop,markov-1,ar,sr,sknn,vsknn,
 run("fit", "shop.parquet", "--method", "metric-fast", "--set", "epochs=1", "--set", "dim=8", "--out", "metric")
 run("fit", "shop.parquet", "--method", "vsknn", "--out", "vsknn")
 
-from nearnext.serving.predictor import Query
 from nearnext.serving.catalogue import Catalogue, Change
-from nearnext.serving.model import ServedModel, load_model
+from nearnext.serving.loading import load_model
+from nearnext.serving.served import Query, ServedModel
 from nearnext.serving.playground import ItemMap
 
 for name in ("metric", "vsknn"):

@@ -13,8 +13,7 @@ from nearnext.artifact import save_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.errors import DataError
 from nearnext.recommenders.named import make_recommender
-from nearnext.serving.event_log import EventLogWriter
-from nearnext.serving.forgetting import forget_session
+from nearnext.serving.event_log import EventLogWriter, forget_session
 from serving_support import lines_of, started
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,9 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.serving.catalogue import Catalogue, Change
-from nearnext.serving.model import LoadedModel, ServedModel, Similar
+from nearnext.serving.loading import LoadedModel
+from nearnext.serving.messages import SimilarAnswer
+from nearnext.serving.served import ServedModel
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +30,7 @@ def served(name: str, tmp_path: Path, *changes: Change, remember: bool = False, 
     return ServedModel(LoadedModel(recommender, {}, "v1"), catalogue)
 
 
-def found(similar: Similar | None) -> Similar:
+def found(similar: SimilarAnswer | None) -> SimilarAnswer:
     assert similar is not None
     return similar
 

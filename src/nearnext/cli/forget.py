@@ -18,7 +18,7 @@ def forget(
 ) -> None:
     """Erase a session from an event log, also while a service writes to it; then fit again for a model without it."""
     require_extra("serve", "an event log")
-    from nearnext.serving.forgetting import forget_session
+    from nearnext.serving.event_log import forget_session
 
     erased = forget_session(event_log, session)
     if erased.lines:

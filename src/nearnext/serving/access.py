@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from nearnext.errors import ConfigError
-from nearnext.serving.problems import HTTPError
+from nearnext.serving.messages import HTTPError
 
 SHORTEST_KEY = 16
 """Characters of a key that is not easily guessed."""
@@ -19,11 +19,7 @@ SAME_SITE = (b"same-origin", b"none")
 
 
 def read_keys(path: Path) -> list[bytes]:
-    """The keys of a file, one per line; blank lines and lines that begin with # are none.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no key or one of less than 16 characters.
-    """
+    """The keys of a file, one per line; blank lines and lines that begin with # are none."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
@@ -37,21 +33,7 @@ def read_keys(path: Path) -> list[bytes]:
 
 
 class Access:
-    """Decides on requests by their headers.
-
-    Args:
-        keys: keys of which a request must have one; none: keys are not needed.
-        origins: origins whose pages may ask, ``*``: every one.
-        hosts: names in the Host header that are served; none: every name.
-
-    >>> access = Access([b"0123456789abcdef"], ["https://shop.example"])
-    >>> access.allows({b"authorization": b"Bearer 0123456789abcdef"}), access.allows({b"x-api-key": b"guess"})
-    (True, False)
-    >>> access.check({b"host": b"a", b"origin": b"https://shop.example"}, navigation=False)
-    >>> access.check({b"host": b"a", b"origin": b"https://evil.example"}, navigation=False)
-    Traceback (most recent call last):
-    nearnext.serving.problems.HTTPError: 403: pages of this origin may not ask; allow it with --cors
-    """
+    """Decides on requests by their headers."""
 
     def __init__(self, keys: Sequence[bytes], origins: Sequence[str], hosts: Sequence[str] = ()) -> None:
         # Digests are compared: then not even the length of a key shows in the time that the comparison takes.
@@ -77,13 +59,6 @@ class Access:
         """Refuse what a browser sends for a page from elsewhere, and names of hosts that are not served.
 
         Programs send neither ``Origin`` nor ``Sec-Fetch-Site``, and pass.
-
-        Args:
-            headers: of the request, names in small letters.
-            navigation: whether the path may be opened by a link from another page.
-
-        Raises:
-            HTTPError: it is refused.
         """
         host = headers.get(b"host", b"").lower()
         if self._hosts and PORT.sub(b"", host) not in self._hosts:

@@ -22,8 +22,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnext.serving.background import settle_memory
 from nearnext.serving.endpoints import Endpoints
+from nearnext.serving.messages import PROBLEM, HTTPError, problem
 from nearnext.serving.operations import Endpoint, Resource, as_answer, operations, send_answer
-from nearnext.serving.problems import PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service, orphaned
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -46,13 +46,7 @@ log = logging.getLogger(__name__)
 
 
 def application(service: Service, ready: Callable[[], None] = lambda: None, parent: int | None = None) -> Starlette:
-    """The application of one worker.
-
-    Args:
-        service: what it serves.
-        ready: called once requests are answered.
-        parent: process without which this one stops, or None.
-    """
+    """The application of one worker."""
     endpoints = Endpoints(service)
     paths: dict[str, dict[str, Endpoint]] = {}
     for one in operations(Endpoints):
@@ -103,13 +97,7 @@ async def _no_such_path(request: Request, _error: Exception) -> Response:
 
 
 class Exchange:
-    """Around each request: its id, origin and host, the headers that all answers have, log and metrics.
-
-    Args:
-        app: what answers.
-        service: what it serves.
-        links: paths that pages from elsewhere may link to.
-    """
+    """Around each request: its id, origin and host, the headers that all answers have, log and metrics."""
 
     def __init__(self, app: ASGIApp, service: Service, links: set[str]) -> None:
         self._app, self._service, self._links = app, service, links

@@ -11,13 +11,7 @@ from nearnext.types import BoolArray, RawId
 
 
 class AvailableItems:
-    """The items that one model may recommend, kept up with the catalogue.
-
-    Attributes:
-        admissible: which of the model's items may be recommended: [I + 1].
-        hidden: items that may not, the model's and new ones.
-        new: items that the model was not trained with.
-    """
+    """The items that one model may recommend, kept up with the catalogue."""
 
     def __init__(self, recommender: Recommender, catalogue: Catalogue) -> None:
         self._vocabulary = recommender.vocabulary

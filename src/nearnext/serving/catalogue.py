@@ -31,14 +31,7 @@ ids_of = msgspec.json.Decoder(list[RawId]).decode
 
 @dataclass
 class Entry:
-    """What is known of an item beside the model.
-
-    Attributes:
-        available: whether it may be recommended.
-        like: known items that it is like.
-        touches: clicks of sessions just before they clicked it, oldest session first.
-        life: which of the item's lives it is: another one after each ``put`` and ``delete``.
-    """
+    """What is known of an item beside the model."""
 
     available: bool = True
     like: tuple[RawId, ...] = ()
@@ -58,22 +51,6 @@ class Catalogue:
     """Catalogue changes in a file that several processes share.
 
     One thread reads (`refresh`, ``entries``); any thread may write, after a `refresh`.
-
-    Args:
-        path: the file, made where it is missing. A file that cannot be written is read as it is at the start.
-
-    Attributes:
-        entries: what is known, by item.
-
-    Raises:
-        DataError: the file cannot be read, or is none of ours.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     one, other = Catalogue(Path(folder, "changes")), Catalogue(Path(folder, "changes"))
-    ...     one.write(Change("delete", "sku-1"))
-    ...     other.refresh(), other.entries["sku-1"].available
-    (['sku-1'], False)
     """
 
     def __init__(self, path: Path) -> None:
@@ -95,15 +72,7 @@ class Catalogue:
             raise DataError(f"cannot read {path}: {error}; choose another catalogue with --catalogue") from error
 
     def write(self, change: Change, *, durable: bool = True) -> None:
-        """Write a change; it counts from the next `refresh` of any process. It may wait for the disk.
-
-        Args:
-            change: what happened.
-            durable: whether it must be on the disk before this returns; otherwise it only survives the process.
-
-        Raises:
-            DataError: it could not be written, and does not count.
-        """
+        """Write a change; it counts from the next `refresh` of any process. It may wait for the disk."""
         try:
             with self._writing:
                 while True:
@@ -119,11 +88,7 @@ class Catalogue:
         self._retry_at = 0.0
 
     def touch(self, item: RawId, clicks: list[RawId]) -> None:
-        """Note that a session with these clicks, oldest first, went on to a new item; nothing once there is enough.
-
-        Raises:
-            DataError: it could not be written.
-        """
+        """Note that a session with these clicks, oldest first, went on to a new item; nothing once there is enough."""
         entry = self.entries.get(item)
         if clicks and entry and entry.available and len(entry.touches) < MAX_TOUCHES:
             self.write(Change("touch", item, clicks=clicks[-CONTEXT:]), durable=False)

@@ -50,14 +50,7 @@ log = logging.getLogger(__name__)
 
 
 class Change(msgspec.Struct, omit_defaults=True):
-    """One change.
-
-    Attributes:
-        op: what happened to the item.
-        item: its id.
-        available: whether it may be recommended, of ``put``.
-        clicks: the known items that it is like, of ``put``; what the session clicked before it, of ``touch``.
-    """
+    """One change."""
 
     op: Literal["put", "delete", "touch"]
     item: RawId
@@ -97,11 +90,7 @@ def apply(database: sqlite3.Connection, change: Change) -> None:
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; an empty file counts as none.
-
-    >>> exists(Path("no-such-file"))
-    False
-    """
+    """Whether something is there; an empty file counts as none."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -110,12 +99,7 @@ def exists(path: Path) -> bool:
 
 
 def make(path: Path, known: Iterable[Change]) -> None:
-    """Make the file in one step: of what is known where there is none, of its own lines where an earlier version did.
-
-    Raises:
-        OSError: it cannot be written.
-        DataError: something else is there.
-    """
+    """Make the file in one step, of what is known; one of an earlier version is converted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_folder(path.parent):
         if former := exists(path):
@@ -149,13 +133,7 @@ def discard(path: Path, former: Opened | None) -> None:
 
 
 def opened(path: Path, *, reading: bool = False) -> Opened:
-    """A connection to the file; to read from one that nobody may write, as it is now.
-
-    Raises:
-        OSError: it is not there, or cannot be opened.
-        sqlite3.Error: it cannot be read.
-        DataError: it is something else.
-    """
+    """A connection to the file; to read from one that nobody may write, as it is now."""
     if not _is_database(path):
         raise DataError(f"{path} is no catalogue of nearnext; choose another with --catalogue")
     try:

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from nearnext.serving.framing import HEADER_BYTES, Chunks, Head, find_head, read_head
-from nearnext.serving.problems import PROBLEM, HTTPError, problem
+from nearnext.serving.messages import PROBLEM, HTTPError, problem
 
 DRAINED = 16
 """A body that is too long is read on up to this many times the limit, so that its sender comes to read the answer."""
@@ -21,14 +21,7 @@ NEVER = float("inf")
 
 
 class Limits(NamedTuple):
-    """What a connection may take.
-
-    Attributes:
-        request: seconds in which a request must have come in, and an answer must have been taken.
-        idle: seconds without a request after which the connection is closed.
-        max_body: bytes of the longest body.
-        refused: called with id and status of each request that is refused before the application sees it.
-    """
+    """What a connection may take."""
 
     request: float
     idle: float
@@ -63,10 +56,6 @@ class Connection(asyncio.Protocol):
     The application calls `answered` (it finds this object as ``connection`` in the state of its scope) when it has sent
     an answer. Every byte counts against one deadline for the whole request, and nothing of one request is read as
     another one.
-
-    Args:
-        limits: of time and size.
-        config: of uvicorn, as the other arguments.
     """
 
     def __init__(

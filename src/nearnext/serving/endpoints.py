@@ -22,6 +22,7 @@ from nearnext.serving.messages import (
     ExplainRequest,
     FoundItem,
     Health,
+    HTTPError,
     ItemsAnswer,
     ListParameters,
     MapPoint,
@@ -34,11 +35,9 @@ from nearnext.serving.messages import (
     SimilarAnswer,
     SimilarParameters,
 )
-from nearnext.serving.model import ServedModel
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
-from nearnext.serving.predictor import Query
-from nearnext.serving.problems import HTTPError
+from nearnext.serving.served import Query, ServedModel
 from nearnext.serving.service import Service
 from nearnext.serving.stores import StoreDown
 from nearnext.types import RawId
@@ -51,11 +50,7 @@ encode = msgspec.json.Encoder().encode
 
 
 class Endpoints:
-    """The operations of one worker, the most frequent first: the order in which paths are tried.
-
-    Args:
-        service: what they work on.
-    """
+    """The operations of one worker, the most frequent first: the order in which paths are tried."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -128,7 +123,7 @@ class Endpoints:
         found = model.similar(item, asked.k)
         if found is None:
             raise HTTPError(404, "the model was not trained with this item")
-        return SimilarAnswer(found.items, found.scores, found.basis, found.shortage, model.version)
+        return found
 
     @operation("PUT", "/v1/items/{item}", problems=(503,))
     async def put_item(self, item: str, entry: CatalogueEntry) -> CatalogueChange:
@@ -237,7 +232,7 @@ class Endpoints:
             raise HTTPError(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
 
     async def _list(self, model: ServedModel, query: Query) -> RecommendationAnswer:
-        found: Recommendation = await self._service.batches.ask(model, query)
+        found: Recommendation = await model.ask(query)
         self._service.metrics.recommendations.inc()
         return RecommendationAnswer(**vars(found), model=model.version)
 
@@ -274,11 +269,7 @@ class Endpoints:
 
 
 def _kept(model: ServedModel, item: RawId) -> RawId:
-    """An item's id as it is stored.
-
-    Raises:
-        HTTPError: a log has it where there is none.
-    """
+    """An item's id as it is stored."""
     stored = model.stored(item)
     if not model.available.knows(stored) and tidy_text(str(stored)) in NO_ID:
         raise HTTPError(422, f"expected an item's id, found '{stored}', which logs write where there is none")
@@ -286,11 +277,7 @@ def _kept(model: ServedModel, item: RawId) -> RawId:
 
 
 async def _map_of(model: ServedModel) -> Any:
-    """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on.
-
-    Raises:
-        HTTPError: it has no map.
-    """
+    """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on."""
     playground = _part("nearnext.serving.playground", "the map is")
     if model.map is None:
         model.map = asyncio.create_task(in_daemon(lambda: playground.ItemMap(model.recommender)))
@@ -301,11 +288,7 @@ async def _map_of(model: ServedModel) -> Any:
 
 
 def _part(module: str, what: str) -> ModuleType:
-    """A part of the service that an installation may lack.
-
-    Raises:
-        HTTPError: it does.
-    """
+    """A part of the service that an installation may lack."""
     try:
         return import_module(module)
     except ModuleNotFoundError:

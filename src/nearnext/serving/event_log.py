@@ -1,4 +1,4 @@
-"""The event log: what was clicked and what was shown, as segments that ``nearnext fit`` reads back.
+"""The event log: what was clicked and shown, as segments that ``nearnext fit`` reads back; a session erased from it.
 
 Clicks are directly in the folder, so that it is a click log itself; what was shown is in ``shown`` below it.
 Each process writes segments of its own. A line is written by one call before the request is answered.
@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from nearnext.atomic import flock
+from nearnext.atomic import flock, whole_file
+from nearnext.data.ids import tidy_text
 from nearnext.errors import DataError
 from nearnext.types import RawId
 
@@ -31,20 +33,6 @@ class Segments:
     """Lines of one kind, in files of bounded size.
 
     A file that was removed or replaced is left for a new one, in the folder that is made again where it is gone.
-
-    Args:
-        folder: made where it is missing.
-        kind: first part of the files' names.
-        size: bytes after which a new file begins.
-
-    Raises:
-        DataError: the folder cannot be made or written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     segments = Segments(Path(folder), "clicks")
-    ...     segments.append(b'{"session_id":"s"}'), [file.read_text().split() for file in Path(folder).iterdir()]
-    (True, [['{"session_id":"s"}']])
     """
 
     def __init__(self, folder: Path, kind: str, size: int = SEGMENT_BYTES) -> None:
@@ -137,25 +125,7 @@ def sync(files: list[int]) -> None:
 
 
 class EventLogWriter:
-    """The event log of one process.
-
-    Args:
-        folder: made where it is missing.
-
-    Raises:
-        DataError: the folder cannot be made or written.
-
-    >>> import tempfile
-    >>> from nearnext.data.sessionise import read_sessions
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     writer = EventLogWriter(Path(folder))
-    ...     writer.clicked("s", ["a", "b"], time=1.4e9)
-    ...     writer.shown("s", ["c"], "v1")
-    ...     read_sessions(folder).raw(0)
-    True
-    True
-    ['a', 'b']
-    """
+    """The event log of one process."""
 
     def __init__(self, folder: Path) -> None:
         self._clicks = Segments(folder, "clicks")
@@ -190,3 +160,56 @@ class EventLogWriter:
 
 def _now() -> float:
     return round(time.time(), 6)
+
+
+class _Line(msgspec.Struct):
+    session_id: RawId
+
+
+class Erased(NamedTuple):
+    """How many lines of how many files were erased, and which files and folders in the folder were not searched."""
+
+    lines: int
+    files: int
+    unsearched: list[Path]
+
+
+def forget_session(folder: Path, session: str) -> Erased:
+    """Erase all lines of a session from the segments of an event log: what it clicked, and what it was shown.
+
+    Each segment is replaced in one step; one that has no other lines is removed.
+    """
+    try:
+        if not folder.is_dir():
+            raise DataError(f"{folder} is no folder; name the one that serve was given with --event-log")
+        searched = [part for part in (folder, folder / SHOWN) if part.is_dir()]
+        found = [one for part in searched for one in sorted(part.iterdir()) if one not in searched]
+        segments = [file for file in found if file.suffix == ".jsonl" and file.is_file()]
+        counts = [_erased(file, session) for file in segments]
+    except OSError as error:
+        raise DataError(f"cannot erase from {folder}: {error.strerror}; some lines may still be there") from error
+    return Erased(sum(counts), sum(map(bool, counts)), [one for one in found if one not in segments])
+
+
+def _erased(path: Path, session: str) -> int:
+    with path.open("rb") as segment:
+        flock(segment.fileno(), fcntl.LOCK_EX)  # a writer begins another segment meanwhile
+        lines = segment.read().splitlines(keepends=True)
+        kept = [line for line in lines if not _is_of(line, session)]
+        if len(kept) < len(lines):
+            with whole_file(path) as unfinished, unfinished.open("wb") as file:
+                os.fchmod(file.fileno(), os.fstat(segment.fileno()).st_mode & 0o777)
+                file.writelines(kept)
+                file.flush()
+                os.fsync(file.fileno())
+            if not any(map(bytes.strip, kept)):
+                path.unlink()
+    return len(lines) - len(kept)
+
+
+def _is_of(line: bytes, session: str) -> bool:
+    """Whether a line is of the session; ids that reading a log makes one are one here too."""
+    try:
+        return tidy_text(str(msgspec.json.decode(line, type=_Line).session_id)) == tidy_text(session)
+    except msgspec.MsgspecError:
+        return False

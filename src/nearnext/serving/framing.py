@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from nearnext.serving.problems import HTTPError
+from nearnext.serving.messages import HTTPError
 
 HEADER_BYTES = 64 << 10
 """Longest request line with headers, bytes."""
@@ -27,13 +27,7 @@ BARE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
 
 
 class Head(NamedTuple):
-    """The request line and headers of a request.
-
-    Attributes:
-        data: as the server is to read them.
-        length: bytes of the body; None: it comes in chunks.
-        expects: whether the client waits for `100 Continue` before it sends the body.
-    """
+    """The request line and headers of a request."""
 
     data: bytes
     length: int | None
@@ -41,18 +35,7 @@ class Head(NamedTuple):
 
 
 def find_head(data: bytearray, begin: int) -> int:
-    r"""The position after the head at the start of the data, -1 where the head is not complete.
-
-    Args:
-        data: what came in.
-        begin: where to look for the end of the head.
-
-    Raises:
-        HTTPError: the head is too long, or this can become no head.
-
-    >>> find_head(bytearray(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nmore"), 0)
-    27
-    """
+    """The position after the head at the start of the data, -1 where the head is not complete."""
     end = data.find(b"\r\n\r\n", begin)
     if end > HEADER_BYTES or (end < 0 and len(data) > HEADER_BYTES):
         raise HTTPError(431, f"the headers are longer than {HEADER_BYTES} bytes")
@@ -62,17 +45,7 @@ def find_head(data: bytearray, begin: int) -> int:
 
 
 def read_head(data: bytes) -> Head:
-    r"""What a complete head says of the request's framing; headers that ask for another protocol are left out.
-
-    Raises:
-        HTTPError: it is no head, or says two things, or asks what no request here may ask.
-
-    >>> read_head(b"PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n").length
-    5
-    >>> read_head(b"GET / HTTP/1.1\r\n\r\n")
-    Traceback (most recent call last):
-    nearnext.serving.problems.HTTPError: 400: expected one Host header with the name of a host
-    """
+    """What a complete head says of the request's framing; headers that ask for another protocol are left out."""
     found = HEAD.fullmatch(data)
     if found is None:
         raise HTTPError(400, "this is not HTTP/1.1")
@@ -102,15 +75,7 @@ def read_head(data: bytes) -> Head:
 
 
 class Chunks:
-    r"""A body that comes in chunks.
-
-    Args:
-        limit: bytes that it may have.
-
-    >>> data = bytearray(b"3\r\nabc\r\n0\r\n\r\nGET")
-    >>> Chunks(10).take(data), bytes(data)
-    (b'abc', b'GET')
-    """
+    """A body that comes in chunks."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -119,11 +84,7 @@ class Chunks:
         self._last = False
 
     def take(self, data: bytearray) -> bytes | None:
-        """Take whole chunks off the data; gives the body once it is complete.
-
-        Raises:
-            HTTPError: these are no chunks, or too many.
-        """
+        """Take whole chunks off the data; gives the body once it is complete."""
         while True:
             if self._size is not None:
                 if len(data) < self._size + 2:

@@ -28,20 +28,7 @@ PATIENCE = 1.0
 
 
 class LineWriter:
-    r"""Lines written to a file by a thread.
-
-    Args:
-        file: descriptor, by default stderr.
-
-    Attributes:
-        dropped: lines that found no room.
-
-    >>> reading, writing = os.pipe()
-    >>> writer = LineWriter(writing)
-    >>> writer.write(b"one", now=True)
-    >>> os.read(reading, 100)
-    b'one\n'
-    """
+    """Lines written to a file by a thread."""
 
     def __init__(self, file: int = 2) -> None:
         self._file = file
@@ -101,37 +88,23 @@ class LineWriter:
 STDERR = LineWriter()
 
 
-class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON.
+class JsonLines(logging.Handler):
+    """Records as lines of JSON on stderr, without waiting."""
 
-    >>> record = logging.LogRecord("nearnext", logging.INFO, "", 0, "model %s", ("v1",), None)
-    >>> msgspec.json.decode(JsonFormatter().format(record))["message"]
-    'model v1'
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; one that cannot be formatted is left out."""
         fields: dict[str, Any] = {
             "time": _iso(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
-            "process": record.process,
         }
-        if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        if request_id := getattr(record, "request_id", None):
-            fields["request_id"] = request_id
-        return msgspec.json.encode(fields).decode()
-
-
-class StderrHandler(logging.Handler):
-    """Records as lines on stderr, without waiting."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write a record; one that cannot be formatted is left out."""
         with suppress(Exception):
-            STDERR.write(self.format(record).encode(), now=True)
+            fields |= {"message": record.getMessage(), "process": record.process}
+            if record.exc_info:
+                fields["exception"] = logging.Formatter().formatException(record.exc_info)
+            if request_id := getattr(record, "request_id", None):
+                fields["request_id"] = request_id
+            STDERR.write(msgspec.json.encode(fields), now=True)
 
     def flush(self) -> None:
         """Wait a moment until everything is written."""
@@ -139,49 +112,29 @@ class StderrHandler(logging.Handler):
 
 
 def log_config(level: str = "INFO") -> dict[str, Any]:
-    """Logging of the whole process as JSON on stderr, for `logging.config.dictConfig`.
-
-    >>> sorted(log_config()["loggers"])
-    ['nearnext', 'uvicorn']
-    """
+    """Logging of the whole process as JSON on stderr, for `logging.config.dictConfig`."""
     plain = {"handlers": ["stderr"], "level": level, "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"json": {"()": JsonFormatter}},
-        "handlers": {"stderr": {"()": StderrHandler, "formatter": "json"}},
+        "handlers": {"stderr": {"()": JsonLines}},
         "loggers": {"nearnext": plain, "uvicorn": {**plain, "level": "WARNING"}},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
     }
 
 
-class AccessLog:
-    """One line per request; it holds no keys, bodies, sessions or items.
-
-    Args:
-        writer: takes the lines.
-
-    >>> reading, writing = os.pipe()
-    >>> AccessLog(LineWriter(writing)).note("r1", "POST", "/v1/recommend", 200, 0.0015)
-    >>> msgspec.json.decode(os.read(reading, 1000))["ms"]
-    1.5
-    """
-
-    def __init__(self, writer: LineWriter = STDERR) -> None:
-        self._writer = writer
-
-    def note(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
-        """Note a request that was answered."""
-        fields = {
-            "time": _iso(time.time()),
-            "level": "info",
-            "request_id": request_id,
-            "method": method,
-            "route": route,
-            "status": status,
-            "ms": round(seconds * 1000, 3),
-        }
-        self._writer.write(msgspec.json.encode(fields))
+def log_request(request_id: str, method: str, route: str, status: int, seconds: float) -> None:
+    """One line for a request that was answered; it holds no keys, bodies, sessions or items."""
+    fields = {
+        "time": _iso(time.time()),
+        "level": "info",
+        "request_id": request_id,
+        "method": method,
+        "route": route,
+        "status": status,
+        "ms": round(seconds * 1000, 3),
+    }
+    STDERR.write(msgspec.json.encode(fields))
 
 
 def _iso(seconds: float) -> str:

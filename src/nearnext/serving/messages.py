@@ -1,8 +1,12 @@
 """Requests and answers: the one definition that bodies are parsed by, encoded by and documented from."""
 
+from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.exceptions import HTTPException
 
 from nearnext.data.ids import NOTHING
 from nearnext.types import RawId
@@ -207,3 +211,20 @@ class Problem(Struct):
     status: int
     detail: str
     request_id: str
+
+
+PROBLEM = b"application/problem+json"
+"""Media type of a problem document."""
+
+
+class HTTPError(HTTPException):
+    """A request that cannot be served: its HTTP status, and one line that says why."""
+
+    def __init__(self, status_code: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status_code, detail, headers)
+
+
+def problem(error: HTTPException, request_id: str) -> bytes:
+    """The problem document of an error, as JSON."""
+    title = HTTPStatus(error.status_code).phrase
+    return msgspec.json.encode(Problem(title, error.status_code, error.detail, request_id))

@@ -11,13 +11,7 @@ SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.02, 0.05, 0.1, 0.2
 
 
 class Metrics:
-    """Counters, gauges and histograms of one process.
-
-    >>> metrics = Metrics()
-    >>> metrics.answered("/v1/recommend", "POST", 200, 0.002)
-    >>> b'nearnext_requests_total{method="POST",route="/v1/recommend",status="200"} 1.0' in metrics.exposition()
-    True
-    """
+    """Counters, gauges and histograms of one process."""
 
     def __init__(self) -> None:
         # The library chooses between memory and shared files when it is imported, by the environment variable.
@@ -37,35 +31,17 @@ class Metrics:
         self.events_lost = Counter("nearnext_events_lost", "Events that the log could not take.", registry=own)
         self.swaps = Counter("nearnext_model_swaps", "Models that replaced an earlier one.", registry=own)
         self.refused = Counter("nearnext_models_refused", "Artifacts that were not served.", registry=own)
-        latest, every = "mostrecent", "livesum"
-        self.store_up = Gauge(
-            "nearnext_store_up", "1: the session store answers.", multiprocess_mode=latest, registry=own
-        )
-        self.watcher_up = Gauge(
-            "nearnext_watcher_up", "1: a new model will be noticed.", multiprocess_mode=latest, registry=own
-        )
-        self.sessions = Gauge(
-            "nearnext_sessions", "Sessions in the memory of the process.", multiprocess_mode=every, registry=own
-        )
-        self.session_bytes = Gauge(
-            "nearnext_session_bytes", "Their estimated size.", multiprocess_mode=every, registry=own
-        )
-        self.new_items = Gauge(
-            "nearnext_new_items",
-            "Items beyond the model that can be recommended.",
-            multiprocess_mode=latest,
-            registry=own,
-        )
-        self.hidden_items = Gauge(
-            "nearnext_hidden_items", "Items removed or out of stock.", multiprocess_mode=latest, registry=own
-        )
-        self._model: Any = Gauge(
-            "nearnext_model",
-            "1: the model that is served.",
-            ("version", "method"),
-            multiprocess_mode=latest,
-            registry=own,
-        )
+
+        def gauge(name: str, meaning: str, labels: tuple[str, ...] = (), mode: Any = "mostrecent") -> Gauge:
+            return Gauge(f"nearnext_{name}", meaning, labels, multiprocess_mode=mode, registry=own)
+
+        self.store_up = gauge("store_up", "1: the session store answers.")
+        self.watcher_up = gauge("watcher_up", "1: a new model will be noticed.")
+        self.sessions = gauge("sessions", "Sessions in the memory of the process.", mode="livesum")
+        self.session_bytes = gauge("session_bytes", "Their estimated size.", mode="livesum")
+        self.new_items = gauge("new_items", "Items beyond the model that can be recommended.")
+        self.hidden_items = gauge("hidden_items", "Items removed or out of stock.")
+        self._model = gauge("model", "1: the model that is served.", ("version", "method"))
         self._children: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:

@@ -11,8 +11,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from nearnext.data.ids import tidy_text
-from nearnext.serving.messages import MAX_ID, NO_ID
-from nearnext.serving.problems import PROBLEM, HTTPError, problem
+from nearnext.serving.messages import MAX_ID, NO_ID, PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service
 
 T = TypeVar("T")
@@ -33,20 +32,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True)
 class Operation:
-    """One method of one path, as routed and described.
-
-    Attributes:
-        method: of HTTP.
-        path: with parameters in braces.
-        name: of the function that serves it.
-        summary: what it does.
-        answer: type of the answer, `NoneType`: nothing, status 204.
-        body: type of the JSON body, or None.
-        query: type of the query parameters, or None.
-        problems: statuses of errors, without those that every operation can have.
-        public: whether it needs no key.
-        content: media type of the answer.
-    """
+    """One method of one path, as routed and described."""
 
     method: str
     path: str
@@ -66,13 +52,6 @@ def operation(
     """Mark a method as an endpoint; its docstring and annotations describe it.
 
     A parameter of a type for messages is the body, or for GET the query; a text before it is the id in the path.
-
-    >>> class Shop:
-    ...     @operation("DELETE", "/items/{item}", problems=(503,))
-    ...     async def delete_item(self, item: str) -> None:
-    ...         "Delete an item."
-    >>> operations(Shop)[0].problems
-    (400, 404, 503)
     """
 
     def mark(function: F) -> F:
@@ -106,12 +85,7 @@ def operations(endpoints: type) -> list[Operation]:
 
 
 class Endpoint:
-    """One operation, ready to run.
-
-    Args:
-        operation: what it is.
-        function: what serves it.
-    """
+    """One operation, ready to run."""
 
     def __init__(self, operation: Operation, function: Callable[..., Awaitable[Any]]) -> None:
         self.public = operation.public
@@ -121,11 +95,7 @@ class Endpoint:
         self._decoder = msgspec.json.Decoder(operation.body) if operation.body else None
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request.
-
-        Raises:
-            HTTPError: the request cannot be served.
-        """
+        """The answer to a request."""
         arguments: list[Any] = []
         if self._id:
             (segment,) = scope["path_params"].values()
@@ -141,13 +111,7 @@ class Endpoint:
 
 
 class Resource:
-    """The operations of one path, as an ASGI application.
-
-    Args:
-        path: with parameters in braces.
-        endpoints: by method.
-        service: whose keys are needed.
-    """
+    """The operations of one path, as an ASGI application."""
 
     def __init__(self, path: str, endpoints: Mapping[str, Endpoint], service: Service) -> None:
         self._path, self._service = path, service
@@ -193,14 +157,7 @@ async def send_answer(answer: Answer, send: Send) -> None:
 
 
 def decoded_id(segment: str) -> str:
-    """An id from its segment of the path.
-
-    Raises:
-        HTTPError: it is too long, or not percent-encoded UTF-8.
-
-    >>> decoded_id("..%2Fetc%2F%E2%82%AC")
-    '../etc/€'
-    """
+    """An id from its segment of the path."""
     try:
         text = unquote_to_bytes(segment).decode()
     except UnicodeDecodeError:
@@ -211,14 +168,7 @@ def decoded_id(segment: str) -> str:
 
 
 def session_id(segment: str) -> str:
-    """A session's id from its segment of the path, as `fit` will read it from the event log.
-
-    Raises:
-        HTTPError: it is too long, not percent-encoded UTF-8, or what `fit` takes for no id.
-
-    >>> session_id("%20s1%20")
-    's1'
-    """
+    """A session's id from its segment of the path, as `fit` will read it from the event log."""
     text = tidy_text(decoded_id(segment))
     if text in NO_ID:
         raise HTTPError(422, f"expected a session's id, found '{text}', which logs write where there is none")
@@ -226,17 +176,7 @@ def session_id(segment: str) -> str:
 
 
 def parsed_query(query: bytes, parameters: type[T]) -> T:
-    """The parameters of a query; a comma separates ids, and ``%2C`` is a comma in an id.
-
-    Raises:
-        HTTPError: it is no query, or a parameter is unknown or not of its type.
-
-    >>> class Parameters(msgspec.Struct):
-    ...     k: int = 20
-    ...     exclude: list[str] = []
-    >>> parsed_query(b"k=5&exclude=a,b&exclude=c%2Cd", Parameters)
-    Parameters(k=5, exclude=['a', 'b', 'c,d'])
-    """
+    """The parameters of a query; a comma separates ids, and ``%2C`` is a comma in an id."""
     lists = _lists(parameters)
     found: dict[str, Any] = {}
     try:

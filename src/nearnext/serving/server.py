@@ -34,15 +34,7 @@ log = logging.getLogger(__name__)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections.
-
-    Raises:
-        ConfigError: the address cannot be used.
-
-    >>> with listen("127.0.0.1", 0) as listening:
-    ...     listening.getsockname()[0]
-    '127.0.0.1'
-    """
+    """A socket that takes connections."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -60,15 +52,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _: None) -> None:
-    """Serve until SIGTERM or Ctrl-C; requests in progress are answered before it ends.
-
-    Args:
-        settings: what to serve, and how.
-        announce: called with the service's URL as soon as all workers answer.
-
-    Raises:
-        NearnextError: the settings, the model or the address cannot be used.
-    """
+    """Serve until SIGTERM or Ctrl-C; requests in progress are answered before it ends."""
     logging.config.dictConfig(log_config())
     _allow_connections()
     # Everything that can be wrong is found here, where it is one line, and not in a worker.

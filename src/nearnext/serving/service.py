@@ -8,15 +8,14 @@ import signal
 from nearnext.errors import ConfigError
 from nearnext.serving.access import Access, read_keys
 from nearnext.serving.background import Background, in_daemon, settle_memory
-from nearnext.serving.batches import Batches
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.event_log import EventLogWriter
-from nearnext.serving.logs import AccessLog
+from nearnext.serving.loading import ModelWatcher
+from nearnext.serving.logs import log_request
 from nearnext.serving.metrics import Metrics
-from nearnext.serving.model import ServedModel
+from nearnext.serving.served import ServedModel
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.stores import MemoryStore, make_store
-from nearnext.serving.watcher import ModelWatcher
 from nearnext.types import RawId
 
 WATCH = 0.5
@@ -32,18 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class Service:
-    """What all requests of a worker share; it lives from `start` to `stop`.
-
-    Args:
-        settings: the options of the service.
-
-    Attributes:
-        model: the model that new requests are answered by.
-        stopping: whether a shutdown has begun.
-
-    Raises:
-        NearnextError: the model, the catalogue, the store's URL, the event log or the keys cannot be used.
-    """
+    """What all requests of a worker share; it lives from `start` to `stop`."""
 
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
@@ -54,8 +42,6 @@ class Service:
         self.catalogue = Catalogue(settings.catalogue_file)
         self.event_log = EventLogWriter(settings.event_log) if settings.event_log else None
         self.metrics = Metrics()
-        self.access_log = AccessLog()
-        self.batches = Batches()
         self.stopping = False
         self.model = ServedModel(loaded, self.catalogue)
         self.metrics.serves(self.model.version, self.model.recommender.name, None)
@@ -85,7 +71,7 @@ class Service:
         """Count and log a request that was answered."""
         self.metrics.answered(route, method, status, seconds)
         if self.settings.access_log:
-            self.access_log.note(request_id, method, route, status, seconds)
+            log_request(request_id, method, route, status, seconds)
 
     async def stop(self) -> None:
         """Write what is left and close everything."""
@@ -159,16 +145,7 @@ def _access(settings: ServiceSettings) -> Access:
 
 
 def check(settings: ServiceSettings) -> None:
-    """A check that a worker could use everything that the settings name.
-
-    Raises:
-        NearnextError: something of it cannot be used.
-
-    >>> from pathlib import Path
-    >>> check(ServiceSettings(Path("model"), api_key_file=Path("no-such-file")))
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: cannot read the API keys in no-such-file: ...
-    """
+    """A check that a worker could use everything that the settings name."""
     _access(settings)
     make_store(settings)
     if settings.event_log:
@@ -178,9 +155,5 @@ def check(settings: ServiceSettings) -> None:
 
 
 def orphaned(parent: int) -> bool:
-    """Whether the process that started this one is gone.
-
-    >>> orphaned(os.getppid())
-    False
-    """
+    """Whether the process that started this one is gone."""
     return os.getppid() != parent

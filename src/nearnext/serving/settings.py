@@ -97,11 +97,7 @@ class ServiceSettings:
 
     @property
     def shown_store(self) -> str:
-        """The store without user name and password, for logs.
-
-        >>> ServiceSettings(Path("model"), store="redis://me:secret@cache:6379/1").shown_store
-        'redis://cache:6379/1'
-        """
+        """The store without user name and password, for logs."""
         if self.store == MEMORY:
             return MEMORY
         url = urlsplit(self.store)
@@ -109,11 +105,7 @@ class ServiceSettings:
 
     @property
     def catalogue_file(self) -> Path:
-        """The file of catalogue changes.
-
-        >>> ServiceSettings(Path("out/model")).catalogue_file.name
-        'model.catalogue'
-        """
+        """The file of catalogue changes."""
         if self.catalogue is not None:
             return self.catalogue
         folder = self.artifact.absolute()
@@ -121,9 +113,5 @@ class ServiceSettings:
 
     @property
     def kept_model(self) -> Path:
-        """The copy of the last model that worked, kept next to the catalogue.
-
-        >>> ServiceSettings(Path("out/model")).kept_model.name
-        'model.catalogue.model'
-        """
+        """The copy of the last model that worked, kept next to the catalogue."""
         return self.catalogue_file.with_name(self.catalogue_file.name + ".model")

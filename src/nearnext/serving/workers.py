@@ -113,16 +113,6 @@ def run_workers(work: Work, settings: ServiceSettings, listening: socket.socket,
     """Keep worker processes running until SIGTERM or SIGINT; each stops when this process is gone.
 
     SIGHUP is passed on to them.
-
-    Args:
-        work: what a worker does, with the settings, the socket, this process's id, and a connection to which it sends
-            something once it answers.
-        settings: what to serve; how many workers, and how long they have at the end.
-        listening: where all of them take connections.
-        announce: called once all of them answer.
-
-    Raises:
-        ConfigError: a worker could not start, before all of them answered once.
     """
     signals, signalled = os.pipe()
 

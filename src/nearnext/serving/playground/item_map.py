@@ -121,19 +121,6 @@ class ItemMap:
     """The most popular items in the plane of the two principal axes of their vectors.
 
     The vectors are the item embeddings of a metric model; for other methods they say which sessions items share.
-
-    Args:
-        recommender: fitted.
-        limit: how many items at most, at least 1.
-
-    Raises:
-        ConfigError: a method with neither embeddings nor training sessions.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.neighbours import SKNN
-    >>> shown = ItemMap(SKNN().fit(Sessions.of([["a", "b"], ["a", "b"], ["c", "d"]]))).as_dict()
-    >>> shown["ids"], shown["x"][0] == shown["x"][1], shown["x"][0] == shown["x"][2]
-    (['a', 'b', 'c', 'd'], True, False)
     """
 
     def __init__(self, recommender: Recommender, limit: int = ITEMS) -> None:
@@ -200,12 +187,7 @@ def principal_plane(vectors: FloatArray) -> FloatArray:
 
 
 def neighbours_kept(vectors: FloatArray, points: FloatArray, n_nearest: int = NEAREST) -> float:
-    """Share of each vector's nearest ones that are among its nearest points, on average, in [0, 1]; 1 for one vector.
-
-    >>> line = np.arange(6.0)[:, None]
-    >>> neighbours_kept(line, np.hstack([line, line]), n_nearest=2)
-    1.0
-    """
+    """Mean share of each vector's nearest ones that are among its nearest points, in [0, 1]; 1 for one vector."""
     n_nearest = min(n_nearest, len(vectors) - 1)
     if n_nearest < 1:
         return 1.0

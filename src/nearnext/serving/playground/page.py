@@ -10,14 +10,7 @@ from typing import Any
 
 
 def page(model: Mapping[str, Any]) -> bytes:
-    """The complete HTML of the playground, as UTF-8; it asks the service that it came from for everything else.
-
-    Args:
-        model: what the service says of its model; the name of its ``method`` goes into the title.
-
-    >>> b"<title>vsknn" in page({"method": "vsknn"})
-    True
-    """
+    """The complete HTML of the playground, as UTF-8; it asks the service that it came from for everything else."""
     return _page().replace("{{method}}", escape(str(model.get("method", "nearnext")))).encode()
 
 

@@ -10,25 +10,7 @@ from nearnext.recommenders.base import Recommender
 
 
 def find_items(recommender: Recommender, query: str = "", limit: int = 20) -> list[dict[str, Any]]:
-    """Items whose id contains a text, whatever its case: first those that begin with it, each part by popularity.
-
-    Args:
-        recommender: fitted.
-        query: part of an id; "": the most popular items.
-        limit: how many items at most, at least 1.
-
-    Returns:
-        For each item its raw ``id`` and the number of ``clicks`` on it in training.
-
-    Raises:
-        ConfigError: a limit below 1.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.popularity import Pop
-    >>> pop = Pop().fit(Sessions.of([["sku-a", "sku-b", "A1"], ["sku-b"]]))
-    >>> find_items(pop, "a", limit=1), len(find_items(pop))
-    ([{'id': 'A1', 'clicks': 1}], 3)
-    """
+    """Items whose id contains a text, whatever its case: first those that begin with it, each part by popularity."""
     limit = checked("limit", limit, Count)
     wanted = query.strip().lower()
     ids = recommender.vocabulary.ids

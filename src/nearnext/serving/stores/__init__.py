@@ -8,15 +8,7 @@ __all__ = ["MemoryStore", "SessionStore", "StoreDown", "make_store"]
 
 
 def make_store(settings: ServiceSettings) -> SessionStore:
-    """The store that the settings name; nothing is connected yet.
-
-    Raises:
-        ConfigError: the library for a store on the network is not installed, or its URL cannot be read.
-
-    >>> from pathlib import Path
-    >>> make_store(ServiceSettings(Path("model"))).state
-    'memory'
-    """
+    """The store that the settings name; nothing is connected yet."""
     if settings.store == MEMORY:
         return MemoryStore(settings.session_ttl, settings.session_clicks, settings.store_mib << 20)
     from nearnext.serving.stores.redis import RedisStore

@@ -22,19 +22,7 @@ class _Session(NamedTuple):
 
 
 class MemoryStore:
-    """Sessions in this process; where memory runs out, the sessions that were longest without a click go first.
-
-    Args:
-        ttl: seconds without a click after which a session is forgotten.
-        clicks: last clicks of a session that are kept, as far as their ids have no more than `SESSION_BYTES`.
-        limit: bytes of all sessions.
-        clock: seconds, for tests.
-
-    >>> import asyncio
-    >>> store = MemoryStore(ttl=60, clicks=100, limit=1 << 20)
-    >>> asyncio.run(store.append("s", ["a"])), asyncio.run(store.append("s", ["b"])), len(store)
-    (['a'], ['a', 'b'], 1)
-    """
+    """Sessions in this process; where memory runs out, the sessions that were longest without a click go first."""
 
     state: Literal["memory"] = "memory"
 

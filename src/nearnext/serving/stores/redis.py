@@ -57,19 +57,6 @@ class RedisStore:
 
     A server that fails is not asked again for half a second. Clicks are never sent twice: one whose answer was lost
     counts as not stored.
-
-    Args:
-        url: ``redis://``, ``rediss://`` (TLS), ``valkey://`` or ``valkeys://``, with user and password where needed.
-        ttl: seconds without a click after which a session is forgotten.
-        clicks: last clicks of a session that are kept, as far as they have no more than `SESSION_BYTES`.
-        timeout: seconds that a command may take.
-
-    Raises:
-        ConfigError: the redis library is missing, or the URL cannot be read.
-
-    >>> RedisStore("redis://localhost:1/no-such-database", 60, 10, 0.1)
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: the store's URL cannot be read (...); expected e.g. redis://localhost:6379/0
     """
 
     def __init__(self, url: str, ttl: float, clicks: int, timeout: float) -> None:

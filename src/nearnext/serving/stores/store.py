@@ -14,14 +14,7 @@ class StoreDown(Exception):  # noqa: N818 - a state of the store, which callers 
 
 
 class SessionStore(Protocol):
-    """The clicks of running sessions; each session is forgotten some time after its last click.
-
-    >>> import asyncio
-    >>> from nearnext.serving.stores import MemoryStore
-    >>> store: SessionStore = MemoryStore(ttl=60, clicks=2, limit=1 << 20)
-    >>> asyncio.run(store.append("s", ["a", "b", "c"]))
-    ['b', 'c']
-    """
+    """The clicks of running sessions; each session is forgotten some time after its last click."""
 
     @property
     def state(self) -> Literal["memory", "up", "down"]:
@@ -29,27 +22,15 @@ class SessionStore(Protocol):
         ...
 
     async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
-        """Append clicks in one indivisible step; gives all clicks that are kept then, oldest first.
-
-        Raises:
-            StoreDown: nothing was stored, as far as is known.
-        """
+        """Append clicks in one indivisible step; gives all clicks that are kept then, oldest first."""
         ...
 
     async def clicks(self, session: str) -> list[RawId]:
-        """The clicks of a session, oldest first, none of an unknown one.
-
-        Raises:
-            StoreDown: they cannot be read.
-        """
+        """The clicks of a session, oldest first, none of an unknown one."""
         ...
 
     async def forget(self, session: str) -> None:
-        """Forget a session.
-
-        Raises:
-            StoreDown: it may still be there.
-        """
+        """Forget a session."""
         ...
 
     async def check(self) -> None:

@@ -13,9 +13,9 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import space_of
-from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue, Change
-from nearnext.serving.predictor import Predictor, Query
+from nearnext.serving.loading import LoadedModel
+from nearnext.serving.served import Query, ServedModel
 from nearnext.testing import assert_same_lists
 from serving_support import LOG
 from training_support import seeded
@@ -40,12 +40,12 @@ def fitted(name: str) -> Recommender:
     return _fitted[name]
 
 
-def predictor(recommender: Recommender, tmp_path: Path, *changes: Change) -> Predictor:
+def predictor(recommender: Recommender, tmp_path: Path, *changes: Change) -> ServedModel:
     catalogue = Catalogue(tmp_path / "changes")
     for change in changes:
         catalogue.write(change, durable=False)
     catalogue.refresh()
-    return Predictor(recommender, AvailableItems(recommender, catalogue))
+    return ServedModel(LoadedModel(recommender, {}, "v1"), catalogue)
 
 
 QUERIES = [
@@ -173,7 +173,7 @@ def test_without_a_space_a_new_item_stands_beside_the_best_where_everybody_reach
 def test_what_was_hidden_comes_back_and_the_mask_follows(tmp_path: Path):
     model = make_recommender("pop").fit(LOG)
     catalogue = Catalogue(tmp_path / "changes")
-    available = AvailableItems(model, catalogue)
+    available = ServedModel(LoadedModel(model, {}, "v1"), catalogue).available
     first = LOG.vocabulary.decode([1])[0]
     for change, admissible in ((Change("delete", first), False), (Change("put", first), True)):
         catalogue.write(change)
@@ -186,23 +186,24 @@ def test_what_was_hidden_comes_back_and_the_mask_follows(tmp_path: Path):
 def test_items_that_come_and_go_lie_where_a_later_start_puts_them(name: str, tmp_path: Path):
     recommender, draw = fitted(name), np.random.default_rng(0)
     catalogue = Catalogue(tmp_path / "changes")
-    available = AvailableItems(recommender, catalogue)
+    model = LoadedModel(recommender, {}, "v1")
+    served = ServedModel(model, catalogue)
     for turn in range(400):
         item = f"new-{draw.integers(60)}"
         known: list[str | int] = [f"i{number}" for number in draw.integers(23, size=draw.integers(3))]
         op = ("put", "touch", "delete")[int(draw.choice(3, p=[0.5, 0.4, 0.1]))]
         catalogue.write(Change(op, item, bool(turn % 7), known), durable=False)
-        available.update(catalogue.refresh())
+        served.available.update(catalogue.refresh())
         if turn % 20:
             continue
-        later = AvailableItems(recommender, catalogue)
-        assert len(available.new) == len(later.new)
+        later = ServedModel(model, catalogue)
+        assert len(served.available.new) == len(later.available.new)
         session: list[str | int] = [f"i{number}" for number in draw.integers(23, size=3)]
         some: list[str | int] = [f"new-{number}" for number in range(0, 60, 3)]
-        whole = Predictor(recommender, later).answer([Query(session, 100)])[0]
+        whole = later.answer([Query(session, 100)])[0]
         scores = dict(zip(whole.items, whole.scores, strict=True))
         for query in (Query(session, 100), Query(session, 5), Query(session, 5, allow=some), Query(session, 5, some)):
-            one, other = (Predictor(recommender, each).answer([query])[0] for each in (available, later))
+            one, other = (each.answer([query])[0] for each in (served, later))
             assert one.scores == pytest.approx(other.scores, abs=1e-6)
             if query.allow is None:
                 assert [scores[item] for item in one.items] == pytest.approx(one.scores, abs=1e-6)

@@ -1,18 +1,26 @@
-"""Lists of next items for single sessions, as a service asks for them: the same lists that `recommend` gives."""
+"""One model with what it may recommend: lists of next items, the same that `recommend` gives, and similar items."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.recommenders.base import Recommender
+from nearnext.explanation import session_index_of, similar_items
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
+from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.serving.available import AvailableItems
+from nearnext.serving.catalogue import Catalogue
+from nearnext.serving.loading import LoadedModel
+from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.new_items import Row
 from nearnext.types import BoolArray, IndexArray, RawId
+
+BATCH = 64
+"""Queries answered in one pass; what is left waits for the next, after the network had its turn."""
 
 
 class Query(NamedTuple):
@@ -26,32 +34,48 @@ class Query(NamedTuple):
     time: float | None = None
 
 
-class Predictor:
-    """A recommender that answers queries one by one or many at a time, for one thread.
+class ServedModel:
+    """A model, for one thread; a request keeps to the one that it began with."""
 
-    Args:
-        recommender: fitted.
-        available: what it may recommend.
+    def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
+        self.recommender, self.manifest, self.version = loaded
+        self.available = AvailableItems(self.recommender, catalogue)
+        self.page: bytes | None = None
+        self.map: asyncio.Task[Any] | None = None
+        self._vocabulary = self.recommender.vocabulary
+        self._ids: list[RawId] = ["", *self._vocabulary.ids.to_list()]
+        self._space = space_of(self.recommender)
+        self._rank: RankChunk = self.recommender.ranker()
+        self._end_of_training = self.recommender.asked_at(None)
+        self._waiting: list[tuple[Query, asyncio.Future[Recommendation]]] = []
 
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from nearnext.data.sessions import Sessions
-    >>> from nearnext.recommenders.named import make_recommender
-    >>> from nearnext.serving.catalogue import Catalogue
-    >>> model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"]]))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     predictor = Predictor(model, AvailableItems(model, Catalogue(Path(folder, "changes"))))
-    >>> predictor.answer([Query(["a"], k=2)])[0].items
-    ['b', 'c']
-    """
+    def ask(self, query: Query) -> asyncio.Future[Recommendation]:
+        """The answer to one query, together with those of the same turn of the event loop; none waits for others.
 
-    def __init__(self, recommender: Recommender, available: AvailableItems) -> None:
-        self._recommender = recommender
-        self._available = available
-        self._vocabulary = recommender.vocabulary
-        self._ids: list[RawId] = ["", *recommender.vocabulary.ids.to_list()]
-        self._rank: RankChunk = recommender.ranker()
-        self._end_of_training = recommender.asked_at(None)
+        While a batch is answered, the next requests gather in the sockets, so that batches grow with the load.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Recommendation] = loop.create_future()
+        self._waiting.append((query, answer))
+        if len(self._waiting) == 1:
+            loop.call_soon(self._answer_waiting, loop)
+        return answer
+
+    def _answer_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        taken, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        if self._waiting:
+            loop.call_soon(self._answer_waiting, loop)
+        try:
+            found: Sequence[Recommendation | Exception] = self.answer([query for query, _ in taken])
+        except Exception as error:
+            found = [error] * len(taken)
+        for (_, answer), one in zip(taken, found, strict=True):
+            if answer.done():
+                continue
+            if isinstance(one, Exception):
+                answer.set_exception(one)
+            else:
+                answer.set_result(one)
 
     def answer(self, queries: Sequence[Query]) -> list[Recommendation]:
         """The list of each query; it depends on nothing but the query, the model and the catalogue."""
@@ -62,7 +86,7 @@ class Predictor:
         plain.sort(key=lambda row: _alike(queries[row]))
         for _, group in groupby(plain, key=lambda row: _alike(queries[row])):
             rows = list(group)
-            found = self._ranked([queries[row] for row in rows], self._available.admissible)
+            found = self._ranked([queries[row] for row in rows], self.available.admissible)
             for row, one in zip(rows, found, strict=True):
                 answers[row] = one
         for row, query in enumerate(queries):
@@ -71,7 +95,7 @@ class Predictor:
         return [one for one in answers if one is not None]
 
     def _mask(self, query: Query) -> BoolArray:
-        mask = self._available.admissible
+        mask = self.available.admissible
         if not _restricted(query):
             return mask
         if query.allow is not None:
@@ -87,7 +111,7 @@ class Predictor:
     def _ranked(self, queries: Sequence[Query], mask: BoolArray) -> list[Recommendation]:
         k, exclude_seen = queries[0].k, queries[0].exclude_seen
         clicks = [self._vocabulary.encode(query.items) for query in queries]
-        end, asked_at = self._end_of_training, self._recommender.asked_at
+        end, asked_at = self._end_of_training, self.recommender.asked_at
         prefixes = Prefixes.of(clicks, [end if one.time is None else asked_at(one.time) for one in queries])
         items = np.zeros((len(queries), k), dtype=np.int32)
         scores = np.zeros((len(queries), k), dtype=np.float32)
@@ -96,7 +120,7 @@ class Predictor:
             _List([self._ids[index] for index in indices if index], listed, n)
             for indices, listed, n in zip(items.tolist(), scores.tolist(), own, strict=True)
         ]
-        if self._available.new:
+        if self.available.new:
             self._join(queries, clicks, lists)
         return [self._presented(*each) for each in zip(queries, clicks, lists, strict=True)]
 
@@ -115,7 +139,7 @@ class Predictor:
         named = [*(query.allow or ()), *query.exclude]
         found = self._vocabulary.encode(named).tolist()
         lacking = [raw for raw, index in zip(named, found, strict=True) if not index]
-        return [raw for raw in lacking if self._vocabulary.as_stored(raw) not in self._available.new]
+        return [raw for raw in lacking if self._vocabulary.as_stored(raw) not in self.available.new]
 
     def _join(self, queries: Sequence[Query], clicks: Sequence[IndexArray], lists: "Sequence[_List]") -> None:
         """Put new items among the model's own."""
@@ -124,7 +148,7 @@ class Predictor:
             for query, known, found in zip(queries, clicks, lists, strict=True)
         ]
         k, allow = queries[0].k, queries[0].allow
-        near = self._available.new.near(rows, k, None if allow is None else set(self._stored(allow)))
+        near = self.available.new.near(rows, k, None if allow is None else set(self._stored(allow)))
         for found, new in zip(lists, near, strict=True):
             found.join(new, k)
 
@@ -135,6 +159,42 @@ class Predictor:
 
     def _stored(self, items: Iterable[RawId]) -> list[RawId]:
         return [self._vocabulary.as_stored(item) for item in items]
+
+    def stored(self, item: RawId) -> RawId:
+        """An item's id in the model's own type."""
+        return self._vocabulary.as_stored(item)
+
+    def similar(self, item: RawId, k: int) -> SimilarAnswer | None:
+        """The items most similar to one, without itself; None for an item that the model was not trained with.
+
+        In a metric space they are the nearest ones; otherwise those clicked in the same training sessions; where the
+        model keeps none, what it recommends after this item alone.
+        """
+        index = self._vocabulary.encode([item])
+        if not index[0]:
+            return None
+        if self._space is not None and self._space.located[index[0]]:
+            return self._near(self._space, index, k)
+        if session_index_of(self.recommender) is not None:
+            return self._clicked_together(item, k)
+        listed = self.answer([Query([item], k, exclude_seen=True)])[0]
+        return SimilarAnswer(listed.items, listed.scores, "recommendations", listed.shortage, self.version)
+
+    def _near(self, space: EmbeddingSpace, index: IndexArray, k: int) -> SimilarAnswer:
+        admissible = self.available.admissible & space.located
+        found = space.index.search(space.items(index), k, admissible=admissible, seen=Prefixes.of([index]))
+        n_found = int(found.found[0])
+        shortage = None if n_found == k else f"{n_found} of {k}: no further item may be recommended"
+        items = self._vocabulary.decode(found.items[0, :n_found])
+        return SimilarAnswer(items, found.scores[0, :n_found].tolist(), "embeddings", shortage, self.version)
+
+    def _clicked_together(self, item: RawId, k: int) -> SimilarAnswer:
+        hidden = self.available.hidden
+        found = [one for one in similar_items(self.recommender, item, k + len(hidden)) if one[0] not in hidden][:k]
+        shortage = None if len(found) == k else f"{len(found)} of {k}: no further item shares a session with it"
+        return SimilarAnswer(
+            [one for one, _ in found], [score for _, score in found], "sessions", shortage, self.version
+        )
 
 
 @dataclass

@@ -1,0 +1,142 @@
+"""Models from a directory that is watched: what is put there is tried, and taken over or refused with a reason."""
+
+import hashlib
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from nearnext.artifact import load_artifact
+from nearnext.atomic import whole_folder
+from nearnext.errors import ArtifactError, NearnextError
+from nearnext.explanation import explain
+from nearnext.recommenders.base import Recommender
+from nearnext.types import RawId
+
+MANIFEST = "manifest.json"
+
+log = logging.getLogger(__name__)
+
+Signature = tuple[tuple[str, int, int, int], ...]
+
+
+def artifact_signature(folder: Path) -> Signature:
+    """What tells one state of a directory from another without reading it: name, inode, size and time of each file."""
+    try:
+        found = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
+    except OSError:
+        return ()
+    return tuple((name, entry.st_ino, entry.st_size, entry.st_mtime_ns) for name, entry in found)
+
+
+class LoadedModel(NamedTuple):
+    """A recommender as it was read, its manifest, and its version: a checksum over everything it was read from."""
+
+    recommender: Recommender
+    manifest: Mapping[str, Any]
+    version: str
+
+
+def load_model(folder: Path, *, onnx: bool = False) -> LoadedModel:
+    """A model from its directory, after it has answered once; the first answer also compiles what is needed."""
+    try:
+        return _loaded(folder, onnx=onnx)
+    except NearnextError:
+        raise
+    except MemoryError as error:
+        raise ArtifactError(f"not enough memory for the model in {folder}; free some") from error
+    except (Exception, SystemExit) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ArtifactError(f"{folder} holds a model that cannot be used ({reason}); fit it again") from error
+
+
+def _loaded(folder: Path, *, onnx: bool) -> LoadedModel:
+    before = artifact_signature(folder)
+    artifact = load_artifact(folder)
+    version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
+    if artifact_signature(folder) != before:
+        raise ArtifactError(f"{folder} was changed while it was read; wait until it is complete")
+    msgspec.json.encode(artifact.manifest)  # requests will ask for it
+    recommender = artifact.recommender
+    if recommender.memory is not None:  # a session's raw id is what opens it to a client
+        recommender.memory = recommender.memory.numbered()
+    if onnx:
+        _encode_by_onnx(recommender)
+    first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
+    answers = recommender.recommend([first, []], k=2, exclude_seen=True)
+    explain(recommender, first[:1], first[-1], n=1)  # compiles too what the first explanation needs
+    if not all(np.isfinite(answer.scores).all() for answer in answers):
+        raise ArtifactError(f"{folder} holds a model that gives no finite scores; fit it again")
+    return LoadedModel(recommender, artifact.manifest, version)
+
+
+def _encode_by_onnx(recommender: Recommender) -> None:
+    from nearnext.portable.encoder import encode_by_onnx  # needs an extra
+
+    measured = encode_by_onnx(recommender)
+    if measured is not None:
+        which = "onnxruntime" if measured.onnx < measured.model else "the model's own code"
+        times = f"onnxruntime takes {measured.onnx:.0f} µs, the model's own code {measured.model:.0f} µs"
+        log.info("sessions are encoded by %s: %s", which, times)
+
+
+class ModelWatcher:
+    """Loads the model in a directory whenever it changes, and keeps a copy of the last model that worked.
+
+    With the copy a process starts even if the directory holds a model that is refused.
+    """
+
+    def __init__(self, folder: Path, kept: Path, *, onnx: bool = False) -> None:
+        self._folder, self._kept, self._onnx = folder, kept, onnx
+        self._signature = artifact_signature(folder)
+        self.refused: str | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is something else than what was last looked at."""
+        return artifact_signature(self._folder) != self._signature
+
+    def first(self) -> LoadedModel:
+        """The model to begin with."""
+        loaded = self.look()
+        if loaded is not None:
+            return loaded
+        if (self._kept / MANIFEST).is_file():
+            try:
+                return load_model(self._kept, onnx=self._onnx)
+            except NearnextError as error:
+                log.warning("%s cannot be served either: %s", self._kept, error)
+        raise self._error
+
+    def look(self) -> LoadedModel | None:
+        """The model there now; None: it is refused, and ``refused`` says why. It takes a while."""
+        self._signature = artifact_signature(self._folder)
+        try:
+            loaded = load_model(self._folder, onnx=self._onnx)
+        except NearnextError as error:
+            self._error, self.refused = error, str(error)
+            return None
+        self.refused = None
+        self._keep()
+        return loaded
+
+    def _keep(self) -> None:
+        try:
+            if _same(self._folder / MANIFEST, self._kept / MANIFEST):
+                return
+            with whole_folder(self._kept) as fresh:
+                for file in self._folder.iterdir():
+                    if file.is_file():
+                        shutil.copyfile(file, fresh / file.name)
+                if self.changed:
+                    raise OSError("it was replaced meanwhile")
+        except OSError as error:
+            log.warning("no copy of the model is kept in %s (%s)", self._kept, error)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return other.is_file() and one.read_bytes() == other.read_bytes()
