@@ -108,11 +108,11 @@ def test_it_ends_while_the_map_is_computed(artifact: Path, tmp_path: Path):
     endless.write_text(
         "import threading\n"
         "from pathlib import Path\n"
-        "from nearnext.serving import playground\n"
+        "from nearnext.serving import endpoints\n"
         "def endless(_):\n"
         f"    Path({str(begun)!r}).touch()\n"
         "    threading.Event().wait()\n"
-        "playground.ItemMap = endless\n"
+        "endpoints.ItemMap = endless\n"
     )
     options = ("--import", endless, "--shutdown-timeout", 1)
     with started(artifact, *options, folder=tmp_path) as server, socket.create_connection(server.client.address) as one:

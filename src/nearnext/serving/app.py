@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from nearnext.serving.background import settle_memory
 from nearnext.serving.endpoints import Endpoints
 from nearnext.serving.messages import PROBLEM, HTTPError, problem
-from nearnext.serving.operations import Endpoint, Resource, as_answer, operations, send_answer
-from nearnext.serving.service import Service, orphaned
+from nearnext.serving.operations import Operation, Resource, as_answer, operations, send_answer
+from nearnext.serving.service import Service
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -48,10 +48,10 @@ log = logging.getLogger(__name__)
 def application(service: Service, ready: Callable[[], None] = lambda: None, parent: int | None = None) -> Starlette:
     """The application of one worker."""
     endpoints = Endpoints(service)
-    paths: dict[str, dict[str, Endpoint]] = {}
+    paths: dict[str, list[Operation]] = {}
     for one in operations(Endpoints):
-        paths.setdefault(one.path, {})[one.method] = Endpoint(one, getattr(endpoints, one.name))
-    routes = [Route(path, Resource(path, known, service)) for path, known in paths.items()]
+        paths.setdefault(one.path, []).append(one)
+    routes = [Route(path, Resource(path, known, endpoints, service)) for path, known in paths.items()]
     links = {one.path for one in operations(Endpoints) if one.public}
     middleware = [Middleware(Exchange, service=service, links=links)]
     if origins := service.settings.origins:
@@ -85,7 +85,7 @@ def application(service: Service, ready: Callable[[], None] = lambda: None, pare
 
 async def _outlived_by(parent: int) -> None:
     """Stop once the parent is gone: nothing else would restart or end this process."""
-    while not orphaned(parent):
+    while os.getppid() == parent:
         await asyncio.sleep(PARENT_WATCH)
     log.error("the process that started this worker is gone; the worker stops")
     os._exit(1)

@@ -36,7 +36,7 @@ class Entry:
     available: bool = True
     like: tuple[RawId, ...] = ()
     touches: list[tuple[RawId, ...]] = field(default_factory=list[tuple[RawId, ...]])
-    life: tuple[int, int] = (0, 0)
+    life: tuple[int, int] = (0, 0)  # another one after each put and delete
 
     def says_the_same_as(self, other: "Entry | None") -> bool:
         """Whether two entries differ in their lives at most."""

@@ -55,7 +55,7 @@ class Change(msgspec.Struct, omit_defaults=True):
     op: Literal["put", "delete", "touch"]
     item: RawId
     available: bool = True
-    clicks: list[RawId] = []
+    clicks: list[RawId] = []  # known items that it is like (put), or clicked before it in a session (touch)
 
 
 class Opened(NamedTuple):

@@ -23,10 +23,10 @@ NEVER = float("inf")
 class Limits(NamedTuple):
     """What a connection may take."""
 
-    request: float
-    idle: float
-    max_body: int
-    refused: Callable[[str, int], None]
+    request: float  # seconds for a request to come in, or an answer to be taken
+    idle: float  # seconds without a request
+    max_body: int  # bytes
+    refused: Callable[[str, int], None]  # gets id and status of what is refused before the application sees it
 
 
 class _Corked:

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 import msgspec
 
 from nearnext.data.ids import tidy_text
 from nearnext.errors import NearnextError
+from nearnext.explanation import explain
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
@@ -37,6 +36,7 @@ from nearnext.serving.messages import (
 )
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
+from nearnext.serving.playground import POLICY, ItemMap, find_items, page
 from nearnext.serving.served import Query, ServedModel
 from nearnext.serving.service import Service
 from nearnext.serving.stores import StoreDown
@@ -142,12 +142,11 @@ class Endpoints:
     @operation("POST", "/v1/explain", problems=(404,))
     async def explain(self, asked: ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
-        explanation = _part("nearnext.explanation", "explanations are")
         model = self._service.current()
         if not model.available.knows(asked.item):
             raise HTTPError(404, "the model was not trained with this item")
         try:
-            found: Any = await asyncio.to_thread(explanation.explain, model.recommender, asked.items, asked.item)
+            found = await asyncio.to_thread(explain, model.recommender, asked.items, asked.item)
         except NearnextError as error:
             raise HTTPError(422, str(error)) from None
         return found.as_dict()
@@ -185,9 +184,8 @@ class Endpoints:
     @operation("GET", "/v1/items")
     async def found_items(self, asked: SearchParameters) -> ItemsAnswer:
         """Items by part of their ids; the most popular ones where nothing is asked for."""
-        playground = _part("nearnext.serving.playground", "the search is")
         recommender = self._service.current().recommender
-        found = await asyncio.to_thread(playground.find_items, recommender, asked.query, asked.limit)
+        found = await asyncio.to_thread(find_items, recommender, asked.query, asked.limit)
         return ItemsAnswer([FoundItem(**item) for item in found])
 
     @operation("GET", "/healthz", public=True)
@@ -219,13 +217,12 @@ class Endpoints:
         return Answer(self._docs, HTML)
 
     @operation("GET", "/", problems=(404,), public=True, content="text/html")
-    async def page(self) -> Answer:
+    async def playground(self) -> Answer:
         """A page to try the service."""
-        playground = _part("nearnext.serving.playground", "the playground is")
         model = self._service.current()
         if model.page is None:
-            model.page = bytes(playground.page(msgspec.to_builtins(await self.model())))
-        return Answer(model.page, HTML, headers=((b"content-security-policy", playground.POLICY),))
+            model.page = page(model.recommender.name)
+        return Answer(model.page, HTML, headers=((b"content-security-policy", POLICY),))
 
     def _check_k(self, k: int) -> None:
         if not 1 <= k <= self._service.settings.max_k:
@@ -276,20 +273,11 @@ def _kept(model: ServedModel, item: RawId) -> RawId:
     return stored
 
 
-async def _map_of(model: ServedModel) -> Any:
+async def _map_of(model: ServedModel) -> ItemMap:
     """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on."""
-    playground = _part("nearnext.serving.playground", "the map is")
     if model.map is None:
-        model.map = asyncio.create_task(in_daemon(lambda: playground.ItemMap(model.recommender)))
+        model.map = asyncio.create_task(in_daemon(lambda: ItemMap(model.recommender)))
     try:
         return await asyncio.shield(model.map)
     except NearnextError as error:
         raise HTTPError(404, str(error)) from None
-
-
-def _part(module: str, what: str) -> ModuleType:
-    """A part of the service that an installation may lack."""
-    try:
-        return import_module(module)
-    except ModuleNotFoundError:
-        raise HTTPError(404, f"{what} not part of this installation") from None

@@ -29,9 +29,9 @@ BARE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
 class Head(NamedTuple):
     """The request line and headers of a request."""
 
-    data: bytes
-    length: int | None
-    expects: bool
+    data: bytes  # as the server is to read them
+    length: int | None  # of the body; None: it comes in chunks
+    expects: bool  # 100-continue
 
 
 def find_head(data: bytearray, begin: int) -> int:

@@ -35,10 +35,9 @@ Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
 
-class RecommendRequest(Struct, forbid_unknown_fields=True):
-    """A session of clicks, oldest first, and what its list of next items must respect."""
+class Restrictions(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What a list of next items must respect."""
 
-    items: Clicks
     k: Annotated[Length, Meta(description="How many items.")] = 20
     exclude: Annotated[Ids, Meta(description="Never recommend these.")] = []
     allow: Annotated[Ids | None, Meta(description="Recommend only these; null: everything.")] = None
@@ -48,31 +47,29 @@ class RecommendRequest(Struct, forbid_unknown_fields=True):
     ] = None
 
 
-class EventsRequest(Struct, forbid_unknown_fields=True):
+class RecommendRequest(Restrictions, kw_only=True):
+    """A session of clicks, oldest first, and what its list of next items must respect."""
+
+    items: Clicks
+
+
+class EventsRequest(Restrictions, kw_only=True):
     """Clicks to append to a session, oldest first; with ``k``, recommendations are answered in the same call."""
 
     items: Annotated[list[ItemId], Meta(min_length=1, max_length=MAX_ITEMS)]
     consent: Annotated[bool, Meta(description="Whether the clicks may be stored and logged.")] = False
-    k: Annotated[Length | None, Meta(description="How many items to recommend; null: none.")] = None
-    exclude: Annotated[Ids, Meta(description="Never recommend these.")] = []
-    allow: Annotated[Ids | None, Meta(description="Recommend only these; null: everything.")] = None
-    exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
+    k: Annotated[Length | None, Meta(description="How many items to recommend; null: none.")] = None  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
     time: Annotated[
         Seconds | None,
         Meta(description="When it was clicked, seconds since 1970; null: now, and for the model the end of training."),
     ] = None
 
 
-class ListParameters(Struct, forbid_unknown_fields=True):
-    """What the list of next items of a stored session must respect."""
+class ListParameters(Restrictions, kw_only=True):
+    """What the list of next items of a stored session must respect; write a comma in an id as %2C."""
 
-    k: Annotated[Length, Meta(description="How many items.")] = 20
-    exclude: Annotated[TextIds, Meta(description="Never recommend these; write a comma in an id as %2C.")] = []
-    allow: Annotated[TextIds | None, Meta(description="Recommend only these.")] = None
-    exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
-    time: Annotated[
-        Seconds | None, Meta(description="When it is asked, seconds since 1970; by default the end of training.")
-    ] = None
+    exclude: Annotated[TextIds, Meta(description="Never recommend these; write a comma in an id as %2C.")] = []  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
+    allow: Annotated[TextIds | None, Meta(description="Recommend only these.")] = None  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
 
 
 class SimilarParameters(Struct, forbid_unknown_fields=True):

@@ -1,8 +1,9 @@
 """Endpoints: how a request becomes the arguments of a function, and what the function gives becomes an answer."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
 from urllib.parse import unquote_plus, unquote_to_bytes
@@ -38,12 +39,13 @@ class Operation:
     path: str
     name: str
     summary: str
-    answer: Any
-    body: Any
-    query: Any
-    problems: tuple[int, ...]
-    public: bool
+    answer: Any  # type; `NoneType`: status 204
+    body: Any  # type of the JSON body, or None
+    query: Any  # type of the query parameters, or None
+    problems: tuple[int, ...]  # statuses of errors, without those that any operation can have
+    public: bool  # without key
     content: str
+    decoder: "msgspec.json.Decoder[Any] | None"
 
 
 def operation(
@@ -73,6 +75,7 @@ def operation(
             tuple(sorted(possible)),
             public,
             content,
+            msgspec.json.Decoder(body) if body else None,
         )
         return function
 
@@ -84,46 +87,21 @@ def operations(endpoints: type) -> list[Operation]:
     return [one.operation for one in vars(endpoints).values() if hasattr(one, "operation")]
 
 
-class Endpoint:
-    """One operation, ready to run."""
-
-    def __init__(self, operation: Operation, function: Callable[..., Awaitable[Any]]) -> None:
-        self.public = operation.public
-        self._function = function
-        self._id = session_id if "{session}" in operation.path else decoded_id if "{" in operation.path else None
-        self._query = operation.query
-        self._decoder = msgspec.json.Decoder(operation.body) if operation.body else None
-
-    async def answer(self, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request."""
-        arguments: list[Any] = []
-        if self._id:
-            (segment,) = scope["path_params"].values()
-            arguments.append(self._id(segment))
-        if self._decoder:
-            arguments.append(_parsed(self._decoder, await _body(receive)))
-        elif self._query:
-            arguments.append(parsed_query(scope["query_string"], self._query))
-        found = await self._function(*arguments)
-        if found is None:
-            return Answer(b"", status=204)
-        return found if isinstance(found, Answer) else Answer(encode(found))
-
-
 class Resource:
     """The operations of one path, as an ASGI application."""
 
-    def __init__(self, path: str, endpoints: Mapping[str, Endpoint], service: Service) -> None:
+    def __init__(self, path: str, operations: Sequence[Operation], endpoints: object, service: Service) -> None:
         self._path, self._service = path, service
-        self._endpoints = dict(endpoints)
-        if "GET" in endpoints:
-            self._endpoints["HEAD"] = endpoints["GET"]
+        self._id = session_id if "{session}" in path else decoded_id if "{" in path else None
+        self._operations = {one.method: (one, getattr(endpoints, one.name)) for one in operations}
+        if "GET" in self._operations:
+            self._operations["HEAD"] = self._operations["GET"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         scope["route"] = self._path
         try:
-            answer = await self._endpoint(scope).answer(scope, receive)
+            answer = await self._answer(scope, receive)
         except HTTPError as error:
             answer = as_answer(error, scope)
         except Exception:
@@ -131,14 +109,25 @@ class Resource:
             answer = as_answer(HTTPError(500, "this is our fault; the log says more under the request's id"), scope)
         await send_answer(answer, send)
 
-    def _endpoint(self, scope: Scope) -> Endpoint:
-        endpoint = self._endpoints.get(scope["method"])
-        if endpoint is None:
-            known = ", ".join(sorted(self._endpoints))
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        if scope["method"] not in self._operations:
+            known = ", ".join(sorted(self._operations))
             raise HTTPError(405, f"this path knows {known}", {"allow": known})
-        if not endpoint.public and not self._service.access.allows(scope["header"]):
+        operation, function = self._operations[scope["method"]]
+        if not operation.public and not self._service.access.allows(scope["header"]):
             raise HTTPError(401, "a key is needed: Authorization: Bearer KEY", {"www-authenticate": "Bearer"})
-        return endpoint
+        arguments: list[Any] = []
+        if self._id:
+            (segment,) = scope["path_params"].values()
+            arguments.append(self._id(segment))
+        if operation.decoder:
+            arguments.append(_parsed(operation.decoder, await _body(receive)))
+        elif operation.query:
+            arguments.append(parsed_query(scope["query_string"], operation.query))
+        found = await function(*arguments)
+        if found is None:
+            return Answer(b"", status=204)
+        return found if isinstance(found, Answer) else Answer(encode(found))
 
 
 def as_answer(error: HTTPError, scope: Scope) -> Answer:
@@ -195,14 +184,9 @@ def parsed_query(query: bytes, parameters: type[T]) -> T:
         raise HTTPError(422, str(error).replace("Object contains unknown field", "unknown parameter")) from None
 
 
-_known_lists: dict[type, set[str]] = {}
-
-
+@cache
 def _lists(parameters: type) -> set[str]:
-    if parameters not in _known_lists:
-        fields = msgspec.structs.fields(parameters)
-        _known_lists[parameters] = {field.name for field in fields if "list[" in str(field.type)}
-    return _known_lists[parameters]
+    return {field.name for field in msgspec.structs.fields(parameters) if "list[" in str(field.type)}
 
 
 def _parsed(decoder: "msgspec.json.Decoder[Any]", body: bytes) -> Any:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.new_items import Row
+from nearnext.serving.playground import ItemMap
 from nearnext.types import BoolArray, IndexArray, RawId
 
 BATCH = 64
@@ -41,7 +42,7 @@ class ServedModel:
         self.recommender, self.manifest, self.version = loaded
         self.available = AvailableItems(self.recommender, catalogue)
         self.page: bytes | None = None
-        self.map: asyncio.Task[Any] | None = None
+        self.map: asyncio.Task[ItemMap] | None = None
         self._vocabulary = self.recommender.vocabulary
         self._ids: list[RawId] = ["", *self._vocabulary.ids.to_list()]
         self._space = space_of(self.recommender)

@@ -1,5 +1,6 @@
 """The server: one socket, one or more worker processes, an orderly end."""
 
+import asyncio
 import logging
 import logging.config
 import os
@@ -21,7 +22,7 @@ from nearnext.serving.app import application
 from nearnext.serving.connection import Connection, Limits
 from nearnext.serving.logs import log_config
 from nearnext.serving.metrics import MULTIPROCESS
-from nearnext.serving.service import Service, check
+from nearnext.serving.service import Service
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import NEVER_STARTED, run_workers
 
@@ -36,13 +37,10 @@ log = logging.getLogger(__name__)
 def listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(BACKLOG)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(
+            address, family=family, backlog=BACKLOG, dualstack_ipv6=family == socket.AF_INET6
+        )
     except OSError as error:
         raise ConfigError(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
@@ -58,7 +56,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     # Everything that can be wrong is found here, where it is one line, and not in a worker.
     service = Service(settings) if settings.workers == 1 else None
     if service is None:
-        check(settings)
+        asyncio.run(Service(settings).stop())
     with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as metrics:
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 
 from nearnext.errors import ConfigError
@@ -142,18 +141,3 @@ class Service:
 def _access(settings: ServiceSettings) -> Access:
     keys = read_keys(settings.api_key_file) if settings.api_key_file else []
     return Access(keys, settings.origins, settings.hosts)
-
-
-def check(settings: ServiceSettings) -> None:
-    """A check that a worker could use everything that the settings name."""
-    _access(settings)
-    make_store(settings)
-    if settings.event_log:
-        EventLogWriter(settings.event_log).close()
-    Catalogue(settings.catalogue_file).close()
-    ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx).first()
-
-
-def orphaned(parent: int) -> bool:
-    """Whether the process that started this one is gone."""
-    return os.getppid() != parent

@@ -19,34 +19,7 @@ SCHEMES = {"redis", "rediss", "valkey", "valkeys"}
 
 @options
 class ServiceSettings:
-    """Where the model is, what is stored where, and the limits of requests.
-
-    Attributes:
-        artifact: model directory; it is watched, and what replaces it is served from then on.
-        host: address to listen on.
-        port: port to listen on, 0: any free one.
-        workers: processes that answer.
-        store: ``memory``, or the URL of a Redis or Valkey server.
-        store_mib: memory for the sessions in the process, MiB.
-        session_ttl: seconds without a click after which a session is forgotten.
-        session_clicks: last clicks of a session that are kept.
-        store_timeout: seconds that a store on the network may take.
-        event_log: folder for what was clicked and shown; None: nothing is logged.
-        catalogue: file that catalogue changes are written to; None: beside the artifact.
-        api_key_file: file with one key per line; None: everybody may ask.
-        origins: origins of web pages that may ask (CORS), ``*``: every one.
-        hosts: names in the Host header that are served, without ports; none: every name.
-        max_k: longest list that may be asked for.
-        max_body: bytes of the longest request body.
-        request_timeout: seconds in which a request must have come in, and an answer must have been taken.
-        idle_timeout: seconds after which a silent connection is closed.
-        shutdown_timeout: seconds that requests in progress have at a shutdown.
-        access_log: whether each request is logged.
-        onnx: whether onnxruntime encodes sessions where it is faster than the model's own code.
-
-    Raises:
-        ConfigError: a number out of range, a store of an unknown kind, several workers without a common store, or an
-            origin or a host that no browser can send.
+    """Where the model is, what is stored where, and the limits of requests; `nearnext serve` says what each does.
 
     >>> ServiceSettings(Path("model"), workers=2)
     Traceback (most recent call last):
@@ -59,7 +32,7 @@ class ServiceSettings:
     workers: Count = 1
     store: str = MEMORY
     store_mib: Count = 256
-    session_ttl: Positive = 1800.0
+    session_ttl: Positive = 1800.0  # all times in seconds
     session_clicks: Count = 1000
     store_timeout: Positive = 0.25
     event_log: Path | None = None

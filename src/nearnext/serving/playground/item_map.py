@@ -11,7 +11,6 @@ from scipy.sparse import linalg
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.explanation import session_index_of
-from nearnext.explanation.similar import items_of_sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace, space_of
@@ -58,18 +57,20 @@ class SharedSessions:
     """Item vectors for methods without embeddings, from the sessions that items share with the popular ones.
 
     The cosines between the sets of sessions of the popular items are a positive semi-definite matrix; its leading
-    eigenvectors give each item a place, and place an item outside the matrix by its own cosines (Nyström). A session
-    is at the mean of its items.
+    eigenvectors give each item a vector, and one to other items by their own cosines (Nyström). A session is at the
+    mean of its items.
     """
 
     name: ClassVar[str] = "sessions"
 
     def __init__(self, index: SessionIndex, n_landmarks: int) -> None:
-        self._index = index
-        self._counts = np.diff(index.item_offsets).astype(np.float64)
-        self._landmarks = np.flatnonzero(self._counts[1:])[:n_landmarks].astype(np.int32) + 1
-        cosines = self._cosines()
-        n = len(self._landmarks)
+        counts = np.diff(index.item_offsets)
+        self.mappable: IndexArray = (np.flatnonzero(counts[1:]) + 1).astype(np.int32)
+        weights = np.repeat(1.0 / np.sqrt(np.maximum(counts, 1)), counts)
+        shape = (len(counts), len(index.ends))
+        self._clicked: Any = sparse.csr_array((weights, index.item_sessions, index.item_offsets), shape=shape)
+        self._landmarks: Any = self._clicked[self.mappable[:n_landmarks]].T.tocsr()
+        cosines, n = self._landmarks.T @ self._landmarks, self._landmarks.shape[1]
         values: FloatArray
         vectors: FloatArray
         if n > DIMENSIONS + 1:
@@ -79,42 +80,17 @@ class SharedSessions:
         kept = values > values.max() * 1e-9
         self._basis: FloatArray = vectors[:, kept] / np.sqrt(values[kept])
 
-    @property
-    def mappable(self) -> IndexArray:
-        """Item indices that have a vector, the most popular first."""
-        return np.flatnonzero(self._counts[1:]).astype(np.int32) + 1
-
     def of_items(self, indices: IndexArray) -> FloatArray:
         """Vectors of items, of length 1 or 0: [n] → [n, D]."""
-        vectors = np.stack([self._row(int(index)) for index in indices]) @ self._basis
+        vectors: FloatArray = (self._clicked[indices] @ self._landmarks) @ self._basis
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         return vectors / np.where(lengths > 0, lengths, 1.0)
 
     def of_session(self, clicks: IndexArray) -> FloatArray | None:
         """The mean vector of a session's items, None where none has one: [T] → [D]."""
-        vectors = self.of_items(clicks[clicks > 0]) if clicks.any() else np.zeros((0, self._basis.shape[1]))
+        vectors = self.of_items(clicks[clicks > 0])
         placed = vectors[np.any(vectors != 0, axis=1)]
         return placed.mean(axis=0) if len(placed) else None
-
-    def _cosines(self) -> Any:
-        index = self._index
-        column = np.full(len(self._counts), -1, dtype=np.int64)
-        column[self._landmarks] = np.arange(len(self._landmarks))
-        owner = np.repeat(np.arange(len(index.ends)), np.diff(index.session_offsets))
-        columns = column[index.session_items]
-        listed = columns >= 0
-        weights = 1.0 / np.sqrt(self._counts[self._landmarks])[columns[listed]]
-        clicked: Any = sparse.csr_array(
-            (weights, (owner[listed], columns[listed])), shape=(len(index.ends), len(self._landmarks))
-        )
-        return clicked.T @ clicked
-
-    def _row(self, item: int) -> FloatArray:
-        """Cosines of one item with the landmarks."""
-        index = self._index
-        numbers = index.item_sessions[index.item_offsets[item] : index.item_offsets[item + 1]]
-        together = np.bincount(items_of_sessions(index, numbers)[0], minlength=len(self._counts))[self._landmarks]
-        return together / np.sqrt(np.maximum(self._counts[item] * self._counts[self._landmarks], 1.0))
 
 
 class ItemMap:

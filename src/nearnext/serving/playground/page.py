@@ -1,17 +1,15 @@
 """The page itself: one file that needs nothing else."""
 
 from base64 import b64encode
-from collections.abc import Mapping
 from functools import cache
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
-from typing import Any
 
 
-def page(model: Mapping[str, Any]) -> bytes:
+def page(method: str) -> bytes:
     """The complete HTML of the playground, as UTF-8; it asks the service that it came from for everything else."""
-    return _page().replace("{{method}}", escape(str(model.get("method", "nearnext")))).encode()
+    return _page().replace("{{method}}", escape(method)).encode()
 
 
 @cache
