@@ -4,6 +4,7 @@ import configparser
 import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,21 @@ def test_the_image_has_every_extra_that_a_model_may_need():
     assert set(extras[1].split(",")) == {"serve", "ann", "onnx"}
 
 
+def test_every_package_of_the_image_but_torch_is_pinned_by_version_and_hash():
+    lines = (ROOT / "deploy" / "requirements.lock").read_text("utf-8").splitlines()[1:]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+ --hash=sha256:[0-9a-f]{64}", line) for line in lines)
+    locked = dict(line.split(" ")[0].replace("_", "-").split("==") for line in lines)
+    constraints = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in constraints if re.match(r"[\w.-]+==", line))
+    assert {name: pinned.get(name, version) for name, version in locked.items()} == locked
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    needed = [*project["dependencies"], *extras["serve"], *extras["ann"], *extras["onnx"]]
+    names = {re.split(r"[\s\[<>=;!~]", one)[0].lower() for one in needed}
+    assert names - locked.keys() <= {"torch"}
+    assert "--require-hashes" in (ROOT / "Dockerfile").read_text("utf-8")
+
+
 def test_compose_runs_workers_with_a_store_and_keeps_what_they_write(told: Settings):
     services = compose()
     service = services["nearnext"]
@@ -125,7 +141,9 @@ def test_compose_runs_workers_with_a_store_and_keeps_what_they_write(told: Setti
     assert mounts["/data"][0] in yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))["volumes"]
     assert service["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
     assert settings.workers == 2
-    assert settings.store.split("/")[2].split(":")[0] in services.keys() & service["depends_on"].keys()
+    assert settings.store.rpartition("@")[2].split(":")[0] in services.keys() & service["depends_on"].keys()
+    assert "--requirepass" in services["valkey"]["command"][-1]
+    assert services["valkey"]["environment"]["REDISCLI_AUTH"] in settings.store
     assert seconds(service["stop_grace_period"]) > needed_at_the_end(settings)
 
 

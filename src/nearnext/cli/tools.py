@@ -249,16 +249,18 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 def _list_candidates() -> None:
-    """What `metric` ranks with where votes help, which they may not on a small shop."""
+    """What `metric` ranks with where votes help, which they may not here, and `serve` finds new items with."""
     import numpy as np
 
     from nearnext.recommenders.metric.candidates import best_candidates, followed_by
     from nearnext.recommenders.metric.features import Lists
+    from nearnext.topk import best_scored
 
     near = Lists(np.ones((1, 1), np.int32), np.ones((1, 1), np.float32))
     items, scores = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
     own = best_candidates(np.array([0, 1]), near.items[0], near.scores[0], items, scores)
     followed_by(near, own, items, scores, 1.0)
+    best_scored(near.items[0], 1, np.zeros(2), items[0], scores[0])
 
 
 @app.command()
