@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Positive, at_least, at_most, options
@@ -67,14 +66,6 @@ class ServiceSettings:
             raise ConfigError(
                 f"{self.workers} workers share no memory: give them a store, e.g. --store redis://localhost:6379"
             )
-
-    @property
-    def shown_store(self) -> str:
-        """The store without user name and password, for logs."""
-        if self.store == MEMORY:
-            return MEMORY
-        url = urlsplit(self.store)
-        return f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}"
 
     @property
     def catalogue_file(self) -> Path:
