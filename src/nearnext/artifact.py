@@ -66,11 +66,7 @@ class Artifact:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results depend on.
-
-    >>> sorted(versions())
-    ['nearnext', 'numba', 'numpy', 'polars', 'pyarrow', 'python', 'scipy', 'torch']
-    """
+    """Versions of Python and of the libraries that results depend on."""
     found = {"python": platform.python_version()}
     for package in ("nearnext", "numba", "numpy", "polars", "pyarrow", "scipy", "torch"):
         try:
@@ -123,14 +119,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
 
 
 def replaced_method(directory: str | Path) -> str | None:
-    """The method of the model that saving to a directory would replace; None: there is none.
-
-    Raises:
-        ArtifactError: the directory holds something else, which saving would refuse too.
-
-    >>> replaced_method("no/such/model") is None
-    True
-    """
+    """The method of the model that saving to a directory would replace; None: there is none."""
     target = Path(directory)
     try:
         if not target.exists() or (target.is_dir() and not any(target.iterdir())):

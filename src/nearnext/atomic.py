@@ -25,11 +25,7 @@ NEW, OLD = "new", "old"
 
 
 def is_special(path: Path) -> bool:
-    """Whether a path is a device, a pipe or a socket: written to, and never replaced.
-
-    >>> is_special(Path(os.devnull)), is_special(Path("no-such-file"))
-    (True, False)
-    """
+    """Whether a path is a device, a pipe or a socket: written to, and never replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
 
 
@@ -38,16 +34,6 @@ def whole_file(path: str | Path) -> Generator[Path]:
     """A place next to ``path`` to write to; on success it becomes ``path``, otherwise what was there stays.
 
     A link stays a link: the file that it leads to is written. A device or a pipe is written directly.
-
-    Raises:
-        DataError: the path cannot be written.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with whole_file(f"{folder}/note.txt") as unfinished:
-    ...         _ = unfinished.write_text("done")
-    ...     Path(f"{folder}/note.txt").read_text()
-    'done'
     """
     path, special = Path(path), is_special(Path(path))
     target = path if special else Path(os.path.realpath(path))
@@ -96,19 +82,7 @@ def whole_folder(path: Path) -> Generator[Path]:
 
 @contextmanager
 def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[None]:
-    """Hold the lock of a folder, which a process loses when it ends.
-
-    Args:
-        folder: must exist.
-        wait: wait for another process that holds it.
-
-    Raises:
-        OSError: it cannot be opened, or without waiting: it is busy.
-
-    >>> with tempfile.TemporaryDirectory() as folder, exclusive_folder(Path(folder)):
-    ...     with suppress(BlockingIOError), exclusive_folder(Path(folder), wait=False):
-    ...         print("not reached")
-    """
+    """Hold the lock of a folder, which a process loses when it ends."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -118,14 +92,7 @@ def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[None]:
 
 
 def flock(file: int, how: int) -> None:
-    """Lock or unlock a file as `fcntl.flock` does; on a file system without locks nothing is locked.
-
-    Raises:
-        OSError: another process holds it, and ``LOCK_NB`` was given.
-
-    >>> with tempfile.TemporaryFile() as file:
-    ...     flock(file.fileno(), fcntl.LOCK_EX)
-    """
+    """Lock or unlock a file as `fcntl.flock` does; on a file system without locks nothing is locked."""
     try:
         fcntl.flock(file, how)
     except OSError as error:

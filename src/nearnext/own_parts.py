@@ -24,10 +24,7 @@ _found: set[str] = set()
 
 
 def find_own_parts() -> None:
-    """Import the modules of ``NEARNEXT_IMPORT``, and once the entry points.
-
-    A package whose entry point cannot be imported is a warning of one line, and no obstacle to other parts.
-    """
+    """Import the modules of ``NEARNEXT_IMPORT``, and once the entry points."""
     for source in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
         if source not in _imported:
             import_parts(source)

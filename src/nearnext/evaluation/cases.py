@@ -107,13 +107,7 @@ class Cases:
 
     @classmethod
     def of(cls, sessions: Sessions, max_prefix: int | None = None) -> "Cases":
-        """Every proper prefix of every session, session by session, shortest prefix first.
-
-        Args:
-            sessions: test sessions in the vocabulary of the training part.
-            max_prefix: the most clicks of a prefix that the recommender sees, the last ones; None: all. The metrics
-                and the prefix lengths do not depend on it.
-        """
+        """Every proper prefix of every session, session by session, shortest prefix first."""
         max_prefix = checked("max_prefix", max_prefix, Count | None)
         prefixes = Prefixes.every(sessions)
         if len(prefixes) == 0:

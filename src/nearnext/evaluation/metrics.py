@@ -60,11 +60,7 @@ METRIC_DEFINITIONS: dict[str, str] = {
 
 
 def cutoffs(ks: Iterable[int]) -> tuple[int, ...]:
-    """List lengths to report, rising and distinct.
-
-    >>> cutoffs([20, 5, 20])
-    (5, 20)
-    """
+    """List lengths to report, rising and distinct."""
     require_type("ks", ks, Iterable, "give for example [5, 10, 20]")
     rising = tuple(sorted({checked("k", k, Count) for k in ks}))
     if not rising:
@@ -73,21 +69,13 @@ def cutoffs(ks: Iterable[int]) -> tuple[int, ...]:
 
 
 def metric_names(ks: Iterable[int], metrics: Iterable[str] = CASE_METRICS) -> tuple[str, ...]:
-    """Names such as ``HitRate@20`` in the order of all value arrays: by k, then as in ``metrics``.
-
-    >>> metric_names([5, 10])[:2], metric_names([5, 10])[-1], len(metric_names([5, 10]))
-    (('HitRate@5', 'MRR@5'), 'Popularity@10', 14)
-    """
+    """Names such as ``HitRate@20`` in the order of all value arrays: by k, then as in ``metrics``."""
     names = tuple(metrics)
     return tuple(f"{name}@{k}" for k in cutoffs(ks) for name in names)
 
 
 def relative_popularity(train_counts: Int64Array) -> FloatArray:
-    """Training clicks of each item divided by the most clicked item's, 0 at position 0: [I + 1], in [0, 1].
-
-    >>> relative_popularity(np.array([9, 4, 1])).tolist()
-    [0.0, 1.0, 0.25]
-    """
+    """Training clicks of each item divided by the most clicked item's, 0 at position 0: [I + 1], in [0, 1]."""
     most = int(train_counts[1:].max(initial=0))
     if most < 1:
         raise DataError("expected training clicks on at least one item, found none; give the training part's counts")
@@ -182,11 +170,7 @@ def _until(values: np.typing.NDArray[np.generic]) -> FloatArray:
 
 
 def coverage(recommended: Int64Array) -> float:
-    """Share of the catalogue that is recommended at least once, in [0, 1].
-
-    >>> coverage(np.array([0, 3, 0, 1, 0]))
-    0.5
-    """
+    """Share of the catalogue that is recommended at least once, in [0, 1]."""
     return float(np.mean(recommended[1:] > 0)) if len(recommended) > 1 else 0.0
 
 

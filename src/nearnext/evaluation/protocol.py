@@ -27,12 +27,7 @@ INTERVAL = 0.02
 
 @dataclass
 class Cost:
-    """Filled in when the measured step ends.
-
-    Attributes:
-        seconds: wall-clock time.
-        peak_rss_mb: largest resident memory of this process that was seen, in MB of 10⁶ bytes.
-    """
+    """Filled in when the measured step ends; memory is the largest that was seen, in MB of 10⁶ bytes."""
 
     seconds: float = 0.0
     peak_rss_mb: float = 0.0

@@ -128,9 +128,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Adjusted p-values, in the given order: all claims below α together err with probability of at most α.
 
     Holm, *A Simple Sequentially Rejective Multiple Test Procedure*, 1979.
-
-    >>> holm([0.01, 0.5, 0.02])
-    [0.03, 0.5, 0.04]
     """
     values = np.asarray(p_values, dtype=np.float64)
     if not np.all((values >= 0) & (values <= 1)):
@@ -143,14 +140,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def average_windows(replicates: Sequence[FloatArray]) -> FloatArray:
-    """Replicates of the mean over test windows, from the replicates of each: [R, M].
-
-    Several splits are reported as the mean of their values, each window counting the same. The windows hold different
-    sessions, so give each its own ``window`` number in ``bootstrap``.
-
-    >>> average_windows([np.array([[0.1], [0.2]]), np.array([[0.3], [0.2]])]).tolist()
-    [[0.2], [0.2]]
-    """
+    """Replicates of the mean over test windows, from the replicates of each: [R, M]."""
     shapes = {window.shape for window in replicates}
     if len(shapes) != 1:
         raise DataError(

@@ -21,12 +21,7 @@ LAST_CLICKS = 50
 
 @dataclass(frozen=True)
 class Rank:
-    """Where an item stands for one session.
-
-    Attributes:
-        rank: its rank in the list, from 1; None: not among the first 1,000.
-        score: what the method gives it, higher is better; None: the method itself does not score it for this session.
-    """
+    """Where an item stands for one session: its rank from 1, and its score; None: not listed, not scored."""
 
     rank: int | None
     score: float | None

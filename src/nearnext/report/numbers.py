@@ -17,29 +17,17 @@ TEN, THOUSAND = 10, 1000
 
 
 def fixed(value: float | None, digits: int = 4) -> str:
-    """A metric's value with a fixed number of digits after the point.
-
-    >>> fixed(0.69614), fixed(None), fixed(float("nan"))
-    ('0.6961', '–', '–')
-    """
+    """A metric's value with a fixed number of digits after the point."""
     return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def count(value: float | None) -> str:
-    """A whole number with its thousands set apart.
-
-    >>> count(486026), count(None)
-    ('486,026', '–')
-    """
+    """A whole number with its thousands set apart."""
     return ABSENT if value is None or math.isnan(value) else f"{value:,.0f}"
 
 
 def percent(share: float | None) -> str:
-    """A share in [0, 1] as a percentage.
-
-    >>> percent(0.1234)
-    '12.3%'
-    """
+    """A share in [0, 1] as a percentage."""
     return ABSENT if share is None or math.isnan(share) else f"{100 * share:.1f}%"
 
 
@@ -58,11 +46,7 @@ def compact(value: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A length of time.
-
-    >>> duration(4.21), duration(184), duration(7504)
-    ('4.2 s', '3 min 4 s', '2 h 5 min')
-    """
+    """A length of time."""
     if seconds is None or math.isnan(seconds):
         return ABSENT
     if seconds < MINUTE:
@@ -128,11 +112,7 @@ def command_lines(command: str) -> str:
 
 
 def marks(values: Sequence[float | None], digits: int = 4) -> list[Mark]:
-    """Which values are the highest and the second highest as they are shown; equal ones share a mark.
-
-    >>> marks([0.5, 0.70001, None, 0.7, 0.6])
-    ['', 'best', '', 'best', 'second']
-    """
+    """Which values are the highest and the second highest as they are shown; equal ones share a mark."""
     shown = [None if value is None or math.isnan(value) else round(value, digits) for value in values]
     highest = sorted({value for value in shown if value is not None}, reverse=True)
     names: dict[float | None, Mark] = dict(zip(highest, ("best", "second"), strict=False))
