@@ -62,14 +62,14 @@ def prepare(
     done = prepare_by(
         log,
         out,
-        reading.options(),
+        reading.options,
         gap=reading.gap,
         collapse_repeats=reading.collapse_repeats,
         chosen=chosen,
         partitions=partitions or None,
     )
-    used = {kind: rows for kind, rows in done.read.event_types.items() if kind in (reading.events or [kind])}
-    print_warnings(repeat_notes([{"source": log, "repeats": done.repeats.facts(used), "notes": done.read.notes}]))
+    counted = done.repeats.facts(reading.used(done.read.event_types))
+    print_warnings(repeat_notes([{"source": log, "repeats": counted, "notes": done.read.notes}]))
     console.print(reading_table(asdict(done.read)))
     taken = done.filtered
     console.print(

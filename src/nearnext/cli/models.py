@@ -84,7 +84,7 @@ def fit(
     _require_switches(method, options)
     recommender = make_recommender(method, own_options(config, method) | options | pairs(settings or [], "--set"))
     if dry_run:
-        sessions, _ = read_log(log, replace(reading, rejects=None))
+        sessions, _ = read_log(log, replace(reading, options=replace(reading.options, rejects=None)))
         _print_size(size_model(recommender, sessions, chosen))
         return
     if out is None:

@@ -27,25 +27,15 @@ MaxLength = Annotated[int, typer.Option(help="Keep only the last clicks of longe
 
 @dataclass(frozen=True)
 class Reading:
-    """How logs are read and cut into sessions: the options that every command with a LOG has."""
+    """How logs are read and cut into sessions after ``gap`` seconds: options that every command with a LOG has."""
 
-    columns: dict[str, str]
-    layout: str | None
-    time_unit: str | None
-    events: list[str] | None
-    quoting: bool
-    strict: bool
-    rejects: Path | None
+    options: "ReadOptions"
     gap: float
     collapse_repeats: bool | None
 
-    def options(self) -> "ReadOptions":
-        """What reading itself takes."""
-        from nearnext.data.events import ReadOptions
-
-        return ReadOptions(
-            self.columns, self.layout, self.time_unit, self.events, self.quoting, self.strict, self.rejects
-        )
+    def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
+        """Of the events of each type those that are used."""
+        return {kind: rows for kind, rows in event_types.items() if kind in (self.options.events or [kind])}
 
 
 def _option(help_text: str, *names: str, metavar: str | None = None) -> Any:
@@ -82,19 +72,13 @@ def _reading_options(
         ),
     ] = None,
 ) -> Reading:
+    from nearnext.data.events import ReadOptions
     from nearnext.options import NonNegative, checked
 
-    return Reading(
-        columns=pairs(column or [], "--column"),
-        layout=layout,
-        time_unit=time_unit,
-        events=[name.strip() for name in events.split(",")] if events else None,
-        quoting=quoting,
-        strict=strict,
-        rejects=rejects,
-        gap=60.0 * checked("gap", gap, NonNegative),
-        collapse_repeats=collapse_repeats,
-    )
+    columns = pairs(column or [], "--column")
+    types = [name.strip() for name in events.split(",")] if events else None
+    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects)
+    return Reading(options, 60.0 * checked("gap", gap, NonNegative), collapse_repeats)
 
 
 reads_logs = takes("reading", _reading_options)
@@ -132,10 +116,10 @@ def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sess
     from nearnext.data.events import events_of
     from nearnext.data.sessionise import sessions_of
 
-    log = events_of(source, reading.options())
+    log = events_of(source, reading.options)
     sessions, repeats = sessions_of(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats)
-    used = {kind: rows for kind, rows in log.report.event_types.items() if kind in (reading.events or [kind])}
-    log = replace(log, report=replace(log.report, repeats=repeats.facts(used)))
+    counted = repeats.facts(reading.used(log.report.event_types))
+    log = replace(log, report=replace(log.report, repeats=counted))
     if show:
         show_reading(log, reading)
     return sessions, log
@@ -185,8 +169,8 @@ def show_reading(log: "EventLog", reading: Reading) -> None:
         report["sessions"] = f"end after {reading.gap / 60:g} minutes without a click (--gap)"
     print_warnings(repeat_notes([report]))
     console.print(reading_table(report))
-    if log.report.rejected and reading.rejects:
-        console.print(f"rows that cannot be used are in {reading.rejects}", style="dim")
+    if log.report.rejected and reading.options.rejects:
+        console.print(f"rows that cannot be used are in {reading.options.rejects}", style="dim")
 
 
 def print_warnings(lines: Sequence[str]) -> None:

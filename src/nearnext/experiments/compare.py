@@ -8,7 +8,6 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-from nearnext.artifact import versions
 from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
@@ -21,7 +20,7 @@ from nearnext.experiments.result import (
     Result,
     Run,
     data_result,
-    machine,
+    made_by,
     method_result,
     significance_result,
     warning_lines,
@@ -167,10 +166,7 @@ def compare(
             "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
             "seed": chosen.seed,
             "threads": chosen.threads or os.cpu_count(),
-            "command": command,
-            "duration_seconds": time.perf_counter() - begin,
-            "machine": machine(),
-            "versions": versions(),
+            **made_by(command, begin),
         },
         "data": {
             **data_result(planned),

@@ -130,13 +130,8 @@ def network_bytes(
     With T tables (1, or 2 without a common embedding) of I items in D dimensions and L further parameters: weights
     W = 4 (T (I + 1) D + L); Adam 2 W, and on the CPU 8 T (I + 1) for when a row was last moved, on an accelerator
     4 T (I + 1) D for the gradient of whole tables; best weights so far W; and at the end of an epoch, one after the
-    other, the item embeddings that validation searches 8 I D + 8 I, or a copy of the new best weights W.
-
-    Args:
-        network: of any number of items: its tables count as for ``n_items``.
-        n_items: number of items I.
-        further: parameters of the loss.
-        accelerator: trained on one.
+    other, the item embeddings that validation searches 8 I D + 8 I, or a copy of the new best weights W. The network
+    may be of any number of items; ``further`` are parameters of the loss.
     """
     from nearnext.training.examples import TABLES
 
@@ -159,9 +154,6 @@ def gru4rec_bytes(gru4rec: GRU4Rec, n_items: int) -> dict[str, int]:
 
     With layers of widths H: weights W = 4 ((I + 1) (D + 1) + (I + 1) E + Σ 3 H (inputs + H + 1)), E the width of a
     separate input embedding; the optimiser 2 W.
-
-    >>> gru4rec_bytes(GRU4Rec(layers=(2,)), n_items=3)
-    {'weights': 168, 'optimiser': 336}
     """
     widths = gru4rec.layers
     shapes = [(n_items + 1, widths[-1] + 1)]

@@ -2,12 +2,14 @@
 
 import os
 import platform
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from nearnext.artifact import versions
 from nearnext.data.leaks import Leaks
 from nearnext.data.repeats import repeat_notes
 from nearnext.data.sessions import MICROSECONDS, Sessions
@@ -153,3 +155,9 @@ def warning_lines(reading: Sequence[Mapping[str, Any]], leaks: Leaks | None = No
 def machine() -> str:
     """The machine in words: system, processor, cores."""
     return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+
+
+def made_by(command: str, begin: float) -> Result:
+    """How and where a result was made; ``begin`` is a time of ``time.perf_counter``."""
+    spent = time.perf_counter() - begin
+    return {"command": command, "duration_seconds": spent, "machine": machine(), "versions": versions()}

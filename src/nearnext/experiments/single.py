@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nearnext.artifact import Artifact, versions
+from nearnext.artifact import Artifact
 from nearnext.data.filters import Filter, apply_filter, keep_last_clicks
 from nearnext.data.leaks import find_leaks
 from nearnext.data.sessions import Sessions
@@ -15,7 +15,7 @@ from nearnext.data.statistics import describe, length_distribution, recurring_di
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.significance import bootstrap
-from nearnext.experiments.result import Result, Run, describe_part, machine, method_result, warning_lines
+from nearnext.experiments.result import Result, Run, describe_part, machine, made_by, method_result, warning_lines
 from nearnext.experiments.sizing import estimate
 from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
@@ -128,10 +128,7 @@ def evaluate_model(
             "ties": TIE_RULE,
             "fallback": FALLBACK_RULE,
             "tuning": "none",
-            "command": command,
-            "duration_seconds": time.perf_counter() - begin,
-            "machine": machine(),
-            "versions": versions(),
+            **made_by(command, begin),
         },
         "data": {
             "train": dict(artifact.manifest.get("data", {})),
@@ -158,10 +155,7 @@ def statistics_result(
         "warnings": warning_lines([reading or {}]),
         "protocol": {
             "filter": asdict(chosen),
-            "command": command,
-            "duration_seconds": time.perf_counter() - begin,
-            "machine": machine(),
-            "versions": versions(),
+            **made_by(command, begin),
         },
         "data": {"fingerprint": log.fingerprint(), "reading": [dict(reading or {})]},
         "table1": {"before": asdict(describe(log)), "after": asdict(describe(kept)), "filter": asdict(taken)},

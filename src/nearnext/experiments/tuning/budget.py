@@ -20,10 +20,6 @@ DEFAULT_METRIC = "HitRate+MRR@20"
 class TunedMetric:
     """The geometric mean of metrics at one list length: one that doubles weighs as much as another that doubles.
 
-    Attributes:
-        names: of the metrics, without ``@k``.
-        k: list length.
-
     >>> metric = TunedMetric.parse("hitrate+mrr@20")
     >>> str(metric), round(metric.of({"HitRate@20": 0.9, "MRR@20": 0.4}), 12)
     ('HitRate+MRR@20', 0.6)
@@ -72,18 +68,10 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class Trial:
-    """The outcome of one set of options.
+    """The outcome of one set of options; number 0 is the one that the search begins with.
 
-    Attributes:
-        number: from 0, the option set that the search begins with.
-        options: those that are searched, with the values tried.
-        state: ``complete``; ``pruned``: stopped after an epoch that was not promising, or at the end of the budget;
-            ``failed``.
-        figure: the tuned metric on the validation period, None where the trial is not complete.
-        figures: every metric there, by name.
-        epochs: what it was compared with others by, after each epoch, for methods that measure their epochs.
-        seconds: fit and evaluation.
-        reason: why it is not complete.
+    ``figure`` is the tuned metric on the validation period, ``figures`` every metric there, ``epochs`` what the trial
+    was compared with others by after each epoch; a pruned one was not promising, or at the end of the budget.
     """
 
     number: int

@@ -13,7 +13,7 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.splits import Split, UnknownRule, split_last
 from nearnext.errors import ConfigError, DataError
-from nearnext.experiments.result import Result, describe_part, machine, warning_lines
+from nearnext.experiments.result import Result, describe_part, made_by, warning_lines
 from nearnext.experiments.tuning.budget import MINUTE, Trial, TunedMetric, Tuning
 from nearnext.experiments.tuning.search import Space, propose, require_optuna, space_of
 from nearnext.experiments.tuning.study import Bench, Study, open_study
@@ -51,14 +51,12 @@ class Search:
 class Tuned:
     """What a search has found; its first trial is the option set that it began with."""
 
-    method: str
+    search: Search
     tuning: Tuning
-    space: Space
-    given: Mapping[str, Any]
     trials: Sequence[Trial]
-    searched_through: bool = False
+    searched_through: bool = False  # nothing was left to try
     study: Path | None = None
-    earlier: int = 0
+    earlier: int = 0  # trials made by earlier runs
 
     @property
     def best(self) -> Trial:
@@ -67,20 +65,23 @@ class Tuned:
         if not complete:
             reasons = [trial.reason for trial in self.trials]
             raise ConfigError(
-                f"none of {len(reasons)} trials of {self.method} came to its end; the first: {reasons[0]}"
+                f"none of {len(reasons)} trials of {self.search.method} came to its end; the first: {reasons[0]}"
             )
         return max(complete, key=lambda trial: (trial.figure or 0.0, -trial.number))
 
     @property
     def options(self) -> dict[str, Any]:
         """The best options, those given and those found."""
-        return {**self.given, **self.best.options}
+        return {**self.search.given, **self.best.options}
 
     def facts(self) -> Result:
         """What was found, as plain data."""
         states = Counter(trial.state for trial in self.trials)
+        note = f"nothing to tune: {self.search.space.note}" if self.search.space.note else ""
+        if self.searched_through and not note:
+            note = "every option set of the space was tried"
         return {
-            "method": self.method,
+            "method": self.search.method,
             "metric": self.tuning.metric,
             "budget": {"trials": self.tuning.trials, "minutes": self.tuning.minutes},
             "used": {
@@ -90,22 +91,17 @@ class Tuned:
                 "earlier_trials": self.earlier,
             },
             "seed": self.tuning.seed,
-            "note": self._note(),
+            "note": note,
             "start_figure": self.trials[0].figure,
             "best_figure": self.best.figure,
             "best_trial": self.best.number,
             "best_figures": dict(self.best.figures),
             "options": self.options,
-            "given": dict(self.given),
-            "space": self.space.facts(),
+            "given": dict(self.search.given),
+            "space": self.search.space.facts(),
             "study": str(self.study) if self.study is not None else None,
             "trials": [asdict(trial) for trial in self.trials],
         }
-
-    def _note(self) -> str:
-        if self.space.note:
-            return f"nothing to tune: {self.space.note}"
-        return "every option set of the space was tried" if self.searched_through else ""
 
 
 class TuningInterrupted(KeyboardInterrupt):
@@ -178,9 +174,7 @@ def tune(
             "filter": asdict(chosen or Filter()),
             "unknown": unknown,
             "seed": settled.seed,
-            "command": command,
-            "duration_seconds": time.perf_counter() - begin,
-            "machine": machine(),
+            **made_by(command, begin),
             "versions": _versions(),
         },
         "data": {
@@ -207,16 +201,7 @@ def tune_method(
         except KeyboardInterrupt as stopped:
             raise TuningInterrupted(_farewell(study, search, tuning)) from stopped
         trials = tuning.within(study.trials)
-        return Tuned(
-            search.method,
-            tuning,
-            search.space,
-            search.given,
-            trials,
-            searched_through=searched_through,
-            study=study.path,
-            earlier=min(earlier, len(trials)),
-        )
+        return Tuned(search, tuning, trials, searched_through, study.path, min(earlier, len(trials)))
 
 
 def _spend(study: Study, search: Search, bench: Bench, tuning: Tuning) -> bool:
