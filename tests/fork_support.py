@@ -5,6 +5,7 @@ import multiprocessing
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ import nearnext
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import NearnextError
 from nearnext.explanation import explain
+from nearnext.indexing import reindex
 
 LIMIT = 300
 """Seconds after which a process counts as hanging; one that answers is not waited for."""
@@ -26,6 +28,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "sml-gru-ncas": {"dim": 8, "hidden": 8, "epochs": 1},
     "sml-caser-ncas": {"dim": 8, "epochs": 1},
 }
+REFUSED = ("read", "scan", "prepare", "generate", "write", "save", "load", "compare", "imprint")
 CLICKS = [[f"i{(session * 7 + step * 3) % 40}" for step in range(3)] for session in range(90)]
 SESSIONS = nearnext.Sessions.of(CLICKS)
 SPLIT = nearnext.split_last(SESSIONS, 0.2)
@@ -37,13 +40,17 @@ def lists(name: str) -> dict[str, Any]:
     model = MODELS[name]
     many = Prefixes.every(nearnext.Sessions.of([["i1", "i4", "i7"]] * 800).with_vocabulary(model.vocabulary))
     with ThreadPoolExecutor(1) as elsewhere:
-        threaded = elsewhere.submit(model.recommend, [["i1", "i4"]], 3).result()[0].items
+        threaded = elsewhere.submit(model.recommend, [["i1", "i4"]], 3).result()
+    ranking = model.rank(many, 3, threads=2)
     return {
-        "recommend": model.recommend([["i1", "i4"], ["i7"]], k=3)[0].items,
-        "in a thread": threaded,
-        "rank": model.rank(many, 3, threads=2).items[:2].tolist(),
-        "evaluate": round(nearnext.evaluate(model, SPLIT.test, k=5).values()["HitRate@5"], 6),
-        "explain": explain(model, ["i1", "i4"], "i7").rank,
+        "recommended": [vars(answer) for answer in model.recommend([["i1", "i4"], ["i7"]], k=3)],
+        "in a thread": [vars(answer) for answer in threaded],
+        "ranked": [
+            {"items": items, "scores": scores, "own": own}
+            for items, scores, own in zip(*(part[:2].tolist() for part in vars(ranking).values()), strict=True)
+        ],
+        "evaluated": nearnext.evaluate(model, SPLIT.test, k=5).filled.n_cases,
+        "explained": explain(model, ["i1", "i4"], "i7").score,
     }
 
 
@@ -62,6 +69,8 @@ def refused(name: str) -> str:
         "write": lambda: nearnext.write_log(nearnext.SyntheticShop(sessions=20), "shop.csv"),
         "save": lambda: nearnext.save_artifact(MODELS["sr"], "other", {}),
         "load": lambda: nearnext.load_artifact("model"),
+        "compare": lambda: nearnext.compare(SESSIONS, comparison=nearnext.Comparison(methods=["pop"])),
+        "imprint": lambda: SPLIT.test.imprint,
     }
     try:
         doings[name]()
@@ -89,14 +98,14 @@ def main() -> None:
     (torch.rand(500, 500) @ torch.rand(500, 500)).relu().sum()  # the threads of torch are started
     for model in MODELS.values():
         model.fit(SPLIT.train)
+    if find_spec("faiss"):
+        reindex(MODELS["sml-caser-ncas"], kind="approximate", recall_floor=0.0)
     nearnext.save_artifact(MODELS["sr"], "model", {})
     answers = {
         "here": {name: lists(name) for name in SMALL},
         "there": {name: forked(lists, name) for name in SMALL},
         "fitted": {name: forked(fitted, name) for name in SMALL},
-        "refused": {
-            name: forked(refused, name) for name in ("read", "scan", "prepare", "generate", "write", "save", "load")
-        },
+        "refused": {name: forked(refused, name) for name in REFUSED},
     }
     json.dump(answers, sys.stdout)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nearnext.data.ids import canonical_integers
 from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.forks import require_polars
 from nearnext.types import IndexArray, Int64Array
 
 Digests = NDArray[np.uint64]
@@ -160,6 +161,7 @@ class Imprint:
     @classmethod
     def of(cls, sessions: Sessions, limit: int | None = None) -> Self:
         """The imprint of sessions, at least one; ``limit`` digests of contents and of ids at most."""
+        require_polars("recognising sessions that were learned from")
         contents = content_digests(sessions)
         contents_bound = _bound(contents, limit)
         contents = np.unique(contents[(contents <= contents_bound) & (contents < NONE)])

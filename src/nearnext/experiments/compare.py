@@ -28,6 +28,7 @@ from nearnext.experiments.result import (
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import Search, Tuned, tune_method, validation_split
+from nearnext.forks import require_polars
 from nearnext.options import Count, Natural, options, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
@@ -127,12 +128,14 @@ def compare(
     Raises:
         DataError: nothing is left to learn from or to predict.
         ArtifactError: a kept run is damaged.
+        NearnextError: this process was forked after a log was read.
 
     >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
     >>> result = compare(log, comparison=Comparison(methods=["pop", "markov-1"], ks=(1,)))
     >>> [method["name"] for method in result["methods"]], result["audit"]["passed"]
     (['pop', 'markov-1'], True)
     """
+    require_polars("comparing methods")
     require_sessions("log", log)
     chosen = Comparison() if comparison is None else comparison
     require_type("comparison", chosen, Comparison, "make it with Comparison(methods=['pop', 'vsknn'])")
