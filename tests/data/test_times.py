@@ -71,7 +71,11 @@ def test_numbers_of_no_calendar_unit_are_out_of_range(value: int) -> None:
     assert times.micros.tolist() == [0, MICROS, MICROS]
 
 
-@given(st.lists(st.tuples(st.integers(CREDIBLE_START, CALENDAR_END - 1), st.sampled_from(list(FACTORS))), min_size=1))
+# Without numbers that are dates as 2411271530 as well: a short log of these is refused.
+NO_DATES = st.integers(CREDIBLE_START, CALENDAR_END - 1).filter(lambda second: not 0 < second // 1_000_000 % 100 <= 12)
+
+
+@given(st.lists(st.tuples(NO_DATES, st.sampled_from(list(FACTORS))), min_size=1))
 def test_every_row_of_a_mixed_log_is_read_in_its_own_unit(rows: list[tuple[int, str]]) -> None:
     numbers = [seconds * FACTORS[unit] for seconds, unit in rows]
     expected = [seconds * 1_000_000 for seconds, _ in rows]

@@ -61,9 +61,6 @@ def authors_parts(sessions: Sessions, seed: int) -> tuple[Sessions, Sessions]:
     Raises:
         ConfigError: the seed is no whole number of at least 0.
         DataError: there are fewer than 2 sessions of up to 15 clicks.
-
-    >>> [part.n_sessions for part in authors_parts(Sessions.of([["a", "b"]] * 30), seed=7)]
-    [27, 3]
     """
     seed = checked("seed", seed, Natural)
     short = sessions.select(sessions.lengths <= AUTHORS_LENGTH)
@@ -81,10 +78,6 @@ def authors_parts(sessions: Sessions, seed: int) -> tuple[Sessions, Sessions]:
 def join_authors(
     train: Sessions, test: Sessions, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
 ) -> Split:
-    """As `split_authors`, of the two parts that it chose, without a warning; it is never called clean.
-
-    >>> join_authors(*authors_parts(Sessions.of([["a", "b"]] * 30), seed=7)).leaks.found[0]
-    "the authors' split: the test part is a random tenth, so that training looks into the future ..."
-    """
+    """As `split_authors`, of the two parts that it chose, without a warning; it is never called clean."""
     split = join_parts(train, test, chosen=chosen, unknown=unknown)
     return replace(split, leaks=replace(split.leaks, found=(FUTURE, *split.leaks.found)))

@@ -1,6 +1,7 @@
 """Chunks of raw rows, and the readers of Parquet files and of frames in memory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -39,10 +40,10 @@ class Chunk:
     Attributes:
         frame: one raw column per role.
         lines: line, or row where the source has no lines, of each row, from 1: [n].
-        rejected: what could not even be cut into columns.
-        faults: reasons why rows of ``frame`` cannot be used, each with a mask: [n].
         text: a row of ``frame`` as the log has it.
         work: bytes of the file, or rows, that this chunk took.
+        rejected: what could not even be cut into columns.
+        faults: reasons why rows of ``frame`` cannot be used, each with a mask: [n].
         changed: how many rows were read otherwise than written, by kind.
     """
 
@@ -56,16 +57,9 @@ class Chunk:
 
 
 class LogReader(Protocol):
-    """One source of rows.
+    """One source of rows: where it is, its column names or else its first row, and its ``work`` in bytes or rows.
 
-    Attributes:
-        where: what the source is called in messages.
-        names: its column names, none if it has no header.
-        first_row: the first row where there are no names.
-        work: bytes of the file, or rows, altogether.
-        unit: what ``work`` counts: bytes or rows.
-        untyped: whether the source cannot tell integers from strings.
-        tells_lines: whether positions in it are lines rather than rows.
+    ``untyped``: it cannot tell integers from strings.
     """
 
     where: str
@@ -105,14 +99,7 @@ class ParquetReader:
 
 
 class FrameReader:
-    """A pandas, polars or pyarrow frame, read in slices of rows.
-
-    Raises:
-        DataError: something else than a frame, or a frame that cannot be collected.
-
-    >>> FrameReader(pl.DataFrame({"session": [1], "item": [2], "ts": [3]})).names
-    ['session', 'item', 'ts']
-    """
+    """A pandas, polars or pyarrow frame, read in slices of rows; a DataError where it is something else, or broken."""
 
     unit = "rows"
     untyped = False
@@ -190,14 +177,11 @@ def decoded(column: pl.Series) -> tuple[pl.Series, BoolArray]:
     """Bytes as the text that they encode, and where they encode none."""
     if column.dtype != pl.Binary:
         return column, np.zeros(len(column), np.bool_)
-    try:
+    with suppress(PolarsError):
         return column.cast(pl.String), np.zeros(len(column), np.bool_)
-    except pl.exceptions.ComputeError:
-        texts = [None if value is None else value.decode(errors="backslashreplace") for value in column]
-        valid = [
-            value is None or text is None or text.encode() == value for value, text in zip(column, texts, strict=True)
-        ]
-        return pl.Series(texts, dtype=pl.String), ~np.asarray(valid, np.bool_)
+    texts = [None if value is None else value.decode(errors="backslashreplace") for value in column]
+    wrong = [text is not None and text.encode() != value for text, value in zip(texts, column, strict=True)]
+    return pl.Series(texts, dtype=pl.String), np.asarray(wrong, np.bool_)
 
 
 def _json(row: Mapping[str, object]) -> str:

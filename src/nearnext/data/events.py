@@ -12,8 +12,7 @@ from nearnext.data.delimited import DelimitedReader
 from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
-from nearnext.data.reading import Reading, ReadReport
-from nearnext.data.rejects import Rejects
+from nearnext.data.reading import Reading, ReadReport, Rejects
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
@@ -26,11 +25,7 @@ OTHER_FILES = 255
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How a log is read: the options of `read_events`, checked.
-
-    Raises:
-        ConfigError: an option has an impossible value.
-    """
+    """How a log is read: the options of `read_events`, checked."""
 
     columns: Mapping[str, str] | None = None
     layout: str | None = None
@@ -117,11 +112,7 @@ class EventScan:
 
     @property
     def report(self) -> ReadReport:
-        """What was read.
-
-        Raises:
-            DataError: the log has not been read to its end yet.
-        """
+        """What was read; a DataError before the log has been read to its end."""
         if self._report is None:
             raise DataError("the log is not read to its end yet; take all chunks before asking for the report")
         return self._report
@@ -152,7 +143,7 @@ class EventScan:
         state.enter(reader, layout)
         with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
             for chunk in reader.chunks(layout.columns):
-                usable = state.usable(chunk)
+                usable = state.usable(chunk, reader)
                 advance(chunk.work)
                 if usable.height:
                     yield usable
@@ -254,21 +245,13 @@ def read_events(
 
 
 def events_of(source: object, options: ReadOptions) -> EventLog:
-    """The events of a click log, as `read_events` gives them, by options that are one value.
-
-    >>> events_of(pl.DataFrame({"user": ["u"], "item": ["a"], "ts": [1]}), ReadOptions(time_unit="s")).frame.height
-    1
-    """
+    """The events of a click log, as `read_events` gives them, by options that are one value."""
     scan = EventScan(source, options)
     chunks = list(scan)
     return EventLog.of(chunks, scan.report)
 
 
 def same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Chunks of one log with ids as strings throughout where any chunk has them as strings.
-
-    >>> [chunk["item_id"].to_list() for chunk in same_types([pl.DataFrame({"item_id": i}) for i in ([7], ["007"])])]
-    [['7'], ['007']]
-    """
+    """Chunks of one log with ids as strings throughout where any chunk has them as strings."""
     text = [name for name in chunks[0].columns if any(chunk.schema.get(name) == pl.String for chunk in chunks)]
     return [chunk.with_columns(pl.col(text).cast(pl.String)) for chunk in chunks]

@@ -65,10 +65,6 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
 
     Raises:
         DataError: nothing is there.
-
-    >>> log_files("no-such-file.csv")
-    Traceback (most recent call last):
-    nearnext.errors.DataError: no log at no-such-file.csv; name a file, a folder or a glob that exists
     """
     if not str(source):
         raise DataError("expected the name of a log, found an empty text; name a file, a folder or a glob")
@@ -162,11 +158,7 @@ def _shown(file: Path) -> str:
 
 
 def identify(path: Path) -> LogFile:
-    """What a file is, found by its content, whatever its name says.
-
-    Raises:
-        DataError: the file cannot be read, or is of a kind that is no click log.
-    """
+    """What a file is, found by its content; a DataError where it cannot be read or is no click log."""
     with data_errors(path):
         if not path.is_file():
             raise DataError(f"{path} is not a regular file; name a file, a folder or a glob")
@@ -235,11 +227,7 @@ class ByteSource:
         return self._file.tell()
 
     def read(self, size: int) -> bytes:
-        """The next ``size`` bytes; fewer only at the end.
-
-        Raises:
-            DataError: the file cannot be read on, for example because its compression is cut off.
-        """
+        """The next ``size`` bytes; fewer only at the end."""
         parts: list[bytes] = []
         with data_errors(self.path):
             while size > 0 and (part := self._stream.read(size)):
@@ -257,11 +245,7 @@ def _check_end_of_xz(path: Path) -> None:
 
 
 def blocks(file: LogFile, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
-    """The lines of a text file, in blocks of about ``size`` bytes of whole lines, with the bytes of the file they took.
-
-    Raises:
-        DataError: a line has no end, or the file cannot be read on.
-    """
+    """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took."""
     rest = b""
     position = 0
     mark = b"\n" if b"\n" in file.sample or b"\r" not in file.sample else b"\r"

@@ -43,11 +43,7 @@ def canonical_integers(text: pl.Series) -> pl.Series:
 
 
 def tidy_text(text: str) -> str:
-    """One id of text by the rule.
-
-    >>> tidy_text(" a "), tidy_text("123.0"), tidy_text("007")
-    ('a', '123', '007')
-    """
+    """One id of text by the rule."""
     text = text.strip(BLANKS)
     return text[:-2] if re.match(WHOLE_FLOAT, text) else text
 
@@ -87,20 +83,10 @@ def _suspects(text: pl.Series) -> Int64Array:
 
 
 class IdColumn:
-    """The ids of one role in a log, read chunk by chunk.
+    """The ids of one role in a log, read chunk by chunk; ``changed`` counts those read otherwise than written.
 
     Text files do not say what an id is: there, ids are integers only while every id so far is a canonical one. Once
     one is not, this and all later chunks are strings; earlier chunks then become strings by a cast, without loss.
-
-    Attributes:
-        changed: how many ids were read otherwise than written, by kind.
-
-    >>> column = IdColumn("item")
-    >>> ids, faults = column.read(pl.Series(["12", " 3", "NULL"]), untyped=True)
-    >>> ids.to_list(), [(reason, mask.tolist()) for reason, mask in faults if mask.any()]
-    (['12', '3', 'NULL'], [('missing item id (NULL)', [False, False, True])])
-    >>> column.settle(ids.head(2), untyped=True).to_list(), column.settle(pl.Series(["007"]), untyped=True).to_list()
-    ([12, 3], ['007'])
     """
 
     def __init__(self, name: str) -> None:
@@ -109,11 +95,7 @@ class IdColumn:
         self.changed: Counter[str] = Counter()
 
     def read(self, raw: pl.Series, *, untyped: bool) -> tuple[pl.Series, list[tuple[str, BoolArray]]]:
-        """Ids as Int64 or String, and reasons why rows have none, each with a mask: [n].
-
-        Args:
-            raw: the column as its source has it.
-            untyped: the source cannot tell integers from strings.
+        """Ids as Int64 or String, and reasons why rows have none, with masks: [n]; ``untyped``: text may be integers.
 
         Raises:
             DataError: values that are no ids, such as fractions or dates.
@@ -196,15 +178,12 @@ def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
     """Python values as a column, and which of them are no ids (fractions, booleans, lists): [n].
 
     Integers and whole floats become Int64; where there is anything else, all become strings, each as it prints.
-
-    >>> series_of([1, None, 2.0])[0].to_list(), series_of([7, "007"])[0].to_list()
-    ([1, None, 2], ['7', '007'])
     """
     kinds = set(map(type, values)) - {type(None)}
     foreign = np.zeros(len(values), np.bool_)
     if not kinds <= {int, str}:
-        values = [_plain(value) for value in values]
-        foreign[:] = [isinstance(value, _Foreign) for value in values]
+        values = [plain_id(value) for value in values]
+        foreign[:] = [isinstance(value, Foreign) for value in values]
         kinds = set(map(type, values)) - {type(None)}
     if kinds == {int}:
         try:
@@ -216,13 +195,13 @@ def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
     return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String), foreign
 
 
-class _Foreign(str):
+class Foreign(str):
     """The text of a value that is no id."""
 
     __slots__ = ()
 
 
-def _plain(value: object) -> int | str | None:
+def plain_id(value: object) -> int | str | None:
     """A value as an id; a float or a missing value of whatever library as what it stands for."""
     if isinstance(value, np.generic):
         value = cast("object", value.item())
@@ -237,4 +216,4 @@ def _plain(value: object) -> int | str | None:
             return None
         if value.is_integer() and abs(value) < EXACT_FLOAT:
             return int(value)
-    return _Foreign(str(value))
+    return Foreign(str(value))

@@ -61,12 +61,6 @@ def content_digests(sessions: Sessions) -> Digests:
 
     Of the last two clicks, so that a session cut to its last clicks keeps its number. The largest number stands for
     sessions of one click, of clicks within one second, and of unknown last items: they cannot be recognised.
-
-    >>> log = Sessions.of([["a", "b"], ["a", "b"], ["c"]], starts=[0, 60, 120])
-    >>> first, second, third = content_digests(log)
-    >>> longer = content_digests(Sessions.of([["x", "a", "b"]], starts=[-1]))[0]
-    >>> bool(first == second), bool(third == NONE), bool(first == longer)
-    (False, True, True)
     """
     ends, starts = sessions.offsets[1:] - 1, sessions.offsets[:-1]
     pairs = [np.maximum(ends - 1, starts), ends]
@@ -92,11 +86,6 @@ def lone_shapes(sessions: Sessions) -> tuple[Digests, int]:
 
     A shape is the last three items and the pauses between them, in seconds, whenever they were: a copy of a log with
     other times and other session ids has the same ones.
-
-    >>> log = Sessions.of([["a", "b", "c"], ["a", "b", "c"], ["x", "b", "c"], ["b", "c"]])
-    >>> shapes, n = lone_shapes(log)
-    >>> len(shapes), n
-    (1, 3)
     """
     last = (sessions.offsets[1:] - 1)[sessions.lengths >= SHAPE]
     items = sessions.items[last - 2], sessions.items[last - 1], sessions.items[last]
@@ -111,13 +100,7 @@ def lone_shapes(sessions: Sessions) -> tuple[Digests, int]:
 
 
 def session_keys(sessions: Sessions) -> tuple[pl.Series, bool]:
-    """What two parts of one visit share: its session id, or the user of sessions that were cut by pauses: [S].
-
-    The flag says whether it is the user. Sessions of user u are called ``u:1``, ``u:2``, ...
-
-    >>> session_keys(Sessions.of([["a"]]))[0].to_list()
-    [0]
-    """
+    """What two parts of one visit share: its session id, or the user u of sessions ``u:1``, ``u:2``; True for that."""
     ids = sessions.session_ids
     if ids.dtype != pl.String or not ids.str.contains(r":\d+$").all() or not len(ids):
         return ids, False
@@ -126,17 +109,12 @@ def session_keys(sessions: Sessions) -> tuple[pl.Series, bool]:
 
 @dataclass(frozen=True, eq=False)
 class Imprint:
-    """What sessions leave behind: enough to tell later whether others overlap with them; no id and no item.
+    """What sessions leave behind, enough to tell later whether others overlap with them; no id and no item.
 
     Attributes:
-        sessions: how many there were.
-        first_start: when the first began, microseconds since 1970 UTC.
-        last_start: when the last began.
-        last_end: time of the last click.
         contents: distinct content digests, rising: [C].
-        ids: digests of session ids, or of users, rising: [K].
+        ids: digests of session ids, or of users (``by_user``) whose sessions were cut by pauses, rising: [K].
         ends: time of the last click under each of them, seconds: [K].
-        by_user: ``ids`` are of users, whose sessions were cut by pauses.
         numbered: session ids count up from 0 or 1, so that those of another log may mean other sessions.
         bounds: the largest digest that is kept among contents and among ids.
         shapes: `lone_shapes`, the smallest ones; none where many sessions share theirs, so that they tell nothing.
@@ -214,12 +192,7 @@ class Imprint:
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
-        """The imprint that `arrays` gave.
-
-        Raises:
-            KeyError: an array is missing.
-            ValueError: a fact is missing.
-        """
+        """The imprint that `arrays` gave; a KeyError or ValueError where something is missing."""
         for name, kind in {"contents": np.uint64, "ids": np.uint64, "ends": np.int64, "shapes": np.uint64}.items():
             if name in arrays and (arrays[name].dtype != kind or arrays[name].ndim != 1):
                 raise ValueError(f"{name} of the training sessions are no list of {np.dtype(kind)}")
@@ -248,11 +221,7 @@ def _bound(digests: Digests, limit: int | None) -> np.uint64:
 
 
 def numbered(ids: pl.Series) -> bool:
-    """Whether session ids count up from 0 or 1, so that equal ids of two logs may stand for different sessions.
-
-    >>> numbered(pl.Series([2, 1, 4])), numbered(pl.Series([7, 8])), numbered(pl.Series(["s1"]))
-    (True, False, False)
-    """
+    """Whether session ids count up from 0 or 1, so that equal ids of two logs may stand for different sessions."""
     numbers = ids if ids.dtype != pl.String else canonical_integers(ids)
     if not len(numbers) or numbers.null_count():
         return False

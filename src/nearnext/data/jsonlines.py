@@ -30,9 +30,6 @@ class JsonLinesReader:
     Only where the item or the time is inside a list of objects, such as ``events`` in OTTO, is that list spread out:
     its fields are columns with names such as ``events.aid``, and the fields next to it hold for each of its objects.
     Fields of an object inside a line have such names too (``user.id``).
-
-    Raises:
-        DataError: no line is a JSON object.
     """
 
     unit = "bytes"
@@ -86,23 +83,27 @@ class JsonLinesReader:
 
     def _chunk(self, body: bytes, lines: Sequence[bytes], first: int, columns: Mapping[Role, str], work: int) -> Chunk:
         parsed = _loaded(lines)
-        objects, numbers, rejected = cast("list[JsonObject]", parsed), np.arange(len(parsed)), list[Rejected]()
+        objects, rejected = cast("list[JsonObject]", parsed), list[Rejected]()
+        rows, owners, place = objects, objects, np.arange(len(parsed))
         if self._list is not None or None in parsed:
-            unusable = [row is None or not (self._list is None or _events(row, self._list)) for row in parsed]
-            objects = [row for row, wrong in zip(parsed, unusable, strict=True) if row is not None and not wrong]
-            numbers = np.flatnonzero(~np.asarray(unusable))
-            rejected = [
-                _refused(first + number, lines[number], parsed[number], self._list)
-                for number in np.flatnonzero(unusable).tolist()
-                if parsed[number] is not None or lines[number].strip()
-            ]
+            rows, owners, objects = list[JsonObject](), list[JsonObject](), list[JsonObject]()
+            numbers = list[int]()
+            for number, row in enumerate(parsed):
+                events = [] if row is None else [row] if self._list is None else _events(row, self._list)
+                if row is not None and events:
+                    objects.append(row)
+                    rows += events
+                    owners += [row] * len(events)
+                    numbers += [number] * len(events)
+                elif row is not None or lines[number].strip():
+                    rejected.append(_refused(first + number, lines[number], row, self._list))
+            place = np.array(numbers, np.int64)
         self._check_late_names(objects, columns, first)
-        rows, owner = self._spread(objects)
-        place = numbers[owner]
         values: dict[Role, pl.Series] = {}
         faults: list[tuple[str, BoolArray]] = []
+        inside = "" if self._list is None else f"{self._list}."
         for role, name in columns.items():
-            found = self._values(name, objects, rows, owner)
+            found = _column(name.removeprefix(inside), rows) if name.startswith(inside) else _column(name, owners)
             twice = self._twice(name, body, lines, place, found)
             if twice.any():
                 faults.append((f"{role} given twice", twice))
@@ -132,20 +133,6 @@ class JsonLinesReader:
                 f"{self.where}: the column {new} is not in the first lines but from line {first} on; map the columns, "
                 "e.g. session=COLUMN"
             )
-
-    def _spread(self, objects: list[JsonObject]) -> tuple[list[JsonObject], Int64Array]:
-        """The events, and the position of the object that each is part of."""
-        if self._list is None:
-            return objects, np.arange(len(objects))
-        lists = [_events(row, self._list) or [] for row in objects]
-        return [event for events in lists for event in events], np.repeat(np.arange(len(lists)), list(map(len, lists)))
-
-    def _values(self, name: str, objects: list[JsonObject], rows: list[JsonObject], owner: Int64Array) -> list[object]:
-        inside = self._list is not None and name.startswith(f"{self._list}.")
-        if inside or self._list is None:
-            return _column(name.removeprefix(f"{self._list}.") if inside else name, rows)
-        outside = _column(name, objects)
-        return [outside[position] for position in owner.tolist()]
 
     def _twice(
         self, name: str, body: bytes, lines: Sequence[bytes], place: Int64Array, found: Sequence[object]
@@ -228,10 +215,8 @@ def _exact(value: object, name: str, line: bytes) -> object:
 
 
 def _repeats(line: bytes, key: str) -> bool:
-    def as_pairs(pairs: list[tuple[str, object]]) -> list[tuple[str, object]]:
-        return pairs
-
-    return [name for name, _ in json.loads(line, object_pairs_hook=as_pairs)].count(key) > 1
+    pairs: list[tuple[str, object]] = json.loads(line, object_pairs_hook=list)
+    return [name for name, _ in pairs].count(key) > 1
 
 
 def _refused(number: int, line: bytes, row: JsonObject | None, events: str | None) -> Rejected:

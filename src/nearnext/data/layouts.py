@@ -50,12 +50,7 @@ POSITION = re.compile(r"(?:column )?([1-9][0-9]{0,3})")
 
 @dataclass(frozen=True)
 class Layout:
-    """How a log is laid out.
-
-    Attributes:
-        name: as shown to the user.
-        columns: the column of each role; ``date``, where there is one, is the day that ``time`` counts from (ms).
-    """
+    """The name of a layout and the column of each role; ``date``: the day from which ``time`` counts, in ms."""
 
     name: str
     columns: dict[Role, str]
@@ -77,15 +72,7 @@ def known_names(names: Sequence[str], mapped: Mapping[Role, str]) -> int:
 
 
 def checked_columns(columns: Mapping[str, str] | None) -> dict[Role, str]:
-    """The user's mapping of roles to columns.
-
-    Raises:
-        ConfigError: an unknown role.
-
-    >>> checked_columns({"sesion": "sid"})
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: unknown column role 'sesion'; known: session, user, item, time, event
-    """
+    """The user's mapping of roles to columns; a ConfigError where a role is not known."""
     known: dict[str, Role] = {str(role): role for role in NAMES}
     if not isinstance(columns, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigError(f"expected the column of each role as columns, e.g. {{'item': 'sku'}}, found {columns!r}")
@@ -105,10 +92,6 @@ def recognise(
 
     Raises:
         DataError: the columns that are needed are not there, or cannot be distinguished.
-
-    >>> mapped: dict[Role, str] = {"user": "1", "time": "column 2", "item": "5"}
-    >>> recognise("log", [], ["u", "2009-05-04T23:08:57Z", "art-1", "Deep Dish", "trk-1"], mapped, None).columns
-    {'user': 'column 1', 'item': 'column 5', 'time': 'column 2'}
     """
     known = names or [f"column {number}" for number in range(1, len(first_row) + 1)]
     mapped = {role: _mapped(where, role, column, known, header=bool(names)) for role, column in mapped.items()}
@@ -159,11 +142,7 @@ def _mapped(where: str, role: Role, column: str, known: Sequence[str], *, header
 
 
 def position_of(column: str, known: Sequence[str]) -> int:
-    """Where a column is: the first of its name, else its position.
-
-    >>> position_of("b", ["a", "b"]), position_of("column 2", ["a", "a"])
-    (1, 1)
-    """
+    """Where a column is: the first of its name, else its position, as ``column 2``."""
     return known.index(column) if column in known else int(column.removeprefix("column ")) - 1
 
 

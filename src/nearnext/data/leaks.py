@@ -98,11 +98,7 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
     """The leaks between what was learned from and sessions to predict, found by times, ids, and digests of clicks.
 
     A split by time is one that some moment divides: every training session starts before every test session does, or
-    every training session ends before every test session does. Time and memory grow with the number of sessions.
-
-    Args:
-        train: what is known of the training sessions; None: nothing, so that nothing can be checked.
-        test: sessions to predict, as they were read.
+    every training session ends before every test session does. Where nothing is known of training, nothing is checked.
 
     >>> train = Imprint.of(Sessions.of([["a", "b"], ["b", "c"]], starts=[86_400, 90_000]))
     >>> find_leaks(train, Sessions.of([["b", "a"]], starts=[87_000])).verdict[:52]
@@ -149,11 +145,7 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
 
 
 def boundary_leaks(train: Sessions, test: Sessions) -> Leaks:
-    """The leaks of one log that is split by the start of its sessions: of training only what ends late is looked at.
-
-    >>> boundary_leaks(Sessions.of([["a", "b"]]), Sessions.of([["a", "b"]], starts=[60])).copied_sessions
-    0
-    """
+    """The leaks of one log that is split by the start of its sessions: of training only what ends late is looked at."""
     if polars_is_lost():
         return Leaks(test.n_sessions, notes=(FORKED,), checked=False)
     late = train.select(train.ends >= test.starts.min())

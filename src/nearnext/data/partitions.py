@@ -20,8 +20,7 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Partitions:
     """A folder of ``n`` partitions of events, each in the order of the log; a single one stays in memory.
 
-    Ids that begin as integers and go on as strings stay in one partition: text that spells an integer is spread like
-    that integer.
+    Text that spells an integer is spread like that integer: ids may begin as integers and go on as strings.
     """
 
     def __init__(self, folder: Path, n: int) -> None:

@@ -58,11 +58,7 @@ class Prefixes:
 
     @classmethod
     def of(cls, clicks: Sequence[IndexArray], time: int | Sequence[int] = 0) -> "Prefixes":
-        """Prefixes from arrays of item indices, asked for at one time or each at its own (microseconds).
-
-        >>> Prefixes.of([np.array([3, 1], np.int32), np.array([2], np.int32)], [10, 20]).times.tolist()
-        [10, 20]
-        """
+        """Prefixes from arrays of item indices, asked for at one time or each at its own (microseconds)."""
         clicks = [_indices(one) for one in clicks]
         times = np.full(len(clicks), time, dtype=np.int64)
         if len(clicks) == 1:  # as a service asks, where a few calls less are felt

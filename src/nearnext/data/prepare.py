@@ -194,13 +194,7 @@ def _prepared(
 
 
 class _Filtering:
-    """A filter over partitions of sessions: what is counted over all of them, while they are on disk.
-
-    Attributes:
-        vocabulary: every item so far; its order never changes, it only grows.
-        counts: clicks that are left of each item index: [I + 1].
-        report: what the filter took away so far.
-    """
+    """A filter over partitions of sessions on disk: all items, which only grow, and the clicks left of each."""
 
     def __init__(self, folder: Path, chosen: Filter) -> None:
         self._folder = folder

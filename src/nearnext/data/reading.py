@@ -1,17 +1,20 @@
-"""One pass over a log: which rows of each chunk are usable events, and what is reported about the others."""
+"""One pass over a log: which rows of each chunk are usable events; the others are counted and written aside."""
 
+import csv
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Generator, Sequence, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from nearnext.data.chunks import Chunk, FrameReader, LogReader
+from nearnext.data.chunks import Chunk, FrameReader, LogReader, Rejected
 from nearnext.data.ids import IdColumn
 from nearnext.data.layouts import BY_NAME, Layout, Role
-from nearnext.data.rejects import Rejects
 from nearnext.data.times import Clock
 from nearnext.errors import DataError
 from nearnext.types import BoolArray
@@ -26,9 +29,7 @@ class ReadReport:
         layout: the recognised layout.
         columns: the column of each role.
         time_unit: how times were written, with shares where there are several ways.
-        rows: rows of the log, blank lines not counted.
-        used: rows that became events.
-        rejected: rows that could not be used, by reason.
+        rows: rows of the log, blank lines not counted; ``used`` became events, ``rejected`` not, by reason.
         event_types: rows of each event type, selected or not; empty without such a column.
         repeats: how clicks that repeat the one before them were counted, once sessions are cut.
         changed: how many values were read otherwise than written, by kind, such as blanks around ids.
@@ -50,18 +51,70 @@ class ReadReport:
     notes: list[str] = field(default_factory=list[str])
 
 
-class Reading:
-    """One pass over a log, chunk by chunk: what has been detected and counted so far.
+class Rejects:
+    """The rejected rows of a log: counted by reason, the first in words, all of them in a file where one is named.
 
-    Attributes:
-        rejects: the rows that could not be used.
+    Raises:
+        DataError: the file cannot be written.
     """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.counts: Counter[str] = Counter()
+        self.first: str | None = None
+        self._open = ExitStack()
+        self._writer: Any = None
+
+    def __enter__(self) -> "Rejects":
+        if self.path is not None:
+            with self._writing():
+                self._writer = csv.writer(self._open.enter_context(self.path.open("w", encoding="utf-8", newline="")))
+                self._writer.writerow(["file", "line", "reason", "text"])
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        with self._writing():
+            self._open.close()
+
+    @contextmanager
+    def _writing(self) -> Generator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"cannot write rejected rows to {self.path}: {error.strerror}; name a file that can be written"
+            ) from error
+
+    def add(self, reader: LogReader, chunk: Chunk, codes: NDArray[np.uint8], reasons: Sequence[str]) -> None:
+        """Count the rejected rows of a chunk and write them by line; ``codes``: 0, or the number of a reason: [n]."""
+        for rejected in chunk.rejected:
+            self.counts[rejected.reason] += rejected.rows
+        for reason, count in zip(reasons, np.bincount(codes, minlength=len(reasons) + 1)[1:].tolist(), strict=True):
+            self.counts[reason] += count
+        if self._writer is None and self.first is not None:
+            return
+        found = np.flatnonzero(codes) if self._writer is not None else np.flatnonzero(codes)[:1]
+        rows = [Rejected(int(chunk.lines[row]), reasons[int(codes[row]) - 1], chunk.text(int(row))) for row in found]
+        rows = sorted([*chunk.rejected, *rows], key=lambda row: row.line)
+        if rows and self.first is None:
+            place = "line" if reader.unit == "bytes" else "row"
+            self.first = f"{reader.where} {place} {rows[0].line}: {rows[0].reason}"
+        if self._writer is not None:
+            with self._writing():
+                self._writer.writerows((reader.where, row.line, row.reason, row.text) for row in rows)
+
+    def described(self) -> str:
+        """The counts in words, the most frequent reason first."""
+        return ", ".join(f"{reason} {count:,}" for reason, count in self.counts.most_common() if count)
+
+
+class Reading:
+    """One pass over a log, chunk by chunk: what has been detected and counted so far."""
 
     def __init__(self, clock: Clock, events: frozenset[str] | None, rejects: Rejects) -> None:
         self._clock = clock
         self._events = events
         self.rejects = rejects
-        self._reader: LogReader | None = None
         self._layouts: dict[str, None] = {}
         self._columns: dict[Role, str] = {}
         self._key: Role = "session"
@@ -73,11 +126,7 @@ class Reading:
         self._changed: Counter[str] = Counter()
 
     def enter(self, reader: LogReader, layout: Layout) -> None:
-        """Turns to the next file of the log.
-
-        Raises:
-            DataError: this file has sessions and an earlier one users, or the other way round.
-        """
+        """Turn to the next file; a DataError where it tells events by sessions and an earlier one by users."""
         key: Role = "session" if "session" in layout.columns else "user"
         if self._columns and key != self._key:
             raise DataError(
@@ -89,18 +138,12 @@ class Reading:
                 f"{reader.where}: no event column to select types from; map it, e.g. event=COLUMN, or select none"
             )
         frame = layout.name == BY_NAME and isinstance(reader, FrameReader)
-        self._reader, self._key = reader, key
+        self._key = key
         self._layouts["frame" if frame else layout.name] = None
         self._columns = self._columns or layout.columns
 
-    def usable(self, chunk: Chunk) -> pl.DataFrame:
-        """The events of a chunk; the rows that are none are counted.
-
-        Raises:
-            DataError: a column holds values of a wrong type.
-        """
-        reader = self._reader
-        assert reader is not None  # noqa: S101 - enter comes first
+    def usable(self, chunk: Chunk, reader: LogReader) -> pl.DataFrame:
+        """The events of a chunk of that file; the rows that are none are counted."""
         try:
             return self._usable(chunk, reader)
         except DataError as error:
@@ -123,9 +166,7 @@ class Reading:
         for code, (_, wrong) in enumerate(checks, 1):
             if wrong.any():
                 codes[wrong & selected & (codes == 0)] = code
-        self.rejects.add(
-            reader.where, "line" if reader.unit == "bytes" else "row", chunk, codes, [reason for reason, _ in checks]
-        )
+        self.rejects.add(reader, chunk, codes, [reason for reason, _ in checks])
         kept = selected & (codes == 0)
         self._changed.update(chunk.changed)
         self._rows += frame.height + sum(rejected.rows for rejected in chunk.rejected)

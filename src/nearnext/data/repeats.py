@@ -51,23 +51,13 @@ class Repeats:
         return Repeats(*map(add, astuple(self), astuple(other)))
 
     def facts(self, event_types: Mapping[str, int]) -> dict[str, Any]:
-        """All of it as plain data, with the note.
-
-        >>> Repeats(200, 20).facts({})["repeats"]
-        20
-        """
+        """All of it as plain data, with the note."""
         return {**asdict(self), "note": self.note(event_types)}
 
     def note(self, event_types: Mapping[str, int]) -> str:
         """What has to be said of them before any figure, with the options that change it; nothing where they are rare.
 
-        Args:
-            event_types: rows of each event type that is used, the most frequent first.
-
-        >>> Repeats(200, 20, 10, 10).note({"view": 190, "buy": 10})[:66]
-        '10 clicks (5.0%) repeat the click before them under another event '
-        >>> Repeats(200, 20, 0, 0).note({"view": 200})
-        ''
+        ``event_types``: rows of each event type that is used, the most frequent first.
         """
         return "; ".join(filter(None, (self._ids_note(), self._exact_note(), self._types_note(event_types))))
 
@@ -112,11 +102,7 @@ class Repeats:
 
 
 def repeat_notes(reading: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The notes of several logs, on event types and repeats, from the reports of how they were read.
-
-    >>> repeat_notes([{"source": "clicks.csv", "repeats": {"note": "views and purchases count as one click"}}, {}])
-    ['clicks.csv: views and purchases count as one click']
-    """
+    """The notes of several logs, on event types and repeats, from the reports of how they were read."""
     empty: Mapping[str, Any] = {}
     return list(
         dict.fromkeys(  # one log may be both parts
@@ -131,13 +117,9 @@ def repeat_notes(reading: Sequence[Mapping[str, Any]]) -> list[str]:
 def merge_repeats(
     sessions: Sessions, codes: EventCodes | None, collapse_repeats: bool | None
 ) -> tuple[Sessions, Repeats]:
-    """Sessions whose repeated clicks are counted as asked, and what was found.
+    """Sessions whose repeated clicks are counted as asked in `sessionise`, and what was found.
 
-    Args:
-        sessions: in order of time.
-        codes: event type of each click; None: all of one type: [E].
-        collapse_repeats: whether consecutive clicks on one item become its first, and rows that repeat exactly are
-            dropped; None: only consecutive clicks on one item that have several event types.
+    ``codes``: the event type of each click, None where all are of one: [E].
 
     >>> merged, found = merge_repeats(Sessions.of([["a", "a", "b", "b"]]), np.array([0, 1, 0, 0], np.uint8), None)
     >>> merged.raw(0), found.across_types

@@ -75,14 +75,7 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
 
 
 def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> tuple[Sessions, Repeats]:
-    """The sessions of a log as `sessionise` gives them, and how repeated clicks were counted.
-
-    >>> from nearnext.data.events import read_events
-    >>> events = {"session": "s", "item": ["a", "a", "b"], "ts": [1, 2, 3], "event": ["view", "buy", "view"]}
-    >>> sessions, repeats = sessions_of(read_events(pl.DataFrame(events)))
-    >>> sessions.raw(0), repeats.left_out
-    (['a', 'b'], 1)
-    """
+    """The sessions of a log as `sessionise` gives them, and how repeated clicks were counted."""
     require_polars("cutting sessions")
     require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
     gap = checked("gap", gap, NonNegative)
@@ -108,10 +101,7 @@ def _reused(sessions: Sessions) -> int:
 
 
 def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None]:
-    """Sessions in a vocabulary ordered by first appearance, and the event type of each click where there are several.
-
-    Large arrays live only as long as they are needed.
-    """
+    """Sessions in a vocabulary by first appearance, and the event type of each click where there are several."""
     frame = log.frame
     key = frame.columns[0]
     times = frame["time"].to_numpy()

@@ -147,10 +147,7 @@ class Catalogue:
 
 
 def _draw_lists(rng: np.random.Generator, begins: Int64Array, core: BoolArray, config: SyntheticShop) -> IndexArray:
-    """Distinct successors from the item's own category, rather popular ones, sold from the first day: [I, K].
-
-    Only such core items are successors, so that a Markov click can never name an item before it has arrived.
-    """
+    """Distinct successors of the item's category, sold from the first day so that none is named earlier: [I, K]."""
     core_before = np.concatenate([[0], np.cumsum(core)]).astype(np.int64)
     pool_begin = np.repeat(core_before[begins[:-1]], np.diff(begins))
     pool_size = np.repeat(np.diff(core_before[begins]), np.diff(begins)) - core  # an item does not follow itself

@@ -94,11 +94,7 @@ def join_parts(
     unknown: UnknownRule = "miss",
     leaks: Leaks | None = None,
 ) -> Split:
-    """As `split_parts`, without a warning; ``leaks`` are looked for unless they are given.
-
-    >>> join_parts(Sessions.of([["a", "b"]]), Sessions.of([["a", "b"]])).leaks.clean
-    False
-    """
+    """As `split_parts`, without a warning; ``leaks`` are looked for unless they are given."""
     require_sessions("training sessions", train)
     require_sessions("test sessions", test)
     if unknown not in ("miss", "drop"):

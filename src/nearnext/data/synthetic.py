@@ -76,15 +76,7 @@ def generate(config: SyntheticShop, *, truth: bool = False) -> pl.DataFrame:
 
 
 def generate_chunks(config: SyntheticShop, *, truth: bool = False) -> Iterator[pl.DataFrame]:
-    """The log of ``generate`` in consecutive parts of at most one day and 200,000 sessions, for logs of any size.
-
-    Raises:
-        ConfigError: a category has too few items for the successor lists.
-
-    >>> shop = SyntheticShop(sessions=100, items=200, categories=4, days=2)
-    >>> [chunk["session_id"].n_unique() for chunk in generate_chunks(shop)]
-    [50, 50]
-    """
+    """The log of ``generate`` in consecutive parts of at most one day and 200,000 sessions, for logs of any size."""
     require_polars("generating a log")
     require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     catalogue = Catalogue.of(config)

@@ -1,8 +1,8 @@
 """Times of clicks: numbers in any unit, compact dates, ISO 8601 text, timestamps; all become microseconds UTC."""
 
 from collections import Counter
-from dataclasses import dataclass
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -37,37 +37,96 @@ ISO_8601 = (
 )
 
 
-@dataclass(frozen=True)
+class _Part(NamedTuple):
+    """Rows whose times are numbers: of a unit by its name and how many it has in a second, or of one not told yet."""
+
+    rows: Int64Array
+    values: Int64Array | FloatArray
+    kind: str
+    per_second: float
+
+
 class Times:
-    """Times of one chunk of rows.
+    """Times of one chunk of rows, by raw values of any type.
 
     Attributes:
         micros: microseconds since 1970 UTC, 0 where unusable: [n].
         missing: rows without a time: [n].
-        unparsable: rows whose time is neither a number nor ISO 8601: [n].
-        out_of_range: rows whose time is before 1973 (before 0 for relative counters), after 2099 or, in a log of
-            compact dates, no date: [n].
+        parts: what the others say, while it is not settled.
+
+    Raises:
+        DataError: values that are no times, such as lists.
     """
 
-    micros: Int64Array
-    missing: BoolArray
-    unparsable: BoolArray
-    out_of_range: BoolArray
+    def __init__(self, raw: pl.Series) -> None:
+        self.micros: Int64Array = np.zeros(len(raw), np.int64)
+        self.missing: BoolArray = np.zeros(len(raw), np.bool_)
+        self.parsed: BoolArray = np.zeros(len(raw), np.bool_)
+        self.in_range: BoolArray = np.zeros(len(raw), np.bool_)
+        self.parts: list[_Part] = []
+        if isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Decimal | pl.Null):
+            self._parse_text(raw.cast(pl.String))
+            return
+        kind, per_second = "", 0.0
+        if isinstance(raw.dtype, pl.Datetime):
+            kind, per_second = f"timestamps in {UNIT_NAMES[raw.dtype.time_unit]}", PER_SECOND[raw.dtype.time_unit]
+            raw = raw.to_physical()
+        elif raw.dtype == pl.Date:
+            kind, per_second, raw = "dates", PER_SECOND["d"], raw.to_physical()
+        elif not raw.dtype.is_numeric():
+            raise DataError(f"expected numbers, ISO 8601 text or timestamps as times, found values of type {raw.dtype}")
+        beyond = raw.dtype.is_float() or str(raw.dtype) in ("UInt64", "Int128")
+        raw = raw.cast(pl.Float64).fill_nan(None) if beyond else raw.cast(pl.Int64)
+        self.missing = raw.is_null().to_numpy()
+        self.add(np.arange(len(raw)), raw, kind, per_second)
 
+    @property
+    def unparsable(self) -> BoolArray:
+        """Rows whose time is neither a number nor ISO 8601: [n]."""
+        return ~self.missing & ~self.parsed
 
-class _Reading:
-    """Times of one chunk while they are worked out: what is settled so far."""
+    @property
+    def out_of_range(self) -> BoolArray:
+        """Rows before 1973 (before 0 for relative counters), after 2099 or, in a log of compact dates, no date: [n]."""
+        return self.parsed & ~self.in_range
 
-    def __init__(self, size: int) -> None:
-        self.micros: Int64Array = np.zeros(size, np.int64)
-        self.missing: BoolArray = np.zeros(size, np.bool_)
-        self.parsed: BoolArray = np.zeros(size, np.bool_)
-        self.in_range: BoolArray = np.zeros(size, np.bool_)
-        self.numbers: list[tuple[Int64Array, Int64Array | FloatArray]] = []
-        self.fixed: list[tuple[Int64Array, Int64Array, str, float]] = []
+    def add(self, rows: Int64Array, values: pl.Series, kind: str = "", per_second: float = 0.0) -> None:
+        """Take what some rows say, null where they say nothing."""
+        if values.dtype == pl.Float64:
+            values = values.set(values.is_infinite(), None)
+        if values.null_count():
+            rows, values = rows[values.is_not_null().to_numpy()], values.drop_nulls()
+        if len(values):
+            _put(self.parsed, rows, True)
+            self.parts.append(_Part(rows, values.to_numpy(), kind, per_second))
 
-    def finish(self) -> Times:
-        return Times(self.micros, self.missing, ~self.missing & ~self.parsed, self.parsed & ~self.in_range)
+    def settle(self, rows: Int64Array, values: Int64Array | FloatArray, per_second: float, begin: float) -> int:
+        """Set the times that are in range, from ``begin`` seconds on; how many they are."""
+        usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
+        count = int(np.count_nonzero(usable))
+        if 0 < count < len(rows):
+            rows, values = rows[usable], values[usable]
+        if count:
+            _put(self.micros, rows, _micros(values, per_second))
+            _put(self.in_range, rows, True)
+        return count
+
+    def _parse_text(self, raw: pl.Series) -> None:
+        integers = raw.cast(pl.Int64, strict=False)
+        self.add(np.arange(len(raw)), integers)
+        if integers.null_count() == 0:
+            return
+        left = np.flatnonzero(integers.is_null().to_numpy())
+        text = raw.gather(left).str.strip_chars()
+        missing = (text.is_null() | (text == "")).fill_null(True)
+        self.missing[left] = missing.to_numpy()
+        integers = text.cast(pl.Int64, strict=False)
+        self.add(left, integers)
+        fractions = text.cast(pl.Float64, strict=False).set(integers.is_not_null(), None).fill_nan(None)
+        self.add(left, fractions)
+        words = (integers.is_null() & fractions.is_null() & ~missing).to_numpy()
+        if words.any():
+            self.add(left[words], _parse_iso(text.filter(pl.Series(words))), "ISO 8601 text", MICROSECONDS)
 
 
 class Clock:
@@ -105,80 +164,65 @@ class Clock:
         return ", ".join(f"{kind} ({share:.0f}%)" if share >= 1 else f"{kind} (<1%)" for kind, share in shares)
 
     def read(self, raw: pl.Series, day: pl.Series | None = None) -> Times:
-        """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date.
-
-        Raises:
-            DataError: values that are no times, such as lists, or numbers whose unit is unclear.
-        """
-        reading = _Reading(len(raw))
-        _parse(raw, reading)
+        """The times that raw values of any type stand for; with ``day``, raw milliseconds counted from that date."""
+        times = Times(raw)
         if day is not None:
-            return self._since_day(reading, day)
-        if self.calendar is None and self.unit is None and is_compact(_longest(reading)):
+            return self._since_day(times, day)
+        known = [part for part in times.parts if part.kind]
+        loose = [part for part in times.parts if not part.kind]
+        longest = max((part.values for part in loose), key=len, default=np.zeros(0, np.int64))
+        if self.calendar is None and self.unit is None and is_compact(longest):
             self.unit = COMPACT
         if self.unit == COMPACT:
-            for rows, values in reading.numbers:
-                _fix(reading, rows, compact(values), COMPACT_NAME, MICROSECONDS)
-            reading.numbers.clear()
+            times.parts = known
+            for part in loose:
+                times.add(part.rows, compact(part.values), COMPACT_NAME, MICROSECONDS)
+            loose = []
         elif self.unit == "excel":
-            reading.numbers = [(rows, values - EXCEL_1970) for rows, values in reading.numbers]
+            loose = [part._replace(values=part.values - EXCEL_1970) for part in loose]
         if self.calendar is None:
-            self.calendar = self._looks_like_calendar(reading)
-        for rows, values, kind, per_second in reading.fixed:
-            self._settle(reading, rows, values, per_second, kind)
-        for rows, numbers in reading.numbers:
+            self.calendar = self._looks_like_calendar(known, loose)
+        for rows, values, kind, per_second in (*known, *loose):
             left = len(rows)  # the ranges of the units do not overlap
-            for unit in self._units():
-                left -= self._settle(reading, rows, numbers, PER_SECOND[unit], UNIT_NAMES[unit]) if left else 0
-        return reading.finish()
+            for name, size in [(kind, per_second)] if kind else self._units():
+                left -= self._settle(times, rows, values, name, size) if left else 0
+        return times
 
-    def _units(self) -> tuple[str, ...]:
-        if self.unit:
-            return (self.unit,)
-        return BY_MAGNITUDE if self.calendar else ("s",)
+    def _units(self) -> list[tuple[str, float]]:
+        units = (self.unit,) if self.unit else BY_MAGNITUDE if self.calendar else ("s",)
+        return [(UNIT_NAMES[unit], PER_SECOND[unit]) for unit in units]
 
-    def _looks_like_calendar(self, reading: _Reading) -> bool | None:
+    def _looks_like_calendar(self, known: Sequence[_Part], loose: Sequence[_Part]) -> bool | None:
         scale = PER_SECOND.get(self.unit or "", 1)
-        numbers = np.concatenate([*(values / scale for _, values in reading.numbers), np.zeros(0)])
-        seconds = [values / per_second for _, values, _, per_second in reading.fixed]
-        seen = np.concatenate([numbers, *seconds])
+        numbers = np.concatenate([*(part.values / scale for part in loose), np.zeros(0)])
+        seen = np.concatenate([numbers, *(part.values / part.per_second for part in known)])
         if self.unit is None and len(numbers):
             refuse_doubtful(numbers)
-        for _, values, kind, _ in reading.fixed:
-            if kind == NANOSECONDS:
-                refuse_misread(values)
+        for part in known:
+            if part.kind == NANOSECONDS:
+                refuse_misread(part.values)
         return bool(np.median(seen) >= CALENDAR_START) if len(seen) else None
 
     def _settle(
-        self, reading: _Reading, rows: Int64Array, values: Int64Array | FloatArray, per_second: float, kind: str
+        self, times: Times, rows: Int64Array, values: Int64Array | FloatArray, kind: str, per_second: float
     ) -> int:
-        """Sets the times of the values that are in range; how many they are."""
-        begin = CALENDAR_START if self.calendar else 0
-        usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
-        count = int(np.count_nonzero(usable))
-        if count == 0:
-            return 0
-        self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += count
-        if count < len(rows):
-            rows, values = rows[usable], values[usable]
-        _put(reading.micros, rows, _micros(values, per_second))
-        _put(reading.in_range, rows, True)
+        count = times.settle(rows, values, per_second, CALENDAR_START if self.calendar else 0)
+        if count:
+            self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += count
         return count
 
-    def _since_day(self, reading: _Reading, day: pl.Series) -> Times:
+    def _since_day(self, times: Times, day: pl.Series) -> Times:
         dates = Clock().read(day)
-        for rows, values in reading.numbers:
-            usable = (values >= 0) & (values < CALENDAR_END * PER_SECOND["ms"])
-            reading.micros[rows[usable]] = _micros(values[usable], PER_SECOND["ms"])
-            reading.in_range[rows[usable]] = True
-        for rows, *_ in reading.fixed:
-            reading.parsed[rows] = False
-        reading.missing |= dates.missing
-        reading.parsed &= ~dates.unparsable
-        reading.in_range &= ~dates.out_of_range
-        times = reading.finish()
-        usable = ~(times.missing | times.unparsable | times.out_of_range)
-        times.micros[:] = np.where(usable, times.micros + dates.micros, 0)
+        for rows, values, kind, _ in times.parts:
+            if kind:
+                times.parsed[rows] = False
+            else:
+                times.settle(rows, values, PER_SECOND["ms"], 0)
+        times.missing |= dates.missing
+        times.parsed &= ~dates.unparsable
+        times.in_range &= ~dates.out_of_range
+        usable = times.parsed & times.in_range & ~times.missing
+        times.micros = np.where(usable, times.micros + dates.micros, 0)
         self.kinds["dates plus milliseconds"] += int(np.count_nonzero(usable))
         return times
 
@@ -188,10 +232,6 @@ def _put(array: NDArray[Any], rows: Int64Array, values: object) -> None:
     array[rows if len(rows) < len(array) else slice(None)] = values
 
 
-def _longest(reading: _Reading) -> Int64Array | FloatArray:
-    return max((values for _, values in reading.numbers), key=len, default=np.zeros(0, np.int64))
-
-
 def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
     """Microseconds of values in range: exact for integers, rounded to the nearest for fractions."""
     if values.dtype == np.float64:
@@ -199,66 +239,6 @@ def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
     if per_second > MICROSECONDS:
         return values.astype(np.int64, copy=False) // round(per_second / MICROSECONDS)
     return values.astype(np.int64, copy=False) * round(MICROSECONDS / per_second)
-
-
-def _parse(raw: pl.Series, reading: _Reading) -> None:
-    """What each raw value says, before its unit is known."""
-    everything = np.arange(len(raw))
-    if isinstance(raw.dtype, pl.Datetime):
-        unit = raw.dtype.time_unit
-        _fix(reading, everything, raw.to_physical(), f"timestamps in {UNIT_NAMES[unit]}", PER_SECOND[unit])
-        reading.missing = raw.is_null().to_numpy()
-    elif raw.dtype == pl.Date:
-        _fix(reading, everything, raw.to_physical().cast(pl.Int64), "dates", PER_SECOND["d"])
-        reading.missing = raw.is_null().to_numpy()
-    elif raw.dtype.is_integer():
-        reading.missing = raw.is_null().to_numpy()
-        _number(reading, everything, raw.cast(pl.Float64 if raw.dtype == pl.UInt64 else pl.Int64))
-    elif raw.dtype.is_float():
-        raw = raw.cast(pl.Float64).fill_nan(None)
-        reading.missing = raw.is_null().to_numpy()
-        _number(reading, everything, raw)
-    elif isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Decimal | pl.Null):
-        _parse_text(raw.cast(pl.String), reading)
-    else:
-        raise DataError(f"expected numbers, ISO 8601 text or timestamps as times, found values of type {raw.dtype}")
-
-
-def _parse_text(raw: pl.Series, reading: _Reading) -> None:
-    integers = raw.cast(pl.Int64, strict=False)
-    _number(reading, np.arange(len(raw)), integers)
-    if integers.null_count() == 0:
-        return
-    left = np.flatnonzero(integers.is_null().to_numpy())
-    text = raw.gather(left).str.strip_chars()
-    missing = text.is_null() | (text == "")
-    reading.missing[left] = missing.fill_null(True).to_numpy()
-    integers = text.cast(pl.Int64, strict=False)
-    _number(reading, left, integers)
-    fractions = text.cast(pl.Float64, strict=False).set(integers.is_not_null(), None).fill_nan(None)
-    _number(reading, left, fractions)
-    words = (integers.is_null() & fractions.is_null() & ~missing.fill_null(True)).to_numpy()
-    if words.any():
-        _fix(reading, left[words], _parse_iso(text.filter(pl.Series(words))), "ISO 8601 text", MICROSECONDS)
-
-
-def _number(reading: _Reading, rows: Int64Array, values: pl.Series) -> None:
-    if values.dtype == pl.Float64:
-        values = values.set(values.is_infinite(), None)
-    if values.null_count():
-        rows = rows[values.is_not_null().to_numpy()]
-        values = values.drop_nulls()
-    if len(values):
-        _put(reading.parsed, rows, True)
-        reading.numbers.append((rows, values.to_numpy()))
-
-
-def _fix(reading: _Reading, rows: Int64Array, values: pl.Series, kind: str, per_second: float) -> None:
-    present = values.is_not_null().to_numpy()
-    rows = rows[present]
-    if len(rows):
-        _put(reading.parsed, rows, True)
-        reading.fixed.append((rows, values.drop_nulls().to_numpy(), kind, per_second))
 
 
 def _parse_iso(text: pl.Series) -> pl.Series:

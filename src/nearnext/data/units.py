@@ -22,16 +22,8 @@ PER_SECOND = {
     "d": 1 / DAY_SECONDS,
     "excel": 1 / DAY_SECONDS,
 }
-UNIT_NAMES = {
-    "s": "seconds",
-    "ms": "milliseconds",
-    "us": "microseconds",
-    "ns": "nanoseconds",
-    "min": "minutes",
-    "h": "hours",
-    "d": "days",
-    "excel": "Excel days",
-}
+NAMES = ("seconds", "milliseconds", "microseconds", "nanoseconds", "minutes", "hours", "days", "Excel days")
+UNIT_NAMES = dict(zip(PER_SECOND, NAMES, strict=True))
 BY_MAGNITUDE = ("s", "ms", "us", "ns")
 """Units that magnitude tells apart."""
 COMPACT = "date"
@@ -70,11 +62,6 @@ def refuse_doubtful(numbers: FloatArray) -> None:
 
     Raises:
         DataError: what they look like, and what to do.
-
-    >>> refuse_doubtful(np.array([829.0, 1111.0]))
-    Traceback (most recent call last):
-    nearnext.errors.DataError: times from 829 to 1,111 look like months and days without a year; write whole dates, \
-e.g. 2024-08-29, or name the time unit s if they are a counter of seconds
     """
     numbers = _telling(numbers[:: len(numbers) // SAMPLE + 1])
     if not len(numbers):
@@ -105,7 +92,7 @@ def _telling(values: AnyNumbers) -> AnyNumbers:
     return values[(values > 0) & (first_four != 9999)]  # noqa: PLR2004 - the year 9999
 
 
-def refuse_misread(nanoseconds: Int64Array) -> None:
+def refuse_misread(nanoseconds: Int64Array | FloatArray) -> None:
     """Stops at timestamps that are numbers of another unit taken for nanoseconds: [n].
 
     Raises:
