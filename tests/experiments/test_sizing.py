@@ -12,9 +12,9 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.experiments import metric_cost, sizing
-from nearnext.experiments.measuring import gru4rec_bytes, network_bytes
+from nearnext.experiments.measuring import Estimate, gru4rec_bytes, network_bytes
 from nearnext.experiments.single import size_model
-from nearnext.experiments.sizing import Estimate, estimate
+from nearnext.experiments.sizing import estimate
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.gru4rec.weights import Weights
 from nearnext.recommenders.metric.recommender import Metric

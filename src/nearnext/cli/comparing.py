@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from nearnext.cli.app import app, command_line, imports_parts, pairs, takes
 from nearnext.cli.options import (
-    STUDY,
     Config,
     Cutoffs,
     OwnConfig,
@@ -27,7 +26,7 @@ from nearnext.cli.options import (
     method_settings,
     own_options,
     tuned_options,
-    tuning_of,
+    tunes,
 )
 from nearnext.cli.output import Results, console, json_file, require_extra, result_files, writable
 from nearnext.cli.reading import (
@@ -137,28 +136,14 @@ def print_audit(audit: Mapping[str, Any]) -> None:
 @app.command()
 @imports_parts
 @reads_logs
+@tunes
 @takes("results", json_file)
 @filters_by(min_support=1, max_length=1000)
 def tune(
     log: LogArgument,
     *,
     method: Annotated[str, typer.Option(help="Method to tune.")] = "vsknn",
-    trials: Annotated[
-        int, typer.Option(help="Option sets to try, the first being the one to begin with.")
-    ] = Tuning.trials,
-    budget: Annotated[
-        float, typer.Option(help="Minutes of fitting and evaluating, earlier runs included.")
-    ] = Tuning.minutes,
-    metric: Annotated[
-        str, typer.Option(help="What is maximised: NAME@K; of several, NAME+NAME@K, the geometric mean.")
-    ] = Tuning.metric,
-    validation: Annotated[
-        float, typer.Option(help="Last part of the training sessions, by start time, that trials are measured on.")
-    ] = Tuning.fraction,
     out: Annotated[Path | None, typer.Option(help="Put the best options into this TOML file, for --config.")] = None,
-    study: Annotated[
-        Path, typer.Option(help="File or folder where trials are kept: the same command goes on with them.")
-    ] = STUDY,
     settings: OwnSettings = None,
     config: OwnConfig = None,
     unknown: Unknown = "miss",
@@ -166,6 +151,7 @@ def tune(
     threads: Threads = 0,
     chosen: "Filter",
     results: Results,
+    tuning: Tuning,
     reading: Reading,
 ) -> None:
     """Find the best options of a method on the end of a log; the search begins at --config and keeps --set."""
@@ -174,8 +160,6 @@ def tune(
     from nearnext.experiments.tuning.tune import Search
     from nearnext.experiments.tuning.tune import tune as run_tuning
 
-    budgeted = {"trials": trials, "budget": budget, "metric": metric, "validation": validation}
-    tuning = tuning_of({**budgeted, "seed": seed, "study": study})
     writable(out)
     if out is not None:
         readable_options(out)
@@ -186,7 +170,7 @@ def tune(
     result = run_tuning(
         sessions,
         method,
-        tuning,
+        replace(tuning, seed=seed),
         options=options,
         held=tuple(held),
         chosen=chosen,

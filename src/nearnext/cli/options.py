@@ -1,6 +1,6 @@
 """Options of methods on the command line: from files and from ``--set``, and how they are declared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -73,8 +73,8 @@ measures = takes("protocol", _protocol_options)
 STUDY = Path("nearnext-tuning")
 """Folder of studies, unless another path is given."""
 
-FIELDS = {"budget": "minutes", "validation": "fraction"}
-"""What options of tuning are called in Python, where they are called otherwise."""
+CALLED = {"minutes": "budget", "fraction": "validation"}
+"""What options of tuning are called at the command line, where they are called otherwise."""
 
 TunedOptions = Tuning | None
 """How a comparison tunes its methods, None: not at all."""
@@ -173,19 +173,39 @@ def _yaml_loader() -> type[Any]:
     return Loader
 
 
-def tuning_of(given: Mapping[str, Any]) -> Tuning:
-    """How methods are tuned, from options as the command line calls them."""
+def _option(help_text: str, *names: str) -> Any:
+    return typer.Option(*names, rich_help_panel="Tuning", help=help_text)
+
+
+def _tuning_options(
+    trials: Annotated[int, _option("Option sets to try, the first being the one to begin with.")] = Tuning.trials,
+    budget: Annotated[
+        float, _option("Minutes of fitting and evaluating for each method, earlier runs included.")
+    ] = Tuning.minutes,
+    metric: Annotated[
+        str, _option("What is maximised: NAME@K; of several, NAME+NAME@K, the geometric mean.")
+    ] = Tuning.metric,
+    validation: Annotated[
+        float, _option("Last part of the training sessions, by start time, that trials are measured on.")
+    ] = Tuning.fraction,
+    study: Annotated[
+        Path, _option("Folder of trials, or a file for tune: the same command goes on with them.")
+    ] = STUDY,
+) -> Tuning:
+    given = {"trials": trials, "minutes": budget, "metric": metric, "fraction": validation, "study": study}
     known = options_of(Tuning)
-    named = {FIELDS.get(name, name): name for name in given}
-    return Tuning(**{field: checked(name, given[name], known[field].kind) for field, name in named.items()})
+    return Tuning(
+        **{field: checked(CALLED.get(field, field), each, known[field].kind) for field, each in given.items()}
+    )
 
 
-def _of_tuning(what: str, default: object) -> Any:
-    """An option that says how to tune, and what it is unless given."""
-    return typer.Option(rich_help_panel="Tuning", help=f"With --tuned: {what}; default: {default}.")
+tunes = takes("tuning", _tuning_options)
+"""Give a command with a ``tuning`` parameter the options of tuning instead of it."""
 
 
+@tunes
 def tuned_options(
+    *,
     tuned: Annotated[
         bool,
         typer.Option(
@@ -194,22 +214,13 @@ def tuned_options(
             help="Tune every method first, with the same budget, on the end of the training part.",
         ),
     ] = False,
-    trials: Annotated[int | None, _of_tuning("option sets tried for each method", Tuning.trials)] = None,
-    budget: Annotated[float | None, _of_tuning("minutes for each method", f"{Tuning.minutes:g}")] = None,
-    metric: Annotated[str | None, _of_tuning("what is maximised", Tuning.metric)] = None,
-    validation: Annotated[
-        float | None, _of_tuning("last part of the training sessions to tune on", f"{Tuning.fraction:g}")
-    ] = None,
-    study: Annotated[Path | None, _of_tuning("folder where trials are kept", STUDY)] = None,
+    tuning: Tuning,
 ) -> TunedOptions:
     """The tuning that a comparison is asked for."""
-    asked = {"trials": trials, "budget": budget, "metric": metric, "validation": validation, "study": study}
-    given = {name: value for name, value in asked.items() if value is not None}
-    if not tuned:
-        if given:
-            raise ConfigError(f"--{next(iter(given))} says how to tune; add --tuned, or leave it out")
-        return None
-    settled = tuning_of({"study": STUDY, **given})
-    if settled.study is not None and settled.study.is_file():
-        raise ConfigError(f"--study {settled.study}: a comparison keeps a study for each method; name a folder")
-    return settled
+    default = Tuning(study=STUDY)
+    given = [field for field in options_of(Tuning) if getattr(tuning, field) != getattr(default, field)]
+    if given and not tuned:
+        raise ConfigError(f"--{CALLED.get(given[0], given[0])} says how to tune; add --tuned, or leave it out")
+    if tuned and tuning.study is not None and tuning.study.is_file():
+        raise ConfigError(f"--study {tuning.study}: a comparison keeps a study for each method; name a folder")
+    return tuning if tuned else None

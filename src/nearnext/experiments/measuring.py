@@ -1,8 +1,8 @@
 """What parts of a fit take: bytes from the shapes of what is learned; seconds measured on some steps and cases."""
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -32,6 +32,35 @@ FIRST_SAMPLE, ENOUGH_SECONDS = 500, 1.0
 def used_bytes() -> int:
     """Memory that this process holds now, bytes."""
     return int(psutil.Process().memory_info().rss)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a fit will take: ``parameters`` learned by gradients, ``memory`` in bytes at the peak by what holds them.
+
+    ``epochs`` are the most passes over the log, of so many ``steps`` (0: none, or not measured); ``seconds`` are of the
+    whole fit, all epochs made (None: nothing was measured); ``basis`` says what was measured; ``settled`` are options
+    that follow from the log; ``available_bytes`` is what this process holds, and what else is free.
+    """
+
+    parameters: int
+    memory: Mapping[str, int]
+    epochs: int
+    steps: int
+    seconds: float | None
+    basis: str
+    settled: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    available_bytes: int = field(default_factory=lambda: used_bytes() + int(psutil.virtual_memory().available))
+
+    @property
+    def peak_bytes(self) -> int:
+        """All that is held at the peak."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether this machine has so much memory free now."""
+        return self.peak_bytes <= self.available_bytes
 
 
 def seconds_of(work: Callable[[], object]) -> float:

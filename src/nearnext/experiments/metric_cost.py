@@ -9,14 +9,23 @@ p, c and a search among the whole catalogue are measured. The rest, what candida
 through fits on two samples, up to the clicks from which the re-ranker is fitted on no more prefixes.
 """
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import NamedTuple
 
 import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments.measuring import network_bytes, seconds_of, spread_sessions, timed_fit, used_bytes
+from nearnext.experiments.measuring import (
+    FLOAT,
+    Estimate,
+    network_bytes,
+    seconds_of,
+    spread_sessions,
+    timed_fit,
+    used_bytes,
+)
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.metric.recommender import MEASURED, Metric
 from nearnext.retrieval import ExactIndex
 
@@ -28,15 +37,6 @@ EPOCHS, STEPS, SEARCHES = 2, 40, 64
 
 RERANKER_FITS = 3
 """On either half of the sessions held out, and on all of them where the re-ranker is used."""
-
-
-class MetricCost(NamedTuple):
-    """What a fit of the default method takes; ``network`` and ``rest_bytes`` are bytes at the peak."""
-
-    seconds: float
-    network: dict[str, int]
-    rest_bytes: int
-    basis: str
 
 
 class _Fit(NamedTuple):
@@ -51,9 +51,12 @@ class _Fit(NamedTuple):
     rest_bytes: int
 
 
-def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
-    """What a fit on these sessions takes; the recommender, every size given, is not fitted."""
-    epochs, before = metric.epochs or 1, used_bytes()
+def estimate_metric(recommender: Recommender, sessions: Sessions) -> Estimate:
+    """What a fit of the default method on these sessions takes; the recommender is not fitted."""
+    assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
+    settled = asdict(recommender.size(sessions))
+    metric = replace(recommender, **settled, directory="", resume=False)
+    epochs, before = settled["epochs"], used_bytes()
     brief = replace(metric, epochs=EPOCHS, reranker_steps=1)
     _measured(replace(brief, epochs=1), spread_sessions(sessions, WARM_UP), before)
     few, many = (_measured(brief, spread_sessions(sessions, n), before) for n in (FEW, MANY))
@@ -69,12 +72,15 @@ def metric_cost(metric: Metric, sessions: Sessions) -> MetricCost:
         longer = _measured(replace(brief, reranker_steps=1 + STEPS), spread_sessions(sessions, MANY), before)
         step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
         seconds += RERANKER_FITS * metric.reranker_steps * step
-    return MetricCost(
-        seconds,
-        many.network,
-        int(many.rest_bytes + max(many.rest_bytes - few.rest_bytes, 0) * more),
-        f"fits on {few.n_events:,} and {many.n_events:,} of {sessions.n_events:,} clicks",
-    )
+    weights = many.network["weights"]
+    memory = {
+        "this process and the log": before,
+        **many.network,
+        "network of the refit": weights,
+        "rest": int(many.rest_bytes + max(many.rest_bytes - few.rest_bytes, 0) * more),
+    }
+    basis = f"fits on {few.n_events:,} and {many.n_events:,} of {sessions.n_events:,} clicks"
+    return Estimate(weights // FLOAT, memory, epochs, 0, seconds, basis, settled)
 
 
 def _passes(metric: Metric, epochs: int, best: float) -> float:

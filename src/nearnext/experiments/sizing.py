@@ -9,12 +9,10 @@ steps of several kinds, see `experiments.metric_cost`.
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
-import psutil
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
@@ -22,6 +20,7 @@ from nearnext.errors import DataError
 from nearnext.experiments.measuring import (
     CASES,
     FLOAT,
+    Estimate,
     gru4rec_bytes,
     network_bytes,
     sample_fit,
@@ -44,41 +43,6 @@ TINY = 20
 """Sessions of each kind in the log that a network is built for to count its layers."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """What a fit will take.
-
-    Attributes:
-        parameters: numbers that are learned by gradients, 0 for methods that count.
-        memory: bytes at the peak, by what holds them.
-        epochs: most passes over the log, 0 for methods that need one look.
-        steps: of each epoch, 0 where they are not measured.
-        seconds: of the whole fit, all epochs made; None: nothing was measured.
-        basis: what was measured.
-        settled: options that follow from the log.
-        available_bytes: what this process holds, and what else is free.
-    """
-
-    parameters: int
-    memory: Mapping[str, int]
-    epochs: int
-    steps: int
-    seconds: float | None
-    basis: str
-    settled: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    available_bytes: int = field(default_factory=lambda: used_bytes() + int(psutil.virtual_memory().available))
-
-    @property
-    def peak_bytes(self) -> int:
-        """All that is held at the peak."""
-        return sum(self.memory.values())
-
-    @property
-    def fits(self) -> bool:
-        """Whether this machine has so much memory free now."""
-        return self.peak_bytes <= self.available_bytes
-
-
 @runtime_checkable
 class TrainsNetwork(Protocol):
     """A recommender that trains a network of sessions and items."""
@@ -97,7 +61,9 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     if isinstance(recommender, TrainsNetwork):
         return _of_network(recommender, sessions)
     if recommender.name in DEFAULTS:
-        return _of_metric(recommender, sessions)
+        from nearnext.experiments.metric_cost import estimate_metric
+
+        return estimate_metric(recommender, sessions)
     if isinstance(recommender, GRU4Rec):
         return _of_gru4rec(recommender, sessions)
     return _of_sample(recommender, sessions)
@@ -141,26 +107,6 @@ def _on_accelerator(config: "TrainingConfig") -> bool:
     from nearnext.training.recipe import Devices
 
     return Devices.find(config.device, config.precision).device.type != "cpu"
-
-
-def _of_metric(recommender: Recommender, sessions: Sessions) -> Estimate:
-    from nearnext.experiments.metric_cost import metric_cost
-    from nearnext.recommenders.metric.recommender import Metric
-
-    assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
-    settled = asdict(recommender.size(sessions))
-    before = used_bytes()
-    cost = metric_cost(replace(recommender, **settled, directory="", resume=False), sessions)
-    weights = cost.network["weights"]
-    return Estimate(
-        weights // FLOAT,
-        {"this process and the log": before, **cost.network, "network of the refit": weights, "rest": cost.rest_bytes},
-        settled["epochs"],
-        0,
-        cost.seconds,
-        cost.basis,
-        settled,
-    )
 
 
 def _of_gru4rec(gru4rec: GRU4Rec, sessions: Sessions) -> Estimate:
