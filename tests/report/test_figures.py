@@ -1,3 +1,4 @@
+import re
 import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
@@ -119,3 +120,10 @@ def test_missing_matplotlib_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -
         ConfigError, match=r"figures need matplotlib; install it with: pip install 'nearnext\[report\]'"
     ):
         FIGURES["prefix"]()
+
+
+def test_a_figure_takes_the_colours_of_its_page_and_has_its_own_elsewhere() -> None:
+    svg = interval_figure("MRR@20", {"pop": (0.02, 0.01, 0.03)})
+    assert "fill: var(--ink, #1f2933)" in svg
+    assert "var(--band, #fbe6d8)" in svg
+    assert not re.findall(r"(?<!, )#(?:1f2933|9aa5b1|e4e7eb|fbe6d8|ffffff)", svg)

@@ -19,7 +19,10 @@ Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
 # Okabe and Ito's palette, distinct with every kind of colour vision; markers repeat the difference for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#1f2933", "#8c564b")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-INK, GREY, PALE = "#1f2933", "#9aa5b1", "#dbe7f3"
+INK, GREY, PALE, GRID, BAND = "#1f2933", "#9aa5b1", "#dbe7f3", "#e4e7eb", "#fbe6d8"
+PAGE = {INK: "ink", GREY: "axis", PALE: "pale", GRID: "line", BAND: "band"}
+"""Colours that a page may replace, by a variable of its style: they differ between light and dark."""
+
 STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": GREY,
@@ -28,10 +31,11 @@ STYLE: dict[str, Any] = {
     "axes.labelsize": 10,
     "axes.spines.right": False,
     "axes.spines.top": False,
-    "figure.facecolor": "white",
+    "axes.facecolor": "none",
+    "figure.facecolor": "none",
     "font.family": "DejaVu Sans",
     "font.size": 10,
-    "grid.color": "#e4e7eb",
+    "grid.color": GRID,
     "grid.linewidth": 0.7,
     "legend.fontsize": 9.5,
     "legend.frameon": False,
@@ -107,7 +111,9 @@ def popularity_figure(counts: Int64Array) -> str:
                 share = 100 * reached[top - 1]
                 axes.plot([percent], [share], marker="o", color=COLOURS[1])
                 text = f"top {percent}%: {share:.0f}% of clicks"
-                axes.annotate(text, (percent, share), xytext=(-7, 5), textcoords="offset points", ha="right")
+                # Into the half of the logarithmic axis that has room.
+                side, offset = ("right", (-7, 5)) if percent > 100 / len(clicked) ** 0.5 else ("left", (7, -11))
+                axes.annotate(text, (percent, share), xytext=offset, textcoords="offset points", ha=side)
         _logarithmic(axes, "{x:g}%", steps=(1,))
         axes.yaxis.set_major_formatter("{x:g}%")
         axes.set_ylim(0, 105)
@@ -127,7 +133,7 @@ def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None,
             colour = COLOURS[1] if row == 0 else COLOURS[0]
             if low is not None and high is not None:
                 if row == 0:
-                    axes.axvspan(low, high, color="#fbe6d8", linewidth=0)
+                    axes.axvspan(low, high, color=BAND, linewidth=0)
                 axes.plot([low, high], [row, row], color=colour, linewidth=2.2)
             axes.plot([value], [row], marker="o", markersize=6, color=colour)
         axes.set_yticks(range(len(order)), [_short(name) for name in order])
@@ -195,7 +201,8 @@ def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT, legend: Coll
         drawn.savefig(text, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     svg = text.getvalue()
     # The element alone; ids of groups would repeat from figure to figure.
-    return re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :].rstrip())
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg[svg.index("<svg") :].rstrip())
+    return re.sub("|".join(PAGE), lambda found: f"var(--{PAGE[found[0]]}, {found[0]})", svg)
 
 
 def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], what: str) -> None:
