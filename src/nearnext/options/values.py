@@ -9,7 +9,7 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
@@ -29,25 +29,8 @@ class Limit:
         return {**handler(source), self.rule: self.bound}
 
 
-def at_least(bound: float) -> Limit:
-    """Not below a bound."""
-    return Limit("ge", bound)
-
-
-def at_most(bound: float) -> Limit:
-    """Not above a bound."""
-    return Limit("le", bound)
-
-
-def above(bound: float) -> Limit:
-    """Above a bound."""
-    return Limit("gt", bound)
-
-
-def below(bound: float) -> Limit:
-    """Below a bound."""
-    return Limit("lt", bound)
-
+at_least, at_most = partial(Limit, "ge"), partial(Limit, "le")
+above, below = partial(Limit, "gt"), partial(Limit, "lt")
 
 Count = Annotated[int, at_least(1)]
 """A whole number of at least 1."""
