@@ -29,6 +29,13 @@ OTHER_LOG = Sessions.of([[f"i{(s * 5 + 3 * j) % 17}" for j in range(3)] for s in
 PATIENCE = 300.0
 """Seconds after which what should have happened has not, on a machine that does much else."""
 
+PATIENT = [
+    word
+    for limit in ("request-timeout", "idle-timeout", "store-timeout", "shutdown-timeout")
+    for word in (f"--{limit}", str(PATIENCE))
+]
+"""Options of a service that cuts off nobody for being slow; tests of a limit give their own value after these."""
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -105,10 +112,10 @@ class Server:
 
 @contextmanager
 def started(artifact: Path, *options: object, folder: Path, before: Callable[[], None] | None = None):
-    """The service of an artifact, until the block ends."""
+    """The service of an artifact, until the block ends; it waits for slow clients unless ``options`` say otherwise."""
     log = folder / f"serve-{time.monotonic_ns()}.log"
     command = [sys.executable, "-W", "error::ResourceWarning", "-c", "from nearnext.cli import main; main()"]
-    arguments = ["serve", str(artifact), "--port", "0", *map(str, options)]
+    arguments = ["serve", str(artifact), "--port", "0", *PATIENT, *map(str, options)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with log.open("w") as errors:
         process = subprocess.Popen(

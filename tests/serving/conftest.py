@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving_support import PATIENCE, Client, Redis, Server, fitted, started
+from serving_support import Client, Redis, Server, fitted, started
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,8 @@ def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
     """A service that the tests of a module share."""
     folder = tmp_path_factory.mktemp("server")
-    limits = ("--request-timeout", PATIENCE)  # nobody is slow on purpose
-    with started(
-        artifact, "--catalogue", folder / "changes", "--event-log", folder / "events", *limits, folder=folder
-    ) as running:
+    options = ("--catalogue", folder / "changes", "--event-log", folder / "events")
+    with started(artifact, *options, folder=folder) as running:
         yield running
 
 

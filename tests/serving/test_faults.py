@@ -16,15 +16,15 @@ import pytest
 from nearnext.artifact import load_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.testing import assert_same_lists
-from serving_support import LOG, OTHER_LOG, PATIENCE, Client, Redis, Server, fitted, lines_of, started, wait_until
+from serving_support import LOG, OTHER_LOG, Client, Redis, Server, fitted, lines_of, started, wait_until
 from worker_support import clients_of_both_workers, lives, recommend, workers_of
 
 pytestmark = pytest.mark.fault
 
 
 def on(redis: Redis) -> tuple[object, ...]:
-    """Options of a service whose sessions are there, and that waits for it on a busy machine."""
-    return "--store", redis.url, "--store-timeout", PATIENCE
+    """Options of a service whose sessions are there."""
+    return "--store", redis.url
 
 
 class Load:

@@ -17,11 +17,10 @@ LAST = b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
-def server(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+def impatient(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
     """A service that waits a second for the rest of a request, and three for the next one."""
     folder = tmp_path_factory.mktemp("server")
-    options = ("--request-timeout", 1, "--idle-timeout", 3, "--catalogue", folder / "changes")
-    with started(artifact, *options, folder=folder) as running:
+    with started(artifact, "--request-timeout", 1, "--idle-timeout", 3, folder=folder) as running:
         yield running
 
 
@@ -169,9 +168,9 @@ def test_a_client_that_expects_to_be_asked_for_its_body_is_asked_once(server: Se
 
 
 @pytest.mark.parametrize("byte", [b"\r", b"\n", b"\r\n", b"G"])
-def test_no_byte_keeps_a_connection_open_past_its_deadline(server: Server, byte: bytes):
+def test_no_byte_keeps_a_connection_open_past_its_deadline(impatient: Server, byte: bytes):
     """One deadline counts from the first byte, however many follow."""
-    with raw(server) as connection:
+    with raw(impatient) as connection:
         connection.settimeout(0.1)
 
         def closed() -> bool:
@@ -186,11 +185,11 @@ def test_no_byte_keeps_a_connection_open_past_its_deadline(server: Server, byte:
             return True
 
         wait_until(closed)
-    assert still_works(server)
+    assert still_works(impatient)
 
 
-def test_silent_connections_are_closed_before_and_after_a_request(server: Server):
-    with raw(server) as silent, raw(server) as answered:
+def test_silent_connections_are_closed_before_and_after_a_request(impatient: Server):
+    with raw(impatient) as silent, raw(impatient) as answered:
         answered.sendall(LAST.replace(b"Connection: close\r\n", b""))
         assert everything(answered).startswith(b"HTTP/1.1 200 OK")
         assert everything(silent) == b""

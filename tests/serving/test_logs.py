@@ -77,7 +77,7 @@ def test_a_service_whose_logs_nobody_reads_answers_and_ends(tmp_path: Path):
         for _ in range(50):
             assert client("POST", "/v1/recommend", {"items": ["i1"]}).status == 200
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_sighup_reads_the_keys_again_and_begins_new_files(artifact: Path, tmp_path: Path):

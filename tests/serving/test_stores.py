@@ -284,18 +284,17 @@ def test_a_silent_redis_counts_as_down_and_is_not_asked_again_at_once(redis: Red
     monkeypatch.setattr(RedisStore, "_exchange", counted)
 
     async def work(store: RedisStore) -> None:
-        await store.append("s", ["a"])
         assert redis.process
         redis.process.send_signal(signal.SIGSTOP)
         try:
             for _ in range(2):
                 with pytest.raises(StoreDown):
                     await store.clicks("s")
-            assert len(asked) == 2, "the click and the first reading"
+            assert len(asked) == 1, "the first reading"
         finally:
             redis.process.send_signal(signal.SIGCONT)
 
-    on_redis(redis, work, timeout=3.0)
+    on_redis(redis, work, timeout=1.0)
 
 
 @pytest.mark.parametrize("url", ["redis://localhost:port", "redis://localhost/zero", "redis://[::1"])
