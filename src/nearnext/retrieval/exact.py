@@ -28,8 +28,11 @@ BLOCK_BYTES = 32 * 2**20
 BLOCK_ROWS = 256
 """Largest number of queries in a block; with more, the result no longer fits the processor's cache."""
 
-FEW_QUERIES = 6
-"""Up to so many queries, reading the items takes longer than multiplying: items in 8 bits are read."""
+FEW_QUERIES, FEW_SHORT_QUERIES, SHORT = 6, 64, 64
+"""Up to so many queries, reading the items takes longer than multiplying: items in 8 bits are read.
+
+Queries of at most ``SHORT`` dimensions are multiplied so quickly that this also holds for the batches of a service.
+"""
 
 FEW = 8
 """If fewer than one item in so many may be listed, only those are searched."""
@@ -157,7 +160,7 @@ class ExactIndex:
         """Inner products with all items, written into ``products`` [B, I], and the most by which each can err: [B]."""
         lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries, dtype=np.float64))
         rounding = self._rounding(lengths)
-        if len(queries) <= FEW_QUERIES:
+        if len(queries) <= (FEW_SHORT_QUERIES if self.dim <= SHORT else FEW_QUERIES):
             if self._quantised is None:
                 self._quantised = QuantisedItems(self._vectors)
             return 2.0 * rounding + self._quantised.products(queries, products)
