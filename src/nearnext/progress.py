@@ -17,15 +17,30 @@ MINUTE = 60
 
 
 @dataclass(eq=False)
-class _Task:
-    """Work under way: ``done`` of ``total`` units (None: unknown) since ``begin``, in seconds of a clock."""
+class Advance:
+    """Work under way, moved on by a call: ``done`` units of ``total`` (None: unknown) since ``begin``, in seconds."""
 
-    description: str
-    total: int | None
-    unit: str
-    begin: float
+    description: str = ""
+    total: int | None = None
+    unit: str = ""
+    begin: float = 0.0
     done: int = 0
     bar: Any = None
+
+    def __call__(self, units: int) -> None:
+        """Units of work just done."""
+        self.done += units
+        _display.update(self, advance=units)
+
+    def expect(self, total: int) -> None:
+        """Set the total."""
+        self.total = total
+        _display.update(self, total=total)
+
+    def describe(self, description: str) -> None:
+        """Change the text before the bar."""
+        self.description = description
+        _display.update(self, description=description)
 
     def line(self, now: float) -> str:
         """The work in words, e.g. ``epoch 2, loss 0.2513: 300 of 900 sessions, 25 sessions/s, 0:24 left``."""
@@ -44,11 +59,11 @@ class _Display:
     """What is shown: nothing until the command line switches it on; a library call never does."""
 
     enabled: bool = False
-    tasks: list[_Task] = field(default_factory=list[_Task])
+    tasks: list[Advance] = field(default_factory=list[Advance])
     bars: Any = None
     due: float = 0.0
 
-    def begin(self, task: _Task) -> None:
+    def begin(self, task: Advance) -> None:
         if not self.tasks:
             self.due = time.monotonic() + FIRST
             if _terminal():
@@ -58,7 +73,7 @@ class _Display:
         if self.bars is not None:
             task.bar = self.bars.add_task(task.description, total=task.total, unit=task.unit)
 
-    def end(self, task: _Task) -> None:
+    def end(self, task: Advance) -> None:
         self.tasks.remove(task)
         if self.bars is not None:
             self.bars.remove_task(task.bar)
@@ -66,7 +81,9 @@ class _Display:
                 self.bars.stop()
                 self.bars = None
 
-    def update(self, task: _Task, **changes: Any) -> None:
+    def update(self, task: Advance, **changes: Any) -> None:
+        if task not in self.tasks:  # nothing is shown
+            return
         if self.bars is not None:
             self.bars.update(task.bar, **changes)
         elif (now := time.monotonic()) >= self.due:
@@ -83,31 +100,6 @@ class _Display:
 
 
 _display = _Display()
-
-
-class Advance:
-    """What moves a bar on: called with units just done; ``describe`` changes its text."""
-
-    def __init__(self, task: _Task | None = None) -> None:
-        self._task = task
-
-    def __call__(self, units: int) -> None:
-        """Units of work just done."""
-        if self._task is not None:
-            self._task.done += units
-            _display.update(self._task, advance=units)
-
-    def expect(self, total: int) -> None:
-        """Set the total."""
-        if self._task is not None:
-            self._task.total = total
-            _display.update(self._task, total=total)
-
-    def describe(self, description: str) -> None:
-        """Change the text before the bar."""
-        if self._task is not None:
-            self._task.description = description
-            _display.update(self._task, description=description)
 
 
 def show_progress(enabled: bool = True) -> None:
@@ -133,10 +125,10 @@ def track(description: str, total: int | None, unit: str) -> Generator[Advance]:
     if not _display.enabled:
         yield Advance()
         return
-    task = _Task(description, total, unit, time.monotonic())
+    task = Advance(description, total, unit, time.monotonic())
     _display.begin(task)
     try:
-        yield Advance(task)
+        yield task
     finally:
         _display.end(task)
 

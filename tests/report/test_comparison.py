@@ -49,17 +49,14 @@ def test_an_unusual_metric_gets_the_last_column_without_marks(result: dict[str, 
     assert table.rows[0].cells[-1].mark == ""
 
 
-def test_the_longest_list_is_shown_unless_another_is_asked_for(result: dict[str, Any]) -> None:
+def test_the_longest_list_is_shown(result: dict[str, Any]) -> None:
     assert main_cutoff(result) == 20
-    assert main_cutoff(result, 5) == 5
-    with pytest.raises(ConfigError, match="no metrics at k = 7; known: 5, 20"):
-        main_cutoff(result, 7)
     with pytest.raises(ConfigError, match="at least one method"):
         main_cutoff({"methods": []})
 
 
 def test_finding_names_the_first_its_interval_and_its_lead(result: dict[str, Any]) -> None:
-    hit_rate, mrr = finding(result, 20)
+    hit_rate, mrr = finding(result)
     assert hit_rate.claim == "vsknn is first with HitRate@20 0.6000 (95% interval 0.5900 to 0.6100)."
     assert hit_rate.lead == (
         "It is 0.2000 ahead of markov (95% interval 0.1800 to 0.2200, p = 0.002): more than chance explains."
@@ -70,26 +67,26 @@ def test_finding_names_the_first_its_interval_and_its_lead(result: dict[str, Any
 
 def test_a_lead_whose_corrected_p_is_large_is_no_lead(result: dict[str, Any]) -> None:
     result["significance"][0]["against"][0]["p"] = 0.06
-    assert finding(result, 20)[0].lead.endswith("cannot tell the two apart.")
+    assert finding(result)[0].lead.endswith("cannot tell the two apart.")
 
 
 def test_a_p_value_that_is_a_bound_is_shown_as_one(result: dict[str, Any]) -> None:
     test = result["significance"][0]
     test["correction"] = "Holm, 2 methods"
     test["against"][0] |= {"p": 0.001999, "p_is_bound": True}
-    assert "p < 0.002 after Holm's correction): more than chance explains." in finding(result, 20)[0].lead
+    assert "p < 0.002 after Holm's correction): more than chance explains." in finding(result)[0].lead
     test["against"][0]["p"] = 0.0796
-    assert finding(result, 20)[0].lead.endswith("cannot tell the two apart; ask for more replicates.")
+    assert finding(result)[0].lead.endswith("cannot tell the two apart; ask for more replicates.")
 
 
 def test_a_lead_without_a_test_is_stated_without_a_verdict(result: dict[str, Any]) -> None:
     del result["significance"]
-    assert finding(result, 20)[0].lead == "It is 0.2000 ahead of markov."
+    assert finding(result)[0].lead == "It is 0.2000 ahead of markov."
 
 
 def test_equal_methods_share_the_first_place(result: dict[str, Any]) -> None:
     result["methods"][2]["metrics"]["HitRate@20"] = dict(result["methods"][1]["metrics"]["HitRate@20"])
-    found = finding(result, 20)[0]
+    found = finding(result)[0]
     assert found.claim.startswith("vsknn and markov share the first rank with HitRate@20 0.6000")
     assert found.lead == ""
 

@@ -26,19 +26,19 @@ def styles(table: Table, column: int) -> list[str]:
 
 
 def test_best_is_bold_and_second_underlined(result: dict[str, Any]) -> None:
-    table = comparison_table(result, 20)
+    table = comparison_table(result)
     assert styles(table, 1) == ["bold", "underline", ""]
     assert styles(table, 2) == ["underline", "bold", ""]
 
 
 def test_equal_values_share_their_place(result: dict[str, Any]) -> None:
     result["methods"][2]["metrics"]["HitRate@20"]["value"] = 0.6
-    assert styles(comparison_table(result, 20), 1) == ["bold", "bold", "underline"]
+    assert styles(comparison_table(result), 1) == ["bold", "bold", "underline"]
 
 
 def test_all_columns_fit_120_characters(result: dict[str, Any]) -> None:
     result["methods"][1]["name"] = "sml-textcnn-triplet"
-    lines = printed(comparison_table(result, 20, width=120), 120)
+    lines = printed(comparison_table(result, width=120), 120)
     row = next(line for line in lines if "sml-textcnn-triplet" in line)
     assert row.split()[1:] == [".6000", ".3000", ".0600", ".4800", ".0300", ".2000", ".5000", ".0800", "1.25", "12,346"]
     assert max(map(len, lines)) <= 120
@@ -47,7 +47,7 @@ def test_all_columns_fit_120_characters(result: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_a_narrow_terminal_loses_columns_by_importance_and_says_which(result: dict[str, Any], width: int) -> None:
-    lines = printed(comparison_table(result, 20, width=width), width)
+    lines = printed(comparison_table(result, width=width), width)
     assert max(map(len, lines)) <= width
     row = next(line for line in lines if line.strip().startswith("vsknn"))
     assert row.split()[1] == ".6000"
@@ -58,16 +58,16 @@ def test_a_narrow_terminal_loses_columns_by_importance_and_says_which(result: di
 
 
 def test_intervals_appear_where_there_is_room(result: dict[str, Any]) -> None:
-    lines = printed(comparison_table(result, 20, width=150), 150)
+    lines = printed(comparison_table(result, width=150), 150)
     assert max(map(len, lines)) <= 150
     assert any(".6000 ±.0100   .3000 ±.0050" in line for line in lines)
     assert any("±: half of the 95% interval" in line for line in lines)
-    assert not any("±" in line for line in printed(comparison_table(result, 20, width=149), 149))
+    assert not any("±" in line for line in printed(comparison_table(result, width=149), 149))
 
 
 def test_names_are_never_read_as_markup(result: dict[str, Any]) -> None:
     result["methods"][0]["name"] = "[red]pop[/red]"
-    assert any("[red]pop[/red]" in line for line in printed(comparison_table(result, 20), 120))
+    assert any("[red]pop[/red]" in line for line in printed(comparison_table(result), 120))
     rows = printed(reading_table({"source": "[bold]x[/bold].csv", "rejected": {"[link]": 3}}), 80)
     assert "[bold]x[/bold].csv" in rows[0]
     assert "[link]" in rows[1]
@@ -75,7 +75,7 @@ def test_names_are_never_read_as_markup(result: dict[str, Any]) -> None:
 
 def test_a_perfect_value_keeps_its_one(result: dict[str, Any]) -> None:
     result["methods"][1]["metrics"]["Coverage@20"]["value"] = 1.0
-    assert any("1.0000" in line for line in printed(comparison_table(result, 20), 120))
+    assert any("1.0000" in line for line in printed(comparison_table(result), 120))
 
 
 def test_statistics_are_the_papers_table_and_more() -> None:

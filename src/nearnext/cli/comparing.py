@@ -91,11 +91,11 @@ def compare(
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     result = run_comparison(sessions, test, comparison, reading=readings, command=command_line())
     results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
-    _print_comparison(result, comparison.ks[-1])
+    _print_comparison(result)
     results.announce()
 
 
-def _print_comparison(result: Mapping[str, Any], k: int) -> None:
+def _print_comparison(result: Mapping[str, Any]) -> None:
     from nearnext.report.comparison import finding
     from nearnext.report.tables import comparison_table, tuning_table
 
@@ -107,12 +107,12 @@ def _print_comparison(result: Mapping[str, Any], k: int) -> None:
         f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
         soft_wrap=True,
     )
-    console.print(comparison_table(result, k, width=console.width))
+    console.print(comparison_table(result, width=console.width))
     console.print(
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
-    console.print(comparison_table(result, k, width=console.width, lists="unfilled_metrics"))
-    for found in finding(result, k):
+    console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
+    for found in finding(result):
         console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
     if any(method.get("tuning") for method in result["methods"]):
         console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)

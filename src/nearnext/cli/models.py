@@ -218,7 +218,7 @@ def evaluate(
         command=command_line(),
     )
     results.write(result)
-    console.print(comparison_table(result, result["protocol"]["k"][-1], width=console.width))
+    console.print(comparison_table(result, width=console.width))
     print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])
     results.announce()
 

@@ -61,16 +61,14 @@ def cutoffs(result: Mapping[str, Any]) -> list[int]:
     return sorted({int(name.rpartition("@")[2]) for name in names})
 
 
-def main_cutoff(result: Mapping[str, Any], k: int | None = None) -> int:
-    """The list length to show: the one asked for, or the longest of the result."""
+def main_cutoff(result: Mapping[str, Any]) -> int:
+    """The list length to show, the longest of the result."""
     known = cutoffs(result)
     if not known:
         raise ConfigError(
             "expected a result with at least one method and one metric, found none; compare methods first"
         )
-    if k is not None and k not in known:
-        raise ConfigError(f"the result has no metrics at k = {k}; known: {', '.join(map(str, known))}")
-    return k or known[-1]
+    return known[-1]
 
 
 def method_name(method: Mapping[str, Any]) -> str:
@@ -128,8 +126,9 @@ def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str
     return method.get(lists) or {}
 
 
-def finding(result: Mapping[str, Any], k: int, metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
+def finding(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
     """The comparison in words: who is first on each of the metrics, with which interval, by how much."""
+    k = main_cutoff(result)
     names = (f"{metric}@{k}" for metric in metrics)
     ranked = {name: [each for each in ordered_methods(result, name) if name in each["metrics"]] for name in names}
     return [_standing(methods, name, result.get("significance") or []) for name, methods in ranked.items() if methods]

@@ -99,24 +99,19 @@ def _fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
 SHOWN_METRICS = ("HitRate", "MRR")
 
 
-def comparison_page(
-    result: Mapping[str, Any], definitions: Mapping[str, str] | None = None, *, k: int | None = None
-) -> str:
+def comparison_page(result: Mapping[str, Any], definitions: Mapping[str, str] | None = None) -> str:
     """The HTML page of a comparison: finding, table, figures, data, leak audit, and what is needed to repeat it.
 
-    Args:
-        result: what ``nearnext compare --json`` writes; parts that it lacks are left out of the page.
-        definitions: metric name without ``@k`` to what it means.
-        k: list length of tables and figures; the longest of the result if None.
+    ``definitions`` say what each metric means, by its name without ``@k``; what the result lacks is left out.
     """
-    k = main_cutoff(result, k)
+    k = main_cutoff(result)
     unfilled = any(method.get("unfilled_metrics") for method in result["methods"])
     return result_page(
         "comparison.html",
         result,
         k=k,
         methods=ordered_methods(result, f"HitRate@{k}"),
-        findings=finding(result, k),
+        findings=finding(result),
         table=compare_table(result, k),
         unfilled=compare_table(result, k, "unfilled_metrics") if unfilled else None,
         others=[compare_table(result, other) for other in cutoffs(result) if other != k],

@@ -130,7 +130,7 @@ def paper_page(result: Mapping[str, Any]) -> str:
         result,
         name=paper["name"],
         log=paper["log"],
-        findings=finding(result, K, ("Recall", "MRR")) if ranked else [],
+        findings=finding(result, ("Recall", "MRR")) if ranked else [],
         marked=any(column["best"] for table in paper["tables"] for column in table["columns"]),
         tables=[{**table, "rows": paper_rows(table)} for table in paper["tables"]],
         printed=[{**table, "title": printed_heading(table, paper["source"])} for table in paper["printed"]],

@@ -21,15 +21,13 @@ WIDE = 150
 SEPARATION = 3  # columns of the terminal between two columns of the table
 
 
-def comparison_table(
-    result: Mapping[str, Any], k: int | None = None, *, width: int = 120, lists: Lists = "metrics"
-) -> Table:
-    """The methods by falling HitRate@k, per column the best value bold and the second underlined.
+def comparison_table(result: Mapping[str, Any], *, width: int = 120, lists: Lists = "metrics") -> Table:
+    """The methods by falling HitRate of the longest lists, per column the best value bold and the second underlined.
 
     Half the width of each 95% interval is shown from 150 columns on. Columns that do not fit are left out, the least
     important first, and the caption names them.
     """
-    comparison = compare_table(result, main_cutoff(result, k), lists)
+    comparison = compare_table(result, main_cutoff(result), lists)
     intervals = width >= WIDE
     columns = _columns(comparison, intervals)
     shown, left_out = _fitting(columns, comparison, width)
