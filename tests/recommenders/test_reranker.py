@@ -9,6 +9,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.metric.candidates import best_candidates
 from nearnext.recommenders.metric.features import (
     Candidates,
+    Evidence,
     Lists,
     collect,
     feature_names,
@@ -25,9 +26,9 @@ def test_figures_of_candidates_by_hand():
     votes = Lists(np.array([[[2, 3, 0]]], np.int32), np.array([[[3.0, 1.0, 0.0]]], np.float32))
     popularity = np.array([0, 0.1, 0.2, 0.3], np.float32)
     prefixes = Prefixes.of([np.array([2, 3, 2], np.int32)])
-    positions = np.zeros(4, np.int32)
-    found = collect(prefixes, near, vectors[:1], vectors, votes, popularity, 0.5, positions)
-    assert not positions.any()
+    scratch = np.zeros((2, 4), np.int32)
+    found = collect(prefixes, near, vectors[:1], votes, Evidence(vectors, popularity, None, 0.5), scratch)
+    assert not scratch.any()
     assert (found.items.tolist(), found.offsets.tolist()) == ([1, 3, 2], [0, 3])
     expected = {
         "nearness": [0.0, -0.8, -2.0],
@@ -69,7 +70,7 @@ def test_reranker_begins_with_the_order_by_distance():
     assert (np.diff(probabilities, axis=1) < 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
     expected = np.exp(-np.arange(8)) / np.exp(-np.arange(8)).sum()
-    np.testing.assert_allclose(probabilities[0], expected, rtol=0.02)
+    np.testing.assert_allclose(probabilities[0], expected, rtol=0.05)
 
 
 def test_reranker_without_any_next_item_is_the_order_by_distance():

@@ -13,7 +13,7 @@ from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.metric.features import Candidates, Lists, collect
+from nearnext.recommenders.metric.features import Candidates, Evidence, Lists, collect
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.ranking import CHUNK, Request
 from nearnext.recommenders.rules import Markov, SequentialRules
@@ -138,21 +138,17 @@ class CandidateGenerators:
     Attributes:
         network: for session embeddings.
         index: of the items.
-        vectors: item embedding of item j + 1 in row j: [I, D].
         trained: which item indices the network knows: [I + 1].
         voters: fitted recommenders over the same vocabulary, by name.
-        popularity: logarithm of one more than each item's clicks: [I + 1].
-        temperature: of the cosine.
+        evidence: what the candidates' features are computed from.
         most: candidates of the index and of each voter, at least 1.
     """
 
     network: SessionItemNetwork
     index: Index
-    vectors: ScoreArray
     trained: BoolArray
     voters: dict[str, Recommender]
-    popularity: ScoreArray
-    temperature: float
+    evidence: Evidence
     most: int
 
     @classmethod
@@ -162,21 +158,25 @@ class CandidateGenerators:
         index: ExactIndex,
         voters: dict[str, Recommender],
         clicks: Int64Array,
+        statistics: ScoreArray | None,
         *,
         temperature: float,
         most: int,
     ) -> Self:
-        """Generators from a network and the index of all its items; ``clicks`` are those of each item: [I + 1]."""
-        return cls(
-            network=network,
-            index=index,
-            vectors=index.vectors,
-            trained=np.arange(len(clicks)) > 0,
-            voters=voters,
-            popularity=np.log1p(clicks).astype(np.float32),
-            temperature=temperature,
-            most=most,
-        )
+        """Generators from a network and the index of all its items.
+
+        Args:
+            network: for session embeddings.
+            index: of the items.
+            voters: fitted recommenders over the same vocabulary, by name.
+            clicks: of each item: [I + 1].
+            statistics: of each item, [I + 1, 9]; None for features without groups.
+            temperature: of the cosine.
+            most: candidates of the index and of each voter.
+        """
+        popularity = np.log1p(clicks).astype(np.float32)
+        evidence = Evidence(index.vectors, popularity, statistics, temperature)
+        return cls(network, index, np.arange(len(clicks)) > 0, voters, evidence, most)
 
     def items_covered_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
         """Number of different items in the session-kNN voters' lists of k, the largest of several voters."""
@@ -204,7 +204,7 @@ class CandidateGenerators:
         """A function with scratch memory of its own, used by one thread."""
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
         encode = SessionEncoding(self.network, self.trained)
-        positions = np.zeros(len(self.popularity), dtype=np.int32)
+        scratch = np.zeros((2, len(self.trained)), dtype=np.int32)
         trained = None if self.trained[1:].all() else self.trained
 
         def generate(prefixes: Prefixes, request: Request) -> tuple[Candidates, Lists]:
@@ -226,9 +226,6 @@ class CandidateGenerators:
             for rank, voted, scored in zip(rankers, votes.items, votes.scores, strict=True):
                 rank(prefixes, voting, voted, scored)
             np.maximum(votes.scores, 0.0, out=votes.scores)
-            candidates = collect(
-                prefixes, nearest, sessions, self.vectors, votes, self.popularity, self.temperature, positions
-            )
-            return candidates, near
+            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch), near
 
         return generate

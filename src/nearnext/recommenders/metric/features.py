@@ -2,17 +2,19 @@
 
 Features compare a candidate with the best one of the same session, so that they mean the same on every log: how much
 farther it is than the nearest item, its share of each voter's best score, whether and how recently the session has
-clicked it, and how popular it is.
+clicked it, and how popular it is. Further groups say how the session repeats itself, and what is known of the item.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
-from nearnext.types import IndexArray, Int64Array, ScoreArray
+from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES
+from nearnext.recommenders.metric.session_features import OWN_FEATURES, SESSION_FEATURES, add_own, add_session
+from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 FEATURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")
 """Features that no voter gives; the last two are the same for all candidates of a session."""
@@ -21,17 +23,52 @@ VOTER_FEATURES = ("share", "log share", "best share")
 """Features of each voter: score over the best score, logarithm of score over the sum of scores, and best score over
 the sum, which is the same for all candidates of a session."""
 
+LAST_FEATURES = {
+    "cosine with last": "cosine with the last click",
+    "cosine with last but one": "cosine with the click before",
+    "popularity of last": "logarithm of one more than the last click's clicks",
+    "last rate of last": "share of the last click's clicks that end a session",
+    "revisit after last": "share of clicks right after the last click's that are revisits",
+}
+
+GROUPS: dict[str, dict[str, str]] = {
+    "session": SESSION_FEATURES,
+    "own": OWN_FEATURES,
+    "last": LAST_FEATURES,
+    "item": ITEM_FEATURES,
+}
+"""Groups of further features by name; each feature has a line that says what it is."""
+
+N_SESSION, N_OWN, N_LAST = len(SESSION_FEATURES), len(OWN_FEATURES), len(LAST_FEATURES)
+N_FURTHER = N_SESSION + N_OWN + N_LAST + len(ITEM_FEATURES)
+LAST_RATE, REVISIT_AFTER = (list(ITEM_FEATURES).index(name) for name in ("last rate", "revisit after"))
+NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
+
 LEAST = 1e-3
 """Added to a share before its logarithm: that of an item outside the list."""
 
 
-def feature_names(voters: Sequence[str]) -> tuple[str, ...]:
-    """Names of the features in their order: [F].
+def feature_names(voters: Sequence[str], groups: Collection[str] = ()) -> tuple[str, ...]:
+    """Names of the features in their order, those of all groups if there is any: [F].
 
     >>> feature_names(["sr"])[-3:]
     ('sr share', 'sr log share', 'sr best share')
+    >>> len(feature_names(["sr"], ["item"]))
+    41
     """
-    return (*FEATURES, *(f"{voter} {feature}" for voter in voters for feature in VOTER_FEATURES))
+    further = GROUPS.values() if groups else ()
+    of_voters = (f"{voter} {feature}" for voter in voters for feature in VOTER_FEATURES)
+    return (*FEATURES, *of_voters, *(feature for features in further for feature in features))
+
+
+def features_used(voters: Sequence[str], groups: Collection[str]) -> BoolArray:
+    """Which of the `feature_names` belong to no group or to one of these: [F].
+
+    >>> features_used([], ["session"]).tolist() == [True] * 12 + [False] * 26
+    True
+    """
+    further = [group in groups for group, features in GROUPS.items() for _ in features] if groups else []
+    return np.array([True] * len(feature_names(voters)) + further)
 
 
 class Lists(NamedTuple):
@@ -60,15 +97,24 @@ class Candidates(NamedTuple):
     features: ScoreArray
 
 
+class Evidence(NamedTuple):
+    """What features are computed from, apart from a session and its lists.
+
+    Attributes:
+        vectors: item embedding of item j + 1 in row j: [I, D].
+        popularity: logarithm of one more than each item's clicks: [I + 1].
+        items: the `ITEM_FEATURES` of each item, [I + 1, 9]; None: without the features of any group.
+        temperature: of the cosine: that far apart, one item is e times as probable as another.
+    """
+
+    vectors: ScoreArray
+    popularity: ScoreArray
+    items: ScoreArray | None
+    temperature: float
+
+
 def collect(
-    prefixes: Prefixes,
-    near: Lists,
-    sessions: ScoreArray,
-    vectors: ScoreArray,
-    votes: Lists,
-    popularity: ScoreArray,
-    temperature: float,
-    positions: IndexArray,
+    prefixes: Prefixes, near: Lists, sessions: ScoreArray, votes: Lists, evidence: Evidence, scratch: IndexArray
 ) -> Candidates:
     """The union of all lists, each candidate with its features.
 
@@ -76,28 +122,31 @@ def collect(
         prefixes: item indices of the catalogue: [B].
         near: the nearest items, scores 1 + cosine.
         sessions: session embeddings of length 1, or 0 for a session that has none: [B, D].
-        vectors: item embedding of item j + 1 in row j: [I, D].
         votes: the lists of each voter: [V, B, K].
-        popularity: logarithm of one more than each item's clicks: [I + 1].
-        temperature: of the cosine: that far apart, one item is e times as probable as another.
-        positions: scratch memory of this thread, zeros before and after: [I + 1].
+        evidence: what features are computed from.
+        scratch: memory of this thread, zeros before and after: [2, I + 1].
 
     >>> near = Lists(np.array([[2, 1]], np.int32), np.array([[2.0, 1.0]], np.float32))
     >>> items = np.eye(2, dtype=np.float32)
     >>> votes = Lists(np.array([[[1, 0]]], np.int32), np.array([[[5.0, 0.0]]], np.float32))
-    >>> session, positions = Prefixes.of([np.array([2], np.int32)]), np.zeros(3, np.int32)
-    >>> found = collect(session, near, items[1:], items, votes, np.zeros(3, np.float32), 0.5, positions)
+    >>> session, scratch = Prefixes.of([np.array([2], np.int32)]), np.zeros((2, 3), np.int32)
+    >>> evidence = Evidence(items, np.zeros(3, np.float32), None, 0.5)
+    >>> found = collect(session, near, items[1:], votes, evidence, scratch)
     >>> found.items.tolist(), found.features[:, 0].tolist(), found.features[:, -3].tolist()
     ([2, 1], [0.0, -2.0], [0.0, 1.0])
     """
     n_voters, _, n_voted = votes.items.shape
     most = len(prefixes) * (near.items.shape[1] + n_voters * n_voted)
-    items = np.empty(most, dtype=np.int32)
-    features = np.empty((most, len(FEATURES) + len(VOTER_FEATURES) * n_voters), dtype=np.float32)
+    n_features = len(FEATURES) + len(VOTER_FEATURES) * n_voters
+    if evidence.items is not None:
+        n_features += N_FURTHER
+    statistics = NO_STATISTICS if evidence.items is None else evidence.items
+    items, features = np.empty(most, dtype=np.int32), np.empty((most, n_features), dtype=np.float32)
     offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
     _collect(
-        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, vectors, votes.items,
-        votes.scores, popularity, temperature, positions, items, features, offsets,
+        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, evidence.vectors,
+        votes.items, votes.scores, evidence.popularity, statistics, evidence.temperature, scratch,
+        items, features, offsets,
     )  # fmt: skip
     return Candidates(offsets, items[: offsets[-1]], features[: offsets[-1]])
 
@@ -114,13 +163,15 @@ def _collect(
     voted: IndexArray,
     scored: ScoreArray,
     popularity: ScoreArray,
+    statistics: ScoreArray,
     temperature: float,
-    position_of: IndexArray,
+    scratch: IndexArray,
     items: IndexArray,
     features: ScoreArray,
     offsets: Int64Array,
 ) -> None:
-    """Candidates and features of all prefixes, one after the other; ``position_of`` [I + 1] is 0 before and after."""
+    """Candidates and features of all prefixes, one after the other; ``scratch`` is 0 before and after."""
+    position_of, n_named = scratch[0], 7 + 3 * len(voted)
     for row in range(len(starts)):
         begin = offsets[row]
         n = _append(near[row], 0, position_of, items[begin:])
@@ -128,7 +179,8 @@ def _collect(
             n = _append(voted[voter, row], n, position_of, items[begin:])
         end = offsets[row + 1] = begin + n
         best_cosine = np.float64(near_scores[row, 0]) - 1.0 if near[row, 0] > 0 else 0.0
-        length = np.log(max(ends[row] - starts[row], 1))
+        session = clicks[starts[row] : ends[row]]
+        length = np.log(max(len(session), 1))
         for position in range(begin, end):
             item = items[position]
             feature = features[position]
@@ -137,11 +189,55 @@ def _collect(
             feature[4] = popularity[item]
             feature[5] = length
             feature[6] = best_cosine
-        _add_clicks(clicks[starts[row] : ends[row]], position_of, features[begin:end])
+        _add_clicks(session, position_of, features[begin:end])
         for voter in range(len(voted)):
             _add_votes(voted[voter, row], scored[voter, row], position_of, features[begin:end], 7 + 3 * voter)
+        if features.shape[1] > n_named:
+            _add_further(
+                session, items[begin:end], vectors, popularity, statistics, scratch, features[begin:end, n_named:]
+            )
         for position in range(begin, end):
             position_of[items[position]] = 0
+
+
+@compiled()
+def _add_further(
+    clicks: IndexArray,
+    items: IndexArray,
+    vectors: ScoreArray,
+    popularity: ScoreArray,
+    statistics: ScoreArray,
+    scratch: IndexArray,
+    features: ScoreArray,
+) -> None:
+    """The groups' features, in the order of `GROUPS`."""
+    own, last, item = N_SESSION, N_SESSION + N_OWN, N_SESSION + N_OWN + N_LAST
+    if len(clicks) > 0:
+        counts, edges = np.empty(len(clicks), dtype=np.int64), np.empty((2, len(clicks)), dtype=np.int64)
+        n_distinct = add_session(clicks, scratch[1], counts, edges, features[:, :own])
+        add_own(clicks, n_distinct, scratch[0], scratch[1], counts, edges, features[:, own:last])
+        _add_last(clicks, items, vectors, popularity, statistics, features[:, last:item])
+    for position in range(len(items)):
+        features[position, item:] = statistics[items[position]]
+
+
+@compiled()
+def _add_last(
+    clicks: IndexArray,
+    items: IndexArray,
+    vectors: ScoreArray,
+    popularity: ScoreArray,
+    statistics: ScoreArray,
+    features: ScoreArray,
+) -> None:
+    last, before = clicks[-1], clicks[-2] if len(clicks) > 1 else 0
+    for position in range(len(items)):
+        vector = vectors[items[position] - 1]
+        features[position, 0] = _product(vectors[last - 1], vector) if last > 0 else 0.0
+        features[position, 1] = _product(vectors[before - 1], vector) if before > 0 else 0.0
+        features[position, 2] = popularity[last]
+        features[position, 3] = statistics[last, LAST_RATE]
+        features[position, 4] = statistics[last, REVISIT_AFTER]
 
 
 @compiled(fastmath={"reassoc", "contract"})

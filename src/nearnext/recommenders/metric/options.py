@@ -24,6 +24,7 @@ from nearnext.options import (
 )
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.candidates import require_voters
+from nearnext.recommenders.metric.features import GROUPS
 from nearnext.registry import ENCODERS, LOSSES
 
 FEW_EXAMPLES, MANY_EXAMPLES = 20_000, 3_000_000
@@ -97,6 +98,8 @@ class MetricOptions(EmbeddedRecommender):
         validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); 0: none, so the last
             epoch is kept and there is no re-ranker.
         voters: methods that vote for candidates; none: lists are by distance.
+        features: groups of features that the re-ranker reads besides distance, votes and popularity: ``session``,
+            ``own``, ``last``, ``item``; see `GROUPS`.
         candidates: of the index and of each voter, at least 20.
         neighbours: neighbouring sessions of a session-kNN voter, at least 1.
         sample_size: sessions that a session-kNN voter compares, 0 for all that share an item.
@@ -133,10 +136,11 @@ class MetricOptions(EmbeddedRecommender):
     max_length: Count = 20
     validation_fraction: Fraction = 0.1
     voters: tuple[str, ...] = ("vsknn", "vstan", "sr")
+    features: tuple[str, ...] = tuple(GROUPS)
     candidates: Annotated[int, at_least(20)] = 60
     neighbours: Count = 100
     sample_size: Natural = 1000
-    hidden: Count = 32
+    hidden: Count = 64
     reranker_steps: Count = 800
     reranker_prefixes: Annotated[int, at_least(100)] = 20_000
     coverage_cost: Fraction = 0.01
@@ -159,6 +163,8 @@ class MetricOptions(EmbeddedRecommender):
         if self.correction is not None and self.encoder_name != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         self.voters = require_voters(self.voters)
+        for group in self.features:
+            require_known("group of features", group, tuple(GROUPS))
 
     @property
     def encoder_name(self) -> str:
@@ -180,7 +186,7 @@ class MetricOptions(EmbeddedRecommender):
 
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""
-        given = super().params() | {"voters": list(self.voters)}
+        given = super().params() | {"voters": list(self.voters), "features": list(self.features)}
         if self.fitted_size is None:
             return given
         chosen = {"correction": self.corrected} if self.encoder_name == "attention" else {}

@@ -32,11 +32,13 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
-from nearnext.recommenders.metric.features import feature_names
+from nearnext.recommenders.metric.features import feature_names, features_used
+from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.options import RENAMED, SAMPLED_SOFTMAX, MetricOptions, Size
 from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.recommenders.stored import require_array
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.learner import part_of
@@ -138,7 +140,9 @@ class Metric(MetricOptions):
         self._serve(network)
         if self.reranker is not None:
             voters = self._voters_of(sessions)
-            self.generators = self._generators_of(network, self.index, voters, self.popularity)
+            self.generators = self._generators_of(
+                network, self.index, voters, self.popularity, self._statistics(sessions)
+            )
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -177,10 +181,13 @@ class Metric(MetricOptions):
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
         index = ExactIndex(item_vectors(network.eval()))
         self.reranker = select_reranker(
-            self._generators_of(network, index, self._voters_of(learned), learned.item_counts()),
+            self._generators_of(
+                network, index, self._voters_of(learned), learned.item_counts(), self._statistics(learned)
+            ),
             held_out,
             most_prefixes=self.reranker_prefixes,
             coverage_cost=self.coverage_cost,
+            used=features_used(self.voters, self.features),
             hidden=self.hidden,
             steps=self.reranker_steps,
             seed=self.seed,
@@ -209,12 +216,20 @@ class Metric(MetricOptions):
     def _voters_of(self, sessions: Sessions) -> dict[str, Recommender]:
         return {name: voter.fit(sessions) for name, voter in self._voters().items()}
 
+    def _statistics(self, sessions: Sessions) -> ScoreArray | None:
+        return item_statistics(sessions) if self.features else None
+
     def _generators_of(
-        self, network: SessionItemNetwork, index: Index | None, voters: dict[str, Recommender], clicks: Int64Array
+        self,
+        network: SessionItemNetwork,
+        index: Index | None,
+        voters: dict[str, Recommender],
+        clicks: Int64Array,
+        statistics: ScoreArray | None,
     ) -> CandidateGenerators:
         assert isinstance(index, ExactIndex)  # noqa: S101 - `search_by` replaces it after the fit
         return CandidateGenerators.over(
-            network, index, voters, clicks, temperature=self.temperature, most=self.candidates
+            network, index, voters, clicks, statistics, temperature=self.temperature, most=self.candidates
         )
 
     def _end_of_training(self) -> int:
@@ -235,14 +250,21 @@ class Metric(MetricOptions):
                 state |= {
                     f"voter.{name}.{part}": array for part, array in voter.state().items() if part != "popularity"
                 }
+            if self.generators.evidence.items is not None:
+                state["item_statistics"] = self.generators.evidence.items
         return state
 
     def _restore(self, state: State) -> None:
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
         self.corrected = self.correction is not False
         super()._restore(state)
-        weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
-        self.reranker = Reranker(**weights).fitting(len(feature_names(self.voters))) if weights else None
+        statistics, weights = state.get("item_statistics"), part_of(state, "reranker.") or part_of(state, "calibration.")
+        if statistics is not None:
+            require_array("item_statistics", statistics, np.float32, (len(self.vocabulary) + 1, len(ITEM_FEATURES)))
+        elif weights:  # also an artifact that is older than the groups
+            self.features = ()
+        n_features = len(feature_names(self.voters, self.features))
+        self.reranker = Reranker(**weights).fitting(n_features) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
             popularity = {"popularity": self.popularity}
@@ -250,7 +272,7 @@ class Metric(MetricOptions):
                 name: voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
                 for name, voter in self._voters().items()
             }
-            self.generators = self._generators_of(self.network, self.index, voters, self.popularity)
+            self.generators = self._generators_of(self.network, self.index, voters, self.popularity, statistics)
 
     def _ranker(self) -> RankChunk:
         if self.network is None:
@@ -291,5 +313,6 @@ class MetricFast(Metric):
     batch_size: int | None = 128
     voters: tuple[str, ...] = ("vsknn", "sr")
     candidates: int = 50
+    hidden: int = 32
     reranker_steps: int = 400
     reranker_prefixes: int = 8_000

@@ -6,6 +6,7 @@ as those of session-kNN, as long as that costs almost no accuracy.
 """
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
-from nearnext.types import FloatArray, Int64Array
+from nearnext.types import BoolArray, FloatArray, Int64Array
 
 K = 20
 """Length of the lists that are compared."""
@@ -33,6 +34,7 @@ def select_reranker(
     *,
     most_prefixes: int,
     coverage_cost: float,
+    used: BoolArray,
     hidden: int,
     steps: int,
     seed: int,
@@ -48,10 +50,11 @@ def select_reranker(
     owners = held_out.session_of_event()[prefixes.ends]
     owners = owners - owners[0]
     halves = [np.where(owners % 2 == half, positions, -1) for half in (0, 1)]
-    even, odd = (fit_reranker(found, half, hidden=hidden, steps=steps, seed=seed) for half in halves)
+    fit = partial(fit_reranker, found, used=used, hidden=hidden, steps=steps, seed=seed)
+    even, odd = (fit(half) for half in halves)
     if not significantly_better((even, odd), found, positions, owners):
         return None
-    whole = fit_reranker(found, positions, hidden=hidden, steps=steps, seed=seed)
+    whole = fit(positions)
     return raise_coverage(whole, found, positions, generators.items_covered_by_neighbours(prefixes, K), coverage_cost)
 
 
