@@ -139,10 +139,8 @@ class Metric(MetricOptions):
         self.trained[1:] = True
         self._serve(network)
         if self.reranker is not None:
-            voters = self._voters_of(sessions)
-            self.generators = self._generators_of(
-                network, self.index, voters, self.popularity, self._statistics(sessions)
-            )
+            voters, statistics = self._voters_of(sessions), item_statistics(sessions) if self.features else None
+            self.generators = self._generators_of(network, self.index, voters, self.popularity, statistics)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -179,11 +177,10 @@ class Metric(MetricOptions):
 
     def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
-        index = ExactIndex(item_vectors(network.eval()))
+        index, voters = ExactIndex(item_vectors(network.eval())), self._voters_of(learned)
+        statistics = item_statistics(learned) if self.features else None
         self.reranker = select_reranker(
-            self._generators_of(
-                network, index, self._voters_of(learned), learned.item_counts(), self._statistics(learned)
-            ),
+            self._generators_of(network, index, voters, learned.item_counts(), statistics),
             held_out,
             most_prefixes=self.reranker_prefixes,
             coverage_cost=self.coverage_cost,
@@ -215,9 +212,6 @@ class Metric(MetricOptions):
 
     def _voters_of(self, sessions: Sessions) -> dict[str, Recommender]:
         return {name: voter.fit(sessions) for name, voter in self._voters().items()}
-
-    def _statistics(self, sessions: Sessions) -> ScoreArray | None:
-        return item_statistics(sessions) if self.features else None
 
     def _generators_of(
         self,
@@ -258,13 +252,14 @@ class Metric(MetricOptions):
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
         self.corrected = self.correction is not False
         super()._restore(state)
-        statistics, weights = state.get("item_statistics"), part_of(state, "reranker.") or part_of(state, "calibration.")
+        statistics = state.get("item_statistics")
+        weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
         if statistics is not None:
             require_array("item_statistics", statistics, np.float32, (len(self.vocabulary) + 1, len(ITEM_FEATURES)))
         elif weights:  # also an artifact that is older than the groups
             self.features = ()
-        n_features = len(feature_names(self.voters, self.features))
-        self.reranker = Reranker(**weights).fitting(n_features) if weights else None
+        names = feature_names(self.voters, self.features)
+        self.reranker = Reranker(**weights).fitting(len(names)) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
             popularity = {"popularity": self.popularity}

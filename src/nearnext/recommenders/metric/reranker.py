@@ -33,7 +33,7 @@ BATCH, RATE, RISING = 256, 6e-3, 0.3
 NEGATIVES = 24
 """Candidates drawn for a step besides each next item, from all of its prefix: as good as all, in half the time."""
 
-PRIOR, MOST_DECAY = 3_000, 3.0
+PRIOR, MOST_DECAY = 3_000, 10.0
 """Weight decay pulls the weights to the order by distance, by PRIOR over the number of prefixes, at most MOST_DECAY."""
 
 
