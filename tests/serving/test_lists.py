@@ -209,6 +209,22 @@ def test_items_that_come_and_go_lie_where_a_later_start_puts_them(name: str, tmp
                 assert [scores[item] for item in one.items] == pytest.approx(one.scores, abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["vsknn", "metric-fast", *METRIC])
+def test_refused_new_items_cost_the_others_no_place(name: str, tmp_path: Path):
+    crowd: list[str | int] = [f"near-{number}" for number in range(30)]
+    served = predictor(
+        fitted(name),
+        tmp_path,
+        *(Change("put", item, clicks=["i1"]) for item in [*crowd, "beside"]),
+        Change("put", "far", clicks=["i1", "i5"]),
+    )
+    for query in (Query(["i1"], 40, [*crowd, "beside"]), Query(["i1"], 40, crowd, ["near-3", "far"])):
+        answer = served.answer([query])[0]
+        assert "far" in answer.items
+        assert not set(crowd) & set(answer.items)
+    assert served.answer([Query(["i1"], 1, exclude=["near-3"], allow=["near-3", "far"])])[0].items == ["far"]
+
+
 def test_new_items_are_found_by_the_embeddings_of_the_models_own_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     served = predictor(fitted("metric-fast"), tmp_path, Change("put", "new", clicks=["i1"]))
     encoded: list[int] = []

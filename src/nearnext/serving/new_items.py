@@ -7,6 +7,7 @@ takes less than twice as long as with none. A change concerns its own item alone
 import math
 import threading
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -93,24 +94,28 @@ class NewItems(ABC):
             if (new := self._items.get(item)) is not None and new.summed:
                 self._join(item, new)
 
-    def near(
-        self, rows: Sequence[Row], n: int, allowed: Collection[RawId] | None = None
-    ) -> list[list[tuple[float, RawId]]]:
+    def near(self, rows: Sequence[Row], n: int, allowed: set[RawId] | None = None) -> list[list[tuple[float, RawId]]]:
         """The n best new items of each row, best first, of equal ones the latest put first.
 
         Rows are those of the model's last answer in this thread; items that are too far for a full list of it may be
         left out. ``allowed`` are the only items that may be given.
         """
+        refused = [{item for item in row.refused if item in self._items} for row in rows]
         members, among = self._members, None
         if allowed is not None:
             chosen = dict[int, dict[RawId, None]]()
-            for item in allowed:
+            for item in allowed.difference(*refused):
                 if (new := self._items.get(item)) is not None and new.point is not None:
                     chosen.setdefault(self._slots[new.point], {})[item] = None
             members, among = chosen, list(chosen)
-        refused = [{item for item in row.refused if item in self._items} for row in rows]
-        found = self._nearest(rows, n + max(map(len, refused)), among)
+        found = self._nearest(rows, n, among, [self._filled_by(items) if items else [] for items in refused])
         return [_unfolded(scored, members, without, n) for scored, without in zip(found, refused, strict=True)]
+
+    def _filled_by(self, refused: Collection[RawId]) -> list[int]:
+        """Slots all of whose items are refused."""
+        points = [point for item in refused if (point := self._items[item].point) is not None]
+        counts = Counter(self._slots[point] for point in points)
+        return [slot for slot, count in counts.items() if count == len(self._members[slot])]
 
     def _join(self, item: RawId, new: _NewItem) -> None:
         point = new.point = self._point_of(new)
@@ -149,8 +154,10 @@ class NewItems(ABC):
         """Look for a point no more."""
 
     @abstractmethod
-    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
-        """The n points nearest to each row, of those in some slots."""
+    def _nearest(
+        self, rows: Sequence[Row], n: int, among: list[int] | None, without: Sequence[list[int]]
+    ) -> Sequence[Scored]:
+        """The n points nearest to each row, of those in some slots and without those in others."""
 
 
 def _unfolded(
@@ -201,16 +208,20 @@ class ByClicks(NewItems):
             del self._weights[item][slot]
             self._arrays.pop(item, None)
 
-    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
-        return [self._near_one(row, n, among) for row in rows]
+    def _nearest(
+        self, rows: Sequence[Row], n: int, among: list[int] | None, without: Sequence[list[int]]
+    ) -> Sequence[Scored]:
+        return [self._near_one(row, n, among, slots) for row, slots in zip(rows, without, strict=True)]
 
-    def _near_one(self, row: Row, n: int, among: list[int] | None) -> Scored:
+    def _near_one(self, row: Row, n: int, among: list[int] | None, without: list[int]) -> Scored:
         recent = _recent(row.clicks)
         clicked = [self._slots_of(item) for item in recent if item in self._weights]
         if not clicked:
             return [], []
         slots, weights = (np.concatenate(part) for part in zip(*clicked, strict=True))
         cosines = np.bincount(slots, weights) / math.sqrt(len(recent))
+        if without:
+            cosines[[slot for slot in without if slot < len(cosines)]] = 0.0
         slots = np.flatnonzero(cosines) if among is None else np.intersect1d(slots, among)
         nearest, values = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32)
         found = best_scored(slots.astype(np.int32), len(slots), cosines, nearest, values)
@@ -262,7 +273,9 @@ class _Part:
         self.admissible = np.arange(len(vectors) + 1) > 0
         self._index = ExactIndex(np.stack(list(vectors.values())), space.distance) if vectors else None
 
-    def nearest(self, queries: ScoreArray, n: int, among: list[int] | None) -> "list[tuple[ScoreArray, Int64Array]]":
+    def nearest(
+        self, queries: ScoreArray, n: int, among: list[int] | None, without: list[int]
+    ) -> "list[tuple[ScoreArray, Int64Array]]":
         """Scores and slots of the nearest points to each query."""
         if self._index is None:
             return [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
@@ -271,6 +284,9 @@ class _Part:
             admissible = np.zeros_like(admissible)
             admissible[[self.rows[slot] for slot in among if slot in self.rows]] = True
             admissible &= self.admissible
+        if without:
+            admissible = admissible.copy()
+            admissible[[self.rows[slot] for slot in without if slot in self.rows]] = False
         found = self._index.search(queries, min(n, len(self.rows)), admissible=admissible)
         slots = self.slots[found.items]
         return [(found.scores[at, :end], slots[at, :end]) for at, end in enumerate(found.found.tolist())]
@@ -318,13 +334,17 @@ class ByEmbedding(NewItems):
         else:
             self._built.admissible[self._built.rows[slot]] = False
 
-    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+    def _nearest(
+        self, rows: Sequence[Row], n: int, among: list[int] | None, without: Sequence[list[int]]
+    ) -> Sequence[Scored]:
         if self._stale:
             self._settle()
         queries, known = self._index.last
-        near = self._built.nearest(queries, n, among)
-        if self._fresh:
-            near = map(_nearer_of, near, self._latest.nearest(queries, n, among))
+        if any(without):
+            each = zip(np.split(queries, len(queries)), without, strict=True)
+            near = [one for query, slots in each for one in self._near(query, n, among, slots)]
+        else:
+            near = self._near(queries, n, among, [])
         found = list[Scored]()
         for at, (row, (scores, slots)) in enumerate(zip(rows, near, strict=True)):
             if not queries[at].any():  # without known clicks
@@ -334,6 +354,15 @@ class ByEmbedding(NewItems):
             else:
                 found.append((scores.tolist(), slots.tolist()))
         return found
+
+    def _near(
+        self, queries: ScoreArray, n: int, among: list[int] | None, without: list[int]
+    ) -> "Sequence[tuple[ScoreArray, Int64Array]]":
+        near = self._built.nearest(queries, n, among, without)
+        if not self._fresh:
+            return near
+        latest = self._latest.nearest(queries, n, among, without)
+        return [_nearer_of(*pair) for pair in zip(near, latest, strict=True)]
 
     def _settle(self) -> None:
         if len(self._fresh) > FRESH:
