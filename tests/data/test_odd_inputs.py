@@ -11,7 +11,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from nearnext.data.events import EventLog, read_events
+from nearnext.data.events import read_events
+from nearnext.data.filters import Filter
+from nearnext.data.prepare import prepare
 from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import sessions_of
 from nearnext.errors import ConfigError, DataError
@@ -117,15 +119,57 @@ def test_what_is_no_log_says_how_to_give_one(source: object) -> None:
         read_events(source)
 
 
-def reused(days: float, ids: str = "session_id") -> Repeats:
-    times = [1700000000 + round(86_400 * days * click) for click in range(3)]
+def reused(minutes: float, ids: str = "session_id", **options: Any) -> Repeats:
+    times = [1700000000 + round(60 * minutes * click) for click in range(3)]
     rows = {ids: ["s", "s", "s", "t"], "item_id": ["a", "b", "a", "b"], "timestamp": [*times, 1700000000]}
-    log: EventLog = read_events(pl.DataFrame(rows))
-    return sessions_of(log)[1]
+    return sessions_of(read_events(pl.DataFrame(rows)), **options)[1]
 
 
-def test_session_ids_that_are_used_again_after_a_day_are_named() -> None:
-    assert (reused(1.5).sessions, reused(1.5).reused) == (2, 1)
-    assert "1 of 2 sessions go on after a pause of more than a day" in reused(1.5).note({})
-    assert (reused(1).note({}), reused(100, "user_id").note({})) == ("", "")
+def test_session_ids_that_are_used_again_after_a_long_pause_are_named() -> None:
+    assert (reused(31).sessions, reused(31).reused) == (2, 1)
+    assert "1 of 2 sessions go on after a pause longer than --gap (30 minutes by default)" in reused(31).note({})
+    assert (reused(30).note({}), reused(9999, "user_id").note({})) == ("", "")
+    assert (reused(31, gap=3600.0).reused, reused(30, gap=60.0).reused) == (0, 1)
     assert Repeats(clicks=100, sessions=100, reused=4).note({}) == ""
+
+
+SHARED = pl.DataFrame(
+    {
+        "session_id": ["1", "1", "1", "2", "2", "3", "3"],
+        "user_id": ["u", "v", "u", None, "u", "", "NULL"],
+        "item_id": list("abacabc"),
+        "timestamp": [1700000000 + click for click in range(7)],
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl", "frame"])
+def test_a_session_id_with_several_users_is_one_session_and_is_named(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"log.{suffix}"
+    write = {"csv": SHARED.write_csv, "parquet": SHARED.write_parquet, "jsonl": SHARED.write_ndjson}.get(suffix)
+    if write:
+        write(path)
+    source = path if write else SHARED
+    sessions, found = sessions_of(read_events(source))
+    assert (sessions.n_sessions, sessions.n_events, found.shared, found.reused) == (3, 7, 1, 0)
+    assert found.note({}) == (
+        "1 of 3 session ids have clicks of several users, which are read as one session; to cut sessions per user "
+        "instead, map the users' column as user=COLUMN (--column)"
+    )
+    by_user = sessions_of(read_events(source, columns={"user": "user_id"}))
+    assert (by_user[1].shared, by_user[0].session_ids.sort().to_list()) == (0, ["u:1", "v:1"])
+    done = prepare(source, tmp_path / "out.parquet", partitions=3, chosen=Filter(min_length=1))
+    assert (done.events, done.repeats.shared) == (7, 1)
+
+
+def test_a_user_is_the_same_in_every_spelling_and_file(tmp_path: Path) -> None:
+    rows = {"session_id": [1, 1], "item_id": [7, 8], "timestamp": [1700000000, 1700000001]}
+    (tmp_path / "a.csv").write_text("session_id,item_id,timestamp,user_id\n1,7,1700000000, 5\n")
+    pl.DataFrame(rows | {"user_id": [5, None]}).write_parquet(tmp_path / "b.parquet")
+    pl.DataFrame(rows | {"user_id": [5.0, 5.0]}).write_parquet(tmp_path / "c.parquet")
+    pl.DataFrame(rows).write_parquet(tmp_path / "d.parquet")
+    assert sessions_of(read_events(tmp_path))[1].shared == 0
+    pl.DataFrame(rows | {"user_id": [6, None]}).write_parquet(tmp_path / "e.parquet")
+    assert sessions_of(read_events(tmp_path))[1].shared == 1
+    nested = pl.DataFrame(rows | {"user_id": [[5], [6]]})
+    assert sessions_of(read_events(nested))[1].shared == 0

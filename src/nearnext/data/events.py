@@ -57,11 +57,13 @@ class EventLog:
             since 1970 UTC).
         report: what was read.
         types: event type of each event, as a number (UInt8), where the log has several.
+        users: user of each event, as a number (UInt64, 0 for none), where the log has session ids and users.
     """
 
     frame: pl.DataFrame
     report: ReadReport
     types: pl.Series | None = None
+    users: pl.Series | None = None
 
     @classmethod
     def of(cls, chunks: Sequence[pl.DataFrame], report: ReadReport) -> "EventLog":
@@ -72,18 +74,21 @@ class EventLog:
         ['session_id', 'item_id', 'time']
         """
         frame = pl.concat(same_types(chunks), how="diagonal")
-        if "event" not in frame.columns:
-            return cls(frame, report)
-        types = frame["event"].fill_null(OTHER_FILES)
-        return cls(frame.drop("event"), report, types if types.n_unique() > 1 else None)
+        types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
+        return cls(
+            frame=frame.drop("event", "user", strict=False),
+            report=report,
+            types=types if types is not None and types.n_unique() > 1 else None,
+            users=frame["user"].fill_null(0) if "user" in frame.columns else None,
+        )
 
 
 class EventScan:
     """The events of a log, one chunk after another, in bounded memory.
 
-    Each chunk is a frame as in `EventLog`; of files with event types also with a number for each type (``event``). Ids
-    of text files may begin as Int64 and go on as String, once one is seen that is no integer; ``report`` is known when
-    the last chunk has been given.
+    Each chunk is a frame as in `EventLog`; of files with event types also with a number for each type (``event``), and
+    of files with session ids and users with a number for each user (``user``). Ids of text files may begin as Int64
+    and go on as String, once one is seen that is no integer; ``report`` is known when the last chunk has been given.
 
     >>> log = pl.DataFrame({"session_id": ["a", "a"], "item_id": [7, 8], "timestamp": [1400000000, 1400000001]})
     >>> scan = scan_events(log)

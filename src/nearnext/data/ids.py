@@ -174,6 +174,14 @@ def ids_as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
     return canonical_integers(text) if dtype == pl.Int64 else text
 
 
+def user_codes(raw: pl.Series) -> pl.Series:
+    """A number for each user, the same in every column type, and 0 for none: [n]."""
+    if raw.dtype.is_nested():
+        return pl.Series(np.zeros(len(raw), np.uint64))
+    users = ids_as(raw, pl.String())
+    return users.hash(seed=0).set(users.is_null() | users.is_in(("", *NOTHING)), 0)
+
+
 def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
     """Python values as a column, and which of them are no ids (fractions, booleans, lists): [n].
 

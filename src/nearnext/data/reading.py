@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.chunks import Chunk, FrameReader, LogReader, Rejected
-from nearnext.data.ids import IdColumn
+from nearnext.data.ids import IdColumn, user_codes
 from nearnext.data.layouts import BY_NAME, Layout, Role
 from nearnext.data.times import Clock
 from nearnext.errors import DataError
@@ -179,6 +179,8 @@ class Reading:
         events = [owners.alias(f"{self._key}_id"), items.alias("item_id"), times_kept]
         if "event" in frame.columns and (self._events is None or len(self._events) > 1):
             events.append(self._event_codes(_kept(frame["event"], kept)))
+        if self._key == "session" and "user" in frame.columns:
+            events.append(user_codes(_kept(frame["user"], kept)).alias("user"))
         return pl.DataFrame(events)
 
     def _event_codes(self, types: pl.Series) -> pl.Series:

@@ -16,7 +16,7 @@ COMMON = 0.005
 """Share of clicks from which on repeats under other event types, or exact ones, are worth a line."""
 
 REUSED = 0.05
-"""Share of sessions from which on ids that go on after a day are worth a line."""
+"""Share of sessions from which on ids that go on after a long pause are worth a line."""
 
 EventCodes = NDArray[np.uint8]
 """Event types as numbers."""
@@ -33,10 +33,11 @@ class Repeats:
         left_out: repeats that were not counted.
         exact: rows with the session, item, time and event type of an earlier row.
         sessions: sessions of the log.
-        reused: sessions of one id that go on after a pause of more than a day.
+        reused: sessions of one id that go on after a pause longer than the gap that ends sessions without ids.
+        shared: sessions of one id with clicks of several users.
 
     >>> Repeats(200, 20, 10, 10) + Repeats(100, 1, 0, 0)
-    Repeats(clicks=300, repeats=21, across_types=10, left_out=10, exact=0, sessions=0, reused=0)
+    Repeats(clicks=300, repeats=21, across_types=10, left_out=10, exact=0, sessions=0, reused=0, shared=0)
     """
 
     clicks: int = 0
@@ -46,6 +47,7 @@ class Repeats:
     exact: int = 0
     sessions: int = 0
     reused: int = 0
+    shared: int = 0
 
     def __add__(self, other: "Repeats") -> "Repeats":
         return Repeats(*map(add, astuple(self), astuple(other)))
@@ -59,14 +61,24 @@ class Repeats:
 
         ``event_types``: rows of each event type that is used, the most frequent first.
         """
-        return "; ".join(filter(None, (self._ids_note(), self._exact_note(), self._types_note(event_types))))
+        notes = (self._users_note(), self._ids_note(), self._exact_note(), self._types_note(event_types))
+        return "; ".join(filter(None, notes))
+
+    def _users_note(self) -> str:
+        if not self.shared:
+            return ""
+        return (
+            f"{self.shared:,} of {self.sessions:,} session ids have clicks of several users, which are read as one "
+            "session; to cut sessions per user instead, map the users' column as user=COLUMN (--column)"
+        )
 
     def _ids_note(self) -> str:
         if self.reused < max(1, REUSED * self.sessions):
             return ""
         return (
-            f"{self.reused:,} of {self.sessions:,} sessions go on after a pause of more than a day: their ids are used "
-            "again, or are those of users; to cut them at pauses, map the column as user=COLUMN (--column)"
+            f"{self.reused:,} of {self.sessions:,} sessions go on after a pause longer than --gap (30 minutes by "
+            "default): their ids are used again, or are those of users; to cut them at pauses, map their column as "
+            "user=COLUMN (--column)"
         )
 
     def _exact_note(self) -> str:

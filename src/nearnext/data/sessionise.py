@@ -24,8 +24,6 @@ from nearnext.types import Int64Array
 GAP = 1800.0
 """Seconds: a longer pause of a user begins a new session."""
 
-DAY = 86_400 * MICROSECONDS
-
 Codes = NDArray[np.int32]
 Positions = NDArray[np.signedinteger[Any]]
 """int32 where that is enough."""
@@ -50,7 +48,8 @@ def group(codes: Codes, n_groups: int) -> tuple[Positions, Int64Array]:
 def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> Sessions:
     """The sessions of a log, in order of their start; equal starts keep the order of first appearance.
 
-    With session ids, events of one id are one session. Otherwise a session of a user ends where the pause until the
+    With session ids, events of one id are one session, however long its pauses are and whoever the user is; `stats` and
+    the like count and name the ids that were used again. Otherwise a session of a user ends where the pause until the
     next event is longer than ``gap``; the n-th session of user u is called ``u:n``. Inside a session events are in
     order of time; equal times keep the log's order. Of consecutive clicks on one item that have several event types,
     such as a view and then a purchase, the first counts, unless ``collapse_repeats`` says otherwise.
@@ -83,25 +82,33 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     if log.frame.height == 0:
         raise DataError("the log has no events, so there are no sessions; give a log with clicks")
     with track("cutting sessions", log.frame.height, "events") as advance:
-        grouped, codes = _grouped(log, gap)
+        grouped, codes, users = _grouped(log, gap)
         merged, repeats = merge_repeats(grouped, codes, collapse_repeats)
-        reused = _reused(grouped) if log.frame.columns[0] == "session_id" else 0
-        repeats = replace(repeats, sessions=grouped.n_sessions, reused=reused)
-        del grouped, codes
+        reused = _reused(grouped, gap) if log.frame.columns[0] == "session_id" else 0
+        shared = _shared(grouped, users) if users is not None else 0
+        repeats = replace(repeats, sessions=grouped.n_sessions, reused=reused, shared=shared)
+        del grouped, codes, users
         sessions = merged.reindexed()
         advance(log.frame.height)
     return sessions, repeats
 
 
-def _reused(sessions: Sessions) -> int:
-    """How many sessions go on after a pause of more than a day."""
-    late = np.flatnonzero(np.diff(sessions.times) > DAY) + 1
+def _reused(sessions: Sessions, gap: float) -> int:
+    """How many sessions go on after a pause longer than the gap, in seconds."""
+    late = np.flatnonzero(np.diff(sessions.times) > gap * MICROSECONDS) + 1
     owners = np.searchsorted(sessions.offsets, late, side="right") - 1
     return len(np.unique(owners[late > sessions.offsets[owners]]))
 
 
-def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None]:
-    """Sessions in a vocabulary by first appearance, and the event type of each click where there are several."""
+def _shared(sessions: Sessions, users: NDArray[np.uint64]) -> int:
+    """How many sessions have clicks of several users; 0 stands for no user, who is nobody else: [E]."""
+    last = np.maximum.reduceat(users, sessions.offsets[:-1])
+    first = np.minimum.reduceat(np.where(users == 0, np.iinfo(np.uint64).max, users), sessions.offsets[:-1])
+    return int(np.count_nonzero(first < last))
+
+
+def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None, NDArray[np.uint64] | None]:
+    """Sessions in a vocabulary by first appearance; event type and user of each click where there are several."""
     frame = log.frame
     key = frame.columns[0]
     times = frame["time"].to_numpy()
@@ -117,9 +124,10 @@ def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None]:
     codes, vocabulary = _encode(frame["item_id"])
     items = codes[order]
     types = log.types.to_numpy()[order] if log.types is not None else None
+    users = log.users.to_numpy()[order] if log.users is not None else None
     del codes, order
     items += 1
-    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id")), types
+    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id")), types, users
 
 
 def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
