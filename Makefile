@@ -11,7 +11,7 @@ comma  := ,
 # Arithmetic as on the oldest processor: torch, oneDNN, MKL, OpenBLAS (of numpy) and numba, each by its own variable.
 GENERIC := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_CBWR=COMPATIBLE \
   OPENBLAS_CORETYPE=Prescott NUMBA_CPU_NAME=generic NUMBA_CACHE_DIR=$(CURDIR)/out/numba-generic
-SERVED  := $(addprefix tests/serving/test_,http_api.py onnx.py playground.py predictor.py similar.py) \
+SERVED  := $(addprefix tests/serving/test_,item_map.py lists.py onnx.py similar.py) \
   tests/test_explanation.py tests/test_indexing.py tests/evaluation/test_replay.py
 TRAINED := tests/training tests/recommenders $(SERVED) $(addprefix tests/experiments/test_,sizing.py store.py tuning.py)
 NUMERIC := tests/model tests/retrieval tests/sampling tests/portable tests/testing tests/test_topk.py $(TRAINED)

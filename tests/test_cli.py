@@ -230,37 +230,6 @@ def test_fit_never_overwrites_what_is_no_model(nearnext: Command, log: Path, tmp
     assert (keep / "cat.jpg").read_bytes() == b"cat"
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [("o.toml", "[sknn]\nk = 9\n[vsknn]\nk = 3\n"), ("o.toml", "k = 9\n"), ("o.yaml", "k: 9\n")],
-)
-def test_fit_takes_options_from_a_file(nearnext: Command, log: Path, tmp_path: Path, name: str, text: str):
-    config = tmp_path / name
-    config.write_text(text, "utf-8")
-    done = nearnext("fit", log, "--method", "sknn", "--config", config, "--out", tmp_path / "m")
-    assert done.code == 0, done.err
-    assert json.loads((tmp_path / "m" / "manifest.json").read_text("utf-8"))["params"]["k"] == 9
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("o.toml", "k = \n"),
-        ("o.yaml", "[1, 2"),
-        ("o.yaml", "- 1\n"),
-        ("o.yaml", "k: 9\nk: 8\n"),
-        ("o.yaml", "sknn: {k: 9, k: 8}\n"),
-        ("o.yaml", "sknn:\n"),
-        ("o.yaml", "sknn: [9]\n"),
-    ],
-)
-def test_files_that_are_no_options_give_one_line(nearnext: Command, log: Path, tmp_path: Path, name: str, text: str):
-    config = tmp_path / name
-    config.write_text(text, "utf-8")
-    done = nearnext("fit", log, "--method", "sknn", "--config", config, "--out", tmp_path / "m")
-    assert (done.code, done.err.count("\n")) == (2, 1)
-
-
 def test_fitting_again_replaces_the_model(nearnext: Command, log: Path, tmp_path: Path):
     for method in ("pop", "markov"):
         assert nearnext("fit", log, "--method", method, "--out", tmp_path / "m").code == 0
@@ -279,19 +248,6 @@ def test_wrong_extensions_are_read_by_content(nearnext: Command, tmp_path: Path)
     frame = pl.DataFrame(CLICKS, schema=["session_id", "item_id", "timestamp"], orient="row")
     frame.write_parquet(tmp_path / "really-parquet.csv")
     assert nearnext("stats", tmp_path / "really-parquet.csv").code == 0
-
-
-def test_a_config_file_without_a_table_for_the_method_is_refused(nearnext: Command, log: Path, tmp_path: Path):
-    config = tmp_path / "options.toml"
-    config.write_text("[vsknn]\nk = 5\n\n[sr]\nsteps = 2\n")
-    for arguments in (
-        ("fit", log, "--method", "sknn", "--config", config, "--out", tmp_path / "m"),
-        ("compare", log, "--methods", "sknn", "--config", config),
-    ):
-        done = nearnext(*arguments)
-        assert done.code == 2
-        assert "sknn" in done.err
-        assert "its tables: vsknn, sr" in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The documents and the code are one product."""
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,15 @@ def test_the_architecture_names_files_that_exist():
     assert {"training/loop.py", "model/losses/"} <= files
     missing = [file for file in sorted(files) if not (ROOT / "src" / "nearnext" / file).exists()]
     assert not missing, missing
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_makefile_runs_test_files_that_exist():
+    words = ["make", "--dry-run", "--no-print-directory", "test-generic", "test-seed"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    named = {word for word in done.stdout.split() if word.startswith("tests/")}
+    assert len(named) > 10
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
 
 
 def test_the_architecture_names_every_package():
