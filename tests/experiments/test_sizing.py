@@ -16,7 +16,7 @@ from nearnext.experiments.measuring import Estimate, gru4rec_bytes, network_byte
 from nearnext.experiments.single import size_model
 from nearnext.experiments.sizing import estimate
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.recommenders.gru4rec.scoring import Weights
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.sml.recommender import SML

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.gru4rec.batches import SessionParallel, StepReader
+from nearnext.recommenders.gru4rec.network import SessionParallel, StepReader
 from nearnext.sampling.windows import Step
 
 LOG = Sessions.of([[f"i{(s * 7 + j * j) % 11}" for j in range(2 + s % 4)] for s in range(90)])

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.gru4rec.batches import SessionParallel, StepReader
-from nearnext.recommenders.gru4rec.losses import bpr_max, cross_entropy
+from nearnext.recommenders.gru4rec.network import SessionParallel, StepReader, bpr_max, cross_entropy
 from nearnext.sampling.windows import Step
 
 TARGETS, SAMPLES = [1, 2, 1], [3, 1, 3, 4]

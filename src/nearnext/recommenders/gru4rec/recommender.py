@@ -1,6 +1,7 @@
 """GRU4Rec with its options, behind the protocol of every recommender."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -9,15 +10,14 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import SOME, Count, Fraction, Natural, NonNegative, Positive, Search
 from nearnext.recommenders.base import State
-from nearnext.recommenders.gru4rec.ranking import ranker
-from nearnext.recommenders.gru4rec.weights import Weights
+from nearnext.recommenders.gru4rec.scoring import Weights, ranker
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.stored import require_finite
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
 
 if TYPE_CHECKING:
-    from nearnext.recommenders.gru4rec.batches import ClickBatch
+    from nearnext.recommenders.gru4rec.network import ClickBatch
     from nearnext.training.recipe import Recipe
 
 
@@ -129,21 +129,14 @@ class GRU4Rec(TrainedRecommender):
 
     def recipe(self, sessions: Sessions, weights: Weights) -> "Recipe[ClickBatch]":
         """The recipe that trains these weights in place on sessions."""
-        from nearnext.recommenders.gru4rec.batches import SessionParallel
-        from nearnext.recommenders.gru4rec.network import GRU4RecNetwork
+        from nearnext.recommenders.gru4rec.network import GRU4RecNetwork, SessionParallel, bpr_max, cross_entropy
         from nearnext.training.config import Schedule
         from nearnext.training.recipe import Recipe
         from nearnext.training.rules import Adagrad, Adam
 
-        network = GRU4RecNetwork(
-            weights,
-            self.batch_size,
-            loss=self.loss,
-            dropout_embedding=self.dropout_embedding,
-            dropout_hidden=self.dropout_hidden,
-            bpreg=self.bpreg,
-            elu=self.elu,
-        )
+        corrected = self.loss == "cross-entropy"
+        loss = cross_entropy if corrected else partial(bpr_max, regularisation=self.bpreg, elu=self.elu)
+        network = GRU4RecNetwork(weights, self.batch_size, loss, (self.dropout_embedding, self.dropout_hidden))
         adagrad = self.optimiser == "adagrad"
         rule = Adagrad(self.learning_rate, self.momentum) if adagrad else Adam(self.learning_rate, exact=False)
         batches = SessionParallel(
@@ -151,7 +144,7 @@ class GRU4Rec(TrainedRecommender):
             self.batch_size,
             self.n_sample,
             self.sample_alpha,
-            logq=self.logq if self.loss == "cross-entropy" else 0.0,
+            logq=self.logq if corrected else 0.0,
             inputs=network.inputs is not None,
             seed=self.seed,
         )

@@ -1,18 +1,21 @@
-"""Lists from a trained network: one pass over each session, then a search over all items.
+"""What GRU4Rec learns, and lists by it: one pass over each session, then a product with all items.
 
 States are summed in a fixed order, the products with all items by the library of linear algebra: scores are the same up
 to rounding whatever the batch.
 """
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product, copy_to
-from nearnext.recommenders.gru4rec.weights import Layer, Weights
 from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.recommenders.stored import require_array
 from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
@@ -20,16 +23,105 @@ BLOCK_BYTES = 64 * 2**20
 """Memory of one block of scores."""
 
 
+class Layer(NamedTuple):
+    """One GRU layer of width H over inputs of width E: reset gate, update gate and candidate next to one another.
+
+    Attributes:
+        inputs: W of the three: [E, 3H].
+        hidden: U of the three: [H, 3H].
+        bias: of the three: [1, 3H].
+    """
+
+    inputs: ScoreArray
+    hidden: ScoreArray
+    bias: ScoreArray
+
+
+class Weights(NamedTuple):
+    """All parameters of a network whose last layer is D wide.
+
+    Attributes:
+        outputs: output row of each item, its bias in the last column; row 0 is not used: [I + 1, D + 1].
+        inputs: input embedding of each item: [I + 1, E]; without rows where the output rows are the input embedding.
+        layers: the GRU layers, the first one first.
+    """
+
+    outputs: ScoreArray
+    inputs: ScoreArray
+    layers: tuple[Layer, ...]
+
+    @property
+    def embedding(self) -> ScoreArray:
+        """The array whose row of an item begins with its input embedding: [I + 1, at least E]."""
+        return self.inputs if len(self.inputs) else self.outputs
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, n_items: int, widths: Sequence[int], embedding: int | None) -> "Weights":
+        """Weights before training: uniform in ±√(6 / (rows + columns)) per matrix, biases 0 (Glorot & Bengio 2010).
+
+        ``embedding`` is the width of a separate input embedding; None: the output rows are the input embedding.
+        """
+        outputs = np.zeros((n_items + 1, widths[-1] + 1), dtype=np.float32)
+        outputs[1:, :-1] = _glorot(rng, n_items, widths[-1])
+        inputs = np.zeros((0, 0), dtype=np.float32) if embedding is None else _glorot(rng, n_items + 1, embedding)
+        # Each of the six matrices of a layer is drawn for its own shape, as if it stood alone.
+        layers = [
+            Layer(
+                inputs=np.hstack([_glorot(rng, entered, width) for _ in range(3)]),
+                hidden=np.hstack([_glorot(rng, width, width) for _ in range(3)]),
+                bias=np.zeros((1, 3 * width), dtype=np.float32),
+            )
+            for entered, width in _shapes(widths, embedding)
+        ]
+        return cls(outputs, inputs, tuple(layers))
+
+    def silenced(self) -> "Weights":
+        """These weights with every score 0, so that lists come in order of popularity."""
+        return self._replace(outputs=np.zeros_like(self.outputs))
+
+    def to_state(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name."""
+        state: dict[str, NDArray[Any]] = {"outputs": self.outputs, "inputs": self.inputs}
+        for number, layer in enumerate(self.layers):
+            state |= {f"layer{number}.{name}": array for name, array in layer._asdict().items()}
+        return state
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, NDArray[Any]], n_items: int, widths: Sequence[int], embedding: int | None
+    ) -> "Weights":
+        """The weights whose ``to_state`` this is; raises `DataError` where they do not fit, `KeyError` if missing."""
+
+        def stored(name: str, *shape: int) -> ScoreArray:
+            return require_array(name, state[name], np.float32, shape)
+
+        layers = [
+            Layer(
+                stored(f"layer{number}.inputs", entered, 3 * width),
+                stored(f"layer{number}.hidden", width, 3 * width),
+                stored(f"layer{number}.bias", 1, 3 * width),
+            )
+            for number, (entered, width) in enumerate(_shapes(widths, embedding))
+        ]
+        inputs = stored("inputs", *((0, 0) if embedding is None else (n_items + 1, embedding)))
+        return cls(stored("outputs", n_items + 1, widths[-1] + 1), inputs, tuple(layers))
+
+
+def _shapes(widths: Sequence[int], embedding: int | None) -> list[tuple[int, int]]:
+    """Width of what enters each layer, and of the layer."""
+    return list(zip([widths[-1] if embedding is None else embedding, *widths[:-1]], widths, strict=True))
+
+
+def _glorot(rng: np.random.Generator, rows: int, columns: int) -> ScoreArray:
+    limit = math.sqrt(6.0 / (rows + columns))
+    return rng.uniform(-limit, limit, (rows, columns)).astype(np.float32)
+
+
 def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
     """Hidden state after each prefix, with a last column of 1 for the item bias, and its known clicks: [B, D + 1], [B].
 
     Unknown clicks are skipped. Prefixes of one session that follow one another, each longer than the last, share one
     pass over it.
-
-    >>> weights = Weights.draw(np.random.default_rng(0), n_items=3, widths=[4], embedding=None)
-    >>> states, known = hidden_states(weights, Prefixes.of([np.array([1, 0, 2], np.int32), np.array([1, 2], np.int32)]))
-    >>> states.shape, bool(np.array_equal(states[0], states[1])), known.tolist()
-    ((2, 5), True, [2, 2])
     """
     states = np.ones((len(prefixes), weights.outputs.shape[1]), dtype=np.float32)
     known = np.zeros(len(prefixes), dtype=np.int32)
