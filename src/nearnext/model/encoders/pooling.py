@@ -7,8 +7,7 @@ from abc import abstractmethod
 from dataclasses import field
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor, arange
 
 from nearnext.errors import ConfigError
 from nearnext.model.encoders.base import Dim, SessionEncoder, require_same_dim
@@ -36,26 +35,36 @@ class Pooling:
         if self.last_tanh and self.dense_layers == 0:
             raise ConfigError("last_tanh follows the last dense layer, found none; set dense_layers to 1 or more")
 
-    def layers(self, name: str, input_dim: int) -> nn.Sequential:
-        """The dense layers for clicks of dimension ``input_dim``, drawn from torch's global generator."""
-        if self.dense_layers == 0:
-            require_same_dim(name, self.dim, input_dim)
-        return feed_forward(input_dim, [self.dim] * self.dense_layers, last_tanh=self.last_tanh)
+    def build(self, input_dim: int) -> SessionEncoder:
+        """The encoder, its dense layers drawn from torch's global generator."""
+        return PoolingEncoder(self, input_dim)
+
+    @abstractmethod
+    def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """The clicks of each session in one vector, zeros for an empty session: [B, T, D_in] → [B, D_in]."""
+
+    def pooled_prefixes(self, clicks: Tensor, mask: Tensor) -> Tensor | None:  # noqa: ARG002
+        """Likewise of every prefix in one pass, anything at padding: [B, T, D_in]; None where there is no such way."""
+        return None
 
 
 class PoolingEncoder(SessionEncoder):
     """Pooled clicks through dense layers, the identity where there are none: [B, T, D_in] → [B, D]."""
 
-    def __init__(self, dense: nn.Sequential | None = None) -> None:
+    def __init__(self, pooling: Pooling, input_dim: int) -> None:
         super().__init__()
-        self.dense = dense if dense is not None else nn.Sequential()
+        if pooling.dense_layers == 0:
+            require_same_dim(type(pooling).__name__.lower(), pooling.dim, input_dim)
+        self.pooling = pooling
+        self.dense = feed_forward(input_dim, [pooling.dim] * pooling.dense_layers, last_tanh=pooling.last_tanh)
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        return self.dense(self.pooled(clicks, mask))
+        return self.dense(self.pooling.pooled(clicks, mask))
 
-    @abstractmethod
-    def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        """The clicks of each session in one vector, zeros for an empty session: [B, T, D_in] → [B, D_in]."""
+    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Of every prefix in one pass where the pooling has one: [B, T, D]."""
+        pooled = self.pooling.pooled_prefixes(clicks, mask)
+        return super().every_prefix(clicks, mask) if pooled is None else self.dense(pooled)
 
 
 @options
@@ -66,35 +75,19 @@ class MaxPool(Pooling):
         zeros_up_to: a session of fewer clicks takes the maximum over its clicks and zero, as if it were padded with
             zeros to this length; 0: never. The authors' program pads to 15 clicks.
 
-    >>> MaxPool(dim=8, dense_layers=1).build(input_dim=4).dense[1]
-    Linear(in_features=4, out_features=8, bias=True)
+    >>> import torch
+    >>> clicks, mask = torch.tensor([[[1.0, -4.0], [2.0, -5.0]]]), torch.tensor([[True, True]])
+    >>> MaxPool(dim=2).build(2)(clicks, mask), MaxPool(dim=2, zeros_up_to=3).build(2)(clicks, mask)
+    (tensor([[ 2., -4.]]), tensor([[2., 0.]]))
     """
 
     zeros_up_to: Natural = field(default=0, kw_only=True)
 
-    def build(self, input_dim: int) -> SessionEncoder:
-        return MaxPoolEncoder(self.layers("maxpool", input_dim), self.zeros_up_to)
-
-
-class MaxPoolEncoder(PoolingEncoder):
-    """Maximum over the real clicks, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
-
-    >>> clicks, mask = torch.tensor([[[1.0, -4.0], [2.0, -5.0]]]), torch.tensor([[True, True]])
-    >>> MaxPoolEncoder()(clicks, mask), MaxPoolEncoder(zeros_up_to=3)(clicks, mask)
-    (tensor([[ 2., -4.]]), tensor([[2., 0.]]))
-    """
-
-    def __init__(self, dense: nn.Sequential | None = None, zeros_up_to: int = 0) -> None:
-        super().__init__(dense)
-        self.zeros_up_to = zeros_up_to
-
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
         return self._with_zeros(max_over_time(clicks, mask), mask.sum(dim=1, keepdim=True))
 
-    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        """Of the maximum so far, at every click: [B, T, D]."""
-        highest = clicks.cummax(dim=1).values
-        return self.dense(self._with_zeros(highest, mask.cumsum(dim=1).unsqueeze(-1)))
+    def pooled_prefixes(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        return self._with_zeros(clicks.cummax(dim=1).values, mask.cumsum(dim=1).unsqueeze(-1))
 
     def _with_zeros(self, highest: Tensor, n_clicks: Tensor) -> Tensor:
         if self.zeros_up_to == 0:
@@ -110,27 +103,11 @@ class AvgPool(Pooling):
     AvgPool(dim=8, dense_layers=0, last_tanh=False)
     """
 
-    def build(self, input_dim: int) -> SessionEncoder:
-        return AvgPoolEncoder(self.layers("avgpool", input_dim))
-
-
-class AvgPoolEncoder(PoolingEncoder):
-    """Mean over the real clicks, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
-
-    >>> AvgPoolEncoder()(torch.tensor([[[1.0], [2.0], [6.0]]]), torch.tensor([[True, True, True]]))
-    tensor([[3.]])
-    """
-
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
         return zero_padding(clicks, mask).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp_min(1)
 
-    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        """Of the mean so far, at every click: [B, T, D]."""
-        return self.dense(zero_padding(clicks, mask).cumsum(dim=1) / mask.cumsum(dim=1).clamp_min(1).unsqueeze(-1))
-
-
-DecayName = Literal["linear", "div", "log", "quadratic"]
-"""Name of a decay: how a click's weight falls with its age."""
+    def pooled_prefixes(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        return zero_padding(clicks, mask).cumsum(dim=1) / mask.cumsum(dim=1).clamp_min(1).unsqueeze(-1)
 
 
 @options
@@ -148,45 +125,32 @@ class WeightedPool(Pooling):
     Attributes:
         decay: name of the decay.
 
-    >>> WeightedPool(dim=8, decay="log").decay
-    'log'
-    """
-
-    decay: Annotated[DecayName, Search(why="how fast old clicks are forgotten: all that there are")] = "div"
-
-    def build(self, input_dim: int) -> SessionEncoder:
-        return WeightedPoolEncoder(self.decay, self.layers("weightedpool", input_dim))
-
-
-class WeightedPoolEncoder(PoolingEncoder):
-    """Weighted mean over the real clicks, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
-
+    >>> import torch
     >>> clicks = torch.tensor([[[4.0], [1.0]]])
-    >>> WeightedPoolEncoder("linear")(clicks, torch.tensor([[True, True]]))  # (1/2 · 4 + 1 · 1) / (3/2)
+    >>> WeightedPool(dim=1, decay="linear").build(1)(clicks, torch.tensor([[True, True]]))  # (1/2 · 4 + 1 · 1) / (3/2)
     tensor([[2.]])
     """
 
-    def __init__(self, decay: DecayName, dense: nn.Sequential | None = None) -> None:
-        super().__init__(dense)
-        self.decay: DecayName = decay
+    decay: Annotated[
+        Literal["linear", "div", "log", "quadratic"],
+        Search(why="how fast old clicks are forgotten: all that there are"),
+    ] = "div"
 
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        weights = zero_padding(self._weights(mask, clicks.dtype).unsqueeze(-1), mask)  # [B, T, 1]
-        total = weights.sum(dim=1)
-        return (weights * zero_padding(clicks, mask)).sum(dim=1) / total.where(total > 0, 1.0)
-
-    def _weights(self, mask: Tensor, dtype: torch.dtype) -> Tensor:
-        clicks = mask.sum(dim=1, keepdim=True).to(dtype)  # [B, 1]
-        age = (clicks - 1 - torch.arange(mask.shape[1], device=mask.device)).clamp_min(0)  # [B, T]
+        n_clicks = mask.sum(dim=1, keepdim=True).to(clicks.dtype)  # [B, 1]
+        age = (n_clicks - 1 - arange(mask.shape[1], device=mask.device)).clamp_min(0)  # [B, T]
         match self.decay:
             case "linear":
-                return 1 - age / clicks.clamp_min(1)
+                weights = 1 - age / n_clicks.clamp_min(1)
             case "div":
-                return 1 / (1 + age)
+                weights = 1 / (1 + age)
             case "log":
-                return 1 / (2 + age).log2()
+                weights = 1 / (2 + age).log2()
             case "quadratic":
-                return 1 / (1 + age) ** 2
+                weights = 1 / (1 + age) ** 2
+        weights = zero_padding(weights.unsqueeze(-1), mask)  # [B, T, 1]
+        total = weights.sum(dim=1)
+        return (weights * zero_padding(clicks, mask)).sum(dim=1) / total.where(total > 0, 1.0)
 
 
 @options
@@ -197,21 +161,8 @@ class LastItem(Pooling):
     LastItem(dim=8, dense_layers=0, last_tanh=False)
     """
 
-    def build(self, input_dim: int) -> SessionEncoder:
-        return LastItemEncoder(self.layers("lastitem", input_dim))
-
-
-class LastItemEncoder(PoolingEncoder):
-    """The last real click, zeros for an empty session, then dense layers: [B, T, D_in] → [B, D].
-
-    >>> import torch
-    >>> LastItemEncoder()(torch.tensor([[[1.0], [2.0], [6.0]]]), torch.tensor([[True, True, False]]))
-    tensor([[2.]])
-    """
-
     def pooled(self, clicks: Tensor, mask: Tensor) -> Tensor:
         return last_clicks(clicks, mask, length=1)[0].squeeze(1)
 
-    def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - padding comes last
-        """Of each click, the last one of its prefix: [B, T, D]."""
-        return self.dense(clicks)
+    def pooled_prefixes(self, clicks: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG002 - padding comes last
+        return clicks
