@@ -19,6 +19,8 @@ from nearnext.model.encoders import (
 )
 from nearnext.model.encoders.attention import AttentionEncoder
 from nearnext.model.layers import CentredConvolution, zero_padding
+from nearnext.options import options_of
+from nearnext.registry import ENCODERS
 
 
 def test_pools_by_hand() -> None:
@@ -230,3 +232,8 @@ def test_a_convolution_over_real_clicks_alone_is_torchs(width: int):
         strict=True,
     ):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(ENCODERS))
+def test_every_option_has_a_help_text(name: str):
+    assert [option for option, about in options_of(ENCODERS[name]).items() if not about.help] == []

@@ -69,8 +69,21 @@ def _reordered(weight: Tensor, order: tuple[int, ...]) -> Tensor:
 
 
 @options
-class _Recurrent:
-    """The options that the recurrent encoders share; `GRU` documents them."""
+class Recurrent:
+    """The options that the recurrent encoders share.
+
+    Attributes:
+        dim: dimension D of the session embedding.
+        hidden: units of a recurrent layer.
+        layers: recurrent layers.
+        dense_layers: fully connected layers of ``dim`` units after the last state, tanh between them; with 0 the
+            embedding is the last state.
+        dropout: share dropped in training between recurrent layers and before each dense layer, in [0, 1).
+        last_tanh: whether a tanh follows the last dense layer.
+
+    Raises:
+        ConfigError: an option out of range, or ``hidden`` is not ``dim`` without dense layers.
+    """
 
     dim: Dim = 400
     hidden: Hidden = 400
@@ -93,10 +106,10 @@ class _Recurrent:
         return RecurrentEncoder(self, input_dim)
 
 
-class RNN(_Recurrent):
+class RNN(Recurrent):
     """Session encoder φ: the last state of a plain recurrent network with tanh, through dense layers.
 
-    Options and errors are those of `GRU`.
+    Options and errors are those of `Recurrent`.
 
     >>> RNN(dim=8, hidden=16)
     RNN(dim=8, hidden=16, layers=1, dense_layers=1, dropout=0.0, last_tanh=False)
@@ -105,20 +118,10 @@ class RNN(_Recurrent):
     cell = nn.RNN
 
 
-class GRU(_Recurrent):
+class GRU(Recurrent):
     """Session encoder φ: the last state of gated recurrent units, through dense layers.
 
-    Attributes:
-        dim: dimension D of the session embedding.
-        hidden: units of a recurrent layer.
-        layers: recurrent layers.
-        dense_layers: fully connected layers of ``dim`` units after the last state, tanh between them; with 0 the
-            embedding is the last state.
-        dropout: share dropped in training between recurrent layers and before each dense layer, in [0, 1).
-        last_tanh: whether a tanh follows the last dense layer.
-
-    Raises:
-        ConfigError: an option out of range, or ``hidden`` is not ``dim`` without dense layers.
+    Options and errors are those of `Recurrent`.
 
     >>> GRU(dim=8, hidden=16, dense_layers=0)
     Traceback (most recent call last):
@@ -128,10 +131,10 @@ class GRU(_Recurrent):
     cell = nn.GRU
 
 
-class LSTM(_Recurrent):
+class LSTM(Recurrent):
     """Session encoder φ: the last state of long short-term memory, through dense layers.
 
-    Options and errors are those of `GRU`.
+    Options and errors are those of `Recurrent`.
 
     >>> LSTM(dim=8, layers=2).layers
     2
@@ -149,7 +152,7 @@ class RecurrentEncoder(SessionEncoder):
     torch.Size([2, 8])
     """
 
-    def __init__(self, config: _Recurrent, input_dim: int) -> None:
+    def __init__(self, config: Recurrent, input_dim: int) -> None:
         super().__init__()
         between_layers = config.dropout if config.layers > 1 else 0.0
         self.recurrent = config.cell(
