@@ -29,16 +29,18 @@ class ScoredList(Protocol):
 
 
 @dataclass(frozen=True)
-class _Row:
-    items: list[int]
-    scores: list[float]
+class Listed:
+    """A ranked list of its own."""
+
+    items: Sequence[RawId]
+    scores: Sequence[float]
     own: int
 
 
 def list_of(ranking: Ranking, row: int) -> ScoredList:
     """One list of a ranking, in item indices, without what is empty at its end."""
     n_items = int(np.count_nonzero(ranking.items[row]))
-    return _Row(ranking.items[row, :n_items].tolist(), ranking.scores[row, :n_items].tolist(), int(ranking.own[row]))
+    return Listed(ranking.items[row, :n_items].tolist(), ranking.scores[row, :n_items].tolist(), int(ranking.own[row]))
 
 
 def differing_lists(expected: Ranking, found: Ranking, rtol: float = ROUNDING) -> BoolArray:
@@ -57,10 +59,10 @@ def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) 
     Scores may differ by ``rtol`` of the largest one. An item may stand elsewhere, or be replaced at the end of the
     list, where its score is that close to those that stand there instead.
 
-    >>> difference(_Row([3, 1], [0.5, 0.4999999], 2), _Row([1, 3], [0.5, 0.4999999], 2))
-    >>> difference(_Row([3, 1], [0.5, 0.4], 2), _Row([3, 2], [0.5, 0.4], 2)) is None  # both may be 2nd
+    >>> difference(Listed([3, 1], [0.5, 0.4999999], 2), Listed([1, 3], [0.5, 0.4999999], 2))
+    >>> difference(Listed([3, 1], [0.5, 0.4], 2), Listed([3, 2], [0.5, 0.4], 2)) is None  # both may be 2nd
     True
-    >>> difference(_Row([3, 1], [0.5, 0.4], 2), _Row([1, 3], [0.5, 0.4], 2))
+    >>> difference(Listed([3, 1], [0.5, 0.4], 2), Listed([1, 3], [0.5, 0.4], 2))
     'item 3 has score 0.4 at rank 2, expected 0.5 at rank 1'
     """
     own = expected.own

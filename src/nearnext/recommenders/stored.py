@@ -14,18 +14,7 @@ LARGEST = 1e12
 def require_array(
     name: str, found: Any, dtype: DTypeLike, shape: tuple[int, ...], low: float = -LARGEST, high: float = LARGEST
 ) -> NDArray[Any]:
-    """The array, after a check of its type, shape and range.
-
-    Args:
-        name: for the error.
-        found: the array.
-        dtype: its type.
-        shape: its shape, −1 where any length will do.
-        low: the least value.
-        high: the greatest value.
-
-    Raises:
-        DataError: it is another one; the message says how.
+    """The array, after a check that it has this type, this shape (−1: any length) and no number out of the range.
 
     >>> require_array("items", np.array([1, 9], np.int32), np.int32, (2,), 1, 5)
     Traceback (most recent call last):
@@ -40,14 +29,7 @@ def require_array(
 
 
 def require_offsets(name: str, found: Any, n: int, end: int) -> NDArray[Any]:
-    """Offsets of n parts of an array of length ``end``: they never fall: [n + 1].
-
-    Raises:
-        DataError: they are something else.
-
-    >>> require_offsets("offsets", np.array([0, 2, 2]), 2, 2).tolist()
-    [0, 2, 2]
-    """
+    """The offsets of n parts of an array of length ``end``, after a check that they never fall: [n + 1]."""
     require_array(name, found, np.int64, (n + 1,), 0, end)
     if found[0] != 0 or found[-1] != end or np.any(np.diff(found) < 0):
         _refuse(name, f"numbers that rise from 0 to {end}", "others")
@@ -55,14 +37,7 @@ def require_offsets(name: str, found: Any, n: int, end: int) -> NDArray[Any]:
 
 
 def require_finite(name: str, found: Any) -> NDArray[Any]:
-    """An array of any shape without infinite, undefined or extreme numbers.
-
-    Raises:
-        DataError: it has some.
-
-    >>> require_finite("weights", np.zeros((2, 3), np.float32)).shape
-    (2, 3)
-    """
+    """The array, of any shape, after a check that no number is infinite, undefined or extreme."""
     return require_array(name, found, found.dtype, found.shape)
 
 

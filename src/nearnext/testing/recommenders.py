@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,23 +10,13 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.laws import Laws, require_lawful
-from nearnext.recommenders.agreement import ROUNDING, ScoredList, difference, list_of
+from nearnext.recommenders.agreement import ROUNDING, Listed, ScoredList, difference, list_of
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.laws import check_lists, check_parts
 from nearnext.recommenders.ranking import Ranking
-from nearnext.types import RawId
 
 Answer = Mapping[str, Any]
 Lists = Ranking | ScoredList | Answer | Sequence[ScoredList | Answer]
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """The list in a JSON answer of the service."""
-
-    items: list[RawId]
-    scores: list[float]
-    own: int
 
 
 def assert_same_lists(found: Lists, expected: Lists, rtol: float = ROUNDING) -> None:
@@ -64,13 +53,8 @@ def assert_same_lists(found: Lists, expected: Lists, rtol: float = ROUNDING) -> 
 def _scored_lists(lists: Lists) -> list[ScoredList]:
     if isinstance(lists, Ranking):
         return [list_of(lists, row) for row in range(len(lists))]
-    if isinstance(lists, Sequence):
-        return [_list(one) for one in lists]
-    return [_list(lists)]
-
-
-def _list(one: ScoredList | Answer) -> ScoredList:
-    return _Answer(one["items"], one["scores"], one["own"]) if isinstance(one, Mapping) else one
+    several = lists if isinstance(lists, Sequence) else [lists]
+    return [Listed(one["items"], one["scores"], one["own"]) if isinstance(one, Mapping) else one for one in several]
 
 
 TRAIN = [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
