@@ -1,12 +1,14 @@
 """Ids come back by one rule: integers as integers, text as text, the same from every kind of column."""
 
+import math
+
 import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnext.data.ids import NOTHING, IdColumn, canonical_integers, series_of, tidy, tidy_text
+from nearnext.data.ids import NOTHING, IdColumn, canonical_integers, series_of, tidy, tidy_text, user_codes
 from nearnext.errors import DataError
 
 
@@ -38,7 +40,7 @@ def test_text_ids_survive_but_for_what_the_rule_says(values: list[str]) -> None:
     assert used == ["x", *(tidy_text(value) for value in values if tidy_text(value) not in ("", *NOTHING))]
 
 
-@given(st.text(alphabet=st.sampled_from(" \t\n\u00a0\u2003.0123-+xé"), max_size=8))
+@given(st.text(alphabet=st.sampled_from(" \t\n\u00a0\ufeff\u2003.0123-+xé"), max_size=8))
 def test_one_id_and_a_column_of_ids_are_tidied_alike(value: str) -> None:
     assert tidy(pl.Series([value]))[0].to_list() == [tidy_text(value)]
 
@@ -48,6 +50,8 @@ def test_one_id_and_a_column_of_ids_are_tidied_alike(value: str) -> None:
     [
         (" a", "a"),
         ("a\u00a0", "a"),
+        ("\ufeffs9", "s9"),
+        ("9\ufeff", "9"),
         ("a b", "a b"),
         ("123.0", "123"),
         ("-5.0", "-5"),
@@ -133,3 +137,20 @@ def test_mixed_python_values_become_text_and_foreign_ones_are_reported() -> None
 
 def test_integers_beyond_64_bits_become_text() -> None:
     assert series_of([1, 2**63])[0].to_list() == ["1", "9223372036854775808"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pl.Series(["5", " 5", "5.0", None, "", "NULL", "x"]),
+        pl.Series(["5", "5", "5", None, None, None, "x"], dtype=pl.Categorical()),
+        pl.Series([5, 5, 5, None, None, None, 6]),
+        pl.Series([5.0, 5.0, 5.0, None, math.nan, None, 6.0]),
+        pl.Series([5, 5, 5, None, None, None, 2**64 - 1], dtype=pl.UInt64),
+    ],
+)
+def test_a_user_has_one_number_in_every_column_type(column: pl.Series) -> None:
+    codes = user_codes(column)
+    five, missing, other = set(codes[:3]), set(codes[3:6]), set(codes[6:])
+    assert (five, missing) == (set(user_codes(pl.Series([5]))), {0})
+    assert not other & (five | missing)

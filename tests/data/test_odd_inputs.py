@@ -55,6 +55,15 @@ def test_a_link_to_itself_is_left_out_or_cannot_be_written(tmp_path: Path) -> No
         read_events(tmp_path / "log.csv", rejects=tmp_path / "loop.csv")
 
 
+def test_a_byte_order_mark_inside_a_file_makes_no_other_id(tmp_path: Path) -> None:
+    later = "session_id,item_id,timestamp\n".encode("utf-8-sig") + b"s,c,1700000020\n"
+    (tmp_path / "log.csv").write_bytes(TEXT + later + "s,d,1700000030\n".encode("utf-8-sig"))
+    log = read_events(tmp_path / "log.csv")
+    assert log.frame["session_id"].to_list() == ["s"] * 4
+    assert log.report.rejected == {"unparsable time": 1}
+    assert log.report.changed == {"blanks around ids dropped": 2}
+
+
 @pytest.mark.parametrize("blank", ["\0", " \0 ", "\0\0"])
 def test_an_id_of_nul_bytes_is_missing(tmp_path: Path, blank: str) -> None:
     (tmp_path / "log.csv").write_bytes(TEXT + f"s,{blank},1700000020\n".encode())

@@ -1,9 +1,9 @@
 """Raw ids of a log, by one rule for every source and every lookup.
 
-Blanks around an id are no part of it. An id that is empty, or written as one of `NOTHING`, is missing. A whole number
-that a float column wrote, ``123.0``, is ``123``. All else stays as it is written: ``007`` is not ``7``, and the forms
-of Unicode are not mixed. An id is an integer where its source says so, or where a text file has canonical integers
-only; an integer and the text that spells it are the same id when two logs meet.
+Blanks and byte order marks around an id are no part of it. An id that is empty, or written as one of `NOTHING`, is
+missing. A whole number that a float column wrote, ``123.0``, is ``123``. All else stays as it is written: ``007`` is
+not ``7``, and the forms of Unicode are not mixed. An id is an integer where its source says so, or where a text file
+has canonical integers only; an integer and the text that spells it are the same id when two logs meet.
 """
 
 import math
@@ -21,8 +21,8 @@ from nearnext.types import BoolArray, Int64Array
 
 NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
 """How databases, pandas, R, Python and JavaScript write that there is nothing."""
-BLANKS = " \t\r\n\x0b\x0c\u00a0\0"
-NO_BREAK = "\u00a0".encode()
+BLANKS = " \t\r\n\x0b\x0c\u00a0\0\ufeff"
+WIDE = [letter.encode() for letter in BLANKS if not letter.isascii()]
 WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
@@ -76,7 +76,9 @@ def _suspects(text: pl.Series) -> Int64Array:
     letters = np.frombuffer(array.buffers()[2], np.uint8)
     first = letters.take(offsets[:-1], mode="clip")
     last = letters.take(offsets[1:] - 1, mode="clip")
-    suspect = (first <= ord(" ")) | (first == NO_BREAK[0]) | (last <= ord(" ")) | (last == NO_BREAK[-1])
+    suspect = (first <= ord(" ")) | (last <= ord(" "))
+    for letter in WIDE:
+        suspect |= (first == letter[0]) | (last == letter[-1])
     zeros = np.flatnonzero(last == ord("0"))
     suspect[zeros] |= letters.take(offsets[zeros + 1] - 2, mode="clip") == ord(".")
     return np.flatnonzero(suspect)
@@ -179,7 +181,11 @@ def user_codes(raw: pl.Series) -> pl.Series:
     if raw.dtype.is_nested():
         return pl.Series(np.zeros(len(raw), np.uint64))
     users = ids_as(raw, pl.String())
-    return users.hash(seed=0).set(users.is_null() | users.is_in(("", *NOTHING)), 0)
+    nothing = users.is_null()
+    if not raw.dtype.is_numeric():
+        nothing |= users.is_in(("", *NOTHING)).fill_null(True)
+    codes = users.hash(seed=0)
+    return codes.set(nothing, 0) if nothing.any() else codes
 
 
 def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
