@@ -27,11 +27,7 @@ LITERAL = "rows with stray quotes read as written"
 
 
 class DelimitedReader:
-    """A text file of delimited rows (RFC 4180 quoting), read in blocks.
-
-    Raises:
-        DataError: the first line is longer than a MiB.
-    """
+    """A text file of delimited rows (RFC 4180 quoting), read in blocks."""
 
     unit = "bytes"
     untyped = True

@@ -62,9 +62,6 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
     names, folders inside, links to nothing, empty files, and files that hold what one before them holds (a link to it,
     a copy, also compressed), but not what programs keep for themselves (``.name`` and ``_name`` without the ending of
     a log).
-
-    Raises:
-        DataError: nothing is there.
     """
     if not str(source):
         raise DataError("expected the name of a log, found an empty text; name a file, a folder or a glob")

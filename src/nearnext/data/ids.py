@@ -97,11 +97,7 @@ class IdColumn:
         self.changed: Counter[str] = Counter()
 
     def read(self, raw: pl.Series, *, untyped: bool) -> tuple[pl.Series, list[tuple[str, BoolArray]]]:
-        """Ids as Int64 or String, and reasons why rows have none, with masks: [n]; ``untyped``: text may be integers.
-
-        Raises:
-            DataError: values that are no ids, such as fractions or dates.
-        """
+        """Ids as Int64 or String, and why rows have none, with masks: [n]; ``untyped``: text may be integers."""
         ids = self._exact(raw)
         if untyped and not self.text:
             ids = _integers(ids)

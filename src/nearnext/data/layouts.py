@@ -89,9 +89,6 @@ def recognise(
 
     The user's mapping wins over what is recognised. It may give positions (``column 5`` or ``5``) instead of names. A
     mapped user column without a mapped session column means: cut sessions per user.
-
-    Raises:
-        DataError: the columns that are needed are not there, or cannot be distinguished.
     """
     known = names or [f"column {number}" for number in range(1, len(first_row) + 1)]
     mapped = {role: _mapped(where, role, column, known, header=bool(names)) for role, column in mapped.items()}

@@ -29,9 +29,6 @@ MICROSECONDS = 1_000_000
 def raw_sessions(sessions: object) -> list[list[RawId]]:
     """The clicks of each session.
 
-    Raises:
-        DataError: one flat list of ids, a text, a table, or a value that is no id.
-
     >>> raw_sessions(session for session in [("a", "b"), np.array([7, 8])])
     [['a', 'b'], [7, 8]]
     """
@@ -50,9 +47,6 @@ def raw_sessions(sessions: object) -> list[list[RawId]]:
 
 def raw_ids(name: str, ids: object) -> list[RawId]:
     """The ids of the option ``name``, which takes several.
-
-    Raises:
-        DataError: a text instead of a list, or a value that is no id.
 
     >>> raw_ids("exclude", {7}), raw_ids("exclude", np.array(["a"]))
     ([7], ['a'])
@@ -74,9 +68,6 @@ def raw_values(name: str, values: object) -> Sequence[object]:
 
 def indices(name: str, values: object, first: int, last: int, remedy: str) -> Int64Array:
     """Whole numbers of a range: [n].
-
-    Raises:
-        DataError: no collection, or a value that is no whole number from ``first`` to ``last``; ``remedy``: advice.
 
     >>> indices("sessions", (2, 0), 0, 2, "count from 0").tolist()
     [2, 0]
@@ -162,9 +153,6 @@ def _shown(value: object) -> str:
 
 def microseconds_of(name: str, moment: object) -> int:
     """Microseconds since 1970 UTC of a number of seconds, a date, a date and time, or its ISO text; without zone: UTC.
-
-    Raises:
-        ConfigError: no time, or one that is out of range.
 
     >>> microseconds_of("time", 1.5), microseconds_of("time", "1970-01-01T02:00:02+02:00")
     (1500000, 2000000)

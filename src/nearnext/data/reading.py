@@ -52,11 +52,7 @@ class ReadReport:
 
 
 class Rejects:
-    """The rejected rows of a log: counted by reason, the first in words, all of them in a file where one is named.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """The rejected rows of a log: counted by reason, the first in words, all of them in a file where one is named."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path

@@ -53,9 +53,6 @@ class Times:
         micros: microseconds since 1970 UTC, 0 where unusable: [n].
         missing: rows without a time: [n].
         parts: what the others say, while it is not settled.
-
-    Raises:
-        DataError: values that are no times, such as lists.
     """
 
     def __init__(self, raw: pl.Series) -> None:
@@ -136,9 +133,6 @@ class Clock:
     dates. Else, when their median lies after 1973 in s, ms, us or ns, the log has calendar times, and each row's unit
     is found by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of seconds; numbers
     that rather look like days, minutes, years or the like are refused. A given ``unit`` holds for every number.
-
-    Raises:
-        ConfigError: unknown unit.
 
     >>> clock = Clock()
     >>> clock.read(pl.Series([1400000000, 1400000000500, 0])).micros.tolist()

@@ -58,11 +58,7 @@ DOUBTFUL = (
 
 
 def refuse_doubtful(numbers: FloatArray) -> None:
-    """Stops at times that are not seconds, milliseconds, microseconds or nanoseconds, nor likely a counter: [n].
-
-    Raises:
-        DataError: what they look like, and what to do.
-    """
+    """Stops at times that are not seconds, milliseconds, microseconds or nanoseconds, nor likely a counter: [n]."""
     numbers = _telling(numbers[:: len(numbers) // SAMPLE + 1])
     if not len(numbers):
         return
@@ -93,11 +89,7 @@ def _telling(values: AnyNumbers) -> AnyNumbers:
 
 
 def refuse_misread(nanoseconds: Int64Array | FloatArray) -> None:
-    """Stops at timestamps that are numbers of another unit taken for nanoseconds: [n].
-
-    Raises:
-        DataError: they are in the first weeks of 1970 and would be calendar times in s, ms or us.
-    """
+    """Stops at timestamps that are numbers of another unit taken for nanoseconds: [n]."""
     median = float(np.median(nanoseconds))
     if 0 < median < DAY_SECONDS * 1e9 or any(
         CALENDAR_START <= median / PER_SECOND[unit] < CALENDAR_END for unit in ("s", "ms", "us")
