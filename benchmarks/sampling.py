@@ -13,7 +13,7 @@ import numpy as np
 
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.recommenders.neighbours import prepare_neighbour_positives
 from nearnext.sampling import EveryPrefix, InBatch, Popularity, PositiveNegative, Sampler, SlidingWindow, Uniform
 
 SAMPLERS: dict[str, Sampler] = {

@@ -33,7 +33,7 @@ from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, LossInput
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import one_thread
-from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.recommenders.neighbours import prepare_neighbour_positives
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.retrieval import ExactIndex
 from nearnext.sampling import PositiveNegative

@@ -5,7 +5,7 @@ import pytest
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.recommenders.neighbours import prepare_neighbour_positives
 from nearnext.sampling import NeighbourPositives, PositiveNegative
 
 LOG = Sessions.of([["a", "b"], ["a", "b", "c"], ["a", "d", "e", "f"], ["x", "y"]])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nearnext.data.sessionise import read_sessions
-from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.recommenders.neighbours import prepare_neighbour_positives
 from nearnext.sampling import Popularity, PositiveNegative
 
 LOGS = Path(os.environ.get("NEARNEXT_DATA", "no-real-logs"))

@@ -1,4 +1,4 @@
-"""SKNN, VSKNN and VSTAN: the sessions nearest to the current one vote for the next item."""
+"""SKNN, VSKNN and VSTAN: the sessions nearest to the current one vote for the next item; and positives by them."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
@@ -10,13 +10,15 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import indices
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
-from nearnext.options import Count, Natural, NonNegative, Search
+from nearnext.options import Count, Natural, NonNegative, Search, checked
+from nearnext.progress import track
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
 from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
 from nearnext.recommenders.knn_kernel import SIMILARITIES, nearest_sessions, rank_by_neighbours
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.session_index import SessionIndex, build_index, stored_arrays, stored_index
+from nearnext.sampling.positives import NeighbourPositives
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
 Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
@@ -31,8 +33,10 @@ class SessionNeighbours(Recommender):
     Attributes:
         k: neighbours that vote.
         sample_size: sessions sharing an item that are compared at all, 0 for every one.
-        sampling: which of them.
-        similarity: of the current session to a training session.
+        sampling: which of them: the most ``recent``, a ``random`` choice (fixed by the session itself), or those with
+            the most items in ``common``.
+        similarity: of the two sets of items: cosine, jaccard (tanimoto), dice, vec (share of the current session's
+            items), or binary, as session-rec defines it: 2c / (2c + a + b).
         index: the training sessions.
     """
 
@@ -142,16 +146,10 @@ def _plain_votes(method: SessionNeighbours) -> Votes:
 class SKNN(SessionNeighbours):
     """SKNN: items of the k sessions nearest to the current one, each voting with its similarity.
 
-    Attributes:
-        k: neighbours that vote.
-        sample_size: sessions sharing an item that are compared at all, 0 for every one.
-        sampling: which of them: the most ``recent``, a ``random`` choice (fixed by the session itself), or those with
-            the most items in ``common``.
-        similarity: of the two sets of items: cosine, jaccard (tanimoto), dice, vec (share of the current session's
-            items), or binary, as session-rec defines it: 2c / (2c + a + b).
+    Its options are those of `SessionNeighbours`. Of equal similarities the more recent session is nearer.
 
-    Equal similarities: the more recent session is nearer. Paper: §5.1. Reference: Jannach & Ludewig 2017; session-rec
-    ``ContextKNN`` (its cosine multiplies by the current session's length, which changes no ranking).
+    Paper: §5.1. Reference: Jannach & Ludewig 2017; session-rec ``ContextKNN`` (its cosine multiplies by the current
+    session's length, which changes no ranking).
 
     >>> sknn = SKNN(k=2).fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
     >>> sknn.recommend([["d"]], k=2)[0].items
@@ -170,10 +168,9 @@ class SKNN(SessionNeighbours):
 class VSKNN(SessionNeighbours):
     """VSKNN: SKNN in which recent clicks weigh more, in the similarity and in the votes.
 
+    Further options are those of `SessionNeighbours`.
+
     Attributes:
-        k: neighbours that vote.
-        sample_size: sessions sharing an item that are compared at all, 0 for every one.
-        sampling: recent, random or common, as in SKNN.
         similarity: vec (session-rec's default: weight of the shared clicks per click), cosine, jaccard, dice or binary,
             of the weighted current session and a set of items.
         weighting: decay of a click's weight towards the beginning of the current session.
@@ -231,11 +228,9 @@ def _decay_length(of_what: str, longest: float = 100.0) -> Search:
 class VSTAN(SessionNeighbours):
     """VSTAN: VSKNN with the exponential decays of STAN, over click positions, session age and positions in neighbours.
 
+    Further options are those of `SessionNeighbours`.
+
     Attributes:
-        k: neighbours that vote.
-        sample_size: sessions sharing an item that are compared at all, 0 for every one.
-        sampling: recent, random or common, as in SKNN.
-        similarity: cosine, jaccard, dice, vec or binary.
         lambda_spw: λ of the click's weight exp(−(distance from the last click) / λ), clicks; 0 switches it off.
         lambda_snh: λ of the neighbour's weight exp(−age / λ), days; 0 switches it off.
         lambda_inh: λ of the item's weight exp(−|its position − the last shared position in the neighbour| / λ), clicks;
@@ -282,3 +277,41 @@ class VSTAN(SessionNeighbours):
             gap_scale=float(self.lambda_inh),
             remind=self.remind,
         )
+
+
+def prepare_neighbour_positives(
+    sessions: Sessions, *, n_items: int = 20, k: int = 100, sample_size: int = 1000, threads: int | None = None
+) -> NeighbourPositives:
+    """Candidate positives of each session: the items that SKNN ranks highest after the whole session, best first.
+
+    None is one of the session's own clicks; a session that shares no item with another has none.
+
+    Args:
+        sessions: the training sessions; nothing else is looked at.
+        n_items: most candidates of a session; as many as an example has positives gives the best ones every epoch,
+            more gives variety.
+        k: neighbours that vote, the session itself not counted.
+        sample_size: most recent sessions sharing an item that are compared at all, 0 for every one.
+        threads: worker threads, by default one per core; they change nothing but the time.
+
+    Paper: §4.5.
+
+    >>> log = Sessions.of([["a", "b"], ["a", "b", "c"], ["d", "e"]])
+    >>> prepared = prepare_neighbour_positives(log)
+    >>> [log.vocabulary.decode(prepared.items[begin:end]) for begin, end in [(0, 1), (1, 1), (1, 1)]]
+    [['c'], [], []]
+    >>> prepared.offsets.tolist()
+    [0, 1, 1, 1]
+    """
+    k = checked("k", k, Count)
+    # The session itself is its own nearest neighbour and adds no item: one more makes up for it.
+    method = SKNN(k=k + 1, sample_size=sample_size + 1 if sample_size else 0).fit(sessions)
+    clicks = sessions.with_vocabulary(method.vocabulary).items
+    whole = Prefixes(clicks, sessions.offsets[:-1], sessions.offsets[1:], sessions.ends)
+    with track("neighbour positives", total=sessions.n_sessions, unit="sessions") as advance:
+        ranking = method.rank(whole, n_items, exclude_seen=True, threads=threads, advance=advance)
+    from_neighbours = np.arange(n_items) < ranking.own[:, None]
+    offsets = np.concatenate([[0], np.cumsum(ranking.own)]).astype(np.int64)
+    # A method may number items in its own way.
+    known = sessions.vocabulary.encode(method.vocabulary.ids)
+    return NeighbourPositives(offsets, known[ranking.items[from_neighbours] - 1])

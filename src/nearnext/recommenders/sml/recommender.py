@@ -17,7 +17,7 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import Count, Natural, Positive, require_type
 from nearnext.recommenders.embedded import EmbeddedRecommender
-from nearnext.recommenders.neighbour_positives import prepare_neighbour_positives
+from nearnext.recommenders.neighbours import prepare_neighbour_positives
 from nearnext.recommenders.sml.options import name_of_parts, options_of_parts
 from nearnext.sampling import PositiveNegative, Sampler
 from nearnext.training.config import TrainingConfig
