@@ -44,12 +44,8 @@ def best_scored(
 
     Scores are compared as 32-bit floats, so that the order in which a sum was taken cannot decide a tie.
 
-    Args:
-        candidates: distinct item indices, of which the first ``n_candidates`` count: [n].
-        n_candidates: number of candidates.
-        scores: score of each item index: [I + 1].
-        items: receives item indices, best first: [k].
-        values: receives their scores: [k].
+    Candidates are distinct item indices [n], scores of each index [I + 1]; ``items`` and ``values`` receive the
+    list, best first: [k].
 
     >>> items, values = np.zeros(2, np.int32), np.zeros(2, np.float32)
     >>> scores = np.array([0.0, 0.5, 0.9, 0.5])
@@ -68,11 +64,7 @@ def best_scored(
 def best_columns(values: ScoreArray, admissible: BoolArray, items: IndexArray, scores: ScoreArray) -> int:
     """Write the k admissible items of the highest scores above −∞ into ``items`` and ``scores``; returns how many.
 
-    Args:
-        values: score of item j + 1 at j: [I].
-        admissible: which item indices may be listed: [I + 1].
-        items: receives item indices, best first: [k].
-        scores: receives their scores: [k].
+    Values are the score of item j + 1 at j [I], ``admissible`` is by index [I + 1]; lists are [k].
 
     >>> items, scores = np.zeros(2, np.int32), np.zeros(2, np.float32)
     >>> best_columns(np.array([0.5, 0.9, 0.7], np.float32), np.array([0, 1, 0, 1], np.bool_), items, scores)
@@ -97,12 +89,8 @@ def near_best(values: ScoreArray, k: int, margin: float, highest: ScoreArray, ne
 
     All values above −∞ count if there are fewer than k of them.
 
-    Args:
-        values: approximate scores, −∞ where an item may not be listed: [I].
-        k: length of the list, at least 1.
-        margin: at least 0.
-        highest: scratch memory: [⌈I / CHUNK⌉].
-        near: receives positions in rising order: [I].
+    Values are −∞ where an item may not be listed [I]; ``highest`` is scratch memory [⌈I / CHUNK⌉]; ``near`` receives
+    positions in rising order [I].
 
     >>> near, highest = np.empty(4, np.int32), np.empty(1, np.float32)
     >>> n_near = near_best(np.array([0.1, 0.9, 0.8, 0.2], np.float32), 1, 0.15, highest, near)
@@ -150,9 +138,7 @@ def _kth_highest(values: ScoreArray, highest: ScoreArray, k: int) -> np.float32:
 def kth_smallest(values: NDArray[Number], k: int) -> Number:
     """The k-th smallest value, from 0; the values are reordered. ``np.partition`` takes ten times as long to compile.
 
-    Args:
-        values: without NaN, at least one: [n].
-        k: in 0..n − 1.
+    Values are without NaN, at least one: [n].
 
     >>> int(kth_smallest(np.array([7, 3, 9, 3, 5]), 2))
     5
@@ -184,11 +170,7 @@ def kth_smallest(values: NDArray[Number], k: int) -> Number:
 def exclude_clicks(clicks: IndexArray, starts: Int64Array, ends: Int64Array, values: ScoreArray) -> None:
     """Set the scores of the items of each prefix to −∞.
 
-    Args:
-        clicks: clicks of all prefixes, 0 where unknown: [E].
-        starts: first click of each prefix: [B].
-        ends: one past the last click of each prefix: [B].
-        values: score of item j + 1 in column j, changed in place: [B, I].
+    Clicks [E], 0 where unknown, of prefixes from ``starts`` to ``ends`` [B]; values of item j + 1 in column j: [B, I].
     """
     for row in range(len(starts)):
         for position in range(starts[row], ends[row]):
@@ -208,14 +190,8 @@ def fill_from_popularity(
 ) -> None:
     """Complete short lists in place with the most popular admissible items, which is the order of the index.
 
-    Args:
-        items: lists to complete: [B, k].
-        own: length of each list: [B].
-        admissible: which item indices may be recommended: [I + 1].
-        clicks: clicks of all prefixes, 0 where unknown: [E].
-        starts: first click of each prefix: [B].
-        ends: one past the last click of each prefix: [B].
-        exclude_seen: leave out what the prefix contains.
+    Lists [B, k] have the length ``own`` [B]; ``admissible`` is by item index [I + 1]; clicks [E], 0 where unknown, are
+    those of prefixes from ``starts`` to ``ends`` [B], which ``exclude_seen`` leaves out.
     """
     n_lists, k = items.shape
     if (own >= k).all():

@@ -80,11 +80,7 @@ def last_known_clicks(
 ) -> tuple[IndexArray, IndexArray]:
     """The last known clicks of each prefix, oldest first, padded at the right with 0, and how many: [B, L], [B].
 
-    Args:
-        prefixes: item indices in 0..I: [B].
-        n_items: number of items I.
-        max_length: most clicks L.
-        trained: which item indices to know, by default all from 1 on: [I + 1].
+    ``trained`` says which item indices to know, by default all from 1 on: [I + 1].
 
     >>> clicks, known = last_known_clicks(Prefixes.of([np.array([3, 0, 2, 1], np.int32)]), 3, 2)
     >>> clicks.tolist(), known.tolist()

@@ -153,20 +153,9 @@ def rank_by_neighbours(
 ) -> None:
     """Lists of next items for prefixes, by the votes of their nearest training sessions.
 
-    Args:
-        index: the training sessions.
-        votes: the method's options.
-        clicks: clicks of all prefixes, 0 where unknown: [E].
-        starts: first click of each prefix: [B].
-        ends: one past the last click of each prefix: [B].
-        times: time of each prefix's last click, microseconds: [B].
-        admissible: which items may be recommended: [I + 1].
-        exclude_seen: leave out what the prefix contains.
-        scratch: this thread's memory.
-        first_mark: prefixes that this memory has served before.
-        items: receives item indices, best first: [B, k].
-        scores: receives scores: [B, k].
-        own: receives the number of items in each list: [B].
+    Clicks [E], 0 where unknown, of prefixes from ``starts`` to ``ends`` [B], with the times of their last clicks in
+    microseconds [B]; ``admissible`` is by item index [I + 1]. ``first_mark`` prefixes were served with this scratch
+    memory before. ``items`` and ``scores`` receive the lists [B, k], ``own`` their lengths [B].
     """
     for row in range(len(starts)):
         begin = starts[row]

@@ -171,12 +171,8 @@ def encode_by_attention(
 ) -> None:
     """Session embeddings, not yet normalised, as `AttentionEncoder` gives them up to rounding.
 
-    Args:
-        weights: of the encoder.
-        table: embedding of item i in row i: [I + 1, D].
-        clicks: known item indices, oldest first: [B, L].
-        known: how many of them there are, the others are not read: [B].
-        vectors: receives the embeddings, zeros where nothing is known: [B, D].
+    Item i has the embedding in row i of ``table`` [I + 1, D]; clicks are known item indices, oldest first [B, L], of
+    which ``known`` count [B]; ``vectors`` receives the embeddings, zeros where nothing is known [B, D].
     """
     dim, longest = table.shape[1], clicks.shape[1]
     placed = np.empty((longest, dim), dtype=np.float32)

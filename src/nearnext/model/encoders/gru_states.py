@@ -27,10 +27,8 @@ def has_gru_states(network: nn.Module, clicks: Tensor) -> bool:
 def gru_last_state(network: nn.GRU, clicks: Tensor, steps: Tensor) -> Tensor:
     """State after the last click of each session, zeros for an empty one: [B, hidden]; torch's own up to rounding.
 
-    Args:
-        network: of one layer.
-        clicks: padded at the right, with any values: [B, T, D].
-        steps: clicks of each session: [B].
+    The network has one layer; clicks are padded at the right, with any values [B, T, D]; sessions have ``steps`` clicks
+    [B].
 
     >>> network, clicks = nn.GRU(2, 3, batch_first=True), torch.ones(1, 4, 2)
     >>> torch.allclose(gru_last_state(network, clicks, torch.tensor([4])), network(clicks)[1][0])

@@ -34,10 +34,7 @@ def last_state(network: nn.RNNBase, clicks: Tensor, steps: Tensor) -> Tensor:
     length. The operators stop at the end of each session, and torch cannot compute them. Reference: ONNX operators RNN,
     GRU and LSTM, version 14.
 
-    Args:
-        network: of tanh where it is a plain one.
-        clicks: inputs, padded at the right: [B, T, D].
-        steps: clicks of each session, at least 1: [B].
+    A plain network is one of tanh; clicks are padded at the right; sessions have ``steps`` clicks, at least 1: [B].
     """
     operator, order = GATES[type(network)]
     attributes: dict[str, Any] = {"hidden_size": network.hidden_size}
