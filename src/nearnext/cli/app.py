@@ -108,7 +108,7 @@ def ids(text: str) -> list[str]:
 
 
 def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A decorator that gives a command the options of a function, whose value its parameter of that name then is."""
+    """A decorator: a command takes the options of a function, and its value as the argument ``parameter``."""
     added = inspect.signature(options).parameters
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:

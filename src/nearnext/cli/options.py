@@ -74,7 +74,7 @@ STUDY = Path("nearnext-tuning")
 """Folder of studies, unless another path is given."""
 
 CALLED = {"minutes": "budget", "fraction": "validation"}
-"""What options of tuning are called at the command line, where they are called otherwise."""
+"""Command-line names of tuning options, where they differ."""
 
 TunedOptions = Tuning | None
 """How a comparison tunes its methods, None: not at all."""

@@ -1,4 +1,4 @@
-"""How commands read logs: the options of it, what is printed of it, and the parts that a log is cut into."""
+"""How commands read logs: the options, what is printed, and training and test logs together."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -34,7 +34,7 @@ class Reading:
     collapse_repeats: bool | None
 
     def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
-        """Of the events of each type those that are used."""
+        """Rows of each event type, for the types that are used."""
         return {kind: rows for kind, rows in event_types.items() if kind in (self.options.events or [kind])}
 
 
@@ -112,7 +112,7 @@ def filters_by(*, min_support: int, max_length: int) -> Callable[[Callable[..., 
 
 
 def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, EventLog]":
-    """The sessions of a log; how it was read is printed, unless `show_reading` shall do so later."""
+    """The sessions of a log; how it was read is printed, unless ``show`` is False: `show_reading` does it later."""
     from nearnext.data.events import events_of
     from nearnext.data.sessionise import sessions_of
 
@@ -160,7 +160,7 @@ def read_both(
 
 
 def show_reading(log: "EventLog", reading: Reading) -> None:
-    """Print how a log was read, first what has to be known of its events."""
+    """Print how a log was read, notes on its events first."""
     from nearnext.data.repeats import repeat_notes
     from nearnext.report.tables import reading_table
 
@@ -174,7 +174,7 @@ def show_reading(log: "EventLog", reading: Reading) -> None:
 
 
 def print_warnings(lines: Sequence[str]) -> None:
-    """Print what has to be read before any figure: what is not clean in red, the rest in yellow."""
+    """Print warnings, before any result: what is not clean in red, the rest in yellow."""
     for line in lines:
         console.print(line, style="red" if line.startswith("not clean") else "yellow", markup=False, soft_wrap=True)
 

@@ -249,7 +249,7 @@ QUICK: dict[str, dict[str, object]] = {
 
 
 def _list_candidates() -> None:
-    """What `metric` ranks with where votes help, which they may not here, and `serve` finds new items with."""
+    """Compile what `metric` ranks with only when votes help, and what `serve` finds new items with."""
     import numpy as np
 
     from nearnext.recommenders.metric.candidates import best_candidates, followed_by

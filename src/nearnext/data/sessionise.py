@@ -101,7 +101,7 @@ def _reused(sessions: Sessions, gap: float) -> int:
 
 
 def _shared(sessions: Sessions, users: NDArray[np.uint64]) -> int:
-    """How many sessions have clicks of several users; 0 stands for no user, who is nobody else: [E]."""
+    """How many sessions have clicks of several users; 0 stands for no user and does not count: [E]."""
     last = np.maximum.reduceat(users, sessions.offsets[:-1])
     known = users if users.all() else np.where(users == 0, np.iinfo(np.uint64).max, users)
     return int(np.count_nonzero(np.minimum.reduceat(known, sessions.offsets[:-1]) < last))

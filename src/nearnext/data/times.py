@@ -38,7 +38,7 @@ ISO_8601 = (
 
 
 class _Part(NamedTuple):
-    """Rows whose times are numbers: of a unit by its name and how many it has in a second, or of one not told yet."""
+    """Rows with numeric times: name of the unit and how many make a second; "" and 0 until it is detected."""
 
     rows: Int64Array
     values: Int64Array | FloatArray
@@ -130,7 +130,7 @@ class Clock:
     """A reader of the raw times of one log, chunk by chunk, that remembers what it detected.
 
     The first chunk decides. Numbers that are dates without punctuation (20240131, 202401311530, ...) are read as
-    dates. Else, when their median lies after 1973 in s, ms, us or ns, the log has calendar times, and each row's unit
+    dates. Else, when their median is after 1973 in s, ms, us or ns, the log has calendar times, and each row's unit
     is found by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of seconds; numbers
     that rather look like days, minutes, years or the like are refused. A given ``unit`` holds for every number.
 

@@ -54,7 +54,7 @@ Probability = Annotated[float, at_least(0), at_most(1)]
 """A number in [0, 1]."""
 
 LISTS = (tuple, Sequence)
-"""What a list of values is given as, in annotations."""
+"""Annotations that stand for a list of values."""
 
 SOME = Limit("min_length", 1)
 """A list of at least one value."""

@@ -56,7 +56,7 @@ def _columns(comparison: Comparison, intervals: bool) -> dict[str, list[Text]]:
 def cell_text(cell: Cell, intervals: bool, *, leading_zero: bool = False) -> Text:
     """The value, by default without its leading zero, and half of its interval in a fainter type."""
     value = cell.text if leading_zero else cell.text.removeprefix("0")
-    text = Text.assemble((value, MARK_STYLES[cell.mark]))  # a span, lest padding is underlined
+    text = Text.assemble((value, MARK_STYLES[cell.mark]))  # a span, so that padding is not underlined
     if intervals and cell.half_width:
         text.append(f" ±{cell.half_width.removeprefix('0')}", "dim")
     return text

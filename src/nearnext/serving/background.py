@@ -31,7 +31,7 @@ async def in_daemon(work: Callable[[], T]) -> T:
 
 
 def settle_memory() -> None:
-    """Take what lives long out of the garbage collector's rounds: with a model, one takes tenths of a second."""
+    """Exclude long-lived objects from garbage collection: with a model, one pass takes tenths of a second."""
     gc.unfreeze()
     gc.collect()
     gc.freeze()

@@ -31,12 +31,12 @@ ids_of = msgspec.json.Decoder(list[RawId]).decode
 
 @dataclass
 class Entry:
-    """What is known of an item beside the model."""
+    """What the catalogue holds about an item."""
 
     available: bool = True
     like: tuple[RawId, ...] = ()
     touches: list[tuple[RawId, ...]] = field(default_factory=list[tuple[RawId, ...]])
-    life: tuple[int, int] = (0, 0)  # another one after each put and delete
+    life: tuple[int, int] = (0, 0)  # changes with each put and delete
 
     def says_the_same_as(self, other: "Entry | None") -> bool:
         """Whether two entries differ in their lives at most."""

@@ -274,7 +274,7 @@ def _kept(model: ServedModel, item: RawId) -> RawId:
 
 
 async def _map_of(model: ServedModel) -> ItemMap:
-    """The map of a model, computed once, however many ask while it is: they occupy one thread, so others go on."""
+    """The map of a model, computed once in one thread; concurrent requests wait for the same task."""
     if model.map is None:
         model.map = asyncio.create_task(in_daemon(lambda: ItemMap(model.recommender)))
     try:

@@ -208,7 +208,7 @@ def _erased(path: Path, session: str) -> int:
 
 
 def _is_of(line: bytes, session: str) -> bool:
-    """Whether a line is of the session; ids that reading a log makes one are one here too."""
+    """Whether a line is of the session; ids that are equal once a log is read are equal here."""
     try:
         return tidy_text(str(msgspec.json.decode(line, type=_Line).session_id)) == tidy_text(session)
     except msgspec.MsgspecError:

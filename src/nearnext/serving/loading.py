@@ -97,7 +97,7 @@ class ModelWatcher:
 
     @property
     def changed(self) -> bool:
-        """Whether there is something else than what was last looked at."""
+        """Whether the directory has changed since it was last read."""
         return artifact_signature(self._folder) != self._signature
 
     def first(self) -> LoadedModel:

@@ -1,6 +1,6 @@
 """Items that the model was not trained with: each at the mean of the sessions that led to it.
 
-Only the nearest are looked for, and those at the same point are looked for as one: with 20,000 new items an answer
+Only the nearest are searched, and items at the same point are searched as one: with 20,000 new items an answer
 takes less than twice as long as with none. A change concerns its own item alone; embeddings join the index in hundreds.
 """
 
@@ -147,11 +147,11 @@ class NewItems(ABC):
 
     @abstractmethod
     def _put(self, slot: int, point: Point) -> None:
-        """Look for a point from now on."""
+        """Add a point to the search."""
 
     @abstractmethod
     def _remove(self, slot: int, point: Point) -> None:
-        """Look for a point no more."""
+        """Remove a point from the search."""
 
     @abstractmethod
     def _nearest(

@@ -222,7 +222,7 @@ class _List:
 
 
 def _restricted(query: Query) -> bool:
-    """Whether it may be answered with less than all available items."""
+    """Whether the query restricts the available items."""
     return bool(query.exclude) or query.allow is not None
 
 

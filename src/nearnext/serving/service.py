@@ -24,7 +24,7 @@ SYNC = 1.0
 """Seconds between two times that the event log is brought to the disk."""
 
 CHECK = 1.0
-"""Seconds between two times that the session store is asked whether it works, also when no request needs it."""
+"""Seconds between two checks of the session store, also when no request needs it."""
 
 log = logging.getLogger(__name__)
 

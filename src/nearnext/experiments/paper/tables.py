@@ -20,7 +20,7 @@ COUNTED = ("items", "sessions", "events")
 LONGEST = 15
 """Longer sessions share the last class of Figure 1; the paper's models see 15 clicks."""
 
-NOT_PRINTED = "the paper draws its Figure 1 without printing numbers: there are none to show beside these"
+NOT_PRINTED = "the paper draws its Figure 1 without printing numbers: there are none to compare with"
 RNN_NOTE = "RNN: with GRU cells, as in the paper (§5.2); here the encoder is called gru"
 
 TABLE_2_METRICS = dict(zip(TABLE_2_COLUMNS, ("MAP", "Precision", "Recall", "HitRate", "MRR"), strict=True))

@@ -70,8 +70,8 @@ State = Literal["complete", "pruned", "failed"]
 class Trial:
     """The outcome of one set of options; number 0 is the one that the search begins with.
 
-    ``figure`` is the tuned metric on the validation period, ``figures`` every metric there, ``epochs`` what the trial
-    was compared with others by after each epoch; a pruned one was not promising, or at the end of the budget.
+    ``figure`` is the tuned metric on the validation period, ``figures`` every metric there, ``epochs`` the value after
+    each epoch, by which trials are pruned; a pruned one was not promising, or at the end of the budget.
     """
 
     number: int

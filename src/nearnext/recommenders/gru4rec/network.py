@@ -217,7 +217,7 @@ class GRU4RecNetwork(nn.Module):
         self._loss, self._dropouts = loss, dropouts
 
     def forward(self, batch: ClickBatch, rows: Mapping[str, Tensor]) -> Tensor:
-        """The loss of a step, a scalar; the state of every slot goes on by a click."""
+        """The loss of a step, a scalar; the state of every slot advances by one click."""
         outputs, (of_embedding, of_hidden) = rows["outputs"], self._dropouts
         entered = functional.embedding(batch.input_at, rows.get("inputs", outputs))[:, : self._entered]
         entered = functional.dropout(entered, of_embedding) if of_embedding else entered

@@ -35,7 +35,7 @@ class GRU4Rec(TrainedRecommender):
         momentum: of Adagrad, in [0, 1).
         dropout_embedding: share of the input embedding set to 0 in training, in [0, 1).
         dropout_hidden: share of the hidden state set to 0 in training, and carried so to the next click, in [0, 1).
-        n_sample: extra negatives of each step, beside the other sessions' targets.
+        n_sample: extra negatives of each step, besides the other sessions' targets.
         sample_alpha: they are drawn with probability proportional to clicks^sample_alpha; 0: uniform, 1: popularity.
         logq: power of the logQ correction of cross-entropy for that draw; 1: full, 0: none.
         bpreg: weight of the score regularisation of BPR-max.

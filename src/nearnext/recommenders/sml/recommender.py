@@ -33,7 +33,7 @@ class SML(EmbeddedRecommender):
 
     Scores are 2 − d for the cosine distance d, −d for the Euclidean ones, as 32-bit floats. The last part of the given
     sessions is held out to choose the best epoch; items that occur only there have no embedding, and are listed after
-    all others, by popularity. From sessions that give no example (each of one click, or one item in all) nothing can be
+    all others, by popularity. From sessions that give no example (one click each, or a log of one item) nothing can be
     learned: then all lists are those of popularity, and ``note`` says so.
 
     Attributes:

@@ -65,7 +65,7 @@ class MemoryStore:
         self._remove(session)
 
     async def check(self) -> None:
-        """It always can be used."""
+        """No-op: memory can always be used."""
 
     async def close(self) -> None:
         """Nothing is open."""
