@@ -38,13 +38,11 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listening = socket.create_server(
-            address, family=family, backlog=BACKLOG, dualstack_ipv6=family == socket.AF_INET6
-        )
+        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+        listening = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
-        raise ConfigError(
-            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --host and --port"
-        ) from error
+        reason = str(error.strerror).partition(" (while")[0]  # create_server repeats the address there
+        raise ConfigError(f"cannot listen on {host}:{port}: {reason}; choose another with --host and --port") from error
     listening.set_inheritable(True)
     return listening
 
