@@ -61,6 +61,7 @@ def test_a_session_is_erased_and_the_others_stay(session: str, tmp_path: Path):
     (tmp_path / "shown" / "older").mkdir()
     erased = forget_session(tmp_path, session)
     assert (erased.lines, erased.files) == (5 if session == "7" else 4, 3)
+    assert erased.unread == {tmp_path / "more.jsonl": 1}
     assert [file.name for file in erased.unsearched] == ["2025", "old.csv", "older"]
     text = (tmp_path / "more.jsonl").read_text()
     assert text.endswith("\nno json\n")
@@ -79,9 +80,33 @@ def test_ids_that_a_fit_reads_as_one_session_are_erased_together(written: str, a
     assert forget_session(tmp_path, "7").lines == 0
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"session_id": 12.0, "item_id": "a", "timestamp": 1}',
+        b'{"session_id": 12, "item_id": "a", "timestamp": 1, "price": NaN}',
+        b'\xef\xbb\xbf{"session_id": "12", "item_id": "a", "timestamp": 1}',
+    ],
+)
+def test_lines_of_other_programs_are_erased_where_a_fit_reads_them(line: bytes, tmp_path: Path):
+    other = b'{"session_id": "13", "item_id": "a", "timestamp": 1}\n'
+    (tmp_path / "older.jsonl").write_bytes(line + b"\n" + other)
+    assert forget_session(tmp_path, "12").lines == 1
+    assert (tmp_path / "older.jsonl").read_bytes() == other
+
+
+def test_lines_that_cannot_be_read_are_counted_and_stop_nothing(tmp_path: Path):
+    deep = b'{"session_id": "s1", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}"
+    odd = [b'{"session_id":"x\xff"}', b'{"session_id": "\\ud800"}', deep, b'{"item_id": 1}', b"[1]", b"no json"]
+    (tmp_path / "a.jsonl").write_bytes(b"\n".join([*odd, b'{"session_id": "s1"}', b""]))
+    (tmp_path / "b.jsonl").write_bytes(b'{"session_id": "s1"}\n')
+    assert forget_session(tmp_path, "s1") == (2, 2, {tmp_path / "a.jsonl": len(odd)}, [])
+    assert (tmp_path / "a.jsonl").read_bytes() == b"\n".join([*odd, b""])
+
+
 def test_a_file_that_held_nothing_else_is_removed(tmp_path: Path):
     written(tmp_path, "only").close()
-    assert forget_session(tmp_path, "only") == (3, 2, [])
+    assert forget_session(tmp_path, "only") == (3, 2, {}, [])
     assert not list(tmp_path.rglob("*.jsonl"))
     with pytest.raises(DataError, match="no folder"):
         forget_session(tmp_path / "none", "only")

@@ -28,6 +28,12 @@ def forget(
         console.print(
             f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]", soft_wrap=True
         )
+    for file, n_lines in erased.unread.items():
+        where = file.relative_to(event_log)
+        console.print(
+            f"[yellow]not searched, as no session can be read there: {n_lines:,} lines of {where}[/yellow]",
+            soft_wrap=True,
+        )
     if not erased.lines:
-        raise DataError(f"{event_log} has no line of session '{session}'; nothing was erased")
+        raise DataError(f"{event_log} has no line of session '{session}' that can be read; nothing was erased")
     console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim", soft_wrap=True)

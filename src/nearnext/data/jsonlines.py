@@ -49,7 +49,7 @@ class JsonLinesReader:
         """Columns that tell the roles, of the first lines, or of as many as it takes."""
         names: dict[str, None] = {}
         for body, _ in islice(blocks(self._log, len(self._log.sample)), HEAD):
-            head = [row for line in body.split(b"\n") if (row := _loads(line)) is not None]
+            head = [row for line in body.split(b"\n") if (row := json_object(line)) is not None]
             names |= dict.fromkeys(_names(head))
             lists = dict.fromkeys(name.rpartition("[]")[0] for name in names if "[]" in name)
             flat = [name for name in names if "[]" not in name]
@@ -148,7 +148,7 @@ class JsonLinesReader:
     def _text(self, line: bytes, event: JsonObject) -> str:
         if self._list is None:
             return line.decode(errors="backslashreplace")
-        return orjson.dumps((_loads(line) or {}) | {self._list: [event]}).decode()
+        return orjson.dumps((json_object(line) or {}) | {self._list: [event]}).decode()
 
 
 def _loaded(lines: Sequence[bytes]) -> list[JsonObject | None]:
@@ -156,11 +156,12 @@ def _loaded(lines: Sequence[bytes]) -> list[JsonObject | None]:
     try:
         found: list[JsonObject | None] = list(map(orjson.loads, lines))
     except orjson.JSONDecodeError:
-        return [_loads(line) for line in lines]
+        return [json_object(line) for line in lines]
     return found if set(map(type, found)) <= {dict} else [row if isinstance(row, dict) else None for row in found]
 
 
-def _loads(line: bytes) -> JsonObject | None:
+def json_object(line: bytes) -> JsonObject | None:
+    """The object of a line, as every reader of JSONL sees it; None where it is none."""
     try:
         value: object = orjson.loads(line)
     except orjson.JSONDecodeError:

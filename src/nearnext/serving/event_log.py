@@ -9,6 +9,7 @@ import fcntl
 import logging
 import os
 import time
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +19,7 @@ import msgspec
 
 from nearnext.atomic import flock, whole_file
 from nearnext.data.ids import tidy_text
+from nearnext.data.jsonlines import json_object
 from nearnext.errors import DataError
 from nearnext.types import RawId
 
@@ -162,15 +164,19 @@ def _now() -> float:
     return round(time.time(), 6)
 
 
-class _Line(msgspec.Struct):
-    session_id: RawId
-
-
 class Erased(NamedTuple):
-    """How many lines of how many files were erased, and which files and folders in the folder were not searched."""
+    """What was erased, and what could not be searched.
+
+    Attributes:
+        lines: lines that were erased.
+        files: files that they were in.
+        unread: lines of each file of which the session cannot be read.
+        unsearched: files and folders that are no segments.
+    """
 
     lines: int
     files: int
+    unread: dict[Path, int]
     unsearched: list[Path]
 
 
@@ -188,14 +194,18 @@ def forget_session(folder: Path, session: str) -> Erased:
         counts = [_erased(file, session) for file in segments]
     except OSError as error:
         raise DataError(f"cannot erase from {folder}: {error.strerror}; some lines may still be there") from error
-    return Erased(sum(counts), sum(map(bool, counts)), [one for one in found if one not in segments])
+    erased = [n_erased for n_erased, _ in counts]
+    unread = {file: n_unread for file, (_, n_unread) in zip(segments, counts, strict=True) if n_unread}
+    return Erased(sum(erased), sum(map(bool, erased)), unread, [one for one in found if one not in segments])
 
 
-def _erased(path: Path, session: str) -> int:
+def _erased(path: Path, session: str) -> tuple[int, int]:
+    """How many lines of a segment were erased, and of how many the session cannot be read."""
     with path.open("rb") as segment:
         flock(segment.fileno(), fcntl.LOCK_EX)  # a writer begins another segment meanwhile
         lines = segment.read().splitlines(keepends=True)
-        kept = [line for line in lines if not _is_of(line, session)]
+        owners = [_session_of(line) for line in lines]
+        kept = [line for line, owner in zip(lines, owners, strict=True) if owner != tidy_text(session)]
         if len(kept) < len(lines):
             with whole_file(path) as unfinished, unfinished.open("wb") as file:
                 os.fchmod(file.fileno(), os.fstat(segment.fileno()).st_mode & 0o777)
@@ -204,12 +214,13 @@ def _erased(path: Path, session: str) -> int:
                 os.fsync(file.fileno())
             if not any(map(bytes.strip, kept)):
                 path.unlink()
-    return len(lines) - len(kept)
+    unread = sum(owner is None and bool(line.strip()) for line, owner in zip(lines, owners, strict=True))
+    return len(lines) - len(kept), unread
 
 
-def _is_of(line: bytes, session: str) -> bool:
-    """Whether a line is of the session; ids that are equal once a log is read are equal here."""
-    try:
-        return tidy_text(str(msgspec.json.decode(line, type=_Line).session_id)) == tidy_text(session)
-    except msgspec.MsgspecError:
-        return False
+def _session_of(line: bytes) -> str | None:
+    """The session of a line, as a fit reads it: segments may hold lines that other programs wrote."""
+    found = (json_object(line.removeprefix(BOM_UTF8)) or {}).get("session_id")
+    if isinstance(found, bool) or not isinstance(found, str | int | float):
+        return None
+    return tidy_text(str(int(found)) if isinstance(found, float) and found.is_integer() else str(found))
