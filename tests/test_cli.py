@@ -69,7 +69,7 @@ def test_stats_prints_table_1(nearnext: Command, log: Path, tmp_path: Path):
 
 def test_a_fitted_model_recommends_and_is_evaluated(nearnext: Command, log: Path, tmp_path: Path):
     model = tmp_path / "model"
-    assert nearnext("fit", log, "--method", "sknn", "--set", "k=20", "--out", model).code == 0
+    assert nearnext("fit", log, "--method", "sknn", "--set", "SKNN.k=20", "--out", model).code == 0
     done = nearnext("recommend", model, "--session", "item-0,item-3,never", "--k", "3", "--json")
     answer = json.loads(done.out)[0]
     assert len(answer["items"]) == 3

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from nearnext.cli.app import app, command_line, imports_parts, pairs, takes
+from nearnext.cli.app import app, command_line, imports_parts, takes
 from nearnext.cli.options import (
     Config,
     Cutoffs,
@@ -25,6 +25,7 @@ from nearnext.cli.options import (
     method_options,
     method_settings,
     own_options,
+    own_settings,
     tuned_options,
     tunes,
 )
@@ -163,7 +164,7 @@ def tune(
     writable(out)
     if out is not None:
         readable_options(out)
-    held = pairs(settings or [], "--set")
+    held = own_settings(settings, method)
     options = own_options(config, method) | held
     Search.of(method, options, held)  # what cannot be tuned is said before a long log is read
     sessions, event_log = read_log(log, reading)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nearnext.cli.app import app, command_line, ids, imports_parts, pairs, takes
+from nearnext.cli.app import app, command_line, ids, imports_parts, takes
 from nearnext.cli.options import (
     Cutoffs,
     ModelArgument,
@@ -20,6 +20,7 @@ from nearnext.cli.options import (
     Unknown,
     cutoff_numbers,
     own_options,
+    own_settings,
 )
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, writable
 from nearnext.cli.reading import (
@@ -82,7 +83,7 @@ def fit(
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
     options = {name: value for name, value in given.items() if value is not None}
     _require_switches(method, options)
-    recommender = make_recommender(method, own_options(config, method) | options | pairs(settings or [], "--set"))
+    recommender = make_recommender(method, own_options(config, method) | options | own_settings(settings, method))
     if dry_run:
         sessions, _ = read_log(log, replace(reading, options=replace(reading.options, rejects=None)))
         _print_size(size_model(recommender, sessions, chosen))

@@ -126,6 +126,15 @@ def method_options(
     return options
 
 
+def own_settings(settings: Sequence[str] | None, method: str) -> dict[str, str]:
+    """One method's options from ``OPTION=VALUE`` texts, which may name the method as `compare` needs it."""
+    options: dict[str, str] = {}
+    for name, value in pairs(settings or [], "--set").items():
+        owner, _, option = name.rpartition(".")
+        options[option if owner.lower() in (method.lower(), canonical_name(method)) else name] = value
+    return options
+
+
 def own_options(config: Path | None, method: str) -> dict[str, Any]:
     """One method's options from a file: its own table where there is one, else the whole file."""
     if config is None:
