@@ -10,9 +10,7 @@
 1.0
 """
 
-import ast
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -165,13 +163,80 @@ __all__ = [
     "write_log",
 ]
 
+_MODULES: dict[str, tuple[str, ...]] = {
+    "nearnext.artifact": ("Artifact", "load_artifact", "save_artifact"),
+    "nearnext.data.authors_split": ("split_authors",),
+    "nearnext.data.events": ("EventLog", "read_events", "scan_events"),
+    "nearnext.data.filters": ("Filter", "apply_filter"),
+    "nearnext.data.leaks": ("Leaks",),
+    "nearnext.data.prepare": ("PrepareReport", "prepare"),
+    "nearnext.data.sessionise": ("read_sessions", "sessionise"),
+    "nearnext.data.sessions": ("Sessions",),
+    "nearnext.data.shop": ("SyntheticShop",),
+    "nearnext.data.splits": ("Split", "split_days", "split_last", "split_parts", "split_windows"),
+    "nearnext.data.statistics": ("describe", "table1"),
+    "nearnext.data.synthetic": ("best_hit_rate", "generate", "write_log"),
+    "nearnext.data.vocabulary": ("Vocabulary",),
+    "nearnext.errors": ("ArtifactError", "ConfigError", "DataError", "LeakWarning", "NearnextError"),
+    "nearnext.evaluation.protocol": ("Evaluation", "evaluate"),
+    "nearnext.experiments.compare": ("Comparison", "compare"),
+    "nearnext.experiments.tuning.budget": ("Tuning",),
+    "nearnext.experiments.tuning.tune": ("tune",),
+    "nearnext.model.encoders": (
+        "GRU",
+        "LSTM",
+        "RNN",
+        "Attention",
+        "AvgPool",
+        "Caser",
+        "EncoderConfig",
+        "LastItem",
+        "MaxPool",
+        "SessionEncoder",
+        "TagSpace",
+        "TextCNN",
+        "WeightedPool",
+    ),
+    "nearnext.model.losses": (
+        "BPR",
+        "NCAS",
+        "TOP1",
+        "WARP",
+        "Contrastive",
+        "Loss",
+        "LossInput",
+        "MetricLearning",
+        "Triplet",
+    ),
+    "nearnext.recommenders.base": ("Recommender",),
+    "nearnext.recommenders.gru4rec": ("GRU4Rec",),
+    "nearnext.recommenders.metric.recommender": ("Metric", "MetricFast"),
+    "nearnext.recommenders.neighbours": ("SKNN", "VSKNN", "VSTAN"),
+    "nearnext.recommenders.popularity": ("Pop", "SessionPop"),
+    "nearnext.recommenders.ranking": ("Recommendation",),
+    "nearnext.recommenders.named": ("BASELINES", "make_recommender"),
+    "nearnext.recommenders.rules": ("AssociationRules", "Markov", "SequentialRules"),
+    "nearnext.recommenders.sml.recommender": ("SML",),
+    "nearnext.registration": ("register",),
+    "nearnext.sampling": (
+        "EveryPrefix",
+        "InBatch",
+        "InversePopularity",
+        "Negatives",
+        "Popularity",
+        "PositiveNegative",
+        "ReversedPopularity",
+        "Sampler",
+        "SlidingWindow",
+        "Uniform",
+    ),
+}
+"""The public names of each module; a module is imported when one of its names is first used."""
+
 _RENAMED = {"MetricRecommender": "SML"}
 """Names of earlier versions, and what they are called now."""
 
-_SOURCE = ast.parse(Path(__file__).read_bytes())
-_IMPORTS = [line for line in ast.walk(_SOURCE) if isinstance(line, ast.ImportFrom)]
-_MODULE_OF = {name.name: str(line.module) for line in _IMPORTS for name in line.names if name.name in __all__}
-"""The module of each public name, from the imports for type checkers: it is imported when the name is first used."""
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
