@@ -5,8 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
-from nearnext.serving.new_items import new_items_for
+from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
+from nearnext.serving.new_items import ByClicks, NewItems
 from nearnext.types import BoolArray, RawId
 
 
@@ -19,7 +21,7 @@ class AvailableItems:
         self.admissible: BoolArray = np.ones(len(self._vocabulary) + 1, dtype=np.bool_)
         self.admissible[0] = False
         self.hidden: set[RawId] = set()
-        self.new = new_items_for(recommender)
+        self.new = _new_items_of(recommender)
         self.update(catalogue.entries)
 
     def knows(self, item: RawId) -> bool:
@@ -38,3 +40,15 @@ class AvailableItems:
             else:
                 new[item] = entry
         self.new.follow(new, self._vocabulary.encode)
+
+
+def _new_items_of(recommender: Recommender) -> NewItems:
+    """A model's new items, none so far; the index of a model that has a space is made a recording one."""
+    space = space_of(recommender)
+    if space is None or not isinstance(recommender, HasSpace):
+        return ByClicks()
+    from nearnext.recommenders.metric.recommender import Metric
+
+    index = space.index if isinstance(space.index, RecordingIndex) else RecordingIndex(space.index)
+    recommender.search_by(index)
+    return ByEmbedding(space, index, ranked=isinstance(recommender, Metric))
