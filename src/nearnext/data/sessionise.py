@@ -48,7 +48,7 @@ def group(codes: Codes, n_groups: int) -> tuple[Positions, Int64Array]:
 def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> Sessions:
     """The sessions of a log, in order of their start; equal starts keep the order of first appearance.
 
-    With session ids, events of one id are one session, however long its pauses are and whoever the user is; `stats` and
+    With session ids, events of one id are one session, however long its pauses and however many its users; `stats` and
     the like count and name the ids that were used again. Otherwise a session of a user ends where the pause until the
     next event is longer than ``gap``; the n-th session of user u is called ``u:n``. Inside a session events are in
     order of time; equal times keep the log's order. Of consecutive clicks on one item that have several event types,
