@@ -23,6 +23,8 @@ from training_support import seeded
 LOG = Sessions.of(
     [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3
 )
+GROUPS = [[f"{group}-{(s + j * j) % 9}" for j in range(3 + s % 3)] for s in range(40) for group in "abc"]
+"""Sessions of three groups of items that no session mixes."""
 OTHER_LOG = Sessions.of([[f"i{(s * 5 + 3 * j) % 17}" for j in range(3)] for s in range(60)])
 
 

@@ -12,9 +12,9 @@ from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.rules import Markov
 from nearnext.serving.playground import ItemMap, find_items
 from nearnext.serving.playground.item_map import neighbours_kept, principal_plane
+from serving_support import GROUPS
 
 RARE = "a-rare"
-GROUPS = [[f"{group}-{(s + j * j) % 9}" for j in range(3 + s % 3)] for s in range(40) for group in "abc"]
 LOG = Sessions.of([*GROUPS, ["a-0", RARE, "a-1"], ["a-0", RARE]])
 """Three groups of items that no session mixes."""
 

@@ -15,7 +15,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import VSKNN
 from nearnext.serving.playground import page
-from serving_support import Server, started
+from serving_support import GROUPS, Server, started
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +37,6 @@ HOSTILE_FRAGMENTS = (
 )
 """What is no session: no ids, ids that no service takes, or too many."""
 
-GROUPS = [[f"{group}-{(s + j * j) % 9}" for j in range(3 + s % 3)] for s in range(40) for group in "abc"]
 LOG = Sessions.of([*GROUPS, ["a-0", HOSTILE, "a-1"], ["a-0", HOSTILE]])
 """Three groups of items that no session mixes, and an id that would be a script if a page took it for HTML."""
 
