@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from nearnext.atomic import flock, whole_file
-from nearnext.data.ids import tidy_text
+from nearnext.data.ids import Foreign, plain_id, tidy_text
 from nearnext.data.jsonlines import json_object
 from nearnext.errors import DataError
 from nearnext.types import RawId
@@ -220,7 +220,5 @@ def _erased(path: Path, session: str) -> tuple[int, int]:
 
 def _session_of(line: bytes) -> str | None:
     """The session of a line, as a fit reads it: segments may hold lines that other programs wrote."""
-    found = (json_object(line.removeprefix(BOM_UTF8)) or {}).get("session_id")
-    if isinstance(found, bool) or not isinstance(found, str | int | float):
-        return None
-    return tidy_text(str(int(found)) if isinstance(found, float) and found.is_integer() else str(found))
+    found = plain_id((json_object(line.removeprefix(BOM_UTF8)) or {}).get("session_id"))
+    return None if found is None or isinstance(found, Foreign) else tidy_text(str(found))
