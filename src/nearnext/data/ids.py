@@ -21,6 +21,8 @@ from nearnext.types import BoolArray, Int64Array
 
 NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
 """How databases, pandas, R, Python and JavaScript write that there is nothing."""
+NO_ID = ("", *NOTHING)
+"""Texts that a log has where there is no id."""
 BLANKS = " \t\r\n\x0b\x0c\u00a0\0\ufeff"
 WIDE = [letter.encode() for letter in BLANKS if not letter.isascii()]
 WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
@@ -105,7 +107,7 @@ class IdColumn:
         if ids.dtype == pl.String:
             ids, changed = tidy(ids)
             self.changed += changed
-            nothing = ids.is_in(("", *NOTHING)).fill_null(True)
+            nothing = ids.is_in(NO_ID).fill_null(True)
             if nothing.any():
                 for word in ids.filter(nothing).fill_null("").unique(maintain_order=True):
                     where = (ids == word).fill_null(not word).to_numpy()
@@ -179,7 +181,7 @@ def user_codes(raw: pl.Series) -> pl.Series:
     users = ids_as(raw, pl.String())
     nothing = users.is_null()
     if not raw.dtype.is_numeric():
-        nothing |= users.is_in(("", *NOTHING)).fill_null(True)
+        nothing |= users.is_in(NO_ID).fill_null(True)
     codes = users.hash(seed=0)
     return codes.set(nothing, 0) if nothing.any() else codes
 

@@ -6,14 +6,12 @@ from typing import Any
 
 import msgspec
 
-from nearnext.data.ids import tidy_text
 from nearnext.errors import NearnextError
 from nearnext.explanation import explain
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
 from nearnext.serving.messages import (
-    NO_ID,
     CatalogueChange,
     CatalogueEntry,
     EventsAnswer,
@@ -33,6 +31,7 @@ from nearnext.serving.messages import (
     SessionAnswer,
     SimilarAnswer,
     SimilarParameters,
+    require_id,
 )
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
@@ -268,8 +267,8 @@ class Endpoints:
 def _kept(model: ServedModel, item: RawId) -> RawId:
     """An item's id as it is stored."""
     stored = model.stored(item)
-    if not model.available.knows(stored) and tidy_text(str(stored)) in NO_ID:
-        raise HTTPError(422, f"expected an item's id, found '{stored}', which logs write where there is none")
+    if not model.available.knows(stored):
+        require_id(str(stored), "an item's")
     return stored
 
 

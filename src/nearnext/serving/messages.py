@@ -8,14 +8,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.exceptions import HTTPException
 
-from nearnext.data.ids import NOTHING
+from nearnext.data.ids import NO_ID, tidy_text
 from nearnext.types import RawId
 
 MAX_ID = 512
 """Characters of the longest id."""
-
-NO_ID = frozenset(("", *NOTHING))
-"""Texts that a log has where there is no id: `fit` leaves such rows out, so nothing is stored under them."""
 
 MAX_ITEMS = 1000
 """Clicks of the longest list in one request."""
@@ -219,6 +216,12 @@ class HTTPError(HTTPException):
 
     def __init__(self, status_code: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status_code, detail, headers)
+
+
+def require_id(text: str, whose: str) -> None:
+    """Refuse what a log has where there is no id: `fit` leaves such rows out, so nothing is stored under it."""
+    if tidy_text(text) in NO_ID:
+        raise HTTPError(422, f"expected {whose} id, found '{text}', which logs write where there is none")
 
 
 def problem(error: HTTPException, request_id: str) -> bytes:

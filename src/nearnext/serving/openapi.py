@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from nearnext.data.ids import NO_ID
 from nearnext.serving import messages
 from nearnext.serving.operations import Answer, Operation
 
@@ -33,7 +34,7 @@ ANYWHERE = (400, 403, 408, 417, 421, 431)
 
 PATH_IDS = {
     "session": "Id of a session. Blanks around it are no part of it, and 12.0 is 12, as in a log; an id that a log has "
-    f"where there is none is refused with 422: blanks, {', '.join(sorted(messages.NO_ID)[1:])}.",
+    f"where there is none is refused with 422: blanks, {', '.join(sorted(NO_ID)[1:])}.",
     "item": "Id of an item.",
 }
 

@@ -12,7 +12,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from nearnext.data.ids import tidy_text
-from nearnext.serving.messages import MAX_ID, NO_ID, PROBLEM, HTTPError, problem
+from nearnext.serving.messages import MAX_ID, PROBLEM, HTTPError, problem, require_id
 from nearnext.serving.service import Service
 
 T = TypeVar("T")
@@ -159,8 +159,7 @@ def decoded_id(segment: str) -> str:
 def session_id(segment: str) -> str:
     """A session's id from its segment of the path, as `fit` will read it from the event log."""
     text = tidy_text(decoded_id(segment))
-    if text in NO_ID:
-        raise HTTPError(422, f"expected a session's id, found '{text}', which logs write where there is none")
+    require_id(text, "a session's")
     return text
 
 
