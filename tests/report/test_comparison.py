@@ -23,8 +23,8 @@ def test_best_and_second_are_marked_in_each_column_of_its_own(result: dict[str, 
 
 def test_half_width_is_half_of_the_interval(result: dict[str, Any]) -> None:
     first = compare_table(result, 20).rows[0]
-    assert (first.cells[0].text, first.cells[0].half_width) == ("0.6000", "0.0100")
-    assert (first.cells[6].text, first.cells[6].half_width) == ("0.5000", "")
+    assert (first.cells[0].text, first.cells[0].spread) == ("0.6000", "0.0100")
+    assert (first.cells[6].text, first.cells[6].spread) == ("0.5000", "")
 
 
 def test_unfilled_lists_have_their_own_table(result: dict[str, Any]) -> None:

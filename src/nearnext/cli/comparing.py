@@ -19,6 +19,7 @@ from nearnext.cli.options import (
     Threads,
     TunedOptions,
     Unknown,
+    Work,
     cutoff_numbers,
     measures,
     method_names,
@@ -28,6 +29,7 @@ from nearnext.cli.options import (
     own_settings,
     tuned_options,
     tunes,
+    whole_numbers,
 )
 from nearnext.cli.output import Results, console, json_file, require_extra, result_files, writable
 from nearnext.cli.reading import (
@@ -65,6 +67,14 @@ def compare(
     settings: Settings = None,
     config: Config = None,
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of tuning.")] = 7,
+    seeds: Annotated[
+        str,
+        typer.Option(
+            help="Fit each method that draws at random once per seed, e.g. 7,8,9: its figures are means, ± their "
+            "standard deviation."
+        ),
+    ] = "",
+    work: Work = None,
     chosen: "Filter",
     protocol: Protocol,
     results: Results,
@@ -75,6 +85,7 @@ def compare(
     from nearnext.evaluation.metrics import METRIC_DEFINITIONS
     from nearnext.experiments.compare import Comparison
     from nearnext.experiments.compare import compare as run_comparison
+    from nearnext.experiments.store import RunStore
     from nearnext.report.html import comparison_page
 
     names = method_names(methods)
@@ -88,9 +99,11 @@ def compare(
         threads=protocol.threads,
         tuning=replace(tuning, seed=seed) if tuning is not None else None,
         held={name: tuple(values) for name, values in method_settings(settings).items()},
+        seeds=whole_numbers("--seeds", seeds, "7,8,9"),
     )
+    store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
-    result = run_comparison(sessions, test, comparison, reading=readings, command=command_line())
+    result = run_comparison(sessions, test, comparison, reading=readings, command=command_line(), store=store)
     results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
     _print_comparison(result)
     results.announce()
@@ -98,7 +111,7 @@ def compare(
 
 def _print_comparison(result: Mapping[str, Any]) -> None:
     from nearnext.report.comparison import finding
-    from nearnext.report.tables import comparison_table, tuning_table
+    from nearnext.report.tables import comparison_table, cutoffs_table, tuning_table
 
     protocol, data = result["protocol"], result["data"]
     print_result_warnings(result)
@@ -113,6 +126,9 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
     console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
+    if len(protocol["k"]) > 1:
+        console.print("[bold]at each k[/bold]", soft_wrap=True)
+        console.print(cutoffs_table(result, width=console.width))
     for found in finding(result):
         console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
     if any(method.get("tuning") for method in result["methods"]):

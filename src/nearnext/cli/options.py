@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nearnext.data.filters import Filter
     from nearnext.experiments.plan import SplitPlan
 
-Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the table shows the longest.")]
+Cutoffs = Annotated[str, typer.Option("--k", help="List lengths, e.g. 1,5,10,20; the first table shows the longest.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
@@ -34,6 +34,9 @@ OwnSettings = Annotated[
 OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")]
 Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
 Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
+Work = Annotated[
+    Path | None, typer.Option(help="Folder for finished rows: an interrupted table goes on where it stopped.")
+]
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model directory made by fit.")]
 
@@ -87,10 +90,15 @@ def method_names(text: str) -> tuple[str, ...]:
 
 def cutoff_numbers(text: str) -> tuple[int, ...]:
     """List lengths separated by commas."""
+    return whole_numbers("--k", text, "5,10,20")
+
+
+def whole_numbers(option: str, text: str, example: str) -> tuple[int, ...]:
+    """Whole numbers separated by commas; none for an empty text."""
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:
-        raise ConfigError(f"--k {text}: expected whole numbers, e.g. 5,10,20") from None
+        raise ConfigError(f"{option} {text}: expected whole numbers, e.g. {example}") from None
 
 
 def method_settings(settings: Sequence[str] | None) -> dict[str, dict[str, Any]]:

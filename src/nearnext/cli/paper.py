@@ -10,7 +10,7 @@ import typer
 
 from nearnext.cli.app import QuickGroup, app, command_line, imports_parts, takes
 from nearnext.cli.comparing import print_audit
-from nearnext.cli.options import Config, Protocol, Settings, measures, method_names, method_options
+from nearnext.cli.options import Config, Protocol, Settings, Work, measures, method_names, method_options
 from nearnext.cli.output import Results, console, result_files
 from nearnext.cli.reading import (
     LogArgument,
@@ -69,9 +69,7 @@ def _training_options(
     config: Config = None,
     settings: Settings = None,
     seed: Annotated[int, typer.Option(help="Seed of training and bootstrap.")] = 7,
-    work: Annotated[
-        Path | None, typer.Option(help="Folder for finished rows: an interrupted table goes on where it stopped.")
-    ] = None,
+    work: Work = None,
     chosen: "Filter",
     protocol: Protocol,
     results: Results,

@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, field, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from nearnext.experiments.result import (
     significance_result,
     warning_lines,
 )
+from nearnext.experiments.seeds import mean_result, seed_numbers, seeds_of
 from nearnext.experiments.store import RunKey, RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import Search, Tuned, tune_method, validation_split
@@ -35,6 +36,9 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, canonical_name, make_recommender
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
+
+SeedRuns = dict[int | None, list[Run]]
+"""The runs of one method in each window, by seed; None: the method's own seed, or none."""
 
 
 @options
@@ -53,10 +57,12 @@ class Comparison:
         tuning: the budget with which every method is tuned first, on the end of the training part; of several windows
             on that of the first one. None: methods run with the options given.
         held: names of options, by method name or label, that tuning leaves as they are.
+        seeds: methods that draw at random are fitted once with each of these seeds, and their figures are means with a
+            standard deviation; none: once, with their own.
 
     Raises:
-        ConfigError: unknown or repeated method, options of a method that is not compared, a list length below 1, or
-            tuning of a method without a search space.
+        ConfigError: unknown or repeated method, options of a method that is not compared, a list length below 1,
+            tuning of a method without a search space, or a seed given twice.
 
     >>> Comparison(methods=("POP", "vsknn"), options={"vsknn": {"k": 500}}).methods
     ('pop', 'vsknn')
@@ -75,6 +81,7 @@ class Comparison:
     threads: Count | None = None
     tuning: Tuning | None = None
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", {label: canonical_name(method) for label, method in self.labels.items()})
@@ -84,16 +91,22 @@ class Comparison:
         options = {self._name(name): dict(values) for name, values in self.options.items()}
         if extra := sorted(set(options) - set(names)):
             raise ConfigError(f"options are given for {', '.join(extra)}, which is not among the compared methods")
-        for field_name, value in {"methods": names, "options": options, "ks": cutoffs(self.ks)}.items():
+        seeds = seed_numbers(self.seeds)
+        for field_name, value in {"methods": names, "options": options, "ks": cutoffs(self.ks), "seeds": seeds}.items():
             object.__setattr__(self, field_name, value)
         for name in names:
-            self.make(name)
+            self.make(name, self.seeds_of(name)[0])
             if self.tuning is not None:
                 self.search(name)
 
-    def make(self, name: str) -> Recommender:
-        """A fresh recommender of that name or label, with this comparison's options."""
-        return make_recommender(self.labels.get(name, name), self.options.get(name))
+    def make(self, name: str, seed: int | None = None) -> Recommender:
+        """A fresh recommender of that name or label, with this comparison's options, and with a seed where given."""
+        options = {**self.options.get(name, {}), **({} if seed is None else {"seed": seed})}
+        return make_recommender(self.labels.get(name, name), options)
+
+    def seeds_of(self, name: str) -> tuple[int | None, ...]:
+        """The seeds that the method of that name or label is fitted with; None stands for its own."""
+        return seeds_of(self.labels.get(name, name), self.options.get(name, {}), self.seeds)
 
     def search(self, name: str) -> Search:
         """The search for better options of that name or label, from this comparison's on."""
@@ -148,7 +161,7 @@ def compare(
     runs, verdict = _run_all(planned, leaks, chosen, store)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
     methods = [
-        method_result(runs[name], replicates[name], name if name in chosen.labels else "")
+        _method_result(name, runs[name], replicates[name], chosen)
         | ({"tuning": tuned[name].facts()} if name in tuned else {})
         for name in chosen.methods
     ]
@@ -159,7 +172,7 @@ def compare(
             "split": chosen.plan.describe(test is not None),
             "filter": asdict(chosen.plan.chosen),
             "unknown": chosen.plan.unknown,
-            "cases": sum(run.evaluation.filled.n_cases for run in runs[chosen.methods[0]]),
+            "cases": sum(run.evaluation.filled.n_cases for run in next(iter(runs[chosen.methods[0]].values()))),
             "case": "every proper prefix of every test session; all items are ranked, none sampled",
             "k": list(chosen.ks),
             "max_length": chosen.plan.chosen.max_length,
@@ -168,6 +181,7 @@ def compare(
             "tuning": _tuning_text(chosen),
             "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
             "seed": chosen.seed,
+            **({"seeds": list(chosen.seeds)} if chosen.seeds else {}),
             "threads": chosen.threads or os.cpu_count(),
             **made_by(command, begin),
         },
@@ -214,30 +228,39 @@ def _tuning_text(chosen: Comparison) -> str:
 
 def _run_all(
     planned: Sequence[PlannedSplit], leaks: Leaks, chosen: Comparison, store: RunStore | None
-) -> tuple[dict[str, list[Run]], Verdict]:
+) -> tuple[dict[str, SeedRuns], Verdict]:
     """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
-    runs: dict[str, list[Run]] = {name: [] for name in chosen.methods}
+    fits = [(name, seed) for name in chosen.methods for seed in chosen.seeds_of(name)]
+    runs: dict[str, SeedRuns] = {name: {} for name in chosen.methods}
     audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed, leaks=leaks)
-    with track("comparing", len(planned) * len(chosen.methods), "methods") as advance:
+    with track("comparing", len(planned) * len(fits), "methods") as advance:
         for window, one in enumerate(planned):
             data = one.fingerprint() if store is not None else ""
-            for name in chosen.methods:
-                method = chosen.make(name)
+            for name, seed in fits:
+                method = chosen.make(name, seed)
                 key = RunKey(data, method.name, method.params(), chosen.ks, chosen.seed)
                 run = store.load(key) if store is not None else None
-                if run is None:
+                audited = window == 0 and not runs[name]
+                if run is None or (audited and run.audit is None):
                     directory = store.unfinished(key) if store is not None else None
-                    run = _run(one, chosen, name, None if window else audit, directory)
+                    run = _run(one, chosen, partial(chosen.make, name, seed), audit if audited else None, directory)
                     if store is not None:
                         store.save(key, run)
-                runs[name].append(run)
+                runs[name].setdefault(seed, []).append(run)
                 advance(1)
-    seen = [replace(first.audit, name=name) for name, (first, *_) in runs.items() if first.audit is not None]
+    firsts = {name: next(iter(by_seed.values()))[0] for name, by_seed in runs.items()}
+    seen = [replace(first.audit, name=name) for name, first in firsts.items() if first.audit is not None]
     return runs, audit.verdict(seen)
 
 
-def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None, directory: Path | None) -> Run:
-    recommender = chosen.make(name)
+def _run(
+    one: PlannedSplit,
+    chosen: Comparison,
+    make: Callable[[], Recommender],
+    audit: Audit | None,
+    directory: Path | None,
+) -> Run:
+    recommender = make()
     if directory is not None and isinstance(recommender, TrainedRecommender):
         recommender = recommender.with_checkpoints(directory)
     _ = one.split.train.imprint  # every method keeps it, the first one must not pay for all
@@ -260,11 +283,22 @@ def _run(one: PlannedSplit, chosen: Comparison, name: str, audit: Audit | None, 
         evaluation,
         seconds,
         max(cost.peak_rss_mb, evaluation.peak_rss_mb),
-        audit.of(recommender, seconds, lambda train: chosen.make(name).fit(train)) if audit else None,
+        audit.of(recommender, seconds, lambda train: make().fit(train)) if audit else None,
     )
 
 
-def _replicates(runs: Sequence[Run], chosen: Comparison) -> FloatArray:
+def _method_result(name: str, runs: SeedRuns, replicates: FloatArray, chosen: Comparison) -> Result:
+    label = name if name in chosen.labels else ""
+    rows = {
+        seed: method_result(own, replicates if len(runs) == 1 else _replicates({seed: own}, chosen), label)
+        for seed, own in runs.items()
+    }
+    by_seed = {seed: row for seed, row in rows.items() if seed is not None}
+    return mean_result(by_seed, replicates) if by_seed else rows[None]
+
+
+def _replicates(runs: SeedRuns, chosen: Comparison) -> FloatArray:
+    """Replicates of the mean over windows and seeds, from the same drawings for every seed."""
     return average_windows(
         [
             bootstrap(
@@ -274,6 +308,7 @@ def _replicates(runs: Sequence[Run], chosen: Comparison) -> FloatArray:
                 seed=chosen.seed,
                 window=window,
             )
-            for window, run in enumerate(runs)
+            for by_window in runs.values()
+            for window, run in enumerate(by_window)
         ]
     )

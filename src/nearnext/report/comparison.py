@@ -13,6 +13,9 @@ HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Cover
 
 UNRANKED = ("Popularity", "Gini")
 
+HALF_WIDTH = "half of the 95% interval"
+"""What follows ± where no seeds are given."""
+
 SIGNIFICANT, SMALLEST_P = 0.05, 0.001
 
 Lists = Literal["metrics", "unfilled_metrics"]
@@ -20,10 +23,10 @@ Lists = Literal["metrics", "unfilled_metrics"]
 
 @dataclass(frozen=True)
 class Cell:
-    """One value of a table: its text, half the width of its interval (or nothing), and its mark in the column."""
+    """One value of a table: its text, what follows ± (or nothing), and its mark in the column."""
 
     text: str
-    half_width: str = ""
+    spread: str = ""
     mark: Mark = ""
 
 
@@ -40,11 +43,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A comparison at one k, the best method by the first metric on top: ``metrics`` are names without ``@k``."""
+    """A comparison at one k, the best method by the first metric on top.
+
+    Attributes:
+        k: list length.
+        metrics: names without ``@k``.
+        rows: the methods.
+        spread: what follows ± in the cells.
+    """
 
     k: int
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
+    spread: str
 
 
 @dataclass(frozen=True)
@@ -94,8 +105,13 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
     known = (*HIGHER_IS_BETTER, *UNRANKED)
     metrics = tuple(name for name in known if name in present) + tuple(sorted(present.difference(known)))
     methods = ordered_methods(result, f"{metrics[0]}@{k}", lists) if metrics else list(methods)
+    seeds: Sequence[int] = result.get("protocol", {}).get("seeds", ())
     columns = [
-        column_cells([_values(each, lists).get(f"{name}@{k}") for each in methods], best=name in HIGHER_IS_BETTER)
+        column_cells(
+            [_values(each, lists).get(f"{name}@{k}") for each in methods],
+            best=name in HIGHER_IS_BETTER,
+            spread=deviation if seeds else half_width,
+        )
         for name in metrics
     ]
     costs = ("fit_seconds", "cases_per_second", "peak_rss_mb")
@@ -103,23 +119,33 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
         Row(method_name(each), tuple(column[at] for column in columns), *(compact(each.get(cost)) for cost in costs))
         for at, each in enumerate(methods)
     ]
-    return Comparison(k, metrics, tuple(rows))
-
-
-def column_cells(
-    found: Sequence[Mapping[str, Any] | None], *, best: bool, form: Callable[[float | None], str] = fixed
-) -> list[Cell]:
-    """The cells of a column from value, low and high of each; ``best``: the highest and the second are marked."""
-    values = [None if each is None else each["value"] for each in found]
-    marked = marks(values if best else [None] * len(values))
-    halves = [half_width(each or {}) for each in found]
-    return [Cell(form(value), half, mark) for value, half, mark in zip(values, halves, marked, strict=True)]
+    seeded = f"standard deviation over seeds {', '.join(map(str, seeds))}; methods without it draw nothing at random"
+    return Comparison(k, metrics, tuple(rows), seeded if seeds else HALF_WIDTH)
 
 
 def half_width(found: Mapping[str, Any]) -> str:
     """Half of an interval, or nothing."""
     low, high = found.get("low"), found.get("high")
     return "" if low is None or high is None else fixed((high - low) / 2)
+
+
+def deviation(found: Mapping[str, Any]) -> str:
+    """The standard deviation over seeds, or nothing."""
+    return "" if found.get("deviation") is None else fixed(found["deviation"])
+
+
+def column_cells(
+    found: Sequence[Mapping[str, Any] | None],
+    *,
+    best: bool,
+    form: Callable[[float | None], str] = fixed,
+    spread: Callable[[Mapping[str, Any]], str] = half_width,
+) -> list[Cell]:
+    """The cells of a column from value, low and high of each; ``best``: the highest and the second are marked."""
+    values = [None if each is None else each["value"] for each in found]
+    marked = marks(values if best else [None] * len(values))
+    spreads = [spread(each or {}) for each in found]
+    return [Cell(form(value), around, mark) for value, around, mark in zip(values, spreads, marked, strict=True)]
 
 
 def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str, Any]]:

@@ -65,7 +65,7 @@ def _ours(table: Mapping[str, Any], width: int) -> Table:
     texts = _texts(rows, intervals=True)
     fits = _width(headings, texts) <= width
     notes = list(table["notes"])
-    if fits and any(cell.half_width for row in rows for cell in row.cells):
+    if fits and any(cell.spread for row in rows for cell in row.cells):
         notes.append("±: half of the 95% interval")
     if not fits:
         texts = _texts(rows, intervals=False)

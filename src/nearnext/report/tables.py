@@ -9,7 +9,18 @@ from rich.text import Text
 
 from nearnext.data.filters import Filter, FilterReport
 from nearnext.data.statistics import LogStatistics
-from nearnext.report.comparison import Cell, Comparison, Lists, compare_table, main_cutoff, method_name
+from nearnext.report.comparison import (
+    HALF_WIDTH,
+    Cell,
+    Comparison,
+    Lists,
+    column_cells,
+    compare_table,
+    cutoffs,
+    main_cutoff,
+    method_name,
+    ordered_methods,
+)
 from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
@@ -24,15 +35,16 @@ SEPARATION = 3  # columns of the terminal between two columns of the table
 def comparison_table(result: Mapping[str, Any], *, width: int = 120, lists: Lists = "metrics") -> Table:
     """The methods by falling HitRate of the longest lists, per column the best value bold and the second underlined.
 
-    Half the width of each 95% interval is shown from 150 columns on. Columns that do not fit are left out, the least
-    important first, and the caption names them.
+    Half the width of each 95% interval is shown from 150 columns on, deviations over seeds always. Columns that do not
+    fit are left out, the least important first, and the caption names them.
     """
     comparison = compare_table(result, main_cutoff(result), lists)
-    intervals = width >= WIDE
-    columns = _columns(comparison, intervals)
+    spreads = [cell.spread for row in comparison.rows for cell in row.cells]
+    shown_spreads = any(spreads) and (width >= WIDE or comparison.spread != HALF_WIDTH)
+    columns = _columns(comparison, shown_spreads)
     shown, left_out = _fitting(columns, comparison, width)
     notes = [f"not shown at this width: {', '.join(left_out)}"] if left_out else []
-    notes += ["±: half of the 95% interval"] if intervals and lists == "metrics" else []
+    notes += [f"±: {comparison.spread}"] if shown_spreads else []
     table = framed(caption="; ".join(notes))
     table.add_column("method", overflow="fold")
     for name in shown:
@@ -43,9 +55,25 @@ def comparison_table(result: Mapping[str, Any], *, width: int = 120, lists: List
     return table
 
 
-def _columns(comparison: Comparison, intervals: bool) -> dict[str, list[Text]]:
+def cutoffs_table(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR"), *, width: int = 120) -> Table:
+    """Some metrics at every k, the methods in the order of `comparison_table`; those that do not fit are left out."""
+    names = [f"{metric}@{k}" for metric in metrics for k in cutoffs(result)]
+    methods = ordered_methods(result, f"{metrics[0]}@{main_cutoff(result)}")
+    columns = {name: column_cells([each["metrics"].get(name) for each in methods], best=True) for name in names}
+    room = width - max(len("method"), *(len(method_name(each)) for each in methods)) - SEPARATION
+    fitting = room // (SEPARATION + max(map(len, names)))
+    table = framed(caption=f"not shown at this width: {', '.join(names[fitting:])}" if names[fitting:] else "")
+    table.add_column("method", overflow="fold")
+    for name in names[:fitting]:
+        table.add_column(name.replace("@", "\n@"), justify="right", no_wrap=True)
+    for row, method in enumerate(methods):
+        table.add_row(Text(method_name(method)), *(cell_text(columns[name][row], False) for name in names[:fitting]))
+    return table
+
+
+def _columns(comparison: Comparison, spreads: bool) -> dict[str, list[Text]]:
     columns = {
-        metric: [cell_text(row.cells[column], intervals) for row in comparison.rows]
+        metric: [cell_text(row.cells[column], spreads) for row in comparison.rows]
         for column, metric in enumerate(comparison.metrics)
     }
     fit = [Text(row.fit_seconds) for row in comparison.rows]
@@ -53,12 +81,12 @@ def _columns(comparison: Comparison, intervals: bool) -> dict[str, list[Text]]:
     return columns | dict(zip(COSTS, (fit, speed), strict=True))
 
 
-def cell_text(cell: Cell, intervals: bool, *, leading_zero: bool = False) -> Text:
-    """The value, by default without its leading zero, and half of its interval in a fainter type."""
+def cell_text(cell: Cell, spreads: bool, *, leading_zero: bool = False) -> Text:
+    """The value, by default without its leading zero, and what follows ± in a fainter type."""
     value = cell.text if leading_zero else cell.text.removeprefix("0")
     text = Text.assemble((value, MARK_STYLES[cell.mark]))  # a span, so that padding is not underlined
-    if intervals and cell.half_width:
-        text.append(f" ±{cell.half_width.removeprefix('0')}", "dim")
+    if spreads and cell.spread:
+        text.append(f" ±{cell.spread.removeprefix('0')}", "dim")
     return text
 
 

@@ -1,0 +1,81 @@
+"""One method fitted with several seeds: a row for each seed, and their mean with its standard deviation."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nearnext.errors import ConfigError
+from nearnext.evaluation.significance import interval
+from nearnext.experiments.result import Result
+from nearnext.options import Natural, checked, require_type
+from nearnext.recommenders.named import make_recommender
+from nearnext.types import FloatArray
+
+
+def seed_numbers(seeds: Iterable[int]) -> tuple[int, ...]:
+    """Different seeds, of at least 0, in the given order."""
+    require_type("seeds", seeds, Iterable, "give for example (7, 8, 9)")
+    found = tuple(checked("seed", seed, Natural) for seed in seeds)
+    if len(set(found)) < len(found):
+        raise ConfigError(f"expected different seeds, found {', '.join(map(str, found))}")
+    return found
+
+
+def seeds_of(method: str, options: Mapping[str, Any], seeds: Sequence[int]) -> tuple[int | None, ...]:
+    """The seeds that a method is fitted with; None: once, as it draws nothing at random or no seeds are given."""
+    params = make_recommender(method, options).params() if seeds else {}
+    # A session-kNN with a seed uses it for the random choice of sessions alone.
+    if "seed" not in params or params.get("sampling", "random") != "random":
+        return (None,)
+    if "seed" in options:
+        raise ConfigError(f"{method} has the option seed={options['seed']}, and seeds are given; leave one out")
+    return tuple(seeds)
+
+
+def mean_result(rows: Mapping[int, Result], replicates: FloatArray) -> Result:
+    """The mean of a method's rows by seed, as a row of the same shape; the rows themselves are its ``seeds``.
+
+    ``deviation`` of a metric is the standard deviation over the seeds (of a sample, so that one seed has none); the
+    interval is that of the mean over the seeds, by resampling the sessions.
+
+    Args:
+        rows: what `method_result` gives, by seed.
+        replicates: of the mean over the seeds: [R, M].
+    """
+    every = list(rows.values())
+    low, high = interval(replicates)
+    first = every[0]
+    metrics = _means([row["metrics"] for row in every])
+    ranged = [name for name, value in first["metrics"].items() if value["low"] is not None]
+    for at, name in enumerate(ranged):
+        metrics[name] |= {"low": float(low[at]), "high": float(high[at])}
+    return {
+        **first,
+        "params": {name: value for name, value in first["params"].items() if name != "seed"},
+        "metrics": metrics,
+        "unfilled_metrics": _means([row["unfilled_metrics"] for row in every]),
+        "fit_seconds": float(np.mean([row["fit_seconds"] for row in every])),
+        "cases_per_second": float(np.mean([row["cases_per_second"] for row in every])),
+        "peak_rss_mb": max(row["peak_rss_mb"] for row in every),
+        "by_prefix_length": [_mean_row(same) for same in zip(*(row["by_prefix_length"] for row in every), strict=True)],
+        "windows": [_mean_row(same) for same in zip(*(row["windows"] for row in every), strict=True)],
+        "seeds": [{"seed": seed, **row} for seed, row in rows.items()],
+    }
+
+
+def _means(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in metrics[0]:
+        values = [each[name]["value"] for each in metrics]
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        found[name] = {"value": float(np.mean(values)), "low": None, "high": None, "deviation": deviation}
+    return found
+
+
+def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Means of the values that are figures; counts of cases and names are the same in all rows."""
+    return {
+        name: float(np.mean([row[name] for row in rows])) if isinstance(value, float) else value
+        for name, value in rows[0].items()
+    }
