@@ -1,6 +1,6 @@
 """Options of the default recommender, and the sizes that follow from the log: stated rules instead of search.
 
-The rules were chosen on validation periods of public logs; docs/decisions/0014-flagship.md has the figures.
+The rules were chosen on validation periods of public logs; docs/decisions/0014-metric.md has the figures.
 """
 
 import re
