@@ -117,7 +117,7 @@ def test_little_or_nothing_to_draw_is_still_a_figure(draw: Callable[[], str]) ->
 def test_missing_matplotlib_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
-        ConfigError, match=r"figures need matplotlib; install it with: pip install 'nearnext\[report\]'"
+        ConfigError, match=r"a figure needs the package matplotlib; install it with: pip install 'nearnext\[report\]'"
     ):
         FIGURES["prefix"]()
 

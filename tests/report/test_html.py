@@ -241,7 +241,7 @@ def test_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_missing_jinja2_is_one_clear_line(result: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(ConfigError, match=r"the HTML report needs jinja2; install it with: pip install"):
+    with pytest.raises(ConfigError, match=r"the HTML report needs the package jinja2; install it with: pip install"):
         comparison_page(result)
 
 

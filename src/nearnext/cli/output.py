@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 
 from nearnext.atomic import is_special, whole_file
 from nearnext.errors import ConfigError, DataError
+from nearnext.extras import missing
 
 STDOUT = Path("-")
 """The file name that stands for standard output."""
@@ -59,8 +60,8 @@ ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the res
 
 def require_extra(extra: str, purpose: str) -> None:
     """Make sure, before any work is done, that an extra of the package is installed."""
-    if missing := [module for module in EXTRAS[extra] if not _installed(module)]:
-        raise ConfigError(f"{purpose} needs {', '.join(missing)}; install with: pip install 'nearnext[{extra}]'")
+    if lacking := [module for module in EXTRAS[extra] if not _installed(module)]:
+        raise missing(purpose, lacking, extra)
 
 
 def _installed(module: str) -> bool:

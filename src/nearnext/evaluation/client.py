@@ -5,7 +5,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -13,6 +12,7 @@ import numpy as np
 import orjson
 
 from nearnext.errors import ConfigError
+from nearnext.extras import needed
 from nearnext.options import Count, NonNegative, Positive, options
 from nearnext.types import FloatArray, RawId
 
@@ -100,8 +100,7 @@ def send_clicks(
     advance: Callable[[int], None] = lambda _clicks: None,
 ) -> Answers:
     """Every click as an event of its session, with recommendations in the same call; a session's clicks keep order."""
-    if find_spec("aiohttp") is None:
-        raise ConfigError("a replay needs aiohttp; install it with: pip install 'nearnext[replay]'")
+    needed("aiohttp", "replay", "a replay")
     return _run(_send_all(clicks, target, load, question, advance))
 
 

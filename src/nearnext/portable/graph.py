@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError, DataError
+from nearnext.extras import needed
 from nearnext.model.encoding import last_known_clicks
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
@@ -68,7 +69,7 @@ class OnnxEncoder:
     """
 
     def __init__(self, file: str | Path) -> None:
-        runtime = _required("onnxruntime")
+        runtime = needed("onnxruntime", "onnx", "ONNX")
         options = runtime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         try:
@@ -132,7 +133,7 @@ def export_onnx(
     """
     target = Path(file)
     for package in ("onnxruntime", "onnxscript"):
-        _required(package)
+        needed(package, "onnx", "ONNX")
     about = {
         **(metadata or {}),
         "input": f"{INPUT}: int64 [B, T], the last {network.max_length} known clicks at most as item indices, oldest "
@@ -247,13 +248,6 @@ def _difference(network: SessionItemNetwork, encoder: OnnxEncoder) -> tuple[floa
             distances = np.abs(found.astype(np.float64) - expected.cpu().numpy()[:rows])
             worst = max(worst, float(np.nan_to_num(distances, nan=np.inf).max()))
     return worst, CHECKED_ROWS * longest
-
-
-def _required(package: str) -> Any:
-    try:
-        return __import__(package)
-    except ImportError as error:
-        raise ConfigError(f"ONNX needs the package {package}; install it with: pip install 'nearnext[onnx]'") from error
 
 
 def _one_line(error: BaseException) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearnext.data.statistics import RECURRING_BINS
-from nearnext.errors import ConfigError
+from nearnext.extras import needed
 from nearnext.types import FloatArray, Int64Array
 
 Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
@@ -183,11 +183,8 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
 def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT, legend: Collection[str] = ()) -> str:
     """An SVG of one plot; ``legend``: the names in a legend below it."""
     columns, rows = _legend_shape(legend)
-    try:
-        mpl: Any = import_module("matplotlib")
-        figure: Any = import_module("matplotlib.figure").Figure
-    except ImportError as error:
-        raise ConfigError("figures need matplotlib; install it with: pip install 'nearnext[report]'") from error
+    mpl = needed("matplotlib", "report", "a figure")
+    figure = needed("matplotlib.figure", "report", "a figure").Figure
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts draw the text, not ours
         mpl.rcdefaults()

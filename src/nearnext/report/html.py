@@ -15,7 +15,7 @@ from nearnext.data.statistics import (
     length_distribution,
     recurring_distribution,
 )
-from nearnext.errors import ConfigError
+from nearnext.extras import needed
 from nearnext.report import figures
 from nearnext.report.comparison import (
     compare_table,
@@ -44,10 +44,7 @@ class Figure(NamedTuple):
 
 def render_page(template: str, **context: Any) -> str:
     """A page from a template of this package; all texts are escaped."""
-    try:
-        jinja2: Any = import_module("jinja2")
-    except ImportError as error:
-        raise ConfigError("the HTML report needs jinja2; install it with: pip install 'nearnext[report]'") from error
+    jinja2 = needed("jinja2", "report", "the HTML report")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("nearnext.report"),
         autoescape=True,

@@ -14,6 +14,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError
+from nearnext.extras import needed
 from nearnext.model.distances import DistanceName
 from nearnext.options import Count, checked
 from nearnext.progress import track
@@ -177,13 +178,7 @@ def _threads(faiss: Any, threads: int) -> Generator[None]:
 
 
 def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise ConfigError(
-            "approximate search needs the package faiss-cpu; install it with: pip install 'nearnext[ann]'"
-        ) from error
-    return cast("Any", faiss)
+    return needed("faiss", "ann", "approximate search")
 
 
 REFINED = 2

@@ -10,13 +10,12 @@ References: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Trial
+from nearnext.extras import needed
 from nearnext.options import Search, as_plain
 from nearnext.recommenders.named import method_options
 
@@ -83,10 +82,7 @@ class Proposal:
 
 def require_optuna() -> None:
     """A check that optuna is installed."""
-    try:
-        import_module("optuna")
-    except ImportError as error:
-        raise ConfigError("tuning needs optuna; install it with: pip install 'nearnext[tune]'") from error
+    needed("optuna", "tune", "tuning")
 
 
 def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], seed: int) -> Proposal | None:

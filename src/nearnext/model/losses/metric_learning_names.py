@@ -3,12 +3,12 @@
 import inspect
 import re
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, Literal
 
 from torch import nn
 
 from nearnext.errors import ConfigError
+from nearnext.extras import needed
 from nearnext.options import require_known
 
 Kind = Literal["loss", "miner", "distance"]
@@ -44,18 +44,12 @@ def metric_learning_names(kind: Kind = "loss") -> list[str]:
 def _classes(kind: str) -> dict[str, type[nn.Module]]:
     require_known("kind", kind, FAMILIES)
     package_name, base_name = FAMILIES[kind]
-    try:
-        package = import_module(f"pytorch_metric_learning.{package_name}")
-    except ImportError as error:
-        raise ConfigError(
-            "this loss needs pytorch-metric-learning, found none installed; pip install 'nearnext[metric-learning]'"
-        ) from error
+    package = needed(f"pytorch_metric_learning.{package_name}", "metric-learning", "this loss")
     base: type[nn.Module] = getattr(package, base_name)
-    named = {name: value for name, value in vars(package).items() if isinstance(value, type)}
     return {
-        _short(name): value
-        for name, value in named.items()
-        if issubclass(value, base) and value is not base and name not in UNSUITABLE
+        _short(name): found
+        for name, found in inspect.getmembers(package, inspect.isclass)
+        if issubclass(found, base) and found is not base and name not in UNSUITABLE
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import msgspec
 
 from nearnext.errors import ConfigError
+from nearnext.extras import needed
 from nearnext.serving.messages import ItemId
 from nearnext.serving.stores.store import SESSION_BYTES, StoreDown
 from nearnext.types import RawId
@@ -60,14 +61,11 @@ class RedisStore:
     """
 
     def __init__(self, url: str, ttl: float, clicks: int, timeout: float) -> None:
-        try:
-            from redis import asyncio as redis
-            from redis.asyncio.retry import Retry
-            from redis.backoff import NoBackoff
-        except ImportError as error:
-            raise ConfigError(
-                "a store on a server needs redis; install it with: pip install nearnext[serve]"
-            ) from error
+        needed("redis", "serve", "a store on a server")
+        from redis import asyncio as redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
         if url.startswith("valkey"):
             url = "redis" + url.removeprefix("valkey")
         try:
