@@ -32,9 +32,8 @@ import psutil
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.data.shop import SyntheticShop
 from nearnext.data.splits import split_last, split_parts
-from nearnext.data.synthetic import generate
+from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.recommenders.named import make_recommender
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.loading import load_model

@@ -18,9 +18,8 @@ from nearnext.data.events import read_events
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessionise import read_sessions, sessionise
 from nearnext.data.sessions import MICROSECONDS, Sessions
-from nearnext.data.shop import SyntheticShop
 from nearnext.data.splits import Split, split_last, split_parts
-from nearnext.data.synthetic import generate
+from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.recommenders.neighbours import VSKNN, VSTAN
 from plain_session_knn import PlainIndex, plain_vsknn, plain_vstan
 

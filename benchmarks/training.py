@@ -23,9 +23,8 @@ from nearnext.data.events import read_events
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessionise import read_sessions, sessionise
 from nearnext.data.sessions import Sessions
-from nearnext.data.shop import SyntheticShop
 from nearnext.data.splits import split_last, split_parts
-from nearnext.data.synthetic import generate
+from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.model.distances import to_sets
 from nearnext.model.encoders import MaxPool
 from nearnext.model.encoding import item_vectors, session_vectors

@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from nearnext.data.prepare import PrepareReport, prepare
     from nearnext.data.sessionise import read_sessions, sessionise
     from nearnext.data.sessions import Sessions
-    from nearnext.data.shop import SyntheticShop
     from nearnext.data.splits import Split, split_days, split_last, split_parts, split_windows
     from nearnext.data.statistics import describe, table1
-    from nearnext.data.synthetic import best_hit_rate, generate, write_log
+    from nearnext.data.synthetic import SyntheticShop, best_hit_rate, generate, write_log
     from nearnext.data.vocabulary import Vocabulary
     from nearnext.errors import ArtifactError, ConfigError, DataError, LeakWarning, NearnextError
     from nearnext.evaluation.protocol import Evaluation, evaluate
@@ -172,10 +171,9 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "nearnext.data.prepare": ("PrepareReport", "prepare"),
     "nearnext.data.sessionise": ("read_sessions", "sessionise"),
     "nearnext.data.sessions": ("Sessions",),
-    "nearnext.data.shop": ("SyntheticShop",),
     "nearnext.data.splits": ("Split", "split_days", "split_last", "split_parts", "split_windows"),
     "nearnext.data.statistics": ("describe", "table1"),
-    "nearnext.data.synthetic": ("best_hit_rate", "generate", "write_log"),
+    "nearnext.data.synthetic": ("SyntheticShop", "best_hit_rate", "generate", "write_log"),
     "nearnext.data.vocabulary": ("Vocabulary",),
     "nearnext.errors": ("ArtifactError", "ConfigError", "DataError", "LeakWarning", "NearnextError"),
     "nearnext.evaluation.protocol": ("Evaluation", "evaluate"),

@@ -8,19 +8,30 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from nearnext.data.shop import Catalogue
 from nearnext.data.synthetic import (
+    Catalogue,
     SyntheticShop,
     best_hit_rate,
     generate,
     generate_chunks,
-    successors,
     write_log,
 )
 from nearnext.errors import ConfigError, DataError
 
 SMALL = SyntheticShop(sessions=4_000, items=300, categories=5, days=10, successors=8)
 OPENING = 1_735_689_600
+
+
+def successors(shop: SyntheticShop) -> pl.DataFrame:
+    """Each item, its successors and their probabilities, the likeliest first."""
+    catalogue = Catalogue.of(shop)
+    return pl.DataFrame(
+        {
+            "item_id": catalogue.ids.gather(np.repeat(np.arange(shop.items), shop.successors)),
+            "successor_id": catalogue.ids.gather(catalogue.successors.ravel()),
+            "probability": catalogue.probabilities.ravel(),
+        }
+    )
 
 
 @pytest.fixture(scope="module")

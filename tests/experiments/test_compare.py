@@ -7,7 +7,7 @@ import pytest
 
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.shop import SyntheticShop
+from nearnext.data.synthetic import SyntheticShop
 from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan

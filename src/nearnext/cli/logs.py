@@ -90,8 +90,7 @@ def synth(
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same log.")] = 7,
 ) -> None:
     """A synthetic shop's click log, with the best hit rate that anyone can reach on its Markov part."""
-    from nearnext.data.shop import SyntheticShop
-    from nearnext.data.synthetic import best_hit_rate, write_log
+    from nearnext.data.synthetic import SyntheticShop, best_hit_rate, write_log
 
     writable(out)
     categories = max(1, min(MOST_CATEGORIES, items // ITEMS_PER_CATEGORY))

@@ -267,9 +267,8 @@ def _list_candidates() -> None:
 def warm() -> None:
     """Compile what compare, fit, serve and explain need, once: for a container image, or after an installation."""
     from nearnext.data.sessionise import read_sessions
-    from nearnext.data.shop import SyntheticShop
     from nearnext.data.splits import split_last
-    from nearnext.data.synthetic import generate
+    from nearnext.data.synthetic import SyntheticShop, generate
     from nearnext.evaluation.protocol import evaluate
     from nearnext.explanation import explain
     from nearnext.progress import track

@@ -1,69 +1,241 @@
 """A synthetic shop: seeded click logs of any size, with a known best hit rate on their Markov part."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Annotated, Any, cast
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as pq
 
 from nearnext.atomic import whole_file
-from nearnext.data.shop import Catalogue, SyntheticShop
+from nearnext.data.arrow import arrow_parquet
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
-from nearnext.options import Count, checked, path_of, require_type
+from nearnext.options import (
+    Count,
+    Fraction,
+    Natural,
+    NonNegative,
+    Probability,
+    at_least,
+    checked,
+    options,
+    path_of,
+    require_type,
+)
 from nearnext.progress import track
-from nearnext.types import FloatArray, IndexArray, Int64Array
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 BRANCHES = pl.Enum(["start", "markov", "repeat", "popularity"])
 """How a click came about: the session's first one, a drawn successor, a return, or a draw by popularity."""
 
 START, MARKOV, REPEAT, POPULARITY = range(4)
+COLD_FACTOR = 0.01
+DRIFT_CYCLE = 28.0  # days
 OPENING_TIME = 1_735_689_600  # 2025-01-01 00:00 UTC, seconds
 DAY_SECONDS = 86_400
 WEEKDAY_TRAFFIC = (1.0, 1.0, 1.1, 1.3, 1.2, 1.0, 1.0)  # from Wednesday, the opening day
 HOUR_TRAFFIC = (2, 1, 1, 1, 1, 2, 4, 6, 8, 10, 10, 10, 11, 10, 9, 9, 10, 11, 13, 15, 16, 14, 9, 5)
 MEDIAN_DWELL, DWELL_SPREAD, LONGEST_DWELL = 40.0, 1.0, 1500  # seconds; below any inactivity gap in use
 BATCH_SESSIONS = 200_000
+ENDINGS = {".parquet": "", ".csv": ",", ".tsv": "\t"}
+"""Of files that can be written, and what separates their fields."""
+
+
+@options
+class SyntheticShop:
+    """A shop whose clicks come from a known mixture.
+
+    A session starts with an item drawn by popularity. Each further click is, with probability ``p_markov``, one of
+    the current item's fixed successors; with ``p_repeat`` a return to an earlier click of the session, each equally
+    likely; else an item drawn by popularity from the current item's category or, with ``p_switch``, from the shop.
+
+    Attributes:
+        sessions: number of sessions, each of at least 2 clicks.
+        items: number of items in the catalogue; some may stay without a click.
+        categories: number of categories; items are spread evenly over them.
+        days: days from the first to the last session.
+        mean_length: mean clicks per session, at least 2; lengths are 1 + geometric.
+        zipf: exponent of the popularity: the item of rank r is drawn in proportion to r^−zipf.
+        p_markov: probability of a successor, in [0, 1].
+        successors: length of each item's successor list.
+        strength: how unequal the successors are: probabilities fall as j^−a, a between 0.5 and 1.5 times this.
+        p_repeat: probability of a return, in [0, 1].
+        p_switch: probability that a click drawn by popularity leaves the category, in [0, 1].
+        drift: popularity swings by up to e^±drift within a cycle of 28 days, each item in its own phase.
+        arrivals: share of items that are new: they arrive on a random day after the first, in [0, 1).
+        cold: share of items, the least popular, drawn 100 times less often still, in [0, 1).
+        seed: of everything random, 0 or more.
+
+    Raises:
+        ConfigError: a number outside its range.
+
+    >>> SyntheticShop(sessions=1000, items=500).p_markov
+    0.5
+    """
+
+    sessions: Count = 20_000
+    items: Count = 2_000
+    categories: Count = 20
+    days: Count = 30
+    mean_length: Annotated[float, at_least(2)] = 4.0
+    zipf: NonNegative = 1.0
+    p_markov: Probability = 0.5
+    successors: Count = 10
+    strength: NonNegative = 1.0
+    p_repeat: Probability = 0.15
+    p_switch: Probability = 0.1
+    drift: NonNegative = 0.5
+    arrivals: Fraction = 0.1
+    cold: Fraction = 0.2
+    seed: Natural = 7
+
+    def __post_init__(self) -> None:
+        if self.p_markov + self.p_repeat > 1 + 1e-12:
+            raise ConfigError(
+                f"p_markov and p_repeat must add up to at most 1, found {self.p_markov} + {self.p_repeat}; lower one"
+            )
 
 
 @dataclass(frozen=True, eq=False)
-class _Batch:
-    """Sessions of one day: ``items`` are catalogue rows, ``times`` seconds, ``branches`` codes of BRANCHES, all [E]."""
+class Catalogue:
+    """Items laid out by category and, inside it, by falling popularity; an item is a row 0..I − 1."""
 
-    first_session: int
-    offsets: Int64Array
-    items: IndexArray
-    times: Int64Array
-    branches: IndexArray
+    config: SyntheticShop
+    ids: pl.Series  # [I]; their numbers say nothing about popularity
+    begins: Int64Array  # [C + 1]: first row of each category, and I
+    weights: FloatArray  # [I]: popularity without drift
+    arrival_days: Int64Array  # [I]: day from which an item is sold
+    phases: FloatArray  # [I]: where in the cycle of drift an item peaks, in [0, 1)
+    successors: IndexArray  # [I, K]: rows, the likeliest first
+    probabilities: FloatArray  # [I, K]: of the successors
 
-    def frame(self, catalogue: Catalogue, truth: bool) -> pl.DataFrame:
-        lengths = np.diff(self.offsets)
-        session_ids = self.first_session + np.arange(len(lengths))
-        frame = pl.DataFrame(
-            {
-                "session_id": np.repeat(session_ids, lengths),
-                "item_id": catalogue.ids.gather(self.items),
-                "timestamp": self.times,
-            }
+    @classmethod
+    def of(cls, config: SyntheticShop) -> "Catalogue":
+        """The catalogue of a shop; a ConfigError where a category has too few items for the successor lists."""
+        require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
+        rng = np.random.default_rng([config.seed, 0, 0])
+        rank = np.arange(config.items)
+        rank = rank[np.argsort(rank % config.categories, kind="stable")]
+        begins = np.searchsorted(rank % config.categories, np.arange(config.categories + 1)).astype(np.int64)
+        cold = rank >= config.items - np.floor(config.items * config.cold)
+        new = rng.permutation(config.items) < np.floor(config.items * config.arrivals)
+        last_day = max(config.days, 2)  # a shop of one day has no second one: its new items never arrive
+        digits = max(5, len(str(config.items - 1)))
+        ids = pl.Series("item_id", [f"sku-{number:0{digits}}" for number in rng.permutation(config.items).tolist()])
+        weights = np.power(rank + 1.0, -config.zipf) * np.where(cold, COLD_FACTOR, 1.0)
+        arrival_days = np.where(new, rng.integers(1, last_day, size=config.items), 0)
+        phases = rng.random(config.items)
+        lists = _draw_lists(rng, begins, ~cold & ~new, config)
+        powers = np.arange(1, config.successors + 1) ** -(config.strength * rng.uniform(0.5, 1.5, (config.items, 1)))
+        return cls(
+            config, ids, begins, weights, arrival_days, phases, lists, powers / powers.sum(axis=1, keepdims=True)
         )
-        if not truth:
-            return frame
-        return frame.with_columns(branch=BRANCHES.categories.cast(BRANCHES).gather(self.branches))
+
+    def shelf(self, day: int) -> FloatArray:
+        """Cumulative popularity on a day, from 0, over the items that have arrived: [I + 1]."""
+        swing = np.exp(self.config.drift * np.cos(2 * np.pi * (day / DRIFT_CYCLE - self.phases)))
+        return np.concatenate([[0.0], np.cumsum(self.weights * swing * (self.arrival_days <= day))])
+
+    def category_of(self, items: IndexArray) -> tuple[Int64Array, Int64Array]:
+        """First row and end row of each item's category: [n] and [n]."""
+        category = np.searchsorted(self.begins, items, side="right") - 1
+        return self.begins[category], self.begins[category + 1]
+
+    def next_clicks(
+        self, rng: np.random.Generator, shelf: FloatArray, position: int, at: Int64Array, items: IndexArray
+    ) -> IndexArray:
+        """Draws click ``position`` of sessions into ``items`` at ``at``; the branch of each: [n]."""
+        config = self.config
+        chosen = rng.random(len(at))
+        markov = chosen < config.p_markov
+        repeat = ~markov & (chosen < config.p_markov + config.p_repeat)
+        before = items[at[markov] - 1]
+        reached = np.cumsum(self.probabilities[before], axis=1) <= rng.random((len(before), 1))
+        items[at[markov]] = self.successors[before, np.minimum(reached.sum(axis=1), config.successors - 1)]
+        back = at[repeat]
+        items[back] = items[back - position + rng.integers(position, size=len(back))]
+        popular = at[~markov & ~repeat]
+        begin, end = self.category_of(items[popular - 1])
+        leaves = rng.random(len(popular)) < config.p_switch
+        items[popular] = _draw(rng, shelf, np.where(leaves, 0, begin), np.where(leaves, config.items, end))
+        return np.select([markov, repeat], [MARKOV, REPEAT], POPULARITY).astype(np.int32)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Days, cut where they hold many sessions; each batch has its own generator, so none depends on the others.
+
+        A click has a ``session_id``, the ``row`` of its item, ``timestamp`` in seconds, and its ``branch`` as a code.
+        """
+        config = self.config
+        traffic = np.cumsum([WEEKDAY_TRAFFIC[day % len(WEEKDAY_TRAFFIC)] for day in range(config.days)])
+        first = 0
+        for day, reached in enumerate(traffic / traffic[-1]):
+            last = round(float(reached) * config.sessions)
+            shelf = self.shelf(day)
+            for part, begin in enumerate(range(first, last, BATCH_SESSIONS)):
+                count = min(BATCH_SESSIONS, last - begin)
+                rng = np.random.default_rng([config.seed, 1 + day, part])
+                # Evenly spaced in the day's traffic, so that the parts of one day follow one another.
+                quantiles = (begin - first + np.sort(rng.random(count)) * count) / (last - first)
+                lengths = 1 + rng.geometric(1 / (config.mean_length - 1), size=count)
+                offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+                items, branches = (np.zeros(offsets[-1], dtype=np.int32) for _ in range(2))
+                nowhere = np.zeros(count, dtype=np.int64)
+                items[offsets[:-1]] = _draw(rng, shelf, nowhere, nowhere + config.items)
+                for position in range(1, int(lengths.max())):  # all sessions advance one click at a time
+                    at = offsets[:-1][lengths > position] + position
+                    branches[at] = self.next_clicks(rng, shelf, position, at, items)
+                times = OPENING_TIME + day * DAY_SECONDS + _times_of_day(rng, quantiles, offsets)
+                sessions = np.repeat(begin + np.arange(count), lengths)
+                yield pl.DataFrame({"session_id": sessions, "row": items, "timestamp": times, "branch": branches})
+            first = last
+
+
+def _draw(rng: np.random.Generator, shelf: FloatArray, begin: Int64Array, end: Int64Array) -> IndexArray:
+    """One item by popularity from rows begin..end − 1 for each entry of ``begin``: [n]."""
+    low, high = shelf[begin], shelf[end]
+    # Rounding may lift a draw onto the upper edge, where the next category, or an item not yet sold, begins.
+    drawn = np.minimum(low + rng.random(len(begin)) * (high - low), np.nextafter(high, low))
+    return (np.searchsorted(shelf, drawn, side="right") - 1).astype(np.int32)
+
+
+def _times_of_day(rng: np.random.Generator, quantiles: FloatArray, offsets: Int64Array) -> Int64Array:
+    """Seconds since midnight of each click: starts follow the hours of a day, dwell times are log-normal."""
+    by_hour = np.concatenate([[0], np.cumsum(HOUR_TRAFFIC)]) / sum(HOUR_TRAFFIC)
+    starts = np.interp(quantiles, by_hour, np.arange(len(by_hour)) * 3600.0).astype(np.int64)
+    dwell = rng.lognormal(np.log(MEDIAN_DWELL), DWELL_SPREAD, size=int(offsets[-1]))
+    elapsed = np.cumsum(np.clip(dwell, 1, LONGEST_DWELL).astype(np.int64))
+    return np.repeat(starts - elapsed[offsets[:-1]], np.diff(offsets)) + elapsed
+
+
+def _draw_lists(rng: np.random.Generator, begins: Int64Array, core: BoolArray, config: SyntheticShop) -> IndexArray:
+    """Distinct successors of the item's category, sold from the first day, popular ones more often: [I, K]."""
+    core_before = np.concatenate([[0], np.cumsum(core)]).astype(np.int64)
+    pool_begin = np.repeat(core_before[begins[:-1]], np.diff(begins))
+    pool_size = np.repeat(np.diff(core_before[begins]), np.diff(begins)) - core  # an item does not follow itself
+    smallest = int(np.diff(core_before[begins]).min())
+    if smallest <= config.successors:
+        raise ConfigError(
+            f"each category needs more than {config.successors} items that are neither new nor cold, found a category "
+            f"with {smallest}; raise items or lower categories, successors, arrivals or cold"
+        )
+    picked = np.floor(pool_size[:, None] * rng.random((config.items, config.successors)) ** 2).astype(np.int64)
+    for column in range(1, config.successors):
+        for _ in range(column):  # step over at most the numbers already taken
+            taken = (picked[:, :column] == picked[:, column : column + 1]).any(axis=1)
+            picked[:, column] = (picked[:, column] + taken) % pool_size
+    own = np.where(core, core_before[:-1] - pool_begin, config.items)
+    picked += picked >= own[:, None]
+    return np.flatnonzero(core)[pool_begin[:, None] + picked].astype(np.int32)
 
 
 def generate(config: SyntheticShop, *, truth: bool = False) -> pl.DataFrame:
     """A click log, one row per click, by session start and then position: the same bytes for the same config.
 
-    Args:
-        config: the shop.
-        truth: add the column ``branch`` (one of ``BRANCHES``), which says how each click was drawn.
-
-    Returns:
-        ``session_id`` (integer), ``item_id`` (text such as ``sku-00042``), ``timestamp`` (seconds since 1970 UTC).
+    Columns: ``session_id`` (integer), ``item_id`` (text such as ``sku-00042``), ``timestamp`` (seconds since 1970
+    UTC), and with ``truth`` also ``branch`` (one of ``BRANCHES``), which says how each click was drawn.
 
     Raises:
         ConfigError: a category has too few items for the successor lists.
@@ -78,32 +250,11 @@ def generate(config: SyntheticShop, *, truth: bool = False) -> pl.DataFrame:
 def generate_chunks(config: SyntheticShop, *, truth: bool = False) -> Iterator[pl.DataFrame]:
     """The log of ``generate`` in consecutive parts of at most one day and 200,000 sessions, for logs of any size."""
     require_polars("generating a log")
-    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     catalogue = Catalogue.of(config)
-    for batch in _batches(config, catalogue):
-        yield batch.frame(catalogue, truth)
-
-
-def successors(config: SyntheticShop) -> pl.DataFrame:
-    """What an oracle knows: each item's successors and their probabilities, the likeliest first.
-
-    Returns:
-        ``item_id``, ``successor_id``, ``probability`` (sums to 1 per item), ``config.successors`` rows per item.
-
-    Raises:
-        ConfigError: a category has too few items for the successor lists.
-
-    >>> successors(SyntheticShop(items=200, categories=4, successors=3)).height
-    600
-    """
-    catalogue = Catalogue.of(config)
-    return pl.DataFrame(
-        {
-            "item_id": catalogue.ids.gather(np.repeat(np.arange(config.items), config.successors)),
-            "successor_id": catalogue.ids.gather(catalogue.successors.ravel()),
-            "probability": catalogue.probabilities.ravel(),
-        }
-    )
+    how = {"branch": pl.col("branch").replace_strict(range(4), BRANCHES.categories, return_dtype=BRANCHES)}
+    for batch in catalogue.batches():
+        item_ids = catalogue.ids.gather(batch["row"])
+        yield batch.select("session_id", item_ids, "timestamp", **how if truth else {})
 
 
 def best_hit_rate(config: SyntheticShop, k: int) -> float:
@@ -120,16 +271,14 @@ def best_hit_rate(config: SyntheticShop, k: int) -> float:
     True
     """
     k = checked("k", k, Count)
-    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     catalogue = Catalogue.of(config)
     visits = np.zeros(config.items, dtype=np.int64)
-    for batch in _batches(config, catalogue):
-        drawn = np.flatnonzero(batch.branches == MARKOV)
-        visits += np.bincount(batch.items[drawn - 1], minlength=config.items)
+    for batch in catalogue.batches():
+        drawn = np.flatnonzero(batch["branch"].to_numpy() == MARKOV)
+        visits += np.bincount(batch["row"].to_numpy()[drawn - 1], minlength=config.items)
     if not visits.any():
         raise ConfigError("no click of this log was drawn by the Markov branch; raise p_markov or the sessions")
-    reachable = catalogue.probabilities[:, :k].sum(axis=1)
-    return float(np.average(reachable, weights=visits))
+    return float(np.average(catalogue.probabilities[:, :k].sum(axis=1), weights=visits))
 
 
 def write_log(config: SyntheticShop, path: str | Path) -> int:
@@ -147,107 +296,23 @@ def write_log(config: SyntheticShop, path: str | Path) -> int:
     >>> n_clicks >= 20
     True
     """
-    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
+    chunks = generate_chunks(config)
     path = path_of("path", path)
-    write = _WRITERS.get(path.suffix.lower())
-    if write is None:
-        raise ConfigError(f"expected a path that ends in {', '.join(_WRITERS)}, found '{path.name}'; rename it")
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        return write(_tracked(config), file)
-
-
-def _tracked(config: SyntheticShop) -> Iterator[pl.DataFrame]:
-    with track("writing a synthetic log", config.sessions, "sessions") as advance:
-        for chunk in generate_chunks(config):
-            yield chunk
-            advance(chunk["session_id"].n_unique())
-
-
-def _write_parquet(chunks: Iterator[pl.DataFrame], file: IO[bytes]) -> int:
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise ConfigError(f"expected a path that ends in {', '.join(ENDINGS)}, found '{path.name}'; rename it")
     n_clicks = 0
-    with ExitStack() as stack:
-        writer: Any = None  # pyarrow has no type stubs
+    with whole_file(path) as unfinished, unfinished.open("wb") as file, ExitStack() as stack:
+        advance = stack.enter_context(track("writing a synthetic log", config.sessions, "sessions"))
+        writer: Any = None
         for chunk in chunks:
-            table = cast("Any", chunk.to_arrow())
-            writer = writer or stack.enter_context(pq.ParquetWriter(file, table.schema, compression="zstd"))
-            writer.write_table(table)
+            if ending == ".parquet":
+                table = cast("Any", chunk.to_arrow())
+                if writer is None:
+                    writer = stack.enter_context(arrow_parquet.ParquetWriter(file, table.schema, compression="zstd"))
+                writer.write_table(table)
+            else:
+                chunk.write_csv(file, include_header=n_clicks == 0, separator=ENDINGS[ending])
             n_clicks += chunk.height
+            advance(chunk["session_id"].n_unique())
     return n_clicks
-
-
-def _write_text(chunks: Iterator[pl.DataFrame], file: IO[bytes], separator: str) -> int:
-    n_clicks = 0
-    for chunk in chunks:
-        chunk.write_csv(file, include_header=n_clicks == 0, separator=separator)
-        n_clicks += chunk.height
-    return n_clicks
-
-
-_WRITERS: dict[str, Callable[[Iterator[pl.DataFrame], IO[bytes]], int]] = {
-    ".parquet": _write_parquet,
-    ".csv": lambda chunks, file: _write_text(chunks, file, ","),
-    ".tsv": lambda chunks, file: _write_text(chunks, file, "\t"),
-}
-
-
-def _batches(config: SyntheticShop, catalogue: Catalogue) -> Iterator[_Batch]:
-    """Days, cut where they hold many sessions; each batch has its own generator, so it never depends on the others."""
-    traffic = np.cumsum([WEEKDAY_TRAFFIC[day % len(WEEKDAY_TRAFFIC)] for day in range(config.days)])
-    first = 0
-    for day, reached in enumerate(traffic / traffic[-1]):
-        last = round(float(reached) * config.sessions)
-        shelf = catalogue.shelf(day)
-        for part, begin in enumerate(range(first, last, BATCH_SESSIONS)):
-            count = min(BATCH_SESSIONS, last - begin)
-            rng = np.random.default_rng([config.seed, 1 + day, part])
-            # Evenly spaced in the day's traffic, so that the parts of one day follow one another.
-            quantiles = (begin - first + np.sort(rng.random(count)) * count) / (last - first)
-            midnight = OPENING_TIME + day * DAY_SECONDS
-            yield _Draw(config, catalogue, shelf, rng).batch(begin, midnight, quantiles)
-        first = last
-
-
-@dataclass(frozen=True, eq=False)
-class _Draw:
-    """The mixture of one day: ``shelf`` is the day's cumulative popularity."""
-
-    config: SyntheticShop
-    catalogue: Catalogue
-    shelf: FloatArray
-    rng: np.random.Generator
-
-    def batch(self, first_session: int, midnight: int, quantiles: FloatArray) -> _Batch:
-        """One session for each quantile of the day's traffic; all sessions advance one click at a time."""
-        lengths = 1 + self.rng.geometric(1 / (self.config.mean_length - 1), size=len(quantiles))
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        items = np.zeros(offsets[-1], dtype=np.int32)
-        branches = np.full(offsets[-1], START, dtype=np.int32)
-        nowhere = np.zeros(len(lengths), dtype=np.int64)
-        items[offsets[:-1]] = self.catalogue.draw(self.shelf, self.rng, nowhere, nowhere + self.config.items)
-        for position in range(1, int(lengths.max())):
-            self._click(position, offsets[:-1][lengths > position] + position, items, branches)
-        return _Batch(first_session, offsets, items, self._times(midnight, quantiles, offsets), branches)
-
-    def _click(self, position: int, at: Int64Array, items: IndexArray, branches: IndexArray) -> None:
-        """Click ``position`` of every session that is long enough, written to ``items`` and ``branches`` at ``at``."""
-        config, catalogue, rng = self.config, self.catalogue, self.rng
-        chosen = rng.random(len(at))
-        markov = chosen < config.p_markov
-        repeat = ~markov & (chosen < config.p_markov + config.p_repeat)
-        branches[at] = np.select([markov, repeat], [MARKOV, REPEAT], POPULARITY)
-        items[at[markov]] = catalogue.draw_successors(rng, items[at[markov] - 1])
-        back = at[repeat]
-        items[back] = items[back - position + rng.integers(position, size=len(back))]
-        popular = at[~markov & ~repeat]
-        begin, end = catalogue.category_of(items[popular - 1])
-        leaves = rng.random(len(popular)) < config.p_switch
-        begin, end = np.where(leaves, 0, begin), np.where(leaves, config.items, end)
-        items[popular] = catalogue.draw(self.shelf, rng, begin, end)
-
-    def _times(self, midnight: int, quantiles: FloatArray, offsets: Int64Array) -> Int64Array:
-        """Seconds since 1970 UTC: starts follow the hours of a day, dwell times are log-normal."""
-        by_hour = np.concatenate([[0], np.cumsum(HOUR_TRAFFIC)]) / sum(HOUR_TRAFFIC)
-        starts = np.interp(quantiles, by_hour, np.arange(len(by_hour)) * 3600.0).astype(np.int64)
-        dwell = self.rng.lognormal(np.log(MEDIAN_DWELL), DWELL_SPREAD, size=int(offsets[-1]))
-        elapsed = np.cumsum(np.clip(dwell, 1, LONGEST_DWELL).astype(np.int64))
-        return midnight + np.repeat(starts - elapsed[offsets[:-1]], np.diff(offsets)) + elapsed
