@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,7 +152,8 @@ def _save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) 
                 try:
                     saved = save_artifact(recommender, other, provenance)
                 except ArtifactError:
-                    other.parent.rmdir()
+                    with suppress(OSError):  # what cannot be removed must not hide why nothing was saved
+                        other.parent.rmdir()
                     continue
                 raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error
             if not _asked_for_another_try(error):
