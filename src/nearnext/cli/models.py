@@ -243,12 +243,12 @@ def recommend(
     from nearnext.artifact import load_artifact
 
     recommender = load_artifact(model).recommender
-    sessions = [ids(text) for text in session]
+    sessions = [ids(text, "--session") for text in session]
     answers = recommender.recommend(
         sessions,
         k,
-        exclude=ids(exclude),
-        allow=ids(allow) if allow is not None else None,
+        exclude=ids(exclude, "--exclude"),
+        allow=ids(allow, "--allow") if allow is not None else None,
         exclude_seen=exclude_seen,
     )
     results.write([asdict(answer) for answer in answers])
