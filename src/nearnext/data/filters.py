@@ -5,8 +5,10 @@ from typing import Literal
 
 import numpy as np
 
+from nearnext.data.blocks import in_blocks
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.options import Count, options, require_type
+from nearnext.types import Int64Array
 
 
 @options
@@ -43,14 +45,25 @@ class FilterReport:
 
 
 def keep_last_clicks(sessions: Sessions, max_length: int) -> Sessions:
-    """Sessions with at most ``max_length`` clicks, the last ones."""
-    from_end = np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
-    return sessions.keep_events(from_end <= max_length)
+    """Sessions with at most ``max_length`` clicks, the last ones, in order of their new start."""
+    if sessions.lengths.max(initial=0) <= max_length:
+        return sessions
+    kept = np.concatenate([_clicks_from_end(part) <= max_length for part in sessions.parts()])
+    sessions = sessions.keep_events(kept)
+    return sessions.select(np.argsort(sessions.starts, kind="stable"))
+
+
+def _clicks_from_end(sessions: Sessions) -> Int64Array:
+    """Number of each click in its session, counted from 1 at the last one: [E]."""
+    return np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
 
 
 def _drop_rare(sessions: Sessions, min_support: int) -> Sessions:
     counts = sessions.item_counts()
-    return sessions.keep_events(counts[sessions.items] >= min_support)
+    supported = (counts >= min_support) | (counts == 0)
+    if supported.all():
+        return sessions
+    return sessions.keep_events(np.concatenate([supported[items] for items in in_blocks(sessions.items)]))
 
 
 def _drop_short(sessions: Sessions, min_length: int) -> Sessions:

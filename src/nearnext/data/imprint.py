@@ -1,5 +1,6 @@
 """What is kept of sessions so that they are recognised later: times, and digests instead of ids and items."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Self
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from nearnext.data.ids import canonical_integers
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.forks import require_polars
-from nearnext.types import IndexArray, Int64Array
+from nearnext.types import Int64Array
 
 Digests = NDArray[np.uint64]
 
@@ -23,6 +24,8 @@ NONE = np.uint64(np.iinfo(np.uint64).max)
 
 SHAPE = 3
 """Clicks that tell sessions apart by their items and pauses alone."""
+SAMPLED = 16
+"""Sessions whose shapes are counted, for each one that is kept."""
 TELLING = 0.8
 """Share of sessions whose shape no other has, from which on equal shapes of two logs are no chance."""
 
@@ -62,11 +65,20 @@ def content_digests(sessions: Sessions) -> Digests:
     Of the last two clicks, so that a session cut to its last clicks keeps its number. The largest number stands for
     sessions of one click, of clicks within one second, and of unknown last items: they cannot be recognised.
     """
+    of_item = _item_digests(sessions)
+    return _joined(_contents(part, of_item) for part in sessions.parts())
+
+
+def _joined(parts: Iterable[Digests]) -> Digests:
+    return np.concatenate([*parts, np.zeros(0, np.uint64)])
+
+
+def _contents(sessions: Sessions, of_item: Digests) -> Digests:
     ends, starts = sessions.offsets[1:] - 1, sessions.offsets[:-1]
     pairs = [np.maximum(ends - 1, starts), ends]
     items = np.concatenate([sessions.items[clicks] for clicks in pairs])
     seconds = np.concatenate([sessions.times[clicks] // MICROSECONDS for clicks in pairs])
-    clicks = _mixed(_item_digests(sessions, items) + _mixed(seconds.view(np.uint64) + GOLDEN))
+    clicks = _mixed(of_item[items] + _mixed(seconds.view(np.uint64) + GOLDEN))
     before, last = np.split(clicks, 2)
     digests = _mixed(before * FACTORS[0] + last)
     unknown = (items == 0).reshape(2, -1).any(axis=0)
@@ -74,37 +86,48 @@ def content_digests(sessions: Sessions) -> Digests:
     return digests
 
 
-def _item_digests(sessions: Sessions, items: IndexArray) -> Digests:
-    used = np.flatnonzero(np.bincount(items, minlength=1)[1:])
+def _item_digests(sessions: Sessions) -> Digests:
+    """The digest of each item that is clicked, by its index: [I + 1]."""
+    used = np.flatnonzero(sessions.item_counts()[1:])
     of_item = np.zeros(sessions.n_items + 1, np.uint64)
     of_item[used + 1] = id_digests(sessions.vocabulary.ids.gather(used))
-    return of_item[items]
+    return of_item
 
 
-def lone_shapes(sessions: Sessions) -> tuple[Digests, int]:
+def lone_shapes(sessions: Sessions, limit: int | None = None) -> tuple[Digests, int]:
     """Numbers of the shapes that one session alone has, rising, and how many sessions have a shape.
 
     A shape is the last three items and the pauses between them, in seconds, whenever they were: a copy of a log with
-    other times and other session ids has the same ones.
+    other times and other session ids has the same ones. With a limit, only about so many sessions are looked at, those
+    of the smallest numbers.
     """
-    last = (sessions.offsets[1:] - 1)[sessions.lengths >= SHAPE]
-    items = sessions.items[last - 2], sessions.items[last - 1], sessions.items[last]
-    last = last[np.minimum.reduce(items) > 0]
-    digests = _item_digests(sessions, sessions.items[last - 2])
-    for click in (last - 1, last):
-        pause = (sessions.times[click] - sessions.times[click - 1]) // MICROSECONDS
-        of_click = _item_digests(sessions, sessions.items[click]) + _mixed(pause.view(np.uint64) + GOLDEN)
-        digests = _mixed(digests * FACTORS[0] + of_click)
+    of_item = _item_digests(sessions)
+    digests = _joined(_shapes(part, of_item) for part in sessions.parts())
+    digests = digests[digests <= _bound(digests, limit)]
     shapes, counts = np.unique(digests, return_counts=True)
     return shapes[counts == 1], len(digests)
 
 
-def session_keys(sessions: Sessions) -> tuple[pl.Series, bool]:
-    """What two parts of one visit share: its session id, or the user u of sessions ``u:1``, ``u:2``; True for that."""
-    ids = sessions.session_ids
-    if ids.dtype != pl.String or not ids.str.contains(r":\d+$").all() or not len(ids):
-        return ids, False
-    return ids.str.replace(r":\d+$", ""), True
+def _shapes(sessions: Sessions, of_item: Digests) -> Digests:
+    last = (sessions.offsets[1:] - 1)[sessions.lengths >= SHAPE]
+    items = sessions.items[last - 2], sessions.items[last - 1], sessions.items[last]
+    last = last[np.minimum.reduce(items) > 0]
+    digests = of_item[sessions.items[last - 2]]
+    for click in (last - 1, last):
+        pause = (sessions.times[click] - sessions.times[click - 1]) // MICROSECONDS
+        of_click = of_item[sessions.items[click]] + _mixed(pause.view(np.uint64) + GOLDEN)
+        digests = _mixed(digests * FACTORS[0] + of_click)
+    return digests
+
+
+def cut_by_pauses(ids: pl.Series) -> bool:
+    """Whether sessions are parts ``u:1``, ``u:2`` of the clicks of a user u."""
+    return ids.dtype == pl.String and bool(len(ids)) and bool(ids.str.contains(r":\d+$").all())
+
+
+def session_keys(ids: pl.Series, by_user: bool) -> pl.Series:
+    """What two parts of one visit share: the session id, or the user u of sessions ``u:1``, ``u:2``."""
+    return ids.str.replace(r":\d+$", "") if by_user else ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,19 +166,19 @@ class Imprint:
         contents = content_digests(sessions)
         contents_bound = _bound(contents, limit)
         contents = np.unique(contents[(contents <= contents_bound) & (contents < NONE)])
-        keys, by_user = session_keys(sessions)
-        ids = id_digests(keys)
+        by_user = cut_by_pauses(sessions.session_ids)
+        ids = _joined(id_digests(session_keys(part.session_ids, by_user)) for part in sessions.parts())
         ids_bound = _bound(ids, limit)
         kept = ids <= ids_bound
         ids, ends = ids[kept], sessions.ends[kept] // MICROSECONDS
         order = np.lexsort((ends, ids))
         last = np.append(np.diff(ids[order]) > 0, True)  # of one id, the session that ends last
-        shapes, n_shaped = lone_shapes(sessions)
-        ids, ends = ids[order][last], ends[order][last]
+        shapes, n_shaped = lone_shapes(sessions, limit and SAMPLED * limit)
+        ids, ends, starts = ids[order][last], ends[order][last], sessions.starts
         return cls(
             sessions=sessions.n_sessions,
-            first_start=int(sessions.starts.min()),
-            last_start=int(sessions.starts.max()),
+            first_start=int(starts.min()),
+            last_start=int(starts.max()),
             last_end=int(sessions.ends.max()),
             contents=contents,
             ids=ids,

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from nearnext.data.imprint import KEPT, NONE, Imprint, content_digests, id_digests, lone_shapes, numbered, session_keys
+from nearnext.data.imprint import (
+    KEPT,
+    NONE,
+    Imprint,
+    content_digests,
+    cut_by_pauses,
+    id_digests,
+    lone_shapes,
+    numbered,
+    session_keys,
+)
 from nearnext.data.sessionise import GAP
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import LeakWarning
@@ -180,11 +190,11 @@ def _early(train: Imprint, test: Sessions) -> BoolArray:
 
 def _shared_ids(train: Imprint, test: Sessions) -> tuple[BoolArray, BoolArray]:
     """Test sessions that go on with a training session soon after it ends, and others that have the id of one: [S]."""
-    keys, by_user = session_keys(test)
+    by_user = cut_by_pauses(test.session_ids)
     nowhere = np.zeros(test.n_sessions, np.bool_)
     if by_user != train.by_user or not len(train.ids):
         return nowhere, nowhere
-    digests = id_digests(keys)
+    digests = id_digests(session_keys(test.session_ids, by_user))
     at = np.minimum(np.searchsorted(train.ids, digests), len(train.ids) - 1)
     known = train.ids[at] == digests
     pause = test.starts // MICROSECONDS - train.ends[at]

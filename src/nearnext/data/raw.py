@@ -15,7 +15,7 @@ import numpy as np
 
 from nearnext.data.ids import Foreign, plain_id
 from nearnext.errors import ConfigError, DataError
-from nearnext.types import Int64Array, RawId
+from nearnext.types import BoolArray, Int64Array, RawId
 
 Moment = float | datetime | str
 """A time: seconds since 1970 UTC, a datetime (without zone: UTC), or its ISO text."""
@@ -174,3 +174,24 @@ def microseconds_of(name: str, moment: object) -> int:
             "milliseconds? divide them by 1000"
         )
     raise ConfigError(f"expected seconds since 1970, a datetime or its ISO text as {name}, found {_shown(moment)}")
+
+
+def mask(name: str, values: object, n: int) -> BoolArray:
+    """A mask of n values, checked: [n]."""
+    given = np.asarray(values)
+    if given.dtype != np.bool_ or given.shape != (n,):
+        raise DataError(
+            f"expected a mask of {n} {name}, found values of type {given.dtype} in shape {list(given.shape)}; "
+            "give True or False for each"
+        )
+    return given
+
+
+def begins(starts: object, n_sessions: int) -> Int64Array:
+    """The start of each session in microseconds, checked: [S]."""
+    moments = [
+        microseconds_of(f"start of session {number}", one) for number, one in enumerate(raw_values("starts", starts))
+    ]
+    if len(moments) != n_sessions:
+        raise ConfigError(f"expected a start for each of {n_sessions} sessions, found {len(moments)}")
+    return np.array(moments, dtype=np.int64)

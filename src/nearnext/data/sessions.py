@@ -1,17 +1,19 @@
 """Sessions as frozen compressed arrays: all clicks in one row, cut by offsets."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from nearnext.data.raw import Moment, indices, microseconds_of, one_type, raw_sessions, raw_values
+from nearnext.data.blocks import BLOCK, in_blocks
+from nearnext.data.raw import Moment, begins, indices, mask, one_type, raw_sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
 from nearnext.options import require_type
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
 
@@ -60,7 +62,7 @@ class Sessions:
                 f"expected as many times as items and one more offset than session ids, found {n_events} items, "
                 f"{len(self.times)} times, {len(self.offsets)} offsets, {len(self.session_ids)} ids"
             )
-        if self.offsets[0] != 0 or self.offsets[-1] != n_events or np.any(np.diff(self.offsets) < 1):
+        if self.offsets[0] != 0 or self.offsets[-1] != n_events or np.any(self.offsets[1:] <= self.offsets[:-1]):
             raise DataError("expected offsets that rise from 0 to the number of clicks; every session needs a click")
         if n_events and (self.items.min() < 0 or self.items.max() > len(self.vocabulary)):
             raise DataError(f"expected item indices in 0..{len(self.vocabulary)}, found {self.items.max()}")
@@ -89,7 +91,7 @@ class Sessions:
         if not lengths.all():
             raise DataError(f"expected clicks in every session, found none in session {lengths.argmin()}; leave it out")
         flat = one_type([raw for session in given for raw in session])
-        begin = np.arange(len(given)) * 3600 * MICROSECONDS if starts is None else _begins(starts, len(given))
+        begin = np.arange(len(given)) * 3600 * MICROSECONDS if starts is None else begins(starts, len(given))
         within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         vocabulary = Vocabulary.of(list(dict.fromkeys(flat)))
         sessions = cls(
@@ -133,7 +135,10 @@ class Sessions:
 
     def item_counts(self) -> Int64Array:
         """Clicks of each item index; position 0 counts unknown items: [I + 1]."""
-        return np.bincount(self.items, minlength=self.n_items + 1).astype(np.int64)
+        counts = np.zeros(self.n_items + 1, np.int64)
+        for items in in_blocks(self.items):
+            counts += np.bincount(items, minlength=len(counts))
+        return counts
 
     def session_of_event(self) -> Int64Array:
         """Index of the session that each click belongs to: [E]."""
@@ -152,6 +157,8 @@ class Sessions:
     def select(self, which: BoolArray | Int64Array | Sequence[int]) -> "Sessions":
         """The chosen sessions (a mask, or positions in the order to give), with the same vocabulary.
 
+        Sessions that follow one another share the clicks of these; others are copied.
+
         Raises:
             DataError: a mask of another length, or a position that no session has.
 
@@ -159,19 +166,42 @@ class Sessions:
         ['b']
         """
         if getattr(which, "dtype", None) == np.bool_:
-            positions = np.flatnonzero(_mask("sessions", which, self.n_sessions))
+            positions = np.flatnonzero(mask("sessions", which, self.n_sessions))
         else:
             positions = indices("sessions", which, 0, self.n_sessions - 1, "give positions from 0, or a mask in numpy")
-        lengths = self.lengths[positions]
+        if len(positions) and np.all(positions[1:] == positions[:-1] + 1):
+            return self._slice(int(positions[0]), int(positions[-1]) + 1)
+        firsts, lengths = self.offsets[positions], self.lengths[positions]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        events = np.repeat(self.offsets[positions] - offsets[:-1], lengths) + np.arange(int(offsets[-1]))
+        items, times = np.empty(offsets[-1], self.items.dtype), np.empty(offsets[-1], self.times.dtype)
+        for first in range(0, len(positions), BLOCK):
+            part = slice(first, first + BLOCK)
+            here = slice(int(offsets[first]), int(offsets[min(first + BLOCK, len(positions))]))
+            events = np.repeat(firsts[part] - offsets[:-1][part], lengths[part]) + np.arange(here.start, here.stop)
+            items[here], times[here] = self.items[events], self.times[events]
+        return replace(self, items=items, offsets=offsets, times=times, session_ids=self.session_ids.gather(positions))
+
+    def _slice(self, begin: int, end: int) -> "Sessions":
+        """Sessions begin..end − 1, which share these clicks."""
+        if (begin, end) == (0, self.n_sessions):
+            return self
+        clicks = slice(int(self.offsets[begin]), int(self.offsets[end]))
         return replace(
             self,
-            items=self.items[events],
-            offsets=offsets,
-            times=self.times[events],
-            session_ids=self.session_ids.gather(positions),
+            items=self.items[clicks],
+            offsets=self.offsets[begin : end + 1] - self.offsets[begin],
+            times=self.times[clicks],
+            session_ids=self.session_ids.slice(begin, end - begin),
         )
+
+    def parts(self) -> Iterator["Sessions"]:
+        """These sessions in consecutive parts of at most a block of clicks, or one session; clicks are shared."""
+        begin = 0
+        while begin < self.n_sessions:
+            end = int(np.searchsorted(self.offsets, int(self.offsets[begin]) + BLOCK, side="right")) - 1
+            end = max(end, begin + 1)
+            yield self._slice(begin, end)
+            begin = end
 
     def keep_events(self, kept: BoolArray) -> "Sessions":
         """The same sessions without the clicks masked out; a session left without clicks goes too: kept [E].
@@ -179,41 +209,59 @@ class Sessions:
         Raises:
             DataError: no mask of this length.
         """
-        kept = _mask("clicks", kept, self.n_events)
-        lengths = np.add.reduceat(kept, self.offsets[:-1], dtype=np.int64) if self.n_sessions else np.zeros(0, np.int64)
-        alive = lengths > 0
+        kept = mask("clicks", kept, self.n_events)
+        if kept.all():
+            return self
+        lengths, done = list[Int64Array](), 0
+        for part in self.parts():
+            lengths.append(np.add.reduceat(kept[done : done + part.n_events], part.offsets[:-1], dtype=np.int64))
+            done += part.n_events
+        left = np.concatenate(lengths)
         return replace(
             self,
             items=self.items[kept],
-            offsets=np.concatenate([[0], np.cumsum(lengths[alive])]).astype(np.int64),
+            offsets=np.concatenate([[0], np.cumsum(left[left > 0])]).astype(np.int64),
             times=self.times[kept],
-            session_ids=self.session_ids.filter(pl.Series(alive)),
+            session_ids=self.session_ids.filter(pl.Series(left > 0)),
         )
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "Sessions":
         """The same clicks in another vocabulary; items that it lacks become 0."""
         require_type("vocabulary", vocabulary, Vocabulary, "make it with Vocabulary.of(ids)")
+        if vocabulary is self.vocabulary:
+            return self
         new_index = np.zeros(self.n_items + 1, dtype=np.int32)
         new_index[1:] = vocabulary.encode(self.vocabulary.ids)
-        return replace(self, items=new_index[self.items], vocabulary=vocabulary)
+        items = np.empty_like(self.items)
+        for new, old in zip(in_blocks(items), in_blocks(self.items), strict=True):
+            new[:] = new_index[old]
+        return replace(self, items=items, vocabulary=vocabulary)
 
     def reindexed(self) -> "Sessions":
         """The same clicks in the vocabulary of these sessions alone, the most clicked item first.
 
-        Equal counts keep the order of first appearance. Because of this order, "equal scores are ranked by
-        ``item_index``" means "the more popular item first" everywhere in nearnext.
+        Equal counts keep the order of first appearance. So "equal scores are ranked by ``item_index``" means "the more
+        popular item first" everywhere in nearnext.
 
         Raises:
             DataError: a click has an unknown item, so that it has no raw id to keep.
         """
-        if self.n_events and self.items.min() == 0:
-            raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
         counts = self.item_counts()
-        first = np.zeros_like(counts)
-        first[self.items[::-1]] = np.arange(self.n_events)[::-1]  # of equal indices the last assignment stays
+        if counts[0]:
+            raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
         present = np.flatnonzero(counts)
-        order = np.lexsort((first[present], -counts[present]))
-        return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(present[order] - 1)))
+        order = present[np.lexsort((self.first_clicks()[present], -counts[present]))]
+        if np.array_equal(order, np.arange(1, self.n_items + 1)):
+            return self
+        return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(order - 1)))
+
+    def first_clicks(self) -> Int64Array:
+        """Where each item index is clicked first, the number of clicks where it is not: [I + 1]."""
+        first = np.full(self.n_items + 1, self.n_events, np.int64)
+        for begin in reversed(range(0, self.n_events, BLOCK)):
+            items = self.items[begin : begin + BLOCK]
+            first[items[::-1]] = np.arange(begin, begin + len(items))[::-1]  # of equal indices the last one stays
+        return first
 
     def followed_by(self, later: "Sessions") -> "Sessions":
         """These sessions and then others, in a vocabulary of both: known items keep their index, new ones come after.
@@ -241,31 +289,15 @@ class Sessions:
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
         digest = hashlib.sha256()
-        for array in (self.items, self.offsets, self.times):
-            digest.update(np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"))).tobytes())
+        arrays: tuple[NDArray[Any], ...] = (self.items, self.offsets, self.times)
+        for block in (block for array in arrays for block in in_blocks(array)):
+            digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
         for ids in (self.vocabulary.ids, self.session_ids):
             digest.update(str(ids.dtype).encode())
-            digest.update("\x1f".join(map(str, ids.to_list())).encode())
+            for begin in range(0, len(ids), BLOCK):
+                separator = "\x1f" if begin else ""
+                digest.update((separator + "\x1f".join(map(str, ids[begin : begin + BLOCK].to_list()))).encode())
         return digest.hexdigest()
-
-
-def _mask(name: str, values: object, n: int) -> BoolArray:
-    mask = np.asarray(values)
-    if mask.dtype != np.bool_ or mask.shape != (n,):
-        raise DataError(
-            f"expected a mask of {n} {name}, found values of type {mask.dtype} in shape {list(mask.shape)}; "
-            "give True or False for each"
-        )
-    return mask
-
-
-def _begins(starts: object, n_sessions: int) -> Int64Array:
-    moments = [
-        microseconds_of(f"start of session {number}", one) for number, one in enumerate(raw_values("starts", starts))
-    ]
-    if len(moments) != n_sessions:
-        raise ConfigError(f"expected a start for each of {n_sessions} sessions, found {len(moments)}")
-    return np.array(moments, dtype=np.int64)
 
 
 def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:
