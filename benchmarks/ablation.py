@@ -26,8 +26,8 @@ from nearnext.data.sessionise import read_sessions
 from nearnext.data.splits import Split, split_last
 from nearnext.evaluation.protocol import evaluate
 from nearnext.evaluation.significance import bootstrap, paired
-from nearnext.experiments.measuring import timed_fit
 from nearnext.experiments.result import describe_part, machine
+from nearnext.experiments.sizing import timed_fit
 from nearnext.experiments.store import source_fingerprint
 from nearnext.progress import show_progress, track
 from nearnext.recommenders.named import DEFAULTS, make_recommender, method_options

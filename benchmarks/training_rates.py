@@ -42,7 +42,6 @@ import numpy as np
 from nearnext.artifact import versions
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.experiments.measuring import last_sessions
 from nearnext.experiments.result import describe_part, machine
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.named import make_recommender
@@ -262,7 +261,7 @@ def main() -> None:
         print("skipped: NEARNEXT_DATA is not set; it names the folder that holds rsc15_64/train.parquet")
         return
     log = read_sessions(Path(folder) / "rsc15_64" / "train.parquet")
-    recent = last_sessions(log, math.ceil(log.n_sessions * given.fraction))
+    recent = log.select(np.argsort(log.starts, kind="stable")[-math.ceil(log.n_sessions * given.fraction) :])
     sessions = recent.select(recent.lengths > 1).reindexed()
     print(f"{sessions.n_events:,} events in {sessions.n_sessions:,} sessions on {sessions.n_items:,} items", flush=True)
     rates, skipped = measure(trainings(given, sessions))

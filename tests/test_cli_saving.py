@@ -96,6 +96,22 @@ def test_where_no_folder_has_room_the_error_is_one_line(
     assert list(places.iterdir()) == []
 
 
+def test_a_folder_that_cannot_be_removed_does_not_hide_why_nothing_was_saved(
+    nearnext: Command, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def kept(_folder: Path) -> NoReturn:
+        raise OSError(39, os.strerror(39))
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    monkeypatch.setattr(Path, "rmdir", kept)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    done = nearnext("fit", log, "--method", "pop", "--out", tmp_path / "m")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "No space left on device; nothing was replaced" in done.err
+
+
 @pytest.mark.slow
 def test_a_real_full_disk(log: Path, tmp_path: Path):
     """A private mount of 64 KiB that nothing outside sees; needs root."""

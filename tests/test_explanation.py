@@ -278,7 +278,7 @@ def test_the_command_refuses_unknown_ids_with_one_line(nearnext: Command, tmp_pa
     for arguments in (("--session", "a", "--item", "[b]"), ("--session", "x", "--item", "b")):
         done = nearnext("explain", folder, *arguments)
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
-    for nothing in ("", " ", ",", '""'):
+    for nothing in ("", " ", ",", '""', "a,,b", "a,", ",a", 'a, "",b', "a, ,b"):
         done = nearnext("explain", folder, "--session", nothing, "--item", "b")
         assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
         assert "expected item ids as --session" in done.err

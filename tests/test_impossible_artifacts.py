@@ -1,6 +1,7 @@
 """Artifacts with valid checksums and impossible contents: refused in one line, or the lists are whole and finite."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -165,6 +166,24 @@ def test_impossible_contents_are_refused_or_harmless(methods: list[str], tmp_pat
     run(*models)
 
 
+@pytest.mark.parametrize(
+    ("left_out", "message"),
+    [
+        ("item_statistics", "expected the array item_statistics, which its re-ranker reads, found none"),
+        ("reranker.inner", "expected the re-ranker's arrays mean, scale, linear, inner, inner_bias, outer, found "),
+        ("reranker.", "expected the arrays of the re-ranker that its votes are for, found none"),
+        ("voter.", "expected the array 'session_items', found none"),
+    ],
+)
+def test_a_model_without_a_part_of_its_reranker_is_refused(voted: Path, left_out: str, message: str):
+    arrays: dict[str, NDArray[Any]] = load_file(voted / STATE)
+    kept = {name: array for name, array in arrays.items() if not name.startswith(left_out)}
+    assert len(kept) < len(arrays)
+    save_file(kept, voted / STATE)
+    with pytest.raises(ArtifactError, match=re.escape(message)):
+        load_artifact(signed(voted))
+
+
 def test_an_impossible_graph_is_refused_or_harmless(tmp_path: Path):
     pytest.importorskip("faiss")
     method = "sml-maxpool-triplet"
@@ -201,6 +220,19 @@ def test_odd_manifests_are_refused_or_harmless(method: str, tmp_path: Path):
         load_artifact(model)
     with pytest.raises(ArtifactError, match="cannot be read"):
         save_artifact(make_recommender("pop").fit(LOG), model, {})
+
+
+@pytest.fixture(scope="module")
+def _voted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    log = Sessions.of([[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(80)] * 12)
+    model = make_recommender("metric-fast", OPTIONS["metric-fast"]).fit(log)
+    return save_artifact(model, tmp_path_factory.mktemp("voted") / "model", {})
+
+
+@pytest.fixture
+def voted(_voted: Path, tmp_path: Path) -> Path:
+    """A model with a re-ranker, to be changed."""
+    return shutil.copytree(_voted, tmp_path / "model")
 
 
 def assert_one_line(text: str) -> None:

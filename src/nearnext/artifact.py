@@ -236,6 +236,8 @@ def _loaded(folder: Path) -> Artifact:
         raise
     except Exception as error:  # whatever a part makes of arrays that are not its own
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, KeyError):
+            reason = f"expected the array {reason}, found none"
         raise ArtifactError(f"{folder} does not hold what its manifest says ({reason}); fit the model again") from error
     if INDEX in manifest["sha256"]:
         _read_index(recommender, folder / INDEX)

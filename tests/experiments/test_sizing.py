@@ -1,28 +1,25 @@
-"""What a fit will take: the formula against the bytes that training really holds, and what is measured."""
+"""What a fit will take: the bytes and seconds of samples, and lines through them."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments import metric_cost, sizing
-from nearnext.experiments.measuring import Estimate, gru4rec_bytes, network_bytes
+from nearnext.experiments import sizing
 from nearnext.experiments.single import size_model
-from nearnext.experiments.sizing import estimate
+from nearnext.experiments.sizing import estimate, spread_sessions
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
-from nearnext.recommenders.gru4rec.scoring import Weights
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.training.examples import sampled_recipe
 from nearnext.training.learner import Learner
-from nearnext.training.optimisers import RowAdagrad, RowAdam
+from nearnext.training.recipe import Recipe
 from training_support import assert_same_weights, seed
 
 pytestmark = pytest.mark.slow
@@ -37,87 +34,71 @@ TINY: dict[str, Any] = {
     "extra": 8,
     "seed": seed(),
 }
-COUNTERS = ("steps", "step")
-"""Numbers of steps, a few bytes for each tensor, that the formula leaves out."""
+GRU4REC: dict[str, Any] = {"layers": (6, 4), "n_sample": 8, "epochs": 1}
+
+
+def learner_of(model: Recommender) -> Learner[Any]:
+    """What trains a model, after a step."""
+    if isinstance(model, GRU4Rec):
+        recipe: Recipe[Any] = model.recipe(LOG, model.drawn(LOG))
+    else:
+        assert isinstance(model, SML)
+        recipe = sampled_recipe(*model.prepare(LOG), model.training)
+    learner: Learner[Any] = Learner(recipe)
+    learner.step(next(recipe.batches.epoch(0, 0)))
+    return learner
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("sml-gru-ncas", {"hidden": 5, "layers": 2}),
-        ("sml-maxpool-triplet", {"common_embedding": False}),
-        ("sml-textcnn-ncas", {"item_hidden": 7, "filters": 3}),
-        ("sml-caser-bpr", {}),
-        ("sml-maxpool-pml:proxy-nca", {"common_embedding": False}),
+        ("sml-gru-ncas", {**TINY, "hidden": 5, "layers": 2}),
+        ("sml-maxpool-triplet", {**TINY, "common_embedding": False}),
+        ("sml-caser-bpr", TINY),
+        ("gru4rec", GRU4REC),
+        ("gru4rec", {**GRU4REC, "constrained_embedding": False, "embedding": 3, "optimiser": "adam"}),
     ],
 )
-def test_the_formula_is_what_training_holds(name: str, options: dict[str, Any]):
-    model = make_recommender(name, {**TINY, **options})
-    assert isinstance(model, SML)
-    network, objective, examples = model.prepare(LOG)
-    further = sum(parameter.numel() for _, parameter in objective.parameters)
-    expected = network_bytes(network, network.n_items, further=further)
-    recipe = sampled_recipe(network, objective, examples, model.training)
-    learner = Learner(recipe)
-    learner.step(next(recipe.batches.epoch(0, 0)))
-    held = {name: tensor.numel() * tensor.element_size() for name, tensor in learner.state().items()}
-    adam = {name: size for name, size in held.items() if not name.startswith("weight.") and not name.endswith(COUNTERS)}
-    assert expected["weights"] == sum(size for name, size in held.items() if name.startswith("weight."))
-    assert expected["Adam"] == sum(adam.values())
+def test_weights_and_moments_are_what_training_holds(name: str, options: dict[str, Any]):
+    sized = estimate(make_recommender(name, options), LOG)
+    state = learner_of(make_recommender(name, options)).state()
+    state = {name: tensor for name, tensor in state.items() if not name.endswith(".state")}  # of a batch of sessions
+    held = {name: tensor.numel() * tensor.element_size() for name, tensor in state.items()}
+    weights = sum(size for name, size in held.items() if name.startswith("weight."))
+    assert sized.memory["weights"] == weights
+    assert sized.parameters == weights // 4
+    # Counters of steps are a few bytes for each row.
+    rows = sum(tensor.shape[0] for name, tensor in state.items() if name.startswith("weight.") and tensor.ndim > 1)
+    moments = sum(held.values()) - weights
+    assert sized.memory["optimiser"] <= moments <= sized.memory["optimiser"] + 9 * rows + 100
 
 
-def test_the_formula_counts_tables_for_any_catalogue():
-    model = make_recommender("sml-gru-ncas", TINY)
-    assert isinstance(model, SML)
-    network, _, _ = model.prepare(LOG)
-    large = network_bytes(network, 1_000_000)
-    layers = sum(p.numel() for p in network.parameters()) - (network.n_items + 1) * 12
-    assert large["weights"] == 4 * (1_000_001 * 12 + layers)
-    assert large["Adam"] == 2 * large["weights"] + 8 * 1_000_001
-    assert large["best weights"] == large["weights"]
-    assert large["validation"] == 8 * 1_000_000 * 12 + 8 * 1_000_000
-    assert network_bytes(network, 1_000_000, accelerator=True)["Adam"] == 2 * large["weights"] + 4 * 1_000_001 * 12
+def test_weights_lie_on_a_line_in_the_number_of_items(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sizing, "WARM_UP", 10)
+    monkeypatch.setattr(sizing, "FEW", 20)
+    monkeypatch.setattr(sizing, "ENOUGH_SECONDS", 0.0)
+    log = Sessions.of([[f"i{s % 50}", f"j{s}"] for s in range(200)])
+    for name, options in (("sml-gru-ncas", {**TINY, "epochs": 1}), ("gru4rec", GRU4REC)):
+        sized = estimate(make_recommender(name, options), log)
+        fitted = make_recommender(name, options).fit(log)
+        arrays = [array for part, array in fitted.state().items() if part.startswith(("network", "outputs", "layer"))]
+        assert sized.memory["weights"] == sum(array.nbytes for array in arrays)
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"layers": (6,)},
-        {"layers": (6, 4)},
-        {"layers": (6,), "constrained_embedding": False},
-        {"layers": (6, 4), "constrained_embedding": False, "embedding": 3, "optimiser": "adam"},
-    ],
-)
-def test_the_formula_of_gru4rec_is_what_its_training_holds(options: dict[str, Any]):
-    gru4rec = GRU4Rec(**options)
-    embedding = None if gru4rec.constrained_embedding else gru4rec.embedding or gru4rec.layers[0]
-    weights = Weights.draw(np.random.default_rng(0), 29, gru4rec.layers, embedding)
-    arrays = [array for array in weights.to_state().values() if array.size]
-    lazy = RowAdagrad if gru4rec.optimiser == "adagrad" else partial(RowAdam, exact=False)
-    moments = [vars(lazy(torch.from_numpy(array))) for array in arrays]
-    held = [array for each in moments for array in each.values() if isinstance(array, np.ndarray)]
-    sizes = gru4rec_bytes(gru4rec, 29)
-    assert sizes["weights"] == sum(array.nbytes for array in arrays)
-    # What the optimiser holds beside the weights themselves.
-    assert sizes["optimiser"] == sum(array.nbytes for array in held) - sizes["weights"]
-
-
-def test_a_network_is_measured_in_steps_of_its_own_batches():
-    sized = estimate(make_recommender("sml-maxpool-ncas", {**TINY, "dense_layers": 0}), LOG)
-    prefixes = int((LOG.lengths[:190] - 1).sum())  # the last 5% of the sessions are held out
-    assert (sized.epochs, sized.steps) == (3, -(-prefixes // 16))
-    assert sized.parameters == 30 * 12
-    assert sized.seconds is not None
-    assert sized.seconds > 0
-    assert sized.peak_bytes == sum(sized.memory.values())
-    assert "steps of" in sized.basis
+def test_samples_are_spread_over_the_log_and_have_items_of_their_own():
+    sample = spread_sessions(LOG, 10)
+    assert (sample.n_sessions, int(np.diff(sample.starts).min())) == (10, int(LOG.starts[20] - LOG.starts[0]))
+    assert sample.n_items == len({*sample.items})
+    assert spread_sessions(LOG, 200) is LOG
 
 
 def test_estimating_leaves_the_recommender_unfitted():
-    for name in ("vsknn", "gru4rec", "sml-maxpool-ncas"):
-        options = {} if name == "vsknn" else {"layers": [4], "n_sample": 8} if name == "gru4rec" else TINY
+    for name, options in (("vsknn", {}), ("gru4rec", GRU4REC), ("sml-maxpool-ncas", TINY)):
         recommender = make_recommender(name, options)
-        assert estimate(recommender, LOG).fits
+        sized = estimate(recommender, LOG)
+        assert sized.fits
+        assert sized.peak_bytes == sum(sized.memory.values())
+        assert sized.epochs == options.get("epochs", 0)
         assert not recommender.fitted
 
 
@@ -128,19 +109,10 @@ def test_estimating_changes_nothing_that_a_fit_gives():
     assert_same_weights(one, other)
 
 
-def test_what_does_not_fit_into_memory_is_not_tried(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sizing, "used_bytes", lambda: 10**15)
-    monkeypatch.setattr(Estimate, "fits", False)
-    for name, options in (("sml-maxpool-ncas", TINY), ("gru4rec", {})):
-        sized = estimate(make_recommender(name, options), LOG)
-        assert sized.seconds is None
-        assert sized.basis == "nothing measured: it would not fit into memory"
-
-
 def test_methods_that_count_have_no_parameters():
     sized = estimate(make_recommender("vsknn"), LOG)
-    assert (sized.parameters, sized.epochs, sized.steps) == (0, 0, 0)
-    assert "a fit on 200 of 200 sessions; ranks about" in sized.basis
+    assert (sized.parameters, sized.epochs) == (0, 0)
+    assert sized.basis == f"fits on {LOG.n_events} and {LOG.n_events} of {LOG.n_events} clicks"
     state = make_recommender("vsknn").fit(LOG).state()
     assert sized.memory["what is learned"] == sum(array.nbytes for array in state.values())
 
@@ -158,9 +130,21 @@ def test_the_default_method_tells_the_size_that_follows_from_the_log():
     assert sized.settled == {"dim": 8, "epochs": 1, "batch_size": 128, "negatives": 1024}
     state = make_recommender("metric-fast", options).fit(LOG).state()
     assert sized.parameters == sum(array.size for name, array in state.items() if name.startswith("network."))
-    assert sized.seconds is not None
     assert sized.seconds > 0
-    assert sized.basis == f"fits on {LOG.n_events} and {LOG.n_events} of {LOG.n_events} clicks"
+
+
+def test_the_time_of_a_method_that_trains_is_the_sum_of_its_parts(monkeypatch: pytest.MonkeyPatch):
+    # A pass takes 2 s for every hundred clicks, the rest 1 s and 1 s for every hundred clicks.
+    def timed(gru4rec: GRU4Rec, sample: Sessions) -> tuple[float, int]:
+        gru4rec.fit(sample)
+        for epoch in gru4rec.history:
+            epoch["seconds"] = sample.n_events / 50
+        return gru4rec.epochs * sample.n_events / 50 + 1 + sample.n_events / 100, 0
+
+    monkeypatch.setattr(sizing, "FEW", 20)
+    monkeypatch.setattr(sizing, "timed_fit", timed)
+    sized = estimate(make_recommender("gru4rec", {**GRU4REC, "epochs": 7}), LOG)
+    assert sized.seconds == pytest.approx(7 * LOG.n_events / 50 + 1 + LOG.n_events / 100)
 
 
 def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pytest.MonkeyPatch):
@@ -175,8 +159,8 @@ def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pyt
         n_reranker_fits = 2 + (metric.reranker is not None)
         return 10.0 * passes + 5.0 + n_reranker_fits * 0.1 * (metric.reranker_steps - 1), 0
 
-    monkeypatch.setattr(metric_cost, "timed_fit", timed)
-    monkeypatch.setattr(metric_cost, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    monkeypatch.setattr(sizing, "timed_fit", timed)
+    monkeypatch.setattr(sizing, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "reranker_steps": 50}
     for correction, passes in ((None, 0.9 * 4 + 3), (False, 0.9 * 3 + 3)):
         sized = estimate(make_recommender("metric", {**options, "correction": correction}), LOG)

@@ -65,7 +65,7 @@ def test_a_model_saved_under_former_names_loads_without_a_warning(voted: Metric,
 
 @every_name
 def test_params_make_the_model_again_from_an_option_file(name: str):
-    fitted = tiny(name, correction=None, dim=None, voters=["sr", "vsknn", "sr"]).fit(LOG)
+    fitted = tiny(name, correction=None, dim=None, voters=["sr", "vsknn"]).fit(LOG)
     params = fitted.params()
     assert params["voters"] == ["sr", "vsknn"]
     assert not {"directory", "resume"} & params.keys()
@@ -92,6 +92,8 @@ def test_the_fast_one_is_smaller_in_every_respect():
     ("options", "message"),
     [
         ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
+        ({"voters": ["sr", "vsknn", "sr"]}, "expected each voter once, found sr, vsknn, sr; leave out the second"),
+        ({"features": "item,item"}, "expected each group of features once, found item, item; leave out the second"),
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),
         ({"reranker_prefixes": 99}, "reranker_prefixes must be a whole number of at least 100"),

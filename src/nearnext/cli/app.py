@@ -97,14 +97,16 @@ def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
     return found
 
 
-def ids(text: str) -> list[str]:
-    """Ids separated by commas; an id with a comma stands in double quotes.
+def ids(text: str, option: str) -> list[str]:
+    """Ids separated by commas, none in a blank text; an id with a comma stands in double quotes.
 
-    >>> ids('a, "b,c"')
+    >>> ids('a, "b,c"', "--session")
     ['a', 'b,c']
     """
-    rows: list[list[str]] = list(csv.reader([text], skipinitialspace=True))
-    return [value for row in rows for value in row if value]
+    found: list[str] = next(csv.reader([text], skipinitialspace=True)) if text.strip() else []
+    if not all(map(str.strip, found)):
+        raise ConfigError(f"expected item ids as {option}, found an empty one in {text!r}; give for example a,b,c")
+    return found
 
 
 def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -3,6 +3,7 @@
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -151,7 +152,8 @@ def _save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) 
                 try:
                     saved = save_artifact(recommender, other, provenance)
                 except ArtifactError:
-                    other.parent.rmdir()
+                    with suppress(OSError):  # what cannot be removed must not hide why nothing was saved
+                        other.parent.rmdir()
                     continue
                 raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error
             if not _asked_for_another_try(error):
@@ -241,12 +243,12 @@ def recommend(
     from nearnext.artifact import load_artifact
 
     recommender = load_artifact(model).recommender
-    sessions = [ids(text) for text in session]
+    sessions = [ids(text, "--session") for text in session]
     answers = recommender.recommend(
         sessions,
         k,
-        exclude=ids(exclude),
-        allow=ids(allow) if allow is not None else None,
+        exclude=ids(exclude, "--exclude"),
+        allow=ids(allow, "--allow") if allow is not None else None,
         exclude_seen=exclude_seen,
     )
     results.write([asdict(answer) for answer in answers])

@@ -222,6 +222,7 @@ tunes = takes("tuning", _tuning_options)
 
 @tunes
 def tuned_options(
+    context: typer.Context,
     *,
     tuned: Annotated[
         bool,
@@ -234,10 +235,10 @@ def tuned_options(
     tuning: Tuning,
 ) -> TunedOptions:
     """The tuning that a comparison is asked for."""
-    default = Tuning(study=STUDY)
-    given = [field for field in options_of(Tuning) if getattr(tuning, field) != getattr(default, field)]
+    switches = [CALLED.get(field, field) for field in options_of(Tuning) if field != "seed"]
+    given = [name for name in switches if (source := context.get_parameter_source(name)) and source.name != "DEFAULT"]
     if given and not tuned:
-        raise ConfigError(f"--{CALLED.get(given[0], given[0])} says how to tune; add --tuned, or leave it out")
+        raise ConfigError(f"--{given[0]} says how to tune; add --tuned, or leave it out")
     if tuned and tuning.study is not None and tuning.study.is_file():
         raise ConfigError(f"--study {tuning.study}: a comparison keeps a study for each method; name a folder")
     return tuning if tuned else None

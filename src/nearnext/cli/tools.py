@@ -91,7 +91,7 @@ def explain(
 ) -> None:
     """Why an item is recommended: the clicks that pulled it, items like it, training sessions like this one."""
     results = Results(json)
-    clicked = ids(session)
+    clicked = ids(session, "--session")
     if not clicked:
         raise ConfigError(f"expected item ids as --session, found {session!r}; give for example --session a,b,c")
     from nearnext.artifact import load_artifact

@@ -1,154 +1,211 @@
-"""What a fit will take, before it is made: parameters, peak memory and time.
+"""What a fit will take, before it is made, from lines through fits of two samples of the log.
 
-**Memory** of what learns by gradients follows from formulas, see `experiments.measuring`. What a batch takes is
-measured, as is all that methods without gradients learn.
+**Time** = passes over the log × seconds of a pass + searches of validation × seconds of one in the whole catalogue +
+steps of the re-ranker × seconds of one + the rest. A pass grows with clicks; the rest, what counting and candidates
+take, lies on a line through both fits, up to the clicks from which a re-ranker is fitted on no more prefixes.
 
-**Time** = preparation + epochs × (steps × seconds of a measured step + validation cases × seconds of a measured case);
-of methods without measured steps, the seconds of a fit on a sample, in proportion to clicks. The default method has
-steps of several kinds, see `experiments.metric_cost`.
+**Memory** = what this process holds + what is learned, and what training keeps besides + the rest. Weights W lie on a
+line in the number of items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W.
 """
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 
-from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.experiments.measuring import (
-    CASES,
-    FLOAT,
-    Estimate,
-    gru4rec_bytes,
-    network_bytes,
-    sample_fit,
-    seconds_of,
-    step_cost,
-    used_bytes,
-    validation_seconds,
-)
+from nearnext.evaluation.protocol import measured
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.named import DEFAULTS, make_recommender
-from nearnext.sampling.windows import n_pairs
+from nearnext.recommenders.space import space_of
+from nearnext.recommenders.trained import TrainedRecommender
 
-if TYPE_CHECKING:  # torch takes over a second to import, and memory: methods without it do without it
-    from nearnext.model.network import SessionItemNetwork
-    from nearnext.training.config import TrainingConfig
-    from nearnext.training.examples import Examples, Objective
+WARM_UP, FEW, GROWTH = 100, 1_000, 4
+"""Sessions of the samples: the first only compiles what is compiled, each further one is four times larger."""
 
-TINY = 20
-"""Sessions of each kind in the log that a network is built for to count its layers."""
+ENOUGH_SECONDS = 1.0
+"""A fit that takes so long can be timed."""
+
+EPOCHS, STEPS, SEARCHES = 2, 40, 64
+"""Measured: epochs, of which the fastest counts, steps of the re-ranker, and searches."""
+
+RERANKER_FITS = 3
+"""On either half of the sessions held out, and on all of them where the re-ranker is used."""
+
+FLOAT = 4
+"""Bytes of a weight."""
 
 
-@runtime_checkable
-class TrainsNetwork(Protocol):
-    """A recommender that trains a network of sessions and items."""
+def used_bytes() -> int:
+    """Memory that this process holds now, bytes."""
+    return int(psutil.Process().memory_info().rss)
 
-    training: "TrainingConfig"
 
-    def prepare(self, sessions: Sessions) -> "tuple[SessionItemNetwork, Objective, Examples]":
-        """What a fit on these sessions begins with."""
-        ...
+@dataclass(frozen=True)
+class Estimate:
+    """What a fit will take: ``parameters`` learned by gradients, ``memory`` in bytes at the peak by what holds them.
+
+    ``epochs`` are the most passes over the log (0: none); ``seconds`` are of the whole fit, all epochs made; ``basis``
+    says what was measured; ``settled`` are options that follow from the log; ``available_bytes`` is what this process
+    holds, and what else is free.
+    """
+
+    parameters: int
+    memory: Mapping[str, int]
+    epochs: int
+    seconds: float
+    basis: str
+    settled: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    available_bytes: int = field(default_factory=lambda: used_bytes() + int(psutil.virtual_memory().available))
+
+    @property
+    def peak_bytes(self) -> int:
+        """All that is held at the peak."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether this machine has so much memory free now."""
+        return self.peak_bytes <= self.available_bytes
+
+
+class _Fit(NamedTuple):
+    """A fit of a sample; ``rest`` are its seconds outside training, ``kept`` its bytes by what holds them."""
+
+    sample: Sessions
+    seconds: float
+    per_pass: float
+    rest: float
+    n_reranker_fits: int
+    kept: dict[str, int]
+    rest_bytes: int
 
 
 def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     """What a fit of this recommender on these sessions will take; the recommender is not fitted."""
     if sessions.n_sessions == 0 or sessions.n_items == 0:
         raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
-    if isinstance(recommender, TrainsNetwork):
-        return _of_network(recommender, sessions)
-    if recommender.name in DEFAULTS:
-        from nearnext.experiments.metric_cost import estimate_metric
-
-        return estimate_metric(recommender, sessions)
-    if isinstance(recommender, GRU4Rec):
-        return _of_gru4rec(recommender, sessions)
-    return _of_sample(recommender, sessions)
-
-
-def _of_network(recommender: TrainsNetwork, sessions: Sessions) -> Estimate:
-    from nearnext.training.examples import sampled_recipe
-
-    tiny, objective, _ = recommender.prepare(Sessions.of([["a", "b"], ["b", "a"]] * TINY))
-    further = sum(parameter.numel() for _, parameter in objective.parameters)
-    config = recommender.training
-    accelerator = _on_accelerator(config)
-    sizes = network_bytes(tiny, sessions.n_items, further=further, accelerator=accelerator)
-    before = used_bytes()
-    memory = {"this process and the log": before, **sizes}
-    parameters = sizes["weights"] // FLOAT
-    sized = Estimate(parameters, memory, config.epochs, 0, None, "nothing measured: it would not fit into memory")
-    if not accelerator and not sized.fits:
-        return sized
-    begin = time.perf_counter()
-    network, objective, examples = recommender.prepare(sessions)
-    preparation = time.perf_counter() - begin
-    recipe = sampled_recipe(network, objective, examples, config)
-    n_steps, step = recipe.batches.n_batches, step_cost(recipe)
-    per_epoch = n_steps * step.seconds
-    basis = f"{step.n_measured} steps of {1000 * step.seconds:.3g} ms"
-    if examples.validation is not None:
-        validation = validation_seconds(network, examples.validation)
-        per_epoch += validation
-        basis += f", and {min(CASES, len(examples.validation.targets))} validation cases"
-    return replace(
-        sized,
-        memory={**memory, "libraries and batches": max(step.peak_bytes - before - sizes["weights"] - sizes["Adam"], 0)},
-        steps=n_steps,
-        seconds=preparation + config.epochs * per_epoch,
-        basis=basis,
-    )
-
-
-def _on_accelerator(config: "TrainingConfig") -> bool:
-    from nearnext.training.recipe import Devices
-
-    return Devices.find(config.device, config.precision).device.type != "cpu"
-
-
-def _of_gru4rec(gru4rec: GRU4Rec, sessions: Sessions) -> Estimate:
-    before = used_bytes()
-    sizes = gru4rec_bytes(gru4rec, sessions.n_items)
-    sized = Estimate(
-        sizes["weights"] // FLOAT,
-        {"this process and the log": before, **sizes},
-        gru4rec.epochs,
-        0,
-        None,
-        "nothing measured: it would not fit into memory",
-    )
-    if not sized.fits:
-        return sized
-    sample, seconds, peak = sample_fit(lambda: replace(gru4rec, epochs=1), sessions)
-    pairs = max(n_pairs(sample), 1)
-    batch = peak - before - sum(gru4rec_bytes(gru4rec, int(np.count_nonzero(sample.item_counts()[1:]))).values())
-    return replace(
-        sized,
-        memory={**sized.memory, "libraries and batches": max(batch, 0)},
-        seconds=gru4rec.epochs * seconds / pairs * n_pairs(sessions),
-        basis=f"an epoch of {sample.n_sessions:,} sessions at {pairs / seconds:,.0f} clicks/s",
-    )
-
-
-def _of_sample(recommender: Recommender, sessions: Sessions) -> Estimate:
-    before = used_bytes()
-    fitted = make_recommender(recommender.name, recommender.params())
-    sample, seconds, _ = sample_fit(lambda: fitted, sessions)
-    share = sample.n_events / sessions.n_events
-    learned = sum(array.nbytes for array in fitted.state().values())
-    known = sample.with_vocabulary(fitted.vocabulary)
-    cases = Prefixes.every(known).slice(0, CASES)
-    fitted.rank(cases.slice(0, 1), 20, threads=1)  # compiles what is compiled
-    ranking = seconds_of(lambda: fitted.rank(cases, 20, threads=1)) if len(cases) else 0.0
-    speed = f"; ranks about {len(cases) / ranking:,.0f} cases/s on one core" if ranking else ""
+    before, trained = used_bytes(), isinstance(recommender, TrainedRecommender)
+    settled, most_cases = _settled(recommender, sessions)
+    options = recommender.params() | settled
+    brief = _replaced(options, epochs=EPOCHS, reranker_steps=1)
+    few, many = _samples(recommender.name, brief, sessions, before)
+    epochs, fraction = int(options.get("epochs", 0)), float(options.get("validation_fraction", 0.0))
+    n_held_out = int(fraction * (sessions.n_events - sessions.n_sessions))
+    # What a re-ranker is fitted on is bounded: the time and the memory that go with it too.
+    n_prefixes = int(options.get("reranker_prefixes", 0))
+    most = min(sessions.n_events, int(n_prefixes / max(fraction, 0.01))) if n_prefixes else sessions.n_events
+    events = (few.sample.n_events, many.sample.n_events, most)
+    items = (few.sample.n_items, many.sample.n_items, sessions.n_items)
+    seconds = many.per_pass * sessions.n_events / many.sample.n_events * _passes(options, epochs, epochs)
+    seconds += _on_line(few.rest, many.rest, *events)
+    if n_held_out and trained:
+        n_searches = epochs * min(most_cases, n_held_out) + min(n_prefixes, n_held_out)
+        seconds += n_searches * _search_seconds(sessions.n_items, int(options.get("dim", 1)))
+    if many.n_reranker_fits:
+        longer = _measured(recommender.name, _replaced(brief, reranker_steps=1 + STEPS), many.sample, before)
+        step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
+        seconds += RERANKER_FITS * options["reranker_steps"] * step
+    sizes = items if trained else events
+    kept = {name: int(_on_line(few.kept[name], size, *sizes)) for name, size in many.kept.items()}
+    # Of a network alone the rest is libraries and batches, which grow no more.
+    grows = n_prefixes or not trained
+    rest = int(_on_line(few.rest_bytes, many.rest_bytes, *events)) if grows else many.rest_bytes
     return Estimate(
-        0,
-        {"this process and the log": before, "what is learned": int(learned / share)},
-        0,
-        0,
-        seconds / share,
-        f"a fit on {sample.n_sessions:,} of {sessions.n_sessions:,} sessions{speed}",
+        kept["weights"] // FLOAT if trained else 0,
+        {"this process and the log": before, **kept, "rest": rest},
+        epochs,
+        seconds,
+        f"fits on {events[0]:,} and {events[1]:,} of {sessions.n_events:,} clicks",
+        settled,
     )
+
+
+def _settled(recommender: Recommender, sessions: Sessions) -> tuple[dict[str, Any], int]:
+    """The options that follow from the log, and the most validation cases that an epoch is measured on."""
+    if recommender.name not in DEFAULTS:
+        return {}, sessions.n_events
+    from nearnext.recommenders.metric.recommender import MEASURED, Metric  # methods without torch do without it
+
+    assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
+    return asdict(recommender.size(sessions)), MEASURED
+
+
+def _replaced(options: Mapping[str, Any], **values: Any) -> dict[str, Any]:
+    """The options with these values, where the method has such options."""
+    return {name: values.get(name, value) for name, value in options.items()}
+
+
+def _on_line(few: float, many: float, n_few: int, n_many: int, n: int) -> float:
+    """The value at n, at least that at ``n_many``, from those at two smaller numbers."""
+    return many + max(many - few, 0) * max(n - n_many, 0) / max(n_many - n_few, 1)
+
+
+def _samples(name: str, options: Mapping[str, Any], sessions: Sessions, before: int) -> tuple[_Fit, _Fit]:
+    """Fits of two samples, the larger one long enough to be timed where the log is."""
+    _measured(name, _replaced(options, epochs=1), spread_sessions(sessions, WARM_UP), before)
+    n, many = FEW, _measured(name, options, spread_sessions(sessions, FEW), before)
+    while True:
+        n, few = n * GROWTH, many
+        many = _measured(name, options, spread_sessions(sessions, n), before)
+        if many.seconds >= ENOUGH_SECONDS or n >= sessions.n_sessions:
+            return few, many
+
+
+def spread_sessions(sessions: Sessions, n: int) -> Sessions:
+    """As many sessions evenly from the whole log, all of them where there are no more."""
+    if n >= sessions.n_sessions:
+        return sessions
+    return sessions.select(np.arange(n) * sessions.n_sessions // n).reindexed()
+
+
+def timed_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]:
+    """Seconds of a fit, above 0, and the most bytes that this process held meanwhile."""
+    with measured() as cost:
+        recommender.fit(sessions)
+    return max(cost.seconds, 1e-9), int(cost.peak_rss_mb * 1e6)
+
+
+def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: int) -> _Fit:
+    fitted = make_recommender(name, options)
+    seconds, peak = timed_fit(fitted, sample)
+    state = fitted.state()
+    kept = {"what is learned": sum(array.nbytes for array in state.values())}
+    per_pass, best, n_reranker_fits = 0.0, 0, 0
+    if isinstance(fitted, TrainedRecommender):
+        fitted.require_learned()
+        per_pass = min(epoch["seconds"] for epoch in fitted.history)
+        best = int(max(fitted.history, key=lambda epoch: epoch.get("HitRate@20", 0) + epoch.get("MRR@20", 0))["epoch"])
+        arrays = [array for part, array in state.items() if part.startswith("network.")] or list(state.values())
+        weights = sum(array.nbytes for array in arrays if array.dtype == np.float32)
+        kept = {"weights": weights, "optimiser": 2 * weights, "best weights": weights}
+        kept |= {"item vectors": 2 * weights} if space_of(fitted) is not None else {}
+        kept |= {"network of the refit": weights} if options.get("refit") else {}
+        if options.get("reranker_steps") and options["validation_fraction"] and options["voters"]:
+            n_reranker_fits = 2 + any(each.startswith("reranker.") for each in state)
+    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best), 0.0)
+    return _Fit(sample, seconds, per_pass, rest, n_reranker_fits, kept, max(peak - before - sum(kept.values()), 0))
+
+
+def _passes(options: Mapping[str, Any], epochs: int, best: float) -> float:
+    """Epochs of a fit in which one was best: those asked for, one to choose a correction, and the refit's, longer."""
+    fraction = options.get("validation_fraction", 0.0)
+    if "refit" not in options or fraction == 0:
+        return epochs
+    return epochs + (options["correction"] is None) + options["refit"] * best / (1 - fraction)
+
+
+def _search_seconds(n_items: int, dim: int) -> float:
+    """Seconds of one search in the whole catalogue."""
+    from nearnext.retrieval import ExactIndex
+
+    vectors = np.random.default_rng(0).standard_normal((n_items, dim), dtype=np.float32)
+    index, k = ExactIndex(vectors), min(20, n_items)
+    queries = vectors[np.arange(SEARCHES) % n_items]
+    begin = time.perf_counter()
+    index.search(queries, k)
+    return (time.perf_counter() - begin) / SEARCHES

@@ -211,8 +211,7 @@ def sizing_table(sized: Mapping[str, Any]) -> Table:
         ("free memory", f"{count(sized['available_bytes'] / MB)} MB, with what this process holds"),
     ]
     if sized["epochs"]:
-        steps = f" of {count(sized['steps'])} steps" if sized["steps"] else ""
-        rows.append(("epochs", f"up to {count(sized['epochs'])}{steps}"))
+        rows.append(("epochs", f"up to {count(sized['epochs'])}"))
     table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

@@ -8,7 +8,6 @@ import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
-from nearnext.errors import ConfigError
 from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
@@ -114,14 +113,6 @@ Generate = Callable[[Prefixes, Request], tuple[Candidates, Lists]]
 
 A prefix without clicks that the metric model knows has no nearest items.
 """
-
-
-def require_voters(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of voters, each once."""
-    for name in names:
-        if name not in VOTERS:
-            raise ConfigError(f"unknown voter '{name}'; known: {', '.join(VOTERS)}")
-    return tuple(dict.fromkeys(names))
 
 
 def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict[str, Recommender]:

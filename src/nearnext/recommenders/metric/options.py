@@ -23,7 +23,7 @@ from nearnext.options import (
     require_option,
 )
 from nearnext.recommenders.embedded import EmbeddedRecommender
-from nearnext.recommenders.metric.candidates import require_voters
+from nearnext.recommenders.metric.candidates import VOTERS
 from nearnext.recommenders.metric.features import GROUPS
 from nearnext.registry import ENCODERS, LOSSES
 
@@ -162,9 +162,11 @@ class MetricOptions(EmbeddedRecommender):
             require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
         if self.correction is not None and self.encoder_name != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
-        self.voters = require_voters(self.voters)
-        for group in self.features:
-            require_known("group of features", group, tuple(GROUPS))
+        for kind, names, known in (("voter", self.voters, VOTERS), ("group of features", self.features, GROUPS)):
+            for name in names:
+                require_known(kind, name, known)
+            if len(set(names)) < len(names):
+                raise ConfigError(f"expected each {kind} once, found {', '.join(names)}; leave out the second")
 
     @property
     def encoder_name(self) -> str:

@@ -256,10 +256,15 @@ class Metric(MetricOptions):
         weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
         if statistics is not None:
             require_array("item_statistics", statistics, np.float32, (len(self.vocabulary) + 1, len(ITEM_FEATURES)))
-        elif weights:  # also an artifact that is older than the groups
+        if not weights and (statistics is not None or part_of(state, "voter.")):
+            raise DataError("expected the arrays of the re-ranker that its votes are for, found none")
+        if weights and statistics is None:  # an artifact that is older than the groups, or one that lacks an array
+            n_features = len(weights.get("mean", ()))
+            if self.features and n_features == len(feature_names(self.voters, self.features)):
+                raise DataError("expected the array item_statistics, which its re-ranker reads, found none")
             self.features = ()
-        names = feature_names(self.voters, self.features)
-        self.reranker = Reranker(**weights).fitting(len(names)) if weights else None
+        n_features = len(feature_names(self.voters, self.features))
+        self.reranker = Reranker.restored(weights, n_features) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
             popularity = {"popularity": self.popularity}

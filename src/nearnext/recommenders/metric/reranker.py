@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nearnext.compiled import compiled
+from nearnext.errors import DataError
 from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.base import State
@@ -71,19 +72,18 @@ class Reranker:
         """The inner weights with a row for each feature: [F, H]."""
         return self.inner.T.copy()
 
-    def fitting(self, n_features: int) -> "Reranker":
-        """The same weights, after a check that they are for so many features.
-
-        Raises:
-            DataError: they have other shapes, or numbers out of range.
-        """
-        hidden = len(self.outer)
-        for name, shape in (
-            ("mean", (n_features,)), ("scale", (n_features,)), ("linear", (n_features,)),
-            ("inner", (hidden, n_features)), ("inner_bias", (hidden,)), ("outer", (hidden,)),
-        ):  # fmt: skip
-            require_array(f"reranker.{name}", getattr(self, name), np.float32, shape)
-        return self
+    @classmethod
+    def restored(cls, weights: State, n_features: int) -> "Reranker":
+        """The re-ranker of an artifact; raises `DataError` where it is not one for so many features."""
+        expected = cls.__dataclass_fields__.keys()
+        if weights.keys() != expected:
+            names, found = ", ".join(expected), ", ".join(sorted(weights))
+            raise DataError(f"expected the re-ranker's arrays {names}, found {found}")
+        hidden = len(weights["outer"]) if weights["outer"].ndim else 0
+        shapes = {"inner": (hidden, n_features), "inner_bias": (hidden,), "outer": (hidden,)}
+        for name, array in weights.items():
+            require_array(f"reranker.{name}", array, np.float32, shapes.get(name, (n_features,)))
+        return cls(**weights)
 
     def state(self) -> State:
         """The weights by name, for an artifact."""
