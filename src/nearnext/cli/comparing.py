@@ -15,6 +15,7 @@ from nearnext.cli.options import (
     OwnConfig,
     OwnSettings,
     Protocol,
+    Runs,
     Settings,
     Threads,
     TunedOptions,
@@ -31,7 +32,7 @@ from nearnext.cli.options import (
     tunes,
     whole_numbers,
 )
-from nearnext.cli.output import Results, console, json_file, require_extra, result_files, writable
+from nearnext.cli.output import Results, console, json_and_tables, require_extra, result_files, writable
 from nearnext.cli.reading import (
     LogArgument,
     Reading,
@@ -42,11 +43,14 @@ from nearnext.cli.reading import (
     read_log,
     reads_logs,
 )
+from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.recommenders.named import BASELINES
 from nearnext.report.numbers import duration, fixed
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from nearnext.data.filters import Filter
 
 
@@ -75,6 +79,7 @@ def compare(
         ),
     ] = "",
     work: Work = None,
+    runs: Runs = None,
     chosen: "Filter",
     protocol: Protocol,
     results: Results,
@@ -101,17 +106,29 @@ def compare(
         held={name: tuple(values) for name, values in method_settings(settings).items()},
         seeds=whole_numbers("--seeds", seeds, "7,8,9"),
     )
+    if work is not None and runs is not None:
+        raise ConfigError("--work keeps finished runs without their lists; leave out --work or --runs")
     store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
-    result = run_comparison(sessions, test, comparison, reading=readings, command=command_line(), store=store)
+    result = run_comparison(
+        sessions, test, comparison, reading=readings, command=command_line(), store=store, lists=runs
+    )
     results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
+    results.write_tables(lambda width: _main_tables(result, width))
     _print_comparison(result)
     results.announce()
 
 
+def _main_tables(result: Mapping[str, Any], width: int) -> "list[Table]":
+    from nearnext.report.tables import comparison_table, cutoffs_table
+
+    at_each = [cutoffs_table(result, width=width)] if len(result["protocol"]["k"]) > 1 else []
+    return [comparison_table(result, width=width), *at_each]
+
+
 def _print_comparison(result: Mapping[str, Any]) -> None:
     from nearnext.report.comparison import finding
-    from nearnext.report.tables import comparison_table, cutoffs_table, tuning_table
+    from nearnext.report.tables import comparison_table, tuning_table
 
     protocol, data = result["protocol"], result["data"]
     print_result_warnings(result)
@@ -121,14 +138,15 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
         f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
         soft_wrap=True,
     )
-    console.print(comparison_table(result, width=console.width))
+    main, *at_each_k = _main_tables(result, console.width)
+    console.print(main)
     console.print(
         "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
     )
     console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
-    if len(protocol["k"]) > 1:
+    for table in at_each_k:
         console.print("[bold]at each k[/bold]", soft_wrap=True)
-        console.print(cutoffs_table(result, width=console.width))
+        console.print(table)
     for found in finding(result):
         console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
     if any(method.get("tuning") for method in result["methods"]):
@@ -154,7 +172,7 @@ def print_audit(audit: Mapping[str, Any]) -> None:
 @imports_parts
 @reads_logs
 @tunes
-@takes("results", json_file)
+@takes("results", json_and_tables)
 @filters_by(min_support=1, max_length=1000)
 def tune(
     log: LogArgument,
@@ -176,6 +194,7 @@ def tune(
     from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
     from nearnext.experiments.tuning.tune import Search
     from nearnext.experiments.tuning.tune import tune as run_tuning
+    from nearnext.report.tables import trials_table
 
     writable(out)
     if out is not None:
@@ -206,6 +225,7 @@ def tune(
     if out is not None:
         write_options(out, name, table)
     results.write(result)
+    results.write_tables(lambda _: [trials_table(result)])
     _print_tuned(result)
     if out is None:
         console.print(table, end="", markup=False, highlight=False, soft_wrap=True)

@@ -38,7 +38,9 @@ def stats(
     read = asdict(event_log.report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())
     results.write(result, lambda: statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
-    console.print(statistics_table(*table1(sessions, chosen), chosen))
+    table = statistics_table(*table1(sessions, chosen), chosen)
+    results.write_tables(lambda _: [table])
+    console.print(table)
     results.announce()
 
 

@@ -17,13 +17,14 @@ from nearnext.cli.options import (
     ModelArgument,
     OwnConfig,
     OwnSettings,
+    Runs,
     Threads,
     Unknown,
     cutoff_numbers,
     own_options,
     own_settings,
 )
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, writable
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_and_tables, writable
 from nearnext.cli.reading import (
     LogArgument,
     MaxLength,
@@ -191,7 +192,7 @@ def _print_size(sized: Mapping[str, Any]) -> None:
 @app.command()
 @imports_parts
 @reads_logs
-@takes("results", json_file)
+@takes("results", json_and_tables)
 def evaluate(
     model: ModelArgument,
     log: LogArgument,
@@ -200,6 +201,7 @@ def evaluate(
     k: Cutoffs = "5,10,20",
     max_length: MaxLength = 1000,
     threads: Threads = 0,
+    runs: Runs = None,
     results: Results,
     reading: Reading,
 ) -> None:
@@ -219,8 +221,10 @@ def evaluate(
         threads=threads or None,
         reading=asdict(event_log.report),
         command=command_line(),
+        lists=runs,
     )
     results.write(result)
+    results.write_tables(lambda width: [comparison_table(result, width=width)])
     console.print(comparison_table(result, width=console.width))
     print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])
     results.announce()

@@ -37,6 +37,10 @@ Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per co
 Work = Annotated[
     Path | None, typer.Option(help="Folder for finished rows: an interrupted table goes on where it stopped.")
 ]
+Runs = Annotated[
+    Path | None,
+    typer.Option(help="Folder for the lists as TREC files: METHOD.run of each method, qrels.txt with the next items."),
+]
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model directory made by fit.")]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -17,11 +17,15 @@ from typer.core import TyperCommand
 from nearnext.atomic import is_special, whole_file
 from nearnext.errors import ConfigError, DataError
 from nearnext.extras import missing
+from nearnext.options import require_known
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 STDOUT = Path("-")
 """The file name that stands for standard output."""
 
-WRITTEN = ("--work", "--study", "--out")
+WRITTEN = ("--work", "--study", "--out", "--runs")
 """Options that name folders which commands write to."""
 
 PIPED_WIDTH = 160
@@ -56,6 +60,12 @@ console = _Console(width=None if _is_terminal() or "COLUMNS" in os.environ else 
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file; -: to stdout.")]
 ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the result as one HTML page.")]
+TableFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", help="Give the tables to stdout as markdown, latex or csv (the first alone), the rest to stderr."
+    ),
+]
 
 
 def require_extra(extra: str, purpose: str) -> None:
@@ -113,13 +123,21 @@ class Results:
     Attributes:
         json: file for the result as JSON; ``-``: standard output, where tables then go to stderr.
         report: file for the HTML page.
+        form: format of the tables that standard output gets; all else then goes to stderr.
     """
 
     json: Path | None = None
     report: Path | None = None
+    form: str | None = None
 
     def __post_init__(self) -> None:
-        console.stderr = self.json == STDOUT
+        console.stderr = self.json == STDOUT or self.form is not None
+        if self.form is not None:
+            from nearnext.report.formats import FORMATS
+
+            require_known("format of tables", self.form, FORMATS)
+            if self.json == STDOUT:
+                raise ConfigError("--json - and --format both go to standard output; name a file for --json")
         if self.report is not None:
             require_extra("report", "--report")
         files = [path for path in (self.json, self.report) if path is not None and path != STDOUT]
@@ -139,6 +157,13 @@ class Results:
             from nearnext.report.html import write_report
 
             write_report(self.report, page())
+
+    def write_tables(self, tables: "Callable[[int], Sequence[Table]]") -> None:
+        """Give standard output the tables, made for a terminal of a width, in the format that was asked for."""
+        if self.form is not None:
+            from nearnext.report.formats import WIDEST, formatted
+
+            write_stdout("--format", formatted(tables(WIDEST), self.form).encode("utf-8", "replace"))
 
     def announce(self) -> None:
         """Print where the result is."""
@@ -162,9 +187,14 @@ class JsonSwitch(TyperCommand):
         return super().parse_args(ctx, completed)
 
 
-def result_files(json: JsonFile = None, report: ReportFile = None) -> Results:
-    """Options of commands whose result can be a page too."""
-    return Results(json, report)
+def result_files(json: JsonFile = None, report: ReportFile = None, form: TableFormat = None) -> Results:
+    """Options of commands whose result can be a page, or tables in a format."""
+    return Results(json, report, form)
+
+
+def json_and_tables(json: JsonFile = None, form: TableFormat = None) -> Results:
+    """Options of commands whose result is JSON, or tables in a format."""
+    return Results(json, form=form)
 
 
 def json_file(json: JsonFile = None) -> Results:
@@ -176,12 +206,17 @@ def write_json(path: Path, result: Any) -> None:
     """Write a result in one step; what is no number is written as null, and standard output gets UTF-8 too."""
     text = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = text.encode("utf-8", "replace")  # a file name may hold what is not Unicode
-    if path != STDOUT:
-        with whole_file(path) as unfinished:
-            unfinished.write_bytes(content)
+    if path == STDOUT:
+        write_stdout("--json -", content)
         return
+    with whole_file(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def write_stdout(option: str, content: bytes) -> None:
+    """Give standard output what an option asks for; where its reader has gone, the work goes on."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the shell
-        raise DataError("--json -: standard output is closed; name a file")
+        raise DataError(f"{option}: standard output is closed; name a file")
     try:
         sys.stdout.flush()
         sys.stdout.buffer.write(content)
@@ -189,7 +224,7 @@ def write_json(path: Path, result: Any) -> None:
     except BrokenPipeError:
         console.on_broken_pipe()
     except OSError as error:
-        raise DataError(f"--json -: standard output cannot be written: {error.strerror}; name a file") from error
+        raise DataError(f"{option}: standard output cannot be written: {error.strerror}; name a file") from error
 
 
 def _plain(value: Any) -> Any:

@@ -188,6 +188,7 @@ def _show(result: "Result", results: Results) -> None:
     from nearnext.report.paper import paper_page, paper_tables
 
     results.write(result, lambda: paper_page(result))
+    results.write_tables(lambda width: paper_tables(result, width=width))
     print_result_warnings(result)
     for table in paper_tables(result, width=console.width):
         console.print(table)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import Ranking
 
 INTERVAL = 0.02
 """Seconds between two looks at the memory."""
@@ -123,6 +124,7 @@ def evaluate(
     max_prefix: int | None = None,
     threads: int | None = None,
     leaks: Leaks | None = None,
+    record: Callable[[Ranking], None] | None = None,
 ) -> Evaluation:
     """Rank all items for every prefix of every test session, and score the lists. Nothing is sampled.
 
@@ -136,6 +138,7 @@ def evaluate(
         max_prefix: clicks of a prefix that the recommender sees, the last ones; None: all.
         threads: worker threads, by default one per core.
         leaks: those of the split that both parts come from; by default they are looked for, in ``test``.
+        record: called with the lists of the next cases, in their order, such as `RunLists.add`.
 
     Raises:
         ConfigError: a list length below 1, or a recommender that is not fitted.
@@ -172,4 +175,6 @@ def evaluate(
             peak = max(peak, cost.peak_rss_mb)
             filled.add(ranking)
             unfilled.add(ranking.unfilled())
+            if record is not None:
+                record(ranking)
     return Evaluation(recommender.name, recommender.params(), filled.sums(), unfilled.sums(), seconds, peak, leaks)

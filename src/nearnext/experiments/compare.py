@@ -2,31 +2,31 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
-from nearnext.evaluation.audit import Audit, Verdict
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
-from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate, measured
+from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
+from nearnext.evaluation.runs import RunFolder
 from nearnext.evaluation.significance import average_windows, bootstrap
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
 from nearnext.experiments.result import (
     Result,
-    Run,
     data_result,
     made_by,
     method_result,
     significance_result,
     warning_lines,
 )
+from nearnext.experiments.running import SeedRuns, run_all
 from nearnext.experiments.seeds import mean_result, seed_numbers, seeds_of
-from nearnext.experiments.store import RunKey, RunStore
+from nearnext.experiments.store import RunStore
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.tune import Search, Tuned, tune_method, validation_split
 from nearnext.forks import require_polars
@@ -34,11 +34,7 @@ from nearnext.options import Count, Natural, options, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, canonical_name, make_recommender
-from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.types import FloatArray
-
-SeedRuns = dict[int | None, list[Run]]
-"""The runs of one method in each window, by seed; None: the method's own seed, or none."""
 
 
 @options
@@ -124,6 +120,7 @@ def compare(
     reading: Sequence[Mapping[str, Any]] = (),
     command: str = "",
     store: RunStore | None = None,
+    lists: str | Path | None = None,
 ) -> Result:
     """Fit and evaluate every method on the same cases; the result is plain data, ready for JSON.
 
@@ -137,8 +134,11 @@ def compare(
         reading: reports of how the logs were read, to be kept in the result.
         command: how to repeat this.
         store: where finished runs are kept, and taken from instead of fitting a method again.
+        lists: folder that gets the lists of every method as TREC run files, and the next items as ``qrels.txt``; see
+            `nearnext.evaluation.runs`.
 
     Raises:
+        ConfigError: lists are asked for together with a store, whose runs have none.
         DataError: nothing is left to learn from or to predict.
         ArtifactError: a kept run is damaged.
         NearnextError: this process was forked after a log was read.
@@ -152,13 +152,16 @@ def compare(
     require_sessions("log", log)
     chosen = Comparison() if comparison is None else comparison
     require_type("comparison", chosen, Comparison, "make it with Comparison(methods=['pop', 'vsknn'])")
+    if store is not None and lists is not None:
+        raise ConfigError("finished runs are kept without their lists; leave out either the store or the lists")
     begin = time.perf_counter()
     planned = chosen.plan.splits(log, test)
     leaks = reduce(Leaks.plus, (one.split.leaks for one in planned))
     warn_of(leaks)
     tuned = _tuned(planned[0], chosen)
     chosen = replace(chosen, options={**chosen.options, **{name: found.options for name, found in tuned.items()}})
-    runs, verdict = _run_all(planned, leaks, chosen, store)
+    folder = RunFolder(lists) if lists is not None else None
+    runs, verdict = run_all(planned, leaks, chosen, store, folder)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
     methods = [
         _method_result(name, runs[name], replicates[name], chosen)
@@ -223,67 +226,6 @@ def _tuning_text(chosen: Comparison) -> str:
     return (
         f"{chosen.tuning.describe()}{where}, a period that ends before the test part begins; then it is fitted on the "
         "whole training part with its best options and measured once"
-    )
-
-
-def _run_all(
-    planned: Sequence[PlannedSplit], leaks: Leaks, chosen: Comparison, store: RunStore | None
-) -> tuple[dict[str, SeedRuns], Verdict]:
-    """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
-    fits = [(name, seed) for name in chosen.methods for seed in chosen.seeds_of(name)]
-    runs: dict[str, SeedRuns] = {name: {} for name in chosen.methods}
-    audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed, leaks=leaks)
-    with track("comparing", len(planned) * len(fits), "methods") as advance:
-        for window, one in enumerate(planned):
-            data = one.fingerprint() if store is not None else ""
-            for name, seed in fits:
-                method = chosen.make(name, seed)
-                key = RunKey(data, method.name, method.params(), chosen.ks, chosen.seed)
-                run = store.load(key) if store is not None else None
-                audited = window == 0 and not runs[name]
-                if run is None or (audited and run.audit is None):
-                    directory = store.unfinished(key) if store is not None else None
-                    run = _run(one, chosen, partial(chosen.make, name, seed), audit if audited else None, directory)
-                    if store is not None:
-                        store.save(key, run)
-                runs[name].setdefault(seed, []).append(run)
-                advance(1)
-    firsts = {name: next(iter(by_seed.values()))[0] for name, by_seed in runs.items()}
-    seen = [replace(first.audit, name=name) for name, first in firsts.items() if first.audit is not None]
-    return runs, audit.verdict(seen)
-
-
-def _run(
-    one: PlannedSplit,
-    chosen: Comparison,
-    make: Callable[[], Recommender],
-    audit: Audit | None,
-    directory: Path | None,
-) -> Run:
-    recommender = make()
-    if directory is not None and isinstance(recommender, TrainedRecommender):
-        recommender = recommender.with_checkpoints(directory)
-    _ = one.split.train.imprint  # every method keeps it, the first one must not pay for all
-    with measured() as cost:
-        recommender.fit(one.split.train)
-    seconds = cost.seconds
-    if isinstance(recommender, TrainedRecommender):
-        recommender.require_learned()
-        seconds = max(seconds, recommender.training_seconds)  # an interrupted fit took longer than its last part
-    longest = chosen.plan.chosen.max_length
-    evaluation = evaluate(
-        recommender,
-        one.split.test,
-        chosen.ks,
-        max_prefix=longest,
-        threads=chosen.threads,
-        leaks=one.split.leaks,
-    )
-    return Run(
-        evaluation,
-        seconds,
-        max(cost.peak_rss_mb, evaluation.peak_rss_mb),
-        audit.of(recommender, seconds, lambda train: make().fit(train)) if audit else None,
     )
 
 

@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import describe, length_distribution, recurring_distribution
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
+from nearnext.evaluation.runs import RunFolder, write_judgements
 from nearnext.evaluation.significance import bootstrap
 from nearnext.experiments.result import Result, Run, describe_part, machine, made_by, method_result, warning_lines
 from nearnext.experiments.sizing import estimate
@@ -97,8 +100,9 @@ def evaluate_model(
     seed: int = 7,
     reading: Mapping[str, Any] | None = None,
     command: str = "",
+    lists: str | Path | None = None,
 ) -> Result:
-    """A saved model on all sessions of a log, in the shape of a comparison of one method."""
+    """A saved model on all sessions of a log, in the shape of a comparison of one method; ``lists`` as in `compare`."""
     if unknown not in ("miss", "drop"):
         raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
     begin = time.perf_counter()
@@ -112,7 +116,20 @@ def evaluate_model(
     test = test.select(test.lengths > 1)
     if test.n_sessions == 0:
         raise DataError("no session of 2 or more clicks to predict; evaluate on a later log of the same shop")
-    evaluation = evaluate(artifact.recommender, test, ks, max_prefix=max_length, threads=threads, leaks=leaks)
+    folder = RunFolder(lists) if lists is not None else None
+    if folder is not None:
+        write_judgements(folder.path("qrels.txt"), test)
+    recommender = artifact.recommender
+    with folder.lists(recommender.name, test, recommender.vocabulary) if folder else nullcontext() as written:
+        evaluation = evaluate(
+            recommender,
+            test,
+            ks,
+            max_prefix=max_length,
+            threads=threads,
+            leaks=leaks,
+            record=written.add if written else None,
+        )
     run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
     sums = evaluation.filled
     replicates = bootstrap(sums.session_sums, sums.session_cases, seed=seed)

@@ -1,0 +1,114 @@
+"""Lists and judgements as TREC files, which trec_eval, ranx and ir_measures read."""
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import numpy as np
+import polars as pl
+
+from nearnext.atomic import whole_file
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import ConfigError
+from nearnext.recommenders.ranking import Ranking
+from nearnext.types import ScoreArray
+
+UNKNOWN = "%unknown"
+"""The item of a judgement whose next item training never saw; no raw id is written so."""
+
+
+class RunLists:
+    """The lists of all cases of test sessions, written line by line as they are ranked."""
+
+    def __init__(self, file: IO[bytes], tag: str, test: Sessions, vocabulary: Vocabulary) -> None:
+        self._file, self._tag = file, _field(tag)
+        self._queries, self._ids = query_ids(test), _fields(vocabulary.ids)
+        self._done = 0
+
+    def add(self, ranking: Ranking) -> None:
+        """Write the lists of the next B cases.
+
+        Scores are those of the method; a score that is not below the one before, as those of items filled in from
+        popularity, is written as the next smaller number, so that readers that sort by score keep the order.
+        """
+        row, column = np.nonzero(ranking.items)
+        lines = pl.DataFrame(
+            {
+                "query": self._queries.gather(self._done + row),
+                "Q0": pl.repeat("Q0", len(row), eager=True),
+                "item": self._ids.gather(ranking.items[row, column] - 1),
+                "rank": column + 1,
+                "score": _falling(ranking.scores)[row, column],
+                "tag": pl.repeat(self._tag, len(row), eager=True),
+            }
+        )
+        _write(lines, self._file)
+        self._done += len(ranking)
+
+
+def query_ids(test: Sessions) -> pl.Series:
+    """The id of each case: the session's raw id and the number of clicks given, as ``s-17:2``: [C]."""
+    prefixes = Prefixes.every(test)
+    sessions = np.repeat(np.arange(test.n_sessions), test.lengths - 1)
+    return pl.select(pl.format("{}:{}", _fields(test.session_ids).gather(sessions), prefixes.lengths)).to_series()
+
+
+class RunFolder:
+    """A folder with a file of lists for each method."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot write lists to {self.folder}: {error.strerror}; name another folder") from error
+
+    def path(self, name: str) -> Path:
+        """A file of the folder; what file names may not hold everywhere is written as -."""
+        return self.folder / re.sub(r"[^\w.+-]", "-", name)
+
+    @contextmanager
+    def lists(self, name: str, test: Sessions, vocabulary: Vocabulary) -> Generator[RunLists]:
+        """The lists of a method, in ``NAME.run``, which is there once all of them were added."""
+        with whole_file(self.path(f"{name}.run")) as unfinished, unfinished.open("wb") as file:
+            yield RunLists(file, name, test, vocabulary)
+
+
+def write_judgements(path: Path, test: Sessions) -> None:
+    """The next item of each case, in the form of TREC's qrels: query id, 0, item id, 1."""
+    prefixes = Prefixes.every(test)
+    targets = test.items[prefixes.ends]
+    ids = pl.concat([pl.Series([UNKNOWN], dtype=pl.String), _fields(test.vocabulary.ids)])
+    lines = pl.DataFrame({"query": query_ids(test), "0": 0, "item": ids.gather(targets), "relevance": 1})
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        _write(lines, file)
+
+
+def _write(lines: pl.DataFrame, file: IO[bytes]) -> None:
+    lines.write_csv(file, include_header=False, separator=" ", quote_style="never")
+
+
+def _fields(ids: pl.Series) -> pl.Series:
+    """Raw ids as fields between blanks: white space and % are written as %20 and the like."""
+    texts = ids.cast(pl.String)
+    if not texts.str.contains(r"[\s%]").any():
+        return texts
+    return texts.map_elements(_field, return_dtype=pl.String)
+
+
+def _field(text: str) -> str:
+    return re.sub(r"[\s%]+", lambda found: quote(found.group(), safe=""), text)
+
+
+def _falling(scores: ScoreArray) -> ScoreArray:
+    """Scores that fall strictly along each list."""
+    falling = scores.copy()
+    for column in range(1, scores.shape[1]):
+        below = np.nextafter(falling[:, column - 1], np.float32(-np.inf))
+        falling[:, column] = np.minimum(falling[:, column], below)
+    return falling
