@@ -121,7 +121,7 @@ def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.Monk
     def full(*_args: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(prepare_module, "save_sessions", full)
+    monkeypatch.setattr(prepare_module.StoredSessions, "__setitem__", full)
     with pytest.raises(DataError, match=r"cannot write .*out.parquet: No space left on device; free some space"):
         prepare(pl.DataFrame({"session": [1, 1], "item": [1, 2], "ts": [1, 2]}), tmp_path / "out.parquet")
     assert list(tmp_path.iterdir()) == []

@@ -1,13 +1,15 @@
 """Filters of sessions and items: length and support, once each as in the paper, or to the fixed point."""
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import astuple, dataclass
+from operator import add
+from typing import Literal, Protocol
 
 import numpy as np
 
 from nearnext.data.blocks import in_blocks
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.options import Count, options, require_type
+from nearnext.progress import track
 from nearnext.types import Int64Array
 
 
@@ -43,6 +45,17 @@ class FilterReport:
     cut_sessions: int = 0
     cut_clicks: int = 0
 
+    def __add__(self, other: "FilterReport") -> "FilterReport":
+        return FilterReport(*map(add, astuple(self), astuple(other)))
+
+
+class Parts(Protocol):
+    """Sessions in parts, in one vocabulary, each of which can be replaced: a list, or files."""
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, part: int, /) -> Sessions: ...
+    def __setitem__(self, part: int, sessions: Sessions, /) -> None: ...
+
 
 def keep_last_clicks(sessions: Sessions, max_length: int) -> Sessions:
     """Sessions with at most ``max_length`` clicks, the last ones, in order of their new start."""
@@ -58,18 +71,6 @@ def _clicks_from_end(sessions: Sessions) -> Int64Array:
     return np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
 
 
-def _drop_rare(sessions: Sessions, min_support: int) -> Sessions:
-    counts = sessions.item_counts()
-    supported = (counts >= min_support) | (counts == 0)
-    if supported.all():
-        return sessions
-    return sessions.keep_events(np.concatenate([supported[items] for items in in_blocks(sessions.items)]))
-
-
-def _drop_short(sessions: Sessions, min_length: int) -> Sessions:
-    return sessions.select(sessions.lengths >= min_length)
-
-
 def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
     """The sessions that a filter leaves, in their old vocabulary, and what it took away.
 
@@ -81,24 +82,40 @@ def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRe
     """
     require_sessions("sessions", sessions)
     require_type("filter", chosen, Filter, "make it with Filter(min_length=2, min_support=5)")
-    before = sessions
-    cut = np.zeros(0, np.int64)
-    if chosen.max_length is not None:
-        cut = np.maximum(sessions.lengths - chosen.max_length, 0)
-        sessions = keep_last_clicks(sessions, chosen.max_length)
-    n_cut = sessions.n_events
-    short_clicks = 0
-    while True:
-        size = sessions.n_events
-        long_enough = _drop_short(sessions, chosen.min_length)
-        supported = _drop_rare(long_enough, chosen.min_support)
-        sessions = _drop_short(supported, chosen.min_length)
-        short_clicks += size - long_enough.n_events + supported.n_events - sessions.n_events
-        if chosen.mode == "paper" or sessions.n_events == size:
+    long_enough, report = by_length(sessions, chosen)
+    parts = [long_enough]
+    report += by_support(parts, long_enough.item_counts(), chosen)
+    return parts[0], report
+
+
+def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
+    """Sessions cut to their last clicks, without those that are too short, and what went."""
+    cut = np.maximum(sessions.lengths - (chosen.max_length or sessions.n_events), 0)
+    last = keep_last_clicks(sessions, chosen.max_length) if cut.any() and chosen.max_length else sessions
+    kept = last.select(last.lengths >= chosen.min_length)
+    return kept, FilterReport(sessions.n_sessions - kept.n_sessions, 0, int(np.count_nonzero(cut)), int(cut.sum()))
+
+
+def by_support(parts: Parts, counts: Int64Array, chosen: Filter) -> FilterReport:
+    """Drops clicks on rare items, then short sessions, once or until nothing changes, and gives what went.
+
+    ``counts``: clicks of each item in all parts, brought up to date: [I + 1].
+    """
+    report = FilterReport()
+    while not (supported := (counts >= chosen.min_support) | (counts == 0)).all():
+        counts[:] = 0
+        with track("filtering", len(parts), "parts") as advance:
+            for number in range(len(parts)):
+                sessions = parts[number]
+                masks = [supported[items] for items in in_blocks(sessions.items)]
+                frequent = sessions.keep_events(np.concatenate(masks)) if masks else sessions
+                kept = frequent.select(frequent.lengths >= chosen.min_length)
+                short = sessions.n_sessions - kept.n_sessions
+                report += FilterReport(short, sessions.n_events - frequent.n_events)
+                counts += kept.item_counts()
+                if kept.n_events < sessions.n_events:
+                    parts[number] = kept
+                advance(1)
+        if chosen.mode == "paper":
             break
-    return sessions, FilterReport(
-        short_sessions=before.n_sessions - sessions.n_sessions,
-        rare_clicks=n_cut - sessions.n_events - short_clicks,
-        cut_sessions=int(np.count_nonzero(cut)),
-        cut_clicks=int(cut.sum()),
-    )
+    return report

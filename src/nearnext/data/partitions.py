@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from nearnext.data.arrow import arrow, arrow_ipc
+from nearnext.data.arrow import arrow_ipc
 from nearnext.data.ids import canonical_integers
 from nearnext.data.sessionise import group
 from nearnext.data.sessions import Sessions
@@ -83,32 +83,48 @@ def _spread(keys: Int64Array, n: int) -> Any:
     return ((keys.view(np.uint64) * GOLDEN) >> np.uint64(32)) % np.uint64(n)
 
 
-def save_sessions(sessions: Sessions, path: Path) -> None:
-    """Writes sessions without their vocabulary: one row per session, its clicks as lists."""
-    offsets = arrow.array(sessions.offsets)
-    ids = cast("Any", sessions.session_ids.to_frame()).to_arrow(compat_level=pl.CompatLevel.oldest())[0]
-    table = arrow.table(
-        {
-            "session_id": ids,
-            "items": arrow.LargeListArray.from_arrays(offsets, arrow.array(sessions.items)),
-            "times": arrow.LargeListArray.from_arrays(offsets, arrow.array(sessions.times)),
-        }
-    ).combine_chunks()
-    with arrow_ipc.new_file(str(path), table.schema) as writer:
-        writer.write_table(table)
+class StoredSessions:
+    """Sessions in parts on disk, in one vocabulary that grows with each part.
 
+    ``counts``: clicks of each item in all parts when they were added: [I + 1].
+    """
 
-def load_sessions(path: Path, vocabulary: Vocabulary) -> Sessions:
-    """The sessions written there, in that vocabulary."""
-    with arrow.OSFile(str(path)) as file, arrow_ipc.open_file(file) as reader:
-        table = reader.read_all().combine_chunks()
-    items, times = (table[name].chunk(0) if table.num_rows else None for name in ("items", "times"))
-    if items is None or times is None:
-        return Sessions(np.zeros(0, np.int32), np.zeros(1, np.int64), np.zeros(0, np.int64), vocabulary, pl.Series([]))
-    return Sessions(
-        items=items.values.to_numpy(),
-        offsets=items.offsets.to_numpy(),
-        times=times.values.to_numpy(),
-        vocabulary=vocabulary,
-        session_ids=pl.Series("session_id", table["session_id"]),
-    )
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._n = 0
+        self.vocabulary = Vocabulary.of([])
+        self.counts: Int64Array = np.zeros(1, np.int64)
+
+    def add(self, sessions: Sessions) -> None:
+        """Appends a part."""
+        known = self.vocabulary.ids if self._n else sessions.vocabulary.ids.clear()
+        new = sessions.vocabulary.ids.filter(~sessions.vocabulary.ids.is_in(known.implode()))
+        self.vocabulary = Vocabulary(pl.concat([known, new]))
+        sessions = sessions.with_vocabulary(self.vocabulary)
+        self.counts = np.append(self.counts, np.zeros(len(new), np.int64)) + sessions.item_counts()
+        self._n += 1
+        self[self._n - 1] = sessions
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __setitem__(self, part: int, sessions: Sessions) -> None:
+        """Writes a part without its vocabulary."""
+        ids = pl.DataFrame({"session_id": sessions.session_ids, "length": sessions.lengths})
+        ids.write_ipc_stream(self._file(part, "ids"))
+        clicks = pl.DataFrame({"item": sessions.items, "time": sessions.times})
+        clicks.write_ipc_stream(self._file(part, "clicks"))
+
+    def __getitem__(self, part: int) -> Sessions:
+        """A part in the whole vocabulary."""
+        ids, clicks = (pl.read_ipc_stream(self._file(part, kind)) for kind in ("ids", "clicks"))
+        return Sessions(
+            items=clicks["item"].to_numpy(),
+            offsets=np.concatenate([[0], np.cumsum(ids["length"].to_numpy())]).astype(np.int64),
+            times=clicks["time"].to_numpy(),
+            vocabulary=self.vocabulary,
+            session_ids=ids["session_id"],
+        )
+
+    def _file(self, part: int, kind: str) -> Path:
+        return self._folder / f"sessions-{part}-{kind}.arrow"

@@ -1,7 +1,8 @@
 """Logs larger than memory: read, cut into sessions, filtered and written as Parquet, a part at a time."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,17 +13,15 @@ import polars as pl
 from nearnext.data.arrow import arrow_parquet
 from nearnext.data.events import EventLog, EventScan, ReadOptions
 from nearnext.data.files import same_path
-from nearnext.data.filters import Filter, FilterReport, keep_last_clicks
-from nearnext.data.partitions import Partitions, load_sessions, save_sessions
+from nearnext.data.filters import Filter, FilterReport, by_length, by_support
+from nearnext.data.partitions import Partitions, StoredSessions
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import GAP, sessions_of
 from nearnext.data.sessions import Sessions
-from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import Count, checked, path_of
 from nearnext.progress import track
-from nearnext.types import Int64Array
 
 PARTITION_EVENTS = 3_000_000
 """Events of a partition: about half a GiB of memory while it is cut into sessions."""
@@ -76,22 +75,10 @@ def prepare(
     """A sessionised, filtered Parquet file of a log of any size; memory holds one partition and the items.
 
     Reading the file gives the sessions that filtering the whole log in memory would give. The file appears when it is
-    complete; nothing else is left when the work is broken off.
-
-    Args:
-        source: the log, as in `read_events`.
-        out: the Parquet file to write.
-        chosen: sessions and items to use; by default sessions of 2 or more clicks.
-        gap: as in `sessionise`.
-        collapse_repeats: as in `sessionise`.
-        partitions: parts to work on one after another; by default chosen from the size of the log.
-        columns: as in `read_events`.
-        layout: as in `read_events`.
-        time_unit: as in `read_events`.
-        events: as in `read_events`.
-        quoting: as in `read_events`.
-        strict: as in `read_events`.
-        rejects: as in `read_events`.
+    complete; nothing else is left when the work is broken off. ``chosen`` are the sessions and items to use, by default
+    sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default by the log's size.
+    The log and the options from ``columns`` on are as in `read_events`, ``gap`` and ``collapse_repeats`` as in
+    `sessionise`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -164,16 +151,18 @@ def _prepared(
     for chunk in scan:
         parts.add(chunk)
     parts.close()
-    work, repeats = _Filtering(folder, chosen), Repeats()
+    work, filtered, repeats = StoredSessions(folder), FilterReport(), Repeats()
     with track("cutting sessions", parts.n, "parts") as advance:
         for events in parts:
             if events:
                 log = EventLog.of(events, scan.report)
                 sessions, found = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
                 repeats += found
-                work.take(sessions)
+                kept, taken = by_length(sessions, chosen)
+                filtered += taken
+                work.add(kept)
             advance(1)
-    work.finish()
+    filtered += by_support(work, work.counts, chosen)
     if work.counts.sum() == 0:
         raise DataError(
             f"no sessions are left of {scan.name} after the filter (length {chosen.min_length}, support "
@@ -184,7 +173,7 @@ def _prepared(
     return PrepareReport(
         out=target,
         read=scan.report,
-        filtered=work.report,
+        filtered=filtered,
         sessions=n_sessions,
         events=int(work.counts.sum()),
         items=int(np.count_nonzero(work.counts)),
@@ -193,90 +182,20 @@ def _prepared(
     )
 
 
-class _Filtering:
-    """A filter over partitions of sessions on disk: all items, which only grow, and the clicks left of each."""
-
-    def __init__(self, folder: Path, chosen: Filter) -> None:
-        self._folder = folder
-        self._chosen = chosen
-        self._files: list[Path] = []
-        self.vocabulary = Vocabulary.of([])
-        self.counts: Int64Array = np.zeros(1, np.int64)
-        self.report = FilterReport()
-
-    def __iter__(self) -> Iterator[Sessions]:
-        for file in self._files:
-            yield load_sessions(file, self.vocabulary)
-
-    def take(self, sessions: Sessions) -> None:
-        """Cuts a partition's sessions to their last clicks, drops short ones and counts the clicks that are left."""
-        lengths = sessions.lengths
-        if self._chosen.max_length is not None:
-            sessions = keep_last_clicks(sessions, self._chosen.max_length)
-        cut = lengths - sessions.lengths
-        kept = sessions.select(sessions.lengths >= self._chosen.min_length)
-        self.report = replace(
-            self.report,
-            short_sessions=self.report.short_sessions + sessions.n_sessions - kept.n_sessions,
-            cut_sessions=self.report.cut_sessions + int(np.count_nonzero(cut)),
-            cut_clicks=self.report.cut_clicks + int(cut.sum()),
-        )
-        self._learn(kept.vocabulary.ids)
-        kept = kept.with_vocabulary(self.vocabulary)
-        self.counts += kept.item_counts()
-        file = self._folder / f"sessions-{len(self._files)}.arrow"
-        save_sessions(kept, file)
-        self._files.append(file)
-
-    def _learn(self, ids: pl.Series) -> None:
-        known = self.vocabulary.ids if len(self.vocabulary) else ids.clear()
-        new = ids.filter(~ids.is_in(known.implode()))
-        self.vocabulary = Vocabulary(pl.concat([known, new]))
-        self.counts = np.append(self.counts, np.zeros(len(new), np.int64))
-
-    def finish(self) -> None:
-        """Applies the support filter, once or until nothing changes, as `apply_filter` does."""
-        while self._chosen.min_support > 1 and self._sweep() and self._chosen.mode == "iterated":
-            pass
-
-    def _sweep(self) -> int:
-        """Drops clicks on rare items, then short sessions; the clicks that went."""
-        before = int(self.counts.sum())
-        supported = self.counts >= self._chosen.min_support
-        self.counts = np.zeros_like(self.counts)
-        rare = short = 0
-        with track("filtering", len(self._files), "parts") as advance:
-            for file, sessions in zip(self._files, self, strict=True):
-                frequent = sessions.keep_events(supported[sessions.items])
-                kept = frequent.select(frequent.lengths >= self._chosen.min_length)
-                rare += sessions.n_events - frequent.n_events
-                short += sessions.n_sessions - kept.n_sessions
-                self.counts += kept.item_counts()
-                if kept.n_events < sessions.n_events:
-                    save_sessions(kept, file)
-                advance(1)
-        self.report = replace(
-            self.report,
-            rare_clicks=self.report.rare_clicks + rare,
-            short_sessions=self.report.short_sessions + short,
-        )
-        return before - int(self.counts.sum())
-
-
-def _write(work: _Filtering, path: Path) -> int:
-    """Writes what is left as Parquet; the number of sessions."""
+def _write(work: StoredSessions, path: Path) -> int:
+    """Writes sessions as Parquet, and gives their number."""
     n_sessions = 0
-    writer: Any = None
-    try:
-        for sessions in work:
+    with ExitStack() as stack:
+        writer: Any = None
+        for part in range(len(work)):
+            sessions = work[part]
             n_sessions += sessions.n_sessions
             for begin in range(0, sessions.n_events, ROW_GROUP):
                 table = _table(sessions, begin, begin + ROW_GROUP)
-                writer = writer or arrow_parquet.ParquetWriter(str(path), table.schema, compression="zstd")
+                writer = writer or stack.enter_context(
+                    arrow_parquet.ParquetWriter(str(path), table.schema, compression="zstd")
+                )
                 writer.write_table(table)
-    finally:
-        if writer is not None:
-            writer.close()
     return n_sessions
 
 
