@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from nearnext.data.authors_split import split_authors
     from nearnext.data.events import EventLog, read_events, scan_events
     from nearnext.data.filters import Filter, apply_filter
+    from nearnext.data.items import ItemTable, read_items
     from nearnext.data.leaks import Leaks
     from nearnext.data.prepare import PrepareReport, prepare
     from nearnext.data.sessionise import read_sessions, sessionise
     from nearnext.data.sessions import Sessions
+    from nearnext.data.shop_items import synthetic_items
     from nearnext.data.splits import Split, split_days, split_last, split_parts, split_windows
     from nearnext.data.statistics import describe, table1
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, generate, write_log
@@ -103,6 +105,7 @@ __all__ = [
     "GRU4Rec",
     "InBatch",
     "InversePopularity",
+    "ItemTable",
     "LastItem",
     "LeakWarning",
     "Leaks",
@@ -147,6 +150,7 @@ __all__ = [
     "make_recommender",
     "prepare",
     "read_events",
+    "read_items",
     "read_sessions",
     "register",
     "save_artifact",
@@ -157,6 +161,7 @@ __all__ = [
     "split_last",
     "split_parts",
     "split_windows",
+    "synthetic_items",
     "table1",
     "tune",
     "write_log",
@@ -167,10 +172,12 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "nearnext.data.authors_split": ("split_authors",),
     "nearnext.data.events": ("EventLog", "read_events", "scan_events"),
     "nearnext.data.filters": ("Filter", "apply_filter"),
+    "nearnext.data.items": ("ItemTable", "read_items"),
     "nearnext.data.leaks": ("Leaks",),
     "nearnext.data.prepare": ("PrepareReport", "prepare"),
     "nearnext.data.sessionise": ("read_sessions", "sessionise"),
     "nearnext.data.sessions": ("Sessions",),
+    "nearnext.data.shop_items": ("synthetic_items",),
     "nearnext.data.splits": ("Split", "split_days", "split_last", "split_parts", "split_windows"),
     "nearnext.data.statistics": ("describe", "table1"),
     "nearnext.data.synthetic": ("SyntheticShop", "best_hit_rate", "generate", "write_log"),

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 """A synthetic shop has 20 categories, fewer where they would hold less than 60 items."""
 
+INFORMATIVE = 0.8
+"""Affinity of a synthetic shop that is written with its item table."""
+
 
 @app.command()
 @reads_logs
@@ -90,13 +93,29 @@ def synth(
     items: Annotated[int, typer.Option(help="Number of items.")] = 2_000,
     days: Annotated[int, typer.Option(help="Days that the log covers.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same log.")] = 7,
+    item_table: Annotated[
+        Path | None,
+        typer.Option(help="Also write titles, categories and prices: .parquet, .jsonl, .csv or .tsv."),
+    ] = None,
+    affinity: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of an item's successors that its product line decides, so that attributes mean something; "
+            "default: 0.8 with --item-table, else 0."
+        ),
+    ] = None,
 ) -> None:
     """A synthetic shop's click log, with the best hit rate that anyone can reach on its Markov part."""
+    from nearnext.data.shop_items import write_items
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, write_log
 
-    writable(out)
+    writable(out, item_table)
+    if affinity is None:
+        affinity = 0.0 if item_table is None else INFORMATIVE
     categories = max(1, min(MOST_CATEGORIES, items // ITEMS_PER_CATEGORY))
-    shop = SyntheticShop(sessions=sessions, items=items, categories=categories, days=days, seed=seed)
+    shop = SyntheticShop(sessions=sessions, items=items, categories=categories, days=days, affinity=affinity, seed=seed)
+    if item_table is not None:
+        console.print(f"{write_items(shop, item_table):,} items with title, categories and price: {item_table}")
     written = write_log(shop, out)
     console.print(f"{written:,} clicks in {sessions:,} sessions: {out}")
     best = ", ".join(f"HitRate@{k} {best_hit_rate(shop, k):.4f}" for k in (1, 5))

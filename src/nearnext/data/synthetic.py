@@ -11,6 +11,7 @@ import polars as pl
 
 from nearnext.atomic import whole_file
 from nearnext.data.arrow import arrow_parquet
+from nearnext.data.successors import successor_lists
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
 from nearnext.options import (
@@ -26,7 +27,7 @@ from nearnext.options import (
     require_type,
 )
 from nearnext.progress import track
-from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
+from nearnext.types import FloatArray, IndexArray, Int64Array
 
 BRANCHES = pl.Enum(["start", "markov", "repeat", "popularity"])
 """How a click came about: the session's first one, a drawn successor, a return, or a draw by popularity."""
@@ -67,6 +68,9 @@ class SyntheticShop:
         drift: popularity swings by up to e^±drift within a cycle of 28 days, each item in its own phase.
         arrivals: share of items that are new: they arrive on a random day after the first, in [0, 1).
         cold: share of items, the least popular, drawn 100 times less often still, in [0, 1).
+        affinity: share of an item's successors that are of the product line to which its own leads, in [0, 1]; 0:
+            attributes other than the category mean nothing.
+        complements: share of product lines that lead to another one, in [0, 1]; the others lead to themselves.
         seed: of everything random, 0 or more.
 
     Raises:
@@ -90,6 +94,8 @@ class SyntheticShop:
     drift: NonNegative = 0.5
     arrivals: Fraction = 0.1
     cold: Fraction = 0.2
+    affinity: Probability = 0.0
+    complements: Probability = 0.5
     seed: Natural = 7
 
     def __post_init__(self) -> None:
@@ -128,7 +134,7 @@ class Catalogue:
         weights = np.power(rank + 1.0, -config.zipf) * np.where(cold, COLD_FACTOR, 1.0)
         arrival_days = np.where(new, rng.integers(1, last_day, size=config.items), 0)
         phases = rng.random(config.items)
-        lists = _draw_lists(rng, begins, ~cold & ~new, config)
+        lists = successor_lists(rng, begins, ~cold & ~new, config)
         powers = np.arange(1, config.successors + 1) ** -(config.strength * rng.uniform(0.5, 1.5, (config.items, 1)))
         return cls(
             config, ids, begins, weights, arrival_days, phases, lists, powers / powers.sum(axis=1, keepdims=True)
@@ -208,27 +214,6 @@ def _times_of_day(rng: np.random.Generator, quantiles: FloatArray, offsets: Int6
     dwell = rng.lognormal(np.log(MEDIAN_DWELL), DWELL_SPREAD, size=int(offsets[-1]))
     elapsed = np.cumsum(np.clip(dwell, 1, LONGEST_DWELL).astype(np.int64))
     return np.repeat(starts - elapsed[offsets[:-1]], np.diff(offsets)) + elapsed
-
-
-def _draw_lists(rng: np.random.Generator, begins: Int64Array, core: BoolArray, config: SyntheticShop) -> IndexArray:
-    """Distinct successors of the item's category, sold from the first day, popular ones more often: [I, K]."""
-    core_before = np.concatenate([[0], np.cumsum(core)]).astype(np.int64)
-    pool_begin = np.repeat(core_before[begins[:-1]], np.diff(begins))
-    pool_size = np.repeat(np.diff(core_before[begins]), np.diff(begins)) - core  # an item does not follow itself
-    smallest = int(np.diff(core_before[begins]).min())
-    if smallest <= config.successors:
-        raise ConfigError(
-            f"each category needs more than {config.successors} items that are neither new nor cold, found a category "
-            f"with {smallest}; raise items or lower categories, successors, arrivals or cold"
-        )
-    picked = np.floor(pool_size[:, None] * rng.random((config.items, config.successors)) ** 2).astype(np.int64)
-    for column in range(1, config.successors):
-        for _ in range(column):  # step over at most the numbers already taken
-            taken = (picked[:, :column] == picked[:, column : column + 1]).any(axis=1)
-            picked[:, column] = (picked[:, column] + taken) % pool_size
-    own = np.where(core, core_before[:-1] - pool_begin, config.items)
-    picked += picked >= own[:, None]
-    return np.flatnonzero(core)[pool_begin[:, None] + picked].astype(np.int32)
 
 
 def generate(config: SyntheticShop, *, truth: bool = False) -> pl.DataFrame:

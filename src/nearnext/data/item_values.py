@@ -1,0 +1,92 @@
+"""Values of an item table: numbers, categories, dates and vectors; what cannot be read is missing, and counted."""
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.ids import BLANKS, NO_ID
+from nearnext.data.times import Clock
+from nearnext.errors import DataError
+
+SEPARATOR = "|"
+"""Between several categories in one text."""
+ENGLISH, CONTINENTAL = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?(\d+|\d{1,3}(\.\d{3})+),\d{1,2}$"
+CURRENCY = r"^(?:[A-Z]{3}\s*|[$€£¥]\s*)|(?:\s*[A-Z]{3}|\s*[$€£¥])$"
+
+Read = tuple[pl.Series, int]
+"""A column of values, null where there is none, and how many could not be read."""
+
+
+def text_of(raw: pl.Series) -> pl.Series:
+    """Text without blanks around it, null where it is empty or says that there is nothing."""
+    if raw.dtype.is_nested() or raw.dtype == pl.Binary:
+        raise DataError(f"expected text in the column {raw.name}, found {raw.dtype}; map another column")
+    text = raw.cast(pl.String).str.strip_chars(BLANKS)
+    return text.set(text.is_in(NO_ID), None)
+
+
+def numbers_of(raw: pl.Series) -> Read:
+    """Numbers, also as ``1,299.00``, ``12,50`` or ``€ 12.50``.
+
+    >>> numbers_of(pl.Series(["1,299.00", "12,50", "€ 3", "n/a?", ""]))[0].to_list()
+    [1299.0, 12.5, 3.0, None, None]
+    """
+    if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
+        numbers = raw.cast(pl.Float64)
+        missing = numbers.is_null() | numbers.is_nan().fill_null(True)
+    else:
+        text = text_of(raw)
+        missing = text.is_null()
+        column = pl.col("text").str.replace_all(CURRENCY, "")
+        plain = (
+            pl.when(column.str.contains(ENGLISH))
+            .then(column.str.replace_all(",", "", literal=True))
+            .when(column.str.contains(CONTINENTAL))
+            .then(column.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True))
+            .otherwise(column)
+        )
+        numbers = text.to_frame("text").select(plain.cast(pl.Float64, strict=False))["text"]
+    numbers = numbers.set(~numbers.is_finite().fill_null(False), None).alias(raw.name)
+    return numbers, numbers.null_count() - int(missing.sum())
+
+
+def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
+    """Lists of distinct categories: of a list, or of a text split at ``|``.
+
+    >>> categories_of(pl.Series(["a | b", "", "a"])).to_list()
+    [['a', 'b'], [], ['a']]
+    """
+    if isinstance(raw.dtype, pl.List | pl.Array):
+        lists = raw.cast(pl.List(pl.String))
+    elif raw.dtype.is_nested():
+        raise DataError(f"expected categories in the column {raw.name}, found {raw.dtype}; map another column")
+    else:
+        whole = raw.dtype.is_float() and bool(((raw == raw.round()) | raw.is_nan()).fill_null(True).all())
+        given = raw.fill_nan(None).cast(pl.Int64) if whole else raw  # pandas makes floats of ids with gaps
+        lists = given.cast(pl.String).str.split(SEPARATOR)
+    each = pl.element().str.strip_chars(BLANKS)
+    kept = lists.list.eval(each.filter(each.is_not_null() & ~each.is_in(NO_ID)).unique(maintain_order=True))
+    if prefix:
+        kept = kept.list.eval(pl.lit(prefix) + pl.element())
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    filled = pl.when(pl.col("lists").is_null()).then(nothing).otherwise(pl.col("lists"))
+    return kept.to_frame("lists").select(filled.alias(raw.name))[raw.name]
+
+
+def dates_of(raw: pl.Series) -> Read:
+    """Times as datetimes UTC; a time that cannot be read, or is beyond 2099, sets no limit."""
+    words = text_of(raw) if raw.dtype == pl.String else raw
+    times = Clock().read(words)
+    unusable = times.missing | times.unparsable | times.out_of_range
+    found = pl.Series(raw.name, times.micros).cast(pl.Datetime("us", "UTC"))
+    return found.set(pl.Series(unusable), None), int(np.count_nonzero(unusable & ~times.missing))
+
+
+def vectors_of(raw: pl.Series) -> Read:
+    """Vectors of one length; others, and those with what is no finite number, are missing."""
+    lists = raw.cast(pl.List(pl.Float32), strict=False)
+    missing = lists.is_null() | (lists.list.len() == 0).fill_null(True)
+    width = lists.filter(~missing).list.len().mode().max()
+    number = pl.element()
+    finite = lists.list.eval(number.is_finite().fill_null(False)).list.all()
+    sound = (finite & (lists.list.len() == width)).fill_null(False) & ~missing
+    return lists.set(~sound, None), int((~sound & ~missing).sum())

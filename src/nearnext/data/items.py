@@ -1,0 +1,261 @@
+"""The item table: what is known of items beyond their ids. Titles are shown, attributes place items without clicks."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from nearnext.data.ids import IdColumn, ids_as
+from nearnext.data.item_files import RawItems, raw_items
+from nearnext.data.item_layouts import Columns, ItemRole, checked_roles, columns_of, known_layouts, require_columns
+from nearnext.data.item_values import categories_of, dates_of, numbers_of, text_of, vectors_of
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import DataError
+from nearnext.types import RawId
+
+MOSTLY = 0.95
+"""Share of the values of a column without a role that are numbers, where it is taken for one of numbers."""
+
+TEXTS: dict[ItemRole, str] = {"title": "title", "text": "text", "image": "image"}
+DATES: dict[ItemRole, str] = {"from": "available_from", "until": "available_until"}
+OWN_NAMES = {"item_id", "categories", *TEXTS.values(), *DATES.values()}
+
+
+@dataclass(frozen=True)
+class ItemReport:
+    """How items were read.
+
+    Attributes:
+        source: the files or the frame.
+        layout: the recognised layout.
+        columns: the columns of each role.
+        unused: columns that are neither of a role nor of numbers.
+        rows: rows that were read; ``rejected`` are not used, by reason.
+        twice: rows whose item has a later row, which counts.
+        unreadable: values that count as missing, by column.
+    """
+
+    source: str
+    layout: str
+    columns: dict[str, list[str]]
+    unused: list[str]
+    rows: int
+    rejected: dict[str, int] = field(default_factory=dict[str, int])
+    twice: int = 0
+    unreadable: dict[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True, eq=False)
+class ItemTable:
+    """Items with attributes, one row each.
+
+    Attributes:
+        frame: ``item_id`` (Int64 or String); those of ``title``, ``text``, ``image`` (String), ``categories``
+            (List[String]), ``available_from``, ``available_until`` (Datetime UTC) that there are; columns of numbers
+            (Float64) and of vectors (List[Float32]) under their own names. Null: not known.
+        report: how it was read; None for a table from an artifact.
+
+    >>> table = read_items(pl.DataFrame({"sku": ["a", "b"], "name": ["Tent", "Stove"], "price": ["89.90", "?"]}))
+    >>> table.titles(["b", "z"]), table.numbers, table.summary()
+    (['Stove', None], ['price'], 'frame: 2 items with title, price; unreadable, so missing: price 1')
+    """
+
+    frame: pl.DataFrame
+    report: ItemReport | None = None
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def numbers(self) -> list[str]:
+        """Names of the columns of numbers."""
+        return [name for name, dtype in self.frame.schema.items() if dtype == pl.Float64]
+
+    @property
+    def vectors(self) -> list[str]:
+        """Names of the columns of vectors."""
+        return [name for name, dtype in self.frame.schema.items() if dtype == pl.List(pl.Float32)]
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The ids of the items, in the order of the table."""
+        return Vocabulary(self.frame["item_id"])
+
+    def of(self, ids: pl.Series) -> "ItemTable":
+        """The rows of these items in this order; a row of nulls where the table lacks one: [n]."""
+        rows = self.vocabulary.encode(ids)
+        padded = pl.concat([self.frame.clear(1), self.frame])
+        return ItemTable(padded[rows].with_columns(item_id=ids))
+
+    def titles(self, ids: Iterable[RawId]) -> list[str | None]:
+        """The title of each item, None where none is known."""
+        listed = list(ids)
+        if "title" not in self.frame.columns:
+            return [None] * len(listed)
+        titles = [None, *self.frame["title"].to_list()]
+        return [titles[row] for row in self.vocabulary.encode(listed)]
+
+    def beyond(self, known: Vocabulary) -> pl.Series:
+        """Ids that a vocabulary lacks, in its type where they can be; items of no such type are left out."""
+        ids = self.frame["item_id"]
+        new = ids.filter(pl.Series(known.encode(ids) == 0))
+        return ids_as(new, known.ids.dtype).drop_nulls()
+
+    def summary(self) -> str:
+        """What there is, and what could not be used, in one line."""
+        what = [name for name in self.frame.columns if name != "item_id"]
+        report = self.report
+        text = f"{len(self):,} items with {', '.join(what) or 'ids alone'}"
+        if report is None:
+            return text
+        text = f"{report.source}: {text}"
+        if report.rejected:
+            text += f"; rejected: {_counts(report.rejected)}"
+        if report.twice:
+            text += f"; given again, the last row counts: {report.twice:,}"
+        if report.unreadable:
+            text += f"; unreadable, so missing: {_counts(report.unreadable)}"
+        return text + (f"; not used: {', '.join(report.unused)}" if report.unused else "")
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = None) -> ItemTable:
+    """The item table of files or a frame.
+
+    Args:
+        source: path, folder, glob or list of them (CSV, TSV, JSONL, Parquet), or a pandas, polars or pyarrow frame.
+            Files with other columns add them to the items of the files before.
+        columns: the column of a role: item, title, category, price, number, text, image, from, until, vector; several
+            for category, number and vector. By default they are found by their names.
+
+    Raises:
+        DataError: nothing can be read, or there is no item column.
+        ConfigError: an unknown role.
+    """
+    mapped = checked_roles(columns)
+    raw = raw_items(source)
+    if not raw:
+        raise DataError("expected a file or a frame of items, found none")
+    files, layout = known_layouts(raw)
+    if not files:
+        raise DataError("expected items, found a tree of categories alone; give the file of the items too")
+    require_columns(files, mapped)
+    reading = _Reading(mapped)
+    tables = list[pl.DataFrame]()
+    for file in files:
+        found = reading.table(file)
+        alike = next((at for at, table in enumerate(tables) if table.schema == found.schema), None)
+        if alike is None:
+            tables.append(found)
+        else:
+            tables[alike] = pl.concat([tables[alike], found])
+    names = list(dict.fromkeys(file.where for file in files))
+    source_name = f"{names[0]} and {len(names) - 1} more" if len(names) > 2 else " and ".join(names)  # noqa: PLR2004
+    frame = tables[0] if len(tables) == 1 else _joined([reading.last_rows(table) for table in tables])
+    frame = reading.last_rows(frame)
+    if not frame.height:
+        raise DataError(f"no items in {source_name}: {_counts(reading.rejected) or 'there are no rows'}")
+    return ItemTable(frame, reading.report(source_name, layout))
+
+
+def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tables with different columns, by item."""
+    if len({table["item_id"].dtype for table in tables}) > 1:
+        tables = [table.with_columns(pl.col("item_id").cast(pl.String)) for table in tables]
+    whole = tables[0]
+    for table in tables[1:]:
+        joined = whole.join(table, on="item_id", how="full", coalesce=True, maintain_order="left_right", suffix="\n")
+        twice = [name for name in table.columns if f"{name}\n" in joined.columns]
+        merged = [pl.coalesce(f"{name}\n", name).alias(name) for name in twice]
+        whole = joined.with_columns(merged).drop([f"{name}\n" for name in twice])
+    return whole
+
+
+class _Reading:
+    """What was read so far, and counted."""
+
+    def __init__(self, mapped: Columns) -> None:
+        self._mapped = mapped
+        self._columns: dict[ItemRole, list[str]] = {}
+        self._unused: dict[str, None] = {}
+        self._rows = self._twice = 0
+        self.rejected: Counter[str] = Counter()
+        self.unreadable: Counter[str] = Counter()
+
+    def table(self, file: RawItems) -> pl.DataFrame:
+        """The items of one file, with the columns of `ItemTable`."""
+        frame = file.frame
+        roles = columns_of(file.where, frame.columns, self._mapped)
+        for role, names in roles.items():
+            self._columns[role] = list(dict.fromkeys([*self._columns.get(role, []), *names]))
+        ids = IdColumn("item")
+        raw_ids, faults = ids.read(frame[roles["item"][0]], untyped=not file.typed)
+        kept = pl.repeat(True, frame.height, eager=True)
+        for reason, where in faults:
+            self.rejected[reason] += int(where.sum())
+            kept &= ~pl.Series(where)
+        self._rows += frame.height + file.rejected.total()
+        self.rejected += file.rejected
+        frame = frame.filter(kept)
+        item_ids = ids.settle(raw_ids.filter(kept), untyped=not file.typed).alias("item_id")
+        return pl.DataFrame([item_ids, *self._attributes(frame, roles)])
+
+    def _attributes(self, frame: pl.DataFrame, roles: Mapping[ItemRole, Sequence[str]]) -> list[pl.Series]:
+        found = [text_of(frame[roles[role][0]]).alias(name) for role, name in TEXTS.items() if role in roles]
+        if categories := roles.get("category", ()):
+            lists = [categories_of(frame[name], f"{name}=" if at else "") for at, name in enumerate(categories)]
+            found.append(pl.DataFrame(lists).select(pl.concat_list(pl.all()).alias("categories"))["categories"])
+        for role, name in DATES.items():
+            if role in roles:
+                found.append(self._counted(name, dates_of(frame[roles[role][0]])))
+        numbers = {name: name for name in roles.get("number", ())}
+        numbers |= dict.fromkeys(roles.get("price", ()), "price")
+        vectors = list(roles.get("vector", ()))
+        taken = {name for names in roles.values() for name in names}
+        for name in frame.columns:
+            if name in taken:
+                continue
+            if isinstance(frame[name].dtype, pl.List | pl.Array) and frame[name].explode().dtype.is_float():
+                vectors.append(name)
+            elif _mostly_numbers(frame[name]):
+                numbers[name] = name
+            else:
+                self._unused[name] = None
+        for name, own in numbers.items():
+            found.append(self._counted(f"{own}_" if own in OWN_NAMES else own, numbers_of(frame[name])))
+        found += [self._counted(name, vectors_of(frame[name])) for name in vectors]
+        return found
+
+    def _counted(self, name: str, read: tuple[pl.Series, int]) -> pl.Series:
+        if read[1]:
+            self.unreadable[name] += read[1]
+        return read[0].alias(name)
+
+    def last_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """One row per item, the last one."""
+        last = frame.unique("item_id", keep="last", maintain_order=True)
+        self._twice += frame.height - last.height
+        return last
+
+    def report(self, source: str, layout: str) -> ItemReport:
+        """What was read."""
+        columns = {str(role): names for role, names in self._columns.items()}
+        rejected = dict(+self.rejected)
+        return ItemReport(
+            source, layout, columns, list(self._unused), self._rows, rejected, self._twice, dict(self.unreadable)
+        )
+
+
+def _mostly_numbers(raw: pl.Series) -> bool:
+    if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
+        return True
+    if raw.dtype != pl.String:
+        return False
+    numbers, unreadable = numbers_of(raw)
+    known = len(numbers) - numbers.null_count()
+    return known > 0 and known >= MOSTLY * (known + unreadable)

@@ -1,0 +1,92 @@
+"""Attributes of the synthetic shop's items: product lines whose names, prices and successors mean something."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from nearnext.atomic import whole_file
+from nearnext.data.successors import LINES, product_lines
+from nearnext.data.synthetic import Catalogue, SyntheticShop
+from nearnext.errors import ConfigError
+from nearnext.options import path_of
+
+NOUNS = (
+    "tent", "boots", "jacket", "stove", "lamp", "backpack", "bicycle", "helmet", "gloves", "kettle", "chair", "table",
+    "blanket", "knife", "bottle", "radio", "camera", "tripod", "watch", "shirt",
+)  # fmt: skip
+COLOURS = ("black", "blue", "green", "grey", "orange", "red", "white", "yellow")
+MATERIALS = ("aluminium", "canvas", "cotton", "nylon", "steel", "wool")
+SYLLABLES = ("al", "bor", "cen", "dra", "el", "fjo", "gar", "hu", "is", "jun", "kor", "lum", "mer", "nor", "os", "pel")
+PRICE_SPREAD, PRICE_NOISE = 0.8, 0.1
+"""Standard deviations of the logarithm of a line's price, and of an item's around its line's."""
+
+
+def synthetic_items(config: SyntheticShop) -> pl.DataFrame:
+    """The item table of a shop: ``item_id``, ``title``, ``categories``, ``price``, a row for each item.
+
+    A title names the item's product line and its category, and a colour and a material that mean nothing. The price is
+    near that of the line. What follows an item is of the line that its own leads to, as far as ``affinity`` says.
+
+    Raises:
+        ConfigError: a category has too few items for the successor lists.
+
+    >>> table = synthetic_items(SyntheticShop(items=200, categories=4))
+    >>> table.columns, table.height
+    (['item_id', 'title', 'categories', 'price'], 200)
+    """
+    catalogue = Catalogue.of(config)
+    rng = np.random.default_rng([config.seed, 0, 3])
+    lines, n_lines = product_lines(catalogue.begins, config.seed), config.categories * LINES
+    categories = np.repeat(np.arange(config.categories), np.diff(catalogue.begins))
+    names = _line_names(rng, n_lines)
+    kinds = [NOUNS[at] if at < len(NOUNS) else f"{NOUNS[at % len(NOUNS)]} {at}" for at in range(config.categories)]
+    levels = np.exp(rng.normal(np.log(40), PRICE_SPREAD, n_lines))
+    prices = levels[lines] * np.exp(rng.normal(0.0, PRICE_NOISE, config.items))
+    colours, materials = rng.integers(len(COLOURS), size=config.items), rng.integers(len(MATERIALS), size=config.items)
+    meant: list[tuple[int, int, int, int]] = np.stack([lines, categories, colours, materials], axis=1).tolist()
+    titles = [
+        f"{names[line].capitalize()} {kinds[category]}, {COLOURS[colour]}, {MATERIALS[material]}"
+        for line, category, colour, material in meant
+    ]
+    return pl.DataFrame(
+        {
+            "item_id": catalogue.ids,
+            "title": titles,
+            "categories": [[kinds[category]] for category in categories.tolist()],
+            "price": prices.round(2),
+        }
+    )
+
+
+def _line_names(rng: np.random.Generator, n: int) -> list[str]:
+    """Distinct names of three syllables or more."""
+    names = dict[str, None]()
+    while len(names) < n:
+        length = 3 + len(names) // len(SYLLABLES) ** 3
+        drawn: list[int] = rng.integers(len(SYLLABLES), size=length).tolist()
+        names["".join(SYLLABLES[at] for at in drawn)] = None
+    return list(names)
+
+
+def write_items(config: SyntheticShop, path: str | Path) -> int:
+    """The number of items of the table written to ``path`` (.parquet, .jsonl, .csv or .tsv).
+
+    Raises:
+        ConfigError: another file ending, or a category with too few items.
+        DataError: the path cannot be written.
+    """
+    path = path_of("path", path)
+    kind = path.suffix.lower()
+    if kind not in (".parquet", ".jsonl", ".csv", ".tsv"):
+        raise ConfigError(f"expected a path that ends in .parquet, .jsonl, .csv, .tsv, found '{path.name}'; rename it")
+    table = synthetic_items(config)
+    with whole_file(path) as unfinished:
+        if kind == ".parquet":
+            table.write_parquet(unfinished)
+        elif kind == ".jsonl":
+            table.write_ndjson(unfinished)
+        else:
+            flat = table.with_columns(pl.col("categories").list.join("|"))
+            flat.write_csv(unfinished, separator="," if kind == ".csv" else "\t")
+    return table.height

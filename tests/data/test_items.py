@@ -1,0 +1,217 @@
+"""Item tables: columns found by name or mapped, messy values counted, known layouts, the synthetic shop's own."""
+
+import gzip
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from nearnext.data.items import read_items
+from nearnext.data.shop_items import synthetic_items, write_items
+from nearnext.data.successors import product_lines
+from nearnext.data.synthetic import Catalogue, SyntheticShop, generate
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import ConfigError, DataError
+
+MESSY = """id,name,category,price,weight,note
+1,"Tent, blue",tents|outdoor,"1,299.00",3,soft
+2,7" tablet,tablets,abc,,flat
+3,Stove
+,Lamp,lamps,1,1,k
+NULL,Lamp,lamps,1,1,k
+4,"open,lamps,1,1,k
+5,Old kettle,kettles,7,2,k
+5,Kettle,kettles,"8,50",2,k
+"""
+
+
+def test_messy_values_are_missing_or_rejected_and_counted(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(MESSY)
+    table = read_items(path)
+    assert table.frame.rows() == [
+        (1, "Tent, blue", ["tents", "outdoor"], 1299.0, 3.0),
+        (2, '7" tablet', ["tablets"], None, None),
+        (5, "Kettle", ["kettles"], 8.5, 2.0),
+    ]
+    assert table.report is not None
+    assert table.report.rows == 8
+    assert table.report.rejected == {
+        "missing item id": 1,
+        "missing item id (NULL)": 1,
+        "wrong column count": 1,
+        "quote never closed": 1,
+    }
+    assert (table.report.twice, table.report.unreadable, table.report.unused) == (1, {"price": 1}, ["note"])
+    summary = table.summary()
+    assert "\n" not in summary
+    assert "3 items with title, categories, price, weight" in summary
+    assert "unreadable, so missing: price 1" in summary
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet", "csv.gz"])
+def test_every_format_gives_the_same_table(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"items.{kind}"
+    frame = pl.DataFrame(
+        {"sku": ["007", "8"], "title": ["Tent", "Stove"], "categories": ["a|b", ""], "price": [1.5, 2]}
+    )
+    lists = frame.with_columns(pl.Series("categories", [["a", "b"], []]))
+    if kind == "parquet":
+        lists.write_parquet(path)
+    elif kind == "jsonl":
+        lists.write_ndjson(path)
+    else:
+        text = frame.write_csv(separator="\t" if kind == "tsv" else ",").encode()
+        path.write_bytes(gzip.compress(text) if kind.endswith("gz") else text)
+    assert read_items(path).frame.rows() == [("007", "Tent", ["a", "b"], 1.5), ("8", "Stove", [], 2.0)]
+
+
+def test_frames_of_every_library_give_the_same_table() -> None:
+    frame = pl.DataFrame(
+        {"item_id": [1, 2], "title": ["a", None], "categories": [["x"], ["y", "z"]], "v": [[0.5], [1.0]]}
+    )
+    expected = [(1, "a", ["x"], [0.5]), (2, None, ["y", "z"], [1.0])]
+    arrow = pa.table({"item_id": [1, 2], "title": ["a", None], "categories": [["x"], ["y", "z"]], "v": [[0.5], [1.0]]})
+    pandas = pd.DataFrame(
+        {"item_id": [1.0, 2.0], "title": ["a", None], "categories": [["x"], ["y", "z"]], "v": [[0.5], [1.0]]}
+    )
+    for source in (frame, frame.lazy(), arrow, pandas):
+        assert read_items(source).frame.rows() == expected
+
+
+def test_json_lines_may_mix_types(tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text(
+        '{"id": 7, "categories": ["a"], "price": "3"}\nno json\n{"id": "x", "categories": "b", "price": 4}\n'
+    )
+    table = read_items(path)
+    assert table.frame.rows() == [("7", ["a"], 3.0), ("x", ["b"], 4.0)]
+    assert table.report is not None
+    assert table.report.rejected == {"malformed JSON": 1}
+
+
+def test_columns_are_mapped_and_categories_of_several_columns_kept_apart() -> None:
+    frame = pl.DataFrame({"key": ["a"], "what": ["Tent"], "kind": ["x"], "maker": ["x"], "since": ["2024-05-01"]})
+    columns = {"item": "key", "title": "what", "category": ["kind", "maker"], "from": "since"}
+    row = read_items(frame, columns).frame.row(0, named=True)
+    assert row == {
+        "item_id": "a",
+        "title": "Tent",
+        "categories": ["x", "maker=x"],
+        "available_from": datetime(2024, 5, 1, tzinfo=UTC),
+    }
+
+
+def test_unreadable_dates_and_vectors_are_missing() -> None:
+    frame = pl.DataFrame(
+        {
+            "id": [1, 2, 3],
+            "available_until": ["2024-05-01", "soon", None],
+            "vector": [[1.0, 2.0], [1.0], [float("nan"), 1.0]],
+        }
+    )
+    table = read_items(frame)
+    assert table.frame["available_until"].null_count() == 2
+    assert table.frame["vector"].to_list() == [[1.0, 2.0], None, None]
+    assert table.report is not None
+    assert table.report.unreadable == {"available_until": 1, "vector": 2}
+
+
+def test_retailrocket_properties_give_the_latest_category_with_those_above_it(tmp_path: Path) -> None:
+    header = "timestamp,itemid,property,value\n"
+    (tmp_path / "item_properties_part1.csv").write_text(
+        f"{header}20,7,categoryid,12\n10,7,categoryid,11\n10,8,888,61 62\n"
+    )
+    (tmp_path / "item_properties_part2.csv").write_text(f"{header}30,8,888,63\n10,8,categoryid,11\n40,8,available,1\n")
+    (tmp_path / "category_tree.csv").write_text("categoryid,parentid\n12,2\n2,\n11,2\n")
+    table = read_items([str(tmp_path / "item_properties*.csv"), tmp_path / "category_tree.csv"])
+    found = {row["item_id"]: row for row in table.frame.iter_rows(named=True)}
+    assert found[7]["categories"] == ["12", "2"]
+    assert (found[8]["categories"], found[8]["text"]) == (["11", "2"], "63")
+    assert table.report is not None
+    assert table.report.layout == "Retailrocket item properties"
+    with pytest.raises(DataError, match="tree of categories alone"):
+        read_items(tmp_path / "category_tree.csv")
+
+
+def test_diginetica_products_and_their_categories_are_joined(tmp_path: Path) -> None:
+    (tmp_path / "products.csv").write_text("itemId;pricelog2;product.name.tokens\n1;10;48,77\n2;11;5\n")
+    (tmp_path / "product-categories.csv").write_text("itemId;categoryId\n2;301\n3;302\n")
+    table = read_items([tmp_path / "products.csv", tmp_path / "product-categories.csv"])
+    assert table.frame.select("item_id", "title", "price", "categories").rows() == [
+        (1, "48 77", 10.0, None),
+        (2, "5", 11.0, ["301"]),
+        (3, None, None, ["302"]),
+    ]
+
+
+def test_rows_follow_a_vocabulary_and_new_ids_take_its_type() -> None:
+    table = read_items(pl.DataFrame({"id": ["1", "2", "x"], "title": ["a", "b", "c"]}))
+    known = Vocabulary.of([2, 9])
+    assert table.of(known.ids).frame.rows() == [(2, "b"), (9, None)]
+    assert table.titles([9, 2]) == [None, "b"]
+    assert table.beyond(known).to_list() == [1]  # an item called x cannot be among integers
+
+
+@pytest.mark.parametrize(
+    ("frame", "columns", "message"),
+    [
+        ({"name": ["a"]}, None, "no item column; found columns name"),
+        ({"id": ["a"]}, {"price": "cost"}, "no column 'cost' for price"),
+        ({"id": [None]}, None, "no items in frame: missing item id 1"),
+    ],
+)
+def test_what_is_no_item_table_is_refused(
+    frame: dict[str, list[object]], columns: dict[str, str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_items(pl.DataFrame(frame), columns)
+
+
+def test_unknown_roles_and_sources_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown role 'colour'"):
+        read_items(pl.DataFrame({"id": [1]}), {"colour": "c"})
+    with pytest.raises(DataError, match="expected a path or a pandas"):
+        read_items(7)
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(DataError, match="is empty"):
+        read_items(tmp_path / "empty.csv")
+
+
+SHOP = SyntheticShop(sessions=50, items=400, categories=4, successors=8, affinity=1.0, complements=1.0)
+
+
+def test_successors_of_a_synthetic_item_share_the_line_that_its_own_leads_to() -> None:
+    catalogue = Catalogue.of(SHOP)
+    lines = product_lines(catalogue.begins, SHOP.seed)
+    following = lines[catalogue.successors]
+    for line in range(20):
+        led_to, counts = pl.Series(following[lines == line].ravel()).value_counts(sort=True)[0].row(0)
+        assert led_to != line
+        assert counts == (lines == line).sum() * SHOP.successors
+    assert all(len(set(row)) == SHOP.successors for row in catalogue.successors.tolist())
+
+
+def test_titles_and_prices_of_a_synthetic_shop_say_the_line(tmp_path: Path) -> None:
+    table = synthetic_items(SHOP)
+    lines = product_lines(Catalogue.of(SHOP).begins, SHOP.seed)
+    names = table["title"].str.split(" ").list.first()
+    assert pl.DataFrame({"line": lines, "name": names}).unique().height == 20 == names.n_unique()
+    spread = pl.DataFrame({"line": lines, "price": table["price"].log()}).group_by("line").agg(pl.col("price").std())
+    assert spread["price"].to_numpy().max() < 0.2
+    for kind in ("csv", "parquet", "jsonl"):
+        assert write_items(SHOP, tmp_path / f"items.{kind}") == 400
+        assert read_items(tmp_path / f"items.{kind}").frame.rows() == table.rows()
+    with pytest.raises(ConfigError, match="rename it"):
+        write_items(SHOP, tmp_path / "items.txt")
+
+
+def test_a_shop_whose_attributes_mean_nothing_is_the_one_it_was() -> None:
+    plain, other = (
+        SyntheticShop(sessions=50, items=200, categories=2),
+        SyntheticShop(sessions=50, items=200, categories=2, complements=0.0),
+    )
+    assert generate(plain).equals(generate(other))
