@@ -1,6 +1,7 @@
 """The paper's tables: their layout, their order, the options behind their rows; classical methods stand in."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,14 +10,20 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, Setting, chosen_entries, size_notes
+from nearnext.experiments.paper.lineup import (
+    ENCODERS,
+    PRESETS,
+    TABLE_2_LINEUP,
+    Entry,
+    chosen_entries,
+    comparison_of,
+    table_3_lineup,
+)
 from nearnext.experiments.paper.printed import COVERAGE, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3
 from nearnext.experiments.paper.tables import (
-    ENCODERS,
-    VARIANTS,
-    Variant,
     coverage_result,
     figure1_result,
+    size_notes,
     table1_result,
     table2_result,
     table3_result,
@@ -29,9 +36,17 @@ pytestmark = pytest.mark.slow
 
 LOG = Sessions.of([[f"i{(s * 7 + j * j * (1 + s % 3)) % 97}" for j in range(2 + s % 4)] for s in range(400)])
 CLASSICAL = TABLE_2_LINEUP[:5]
-SETTING = Setting(replicates=50)
-STAND_INS = {"RNN": "sknn", "MaxPool": "vsknn"}
-NEIGHBOURS = [Variant(variant.labels, {"k": 1 + 9 * at}) for at, variant in enumerate(VARIANTS)]
+VARIANTS = table_3_lineup()
+STAND_INS = [
+    Entry(each.label, "sknn" if each.label.startswith("RNN") else "vsknn", {"k": 1 + 9 * (at // 2)})
+    for at, each in enumerate(VARIANTS)
+]
+
+
+def compared(entries: Sequence[Entry], preset: str = "paper", replicates: int = 50, **options: Any) -> Result:
+    result = compare(LOG, comparison=comparison_of(entries, preset, replicates=replicates, **options))
+    result["protocol"]["preset"] = preset
+    return result
 
 
 def ours(result: Result) -> dict[str, Any]:
@@ -64,7 +79,7 @@ def test_figure_1_shares_add_up_and_long_sessions_share_a_class():
 
 @pytest.fixture(scope="module")
 def table2() -> Result:
-    return table2_result(Experiment(LOG, setting=SETTING, name="clicks"), CLASSICAL)
+    return table2_result(compared(CLASSICAL), "clicks")
 
 
 def test_table_2_is_sorted_by_recall(table2: Result):
@@ -101,7 +116,7 @@ def test_the_papers_figures_stand_apart_in_the_same_order(table2: Result):
 
 
 def test_methods_that_the_paper_does_not_print_have_dashes():
-    result = table2_result(Experiment(LOG, setting=SETTING), [Entry("SML-TagSpace-NCAS", "pop")])
+    result = table2_result(compared([Entry("SML-TagSpace-NCAS", "pop")]))
     assert result["paper"]["printed"][0]["lines"][0][1] == ("–",) * 10
 
 
@@ -128,7 +143,7 @@ def test_printed_rows_are_sorted_by_recall_as_in_the_paper():
 
 
 def test_table_3_has_the_papers_seven_rows_for_both_encoders():
-    result = table3_result(Experiment(LOG, setting=SETTING), encoders=STAND_INS, variants=NEIGHBOURS)
+    result = table3_result(compared(STAND_INS))
     table = ours(result)
     assert [(column["group"], column["heading"]) for column in table["columns"]] == [
         ("RNN", "REC@20"),
@@ -145,12 +160,14 @@ def test_table_3_has_the_papers_seven_rows_for_both_encoders():
 
 
 def test_cells_of_table_3_are_those_of_their_variant():
-    result = table3_result(Experiment(LOG, setting=SETTING), encoders=STAND_INS, variants=NEIGHBOURS)
-    for variant in NEIGHBOURS:
-        (line,) = (line for line in ours(result)["lines"] if line["labels"] == variant.labels)
+    result = table3_result(compared(STAND_INS))
+    assert len(ours(result)["lines"]) == 7
+    for line in ours(result)["lines"]:
         for encoder, at in (("RNN", 0), ("MaxPool", 2)):
-            (method,) = (m for m in result["methods"] if m["label"] == " ".join((encoder, *variant.labels)))
-            assert method["params"]["k"] == variant.options["k"]
+            label = " ".join((encoder, *line["labels"]))
+            (method,) = (each for each in result["methods"] if each["label"] == label)
+            (entry,) = (each for each in STAND_INS if each.label == label)
+            assert method["params"]["k"] == entry.options["k"]
             assert line["cells"][at]["value"] == method["metrics"]["Recall@20"]["value"]
             assert line["cells"][at + 1]["value"] == method["metrics"]["MRR@20"]["value"]
     printed = dict(result["paper"]["printed"][0]["lines"])
@@ -158,25 +175,26 @@ def test_cells_of_table_3_are_those_of_their_variant():
 
 
 def test_the_variants_mean_what_their_labels_say():
-    options = {variant.labels: variant.options for variant in VARIANTS}
-    assert list(options) == list(TABLE_3)
-    assert options["True", "Pos-Neg", "N"] == {
+    options = {entry.label: entry.options for entry in VARIANTS}
+    assert list(options)[::2] == [" ".join(("RNN", *labels)) for labels in TABLE_3]
+    assert options["RNN True Pos-Neg N"] == {
         "common_embedding": True,
         "sampler": "positive-negative",
         "margin": 0.0,
         "swap": False,
     }
-    assert options["False", "SW", "N-M-S"] == {
+    assert options["MaxPool False SW N-M-S"] == {
         "common_embedding": False,
         "sampler": "sliding-window",
         "margin": 0.3,
         "swap": True,
     }
+    assert {entry.label.split()[0]: entry.name for entry in VARIANTS} == ENCODERS
     assert ENCODERS == {"RNN": "sml-gru-triplet", "MaxPool": "sml-maxpool-triplet"}
 
 
 def test_coverage_counts_items_of_the_catalogue():
-    result = coverage_result(Experiment(LOG, setting=SETTING), CLASSICAL)
+    result = coverage_result(compared(CLASSICAL))
     counts = {line["labels"][0]: line["cells"][0]["value"] for line in ours(result)["lines"]}
     assert counts["POP"] == 20
     assert counts["POP"] < counts["SKNN"] <= result["data"]["train"]["items"]
@@ -185,22 +203,31 @@ def test_coverage_counts_items_of_the_catalogue():
 
 
 def test_presets_reach_trained_methods_only_and_are_named():
-    quick = Setting(preset="quick", seed=11)
-    assert quick.options_of(Entry("GRU4Rec+", "gru4rec"))["seed"] == 11
-    assert quick.options_of(Entry("GRU4Rec+", "gru4rec"))["epochs"] < 10
-    assert "epochs" not in Setting().options_of(Entry("GRU4Rec+", "gru4rec"))
-    assert quick.options_of(Entry("POP", "pop")) == {}
-    result = table2_result(Experiment(LOG, setting=Setting(preset="quick", replicates=20)), CLASSICAL[:1])
+    gru4rec, pop = Entry("GRU4Rec+", "gru4rec"), Entry("POP", "pop")
+    assert gru4rec.options_in("quick", 11) == {"seed": 11, "epochs": 3}
+    assert gru4rec.options_in("paper", 11) == {"seed": 11}
+    assert pop.options_in("quick", 11) == {}
+    result = table2_result(compared(CLASSICAL[:1], "quick", replicates=20))
     assert result["protocol"]["preset"] == "quick"
     assert any(note.startswith("QUICK preset") for note in ours(result)["notes"])
 
 
 def test_the_metric_models_are_trained_as_the_preset_says():
     rnn, tagspace = (Entry("", name) for name in ("sml-gru-ncas", "sml-tagspace-ncas"))
-    assert Setting(preset="quick", seed=3).options_of(rnn) == {"seed": 3, "preset": "quick"}
-    assert Setting(seed=3).options_of(rnn) == {"seed": 3, "preset": "paper"}
-    assert make_recommender(tagspace.name, Setting(preset="quick").options_of(tagspace)).params()["filters"] == 64
-    assert make_recommender(tagspace.name, Setting().options_of(tagspace)).params()["filters"] == 1000
+    assert rnn.options_in("quick", 3) == {"seed": 3, "preset": "quick"}
+    assert rnn.options_in("paper", 3) == {"seed": 3, "preset": "paper"}
+    assert make_recommender(tagspace.name, tagspace.options_in("quick", 7)).params()["filters"] == 64
+    assert make_recommender(tagspace.name, tagspace.options_in("paper", 7)).params()["filters"] == 1000
+
+
+def test_rows_of_a_quick_run_are_in_the_papers_order_whatever_their_figures():
+    entries = [*CLASSICAL, Entry("GRU4Rec+", "markov-1"), Entry("vstan", "vstan")]
+    quick = compared(entries, "quick", replicates=20)
+    order = ["VSKNN", "SKNN", "GRU4Rec+", "MARKOV-1", "SPOP", "POP", "vstan"]
+    assert first_labels(table2_result(quick)) == first_labels(coverage_result(quick)) == order
+    assert ours(table2_result(quick))["title"].endswith("in the order of the paper's RSC15/64")
+    labels = [line["labels"] for line in ours(table3_result(compared(STAND_INS, "quick", replicates=20)))["lines"]]
+    assert labels == list(TABLE_3)
 
 
 def test_sizes_are_given_once_where_all_trained_models_share_them():
@@ -212,23 +239,26 @@ def test_sizes_are_given_once_where_all_trained_models_share_them():
 
 
 def test_every_row_of_every_table_can_be_made():
-    for setting in [Setting(preset=preset) for preset in ("paper", "authors", "tuned", "quick")]:
-        for entry in TABLE_2_LINEUP:
-            assert make_recommender(entry.name, setting.options_of(entry)).name == entry.name
-        for variant in VARIANTS:
-            for name in ENCODERS.values():
-                params = make_recommender(name, setting.options_of(Entry("", name, variant.options))).params()
-                assert {option: params[option] for option in variant.options} == variant.options
+    for preset in PRESETS:
+        for entry in (*TABLE_2_LINEUP, *VARIANTS):
+            made = make_recommender(entry.name, entry.options_in(preset, 7))
+            assert made.name == entry.name
+            assert {option: made.params()[option] for option in entry.options} == entry.options
 
 
 def test_own_options_overrule_the_preset():
-    setting = Setting(preset="quick", options={"gru4rec": {"epochs": "1"}})
-    assert setting.options_of(Entry("GRU4Rec+", "gru4rec"))["epochs"] == "1"
+    comparison = comparison_of([Entry("GRU4Rec+", "gru4rec")], "quick", options={"gru4rec": {"epochs": "1"}})
+    assert comparison.options["GRU4Rec+"]["epochs"] == "1"
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ConfigError, match="unknown preset 'huge'; known: paper, authors"):
+        comparison_of(CLASSICAL, "huge")
 
 
 def test_the_plan_is_followed():
     plan = SplitPlan.parse("last:0.5", chosen=Filter(min_support=3), unknown="drop")
-    result = table2_result(Experiment(LOG, setting=Setting(plan, replicates=20)), CLASSICAL[:1])
+    result = table2_result(compared(CLASSICAL[:1], plan=plan, replicates=20))
     assert result["protocol"]["unknown"] == "drop"
     assert result["data"]["raw_train_sessions"] == 200
     assert result["protocol"]["filter"]["min_support"] == 3

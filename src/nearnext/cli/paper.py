@@ -1,8 +1,7 @@
 """Commands about the paper's tables: paper table1, fig1, table2, table3, coverage."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +24,8 @@ from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
-    from nearnext.experiments.paper.lineup import Experiment, Setting
+    from nearnext.experiments.paper.lineup import Entry
+    from nearnext.experiments.plan import SplitPlan
     from nearnext.experiments.result import Result
 
 paper = typer.Typer(
@@ -45,11 +45,13 @@ Methods = Annotated[
 class Training:
     """The options of the tables that train and evaluate methods."""
 
-    test: str | None
-    setting: "Setting"
+    preset: str
+    seed: int
     config: Path | None
     settings: list[str]
     work: Path | None
+    plan: "SplitPlan"
+    protocol: Protocol
     results: Results
 
 
@@ -74,14 +76,10 @@ def _training_options(
     protocol: Protocol,
     results: Results,
 ) -> Training:
-    from nearnext.experiments.paper.lineup import Setting
-
-    plan = protocol.plan(chosen)
     if quick and preset not in (None, "quick"):
         raise ConfigError(f"--quick is a preset of its own, found --preset {preset} as well; give one of the two")
     preset = "quick" if quick else preset or "paper"
-    setting = Setting(plan, preset, seed, protocol.replicates, protocol.threads)
-    return Training(protocol.test, setting, config, settings or [], work, results)
+    return Training(preset, seed, config, settings or [], work, protocol.plan(chosen), protocol, results)
 
 
 trains = takes("training", _training_options)
@@ -115,9 +113,10 @@ def fig1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Readi
 @trains
 def table2(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
+    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
     from nearnext.experiments.paper.tables import table2_result
 
-    _compare_rows(table2_result, methods, log, training, reading)
+    _compare(table2_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, training, reading)
 
 
 @paper.command()
@@ -132,14 +131,15 @@ def table3(
     reading: Reading,
 ) -> None:
     """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
-    from nearnext.experiments.paper.tables import ENCODERS, table3_result
+    from nearnext.experiments.paper.lineup import ENCODERS, table_3_lineup
+    from nearnext.experiments.paper.tables import table3_result
 
     known = {name.lower(): name for name in ENCODERS}
     names = [name.lower() for name in method_names(encoders)]
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"'{unknown[0]}' is not an encoder of this table; known: {', '.join(ENCODERS)}")
-    chosen = {known[name]: ENCODERS[known[name]] for name in names} or dict(ENCODERS)
-    _compare(partial(table3_result, encoders=chosen), list(chosen.values()), log, training, reading)
+    chosen = {known[name]: ENCODERS[known[name]] for name in names} or ENCODERS
+    _compare(table3_result, table_3_lineup(chosen), log, training, reading)
 
 
 @paper.command()
@@ -148,9 +148,10 @@ def table3(
 @trains
 def coverage(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
+    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
     from nearnext.experiments.paper.tables import coverage_result
 
-    _compare_rows(coverage_result, methods, log, training, reading)
+    _compare(coverage_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, training, reading)
 
 
 def _describe(make: "Callable[..., Result]", log: str, chosen: "Filter", results: Results, reading: Reading) -> None:
@@ -159,24 +160,29 @@ def _describe(make: "Callable[..., Result]", log: str, chosen: "Filter", results
     _show(make(sessions, chosen, name=_name(log), reading=read, command=command_line()), results)
 
 
-def _compare_rows(make: "Callable[..., Result]", methods: str, log: str, training: Training, reading: Reading) -> None:
-    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
-
-    entries = chosen_entries(TABLE_2_LINEUP, method_names(methods))
-    _compare(partial(make, entries=entries), [entry.name for entry in entries], log, training, reading)
-
-
 def _compare(
-    make: "Callable[[Experiment], Result]", names: Sequence[str], log: str, training: Training, reading: Reading
+    make: "Callable[[Result, str], Result]", rows: "Sequence[Entry]", log: str, training: Training, reading: Reading
 ) -> None:
-    from nearnext.experiments.paper.lineup import Experiment
+    from nearnext.experiments.compare import compare
+    from nearnext.experiments.paper.lineup import comparison_of
     from nearnext.experiments.store import RunStore
 
     store = RunStore(training.work) if training.work is not None else None
-    setting = replace(training.setting, options=method_options(training.config, training.settings, names))
-    sessions, test, readings = read_both(log, training.test, reading, setting.plan.warnings)
-    name = _name(log) if training.test is None else f"{_name(log)}, tested on {_name(training.test)}"
-    _show(make(Experiment(sessions, test, setting, name, readings, command_line(), store)), training.results)
+    protocol, plan = training.protocol, training.plan
+    comparison = comparison_of(
+        rows,
+        training.preset,
+        seed=training.seed,
+        options=method_options(training.config, training.settings, [entry.name for entry in rows]),
+        plan=plan,
+        replicates=protocol.replicates,
+        threads=protocol.threads,
+    )
+    sessions, test, readings = read_both(log, protocol.test, reading, plan.warnings)
+    result = compare(sessions, test, comparison, reading=readings, command=command_line(), store=store)
+    result["protocol"]["preset"] = training.preset
+    name = _name(log) if protocol.test is None else f"{_name(log)}, tested on {_name(protocol.test)}"
+    _show(make(result, name), training.results)
 
 
 def _name(log: str) -> str:

@@ -1,46 +1,28 @@
-"""The methods of a table under the paper's names, with the options that each preset gives them."""
+"""The rows of the paper's tables, and the comparison behind them, with the options that each preset gives."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nearnext.data.sessions import Sessions
-from nearnext.experiments.compare import Comparison, compare
-from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.result import Result, called
-from nearnext.experiments.store import RunStore
+from nearnext.experiments.compare import Comparison
+from nearnext.experiments.paper.printed import TABLE_3
 from nearnext.options import require_known
 from nearnext.recommenders.named import canonical_name, method_options
+from nearnext.registry import is_metric_name
 
 K = 20
 """List length of every table of the paper."""
 
-Preset = Mapping[str, Mapping[str, Any]]
-
-PRESET_OPTIONS: Mapping[str, Preset] = {
-    "paper": {"sml": {"preset": "paper"}},
-    "authors": {"sml": {"preset": "authors"}},
-    "tuned": {"sml": {"preset": "tuned"}},
-    "quick": {"sml": {"preset": "quick"}, "gru4rec": {"epochs": 3}},
-}
-"""Of each preset, options by the first words of a method's name."""
-
-PRESET_NOTES: Mapping[str, str] = {
+PRESETS: Mapping[str, str] = {
     "paper": "preset of the paper's text",
     "authors": "preset of the authors' program, which made the paper's tables",
     "tuned": "default preset, chosen on validation",
     "quick": "QUICK preset, smaller and trained for less long than in the paper",
 }
-"""What a table says of each preset."""
+"""Presets of the ``sml-*`` methods, and what a table says of each."""
 
-SIZES: Mapping[str, str] = {
-    "dim": "dimension",
-    "filters": "filters",
-    "epochs": "epochs at most",
-    "batch_size": "batches of",
-    "n_sample": "extra negatives",
-}
-"""Options that tell how large a trained method is, and how long it trains."""
+QUICK: Mapping[str, Mapping[str, Any]] = {"gru4rec": {"epochs": 3}}
+"""What the quick preset gives methods that have no presets."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +33,11 @@ class Entry:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def options_in(self, preset: Preset) -> dict[str, Any]:
-        """What a preset gives this method."""
-        fitting = [options for words, options in preset.items() if f"{self.name}-".startswith(f"{words}-")]
-        return {option: value for options in fitting for option, value in options.items()}
+    def options_in(self, preset: str, seed: int) -> dict[str, Any]:
+        """Seed, then what the preset gives the method, then the row's own options."""
+        seeded = {"seed": seed} if "seed" in method_options(self.name) else {}
+        small = QUICK.get(self.name, {}) if preset == "quick" else dict[str, Any]()
+        return {**seeded, **({"preset": preset} if is_metric_name(self.name) else small), **self.options}
 
 
 TABLE_2_LINEUP: tuple[Entry, ...] = (
@@ -73,39 +56,26 @@ TABLE_2_LINEUP: tuple[Entry, ...] = (
 )
 """The methods of Table 2, the simplest first."""
 
-
-@dataclass(frozen=True)
-class Setting:
-    """What all methods of a table share; ``options``, by method name, overrule those of the preset."""
-
-    plan: SplitPlan = field(default_factory=SplitPlan)
-    preset: str = "paper"
-    seed: int = 7
-    replicates: int = 2000
-    threads: int | None = None
-    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
-
-    def __post_init__(self) -> None:
-        require_known("preset", self.preset, PRESET_OPTIONS)
-
-    def options_of(self, entry: Entry) -> dict[str, Any]:
-        """All options of a row: seed, then preset, then the row's own, then those that were asked for."""
-        seed = {"seed": self.seed} if "seed" in method_options(entry.name) else {}
-        of_preset = entry.options_in(PRESET_OPTIONS[self.preset])
-        return {**seed, **of_preset, **entry.options, **self.options.get(entry.name, {})}
+ENCODERS: Mapping[str, str] = {"RNN": "sml-gru-triplet", "MaxPool": "sml-maxpool-triplet"}
+"""Method of each encoder of Table 3. Paper: §5.2, the RNN has GRU cells."""
 
 
-@dataclass(frozen=True, eq=False)
-class Experiment:
-    """What a table is made from, as `compare` takes it: the log, the setting, and what the result says of both."""
-
-    log: Sessions
-    test: Sessions | None = None
-    setting: Setting = field(default_factory=Setting)
-    name: str = "log"
-    reading: Sequence[Mapping[str, Any]] = ()
-    command: str = ""
-    store: RunStore | None = None
+def table_3_lineup(encoders: Mapping[str, str] = ENCODERS) -> tuple[Entry, ...]:
+    """The paper's seven variants of each encoder; a row's label is that of the encoder and those of the variant."""
+    return tuple(
+        Entry(
+            " ".join((encoder, common, sampler, loss)),
+            method,
+            {
+                "common_embedding": common == "True",
+                "sampler": {"Pos-Neg": "positive-negative", "SW": "sliding-window"}[sampler],
+                "margin": 0.3 if "-M" in loss else 0.0,
+                "swap": loss.endswith("-S"),
+            },
+        )
+        for common, sampler, loss in TABLE_3
+        for encoder, method in encoders.items()
+    )
 
 
 def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entry, ...]:
@@ -124,43 +94,22 @@ def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entr
     )
 
 
-def compare_entries(entries: Sequence[Entry], experiment: Experiment) -> Result:
-    """The comparison behind a table: every row on the same cases, lists of 20, labelled as in the table."""
-    setting = experiment.setting
-    comparison = Comparison(
+def comparison_of(
+    entries: Sequence[Entry],
+    preset: str = "paper",
+    *,
+    seed: int = 7,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    **protocol: Any,
+) -> Comparison:
+    """The comparison behind a table: lists of 20; ``options``, by method name, overrule those of preset and row."""
+    require_known("preset", preset, PRESETS)
+    given = options or {}
+    return Comparison(
         methods=[entry.label for entry in entries],
         labels={entry.label: entry.name for entry in entries},
-        options={entry.label: setting.options_of(entry) for entry in entries},
-        plan=setting.plan,
+        options={entry.label: entry.options_in(preset, seed) | dict(given.get(entry.name, {})) for entry in entries},
         ks=(K,),
-        seed=setting.seed,
-        replicates=setting.replicates,
-        threads=setting.threads,
+        seed=seed,
+        **protocol,
     )
-    result = compare(
-        experiment.log,
-        experiment.test,
-        comparison,
-        reading=experiment.reading,
-        command=experiment.command,
-        store=experiment.store,
-    )
-    result["protocol"]["preset"] = setting.preset
-    return result
-
-
-def size_notes(result: Result) -> list[str]:
-    """Which preset was run, and how large the trained methods are in it."""
-    by_size: dict[str, list[str]] = {}
-    for method in result["methods"]:
-        params = method["params"]
-        sizes = [f"{what} {params[name]}" for name, what in SIZES.items() if name in params]
-        if sizes:
-            by_size.setdefault(", ".join(sizes), []).append(called(method))
-    notes = [f"{_all(labels, alone=len(by_size) == 1)}: {sizes}" for sizes, labels in by_size.items()]
-    return ["; ".join([PRESET_NOTES[result["protocol"]["preset"]], *notes])]
-
-
-def _all(labels: Sequence[str], *, alone: bool) -> str:
-    """The labels, or what they have in common where there are many and no others."""
-    return "every trained model" if alone and len(labels) > 2 else ", ".join(labels)  # noqa: PLR2004 - two fit a line

@@ -1,13 +1,15 @@
-"""Tables 1 to 3, Figure 1 and the counts of §5.5 for any log, as plain data: ours, and apart from them the paper's."""
+"""Tables 1 to 3, Figure 1 and the counts of §5.5 for any log, as plain data: ours, and apart from them the paper's.
+
+Tables 2, 3 and §5.5 are made from the result of a comparison of their rows, see `paper.lineup`.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import RECURRING_BINS
-from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, Entry, Experiment, K, compare_entries, size_notes
+from nearnext.experiments.paper.lineup import ENCODERS, PRESETS, K
 from nearnext.experiments.paper.printed import COVERAGE, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3
 from nearnext.experiments.result import Result, called
 from nearnext.experiments.single import statistics_result
@@ -23,12 +25,19 @@ LONGEST = 15
 NOT_PRINTED = "the paper draws its Figure 1 without printing numbers: there are none to compare with"
 RNN_NOTE = "RNN: with GRU cells, as in the paper (§5.2); here the encoder is called gru"
 
+SIZES: Mapping[str, str] = {
+    "dim": "dimension",
+    "filters": "filters",
+    "epochs": "epochs at most",
+    "batch_size": "batches of",
+    "n_sample": "extra negatives",
+}
+"""Options that tell how large a trained method is, and how long it trains."""
+
 TABLE_2_METRICS = dict(zip(TABLE_2_COLUMNS, ("MAP", "Precision", "Recall", "HitRate", "MRR"), strict=True))
 TABLE_3_METRICS = {"REC@20": f"Recall@{K}", "MRR@20": f"MRR@{K}"}
 TABLE_3_HEADINGS = ("Comm. Emb.", "Sampler", "Loss")
-
-ENCODERS: Mapping[str, str] = {"RNN": "sml-gru-triplet", "MaxPool": "sml-maxpool-triplet"}
-"""Method of each encoder of Table 3. Paper: §5.2, the RNN has GRU cells."""
+COVERAGE_METRICS = {"of catalogue": "Coverage", "Gini": "Gini", "popularity": "Popularity", "REC": "Recall"}
 
 Row = tuple[tuple[str, ...], Sequence[Result]]
 """The labels of a row, and its cells."""
@@ -45,7 +54,7 @@ def _cell(value: float | None, low: float | None = None, high: float | None = No
 
 
 def _metric_cell(method: Mapping[str, Any], metric: str) -> Result:
-    return _cell(**method["metrics"][metric])
+    return _cell(*(method["metrics"][metric][part] for part in ("value", "low", "high")))
 
 
 def _table(
@@ -61,11 +70,11 @@ def _printed(
     headings: Sequence[str],
     columns: Iterable[tuple[str, str]],
     lines: Iterable[tuple[tuple[str, ...], tuple[str, ...]]],
-    notes: Sequence[str] = (),
+    note: str = "",
 ) -> Result:
     """What the paper prints, as texts; columns have a group and a heading, lines labels and texts."""
     own = {"source": source, "data": data, "headings": headings}
-    return {**own, "columns": list(columns), "lines": list(lines), "notes": list(notes)}
+    return {**own, "columns": list(columns), "lines": list(lines), "notes": [note] if note else []}
 
 
 def _with_tables(result: Result, name: str, log: str, tables: list[Result], printed: Sequence[Result] = ()) -> Result:
@@ -120,14 +129,44 @@ def _filter_note(chosen: Filter) -> str:
     return f"{text}, of each session the last {chosen.max_length} clicks" if chosen.max_length else text
 
 
-def table2_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_LINEUP) -> Result:
+def size_notes(result: Result) -> list[str]:
+    """Which preset was run, and how large the trained methods are in it."""
+    by_size: dict[str, list[str]] = {}
+    for method in result["methods"]:
+        params = method["params"]
+        sizes = [f"{what} {params[name]}" for name, what in SIZES.items() if name in params]
+        if sizes:
+            by_size.setdefault(", ".join(sizes), []).append(called(method))
+    many = len(by_size) == 1 and len(next(iter(by_size.values()))) > 2  # noqa: PLR2004 - two fit a line
+    notes = [f"{'every trained model' if many else ', '.join(labels)}: {sizes}" for sizes, labels in by_size.items()]
+    return ["; ".join([PRESETS[result["protocol"]["preset"]], *notes])]
+
+
+def _is_quick(result: Result) -> bool:
+    """Whether the methods are too small to be ranked by their own figures."""
+    return result["protocol"]["preset"] == "quick"
+
+
+def _ranked(result: Result, metric: str) -> list[Result]:
+    """The methods by a falling metric; of a quick run in the order of the paper's RSC15/64, which it may not change."""
+    order = list(TABLE_2["RSC15/64"])
+
+    def rank(method: Result) -> float:
+        if _is_quick(result):
+            return order.index(called(method)) if called(method) in order else len(order)
+        return -float(method["metrics"][metric]["value"])
+
+    return sorted(result["methods"], key=rank)
+
+
+def table2_result(result: Result, name: str = "log") -> Result:
     """A comparison with the paper's Table 2: MAP, PREC, REC, HR and MRR at 20, sorted by REC."""
-    result = compare_entries(entries, experiment)
-    methods = sorted(result["methods"], key=lambda method: -method["metrics"][f"Recall@{K}"]["value"])
+    methods = _ranked(result, f"Recall@{K}")
     metrics = {heading: f"{metric}@{K}" for heading, metric in TABLE_2_METRICS.items()}
     labels = [called(method) for method in methods]
+    order = "in the order of the paper's RSC15/64" if _is_quick(result) else "sorted by REC"
     table = _table(
-        f"Table 2 of {experiment.name}, lists of {K}, sorted by REC",
+        f"Table 2 of {name}, lists of {K}, {order}",
         ["Method"],
         [_column(heading, "metric", metric, best=True) for heading, metric in metrics.items()],
         [((called(method),), [_metric_cell(method, metric) for metric in metrics.values()]) for method in methods],
@@ -139,91 +178,64 @@ def table2_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_LIN
         "the paper's RSC15/64 and RR/5",
         ["Method"],
         [(dataset, heading) for dataset in TABLE_2 for heading in TABLE_2_COLUMNS],
-        [((name,), tuple(text for rows in TABLE_2.values() for text in rows.get(name, missing))) for name in labels],
-        ["rows in the order of the table above; –: not in the paper, or not legible in the copy used"],
+        [((each,), tuple(text for rows in TABLE_2.values() for text in rows.get(each, missing))) for each in labels],
+        "rows in the order of the table above; –: not in the paper, or not legible in the copy used",
     )
-    return _with_tables(result, "Table 2", experiment.name, [table], [printed])
+    return _with_tables(result, "Table 2", name, [table], [printed])
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One row of Table 3: its labels, and the options that they stand for."""
-
-    labels: tuple[str, str, str]
-    options: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, common: str, sampler: str, loss: str) -> "Variant":
-        """The variant that the paper labels so."""
-        options = {
-            "common_embedding": common == "True",
-            "sampler": {"Pos-Neg": "positive-negative", "SW": "sliding-window"}[sampler],
-            "margin": 0.3 if "-M" in loss else 0.0,
-            "swap": loss.endswith("-S"),
-        }
-        return cls((common, sampler, loss), options)
-
-
-VARIANTS: tuple[Variant, ...] = tuple(Variant.of(*labels) for labels in TABLE_3)
-"""The paper's seven rows, in its order."""
-
-
-def table3_result(
-    experiment: Experiment, *, encoders: Mapping[str, str] = ENCODERS, variants: Sequence[Variant] = VARIANTS
-) -> Result:
+def table3_result(result: Result, name: str = "log") -> Result:
     """A comparison with the paper's Table 3: REC@20 and MRR@20 of every variant, sorted by REC of the first encoder."""
-    rows = {(encoder, each.labels): " ".join((encoder, *each.labels)) for each in variants for encoder in encoders}
-    entries = [
-        Entry(rows[encoder, each.labels], method, each.options)
-        for each in variants
-        for encoder, method in encoders.items()
-    ]
-    result = compare_entries(entries, experiment)
-    found = {called(method): method for method in result["methods"]}
+    found = {tuple(called(method).split(" ", 3)): method for method in result["methods"]}
+    encoders = list(dict.fromkeys(encoder for encoder, *_ in found))
     columns = [(encoder, heading, metric) for encoder in encoders for heading, metric in TABLE_3_METRICS.items()]
     lines = [
-        (each.labels, [_metric_cell(found[rows[encoder, each.labels]], metric) for encoder, _, metric in columns])
-        for each in variants
+        (labels, [_metric_cell(found[encoder, *labels], metric) for encoder, _, metric in columns])
+        for labels in dict.fromkeys((common, sampler, loss) for _, common, sampler, loss in found)
     ]
-    lines.sort(key=lambda line: -(line[1][0]["value"] or 0.0))
+    if not _is_quick(result):
+        lines.sort(key=lambda line: -(line[1][0]["value"] or 0.0))
+    order = "in the paper's order" if _is_quick(result) else f"sorted by REC@{K} of {encoders[0]}"
     note = "N: L2 normalisation, M: margin 0.3, S: swap; SW: sliding window, Pos-Neg: random split of a session; "
     table = _table(
-        f"Table 3 of {experiment.name}, sorted by REC@{K} of {next(iter(encoders))}",
+        f"Table 3 of {name}, {order}",
         TABLE_3_HEADINGS,
         [_column(heading, "metric", metric, group=encoder, best=True) for encoder, heading, metric in columns],
         lines,
         [*size_notes(result), f"{note}RNN: with GRU cells, as in the paper (§5.2)"],
     )
-    texts: dict[tuple[str, ...], tuple[str, ...]] = dict(TABLE_3)
     printed = _printed(
         "Table 3",
         "the paper's proprietary SI-T",
         TABLE_3_HEADINGS,
         [(encoder, heading) for encoder in ENCODERS for heading in TABLE_3_METRICS],
-        [(labels, texts[labels]) for labels, _ in lines if labels in texts],
-        ["rows in the order of the table above"],
+        [(labels, TABLE_3[labels]) for labels, _ in lines],
+        "rows in the order of the table above",
     )
-    return _with_tables(result, "Table 3", experiment.name, [table], [printed])
+    return _with_tables(result, "Table 3", name, [table], [printed])
 
 
-def coverage_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_LINEUP) -> Result:
+def coverage_result(result: Result, name: str = "log") -> Result:
     """A comparison with the counts of the paper's §5.5: unique items recommended by each method, most first."""
-    result = compare_entries(entries, experiment)
     items = result["data"]["train"]["items"]
-    shown = {"of catalogue": "Coverage", "Gini": "Gini", "popularity": "Popularity", "REC": "Recall"}
-    metrics = {heading: f"{metric}@{K}" for heading, metric in shown.items()}
-    covered = [(method, round(method["metrics"][f"Coverage@{K}"]["value"] * items)) for method in result["methods"]]
+    metrics = {heading: f"{metric}@{K}" for heading, metric in COVERAGE_METRICS.items()}
     kinds = {"of catalogue": "share"}
     table = _table(
-        f"Unique items recommended in lists of {K} (§5.5), of {items:,} items of {experiment.name}",
+        f"Unique items recommended in lists of {K} (§5.5), of {items:,} items of {name}",
         ["Method"],
         [
             _column("unique items", "count"),
-            *(_column(name, kinds.get(name, "metric"), each, best=name == "REC") for name, each in metrics.items()),
+            *(_column(each, kinds.get(each, "metric"), metric, best=each == "REC") for each, metric in metrics.items()),
         ],
         [
-            ((called(method),), [_cell(count), *(_metric_cell(method, metric) for metric in metrics.values())])
-            for method, count in sorted(covered, key=lambda each: -each[1])
+            (
+                (called(method),),
+                [
+                    _cell(round(method["metrics"][f"Coverage@{K}"]["value"] * items)),
+                    *(_metric_cell(method, metric) for metric in metrics.values()),
+                ],
+            )
+            for method in _ranked(result, f"Coverage@{K}")
         ],
         [
             *size_notes(result),
@@ -236,6 +248,6 @@ def coverage_result(experiment: Experiment, entries: Sequence[Entry] = TABLE_2_L
         ["Dataset"],
         [("", "VSKNN"), ("", "SML"), ("", "items (Table 1)")],
         [((dataset,), texts) for dataset, texts in COVERAGE.items()],
-        ["the paper does not say which SML method was counted"],
+        "the paper does not say which SML method was counted",
     )
-    return _with_tables(result, "§5.5", experiment.name, [table], [printed])
+    return _with_tables(result, "§5.5", name, [table], [printed])
