@@ -16,7 +16,7 @@ import nearnext
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Trial
 from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
-from nearnext.experiments.tuning.search import Space, propose, space_of
+from nearnext.experiments.tuning.search import Space, propose
 from nearnext.model.losses import LossInput
 from nearnext.options import Count, Search, options
 from nearnext.recommenders.named import make_recommender, method_options
@@ -28,7 +28,7 @@ METHODS = [*RECOMMENDERS, *(f"sml-{encoder}-{loss}" for encoder, loss in product
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_searched_are_options_of_the_method_each_with_a_reason(method: str):
-    space = space_of(method)
+    space = Space.of(method)
     known, names = method_options(method), list(space.searched)
     for place, (option, search) in enumerate(space.searched.items()):
         assert option in known
@@ -40,14 +40,15 @@ def test_what_is_searched_are_options_of_the_method_each_with_a_reason(method: s
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_proposed_can_be_made_and_made_again(method: str):
-    space, start = space_of(method), make_recommender(method).params()
-    trials = [Trial(0, dict(propose(space, start, [], 7).options), "complete", 0.1)]  # type: ignore[union-attr]
-    for number in range(1, 4):
-        proposal = propose(space, start, trials, 7)
+    space = Space.of(method)
+    trials: list[Trial] = []
+    for number in range(4):
+        proposal = propose(space, trials, 7)
         if proposal is None:
             assert not space.searched
+            assert number
             return
-        options = dict(proposal.options)
+        options, _ = proposal
         made = make_recommender(method, options)
         text = options_table(method, options)
         assert make_recommender(method, tomllib.loads(text)[method]).params() == made.params()
@@ -76,7 +77,7 @@ def test_own_parts_are_tuned_by_the_search_ranges_of_their_fields():
     for name, loss in (("plain", PlainLoss), ("checked", CheckedLoss)):
         nearnext.register(name)(loss)
     try:
-        plain, checking = (space_of(f"sml-gru-{name}").searched for name in ("plain", "checked"))
+        plain, checking = (Space.of(f"sml-gru-{name}").searched for name in ("plain", "checked"))
         assert plain["scale"].why == "any"
         assert "power" not in plain
         assert {"scale", "power", "hidden", "learning_rate"} <= set(checking)
@@ -93,22 +94,24 @@ def test_own_parts_are_tuned_by_the_search_ranges_of_their_fields():
 @given(seed=st.integers(0, 2**40), losses=st.lists(st.sampled_from(["complete", "pruned", "failed"]), max_size=12))
 @settings(max_examples=20, deadline=None)
 def test_proposals_are_in_their_ranges_and_conditions_hold(seed: int, losses: list[Any]):
+    start = {"loss": "a", "layers": (8,), "rate": 5.0, "size": 3, "only_b": 0.0}
     space = Space(
+        "any",
         {
             "loss": Search(choices=("a", "b"), why="any"),
             "layers": Search(choices=([8], [8, 8]), why="any"),
             "rate": Search(0.001, 0.1, log=True, why="any"),
             "size": Search(1, 10**6, log=True, why="any"),
             "only_b": Search(0.0, 1.0, why="any", where={"loss": ("b",)}),
-        }
+        },
+        start,
     )
-    start = {"loss": "a", "layers": (8,), "rate": 5.0, "size": 3, "only_b": 0.0}
     trials: list[Trial] = []
     states: list[Any] = [*losses, "complete"]
     for number, state in enumerate(states):
-        proposal = propose(space, start, trials, seed)
+        proposal = propose(space, trials, seed)
         assert proposal is not None
-        options = proposal.options
+        options, _ = proposal
         if number == 0:
             assert options == {"loss": "a", "layers": [8], "rate": 5.0, "size": 3}
         else:
@@ -122,15 +125,17 @@ def test_proposals_are_in_their_ranges_and_conditions_hold(seed: int, losses: li
 
 
 def test_the_search_finds_the_good_end_of_a_range():
-    space = Space({"x": Search(0.0, 1.0, why="any"), "y": Search(0.0, 1.0, why="any")})
+    unit = Search(0.0, 1.0, why="any")
+    space = Space("any", {"x": unit, "y": unit}, {"x": 1.0, "y": 1.0})
     distances: list[float] = []  # squared, of the second half of each search
     for number in range(3):
         trials: list[Trial] = []
         for at in range(40):
-            proposal = propose(space, {"x": 1.0, "y": 1.0}, trials, seed(number))
+            proposal = propose(space, trials, seed(number))
             assert proposal is not None
-            squared = (proposal.options["x"] - 0.2) ** 2 + (proposal.options["y"] - 0.7) ** 2
-            trials.append(Trial(at, dict(proposal.options), "complete", 1.0 - squared))
+            options, _ = proposal
+            squared = (options["x"] - 0.2) ** 2 + (options["y"] - 0.7) ** 2
+            trials.append(Trial(at, options, "complete", 1.0 - squared))
             distances += [squared] if at >= 20 else []
     # Points drawn at random are 0.297 away on average, with a standard error of 0.03.
     assert np.mean(distances) < 0.2

@@ -192,7 +192,7 @@ def tune(
     """Find the best options of a method on the end of a log; the search begins at --config and keeps --set."""
     require_extra("tune", "tuning")
     from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
-    from nearnext.experiments.tuning.tune import Search
+    from nearnext.experiments.tuning.search import Space
     from nearnext.experiments.tuning.tune import tune as run_tuning
     from nearnext.report.tables import trials_table
 
@@ -201,7 +201,7 @@ def tune(
         readable_options(out)
     held = own_settings(settings, method)
     options = own_options(config, method) | held
-    Search.of(method, options, held)  # what cannot be tuned is said before a long log is read
+    Space.of(method, options, held)  # what cannot be tuned is said before a long log is read
     sessions, event_log = read_log(log, reading)
     result = run_tuning(
         sessions,

@@ -28,7 +28,8 @@ from nearnext.experiments.running import SeedRuns, run_all
 from nearnext.experiments.seeds import mean_result, seed_numbers, seeds_of
 from nearnext.experiments.store import RunStore
 from nearnext.experiments.tuning.budget import Tuning
-from nearnext.experiments.tuning.tune import Search, Tuned, tune_method, validation_split
+from nearnext.experiments.tuning.search import Space
+from nearnext.experiments.tuning.tune import tune_method, validation_split
 from nearnext.forks import require_polars
 from nearnext.options import Count, Natural, options, require_type
 from nearnext.progress import track
@@ -93,7 +94,7 @@ class Comparison:
         for name in names:
             self.make(name, self.seeds_of(name)[0])
             if self.tuning is not None:
-                self.search(name)
+                self.space(name)
 
     def make(self, name: str, seed: int | None = None) -> Recommender:
         """A fresh recommender of that name or label, with this comparison's options, and with a seed where given."""
@@ -104,9 +105,9 @@ class Comparison:
         """The seeds that the method of that name or label is fitted with; None stands for its own."""
         return seeds_of(self.labels.get(name, name), self.options.get(name, {}), self.seeds)
 
-    def search(self, name: str) -> Search:
-        """The search for better options of that name or label, from this comparison's on."""
-        return Search.of(self.labels.get(name, name), self.options.get(name), self.held.get(name, ()))
+    def space(self, name: str) -> Space:
+        """What tuning tries for that name or label, from this comparison's options on."""
+        return Space.of(self.labels.get(name, name), self.options.get(name), self.held.get(name, ()))
 
     def _name(self, name: str) -> str:
         return name if name in self.labels else canonical_name(name)
@@ -159,13 +160,12 @@ def compare(
     leaks = reduce(Leaks.plus, (one.split.leaks for one in planned))
     warn_of(leaks)
     tuned = _tuned(planned[0], chosen)
-    chosen = replace(chosen, options={**chosen.options, **{name: found.options for name, found in tuned.items()}})
+    chosen = replace(chosen, options={**chosen.options, **{name: found["options"] for name, found in tuned.items()}})
     folder = RunFolder(lists) if lists is not None else None
     runs, verdict = run_all(planned, leaks, chosen, store, folder)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
     methods = [
-        _method_result(name, runs[name], replicates[name], chosen)
-        | ({"tuning": tuned[name].facts()} if name in tuned else {})
+        _method_result(name, runs[name], replicates[name], chosen) | ({"tuning": tuned[name]} if name in tuned else {})
         for name in chosen.methods
     ]
     return {
@@ -204,17 +204,17 @@ def compare(
     }
 
 
-def _tuned(first: PlannedSplit, chosen: Comparison) -> dict[str, Tuned]:
+def _tuned(first: PlannedSplit, chosen: Comparison) -> dict[str, Result]:
     """The best options of every method, all found on one validation period that ends before the test part begins."""
     if chosen.tuning is None:
         return {}
     plan = chosen.plan
     split = validation_split(first.training_log(), chosen.tuning, chosen=plan.chosen, unknown=plan.unknown)
-    tuned: dict[str, Tuned] = {}
+    tuned: dict[str, Result] = {}
     with track("tuning", len(chosen.methods), "methods") as advance:
         for name in chosen.methods:
-            search = chosen.search(name)
-            tuned[name] = tune_method(search, split, chosen.tuning, chosen=plan.chosen, threads=chosen.threads)
+            space, longest = chosen.space(name), plan.chosen.max_length
+            tuned[name] = tune_method(space, split, chosen.tuning, max_length=longest, threads=chosen.threads)
             advance(1)
     return tuned
 

@@ -1,4 +1,4 @@
-"""Which options to try next: the tree-structured Parzen estimator of optuna, and median pruning of trials.
+"""What a search may try, and what to try next: optuna's tree-structured Parzen estimator, with median pruning.
 
 Every proposal is made from the trials so far and a seed that depends on their number, in a study that is made for it:
 a search that was interrupted goes on exactly as if it had not been.
@@ -8,8 +8,8 @@ References: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,45 +17,11 @@ import numpy as np
 from nearnext.experiments.tuning.budget import Trial
 from nearnext.extras import needed
 from nearnext.options import Search, as_plain
-from nearnext.recommenders.named import method_options
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.named import canonical_name, make_recommender, method_options
 
 if TYPE_CHECKING:
     import optuna
-
-
-@dataclass(frozen=True)
-class Space:
-    """All that a search of one method may try."""
-
-    searched: Mapping[str, Search]
-    note: str = ""
-
-    def without(self, held: Sequence[str]) -> "Space":
-        """The space in which these options are held as they are."""
-        left = {option: search for option, search in self.searched.items() if option not in held}
-        note = self.note or ("" if left else "all of its options that are searched are held as they are")
-        return Space(left, note)
-
-    def facts(self) -> list[dict[str, Any]]:
-        """The space as plain data."""
-        return [
-            {
-                "option": option,
-                "values": str(search),
-                "reason": search.why,
-                **({"where": {name: list(values) for name, values in search.where.items()}} if search.where else {}),
-            }
-            for option, search in self.searched.items()
-        ]
-
-
-def space_of(method: str) -> Space:
-    """The search space of a method."""
-    options = method_options(method)
-    searched = {name: option.search for name, option in options.items() if option.search is not None}
-    note = "none of its options has a search range" if options else "it has no options"
-    return Space(searched, "" if searched else note)
-
 
 ATTEMPTS = 50
 """Proposals in a row that were all tried before: then the space counts as searched through."""
@@ -68,31 +34,65 @@ PRUNED_FROM_TRIAL, PRUNED_FROM_EPOCH = 2, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Proposal:
-    """Options to be tried next."""
+class Space:
+    """All that a search of one method may try.
 
-    options: Mapping[str, Any]
-    trial: "optuna.Trial"
+    Attributes:
+        method: its name.
+        searched: what is tried of each option; one that is searched only where another has some value follows it.
+        start: all options as the search begins.
+        given: those of them that were given: all trials have them, unless they are searched.
+        note: why nothing is searched, or "".
+    """
 
-    def hopeless(self, epoch: int, figure: float) -> bool:
-        """Whether its best epoch so far is below the median of other trials at this one (0: the first)."""
-        self.trial.report(figure, epoch)
-        return self.trial.should_prune()
+    method: str
+    searched: Mapping[str, Search]
+    start: Mapping[str, Any]
+    given: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    note: str = ""
+
+    @classmethod
+    def of(cls, method: str, options: Mapping[str, Any] | None = None, held: Collection[str] = ()) -> "Space":
+        """The space of a method, from these options on; those held keep their value."""
+        needed("optuna", "tune", "tuning")
+        name = canonical_name(method)
+        known = method_options(name)
+        ranges = {option: each.search for option, each in known.items() if each.search is not None}
+        searched = {option: search for option, search in ranges.items() if option not in held}
+        note = "all of its options that are searched are held as they are" if ranges else "it has no options"
+        note = note if ranges or not known else "none of its options has a search range"
+        start = make_recommender(name, options).params()
+        # Values may have come as text: what is kept is what the method has made of them.
+        given = {option: start.get(option, value) for option, value in (options or {}).items()}
+        return cls(name, searched, start, given, "" if searched else note)
+
+    def make(self, options: Mapping[str, Any]) -> Recommender:
+        """An unfitted recommender with options of the space."""
+        return make_recommender(self.method, {**self.given, **options})
+
+    def facts(self) -> list[dict[str, Any]]:
+        """What is searched, as plain data."""
+        return [
+            {
+                "option": option,
+                "values": str(search),
+                "reason": search.why,
+                **({"where": {name: list(values) for name, values in search.where.items()}} if search.where else {}),
+            }
+            for option, search in self.searched.items()
+        ]
 
 
-def require_optuna() -> None:
-    """A check that optuna is installed."""
-    needed("optuna", "tune", "tuning")
+def propose(space: Space, trials: Sequence[Trial], seed: int) -> "tuple[dict[str, Any], optuna.Trial] | None":
+    """The options to try after these trials, first of all those that the search begins with; None: no others are left.
 
-
-def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], seed: int) -> Proposal | None:
-    """The options to try after these trials; first of all those that the search begins with."""
-    require_optuna()
+    The trial of optuna with them says whether it should be given up, once its epochs are reported to it.
+    """
     import optuna
 
     study = _study(space, trials)
     if not trials:
-        return Proposal(_as_it_is(space, start), study.ask())
+        return _as_it_is(space), study.ask()
     if not space.searched:
         return None
     tried = {_key(trial.options) for trial in trials}
@@ -100,9 +100,12 @@ def propose(space: Space, start: Mapping[str, Any], trials: Sequence[Trial], see
         drawn = int(np.random.SeedSequence([seed, len(trials), attempt]).generate_state(1)[0])
         study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=RANDOM_TRIALS)
         asked = study.ask()
-        options = _drawn(space, start, asked)
+        options: dict[str, Any] = {}
+        for option, search in space.searched.items():
+            if search.applies({**space.start, **options}):
+                options[option] = _suggested(asked, option, search)
         if _key(options) not in tried:
-            return Proposal(options, asked)
+            return options, asked
     return None
 
 
@@ -110,21 +113,13 @@ def _key(options: Mapping[str, Any]) -> str:
     return json.dumps(options, sort_keys=True)
 
 
-def _as_it_is(space: Space, start: Mapping[str, Any]) -> dict[str, Any]:
+def _as_it_is(space: Space) -> dict[str, Any]:
     """The options as they are; one that is None follows from the log, and is left to do so."""
     return {
-        option: as_plain(start[option])
+        option: as_plain(space.start[option])
         for option, search in space.searched.items()
-        if search.applies(start) and start[option] is not None
+        if search.applies(space.start) and space.start[option] is not None
     }
-
-
-def _drawn(space: Space, start: Mapping[str, Any], asked: "optuna.Trial") -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for option, search in space.searched.items():
-        if search.applies({**start, **options}):
-            options[option] = _suggested(asked, option, search)
-    return options
 
 
 def _suggested(asked: "optuna.Trial", option: str, search: Search) -> Any:

@@ -10,15 +10,19 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from nearnext.atomic import whole_file
 from nearnext.data.splits import Split
 from nearnext.errors import ArtifactError, ConfigError, NearnextError
 from nearnext.evaluation.protocol import evaluate
 from nearnext.experiments.tuning.budget import State, Trial, TunedMetric
+from nearnext.experiments.tuning.search import Space
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
+
+if TYPE_CHECKING:
+    import optuna
 
 
 class _GivenUpError(Exception):
@@ -35,12 +39,7 @@ class Bench:
     threads: int | None = None
 
     def trial(
-        self,
-        number: int,
-        options: Mapping[str, Any],
-        make: Callable[[Mapping[str, Any]], Recommender],
-        hopeless: Callable[[int, float], bool],
-        seconds: float = math.inf,
+        self, number: int, space: Space, options: Mapping[str, Any], asked: "optuna.Trial", seconds: float = math.inf
     ) -> Trial:
         """One trial. Failures are recorded, not raised; no epoch begins after ``seconds``, nor after a hopeless one."""
         begin = time.perf_counter()
@@ -50,8 +49,9 @@ class Bench:
         def watch(figures: Mapping[str, float]) -> None:
             figure = self.metric.of_epoch(figures)
             if figure is not None:
+                asked.report(figure, len(epochs))
                 epochs.append(figure)
-                if hopeless(len(epochs) - 1, figure):
+                if asked.should_prune():
                     raise _GivenUpError(f"after epoch {len(epochs)} below the median of the trials before")
             if time.perf_counter() - begin > seconds and figures["epoch"] < last_epoch:
                 raise _GivenUpError(f"after epoch {figures['epoch']:.0f} the budget was spent")
@@ -61,9 +61,9 @@ class Bench:
             return Trial(number, dict(options), state, epochs=tuple(epochs), seconds=spent, **outcome)
 
         try:
-            recommender = make(options)
+            recommender = space.make(options)
             last_epoch = recommender.params().get("epochs") or math.inf
-            values = self._measure(recommender, watch)
+            values = self._measured(recommender, watch)
         except _GivenUpError as error:
             return ended("pruned", reason=str(error))
         except ArithmeticError as error:
@@ -74,18 +74,12 @@ class Bench:
             return ended("failed", reason=" ".join(str(error).split()) or "not enough memory")
         return ended("complete", figure=self.metric.of(values), figures=values)
 
-    def _measure(self, recommender: Recommender, watch: Callable[[Mapping[str, float]], None]) -> dict[str, float]:
+    def _measured(self, recommender: Recommender, watch: Callable[[Mapping[str, float]], None]) -> dict[str, float]:
         if isinstance(recommender, TrainedRecommender):
             recommender.watch = watch
         recommender.fit(self.split.train)
-        found = evaluate(
-            recommender,
-            self.split.test,
-            self.metric.k,
-            max_prefix=self.max_prefix,
-            threads=self.threads,
-            leaks=self.split.leaks,
-        )
+        test, leaks, k = self.split.test, self.split.leaks, self.metric.k
+        found = evaluate(recommender, test, k, max_prefix=self.max_prefix, threads=self.threads, leaks=leaks)
         return found.values()
 
 
@@ -109,6 +103,11 @@ class Study:
 
     def __init__(self, identity: Mapping[str, Any], path: Path | None = None, trials: Sequence[Trial] = ()) -> None:
         self.identity, self.path, self.trials = identity, path, list(trials)
+
+    @property
+    def best(self) -> float | None:
+        """The highest figure so far."""
+        return max((trial.figure for trial in self.trials if trial.figure is not None), default=None)
 
     def add(self, trial: Trial) -> None:
         """One more trial, written at once."""
