@@ -10,11 +10,12 @@ from safetensors import SafetensorError
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.experiments import compare as compare_module
+from nearnext.experiments import running
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, Run
 from nearnext.experiments.store import RunKey, RunStore
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.training.run import Checkpoint, RunDirectory
 from training_support import seed
@@ -31,13 +32,13 @@ Fits = list[str]
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     """Names of the methods that were fitted."""
     found: Fits = []
-    run: Callable[..., Run] = compare_module._run  # pyright: ignore[reportPrivateUsage]
+    run: Callable[..., Run] = running._run  # pyright: ignore[reportPrivateUsage]
 
-    def counted(one: object, chosen: object, name: str, *others: object) -> Run:
-        found.append(name)
-        return run(one, chosen, name, *others)
+    def counted(one: object, chosen: object, make: Callable[[], Recommender], *others: object) -> Run:
+        found.append(make().name)
+        return run(one, chosen, make, *others)
 
-    monkeypatch.setattr(compare_module, "_run", counted)
+    monkeypatch.setattr(running, "_run", counted)
     return found
 
 
@@ -69,15 +70,15 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(
     tmp_path: Path, fits: Fits, monkeypatch: pytest.MonkeyPatch
 ):
     store = RunStore(tmp_path)
-    counted = compare_module._run  # pyright: ignore[reportPrivateUsage]
+    counted = running._run  # pyright: ignore[reportPrivateUsage]
 
-    def interrupted(one: object, chosen: object, name: str, *others: object) -> Run:
-        if name == "sknn":
+    def interrupted(one: object, chosen: object, make: Callable[[], Recommender], *others: object) -> Run:
+        if make().name == "sknn":
             raise KeyboardInterrupt
-        return counted(one, chosen, name, *others)  # type: ignore[arg-type]
+        return counted(one, chosen, make, *others)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(compare_module, "_run", interrupted)
+        patch.setattr(running, "_run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare(LOG, comparison=COMPARISON, store=store)
     assert fits == ["markov-1"]
