@@ -2,6 +2,7 @@
 
 torch's own layer writes the gradient of its weights once for each step, and copies the states of those sessions that
 go on. Here a step multiplies by the weights and no more; one product over all steps gives the gradient of each weight.
+Most clicks are the first of their session, where the state is zero: the state's weights are not multiplied there.
 
 Reference: Cho et al., Learning Phrase Representations using RNN Encoder–Decoder, EMNLP 2014.
 """
@@ -73,7 +74,10 @@ class _LastState(torch.autograd.Function):
             step = slice(begin, begin + size)
             gate, given, current = gates[step], recurrent[step], state[:size]
             before[step] = current
-            torch.addmm(state_bias, current, of_state.t(), out=given)
+            if begin:
+                torch.addmm(state_bias, current, of_state.t(), out=given)
+            else:
+                given.copy_(state_bias.expand_as(given))
             gate[:, : 2 * width].add_(given[:, : 2 * width]).sigmoid_()
             new = gate[:, 2 * width :].addcmul_(gate[:, :width], given[:, 2 * width :]).tanh_()
             torch.lerp(new, current, gate[:, width : 2 * width], out=current)
@@ -104,14 +108,16 @@ class _LastState(torch.autograd.Function):
             slope.view(size, 3, width).mul_(current[:, None])
             move[:, : 2 * width] = slope[:, : 2 * width]
             torch.mul(slope[:, 2 * width :], reset[step], out=move[:, 2 * width :])
-            current.mul_(update[step]).addmm_(move, of_state)
             end -= size
+            if end:
+                current.mul_(update[step]).addmm_(move, of_state)
+        later = slice(ctx.sizes[0] if ctx.sizes else 0, None)
         return (
             slopes @ of_input,
             None,
             None,
             slopes.t() @ clicks,
-            moved.t() @ before,
+            moved[later].t() @ before[later],
             slopes.sum(dim=0),
             moved.sum(dim=0),
         )
