@@ -82,6 +82,10 @@ class OddPrefixes(Mean):
         return clicks * self.scale + 0 * mask[:, :, None]
 
 
+class NoPrefixes(Mean):
+    every_prefix = None  # pyright: ignore[reportAssignmentType]
+
+
 class Unused(Mean):
     def __init__(self) -> None:
         super().__init__()
@@ -124,6 +128,7 @@ ENCODERS: list[tuple[Any, str, str]] = [
     (Built(Padded), "neither padding nor the other sessions", "give no weight to steps where mask is False"),
     (Built(Mixed), "neither padding nor the other sessions", "alone a session of"),
     (Built(OddPrefixes), "every_prefix gives at each click", "the prefix of 2 clicks is"),
+    (Built(NoPrefixes), "every_prefix gives at each click", "training of metric needs it: leave every_prefix out"),
     (Built(Unused), "every parameter, and the clicks, get a gradient", "unused has no gradient"),
     (Built(Writing), "inputs are not modified", "changed in place"),
 ]

@@ -149,11 +149,16 @@ def test_what_is_no_part_is_refused():
     class Demanding(Difference):
         size: int = field(kw_only=True)
 
+    @dataclass(eq=False)
+    class Unfinished(nearnext.Recommender):
+        pass
+
     wrong: Any
     for wrong, message in (
         (Bare, "expected a class with @dataclass beneath @nearnext.register"),
         (Difference(), "expected a class with @dataclass"),
         (Nothing, "is no part: expected build"),
+        (Unfinished, "Unfinished cannot be registered: it lacks _ranker; define them"),
         (Demanding, "option 'size' of .*Demanding has no default; give it one"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -55,6 +55,8 @@ def _registered(part: C, name: str | None, kind: Kind | None) -> C:
     if not is_class or not is_dataclass(part):
         shown = place_of(part) if is_class else repr(part)
         raise ConfigError(f"{shown} cannot be registered: expected a class with @dataclass beneath @nearnext.register")
+    if lacking := sorted(getattr(part, "__abstractmethods__", ())):
+        raise ConfigError(f"{place_of(part)} cannot be registered: it lacks {', '.join(lacking)}; define them")
     if kind is not None:
         require_known("kind of part", kind, REGISTRIES)
     kind = kind or kind_of(part)

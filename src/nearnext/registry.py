@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from nearnext.errors import ConfigError
-from nearnext.options import make, options_of, require_known
+from nearnext.options import checked, make, options_of, require_known, require_option
 from nearnext.own_parts import find_own_parts
 
 if TYPE_CHECKING:
@@ -93,6 +93,27 @@ class Registry(Mapping[str, type[P]], Generic[P]):
         """A check that there is a part of this name."""
         if not isinstance(name, str) or name not in self:  # pyright: ignore[reportUnnecessaryIsInstance] - from a file
             require_known(self.label, name, self)
+
+    def spelled(self, text: str, taken: Mapping[str, str] | None = None) -> tuple[str, dict[str, Any]]:
+        """Name and options of a part written ``NAME:OPTION=VALUE,OPTION=VALUE``, values as their types have them.
+
+        ``taken`` says of some options where they are set instead.
+
+        >>> LOSSES.spelled("triplet:swap=true,margin=0.5")
+        ('triplet', {'swap': True, 'margin': 0.5})
+        """
+        name, _, rest = text.partition(":")
+        self.require(name)
+        known, given, owner = options_of(self[name]), dict[str, Any](), f"{self.label.split()[-1]} {text}"
+        for each in filter(None, re.split(r",(?=\w+=)", rest)):
+            option, equals, value = each.partition("=")
+            if not equals:
+                raise ConfigError(f"{owner}: expected NAME:OPTION=VALUE,OPTION=VALUE, found '{each}' after {name}:")
+            if option in (taken or {}):
+                raise ConfigError(f"{owner}: {option} is an option of {(taken or {})[option]}; set it there")
+            require_option(f"{self.label.split()[-1]} {name}", option, known)
+            given[option] = checked(option, value, known[option].kind, text=True)
+        return name, given
 
     def option_names(self, name: str) -> list[str]:
         """Names of the options of a part."""
@@ -213,7 +234,7 @@ REGISTRIES: Mapping[Kind, Registry[Any]] = {
 }
 """The registry of each kind of part."""
 
-SML_NAME = re.compile(r"sml-(?P<encoder>[a-z0-9_]+)-(?P<loss>[a-z0-9_]+|pml:.+)")
+SML_NAME = re.compile(r"sml-(?P<encoder>[a-z0-9_]+)-(?P<loss>[a-z0-9_]+(:.+)?)")
 
 
 def metric_names() -> str:
@@ -244,5 +265,10 @@ def parts_of_name(name: str) -> tuple[str, str]:
         or match["encoder"] not in ENCODERS
         or not (match["loss"].startswith("pml:") or match["loss"] in LOSSES)
     ):
+        if match and ":" in match["loss"]:
+            raise ConfigError(
+                f"unknown method '{name}': options of its parts are options of the method; for example "
+                f"sml-{match['encoder']}-{match['loss'].partition(':')[0]} with --set {match['loss'].partition(':')[2]}"
+            )
         raise ConfigError(f"unknown method '{name}'; known: {metric_names()}")
     return match["encoder"], match["loss"]

@@ -159,8 +159,10 @@ def test_what_was_saved_before_there_were_groups_gives_the_same_lists(tmp_path: 
     loaded = tiny().restore(model.vocabulary, model.state())
     assert_same_lists(loaded.rank(prefixes, 10), model.rank(prefixes, 10))
     again = load_artifact(save_artifact(loaded, tmp_path / "model", {})).recommender
-    assert again.params()["features"] == []
     assert_same_lists(again.rank(prefixes, 10), model.rank(prefixes, 10))
+    assert "a new fit will" in again.note  # pyright: ignore[reportAttributeAccessIssue]
+    assert again.params()["features"] == list(GROUPS)
+    assert "item_statistics" in again.fit(LOG).state()
 
 
 @pytest.mark.usefixtures("_always")

@@ -14,6 +14,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.options_file import options_table
 from nearnext.model.encoders import Caser
+from nearnext.model.losses import Triplet
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.metric.options import Size, size_for
 from nearnext.recommenders.metric.recommender import Metric
@@ -108,6 +109,11 @@ def test_the_fast_one_is_smaller_in_every_respect():
         ({"encoder": "gru:hidden"}, "encoder gru:hidden: expected NAME:OPTION=VALUE,OPTION=VALUE"),
         ({"encoder": "gru:dim=3"}, "encoder gru:dim=3: dim is an option of metric; set it there"),
         ({"encoder": "transformer:heads=2"}, "unknown session encoder 'transformer'; known: "),
+        ({"loss": "triplet:swap"}, "loss triplet:swap: expected NAME:OPTION=VALUE,OPTION=VALUE, found 'swap'"),
+        ({"loss": "triplet:swop=true"}, "loss triplet has no option 'swop'; did you mean 'swap'?"),
+        ({"loss": "ncas:smoothing=0"}, "loss ncas:smoothing=0: smoothing is an option of metric; set it there"),
+        ({"loss": "hinge:margin=1"}, "unknown loss 'hinge:margin=1'; known: sampled-softmax, ncas"),
+        ({"loss": "pml:angular"}, "pml:angular reads embeddings"),
     ],
 )
 def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
@@ -118,6 +124,15 @@ def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
 def test_sizes_follow_from_the_log_unless_given():
     assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=32, negatives=N_ITEMS)
     assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=32, negatives=N_ITEMS)
+
+
+def test_a_loss_takes_options_of_its_own(tmp_path: Path):
+    model = tiny(loss="triplet:swap=true,margin=0.5", voters=[]).fit(LOG)
+    assert model.parts()[-1] == Triplet(0.5, swap=True, pairing="all")
+    loaded = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
+    assert isinstance(loaded, Metric)
+    assert loaded.parts()[-1] == model.parts()[-1]
+    assert_same_lists(lists(loaded), lists(model))
 
 
 def test_an_encoder_takes_options_of_its_own(tmp_path: Path):

@@ -118,6 +118,7 @@ def test_a_method_that_cannot_be_loaded_breaks_a_law():
     ("options", "message"),
     [
         ({"encoder": Built(Wide)}, r"session encoder Built breaks a law: clicks .* found \[4, 8\]"),
+        ({"loss": lambda batch: batch.positive.mean()}, "loss function breaks a law: it is a frozen dataclass"),  # pyright: ignore[reportUnknownLambdaType, reportUnknownMemberType]
         ({"loss": PerSession()}, "loss PerSession breaks a law: a batch gives one finite number"),
         ({"sampler": OwnPositives()}, "sampler OwnPositives with Uniform breaks a law: no negative is a positive"),
     ],

@@ -4,12 +4,13 @@ import pytest
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses import NCAS, MetricLearning, loss_named
-from nearnext.registry import LOSSES
+from nearnext.registry import LOSSES, parts_of_name
 
 
 def test_every_name_gives_its_config_with_options() -> None:
     assert {name: type(loss_named(name)) for name in LOSSES} == dict(LOSSES)
     assert loss_named("ncas", smoothing=0.1, direction="cross_entropy") == NCAS(0.1, direction="cross_entropy")
+    assert loss_named("ncas:smoothing=0.1,direction=cross_entropy") == NCAS(0.1, direction="cross_entropy")
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -43,5 +44,7 @@ def test_unknown_name_lists_the_known(name: str) -> None:
 def test_unknown_option_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="contrastive has no option 'margn'; did you mean 'margin'"):
         loss_named("contrastive", margn=0.3)
+    with pytest.raises(ConfigError, match=r"options of its parts are .* sml-gru-triplet with --set swap=true"):
+        parts_of_name("sml-gru-triplet:swap=true")
     with pytest.raises(ConfigError, match="pml:angular has no option 'margin'; known: loss, miner"):
         loss_named("pml:angular", margin=0.3)

@@ -111,7 +111,13 @@ def _padding(config: EncoderConfig) -> str | None:
 def _prefixes(config: EncoderConfig) -> str | None:
     encoder = _built(config)
     clicks, mask = _batch(config.dim)
-    every = encoder.every_prefix(clicks, mask)
+    try:
+        every = encoder.every_prefix(clicks, mask)
+    except Exception as error:  # the user's own code
+        return (
+            f"found {type(error).__name__}: {error}; training of metric needs it: leave every_prefix out, and each "
+            "prefix is encoded on its own"
+        )
     expected = (*mask.shape, config.dim)
     if tuple(every.shape) != expected:
         return f"expected {list(expected)}, found {list(every.shape)}"

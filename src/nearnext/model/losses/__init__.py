@@ -36,7 +36,8 @@ def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
     """The loss of that name with these options, a frozen config.
 
     Args:
-        name: one of `LOSSES`, or ``pml:<loss>[+<miner>][@<distance>]`` for one of pytorch-metric-learning.
+        name: one of `LOSSES`, or ``pml:<loss>[+<miner>][@<distance>]`` for one of pytorch-metric-learning; one of
+            `LOSSES` may have options after a colon, as ``triplet:swap=true``.
         options: those not given keep their defaults.
 
     >>> loss_named("triplet", margin=0.5)
@@ -49,6 +50,7 @@ def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
     """
     if match := PML.fullmatch(name):
         return make(MetricLearning, {**match.groupdict(), **options}, name)
-    if name not in LOSSES:
+    if name.partition(":")[0] not in LOSSES:
         raise ConfigError(f"unknown loss '{name}'; known: {', '.join(LOSSES)}, pml:<loss>[+<miner>][@<distance>]")
-    return LOSSES.make(name, **options)
+    name, given = LOSSES.spelled(name)
+    return LOSSES.make(name, **given, **options)

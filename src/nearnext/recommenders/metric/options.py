@@ -3,7 +3,6 @@
 The rules were chosen on validation periods of public logs; docs/decisions/0014-metric.md has the figures.
 """
 
-import re
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
@@ -17,10 +16,7 @@ from nearnext.options import (
     Positive,
     Search,
     at_least,
-    checked,
-    options_of,
     require_known,
-    require_option,
 )
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.candidates import VOTERS
@@ -90,7 +86,8 @@ class MetricOptions(EmbeddedRecommender):
         encoder: name of the session encoder, with options of its own after a colon, as ``caser:length=10,vertical=2``;
             its hidden units and filters are ``dim`` unless given, other options its defaults.
         loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
-            ``top1`` or ``warp``, of the next item against all other items of a step.
+            ``top1`` or ``warp``, of the next item against all other items of a step; with options of its own likewise,
+            as ``triplet:swap=true,margin=0.5``.
         correction: whether a session may leave the span of its clicks, see `Attention`; None: the better one on
             held-out sessions; only for ``attention``.
         steps: averagings of the items over their neighbours before training, at least 0.
@@ -151,15 +148,15 @@ class MetricOptions(EmbeddedRecommender):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        ENCODERS.require(self.encoder_name)
-        self._encoder_options()
-        if isinstance(self.loss, str) and self.loss.startswith("pml:"):  # pyright: ignore[reportUnnecessaryIsInstance]
+        self._encoder_spelled()
+        if self.loss.startswith("pml:"):
             raise ConfigError(
                 f"{self.loss} reads embeddings, and learning from every prefix gives a loss distances; give a loss on "
                 f"distances ({', '.join(LOSSES)}), or use it in sml-{self.encoder_name}-{self.loss}"
             )
-        if self.loss != SAMPLED_SOFTMAX and self.loss not in LOSSES:
+        if self.loss != SAMPLED_SOFTMAX and self.loss.partition(":")[0] not in LOSSES:
             require_known("loss", self.loss, (SAMPLED_SOFTMAX, *LOSSES))
+        self._loss_spelled()
         if self.correction is not None and self.encoder_name != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         for kind, names, known in (("voter", self.voters, VOTERS), ("group of features", self.features, GROUPS)):
@@ -171,20 +168,16 @@ class MetricOptions(EmbeddedRecommender):
     @property
     def encoder_name(self) -> str:
         """Name of the session encoder."""
-        return self.encoder.partition(":")[0]
+        return self._encoder_spelled()[0]
 
-    def _encoder_options(self) -> dict[str, Any]:
-        """The encoder's own options, as its types have them."""
-        known, given = options_of(ENCODERS[self.encoder_name]), dict[str, Any]()
-        for text in filter(None, re.split(r",(?=\w+=)", self.encoder.partition(":")[2])):
-            name, equals, value = text.partition("=")
-            if not equals:
-                raise ConfigError(f"encoder {self.encoder}: expected NAME:OPTION=VALUE,OPTION=VALUE")
-            if name in ("dim", "correction"):
-                raise ConfigError(f"encoder {self.encoder}: {name} is an option of {self.name}; set it there")
-            require_option(f"encoder {self.encoder_name}", name, known)
-            given[name] = checked(name, value, known[name].kind, text=True)
-        return given
+    def _encoder_spelled(self) -> tuple[str, dict[str, Any]]:
+        return ENCODERS.spelled(self.encoder, dict.fromkeys(("dim", "correction"), self.name))
+
+    def _loss_spelled(self) -> tuple[str, dict[str, Any]] | None:
+        """Name and options of a loss on distances; None: the sampled softmax."""
+        if self.loss == SAMPLED_SOFTMAX:
+            return None
+        return LOSSES.spelled(self.loss, dict.fromkeys(("temperature", "smoothing"), self.name))
 
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""

@@ -34,7 +34,7 @@ from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
 from nearnext.recommenders.metric.features import feature_names, features_used
 from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
-from nearnext.recommenders.metric.options import RENAMED, SAMPLED_SOFTMAX, MetricOptions, Size
+from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size
 from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.ranking import RankChunk, Request
@@ -93,10 +93,12 @@ class Metric(MetricOptions):
 
     def _loss(self) -> Loss | None:
         """A loss on distances; None: the sampled softmax."""
-        if self.loss == SAMPLED_SOFTMAX:
+        spelled = self._loss_spelled()
+        if spelled is None:
             return None
+        name, own = spelled
         given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
-        return LOSSES.make(self.loss, **_known(given, LOSSES.option_names(self.loss)))
+        return LOSSES.make(name, **_known(given, LOSSES.option_names(name)) | own)
 
     def _encoder(self) -> EncoderConfig:
         size = self.fitted_size or Size(self.dim or 64, 1, 1, 1)
@@ -108,8 +110,8 @@ class Metric(MetricOptions):
             "dropout": self.dropout,
             "correction": self.corrected,
         }
-        known = ENCODERS.option_names(self.encoder_name)
-        return ENCODERS.make(self.encoder_name, **_known(given, known) | self._encoder_options())
+        name, own = self._encoder_spelled()
+        return ENCODERS.make(name, **_known(given, ENCODERS.option_names(name)) | own)
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         encoder = self._encoder()
@@ -258,12 +260,11 @@ class Metric(MetricOptions):
             require_array("item_statistics", statistics, np.float32, (len(self.vocabulary) + 1, len(ITEM_FEATURES)))
         if not weights and (statistics is not None or part_of(state, "voter.")):
             raise DataError("expected the arrays of the re-ranker that its votes are for, found none")
-        if weights and statistics is None:  # an artifact that is older than the groups, or one that lacks an array
-            n_features = len(weights.get("mean", ()))
-            if self.features and n_features == len(feature_names(self.voters, self.features)):
+        if weights and statistics is None and self.features:  # older than the groups, or it lacks an array
+            if len(weights.get("mean", ())) == len(feature_names(self.voters, self.features)):
                 raise DataError("expected the array item_statistics, which its re-ranker reads, found none")
-            self.features = ()
-        n_features = len(feature_names(self.voters, self.features))
+            self.note = "its re-ranker is older than the groups of features and reads none; a new fit will"
+        n_features = len(feature_names(self.voters, () if statistics is None else self.features))
         self.reranker = Reranker.restored(weights, n_features) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:

@@ -62,13 +62,13 @@ class Reranker:
         """Probability that each candidate is the next item, given that one of its prefix's candidates is: [C]."""
         result = np.empty(len(candidates.items), dtype=np.float32)
         _probabilities(
-            candidates.offsets, candidates.features, self.mean, self.scale, self.linear, self._by_figure,
+            candidates.offsets, candidates.features, self.mean, self.scale, self.linear, self._inner_rows,
             self.inner_bias, self.outer, result,
         )  # fmt: skip
         return result
 
     @cached_property
-    def _by_figure(self) -> ScoreArray:
+    def _inner_rows(self) -> ScoreArray:
         """The inner weights with a row for each feature: [F, H]."""
         return self.inner.T.copy()
 

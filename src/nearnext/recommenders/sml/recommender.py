@@ -82,7 +82,8 @@ class SML(EmbeddedRecommender):
         super().__post_init__()
         named = "or name the parts: make_recommender('sml-gru-ncas')"
         require_type("encoder", self.encoder, EncoderConfig, f"give for example GRU(dim=100), {named}")
-        if not isinstance(self.loss, MetricLearning):
+        # What a callable lacks of a loss is said by the laws of losses when it is fitted.
+        if isinstance(self.loss, type) or not (isinstance(self.loss, MetricLearning) or callable(self.loss)):  # pyright: ignore[reportUnnecessaryIsInstance]
             require_type("loss", self.loss, Loss, f"give for example NCAS(), {named}")
         require_type("sampler", self.sampler, Sampler, "give for example PositiveNegative()")
         require_type("training", self.training, TrainingConfig, "give for example TrainingConfig(epochs=5)")
