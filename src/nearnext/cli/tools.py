@@ -181,7 +181,7 @@ def export(
 
     artifact = load_artifact(model)
     done = export_encoder(artifact.recommender, artifact.manifest, onnx, tolerance=tolerance)
-    console.print(f"graph: {done.graph}")
+    console.print(f"graph: {done.file}")
     console.print(f"items: {done.items}")
     console.print(f"description: {done.description}")
     console.print(
@@ -189,7 +189,7 @@ def export(
         f"{done.max_difference:.2g} (tolerance {tolerance:g})",
         soft_wrap=True,
     )
-    latency = encoder_latency(artifact.recommender, done.graph)
+    latency = encoder_latency(artifact.recommender, done.file)
     console.print(
         f"one session, median on one thread: onnxruntime {latency.onnx:.0f} µs, the model {latency.model:.0f} µs",
         soft_wrap=True,

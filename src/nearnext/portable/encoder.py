@@ -17,7 +17,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
-from nearnext.portable.graph import TOLERANCE, OnnxEncoder, export_onnx
+from nearnext.portable.graph import TOLERANCE, OnnxEncoder, OnnxExport, export_onnx
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import space_of
 from nearnext.types import IndexArray
@@ -27,26 +27,6 @@ KEPT = ("method", "params", "data", "versions")
 
 TIMED = 300
 """Sessions that are encoded one by one to measure the latency."""
-
-
-@dataclass(frozen=True)
-class EncoderExport:
-    """The files of an exported encoder.
-
-    Attributes:
-        graph: the ONNX graph.
-        items: Parquet: ``item_id``, its ``item_index`` in the graph's input, and whether the encoder ``knows`` it;
-            clicks on other items are left out of a session.
-        description: JSON: what the graph takes and gives, the artifact's method, options and data, checksums.
-        max_difference: largest absolute difference from the model's own embeddings, in any dimension.
-        sessions: random sessions on which it was found.
-    """
-
-    graph: Path
-    items: Path
-    description: Path
-    max_difference: float
-    sessions: int
 
 
 @dataclass(frozen=True)
@@ -64,40 +44,38 @@ class EncoderLatency:
 
 def export_encoder(
     recommender: Recommender, manifest: Mapping[str, Any], file: str | Path, *, tolerance: float = TOLERANCE
-) -> EncoderExport:
+) -> OnnxExport:
     """Write ``file``, and next to it its items (``.items.parquet``) and description (``.json``).
+
+    Clicks on items that the encoder does not know are left out of a session.
 
     Raises:
         ConfigError: the method has no session encoder, it cannot be expressed in ONNX, or the extra is not installed.
         ArtifactError: the graph differs from the model by more than ``tolerance``.
         DataError: a file cannot be written.
     """
-    network, target = _network(recommender), Path(file)
-    about = {name: manifest[name] for name in KEPT if name in manifest}
-    done = export_onnx(network, target, metadata={"method": recommender.name}, tolerance=tolerance)
-    items, description = target.with_suffix(".items.parquet"), target.with_suffix(".json")
-    space = space_of(recommender)
+    network, space = _network(recommender), space_of(recommender)
+    done = export_onnx(network, file, metadata={"method": recommender.name}, tolerance=tolerance)
     known = np.ones(network.n_items + 1, np.bool_) if space is None else space.located
-    table = {
-        "item_id": recommender.vocabulary.ids,
-        "item_index": np.arange(1, network.n_items + 1, dtype=np.int32),
-        "knows": known[1:],
-    }
-    with whole_file(items) as unfinished:
-        pl.DataFrame(table).write_parquet(unfinished)
+    table = pl.DataFrame(
+        {
+            "item_id": recommender.vocabulary.ids,
+            "item_index": np.arange(1, network.n_items + 1, dtype=np.int32),
+            "knows": known[1:],
+        }
+    )
+    with whole_file(done.items) as unfinished:
+        table.write_parquet(unfinished)
     described = {
-        "graph": {**OnnxEncoder(target).about, "file": target.name},
-        "items": {
-            "file": items.name,
-            "columns": {name: str(kind) for name, kind in pl.DataFrame(table).schema.items()},
-        },
+        "graph": {**OnnxEncoder(done.file).about, "file": done.file.name},
+        "items": {"file": done.items.name, "columns": {name: str(kind) for name, kind in table.schema.items()}},
         "agreement": {"max_difference": done.max_difference, "tolerance": tolerance, "sessions": done.sessions},
-        "model": about,
-        "sha256": {path.name: _checksum(path) for path in (target, items)},
+        "model": {name: manifest[name] for name in KEPT if name in manifest},
+        "sha256": {path.name: _checksum(path) for path in (done.file, done.items)},
     }
-    with whole_file(description) as unfinished:
+    with whole_file(done.description) as unfinished:
         unfinished.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return EncoderExport(target, items, description, done.max_difference, done.sessions)
+    return done
 
 
 def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatency:

@@ -56,6 +56,16 @@ class OnnxExport:
     max_difference: float
     sessions: int
 
+    @property
+    def items(self) -> Path:
+        """Parquet: ``item_id``, its ``item_index`` in the graph's input, and whether the encoder ``knows`` it."""
+        return self.file.with_suffix(".items.parquet")
+
+    @property
+    def description(self) -> Path:
+        """JSON: what the graph takes and gives, the artifact's method, options and data, checksums."""
+        return self.file.with_suffix(".json")
+
 
 class OnnxEncoder:
     """Session embeddings computed by onnxruntime, on one thread.

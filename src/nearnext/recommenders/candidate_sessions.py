@@ -47,49 +47,29 @@ class Votes(NamedTuple):
 
 
 class Notes(NamedTuple):
-    """What is known of n sessions.
+    """What is known of n sessions."""
 
-    Attributes:
-        similarities: sums of the weights of shared clicks, later similarities: [n].
-        overlaps: distinct items shared: [n].
-        steps: distances of the most recent shared clicks, 1 the last: [n].
-        anchors: positions of the sessions' last clicks on shared items, from 1: [n].
-    """
-
-    similarities: FloatArray
-    overlaps: IndexArray
-    steps: IndexArray
-    anchors: IndexArray
+    similarities: FloatArray  # sums of the weights of shared clicks, later similarities: [n]
+    overlaps: IndexArray  # distinct items shared: [n]
+    steps: IndexArray  # distances of the most recent shared clicks, 1 the last: [n]
+    anchors: IndexArray  # positions of the sessions' last clicks on shared items, from 1: [n]
 
 
 class Scratch(NamedTuple):
-    """Memory of one thread, by session of a window [W], by candidate session [S], or by item [I + 1].
+    """Memory of one thread, by session of a window [W], by candidate session [S], or by item [I + 1]."""
 
-    Attributes:
-        window: of the sessions of the window, overlaps 0 for all before and after: [W].
-        touched: candidate sessions: [S].
-        notes: of the candidate sessions: [S].
-        keys: order in which candidates are kept: [S].
-        values: similarities of candidates as 32-bit floats: [S].
-        seen: number of the prefix that last contained the item: [I + 1].
-        scores: votes for each item: [I + 1].
-        candidates: items with votes: [I + 1].
-        listed: number of the prefix whose candidates last contained the item: [I + 1].
-        ages: exp(−age / λ) of each session, its age at the end of training: [S]; empty where age does not count.
-        gap_weights: exp(−gap / λ) of gaps 0, 1, ... up to the longest session; empty where gaps do not count.
-    """
-
-    window: Notes
-    touched: IndexArray
-    notes: Notes
-    keys: Int64Array
-    values: ScoreArray
-    seen: Int64Array
-    scores: FloatArray
-    candidates: IndexArray
-    listed: Int64Array
+    window: Notes  # of the sessions of the window, overlaps 0 for all before and after: [W]
+    touched: IndexArray  # candidate sessions: [S]
+    notes: Notes  # of the candidate sessions: [S]
+    keys: Int64Array  # order in which candidates are kept: [S]
+    values: ScoreArray  # similarities of candidates as 32-bit floats: [S]
+    seen: Int64Array  # number of the prefix that last contained the item: [I + 1]
+    scores: FloatArray  # votes for each item: [I + 1]
+    candidates: IndexArray  # items with votes: [I + 1]
+    listed: Int64Array  # number of the prefix whose candidates last contained the item: [I + 1]
+    # exp(−age / λ) of each session, its age at the end of training: [S]; empty where age does not count
     ages: FloatArray
-    gap_weights: FloatArray
+    gap_weights: FloatArray  # exp(−gap / λ) of gaps 0, 1, ... up to the longest session; empty where gaps do not count
 
 
 def make_scratch(index: SessionIndex, votes: Votes) -> Scratch:
@@ -117,23 +97,14 @@ def _no_notes(n: int) -> Notes:
 
 
 class Current(NamedTuple):
-    """What the kernel knows of the prefix at hand.
+    """What the kernel knows of the prefix at hand."""
 
-    Attributes:
-        mark: number of the prefix, from 1, never used before with the same scratch memory.
-        squares: sum of the squared weights of its items.
-        total: sum of the weights of its items.
-        size: its distinct items, each unknown click as one.
-        time: time of its last click, microseconds.
-        salt: a number that depends on its clicks alone, for random sampling.
-    """
-
-    mark: int
-    squares: float
-    total: float
-    size: int
-    time: int
-    salt: np.uint64
+    mark: int  # number of the prefix, from 1, never used before with the same scratch memory
+    squares: float  # sum of the squared weights of its items
+    total: float  # sum of the weights of its items
+    size: int  # its distinct items, each unknown click as one
+    time: int  # time of its last click, microseconds
+    salt: np.uint64  # a number that depends on its clicks alone, for random sampling
 
 
 @compiled()

@@ -34,18 +34,14 @@ RankChunk = Callable[[Prefixes, Request, IndexArray, ScoreArray], IndexArray]
 class Ranking:
     """Lists of at most k items for B prefixes; the arrays become read-only.
 
-    Attributes:
-        items: distinct item indices, best first, 0 after the end of a list: [B, k].
-        scores: score of each item, higher is better, 0 after the end of a list: [B, k].
-        own: how many leading items the method itself scored; the rest was filled from popularity: [B], in 0..k.
-
     >>> ranking = Ranking(np.array([[3, 1]], np.int32), np.array([[0.5, 0.0]], np.float32), np.array([1], np.int32))
     >>> len(ranking), ranking.k, ranking.unfilled().items.tolist()
     (1, 2, [[3, 0]])
     """
 
-    items: IndexArray
-    scores: ScoreArray
+    items: IndexArray  # distinct item indices, best first, 0 after the end of a list: [B, k]
+    scores: ScoreArray  # score of each item, higher is better, 0 after the end of a list: [B, k]
+    # how many leading items the method itself scored; the rest was filled from popularity: [B], in 0..k
     own: IndexArray
 
     def __post_init__(self) -> None:

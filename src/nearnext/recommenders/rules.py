@@ -26,17 +26,11 @@ ALWAYS_WHOLE = 200
 
 @dataclass(frozen=True, eq=False)
 class RuleTable:
-    """Weighted rules from each item, strongest first, equal ones in the order of the index.
+    """Weighted rules from each item, strongest first, equal ones in the order of the index."""
 
-    Attributes:
-        offsets: rules of item i are at offsets[i]..offsets[i + 1]: [I + 2].
-        items: item that is recommended: [R].
-        weights: weight of each rule, positive: [R].
-    """
-
-    offsets: Int64Array
-    items: IndexArray
-    weights: FloatArray
+    offsets: Int64Array  # rules of item i are at offsets[i]..offsets[i + 1]: [I + 2]
+    items: IndexArray  # item that is recommended: [R]
+    weights: FloatArray  # weight of each rule, positive: [R]
 
     @classmethod
     def of(cls, matrix: Any, pruning: int) -> "RuleTable":

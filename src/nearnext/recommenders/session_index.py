@@ -21,29 +21,17 @@ MOST_POSITION, LATEST = 1 << 24, 1 << 62
 
 
 class SessionIndex(NamedTuple):
-    """Training sessions by recency, and the sessions of each item.
+    """Training sessions by recency, and the sessions of each item."""
 
-    Attributes:
-        item_offsets: sessions of item i are at item_offsets[i]..item_offsets[i + 1]: [I + 2].
-        item_sessions: session numbers, most recent first: [P].
-        item_positions: position of the last click on the item in that session, from 1: [P].
-        session_offsets: items of session s are at session_offsets[s]..session_offsets[s + 1]: [S + 1].
-        session_items: distinct items of each session: [P].
-        last_positions: position of the last click on that item in its session, from 1: [P].
-        ends: time of each session's last click, microseconds: [S].
-        item_weights: factor of a vote for each item, 1 + λ · idf: [I + 1].
-        idf: log(sessions / clicks on the item): [I + 1].
-    """
-
-    item_offsets: Int64Array
-    item_sessions: IndexArray
-    item_positions: IndexArray
-    session_offsets: Int64Array
-    session_items: IndexArray
-    last_positions: IndexArray
-    ends: Int64Array
-    item_weights: FloatArray
-    idf: FloatArray
+    item_offsets: Int64Array  # sessions of item i are at item_offsets[i]..item_offsets[i + 1]: [I + 2]
+    item_sessions: IndexArray  # session numbers, most recent first: [P]
+    item_positions: IndexArray  # position of the last click on the item in that session, from 1: [P]
+    session_offsets: Int64Array  # items of session s are at session_offsets[s]..session_offsets[s + 1]: [S + 1]
+    session_items: IndexArray  # distinct items of each session: [P]
+    last_positions: IndexArray  # position of the last click on that item in its session, from 1: [P]
+    ends: Int64Array  # time of each session's last click, microseconds: [S]
+    item_weights: FloatArray  # factor of a vote for each item, 1 + λ · idf: [I + 1]
+    idf: FloatArray  # log(sessions / clicks on the item): [I + 1]
 
 
 def newest_first(sessions: Sessions) -> Int64Array:
@@ -142,15 +130,12 @@ REMEMBERED = 100_000
 class SessionMemory:
     """The most recent training sessions of one model; of times only the end of each session is kept.
 
-    Attributes:
-        sessions: in the model's vocabulary, by the time of their last click, which all their clicks have.
-
     >>> memory = SessionMemory.of(Sessions.of([["a", "b"], ["b", "c"], ["a", "c"]]), limit=2)
     >>> memory.sessions.n_sessions, memory.session_id(0), memory.session_id(2)
     (2, 1, None)
     """
 
-    sessions: Sessions
+    sessions: Sessions  # in the model's vocabulary, by the time of their last click, which all their clicks have
 
     @classmethod
     def of(cls, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> "SessionMemory":

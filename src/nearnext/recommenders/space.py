@@ -14,20 +14,13 @@ if TYPE_CHECKING:  # torch takes over a second to import: methods without a spac
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingSpace:
-    """Embeddings of items and of sessions, whose distance is what the recommender ranks by.
+    """Embeddings of items and of sessions, whose distance is what the recommender ranks by."""
 
-    Attributes:
-        distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
-        index: the items, to be searched by embeddings of either kind.
-        located: which item indices have an embedding that was learned: [I + 1].
-        items: embeddings of item indices, [n] → [n, D].
-        sessions: embeddings of prefixes, and how many of their clicks are known, [B] → [B, D], [B].
-    """
-
-    distance: "DistanceName"
-    index: "Index"
-    located: BoolArray
-    items: Callable[[IndexArray], ScoreArray]
+    distance: "DistanceName"  # ``cosine``, ``euclidean`` or ``squared_euclidean``
+    index: "Index"  # the items, to be searched by embeddings of either kind
+    located: BoolArray  # which item indices have an embedding that was learned: [I + 1]
+    items: Callable[[IndexArray], ScoreArray]  # embeddings of item indices, [n] → [n, D]
+    # embeddings of prefixes, and how many of their clicks are known, [B] → [B, D], [B]
     sessions: Callable[[Prefixes], tuple[ScoreArray, IndexArray]]
 
 

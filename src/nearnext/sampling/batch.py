@@ -43,19 +43,12 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """R examples; prefix r is ``items[first[r]:next_click[r]]``, and ``items[next_click[r]:end[r]]`` follows it.
+    """R examples; prefix r is ``items[first[r]:next_click[r]]``, and ``items[next_click[r]:end[r]]`` follows it."""
 
-    Attributes:
-        sessions: session of each example: [R].
-        first: first click of that session: [R].
-        next_click: the click that follows the prefix: [R].
-        end: one past the last click of the session: [R].
-    """
-
-    sessions: Int64Array
-    first: Int64Array
-    next_click: Int64Array
-    end: Int64Array
+    sessions: Int64Array  # session of each example: [R]
+    first: Int64Array  # first click of that session: [R]
+    next_click: Int64Array  # the click that follows the prefix: [R]
+    end: Int64Array  # one past the last click of the session: [R]
 
     @classmethod
     def at(cls, sessions: Sessions, next_click: Int64Array) -> "Examples":

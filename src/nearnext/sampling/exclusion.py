@@ -16,21 +16,13 @@ HEAVY = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Exclusion:
-    """Which items are no negatives of R examples: clicks of their sessions, and their positives.
+    """Which items are no negatives of R examples: clicks of their sessions, and their positives."""
 
-    Attributes:
-        items: item index of each click of the log: [E].
-        begin: first click of each example that is excluded, with all that follow it in the session: [R].
-        end: one past the session's last click: [R].
-        positives: positives of each example, 0 where masked; excluded as well: [R, P].
-        marked: scratch memory, all False between uses: [I + 1].
-    """
-
-    items: IndexArray
-    begin: Int64Array
-    end: Int64Array
-    positives: IndexArray
-    marked: BoolArray
+    items: IndexArray  # item index of each click of the log: [E]
+    begin: Int64Array  # first click of each example that is excluded, with all that follow it in the session: [R]
+    end: Int64Array  # one past the session's last click: [R]
+    positives: IndexArray  # positives of each example, 0 where masked; excluded as well: [R, P]
+    marked: BoolArray  # scratch memory, all False between uses: [I + 1]
 
     @classmethod
     def of(
@@ -169,22 +161,15 @@ class Drawn(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Sharing:
-    """One list of negatives for all examples of a batch, masked for each where it excludes them.
+    """One list of negatives for all examples of a batch, masked for each where it excludes them."""
 
-    Attributes:
-        items: item index of each click of the log: [E].
-        proposal: what extra negatives are drawn from.
-        expected: how often each item is expected as a positive in an epoch, where the positives of the other examples
-            are negatives: [I + 1]; None: they are none.
-        whole_session: whether an example excludes the prefix too.
-        marked: scratch memory, all False between uses: [I + 1].
-    """
-
-    items: IndexArray
-    proposal: Proposal
+    items: IndexArray  # item index of each click of the log: [E]
+    proposal: Proposal  # what extra negatives are drawn from
+    # how often each item is expected as a positive in an epoch, where the positives of the other examples are
+    # negatives: [I + 1]; None: they are none
     expected: FloatArray | None
-    whole_session: bool
-    marked: BoolArray
+    whole_session: bool  # whether an example excludes the prefix too
+    marked: BoolArray  # scratch memory, all False between uses: [I + 1]
 
     def of(self, examples: Examples, positives: IndexArray, extra: IndexArray, others: float) -> Drawn:
         """Negatives [N] of one batch, their masks [B, N] and log expected counts [N].

@@ -29,19 +29,12 @@ Alpha = Annotated[NonNegative, Search(0.0, 1.0, why="negatives from uniform to p
 
 
 class Block(NamedTuple):
-    """Consecutive batches that are drawn together.
+    """Consecutive batches that are drawn together."""
 
-    Attributes:
-        examples: their examples: [R].
-        positives: positives of the examples, 0 where masked: [R, P].
-        cuts: where each batch begins among the rows, and the end of the last one: [batches + 1].
-        others: of all examples but one, the share that each batch holds besides one of its own: [batches].
-    """
-
-    examples: Examples
-    positives: IndexArray
-    cuts: Int64Array
-    others: FloatArray
+    examples: Examples  # their examples: [R]
+    positives: IndexArray  # positives of the examples, 0 where masked: [R, P]
+    cuts: Int64Array  # where each batch begins among the rows, and the end of the last one: [batches + 1]
+    others: FloatArray  # of all examples but one, the share that each batch holds besides one of its own: [batches]
 
 
 Drawer = Callable[[Block, np.random.Generator], Iterator[Drawn]]

@@ -25,23 +25,18 @@ def epoch_order(seed: int, epoch: int) -> np.random.Generator:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EpochPlan:
-    """The examples of an epoch in order, and how the rest of each batch is drawn.
-
-    Attributes:
-        next_clicks: position of each example's next click: [R].
-        unit_offsets: where each unit begins among the examples, and the end of the last one: [U + 1].
-        overlaps: whether two examples of a batch may have a positive in common; if not, the later one is left out.
-    """
+    """The examples of an epoch in order, and how the rest of each batch is drawn."""
 
     sessions: Sessions
     prefix_length: int
     positives: Positives
     draw_negatives: Drawer
-    next_clicks: Int64Array
-    unit_offsets: Int64Array
+    next_clicks: Int64Array  # position of each example's next click: [R]
+    unit_offsets: Int64Array  # where each unit begins among the examples, and the end of the last one: [U + 1]
     batch_size: int
     seed: int
     epoch: int
+    # whether two examples of a batch may have a positive in common; if not, the later one is left out
     overlaps: bool = True
 
     def batches(self, start_batch: int) -> Iterator[Batch]:

@@ -74,21 +74,16 @@ NONE = NeighbourPositives.of([])
 class Positives:
     """The rule that gives each example P positives: the first P clicks after the prefix, in temporal order.
 
-    Attributes:
-        sessions: the log.
-        n_positives: P.
-        fill: ``knn``: a short list is completed with distinct candidates of the session, chosen at random, and masked
-            where those do not suffice; ``repeat``: with its own clicks again, in order; ``first``: with the first of
-            them again; ``own``: with the prefix's clicks, the last one first, then as ``first``; ``mask``: not at all.
-        neighbours: candidates of each session; only ``knn`` has any.
-
     Paper: §4.5.
     """
 
-    sessions: Sessions
-    n_positives: int
+    sessions: Sessions  # the log
+    n_positives: int  # P
+    # ``knn``: a short list is completed with distinct candidates of the session, chosen at random, and masked where
+    # those do not suffice; ``repeat``: with its own clicks again, in order; ``first``: with the first of them again;
+    # ``own``: with the prefix's clicks, the last one first, then as ``first``; ``mask``: not at all
     fill: Fill = "mask"
-    neighbours: NeighbourPositives = NONE
+    neighbours: NeighbourPositives = NONE  # candidates of each session; only ``knn`` has any
 
     def draw(self, examples: Examples, rng: np.random.Generator) -> tuple[IndexArray, BoolArray]:
         """Positives of the examples, 0 where masked, and their mask: [R, P] each."""

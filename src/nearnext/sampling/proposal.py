@@ -13,11 +13,6 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreA
 class Proposal:
     """A distribution over items 1..I, from which one draw costs the same whatever I is (alias method).
 
-    Attributes:
-        shares: probability of each item; 0 at index 0: [I + 1].
-        thresholds: below it, position j stands for item j + 1: [I].
-        aliases: what position j stands for otherwise: [I].
-
     Reference: Vose, A Linear Algorithm for Generating Random Numbers with a Given Distribution, IEEE TSE 1991.
 
     >>> proposal = Proposal.of(np.array([0.0, 3.0, 1.0]))
@@ -27,9 +22,9 @@ class Proposal:
     [2, 1, 1]
     """
 
-    shares: FloatArray
-    thresholds: FloatArray
-    aliases: IndexArray
+    shares: FloatArray  # probability of each item; 0 at index 0: [I + 1]
+    thresholds: FloatArray  # below it, position j stands for item j + 1: [I]
+    aliases: IndexArray  # what position j stands for otherwise: [I]
 
     @classmethod
     def of(cls, weights: FloatArray) -> "Proposal":
@@ -59,11 +54,6 @@ class Proposal:
 class BatchItems:
     """Items that stand for the whole catalogue in a batch: n drawn by popularity^α, and the clicks of the batch.
 
-    Attributes:
-        proposal: what they are drawn from.
-        n: how many are drawn, some of them possibly twice.
-        clicked: share of each item among the clicks: [I + 1].
-
     Reference: Bengio, Senécal 2008 (logQ).
 
     >>> items = BatchItems.of(Sessions.of([["a", "b"]]), n=1, alpha=0.0)
@@ -71,9 +61,9 @@ class BatchItems:
     [0.393..., 0.393...]
     """
 
-    proposal: Proposal
-    n: int
-    clicked: FloatArray
+    proposal: Proposal  # what they are drawn from
+    n: int  # how many are drawn, some of them possibly twice
+    clicked: FloatArray  # share of each item among the clicks: [I + 1]
 
     @classmethod
     def of(cls, sessions: Sessions, n: int, alpha: float) -> "BatchItems":

@@ -18,19 +18,14 @@ POOL = 25
 class PrefixWindows:
     """What a step reads of each session: its last clicks, and for a long one the clicks before them likewise.
 
-    Attributes:
-        items: item index of each click of the log: [E].
-        begins: first click of each window: [W].
-        lengths: clicks of each window, at least 2: [W].
-
     >>> windows = PrefixWindows.of(Sessions.of([["a", "b", "c"], ["c"]]), max_length=15)
     >>> [batch.tolist() for batch in windows.batches(8, np.random.default_rng(0))]
     [[[2, 3, 1]]]
     """
 
-    items: IndexArray
-    begins: Int64Array
-    lengths: Int64Array
+    items: IndexArray  # item index of each click of the log: [E]
+    begins: Int64Array  # first click of each window: [W]
+    lengths: Int64Array  # clicks of each window, at least 2: [W]
 
     @classmethod
     def of(cls, sessions: Sessions, max_length: int) -> "PrefixWindows":
@@ -68,19 +63,12 @@ class PrefixWindows:
 
 
 class Step(NamedTuple):
-    """One click of each of B sessions and the click that follows it.
+    """One click of each of B sessions and the click that follows it."""
 
-    Attributes:
-        slots: which slot of the mini-batch each session occupies, rising: [B].
-        begun: positions in ``slots`` of the sessions that begin with this click.
-        inputs: item index of the click: [B].
-        targets: item index of the next click: [B].
-    """
-
-    slots: Int64Array
-    begun: Int64Array
-    inputs: IndexArray
-    targets: IndexArray
+    slots: Int64Array  # which slot of the mini-batch each session occupies, rising: [B]
+    begun: Int64Array  # positions in ``slots`` of the sessions that begin with this click
+    inputs: IndexArray  # item index of the click: [B]
+    targets: IndexArray  # item index of the next click: [B]
 
 
 def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Iterator[Step]:

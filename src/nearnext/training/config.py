@@ -10,21 +10,13 @@ from nearnext.options import Count, Fraction, Natural, NonNegative, Part, Positi
 
 @dataclass(frozen=True)
 class Standing:
-    """Where training is between two epochs.
+    """Where training is between two epochs."""
 
-    Attributes:
-        epoch: epochs done.
-        lowered: how often an epoch improved too little, and lowered the learning rate where validation decides.
-        best: highest validation figure so far, None before the first.
-        best_epoch: number of that epoch, from 1; 0 before the first.
-        finished: whether training is over.
-    """
-
-    epoch: int = 0
-    lowered: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    finished: bool = False
+    epoch: int = 0  # epochs done
+    lowered: int = 0  # how often an epoch improved too little, and lowered the learning rate where validation decides
+    best: float | None = None  # highest validation figure so far, None before the first
+    best_epoch: int = 0  # number of that epoch, from 1; 0 before the first
+    finished: bool = False  # whether training is over
 
 
 @options(kw_only=True)

@@ -28,29 +28,17 @@ PADDING = np.zeros(1, dtype=np.int32)
 
 @dataclass(frozen=True, eq=False)
 class Minibatch:
-    """B training examples on a device; items are positions in ``rows``, 0 is padding.
+    """B training examples on a device; items are positions in ``rows``, 0 is padding."""
 
-    Attributes:
-        rows: distinct item indices that the batch reads, 0 first: [U].
-        prefixes: positions of the clicks, no wider than the longest prefix: [B, T].
-        positives: positions of the positives: [B, P].
-        negatives: positions of the negatives: [B, N], or [N] where shared.
-        positive_mask: [B, P].
-        negative_mask: [B, N].
-        positive_indices: item indices of the positives: [B, P].
-        negative_indices: item indices of the negatives: [B, N], or [N] where shared.
-        log_proposal: as in `Batch`.
-    """
-
-    rows: Tensor
-    prefixes: Tensor
-    positives: Tensor
-    negatives: Tensor
-    positive_mask: Tensor
-    negative_mask: Tensor
-    positive_indices: Tensor
-    negative_indices: Tensor
-    log_proposal: Tensor
+    rows: Tensor  # distinct item indices that the batch reads, 0 first: [U]
+    prefixes: Tensor  # positions of the clicks, no wider than the longest prefix: [B, T]
+    positives: Tensor  # positions of the positives: [B, P]
+    negatives: Tensor  # positions of the negatives: [B, N], or [N] where shared
+    positive_mask: Tensor  # [B, P]
+    negative_mask: Tensor  # [B, N]
+    positive_indices: Tensor  # item indices of the positives: [B, P]
+    negative_indices: Tensor  # item indices of the negatives: [B, N], or [N] where shared
+    log_proposal: Tensor  # as in `Batch`
 
     def __len__(self) -> int:
         return len(self.prefixes)
@@ -190,21 +178,15 @@ TABLES = ("item_embedding.weight", "click_embedding.weight")
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is learned from, and how it is drawn.
+    """What is learned from, and how it is drawn."""
 
-    Attributes:
-        sessions: known items only.
-        sampler: what makes batches of them.
-        neighbours: candidates for short lists of positives, where the sampler needs them.
-        validation: what epochs are compared by; None: nothing is held out, and the last epoch counts as the best.
-        seed: of the draws, at least 0.
-    """
-
-    sessions: Sessions
-    sampler: Sampler
+    sessions: Sessions  # known items only
+    sampler: Sampler  # what makes batches of them
+    # candidates for short lists of positives, where the sampler needs them
     neighbours: NeighbourPositives | None = None
+    # what epochs are compared by; None: nothing is held out, and the last epoch counts as the best
     validation: Validation | None = None
-    seed: int = 0
+    seed: int = 0  # of the draws, at least 0
 
 
 @dataclass(frozen=True, eq=False)

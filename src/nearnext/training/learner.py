@@ -26,15 +26,10 @@ class Sharable(Protocol):
 
 
 class StepFigures(NamedTuple):
-    """The figures of a step.
+    """The figures of a step."""
 
-    Attributes:
-        loss: of the batch, a scalar on the device.
-        examples: number of its examples.
-    """
-
-    loss: Tensor
-    examples: int
+    loss: Tensor  # of the batch, a scalar on the device
+    examples: int  # number of its examples
 
 
 A = TypeVar("A")

@@ -78,19 +78,12 @@ class NextItemTraining:
 
 @dataclass(frozen=True, eq=False)
 class PrefixBatch:
-    """B windows of clicks and the U distinct items of a step.
+    """B windows of clicks and the U distinct items of a step."""
 
-    Attributes:
-        rows: item index of each distinct item: [U].
-        clicks: position of each click among them, 0 where padded: [B, T].
-        real: True at clicks: [B, T].
-        log_presence: logarithm of how probably each item is in such a batch: [U].
-    """
-
-    rows: Tensor
-    clicks: Tensor
-    real: Tensor
-    log_presence: Tensor
+    rows: Tensor  # item index of each distinct item: [U]
+    clicks: Tensor  # position of each click among them, 0 where padded: [B, T]
+    real: Tensor  # True at clicks: [B, T]
+    log_presence: Tensor  # logarithm of how probably each item is in such a batch: [U]
 
     def __len__(self) -> int:
         return int(self.real[:, 1:].sum())
@@ -112,21 +105,13 @@ class PrefixBatch:
 
 @dataclass(frozen=True, eq=False)
 class PrefixBatches:
-    """Batches of windows, each with items that stand for the whole catalogue.
+    """Batches of windows, each with items that stand for the whole catalogue."""
 
-    Attributes:
-        windows: what is learned from.
-        items: how these are drawn.
-        n_items: number of items I.
-        batch_size: windows in a batch.
-        seed: of order and draws.
-    """
-
-    windows: PrefixWindows
-    items: BatchItems
-    n_items: int
-    batch_size: int
-    seed: int
+    windows: PrefixWindows  # what is learned from
+    items: BatchItems  # how these are drawn
+    n_items: int  # number of items I
+    batch_size: int  # windows in a batch
+    seed: int  # of order and draws
 
     @property
     def n_batches(self) -> int:

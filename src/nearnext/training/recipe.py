@@ -19,18 +19,12 @@ class Devices:
 
     Several processes are started by ``accelerate launch`` (or ``torchrun``); each draws the same batches, computes its
     share of the examples, and all take the same step.
-
-    Attributes:
-        device: where this process computes.
-        precision: ``fp32`` or ``bf16``.
-        process: number of this process, from 0.
-        n_processes: how many there are.
     """
 
-    device: torch.device
-    precision: Precision = "fp32"
-    process: int = 0
-    n_processes: int = 1
+    device: torch.device  # where this process computes
+    precision: Precision = "fp32"  # ``fp32`` or ``bf16``
+    process: int = 0  # number of this process, from 0
+    n_processes: int = 1  # how many there are
 
     @classmethod
     def find(cls, device: DeviceName, precision: Precision) -> "Devices":
@@ -99,32 +93,20 @@ class Batches(Protocol[B_co]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe(Generic[B]):
-    """All parts of one training; `nearnext.training.loop.train` runs every recipe.
+    """All parts of one training; `nearnext.training.loop.train` runs every recipe."""
 
-    Attributes:
-        network: trained in place; steps may change its buffers.
-        batches: the training examples.
-        loss: the loss of a batch, a scalar, given the rows that it reads of each table: [U, D].
-        schedule: number of epochs, and the share of the peak learning rates in each step.
-        tables: the update rule of each embedding table, by the name of the parameter.
-        layers: the update rule of all other parameters.
-        learned: parameters of the loss, by name.
-        validate: figures to compare epochs by; None: the last epoch is kept.
-        seed: of random draws in a step, at least 0.
-        devices: of the computation.
-        title: shown with progress.
-        remedy: advice in the error about a loss that is not finite.
-    """
-
-    network: nn.Module
-    batches: Batches[B]
+    network: nn.Module  # trained in place; steps may change its buffers
+    batches: Batches[B]  # the training examples
+    # the loss of a batch, a scalar, given the rows that it reads of each table: [U, D]
     loss: Callable[[B, Mapping[str, Tensor]], Tensor]
-    schedule: Schedule
+    schedule: Schedule  # number of epochs, and the share of the peak learning rates in each step
+    # the update rule of each embedding table, by the name of the parameter
     tables: Mapping[str, Rule] = field(default_factory=dict[str, Rule])
-    layers: Rule
+    layers: Rule  # the update rule of all other parameters
+    # parameters of the loss, by name
     learned: Mapping[str, nn.Parameter] = field(default_factory=dict[str, nn.Parameter])
-    validate: Callable[[], dict[str, float]] | None = None
-    seed: int = 0
-    devices: Devices = field(default_factory=lambda: Devices(torch.device("cpu")))
-    title: str = "training"
-    remedy: str = "lower learning_rate"
+    validate: Callable[[], dict[str, float]] | None = None  # figures to compare epochs by; None: the last epoch is kept
+    seed: int = 0  # of random draws in a step, at least 0
+    devices: Devices = field(default_factory=lambda: Devices(torch.device("cpu")))  # of the computation
+    title: str = "training"  # shown with progress
+    remedy: str = "lower learning_rate"  # advice in the error about a loss that is not finite

@@ -52,21 +52,14 @@ class Rule(Protocol):
 class Adam:
     """Adam.
 
-    Attributes:
-        rate: peak learning rate, above 0.
-        betas: β₁ and β₂.
-        exact: rows of a table move as in Adam on the whole table; False: only where a step reads them.
-        decay: decoupled weight decay of layers, at least 0 (AdamW).
-        clip: largest norm of a gradient, 0: no limit.
-
     References: Kingma, Ba, 2015; Loshchilov, Hutter, 2019 (decay).
     """
 
-    rate: float
-    betas: tuple[float, float] = BETAS
-    exact: bool = True
-    decay: float = 0.0
-    clip: float = 0.0
+    rate: float  # peak learning rate, above 0
+    betas: tuple[float, float] = BETAS  # β₁ and β₂
+    exact: bool = True  # rows of a table move as in Adam on the whole table; False: only where a step reads them
+    decay: float = 0.0  # decoupled weight decay of layers, at least 0 (AdamW)
+    clip: float = 0.0  # largest norm of a gradient, 0: no limit
 
     def rows(self, table: Tensor) -> RowOptimiser:
         """The optimiser of a table; on an accelerator it moves the whole table, which is faster there."""
@@ -81,17 +74,11 @@ class Adam:
 
 @dataclass(frozen=True)
 class Adagrad:
-    """Adagrad with momentum, on the CPU.
+    """Adagrad with momentum, on the CPU."""
 
-    Attributes:
-        rate: learning rate, above 0.
-        momentum: μ, in [0, 1).
-        clip: largest norm of a gradient, 0: no limit.
-    """
-
-    rate: float
-    momentum: float = 0.0
-    clip: float = 0.0
+    rate: float  # learning rate, above 0
+    momentum: float = 0.0  # μ, in [0, 1)
+    clip: float = 0.0  # largest norm of a gradient, 0: no limit
 
     def rows(self, table: Tensor) -> RowOptimiser:
         """The optimiser of a table."""

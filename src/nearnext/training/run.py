@@ -37,28 +37,18 @@ def _reason(said: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that training needs to go on as if it had not stopped.
+    """All that training needs to go on as if it had not stopped."""
 
-    Attributes:
-        tensors: weights, moments and best weights by name.
-        progress: where training stands, as plain data.
-    """
-
-    tensors: Mapping[str, Tensor]
-    progress: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]  # weights, moments and best weights by name
+    progress: Mapping[str, Any]  # where training stands, as plain data
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """The directory of one run: its configuration, its last checkpoint, its log.
+    """The directory of one run: its configuration, its last checkpoint, its log."""
 
-    Attributes:
-        path: made where it is missing; its parent too.
-        identity: what a checkpoint must agree with: the configuration and the fingerprint of the data.
-    """
-
-    path: Path
-    identity: Mapping[str, Any]
+    path: Path  # made where it is missing; its parent too
+    identity: Mapping[str, Any]  # what a checkpoint must agree with: the configuration and the fingerprint of the data
 
     @contextmanager
     def locked(self, *, resume: bool) -> Generator[None]:

@@ -140,29 +140,17 @@ FASTMATH = {"reassoc", "contract"}
 
 
 class AttentionWeights(NamedTuple):
-    """Weights of an `AttentionEncoder`, its scale of the clicks √D multiplied in; P positions, input by output.
+    """Weights of an `AttentionEncoder`, its scale of the clicks √D multiplied in; P positions, input by output."""
 
-    Attributes:
-        last: of the last click: [D, D].
-        last_bias: [D].
-        click: of every click: [D, D].
-        place: what each distance from the last click adds: [P, D].
-        energy: [D].
-        recency: of each distance: [P].
-        gate: [2, 2 D].
-        gate_bias: [2].
-        correction: [2 D, D], or [0, D] where there is none.
-    """
-
-    last: ScoreArray
-    last_bias: ScoreArray
-    click: ScoreArray
-    place: ScoreArray
-    energy: ScoreArray
-    recency: ScoreArray
-    gate: ScoreArray
-    gate_bias: ScoreArray
-    correction: ScoreArray
+    last: ScoreArray  # of the last click: [D, D]
+    last_bias: ScoreArray  # [D]
+    click: ScoreArray  # of every click: [D, D]
+    place: ScoreArray  # what each distance from the last click adds: [P, D]
+    energy: ScoreArray  # [D]
+    recency: ScoreArray  # of each distance: [P]
+    gate: ScoreArray  # [2, 2 D]
+    gate_bias: ScoreArray  # [2]
+    correction: ScoreArray  # [2 D, D], or [0, D] where there is none
 
 
 @compiled(fastmath=FASTMATH)

@@ -11,23 +11,14 @@ from nearnext.errors import ConfigError
 
 @dataclass(frozen=True, eq=False)
 class MaskedDistances:
-    """What a loss computes on: distances of at least float32, 0 where masked, and both masks.
+    """What a loss computes on: distances of at least float32, 0 where masked, and both masks."""
 
-    Attributes:
-        positive: ``[B, P]`` distances.
-        negative: ``[B, N]`` distances.
-        positive_mask: ``[B, P]`` booleans, True where the entry counts.
-        negative_mask: ``[B, N]`` booleans, likewise.
-        positive_negative: ``[B, P, N]`` distances between items, or None.
-        log_proposal: ``[B, N]`` logarithms of expected counts, or None.
-    """
-
-    positive: Tensor
-    negative: Tensor
-    positive_mask: Tensor
-    negative_mask: Tensor
-    positive_negative: Tensor | None
-    log_proposal: Tensor | None
+    positive: Tensor  # ``[B, P]`` distances
+    negative: Tensor  # ``[B, N]`` distances
+    positive_mask: Tensor  # ``[B, P]`` booleans, True where the entry counts
+    negative_mask: Tensor  # ``[B, N]`` booleans, likewise
+    positive_negative: Tensor | None  # ``[B, P, N]`` distances between items, or None
+    log_proposal: Tensor | None  # ``[B, N]`` logarithms of expected counts, or None
 
     def mean_over_sessions(self, per_session: Tensor) -> Tensor:
         """The mean of ``per_session: [B]`` over the sessions with a positive and a negative; 0 where none has."""

@@ -21,19 +21,12 @@ Margin = Annotated[
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Distances of the pairs of a batch, ready to broadcast; K is 1 when matched, N when all meet all.
+    """Distances of the pairs of a batch, ready to broadcast; K is 1 when matched, N when all meet all."""
 
-    Attributes:
-        positive: ``[B, P, 1]`` distances of the sessions to the positives.
-        negative: ``[B, P, 1]`` (matched) or ``[B, 1, N]`` (all) distances of the sessions to the negatives.
-        mask: ``[B, P, K]`` True where positive and negative both count.
-        positive_negative: ``[B, P, K]`` distances between the two items of a pair, or None.
-    """
-
-    positive: Tensor
-    negative: Tensor
-    mask: Tensor
-    positive_negative: Tensor | None
+    positive: Tensor  # ``[B, P, 1]`` distances of the sessions to the positives
+    negative: Tensor  # ``[B, P, 1]`` (matched) or ``[B, 1, N]`` (all) distances of the sessions to the negatives
+    mask: Tensor  # ``[B, P, K]`` True where positive and negative both count
+    positive_negative: Tensor | None  # ``[B, P, K]`` distances between the two items of a pair, or None
 
 
 def pairs_of(batch: MaskedDistances, pairing: Pairing) -> Pairs:

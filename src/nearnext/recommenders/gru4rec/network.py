@@ -23,28 +23,17 @@ BLOCK = 64
 
 @dataclass(frozen=True, eq=False)
 class ClickBatch:
-    """A step over the U distinct items that it scores, each a column however often it occurs.
+    """A step over the U distinct items that it scores, each a column however often it occurs."""
 
-    Attributes:
-        rows: item index of each column, by table: [U].
-        slots: which slot of the mini-batch each session occupies, rising: [B].
-        begun: slots of the sessions that begin with this click.
-        input_at: row of each click among those of its table: [B].
-        target_at: column of each next click: [B].
-        occurrences: how often each column is a target or an extra negative, corrected for how it was drawn; 0 leaves a
-            column out: [U].
-        correction: what each session's loss is raised by: [B].
-        n_slots: slots of the mini-batch, empty ones included.
-    """
-
-    rows: dict[str, Tensor]
-    slots: Tensor
-    begun: Tensor
-    input_at: Tensor
-    target_at: Tensor
+    rows: dict[str, Tensor]  # item index of each column, by table: [U]
+    slots: Tensor  # which slot of the mini-batch each session occupies, rising: [B]
+    begun: Tensor  # slots of the sessions that begin with this click
+    input_at: Tensor  # row of each click among those of its table: [B]
+    target_at: Tensor  # column of each next click: [B]
+    # how often each column is a target or an extra negative, corrected for how it was drawn; 0 leaves it out: [U]
     occurrences: Tensor
-    correction: Tensor
-    n_slots: int
+    correction: Tensor  # what each session's loss is raised by: [B]
+    n_slots: int  # slots of the mini-batch, empty ones included
 
     def __len__(self) -> int:
         """Slots: as in the authors' program, the loss is the mean over all of them."""

@@ -24,31 +24,20 @@ BLOCK_BYTES = 64 * 2**20
 
 
 class Layer(NamedTuple):
-    """One GRU layer of width H over inputs of width E: reset gate, update gate and candidate next to one another.
+    """One GRU layer of width H over inputs of width E: reset gate, update gate and candidate next to one another."""
 
-    Attributes:
-        inputs: W of the three: [E, 3H].
-        hidden: U of the three: [H, 3H].
-        bias: of the three: [1, 3H].
-    """
-
-    inputs: ScoreArray
-    hidden: ScoreArray
-    bias: ScoreArray
+    inputs: ScoreArray  # W of the three: [E, 3H]
+    hidden: ScoreArray  # U of the three: [H, 3H]
+    bias: ScoreArray  # of the three: [1, 3H]
 
 
 class Weights(NamedTuple):
-    """All parameters of a network whose last layer is D wide.
+    """All parameters of a network whose last layer is D wide."""
 
-    Attributes:
-        outputs: output row of each item, its bias in the last column; row 0 is not used: [I + 1, D + 1].
-        inputs: input embedding of each item: [I + 1, E]; without rows where the output rows are the input embedding.
-        layers: the GRU layers, the first one first.
-    """
-
-    outputs: ScoreArray
+    outputs: ScoreArray  # output row of each item, its bias in the last column; row 0 is not used: [I + 1, D + 1]
+    # input embedding of each item: [I + 1, E]; without rows where the output rows are the input embedding
     inputs: ScoreArray
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...]  # the GRU layers, the first one first
 
     @property
     def embedding(self) -> ScoreArray:

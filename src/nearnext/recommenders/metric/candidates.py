@@ -124,23 +124,14 @@ def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict
 
 @dataclass(frozen=True, eq=False)
 class CandidateGenerators:
-    """The fitted generators of a metric model.
+    """The fitted generators of a metric model."""
 
-    Attributes:
-        network: for session embeddings.
-        index: of the items.
-        trained: which item indices the network knows: [I + 1].
-        voters: fitted recommenders over the same vocabulary, by name.
-        evidence: what the candidates' features are computed from.
-        most: candidates of the index and of each voter, at least 1.
-    """
-
-    network: SessionItemNetwork
-    index: Index
-    trained: BoolArray
-    voters: dict[str, Recommender]
-    evidence: Evidence
-    most: int
+    network: SessionItemNetwork  # for session embeddings
+    index: Index  # of the items
+    trained: BoolArray  # which item indices the network knows: [I + 1]
+    voters: dict[str, Recommender]  # fitted recommenders over the same vocabulary, by name
+    evidence: Evidence  # what the candidates' features are computed from
+    most: int  # candidates of the index and of each voter, at least 1
 
     @classmethod
     def over(

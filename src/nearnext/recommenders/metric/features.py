@@ -72,45 +72,27 @@ def features_used(voters: Sequence[str], groups: Collection[str]) -> BoolArray:
 
 
 class Lists(NamedTuple):
-    """Lists of one voter, or of V voters, for B prefixes, without what is filled from popularity.
+    """Lists of one voter, or of V voters, for B prefixes, without what is filled from popularity."""
 
-    Attributes:
-        items: item indices, best first, 0 after the end of a list: [B, K], of V methods [V, B, K].
-        scores: their scores, falling, at least 0: likewise.
-    """
-
-    items: IndexArray
-    scores: ScoreArray
+    items: IndexArray  # item indices, best first, 0 after the end of a list: [B, K], of V methods [V, B, K]
+    scores: ScoreArray  # their scores, falling, at least 0: likewise
 
 
 class Candidates(NamedTuple):
-    """Candidates of B prefixes, one after the other.
+    """Candidates of B prefixes, one after the other."""
 
-    Attributes:
-        offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
-        items: item indices, each once for a prefix: [C].
-        features: what describes them, see `feature_names`: [C, F].
-    """
-
-    offsets: Int64Array
-    items: IndexArray
-    features: ScoreArray
+    offsets: Int64Array  # where each prefix's candidates begin, and the end of the last: [B + 1]
+    items: IndexArray  # item indices, each once for a prefix: [C]
+    features: ScoreArray  # what describes them, see `feature_names`: [C, F]
 
 
 class Evidence(NamedTuple):
-    """What features are computed from, apart from a session and its lists.
+    """What features are computed from, apart from a session and its lists."""
 
-    Attributes:
-        vectors: item embedding of item j + 1 in row j: [I, D].
-        popularity: logarithm of one more than each item's clicks: [I + 1].
-        items: the `ITEM_FEATURES` of each item, [I + 1, 9]; None: without the features of any group.
-        temperature: of the cosine: that far apart, one item is e times as probable as another.
-    """
-
-    vectors: ScoreArray
-    popularity: ScoreArray
-    items: ScoreArray | None
-    temperature: float
+    vectors: ScoreArray  # item embedding of item j + 1 in row j: [I, D]
+    popularity: ScoreArray  # logarithm of one more than each item's clicks: [I + 1]
+    items: ScoreArray | None  # the `ITEM_FEATURES` of each item, [I + 1, 9]; None: without the features of any group
+    temperature: float  # of the cosine: that far apart, one item is e times as probable as another
 
 
 def collect(

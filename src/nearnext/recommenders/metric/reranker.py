@@ -40,23 +40,14 @@ PRIOR, MOST_DECAY = 3_000, 10.0
 
 @dataclass(frozen=True, eq=False)
 class Reranker:
-    """The fitted weights.
+    """The fitted weights."""
 
-    Attributes:
-        mean: of each feature: [F].
-        scale: one over the standard deviation of each feature, 0 for one that is not used: [F].
-        linear: [F].
-        inner: [H, F].
-        inner_bias: [H].
-        outer: [H].
-    """
-
-    mean: ScoreArray
-    scale: ScoreArray
-    linear: ScoreArray
-    inner: ScoreArray
-    inner_bias: ScoreArray
-    outer: ScoreArray
+    mean: ScoreArray  # of each feature: [F]
+    scale: ScoreArray  # one over the standard deviation of each feature, 0 for one that is not used: [F]
+    linear: ScoreArray  # [F]
+    inner: ScoreArray  # [H, F]
+    inner_bias: ScoreArray  # [H]
+    outer: ScoreArray  # [H]
 
     def probabilities(self, candidates: Candidates) -> ScoreArray:
         """Probability that each candidate is the next item, given that one of its prefix's candidates is: [C]."""
