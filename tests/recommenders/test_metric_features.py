@@ -171,7 +171,7 @@ def test_statistics_of_another_catalogue_are_refused():
     state = model.state() | {"item_statistics": np.zeros((3, 9), np.float32)}
     with pytest.raises(DataError, match=r"expected item_statistics to be float32 \[62, 9\], found float32 \[3, 9\]"):
         tiny().restore(model.vocabulary, state)
-    with pytest.raises(DataError, match=r"expected reranker\.mean to be"):
+    with pytest.raises(DataError, match="expected the array item_statistics, which its re-ranker reads, found none"):
         tiny().restore(model.vocabulary, without(model.state(), "item_statistics"))
 
 
