@@ -121,7 +121,7 @@ def measured(row: Row, seed: int, split: Split) -> dict[str, Any]:
     assert isinstance(model, TrainedRecommender)
     model.require_learned()
     sums = evaluate(model, split.test, 20, threads=1).filled
-    replicates = bootstrap(sums.session_sums, sums.session_cases, replicates=REPLICATES, seed=DRAWINGS)
+    replicates = bootstrap(sums.session_sums, sums.session_counts, replicates=REPLICATES, seed=DRAWINGS)
     columns = [sums.names.index(name) for name in METRICS]
     return {
         "row": row.name,

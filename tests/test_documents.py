@@ -10,6 +10,7 @@ import pytest
 import nearnext
 from nearnext.cli.commands import command_reference
 from nearnext.evaluation.metrics import CASE_METRICS, LIST_METRICS
+from nearnext.registry import METRICS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -19,7 +20,7 @@ def test_the_command_reference_is_up_to_date():
     assert (ROOT / "docs" / "commands.md").read_text("utf-8") == command_reference(), "run 'make docs'"
 
 
-@pytest.mark.parametrize("metric", [*CASE_METRICS, *LIST_METRICS])
+@pytest.mark.parametrize("metric", [*CASE_METRICS, *LIST_METRICS, *METRICS])
 def test_every_metric_is_documented(metric: str):
     assert f"| {metric}@k |" in (ROOT / "docs" / "metrics.md").read_text("utf-8")
 

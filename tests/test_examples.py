@@ -45,6 +45,7 @@ def forget() -> None:
     [
         ("own_encoder.py", ["pop", "sml-maxpool-ncas", "sml-recency-ncas"]),
         ("own_loss.py", ["pop", "sml-maxpool-triplet", "sml-maxpool-squared"]),
+        ("own_metric.py", ["pop", "spop", "vsknn"]),
     ],
 )
 def test_an_example_ranks_its_part(example: str, listed: list[str]):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, generate, write_log
     from nearnext.data.vocabulary import Vocabulary
     from nearnext.errors import ArtifactError, ConfigError, DataError, LeakWarning, NearnextError
+    from nearnext.evaluation.case_metric import CaseMetric
     from nearnext.evaluation.protocol import Evaluation, evaluate
     from nearnext.experiments.compare import Comparison, compare
     from nearnext.experiments.tuning.budget import Tuning
@@ -92,6 +93,7 @@ __all__ = [
     "AssociationRules",
     "Attention",
     "AvgPool",
+    "CaseMetric",
     "Caser",
     "Comparison",
     "ConfigError",
@@ -183,6 +185,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "nearnext.data.synthetic": ("SyntheticShop", "best_hit_rate", "generate", "write_log"),
     "nearnext.data.vocabulary": ("Vocabulary",),
     "nearnext.errors": ("ArtifactError", "ConfigError", "DataError", "LeakWarning", "NearnextError"),
+    "nearnext.evaluation.case_metric": ("CaseMetric",),
     "nearnext.evaluation.protocol": ("Evaluation", "evaluate"),
     "nearnext.experiments.compare": ("Comparison", "compare"),
     "nearnext.experiments.tuning.budget": ("Tuning",),

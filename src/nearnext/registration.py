@@ -17,16 +17,17 @@ def register(name: C, /) -> C: ...
 @overload
 def register(name: str | None = None, /, *, kind: Kind | None = None) -> Callable[[C], C]: ...
 def register(name: Any = None, /, *, kind: Kind | None = None) -> Any:
-    """A decorator that makes a class known by name: an own session encoder, loss, sampler, negatives or recommender.
+    """A decorator that makes a class known by name: an encoder, loss, sampler, negatives, recommender or metric.
 
     The class is a dataclass whose fields, all with defaults, are its options. Once its module is imported the name
     stands wherever a built-in one may: in `nearnext.make_recommender`, ``sml-<encoder>-<loss>``, ``metric.encoder``,
     files of options, `nearnext.compare`, `nearnext.tune`, and in saved models.
 
     Args:
-        name: lower-case letters, digits and _; by default the class's ``name``, or its own name in lower case.
-        kind: ``encoder``, ``loss``, ``sampler``, ``negatives`` or ``recommender``; by default it follows from the base
-            class, or from ``build`` (an encoder) or ``__call__`` (a loss).
+        name: lower-case letters, digits and _, of a metric capitals too; by default the class's ``name``, or its own
+            name in lower case.
+        kind: ``encoder``, ``loss``, ``sampler``, ``negatives``, ``recommender`` or ``metric``; by default it follows
+            from the base class, or from ``build`` (an encoder) or ``__call__`` (a loss).
 
     Raises:
         ConfigError: no such dataclass, or a name that is taken, reserved or of another form.
@@ -90,7 +91,7 @@ def kind_of(part: type[Any]) -> Kind:
         return "loss"
     raise ConfigError(
         f"{place_of(part)} is no part: expected build(input_dim) of an encoder, __call__(batch) of a loss, or a "
-        "subclass of Sampler, Negatives or Recommender"
+        "subclass of Sampler, Negatives, Recommender or CaseMetric"
     )
 
 

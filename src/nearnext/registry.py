@@ -14,17 +14,18 @@ from nearnext.options import checked, make, options_of, require_known, require_o
 from nearnext.own_parts import find_own_parts
 
 if TYPE_CHECKING:
+    from nearnext.evaluation.case_metric import CaseMetric
     from nearnext.model.encoders.base import EncoderConfig
     from nearnext.model.losses.loss_input import Loss
     from nearnext.recommenders.base import Recommender
     from nearnext.sampling.negatives import Negatives
     from nearnext.sampling.sampler import Sampler
 
-Kind = Literal["encoder", "loss", "sampler", "negatives", "recommender"]
+Kind = Literal["encoder", "loss", "sampler", "negatives", "recommender", "metric"]
 
 P = TypeVar("P")
 
-WORD, WORDS = "[a-z][a-z0-9_]*", "[a-z][a-z0-9_-]*"
+WORD, WORDS, NAME = "[a-z][a-z0-9_]*", "[a-z][a-z0-9_-]*", "[A-Za-z][A-Za-z0-9_]*"
 
 
 def place_of(part: type[Any]) -> str:
@@ -128,8 +129,9 @@ class Registry(Mapping[str, type[P]], Generic[P]):
     def add(self, name: str, part: type[P]) -> None:
         """Know an own part by this name; the same class, defined again, replaces itself."""
         if not re.fullmatch(self._pattern, name):
+            letters = "letters" if self._pattern == NAME else "lower-case letters"
             dash = ", digits, _ and -" if self._pattern == WORDS else ", digits and _"
-            raise ConfigError(f"{name!r} cannot name a {self.label}: expected lower-case letters{dash}, a letter first")
+            raise ConfigError(f"{name!r} cannot name a {self.label}: expected {letters}{dash}, a letter first")
         if name in self._built_in or name in self._reserved or name.startswith(("sml-", "pml")):
             raise ConfigError(f"the {self.label} '{name}' is one of nearnext's own names; choose another name")
         known = self._own.get(name)
@@ -225,12 +227,25 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
 )
 """Recommenders; ``sml-<encoder>-<loss>`` names the metric models that are made of parts besides."""
 
+METRICS: "Registry[CaseMetric]" = Registry(
+    "metric",
+    "evaluation.case_metric:CaseMetric",
+    {
+        name: f"evaluation.further_metrics:{name}"
+        for name in ("NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity")
+    },
+    pattern=NAME,
+    reserved=("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Popularity", "Coverage", "Gini"),
+)
+"""Metrics that are measured where they are asked for, besides the default ones."""
+
 REGISTRIES: Mapping[Kind, Registry[Any]] = {
     "encoder": ENCODERS,
     "loss": LOSSES,
     "sampler": SAMPLERS,
     "negatives": NEGATIVES,
     "recommender": RECOMMENDERS,
+    "metric": METRICS,
 }
 """The registry of each kind of part."""
 

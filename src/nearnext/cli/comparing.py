@@ -12,6 +12,7 @@ from nearnext.cli.app import app, command_line, imports_parts, takes
 from nearnext.cli.options import (
     Config,
     Cutoffs,
+    Metrics,
     OwnConfig,
     OwnSettings,
     Protocol,
@@ -80,6 +81,7 @@ def compare(
     ] = "",
     work: Work = None,
     runs: Runs = None,
+    metrics: Metrics = "",
     chosen: "Filter",
     protocol: Protocol,
     results: Results,
@@ -87,7 +89,7 @@ def compare(
     reading: Reading,
 ) -> None:
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
-    from nearnext.evaluation.metrics import METRIC_DEFINITIONS
+    from nearnext.evaluation.metrics import definitions
     from nearnext.experiments.compare import Comparison
     from nearnext.experiments.compare import compare as run_comparison
     from nearnext.experiments.store import RunStore
@@ -105,6 +107,7 @@ def compare(
         tuning=replace(tuning, seed=seed) if tuning is not None else None,
         held={name: tuple(values) for name, values in method_settings(settings).items()},
         seeds=whole_numbers("--seeds", seeds, "7,8,9"),
+        metrics=method_names(metrics),
     )
     if work is not None and runs is not None:
         raise ConfigError("--work keeps finished runs without their lists; leave out --work or --runs")
@@ -113,7 +116,7 @@ def compare(
     result = run_comparison(
         sessions, test, comparison, reading=readings, command=command_line(), store=store, lists=runs
     )
-    results.write(result, lambda: comparison_page(result, METRIC_DEFINITIONS))
+    results.write(result, lambda: comparison_page(result, definitions(comparison.metrics)))
     results.write_tables(lambda width: _main_tables(result, width))
     _print_comparison(result)
     results.announce()

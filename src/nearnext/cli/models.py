@@ -14,6 +14,7 @@ from rich.table import Table
 from nearnext.cli.app import app, command_line, ids, imports_parts, takes
 from nearnext.cli.options import (
     Cutoffs,
+    Metrics,
     ModelArgument,
     OwnConfig,
     OwnSettings,
@@ -21,6 +22,7 @@ from nearnext.cli.options import (
     Threads,
     Unknown,
     cutoff_numbers,
+    method_names,
     own_options,
     own_settings,
 )
@@ -202,6 +204,7 @@ def evaluate(
     max_length: MaxLength = 1000,
     threads: Threads = 0,
     runs: Runs = None,
+    metrics: Metrics = "",
     results: Results,
     reading: Reading,
 ) -> None:
@@ -222,6 +225,7 @@ def evaluate(
         reading=asdict(event_log.report),
         command=command_line(),
         lists=runs,
+        metrics=method_names(metrics),
     )
     results.write(result)
     results.write_tables(lambda width: [comparison_table(result, width=width)])

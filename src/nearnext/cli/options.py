@@ -37,6 +37,13 @@ Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per co
 Work = Annotated[
     Path | None, typer.Option(help="Folder for finished rows: an interrupted table goes on where it stopped.")
 ]
+Metrics = Annotated[
+    str,
+    typer.Option(
+        help="Metrics besides the default ones: NDCG, HeadHitRate, TailHitRate, Novelty, Diversity, Serendipity, own "
+        "ones."
+    ),
+]
 Runs = Annotated[
     Path | None,
     typer.Option(help="Folder for the lists as TREC files: METHOD.run of each method, qrels.txt with the next items."),

@@ -1,13 +1,16 @@
 """Metrics of ranked lists: what each one means, its value per case, and the values of all lists together."""
 
+import inspect
 from collections.abc import Iterable
 
 import numpy as np
 
 from nearnext.errors import ConfigError, DataError
+from nearnext.evaluation.case_metric import CaseMetric
 from nearnext.evaluation.cases import Cases
-from nearnext.options import Count, checked, require_type
+from nearnext.options import Count, checked, require_known, require_type
 from nearnext.recommenders.ranking import Ranking
+from nearnext.registry import METRICS
 from nearnext.types import FloatArray, Int64Array
 
 CASE_METRICS = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Popularity")
@@ -57,6 +60,30 @@ METRIC_DEFINITIONS: dict[str, str] = {
     ),
 }
 """One sentence for each metric: its definition, and what other papers call it."""
+
+
+def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
+    """The registered names of metrics that are asked for besides the default ones, whatever their case.
+
+    >>> further_names(["ndcg", "HitRate", "novelty"])
+    ('NDCG', 'Novelty')
+    """
+    known = {name.lower(): name for name in (*METRIC_DEFINITIONS, *METRICS)}
+    asked = [known.get(name.strip().lower(), name) for name in metrics]
+    for name in asked:
+        require_known("metric", name, tuple(known.values()))
+    return tuple(dict.fromkeys(name for name in asked if name not in METRIC_DEFINITIONS))
+
+
+def further_metrics(metrics: Iterable[str]) -> dict[str, CaseMetric]:
+    """The metrics that are asked for besides the default ones, by their registered name."""
+    return {name: METRICS.make(name) for name in further_names(metrics)}
+
+
+def definitions(metrics: Iterable[str] = ()) -> dict[str, str]:
+    """What each default metric and each of these means, by name."""
+    docs = {name: inspect.getdoc(METRICS[name]) or "" for name in further_names(metrics)}
+    return METRIC_DEFINITIONS | {name: " ".join(text.split("\n\n")[0].split()) for name, text in docs.items()}
 
 
 def cutoffs(ks: Iterable[int]) -> tuple[int, ...]:

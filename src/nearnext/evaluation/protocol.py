@@ -14,7 +14,7 @@ from nearnext.data.leaks import Leaks, find_leaks, warn_of
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import Cases
-from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
+from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_metrics
 from nearnext.evaluation.significance import bootstrap, interval
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.options import Count, checked, require_type
@@ -101,7 +101,7 @@ class Evaluation:
     def intervals(self, *, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
         """95% intervals of the metrics that are means over cases, by bootstrap over sessions."""
         sums = self.filled
-        low, high = interval(bootstrap(sums.session_sums, sums.session_cases, replicates=replicates, seed=seed))
+        low, high = interval(bootstrap(sums.session_sums, sums.session_counts, replicates=replicates, seed=seed))
         return {name: (float(low[at]), float(high[at])) for at, name in enumerate(sums.names)}
 
     def __str__(self) -> str:
@@ -125,6 +125,8 @@ def evaluate(
     threads: int | None = None,
     leaks: Leaks | None = None,
     record: Callable[[Ranking], None] | None = None,
+    metrics: Iterable[str] = (),
+    train: Sessions | None = None,
 ) -> Evaluation:
     """Rank all items for every prefix of every test session, and score the lists. Nothing is sampled.
 
@@ -139,9 +141,12 @@ def evaluate(
         threads: worker threads, by default one per core.
         leaks: those of the split that both parts come from; by default they are looked for, in ``test``.
         record: called with the lists of the next cases, in their order, such as `RunLists.add`.
+        metrics: further metrics by name, e.g. NDCG; see `nearnext.evaluation.further_metrics`.
+        train: the training sessions, for metrics that ask which items were clicked together; by default those that the
+            recommender remembers.
 
     Raises:
-        ConfigError: a list length below 1, or a recommender that is not fitted.
+        ConfigError: a list length below 1, an unknown metric, or a recommender that is not fitted.
         DataError: no test session has 2 clicks.
 
     >>> from nearnext.recommenders.rules import Markov
@@ -162,8 +167,13 @@ def evaluate(
     if test.vocabulary is not recommender.vocabulary:
         test = test.with_vocabulary(recommender.vocabulary)
     cases = Cases.of(test, max_prefix)
-    filled = MetricAccumulator(cases, recommender.popularity, ks)
-    unfilled = MetricAccumulator(cases, recommender.popularity, ks)
+    further = further_metrics(metrics)
+    if train is None and recommender.memory is not None:
+        train = recommender.memory.sessions
+    if train is not None and train.vocabulary is not recommender.vocabulary:
+        train = train.with_vocabulary(recommender.vocabulary)
+    filled = MetricAccumulator(cases, recommender.popularity, ks, further, train)
+    unfilled = MetricAccumulator(cases, recommender.popularity, ks, further, train)
     recommender.rank(cases.prefixes.slice(0, 1), ks[-1], threads=1)  # compiled code is loaded outside the clock
     seconds, peak = 0.0, 0.0
     with track(f"{recommender.name}: ranking", len(cases), "cases") as advance:

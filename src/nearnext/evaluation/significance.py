@@ -20,7 +20,8 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
 
     Args:
         sums: sum over its cases of each metric, for each session: [S, M].
-        cases: number of cases of each session: [S]; sessions without a case are not drawn.
+        cases: number of cases of each session, [S], or of those that each metric counts, [S, M]; sessions without a
+            case are not drawn. A metric is NaN in a resampling that has no case of it.
         replicates: number of resamplings R.
         seed: seed of the drawing, at least 0.
         window: which of several test windows this is, so that each gets drawings of its own.
@@ -29,9 +30,9 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
         raise ConfigError(
             f"expected at least 1 replicate, and seed and window of at least 0, found {replicates}, {seed} and {window}"
         )
-    if sums.ndim != 2 or cases.shape != sums.shape[:1]:  # noqa: PLR2004
+    if sums.ndim != 2 or cases.shape not in (sums.shape[:1], sums.shape):  # noqa: PLR2004
         raise DataError(f"expected sums [S, M] and cases [S], found {list(sums.shape)} and {list(cases.shape)}")
-    drawn_from = cases > 0
+    drawn_from = np.any(cases > 0, axis=tuple(range(1, cases.ndim)))
     if not drawn_from.any():
         raise DataError("expected sessions with cases, found none; evaluate sessions of 2 or more clicks")
     columns = np.column_stack([sums, cases])[drawn_from].astype(np.float64)
@@ -42,7 +43,13 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
     for begin in range(0, replicates, chunk):
         size = min(chunk, replicates - begin)
         resampled[begin : begin + size] = _draw_counts(rng, size, n_sessions) @ columns
-    return resampled[:, :-1] / resampled[:, -1:]
+    n_metrics = sums.shape[1]
+    return ratios(resampled[:, :n_metrics], resampled[:, n_metrics:])
+
+
+def ratios(sums: FloatArray, cases: FloatArray) -> FloatArray:
+    """Sums divided by numbers of cases, NaN where there is no case."""
+    return np.divide(sums, cases, out=np.full(sums.shape, np.nan), where=cases > 0)
 
 
 def _draw_counts(rng: np.random.Generator, size: int, n_sessions: int) -> FloatArray:
@@ -62,7 +69,7 @@ def interval(replicates: FloatArray, level: float = 0.95) -> tuple[FloatArray, F
     if not 0 < level < 1:
         raise ConfigError(f"the level of an interval must be between 0 and 1, found {level}")
     tail = (1 - level) / 2
-    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)  # NaN where a resampling has no case of a metric
     return low, high
 
 

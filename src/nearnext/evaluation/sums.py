@@ -1,11 +1,13 @@
 """Sums of metric values over cases: all that is kept of an evaluation, whatever the number of cases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
+from nearnext.evaluation.case_metric import CaseMetric, Lists, Training
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import (
     DEFAULT_CUTOFFS,
@@ -17,8 +19,15 @@ from nearnext.evaluation.metrics import (
     metric_names,
     relative_popularity,
 )
+from nearnext.evaluation.significance import ratios
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import FloatArray, Int64Array
+
+SUMS = (
+    *("session_sums", "session_cases", "session_counts"),
+    *("bucket_sums", "bucket_cases", "bucket_counts", "recommended"),
+)
+"""The arrays of `MetricSums`."""
 
 PREFIX_BUCKETS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11-15", "16-20", "21+")
 """Prefix lengths, in clicks, that share a row in tables per prefix length."""
@@ -35,31 +44,38 @@ def prefix_bucket(prefix_lengths: Int64Array) -> Int64Array:
 class MetricSums:
     """Sums over all cases of one evaluation, with M = metrics × K list lengths as columns; the arrays are read-only.
 
+    A metric that some cases do not count in, such as HitRate of popular items, is divided by the number of the others.
+
     Attributes:
         ks: list lengths, rising: [K].
         session_sums: sum over its cases of each metric, for each session: [S, M].
         session_cases: cases of each session: [S].
+        session_counts: cases of each session that each metric counts: [S, M].
         bucket_sums: sum over its cases of each metric, for each of ``PREFIX_BUCKETS``: [13, M].
         bucket_cases: cases of each bucket: [13].
+        bucket_counts: cases of each bucket that each metric counts: [13, M].
         recommended: in how many lists each item index is among the first k; position 0 is 0: [K, I + 1].
+        further: names of the metrics that were asked for besides the default ones, whose columns follow theirs.
     """
 
     ks: tuple[int, ...]
     session_sums: FloatArray
     session_cases: Int64Array
+    session_counts: Int64Array
     bucket_sums: FloatArray
     bucket_cases: Int64Array
+    bucket_counts: Int64Array
     recommended: Int64Array
+    further: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        arrays = (self.session_sums, self.session_cases, self.bucket_sums, self.bucket_cases, self.recommended)
-        for array in arrays:
-            array.flags.writeable = False
+        for name in SUMS:
+            getattr(self, name).flags.writeable = False
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns, such as ``HitRate@20``: [M]."""
-        return metric_names(self.ks)
+        return (*metric_names(self.ks), *metric_names(self.ks, self.further))
 
     @property
     def n_cases(self) -> int:
@@ -67,8 +83,8 @@ class MetricSums:
         return int(self.session_cases.sum())
 
     def means(self) -> FloatArray:
-        """Mean over cases of each column: [M]."""
-        return self.session_sums.sum(axis=0) / self.n_cases
+        """Mean over its cases of each column, NaN where it has none: [M]."""
+        return ratios(self.session_sums.sum(axis=0), self.session_counts.sum(axis=0))
 
     def values(self) -> dict[str, float]:
         """Every metric by name: the means over cases, then Coverage and Gini of all lists for each k."""
@@ -84,6 +100,8 @@ class MetricAccumulator:
         cases: all cases of an evaluation: [C].
         train_counts: training clicks of each item index: [I + 1].
         ks: list lengths to report.
+        further: metrics besides the default ones, by name.
+        train: the training sessions, for metrics that ask which items were clicked together.
 
     >>> from nearnext.data.sessions import Sessions
     >>> accumulator = MetricAccumulator(Cases.of(Sessions.of([["a", "b", "a"]])), np.array([0, 1, 1]), ks=[1])
@@ -93,7 +111,14 @@ class MetricAccumulator:
     0.5
     """
 
-    def __init__(self, cases: Cases, train_counts: Int64Array, ks: Iterable[int] = DEFAULT_CUTOFFS) -> None:
+    def __init__(
+        self,
+        cases: Cases,
+        train_counts: Int64Array,
+        ks: Iterable[int] = DEFAULT_CUTOFFS,
+        further: Mapping[str, CaseMetric] | None = None,
+        train: Sessions | None = None,
+    ) -> None:
         if len(train_counts) != cases.n_items + 1:
             raise DataError(
                 f"expected training counts of {cases.n_items} items after position 0, found {len(train_counts)} "
@@ -103,22 +128,40 @@ class MetricAccumulator:
         self._cases = cases
         self._done = 0
         self._popularity = relative_popularity(train_counts)
-        n_columns = len(metric_names(self.ks))
-        self._session_sums = np.zeros((cases.n_sessions, n_columns))
-        self._bucket_sums = np.zeros((len(PREFIX_BUCKETS), n_columns))
+        self._further, self._training = dict(further or {}), Training(train_counts, train)
+        n_columns = len(metric_names(self.ks)) + len(self._further) * len(self.ks)
+        self._session_sums = np.zeros((2, cases.n_sessions, n_columns))
+        self._bucket_sums = np.zeros((2, len(PREFIX_BUCKETS), n_columns))
         self._recommended = np.zeros((len(self.ks), cases.n_items + 1), dtype=np.int64)
 
     def add(self, ranking: Ranking) -> None:
         """Counts the lists of the next B cases."""
         end = self._done + len(ranking)
         batch = self._cases.slice(self._done, end)
-        values = case_values(ranking, batch, self._popularity, self.ks)
-        np.add.at(self._session_sums, batch.session, values)
-        np.add.at(self._bucket_sums, prefix_bucket(batch.prefix_lengths), values)
+        values = np.column_stack(
+            [case_values(ranking, batch, self._popularity, self.ks), *self._further_values(ranking, batch)]
+        )
+        counted = ~np.isnan(values)
+        for at, each in enumerate((np.where(counted, values, 0.0), counted)):
+            np.add.at(self._session_sums[at], batch.session, each)
+            np.add.at(self._bucket_sums[at], prefix_bucket(batch.prefix_lengths), each)
         for counts, k in zip(self._recommended, self.ks, strict=True):
             items = ranking.items[:, :k]
             np.add.at(counts, items[items > 0], 1)
         self._done = end
+
+    def _further_values(self, ranking: Ranking, cases: Cases) -> Iterator[FloatArray]:
+        """Columns of the further metrics, by k, then by metric: [B] each."""
+        for k in self.ks if self._further else ():
+            lists = Lists.of(ranking, cases, self._training, k)
+            for name, metric in self._further.items():
+                values = np.asarray(metric.values(lists), dtype=np.float64)
+                if values.shape != (len(cases),) or np.isinf(values).any():
+                    raise DataError(
+                        f"expected a finite value or NaN for each of {len(cases)} cases from the metric {name}, found "
+                        f"an array {list(values.shape)} with {np.count_nonzero(np.isinf(values))} infinite ones"
+                    )
+                yield values
 
     def sums(self) -> MetricSums:
         """The sums over all cases."""
@@ -127,9 +170,12 @@ class MetricAccumulator:
         n_sessions, n_buckets = self._cases.n_sessions, len(PREFIX_BUCKETS)
         return MetricSums(
             ks=self.ks,
-            session_sums=self._session_sums.copy(),
+            session_sums=self._session_sums[0].copy(),
             session_cases=np.bincount(self._cases.session, minlength=n_sessions),
-            bucket_sums=self._bucket_sums.copy(),
+            session_counts=self._session_sums[1].astype(np.int64),
+            bucket_sums=self._bucket_sums[0].copy(),
             bucket_cases=np.bincount(prefix_bucket(self._cases.prefix_lengths), minlength=n_buckets),
+            bucket_counts=self._bucket_sums[1].astype(np.int64),
             recommended=self._recommended.copy(),
+            further=tuple(self._further),
         )

@@ -11,7 +11,7 @@ from typing import Any
 from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.errors import ConfigError
-from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs
+from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_names
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
 from nearnext.evaluation.runs import RunFolder
 from nearnext.evaluation.significance import average_windows, bootstrap
@@ -56,10 +56,11 @@ class Comparison:
         held: names of options, by method name or label, that tuning leaves as they are.
         seeds: methods that draw at random are fitted once with each of these seeds, and their figures are means with a
             standard deviation; none: once, with their own.
+        metrics: metrics besides the default ones, such as NDCG; see `nearnext.evaluation.further_metrics`.
 
     Raises:
         ConfigError: unknown or repeated method, options of a method that is not compared, a list length below 1,
-            tuning of a method without a search space, or a seed given twice.
+            an unknown metric, tuning of a method without a search space, or a seed given twice.
 
     >>> Comparison(methods=("POP", "vsknn"), options={"vsknn": {"k": 500}}).methods
     ('pop', 'vsknn')
@@ -79,6 +80,7 @@ class Comparison:
     tuning: Tuning | None = None
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     seeds: tuple[int, ...] = ()
+    metrics: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", {label: canonical_name(method) for label, method in self.labels.items()})
@@ -89,7 +91,8 @@ class Comparison:
         if extra := sorted(set(options) - set(names)):
             raise ConfigError(f"options are given for {', '.join(extra)}, which is not among the compared methods")
         seeds = seed_numbers(self.seeds)
-        for field_name, value in {"methods": names, "options": options, "ks": cutoffs(self.ks), "seeds": seeds}.items():
+        settled = {"methods": names, "options": options, "ks": cutoffs(self.ks), "seeds": seeds}
+        for field_name, value in {**settled, "metrics": further_names(self.metrics)}.items():
             object.__setattr__(self, field_name, value)
         for name in names:
             self.make(name, self.seeds_of(name)[0])
@@ -178,6 +181,7 @@ def compare(
             "cases": sum(run.evaluation.filled.n_cases for run in next(iter(runs[chosen.methods[0]].values()))),
             "case": "every proper prefix of every test session; all items are ranked, none sampled",
             "k": list(chosen.ks),
+            "metrics": list(chosen.metrics),
             "max_length": chosen.plan.chosen.max_length,
             "ties": TIE_RULE,
             "fallback": FALLBACK_RULE,
@@ -245,7 +249,7 @@ def _replicates(runs: SeedRuns, chosen: Comparison) -> FloatArray:
         [
             bootstrap(
                 run.evaluation.filled.session_sums,
-                run.evaluation.filled.session_cases,
+                run.evaluation.filled.session_counts,
                 replicates=chosen.replicates,
                 seed=chosen.seed,
                 window=window,

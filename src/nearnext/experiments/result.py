@@ -1,5 +1,6 @@
 """The shape of results: plain data that JSON, tables and pages are made of."""
 
+import math
 import os
 import platform
 import time
@@ -16,9 +17,10 @@ from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.metrics import CASE_METRICS
 from nearnext.evaluation.protocol import Evaluation
-from nearnext.evaluation.significance import corrected, interval, paired
+from nearnext.evaluation.significance import corrected, interval, paired, ratios
 from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.experiments.plan import PlannedSplit
+from nearnext.registry import METRICS
 from nearnext.types import FloatArray
 
 Result = dict[str, Any]
@@ -40,9 +42,15 @@ def called(method: Mapping[str, Any]) -> str:
     return method.get("label") or method["name"]
 
 
-def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float]:
+def numbers(values: FloatArray) -> list[float | None]:
+    """Numbers for a result; None where a metric has no case."""
+    return [None if math.isnan(value) else value for value in values.tolist()]
+
+
+def _mean_values(sums: Sequence[MetricSums]) -> dict[str, float | None]:
     values = [one.values() for one in sums]
-    return {name: float(np.mean([window[name] for window in values])) for name in values[0]}
+    means = [float(np.mean([window[name] for window in values])) for name in values[0]]
+    return dict(zip(values[0], numbers(np.array(means)), strict=True))
 
 
 def method_result(runs: Sequence["Run"], replicates: FloatArray, label: str = "") -> Result:
@@ -50,7 +58,7 @@ def method_result(runs: Sequence["Run"], replicates: FloatArray, label: str = ""
     evaluation = runs[0].evaluation
     names = evaluation.filled.names
     low, high = interval(replicates)
-    ends = {name: (float(low[at]), float(high[at])) for at, name in enumerate(names)}
+    ends = dict(zip(names, zip(numbers(low), numbers(high), strict=True), strict=True))
     metrics = {
         name: {"value": value, "low": ends.get(name, (None, None))[0], "high": ends.get(name, (None, None))[1]}
         for name, value in _mean_values([run.evaluation.filled for run in runs]).items()
@@ -67,7 +75,7 @@ def method_result(runs: Sequence["Run"], replicates: FloatArray, label: str = ""
         "cases_per_second": sum(run.evaluation.filled.n_cases for run in runs) / max(seconds, 1e-9),
         "peak_rss_mb": max(run.peak_rss_mb for run in runs),
         "by_prefix_length": _by_prefix_length([run.evaluation.filled for run in runs]),
-        "windows": [run.evaluation.values() for run in runs] if len(runs) > 1 else [],
+        "windows": [_mean_values([run.evaluation.filled]) for run in runs] if len(runs) > 1 else [],
         **({"kept": True} if any(run.kept for run in runs) else {}),
     }
 
@@ -76,11 +84,12 @@ def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
     """Means over all cases of a prefix length, windows pooled; lengths without a case are left out."""
     cases = np.sum([one.bucket_cases for one in sums], axis=0)
     totals = np.sum([one.bucket_sums for one in sums], axis=0)
+    means = ratios(totals, np.sum([one.bucket_counts for one in sums], axis=0))
     return [
         {
             "prefix_length": label,
             "cases": int(cases[at]),
-            **dict(zip(sums[0].names, (totals[at] / cases[at]).tolist(), strict=True)),
+            **dict(zip(sums[0].names, numbers(means[at]), strict=True)),
         }
         for at, label in enumerate(PREFIX_BUCKETS)
         if cases[at]
@@ -89,9 +98,11 @@ def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
 
 def significance_result(methods: Sequence[Result], replicates: Mapping[str, FloatArray], k: int) -> list[Result]:
     """For each metric, the best method against every other: paired differences with Holm's correction."""
-    names = [name for name in methods[0]["metrics"] if methods[0]["metrics"][name]["low"] is not None]
+    names = list(methods[0]["metrics"])  # those of all lists together, which have no replicates, come last
     found: list[Result] = []
-    for name in (f"{metric}@{k}" for metric in CASE_METRICS if metric != "Popularity"):
+    further = [name for name in METRICS if f"{name}@{k}" in names and METRICS[name].best]
+    tested = [f"{metric}@{k}" for metric in (*CASE_METRICS, *further) if metric != "Popularity"]
+    for name in (name for name in tested if all(each["metrics"][name]["low"] is not None for each in methods)):
         column = names.index(name)
         best = max(methods, key=lambda method: method["metrics"][name]["value"])
         first = replicates[called(best)][:, column]

@@ -44,7 +44,7 @@ def run_all(
             data = one.fingerprint() if store is not None else ""
             for name, seed in fits:
                 method = chosen.make(name, seed)
-                key = RunKey(data, method.name, method.params(), chosen.ks, chosen.seed)
+                key = RunKey(data, method.name, method.params(), chosen.ks, chosen.seed, tuple(chosen.metrics))
                 run = store.load(key) if store is not None else None
                 audited = window == 0 and not runs[name]
                 if run is None or (audited and run.audit is None):
@@ -93,6 +93,8 @@ def _run(
         threads=chosen.threads,
         leaks=one.split.leaks,
         record=lists.add if lists is not None else None,
+        metrics=chosen.metrics,
+        train=one.split.train,
     )
     return Run(
         evaluation,

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearnext.errors import ConfigError
 from nearnext.evaluation.significance import interval
-from nearnext.experiments.result import Result
+from nearnext.experiments.result import Result, numbers
 from nearnext.options import Natural, checked, require_type
 from nearnext.recommenders.named import make_recommender
 from nearnext.types import FloatArray
@@ -47,9 +47,9 @@ def mean_result(rows: Mapping[int, Result], replicates: FloatArray) -> Result:
     low, high = interval(replicates)
     first = every[0]
     metrics = _means([row["metrics"] for row in every])
-    ranged = [name for name, value in first["metrics"].items() if value["low"] is not None]
-    for at, name in enumerate(ranged):
-        metrics[name] |= {"low": float(low[at]), "high": float(high[at])}
+    # Metrics of all lists together, which have no interval, come last.
+    for name, least, most in zip(metrics, numbers(low), numbers(high), strict=False):
+        metrics[name] |= {"low": least, "high": most}
     return {
         **first,
         "params": {name: value for name, value in first["params"].items() if name != "seed"},
@@ -68,8 +68,10 @@ def _means(metrics: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name in metrics[0]:
         values = [each[name]["value"] for each in metrics]
-        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
-        found[name] = {"value": float(np.mean(values)), "low": None, "high": None, "deviation": deviation}
+        known = None not in values
+        deviation = float(np.std(values, ddof=1)) if known and len(values) > 1 else None
+        mean = float(np.mean(values)) if known else None
+        found[name] = {"value": mean, "low": None, "high": None, "deviation": deviation}
     return found
 
 

@@ -101,6 +101,7 @@ def evaluate_model(
     reading: Mapping[str, Any] | None = None,
     command: str = "",
     lists: str | Path | None = None,
+    metrics: Sequence[str] = (),
 ) -> Result:
     """A saved model on all sessions of a log, in the shape of a comparison of one method; ``lists`` as in `compare`."""
     if unknown not in ("miss", "drop"):
@@ -129,10 +130,11 @@ def evaluate_model(
             threads=threads,
             leaks=leaks,
             record=written.add if written else None,
+            metrics=metrics,
         )
     run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
     sums = evaluation.filled
-    replicates = bootstrap(sums.session_sums, sums.session_cases, seed=seed)
+    replicates = bootstrap(sums.session_sums, sums.session_counts, seed=seed)
     return {
         "warnings": warning_lines([reading or {}], leaks),
         "leaks": leaks.facts(),
@@ -141,6 +143,7 @@ def evaluate_model(
             "unknown": unknown,
             "cases": evaluation.filled.n_cases,
             "k": list(evaluation.filled.ks),
+            "metrics": list(evaluation.filled.further),
             "max_length": max_length,
             "ties": TIE_RULE,
             "fallback": FALLBACK_RULE,

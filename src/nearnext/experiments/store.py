@@ -20,13 +20,12 @@ from nearnext.atomic import whole_file
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
-from nearnext.evaluation.sums import MetricSums
+from nearnext.evaluation.sums import SUMS, MetricSums
 from nearnext.experiments.result import Run
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of what a file holds; raised when older files would be misread."""
 
-SUMS = ("session_sums", "session_cases", "bucket_sums", "bucket_cases", "recommended")
 LISTS = ("filled", "unfilled")
 
 
@@ -50,6 +49,7 @@ class RunKey:
     params: Mapping[str, Any]
     ks: tuple[int, ...]
     seed: int
+    further: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, Any]:
         """The key as plain data."""
@@ -108,6 +108,7 @@ class RunStore:
             "name": run.evaluation.name,
             "params": run.evaluation.params,
             "ks": list(run.evaluation.filled.ks),
+            "further": list(run.evaluation.filled.further),
             "seconds": run.evaluation.seconds,
             "evaluation_peak_rss_mb": run.evaluation.peak_rss_mb,
             "fit_seconds": run.fit_seconds,
@@ -140,7 +141,12 @@ def _checksum(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> s
 
 def _run(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Run:
     filled, unfilled = (
-        MetricSums(tuple(facts["ks"]), *(arrays[f"{lists}.{name}"] for name in SUMS)) for lists in LISTS
+        MetricSums(
+            tuple(facts["ks"]),
+            **{name: arrays[f"{lists}.{name}"] for name in SUMS},
+            further=tuple(facts["further"]),
+        )
+        for lists in LISTS
     )
     evaluation = Evaluation(
         facts["name"], facts["params"], filled, unfilled, facts["seconds"], facts["evaluation_peak_rss_mb"]

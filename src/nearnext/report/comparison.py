@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearnext.errors import ConfigError
+from nearnext.registry import METRICS
 from nearnext.report.numbers import Mark, compact, fixed, marks
 
 HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
@@ -48,6 +49,7 @@ class Comparison:
     Attributes:
         k: list length.
         metrics: names without ``@k``.
+        asked: those that were asked for besides the default ones.
         rows: the methods.
         spread: what follows ± in the cells.
     """
@@ -56,6 +58,7 @@ class Comparison:
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     spread: str
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,14 +105,15 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
     """The comparison at one k, ready to be set in any medium."""
     methods = result["methods"]
     present = {name.rpartition("@")[0] for each in methods for name in _values(each, lists) if name.endswith(f"@{k}")}
-    known = (*HIGHER_IS_BETTER, *UNRANKED)
+    asked: Sequence[str] = result.get("protocol", {}).get("metrics", ())
+    known = (*HIGHER_IS_BETTER, *asked, *UNRANKED)
     metrics = tuple(name for name in known if name in present) + tuple(sorted(present.difference(known)))
     methods = ordered_methods(result, f"{metrics[0]}@{k}", lists) if metrics else list(methods)
     seeds: Sequence[int] = result.get("protocol", {}).get("seeds", ())
     columns = [
         column_cells(
             [_values(each, lists).get(f"{name}@{k}") for each in methods],
-            best=name in HIGHER_IS_BETTER,
+            best=name in HIGHER_IS_BETTER or (name in METRICS and METRICS[name].best),
             spread=deviation if seeds else half_width,
         )
         for name in metrics
@@ -120,7 +124,7 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
         for at, each in enumerate(methods)
     ]
     seeded = f"standard deviation over seeds {', '.join(map(str, seeds))}; methods without it draw nothing at random"
-    return Comparison(k, metrics, tuple(rows), seeded if seeds else HALF_WIDTH)
+    return Comparison(k, metrics, tuple(rows), seeded if seeds else HALF_WIDTH, tuple(asked))
 
 
 def half_width(found: Mapping[str, Any]) -> str:

@@ -25,8 +25,9 @@ from nearnext.report.numbers import compact, count, duration, fixed, moment, per
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")
-LAST_TO_GO = ("HitRate", "MRR", *COSTS, "Recall", "Precision", "MAP", "Coverage", "AP", "Popularity", "Gini")
-"""Columns from the most to the least important: a narrow terminal lacks the last of them."""
+FIRST = ("HitRate", "MRR")
+LAST_TO_GO = (*COSTS, "Recall", "Precision", "MAP", "Coverage", "AP", "Popularity", "Gini")
+"""Columns from the most to the least important, after those that were asked for; a narrow terminal lacks the last."""
 
 WIDE = 150
 SEPARATION = 3  # columns of the terminal between two columns of the table
@@ -93,9 +94,9 @@ def cell_text(cell: Cell, spreads: bool, *, leading_zero: bool = False) -> Text:
 def _fitting(columns: Mapping[str, Sequence[Text]], comparison: Comparison, width: int) -> tuple[list[str], list[str]]:
     """Names of the columns that fit next to the methods' names, in their order, and of those that do not."""
     room = width - max([len("method"), *(len(row.name) for row in comparison.rows)]) - SEPARATION
-    known = [name for name in LAST_TO_GO if name in columns]
+    ranked = (*FIRST, *comparison.asked, *LAST_TO_GO)
     kept: set[str] = set()
-    for name in [*known, *(name for name in columns if name not in LAST_TO_GO)]:
+    for name in [*(name for name in ranked if name in columns), *(name for name in columns if name not in ranked)]:
         heading = max(len(name), len(f"@{comparison.k}"))
         room -= SEPARATION + max([heading, *(cell.cell_len for cell in columns[name])])
         if room < 0 and kept:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, Part, Positive, options
+from nearnext.registry import METRICS
 
 BETTER_WHEN_HIGHER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
 """Metrics that can be maximised; Popularity and Gini have no better side."""
@@ -36,7 +37,8 @@ class TunedMetric:
             raise ConfigError(
                 f"metric '{text}': expected a name and a list length of at least 1, e.g. {DEFAULT_METRIC}"
             )
-        known = {name.lower(): name for name in BETTER_WHEN_HIGHER}
+        further = [name for name in METRICS if METRICS[name].best]
+        known = {name.lower(): name for name in (*BETTER_WHEN_HIGHER, *further)}
         asked = [name.strip().lower() for name in written.split("+")]
         if unknown := [name for name in asked if name not in known]:
             raise ConfigError(f"metric '{text}': '{unknown[0]}' cannot be tuned; known: {', '.join(known.values())}")

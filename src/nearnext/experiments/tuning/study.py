@@ -79,7 +79,16 @@ class Bench:
             recommender.watch = watch
         recommender.fit(self.split.train)
         test, leaks, k = self.split.test, self.split.leaks, self.metric.k
-        found = evaluate(recommender, test, k, max_prefix=self.max_prefix, threads=self.threads, leaks=leaks)
+        found = evaluate(
+            recommender,
+            test,
+            k,
+            max_prefix=self.max_prefix,
+            threads=self.threads,
+            leaks=leaks,
+            metrics=self.metric.names,
+            train=self.split.train,
+        )
         return found.values()
 
 

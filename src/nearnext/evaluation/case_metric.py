@@ -1,0 +1,132 @@
+"""What a further metric is: a function of the lists of some cases, and of what is known of training."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy import sparse
+
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
+from nearnext.evaluation.cases import Cases
+from nearnext.recommenders.ranking import Ranking
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What metrics may know of the training part; item indices are in order of falling clicks.
+
+    Attributes:
+        counts: clicks on each item index: [I + 1].
+        sessions: the training sessions, for metrics that ask which items were clicked together; None: not at hand.
+    """
+
+    counts: Int64Array
+    sessions: Sessions | None = None
+
+    @cached_property
+    def shares(self) -> FloatArray:
+        """Share of all training clicks of each item, an item without clicks counted as one: [I + 1]."""
+        return np.maximum(self.counts, 1) / max(int(self.counts[1:].sum()), 1)
+
+    @cached_property
+    def head(self) -> int:
+        """Last item index of the head: the fewest most clicked items that make at least half of all clicks."""
+        clicks: Int64Array = np.cumsum(self.counts[1:])
+        return int(np.count_nonzero(clicks < clicks[-1] / 2)) + 1 if len(clicks) else 0
+
+    def together(self, items: IndexArray, others: IndexArray) -> FloatArray:
+        """Cosine of the sets of training sessions that clicked two items, in [0, 1], for pairs of item indices: [n]."""
+        return np.asarray(self._cosines[items, others], dtype=np.float64).ravel() if len(items) else np.zeros(0)
+
+    @cached_property
+    def _cosines(self) -> Any:
+        if self.sessions is None:
+            raise ConfigError("this metric needs the training sessions, found none; fit with --remember, or give train")
+        sessions, n_items = self.sessions, len(self.counts)
+        clicks = np.ones(sessions.n_events)
+        shape = (sessions.n_sessions, n_items)
+        clicked: Any = sparse.csr_matrix((clicks, (sessions.session_of_event(), sessions.items)), shape=shape)
+        clicked.data[:] = 1.0  # however often in a session
+        together = (clicked.T @ clicked).tocsr()
+        norms = np.sqrt(np.maximum(together.diagonal(), 1.0))
+        together.sort_indices()
+        together.data /= np.repeat(norms, np.diff(together.indptr)) * norms[together.indices]
+        return together
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """The lists of B cases, cut to the first k items, with what is right in them.
+
+    Attributes:
+        k: the list length that is measured.
+        items: item indices, best first, 0 after the end of a list: [B, n], n at most k.
+        relevant: whether each item is among the session's remaining clicks: [B, n].
+        rank: rank of the next item, from 1; 0 where it is not in the list: [B].
+        cases: what was given and what follows.
+        training: what is known of training.
+    """
+
+    k: int
+    items: IndexArray
+    relevant: BoolArray
+    rank: Int64Array
+    cases: Cases
+    training: Training
+
+    @classmethod
+    def of(cls, ranking: Ranking, cases: Cases, training: Training, k: int) -> "Lists":
+        """The first k items of each list."""
+        items = ranking.items[:, :k]
+        is_next = (items == cases.targets[:, np.newaxis]) & (items > 0)
+        rank = np.where(is_next.any(axis=1), is_next.argmax(axis=1) + 1, 0)
+        return cls(k, items, cases.remain(items), rank, cases, training)
+
+    @property
+    def hit(self) -> BoolArray:
+        """Whether the next item is in the list: [B]."""
+        return self.rank > 0
+
+    @property
+    def lengths(self) -> Int64Array:
+        """Items of each list: [B], at most k."""
+        return np.count_nonzero(self.items, axis=1)
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        """Mean over the items of each list of a value of each rank, 0 for an empty list: [B, n] → [B]."""
+        return (values * (self.items > 0)).sum(axis=1) / np.maximum(self.lengths, 1)
+
+
+@dataclass(frozen=True)
+class CaseMetric(ABC):
+    """A metric with a value for each case; reported is the mean over the cases that have one.
+
+    A class of your own is a dataclass with `nearnext.register` above it. The first paragraph of its docstring is its
+    definition in reports; ``best`` says whether a higher value is better, so that the best method is marked.
+
+    >>> import nearnext
+    >>> @nearnext.register("TopThree")
+    ... @dataclass(frozen=True)
+    ... class TopThree(CaseMetric):
+    ...     '''Share of cases whose next item is among the first three.'''
+    ...
+    ...     best = True
+    ...
+    ...     def values(self, lists):
+    ...         return lists.hit & (lists.rank <= 3)
+    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
+    >>> markov = nearnext.make_recommender("markov-1").fit(log)
+    >>> nearnext.evaluate(markov, log, k=5, metrics=["TopThree"]).values()["TopThree@5"]
+    1.0
+    >>> nearnext.registry.METRICS.remove("TopThree")
+    """
+
+    best: ClassVar[bool] = False
+
+    @abstractmethod
+    def values(self, lists: Lists) -> FloatArray | BoolArray:
+        """The value of each case, NaN where it does not count: [B]."""
