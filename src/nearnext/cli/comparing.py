@@ -205,7 +205,7 @@ def tune(
     held = own_settings(settings, method)
     options = own_options(config, method) | held
     Space.of(method, options, held)  # what cannot be tuned is said before a long log is read
-    sessions, event_log = read_log(log, reading)
+    sessions, read = read_log(log, reading)
     result = run_tuning(
         sessions,
         method,
@@ -215,7 +215,7 @@ def tune(
         chosen=chosen,
         unknown=unknown,  # type: ignore[arg-type]
         threads=threads or None,
-        reading=[asdict(event_log.report)],
+        reading=[asdict(read)],
         command=command_line(),
     )
     name, found, begun = result["method"], fixed(result["best_figure"]), fixed(result["start_figure"])

@@ -1,6 +1,6 @@
 """Commands about logs: stats, prepare, synth."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +8,7 @@ import typer
 
 from nearnext.cli.app import app, command_line, takes
 from nearnext.cli.output import Results, console, result_files, writable
-from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
+from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -37,8 +37,8 @@ def stats(
     from nearnext.report.html import statistics_page
     from nearnext.report.tables import statistics_table
 
-    sessions, event_log = read_log(log, reading)
-    read = asdict(event_log.report)
+    sessions, report = read_log(log, reading)
+    read = asdict(report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())
     results.write(result, lambda: statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
     table = statistics_table(*table1(sessions, chosen), chosen)
@@ -52,18 +52,16 @@ def stats(
 @filters_by(min_support=1, max_length=0)
 def prepare(
     log: LogArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Parquet file to write.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, or a file *.parquet.")],
     *,
     partitions: Annotated[int, typer.Option(help="Parts that are held in memory one by one; 0: by size.")] = 0,
     chosen: "Filter",
     reading: Reading,
 ) -> None:
-    """Read, sessionise and filter a log of any size into one Parquet file; memory stays bounded."""
+    """Read, sessionise and filter a log of any size once, for commands that then need little memory."""
     from nearnext.data.prepare import prepare_by
-    from nearnext.data.repeats import repeat_notes
-    from nearnext.report.tables import reading_table
 
-    writable(out)
+    writable(out.with_name(f".{out.name}.new"))
     done = prepare_by(
         log,
         out,
@@ -73,9 +71,8 @@ def prepare(
         chosen=chosen,
         partitions=partitions or None,
     )
-    counted = done.repeats.facts(reading.used(done.read.event_types))
-    print_warnings(repeat_notes([{"source": log, "repeats": counted, "notes": done.read.notes}]))
-    console.print(reading_table(asdict(done.read)))
+    counted = done.repeats.facts(reading.options.used(done.read.event_types))
+    show_reading(replace(done.read, repeats=counted), reading)
     taken = done.filtered
     console.print(
         f"the filter took {taken.short_sessions:,} short sessions and {taken.rare_clicks:,} clicks on rare items, "

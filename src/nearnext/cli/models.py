@@ -95,14 +95,14 @@ def fit(
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     _announce_replacement(out, recommender.name)
-    sessions, event_log = read_log(log, reading)
+    sessions, read = read_log(log, reading)
     provenance = fit_model(
         recommender,
         sessions,
         chosen,
         remember=REMEMBERED if remember is None else remember,
         keep_ids=keep_session_ids,
-        reading=asdict(event_log.report),
+        reading=asdict(read),
         command=command_line(),
     )
     _save(recommender, out, provenance)
@@ -214,7 +214,7 @@ def evaluate(
     from nearnext.report.tables import comparison_table
 
     artifact = load_artifact(model)
-    sessions, event_log = read_test_log(log, reading, artifact.recommender.imprint)
+    sessions, read = read_test_log(log, reading, artifact.recommender.imprint)
     result = evaluate_model(
         artifact,
         sessions,
@@ -222,7 +222,7 @@ def evaluate(
         unknown=unknown,
         max_length=max_length or None,
         threads=threads or None,
-        reading=asdict(event_log.report),
+        reading=asdict(read),
         command=command_line(),
         lists=runs,
         metrics=method_names(metrics),

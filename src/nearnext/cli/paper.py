@@ -155,8 +155,8 @@ def coverage(log: LogArgument, *, methods: Methods = "", training: Training, rea
 
 
 def _describe(make: "Callable[..., Result]", log: str, chosen: "Filter", results: Results, reading: Reading) -> None:
-    sessions, event_log = read_log(log, reading)
-    read = asdict(event_log.report)
+    sessions, report = read_log(log, reading)
+    read = asdict(report)
     _show(make(sessions, chosen, name=_name(log), reading=read, command=command_line()), results)
 
 

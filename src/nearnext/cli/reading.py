@@ -1,7 +1,7 @@
 """How commands read logs: the options, what is printed, and training and test logs together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -12,9 +12,10 @@ from nearnext.cli.output import console
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
-    from nearnext.data.events import EventLog, ReadOptions
+    from nearnext.data.events import ReadOptions
     from nearnext.data.filters import Filter
     from nearnext.data.imprint import Imprint
+    from nearnext.data.reading import ReadReport
     from nearnext.data.sessions import Sessions
 
 T = TypeVar("T")
@@ -32,10 +33,6 @@ class Reading:
     options: "ReadOptions"
     gap: float
     collapse_repeats: bool | None
-
-    def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
-        """Rows of each event type, for the types that are used."""
-        return {kind: rows for kind, rows in event_types.items() if kind in (self.options.events or [kind])}
 
 
 def _option(help_text: str, *names: str, metavar: str | None = None) -> Any:
@@ -111,23 +108,19 @@ def filters_by(*, min_support: int, max_length: int) -> Callable[[Callable[..., 
     return takes("chosen", options)
 
 
-def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, EventLog]":
+def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, ReadReport]":
     """The sessions of a log; how it was read is printed, unless ``show`` is False: `show_reading` does it later."""
-    from nearnext.data.events import events_of
-    from nearnext.data.sessionise import sessions_of
+    from nearnext.data.sessionise import read_log as read
 
-    log = events_of(source, reading.options)
-    sessions, repeats = sessions_of(log, gap=reading.gap, collapse_repeats=reading.collapse_repeats)
-    counted = repeats.facts(reading.used(log.report.event_types))
-    log = replace(log, report=replace(log.report, repeats=counted))
+    sessions, report = read(source, reading.options, gap=reading.gap, collapse_repeats=reading.collapse_repeats)
     if show:
-        show_reading(log, reading)
-    return sessions, log
+        show_reading(report, reading)
+    return sessions, report
 
 
 def read_test_log(
-    source: str, reading: Reading, known: "Imprint | Sessions | None", earlier: "Sequence[EventLog]" = ()
-) -> "tuple[Sessions, EventLog]":
+    source: str, reading: Reading, known: "Imprint | Sessions | None", earlier: "Sequence[ReadReport]" = ()
+) -> "tuple[Sessions, ReadReport]":
     """The sessions to predict; leaks with what is learned from (``known``) are printed first.
 
     ``earlier`` are logs whose reading has not been printed.
@@ -136,12 +129,12 @@ def read_test_log(
     from nearnext.data.leaks import find_leaks
     from nearnext.data.sessions import Sessions
 
-    sessions, log = read_log(source, reading, show=False)
+    sessions, report = read_log(source, reading, show=False)
     imprint = Imprint.of(known) if isinstance(known, Sessions) else known
     print_warnings(find_leaks(imprint, sessions).lines())
-    for each in (*earlier, log):
+    for each in (*earlier, report):
         show_reading(each, reading)
-    return sessions, log
+    return sessions, report
 
 
 def read_both(
@@ -152,24 +145,24 @@ def read_both(
     ``warnings`` are those of a split, which a test log makes unnecessary.
     """
     print_warnings(warnings if test is None else [])
-    sessions, log = read_log(source, reading, show=test is None)
+    sessions, report = read_log(source, reading, show=test is None)
     if test is None:
-        return sessions, None, [asdict(log.report)]
-    test_sessions, test_log = read_test_log(test, reading, sessions, [log])
-    return sessions, test_sessions, [asdict(log.report), asdict(test_log.report)]
+        return sessions, None, [asdict(report)]
+    test_sessions, test_report = read_test_log(test, reading, sessions, [report])
+    return sessions, test_sessions, [asdict(report), asdict(test_report)]
 
 
-def show_reading(log: "EventLog", reading: Reading) -> None:
+def show_reading(read: "ReadReport", reading: Reading) -> None:
     """Print how a log was read, notes on its events first."""
     from nearnext.data.repeats import repeat_notes
     from nearnext.report.tables import reading_table
 
-    report = asdict(log.report)
-    if "session" not in log.report.columns:
+    report = asdict(read)
+    if "session" not in read.columns:
         report["sessions"] = f"end after {reading.gap / 60:g} minutes without a click (--gap)"
     print_warnings(repeat_notes([report]))
     console.print(reading_table(report))
-    if log.report.rejected and reading.options.rejects:
+    if read.rejected and reading.options.rejects:
         console.print(f"rows that cannot be used are in {reading.options.rejects}", style="dim")
 
 

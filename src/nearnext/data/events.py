@@ -47,6 +47,10 @@ class ReadOptions:
         }.items():
             object.__setattr__(self, name, value)
 
+    def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
+        """Rows of each event type, for the types that are used."""
+        return {kind: rows for kind, rows in event_types.items() if kind in (self.events or [kind])}
+
 
 @dataclass(frozen=True, eq=False)
 class EventLog:

@@ -58,12 +58,17 @@ class Parts(Protocol):
 
 
 def keep_last_clicks(sessions: Sessions, max_length: int) -> Sessions:
-    """Sessions with at most ``max_length`` clicks, the last ones, in order of their new start."""
+    """Sessions with at most ``max_length`` clicks, the last ones."""
     if sessions.lengths.max(initial=0) <= max_length:
         return sessions
     kept = np.concatenate([_clicks_from_end(part) <= max_length for part in sessions.parts()])
-    sessions = sessions.keep_events(kept)
-    return sessions.select(np.argsort(sessions.starts, kind="stable"))
+    return sessions.keep_events(kept)
+
+
+def _by_start(sessions: Sessions) -> Sessions:
+    """The sessions in order of their start; equal starts stay as they are."""
+    starts = sessions.starts
+    return sessions if np.all(starts[1:] >= starts[:-1]) else sessions.select(np.argsort(starts, kind="stable"))
 
 
 def _clicks_from_end(sessions: Sessions) -> Int64Array:
@@ -72,7 +77,7 @@ def _clicks_from_end(sessions: Sessions) -> Int64Array:
 
 
 def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
-    """The sessions that a filter leaves, in their old vocabulary, and what it took away.
+    """The sessions that a filter leaves, in order of their new start and in their old vocabulary, and what it took.
 
     Deviation: the authors' code drops sessions longer than the cap, test sessions included; here the last clicks stay.
 
@@ -85,7 +90,7 @@ def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRe
     long_enough, report = by_length(sessions, chosen)
     parts = [long_enough]
     report += by_support(parts, long_enough.item_counts(), chosen)
-    return parts[0], report
+    return _by_start(parts[0]), report
 
 
 def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:

@@ -10,8 +10,6 @@ import polars as pl
 from nearnext.data.arrow import arrow_ipc
 from nearnext.data.ids import canonical_integers
 from nearnext.data.sessionise import group
-from nearnext.data.sessions import Sessions
-from nearnext.data.vocabulary import Vocabulary
 from nearnext.types import Int64Array
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -20,7 +18,8 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Partitions:
     """A folder of ``n`` partitions of events, each in the order of the log; a single one stays in memory.
 
-    Text that spells an integer is spread like that integer: ids may begin as integers and go on as strings.
+    Text that spells an integer is spread like that integer: ids may begin as integers and go on as strings. Column
+    ``row`` numbers the events of the log.
     """
 
     def __init__(self, folder: Path, n: int) -> None:
@@ -29,9 +28,12 @@ class Partitions:
         self._writers: dict[tuple[int, str], Any] = {}
         self._text: set[str] = set()
         self._only: list[pl.DataFrame] = []
+        self._n_rows = 0
 
     def add(self, chunk: pl.DataFrame) -> None:
         """Spreads a chunk of events by its first column."""
+        chunk = chunk.with_columns(row=pl.int_range(self._n_rows, self._n_rows + chunk.height, dtype=pl.Int64))
+        self._n_rows += chunk.height
         self._text |= {name for name, dtype in chunk.schema.items() if dtype == pl.String}
         if self.n == 1:
             self._only.append(chunk)
@@ -66,7 +68,8 @@ class Partitions:
                     parts.append(pl.read_ipc_stream(path))
                     path.unlink()
             text = pl.col(sorted(self._text)).cast(pl.String)
-            yield [part.with_columns(text) for part in parts]
+            # A partition has a file for each type of its columns; the order of the log is that of its rows.
+            yield [pl.concat([part.with_columns(text) for part in parts], how="diagonal").sort("row")] if parts else []
 
 
 def _partition_of(keys: pl.Series, n: int) -> Any:
@@ -81,50 +84,3 @@ def _partition_of(keys: pl.Series, n: int) -> Any:
 
 def _spread(keys: Int64Array, n: int) -> Any:
     return ((keys.view(np.uint64) * GOLDEN) >> np.uint64(32)) % np.uint64(n)
-
-
-class StoredSessions:
-    """Sessions in parts on disk, in one vocabulary that grows with each part.
-
-    ``counts``: clicks of each item in all parts when they were added: [I + 1].
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._n = 0
-        self.vocabulary = Vocabulary.of([])
-        self.counts: Int64Array = np.zeros(1, np.int64)
-
-    def add(self, sessions: Sessions) -> None:
-        """Appends a part."""
-        known = self.vocabulary.ids if self._n else sessions.vocabulary.ids.clear()
-        new = sessions.vocabulary.ids.filter(~sessions.vocabulary.ids.is_in(known.implode()))
-        self.vocabulary = Vocabulary(pl.concat([known, new]))
-        sessions = sessions.with_vocabulary(self.vocabulary)
-        self.counts = np.append(self.counts, np.zeros(len(new), np.int64)) + sessions.item_counts()
-        self._n += 1
-        self[self._n - 1] = sessions
-
-    def __len__(self) -> int:
-        return self._n
-
-    def __setitem__(self, part: int, sessions: Sessions) -> None:
-        """Writes a part without its vocabulary."""
-        ids = pl.DataFrame({"session_id": sessions.session_ids, "length": sessions.lengths})
-        ids.write_ipc_stream(self._file(part, "ids"))
-        clicks = pl.DataFrame({"item": sessions.items, "time": sessions.times})
-        clicks.write_ipc_stream(self._file(part, "clicks"))
-
-    def __getitem__(self, part: int) -> Sessions:
-        """A part in the whole vocabulary."""
-        ids, clicks = (pl.read_ipc_stream(self._file(part, kind)) for kind in ("ids", "clicks"))
-        return Sessions(
-            items=clicks["item"].to_numpy(),
-            offsets=np.concatenate([[0], np.cumsum(ids["length"].to_numpy())]).astype(np.int64),
-            times=clicks["time"].to_numpy(),
-            vocabulary=self.vocabulary,
-            session_ids=ids["session_id"],
-        )
-
-    def _file(self, part: int, kind: str) -> Path:
-        return self._folder / f"sessions-{part}-{kind}.arrow"

@@ -1,8 +1,8 @@
-"""Logs larger than memory: read, cut into sessions, filtered and written as Parquet, a part at a time."""
+"""Logs larger than memory: read, cut into sessions, filtered and written, a part at a time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,15 +10,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from nearnext.atomic import whole_folder
 from nearnext.data.arrow import arrow_parquet
 from nearnext.data.events import EventLog, EventScan, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Filter, FilterReport, by_length, by_support
-from nearnext.data.partitions import Partitions, StoredSessions
+from nearnext.data.partitions import Partitions
+from nearnext.data.prepared import is_prepared, write_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import Repeats
-from nearnext.data.sessionise import GAP, sessions_of
+from nearnext.data.sessionise import GAP, cut_sessions
 from nearnext.data.sessions import Sessions
+from nearnext.data.stored_sessions import StoredSessions
 from nearnext.errors import DataError
 from nearnext.options import Count, checked, path_of
 from nearnext.progress import track
@@ -28,7 +31,8 @@ PARTITION_EVENTS = 3_000_000
 EVENT_BYTES = {"bytes": 25, "rows": 1}
 COMPRESSION = 5
 MOST_PARTITIONS = 256
-ROW_GROUP = 1_000_000
+PARQUET = (".parquet", ".pq")
+"""Names that end so are those of Parquet files, others of folders."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class PrepareReport:
     """What was written.
 
     Attributes:
-        out: the Parquet file: columns session_id, item_id, timestamp (microseconds, UTC).
+        out: the folder, or the Parquet file: columns session_id, item_id, timestamp (microseconds, UTC).
         read: what was read.
         filtered: what the filter took away.
         sessions: sessions written.
@@ -72,13 +76,14 @@ def prepare(
     strict: bool = False,
     rejects: str | Path | None = None,
 ) -> PrepareReport:
-    """A sessionised, filtered Parquet file of a log of any size; memory holds one partition and the items.
+    """A sessionised, filtered copy of a log of any size; memory holds one partition and the items.
 
-    Reading the file gives the sessions that filtering the whole log in memory would give. The file appears when it is
-    complete; nothing else is left when the work is broken off. ``chosen`` are the sessions and items to use, by default
-    sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default by the log's size.
-    The log and the options from ``columns`` on are as in `read_events`, ``gap`` and ``collapse_repeats`` as in
-    `sessionise`.
+    ``out`` becomes a folder that `read_sessions` and the commands map into memory, or a Parquet file if its name ends
+    in .parquet. Reading it gives the sessions that filtering the whole log in memory would give, in the same order. It
+    appears when it is complete; nothing else is left when the work is broken off. ``chosen`` are the sessions and items
+    to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
+    by the log's size. The log and the options from ``columns`` on are as in `read_events`, ``gap`` and
+    ``collapse_repeats`` as in `sessionise`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -113,7 +118,7 @@ def prepare_by(
     try:
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             parts = Partitions(Path(folder), partitions or _n_partitions(scan))
-            return _prepared(scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats)
+            return _prepared(scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats, options)
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}; free some space or name another folder"
@@ -121,8 +126,8 @@ def prepare_by(
 
 
 def _checked_target(out: Path, scan: EventScan) -> Path:
-    if out.is_dir():
-        raise DataError(f"cannot write {out}: it is a folder; name a file")
+    if out.is_dir() and (out.suffix in PARQUET or not is_prepared(out)) and any(out.iterdir()):
+        raise DataError(f"cannot write {out}: it is a folder of other files; name another one")
     if not out.parent.is_dir():
         raise DataError(f"cannot write {out}: there is no folder {out.parent}; create it first")
     if any(same_path(file, out) for file in scan.files):
@@ -147,6 +152,7 @@ def _prepared(
     chosen: Filter,
     gap: float,
     collapse_repeats: bool | None,
+    options: ReadOptions,
 ) -> PrepareReport:
     for chunk in scan:
         parts.add(chunk)
@@ -155,12 +161,15 @@ def _prepared(
     with track("cutting sessions", parts.n, "parts") as advance:
         for events in parts:
             if events:
-                log = EventLog.of(events, scan.report)
-                sessions, found = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
+                log = EventLog.of([part.drop("row") for part in events], scan.report)
+                sessions, found, first = cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)
+                rows = np.concatenate([part["row"].to_numpy() for part in events])[first]
+                keys = pl.DataFrame({"session_id": sessions.session_ids, "begun": sessions.starts, "row": rows})
                 repeats += found
-                kept, taken = by_length(sessions, chosen)
+                numbers = pl.Series("key", np.arange(sessions.n_sessions))
+                kept, taken = by_length(replace(sessions, session_ids=numbers), chosen)
                 filtered += taken
-                work.add(kept)
+                work.add(kept, keys)
             advance(1)
     filtered += by_support(work, work.counts, chosen)
     if work.counts.sum() == 0:
@@ -168,8 +177,13 @@ def _prepared(
             f"no sessions are left of {scan.name} after the filter (length {chosen.min_length}, support "
             f"{chosen.min_support}); lower the filters or give a longer log"
         )
-    n_sessions = _write(work, folder / target.name)
-    (folder / target.name).replace(target)
+    read = replace(scan.report, repeats=repeats.facts(options.used(scan.report.event_types)))
+    if target.suffix in PARQUET:
+        n_sessions = _write_parquet(work.in_order(), folder / target.name)
+        (folder / target.name).replace(target)
+    else:
+        with whole_folder(target) as fresh:
+            n_sessions = write_prepared(work.in_order(), fresh, read)
     return PrepareReport(
         out=target,
         read=scan.report,
@@ -182,31 +196,27 @@ def _prepared(
     )
 
 
-def _write(work: StoredSessions, path: Path) -> int:
-    """Writes sessions as Parquet, and gives their number."""
+def _write_parquet(parts: Iterable[Sessions], path: Path) -> int:
+    """Writes sessions as Parquet, one row for each click, and gives their number."""
     n_sessions = 0
     with ExitStack() as stack:
         writer: Any = None
-        for part in range(len(work)):
-            sessions = work[part]
+        for sessions in parts:
             n_sessions += sessions.n_sessions
-            for begin in range(0, sessions.n_events, ROW_GROUP):
-                table = _table(sessions, begin, begin + ROW_GROUP)
-                writer = writer or stack.enter_context(
-                    arrow_parquet.ParquetWriter(str(path), table.schema, compression="zstd")
-                )
-                writer.write_table(table)
+            table = _table(sessions)
+            writer = writer or stack.enter_context(
+                arrow_parquet.ParquetWriter(str(path), table.schema, compression="zstd")
+            )
+            writer.write_table(table)
     return n_sessions
 
 
-def _table(sessions: Sessions, begin: int, end: int) -> Any:
-    """Clicks begin..end − 1 as rows."""
-    owner = np.searchsorted(sessions.offsets, np.arange(begin, min(end, sessions.n_events)), side="right") - 1
+def _table(sessions: Sessions) -> Any:
     frame: Any = pl.DataFrame(
         {
-            "session_id": sessions.session_ids.gather(owner),
-            "item_id": sessions.vocabulary.ids.gather(sessions.items[begin:end].astype(np.int64) - 1),
-            "timestamp": pl.Series(sessions.times[begin:end]).cast(pl.Datetime("us", "UTC")),
+            "session_id": sessions.session_ids.gather(sessions.session_of_event()),
+            "item_id": sessions.vocabulary.ids.gather(sessions.items.astype(np.int64) - 1),
+            "timestamp": pl.Series(sessions.times).cast(pl.Datetime("us", "UTC")),
         }
     )
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -12,10 +12,12 @@ from scipy import sparse
 
 from nearnext.data.arrow import arrow
 from nearnext.data.events import EventLog, ReadOptions, events_of
+from nearnext.data.prepared import is_prepared, open_prepared
+from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import EventCodes, Repeats, merge_repeats
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import DataError
+from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
 from nearnext.options import NonNegative, checked, require_type
 from nearnext.progress import track
@@ -75,6 +77,13 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
 
 def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> tuple[Sessions, Repeats]:
     """The sessions of a log as `sessionise` gives them, and how repeated clicks were counted."""
+    return cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)[:2]
+
+
+def cut_sessions(
+    log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None
+) -> tuple[Sessions, Repeats, Positions]:
+    """As `sessions_of`, and where the log names each session first: [S]."""
     require_polars("cutting sessions")
     require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
     gap = checked("gap", gap, NonNegative)
@@ -82,7 +91,7 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
     if log.frame.height == 0:
         raise DataError("the log has no events, so there are no sessions; give a log with clicks")
     with track("cutting sessions", log.frame.height, "events") as advance:
-        grouped, codes, users = _grouped(log, gap)
+        grouped, first, codes, users = _grouped(log, gap)
         merged, repeats = merge_repeats(grouped, codes, collapse_repeats)
         reused = _reused(grouped, gap) if log.frame.columns[0] == "session_id" else 0
         shared = _shared(grouped, users) if users is not None else 0
@@ -90,7 +99,7 @@ def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | Non
         del grouped, codes, users
         sessions = merged.reindexed()
         advance(log.frame.height)
-    return sessions, repeats
+    return sessions, repeats, first
 
 
 def _reused(sessions: Sessions, gap: float) -> int:
@@ -107,8 +116,8 @@ def _shared(sessions: Sessions, users: NDArray[np.uint64]) -> int:
     return int(np.count_nonzero(np.minimum.reduceat(known, sessions.offsets[:-1]) < last))
 
 
-def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None, NDArray[np.uint64] | None]:
-    """Sessions in a vocabulary by first appearance; event type and user of each click where there are several."""
+def _grouped(log: EventLog, gap: float) -> tuple[Sessions, Positions, EventCodes | None, NDArray[np.uint64] | None]:
+    """Sessions by start and first row, and these rows; event type and user of each click where there are several."""
     frame = log.frame
     key = frame.columns[0]
     times = frame["time"].to_numpy()
@@ -116,10 +125,11 @@ def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None, ND
     times = times[order]
     if key == "user_id":
         ids, offsets = _cut(ids, offsets, times, gap)
-    arrangement = np.lexsort((np.minimum.reduceat(order, offsets[:-1]), times[offsets[:-1]]))
+    first = np.minimum.reduceat(order, offsets[:-1])
+    arrangement = np.lexsort((first, times[offsets[:-1]]))
     if np.any(arrangement[1:] < arrangement[:-1]):
         moved, offsets = _moved(offsets, arrangement, order.dtype)
-        order, times, ids = order[moved], times[moved], ids.gather(arrangement)
+        order, times, ids, first = order[moved], times[moved], ids.gather(arrangement), first[arrangement]
         del moved
     codes, vocabulary = _encode(frame["item_id"])
     items = codes[order]
@@ -127,7 +137,7 @@ def _grouped(log: EventLog, gap: float) -> tuple[Sessions, EventCodes | None, ND
     users = log.users.to_numpy()[order] if log.users is not None else None
     del codes, order
     items += 1
-    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id")), types, users
+    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids.alias("session_id")), first, types, users
 
 
 def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
@@ -191,6 +201,8 @@ def read_sessions(
 ) -> Sessions:
     """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
 
+    A folder that `prepare` has written is mapped into memory, so that it can be larger than it.
+
     Raises:
         DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
         ConfigError: an unknown option value.
@@ -199,5 +211,21 @@ def read_sessions(
     >>> read_sessions(frame).raw(0)
     [7, 8]
     """
-    log = events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects))
-    return sessionise(log, gap=gap, collapse_repeats=collapse_repeats)
+    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects)
+    return read_log(source, options, gap=gap, collapse_repeats=collapse_repeats)[0]
+
+
+def read_log(
+    source: object, options: ReadOptions, *, gap: float = GAP, collapse_repeats: bool | None = None
+) -> tuple[Sessions, ReadReport]:
+    """The sessions of a log and how it was read; a prepared log is mapped into memory."""
+    if not is_prepared(source):
+        log = events_of(source, options)
+        sessions, repeats = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
+        return sessions, replace(log.report, repeats=repeats.facts(options.used(log.report.event_types)))
+    if (options, gap, collapse_repeats) != (ReadOptions(), GAP, None):
+        raise ConfigError(
+            f"{source} is a prepared log: how it is read was chosen when it was prepared; leave out the options of "
+            "reading, or prepare it again with them"
+        )
+    return open_prepared(cast("str | Path", source))

@@ -246,22 +246,22 @@ class Sessions:
         Raises:
             DataError: a click has an unknown item, so that it has no raw id to keep.
         """
-        counts = self.item_counts()
-        if counts[0]:
-            raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
-        present = np.flatnonzero(counts)
-        order = present[np.lexsort((self.first_clicks()[present], -counts[present]))]
+        order = self.by_popularity()
         if np.array_equal(order, np.arange(1, self.n_items + 1)):
             return self
         return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(order - 1)))
 
-    def first_clicks(self) -> Int64Array:
-        """Where each item index is clicked first, the number of clicks where it is not: [I + 1]."""
-        first = np.full(self.n_items + 1, self.n_events, np.int64)
+    def by_popularity(self) -> Int64Array:
+        """Indices of the items that are clicked, the most clicked first, equal counts by their first click: [n]."""
+        counts = self.item_counts()
+        if counts[0]:
+            raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
+        first = np.zeros_like(counts)
         for begin in reversed(range(0, self.n_events, BLOCK)):
             items = self.items[begin : begin + BLOCK]
             first[items[::-1]] = np.arange(begin, begin + len(items))[::-1]  # of equal indices the last one stays
-        return first
+        present = np.flatnonzero(counts)
+        return present[np.lexsort((first[present], -counts[present]))]
 
     def followed_by(self, later: "Sessions") -> "Sessions":
         """These sessions and then others, in a vocabulary of both: known items keep their index, new ones come after.

@@ -1,0 +1,124 @@
+"""A prepared log: sessions as arrays in a folder, mapped into memory by what reads them, so that they can be larger.
+
+The folder holds the items (int32) and times (int64) of all clicks and the offsets of sessions (int64), little-endian,
+the raw ids of items and sessions as Arrow files, and ``prepared.json``: 12 bytes for each click, 8 and an id for each
+session.
+"""
+
+import json
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from nearnext.data.arrow import arrow, arrow_ipc
+from nearnext.data.blocks import in_blocks
+from nearnext.data.reading import ReadReport
+from nearnext.data.sessions import Sessions
+from nearnext.data.stored_sessions import read_frame
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import DataError
+from nearnext.forks import require_polars
+
+SCHEMA = 1
+"""Version of the folder's layout."""
+
+MANIFEST, ITEMS, TIMES, OFFSETS = "prepared.json", "items.bin", "times.bin", "offsets.bin"
+VOCABULARY, SESSION_IDS = "vocabulary.arrow", "session_ids.arrow"
+
+
+def is_prepared(source: object) -> bool:
+    """Whether a log is a prepared one."""
+    return isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file()
+
+
+def open_prepared(folder: str | Path) -> tuple[Sessions, ReadReport]:
+    """The sessions of a prepared log, mapped into memory, and how the log was read.
+
+    Raises:
+        DataError: it is damaged, or of a later nearnext.
+    """
+    require_polars("opening a prepared log")
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
+        if manifest["schema"] != SCHEMA:
+            raise DataError(f"{folder} has schema {manifest['schema']}, this nearnext reads {SCHEMA}; prepare it again")
+        vocabulary = Vocabulary(_ids(folder / VOCABULARY).rechunk())
+        sessions = _mapped(folder, ITEMS, manifest["sessions"], manifest["events"], vocabulary)
+        return sessions, ReadReport(**manifest["read"])
+    except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
+        raise DataError(f"{folder} is damaged ({error}); prepare the log again") from error
+
+
+def _mapped(folder: Path, items: str, n_sessions: int, n_events: int, vocabulary: Vocabulary) -> Sessions:
+    return Sessions(
+        items=_array(folder / items, "<i4", n_events),
+        offsets=_array(folder / OFFSETS, "<i8", n_sessions + 1),
+        times=_array(folder / TIMES, "<i8", n_events),
+        vocabulary=vocabulary,
+        session_ids=_ids(folder / SESSION_IDS),
+    )
+
+
+def _array(path: Path, dtype: str, length: int) -> NDArray[Any]:
+    array = np.asarray(np.memmap(path, dtype, mode="r"))
+    if len(array) != length:
+        raise ValueError(f"expected {length:,} numbers in {path.name}, found {len(array):,}")
+    return array
+
+
+def _ids(path: Path) -> pl.Series:
+    return read_frame(path).to_series()
+
+
+def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) -> int:
+    """Writes sessions that come part by part, in order and in one vocabulary of known items; how many there are.
+
+    The vocabulary that is written is that of `Sessions.reindexed`.
+    """
+    given = "given.bin"  # items in the vocabulary of the parts, until all are counted
+    n_sessions = n_events = 0
+    vocabulary = Vocabulary.of([])
+    with ExitStack() as stack:
+        items, times, offsets = (stack.enter_context((folder / name).open("wb")) for name in (given, TIMES, OFFSETS))
+        ids = stack.enter_context(_IdWriter(folder / SESSION_IDS))
+        offsets.write(np.zeros(1, "<i8").tobytes())
+        for part in parts:
+            items.write(part.items.astype("<i4", copy=False).tobytes())
+            times.write(part.times.astype("<i8", copy=False).tobytes())
+            offsets.write((part.offsets[1:] + n_events).astype("<i8", copy=False).tobytes())
+            ids.write(part.session_ids)
+            n_sessions, n_events, vocabulary = n_sessions + part.n_sessions, n_events + part.n_events, part.vocabulary
+    sessions = _mapped(folder, given, n_sessions, n_events, vocabulary)
+    order = sessions.by_popularity()
+    new_index = np.zeros(sessions.n_items + 1, "<i4")
+    new_index[order] = np.arange(1, len(order) + 1)
+    with (folder / ITEMS).open("wb") as items, _IdWriter(folder / VOCABULARY) as ids:
+        for block in in_blocks(sessions.items):
+            items.write(new_index[block].tobytes())
+        ids.write(vocabulary.ids.gather(order - 1))
+    (folder / given).unlink()
+    facts = {"schema": SCHEMA, "sessions": n_sessions, "events": n_events, "items": len(order), "read": asdict(read)}
+    (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+    return n_sessions
+
+
+class _IdWriter(ExitStack):
+    """Writes ids part by part as an Arrow file that can be mapped into memory."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = path
+        self._writer: Any = None
+
+    def write(self, ids: pl.Series) -> None:
+        table = cast("Any", ids.to_frame()).to_arrow(compat_level=pl.CompatLevel.newest())
+        if self._writer is None:
+            self._writer = self.enter_context(arrow_ipc.new_file(str(self._path), table.schema))
+        self._writer.write_table(table)
