@@ -60,7 +60,7 @@ class Recommender(ABC):
         """Learn from sessions; their vocabulary becomes the catalogue.
 
         Raises:
-            DataError: there is nothing to learn from, or the vocabulary is not in order of popularity.
+            DataError: there is nothing to learn from.
             ContractError: a part of the user's own breaks a law of its kind.
         """
         require_sessions("training sessions", sessions)
@@ -76,10 +76,7 @@ class Recommender(ABC):
             from nearnext.recommenders.laws import check_parts
 
             check_parts(self)
-        self.vocabulary = sessions.vocabulary
-        self.popularity = popularity
-        self.memory = None
-        self.imprint = imprint
+        self.vocabulary, self.popularity, self.memory, self.imprint = sessions.vocabulary, popularity, None, imprint
         self._learn(sessions)
         if own:
             from nearnext.recommenders.laws import check_lists
@@ -88,9 +85,7 @@ class Recommender(ABC):
         return self
 
     def remember(self, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> Self:
-        """Keep the last ``limit`` training sessions, to explain recommendations by them.
-
-        Their raw ids, by which a session may be known to a service, are replaced by numbers unless they shall be kept.
+        """Keep the last ``limit`` training sessions, to explain recommendations by them; numbered unless ids are kept.
 
         Raises:
             ConfigError: a limit below 1, or not fitted yet.
@@ -118,12 +113,7 @@ class Recommender(ABC):
         return {"popularity": self.popularity, **self._state()}
 
     def restore(self, vocabulary: Vocabulary, state: State) -> Self:
-        """The recommender as it was when ``state`` was taken.
-
-        Raises:
-            DataError: an array has another shape, or numbers out of range.
-            KeyError: an array is missing.
-        """
+        """The recommender as it was when ``state`` was taken; `DataError` or `KeyError` where arrays do not fit."""
         self.vocabulary = vocabulary
         self.popularity = require_array("popularity", state["popularity"], np.int64, (len(vocabulary) + 1,), 0, LARGEST)
         self._restore({name: array for name, array in state.items() if name != "popularity"})
@@ -139,17 +129,11 @@ class Recommender(ABC):
         threads: int | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> Ranking:
-        """The batch path: a list of k item indices for each of B prefixes in this recommender's vocabulary.
+        """A list of k item indices for each of B prefixes in this vocabulary; no list depends on other prefixes.
 
-        The list of a prefix does not depend on other prefixes.
-
-        Args:
-            prefixes: what is given, in this vocabulary: [B].
-            k: length of the lists.
-            admissible: which item indices may be recommended, by default all known ones: [I + 1].
-            exclude_seen: leave out what a prefix contains.
-            threads: worker threads, by default one per core; they change nothing but the time.
-            advance: called with the number of cases just ranked, from any thread.
+        ``admissible`` says which item indices may be recommended, by default all known ones: [I + 1]; ``exclude_seen``
+        leaves out what a prefix contains. ``threads`` is by default one per core; ``advance`` is called with the number
+        of cases just ranked, from any thread.
 
         Raises:
             ConfigError: k below 1, or not fitted yet.
@@ -158,8 +142,7 @@ class Recommender(ABC):
         k = self._check(k)
         require_type("prefixes", prefixes, Prefixes, "make them with Prefixes.every(sessions)")
         threads = checked("threads", threads, Count | None)
-        highest = int(prefixes.items.max(initial=0))
-        size = highest + 1 if admissible is None else max(highest + 1, len(admissible))
+        size = max(int(prefixes.items.max(initial=0)) + 1, 0 if admissible is None else len(admissible))
         if size > len(self.vocabulary) + 1:
             raise DataError(
                 f"expected item indices in 0..{len(self.vocabulary)}, found {size - 1}; bring the sessions into "
@@ -171,16 +154,9 @@ class Recommender(ABC):
         return rank_in_chunks(self.ranker, prefixes, request, threads=threads, advance=advance)
 
     def ranker(self, *, fill: bool = True) -> RankChunk:
-        """What ranks chunks of prefixes for one thread, as `rank` does; its scratch memory lasts from call to call.
+        """What ranks chunks of prefixes for one thread, see `RankChunk`; its scratch memory lasts from call to call.
 
-        It takes prefixes, a request, and arrays of zeros [B, k] that receive item indices and scores, and returns each
-        list's own length: [B]. Reusing it for single prefixes saves setting up memory in each `rank`.
-
-        Args:
-            fill: complete short lists from popularity; otherwise they end with zeros.
-
-        Raises:
-            ConfigError: not fitted yet.
+        ``fill`` completes short lists from popularity; otherwise they end with zeros.
         """
         self._check(1)
         rank_own = self._ranker()
@@ -207,10 +183,9 @@ class Recommender(ABC):
     ) -> list[Recommendation]:
         """Next items for sessions of raw ids, oldest click first.
 
-        Ids and sessions may come in lists, tuples, generators, numpy arrays, or columns of pandas and polars.
-
         Args:
-            sessions: raw ids of each session, integers or texts; ids that training never saw are ignored and reported.
+            sessions: raw ids of each session, integers or texts, in lists, tuples, generators, numpy arrays, or columns
+                of pandas and polars; ids that training never saw are ignored and reported.
             k: how many items, at least 1.
             exclude: raw ids never to recommend, e.g. out of stock; those that training never saw are reported.
             allow: when given, only these raw ids may be recommended; reported likewise.
