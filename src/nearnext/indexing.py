@@ -33,9 +33,6 @@ def reindex(
         sessions: recall is measured on the most recent of them, by default of those that the recommender remembers;
             where it remembers none, on perturbed items.
         threads: see `build_index`.
-
-    Raises:
-        ConfigError: it has no space, the kind is unknown, or an approximate index is refused.
     """
     space = space_of(recommender)
     if not isinstance(recommender, HasSpace) or space is None:

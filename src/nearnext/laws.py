@@ -17,9 +17,6 @@ Laws = Mapping[str, Law[P]]
 def require_lawful(part: P, laws: Laws[P], called: str) -> None:
     """A check that a part keeps all laws of its kind.
 
-    Raises:
-        ContractError: it breaks one; the message names the part, the law and an example.
-
     >>> require_lawful(3, {"a number is even": lambda number: f"found {number}" if number % 2 else None}, "three")
     Traceback (most recent call last):
     nearnext.errors.ContractError: three breaks a law: a number is even; found 3

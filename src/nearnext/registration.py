@@ -76,11 +76,7 @@ def _registered(part: C, name: str | None, kind: Kind | None) -> C:
 
 
 def kind_of(part: type[Any]) -> Kind:
-    """The kind of a class, by its base class or its methods.
-
-    Raises:
-        ConfigError: it is no part.
-    """
+    """The kind of a class, by its base class or its methods."""
     bases = {place_of(base) for base in part.__mro__}
     for kind, registry in REGISTRIES.items():
         if registry.base in bases:

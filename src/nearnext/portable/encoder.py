@@ -48,11 +48,6 @@ def export_encoder(
     """Write ``file``, and next to it its items (``.items.parquet``) and description (``.json``).
 
     Clicks on items that the encoder does not know are left out of a session.
-
-    Raises:
-        ConfigError: the method has no session encoder, it cannot be expressed in ONNX, or the extra is not installed.
-        ArtifactError: the graph differs from the model by more than ``tolerance``.
-        DataError: a file cannot be written.
     """
     network, space = _network(recommender), space_of(recommender)
     done = export_onnx(network, file, metadata={"method": recommender.name}, tolerance=tolerance)
@@ -79,12 +74,7 @@ def export_encoder(
 
 
 def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatency:
-    """How long single sessions of random known items take both ways.
-
-    Raises:
-        ConfigError: the method has no session encoder, or the extra is not installed.
-        ArtifactError: the file is no exported encoder.
-    """
+    """How long single sessions of random known items take both ways."""
     network, encoder = _network(recommender), OnnxEncoder(file)
     rng = np.random.default_rng(0)
     lengths = 1 + rng.geometric(0.25, TIMED) % network.max_length
@@ -103,10 +93,6 @@ def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
 
     Returns:
         What was measured; None for a method that has no session encoder.
-
-    Raises:
-        ConfigError: the encoder cannot be expressed in ONNX, or the extra is not installed.
-        ArtifactError: the graph differs from the model.
     """
     network = getattr(recommender, "network", None)
     if not isinstance(network, SessionItemNetwork):

@@ -72,10 +72,6 @@ class OnnxEncoder:
 
     Args:
         file: written by `export_onnx`.
-
-    Raises:
-        ConfigError: onnxruntime is not installed.
-        ArtifactError: the file is missing, damaged, or no exported session encoder.
     """
 
     def __init__(self, file: str | Path) -> None:
@@ -120,26 +116,15 @@ class OnnxEncoder:
 
 
 def export_onnx(
-    network: SessionItemNetwork,
-    file: str | Path,
+    network: SessionItemNetwork,  # in any mode; it is exported for evaluation, without dropout
+    file: str | Path,  # where to; weights of more than 1.5 GB go to ``file`` + ``.data`` next to it
     *,
-    metadata: Mapping[str, Any] | None = None,
-    tolerance: float = TOLERANCE,
+    metadata: Mapping[str, Any] | None = None,  # further entries of the graph's metadata
+    tolerance: float = TOLERANCE,  # largest absolute difference allowed in any dimension
 ) -> OnnxExport:
     """The session encoder written as an ONNX graph, and how far it is from the network on random sessions.
 
     A graph that differs by more than ``tolerance`` is not kept.
-
-    Args:
-        network: in any mode; it is exported for evaluation, without dropout.
-        file: where to; weights of more than 1.5 GB go to ``file`` + ``.data`` next to it.
-        metadata: further entries of the graph's metadata.
-        tolerance: largest absolute difference allowed in any dimension.
-
-    Raises:
-        ConfigError: the extra is not installed, or the encoder has an operation that ONNX cannot express.
-        ArtifactError: the graph differs by more than ``tolerance``.
-        DataError: the file cannot be written.
     """
     target = Path(file)
     for package in ("onnxruntime", "onnxscript"):

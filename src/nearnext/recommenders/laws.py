@@ -28,11 +28,7 @@ class Fitted(NamedTuple):
 
 
 def check_parts(recommender: Recommender) -> None:
-    """A check that the user's own encoder, loss, sampler and negatives keep their laws; built-in ones are trusted.
-
-    Raises:
-        ContractError: one breaks a law; the message names part, law and example.
-    """
+    """A check that the user's own encoder, loss, sampler and negatives keep their laws; built-in ones are trusted."""
     parts = recommender.parts()
     for part in parts:
         if part is recommender or is_built_in(part):
@@ -47,11 +43,7 @@ def check_parts(recommender: Recommender) -> None:
 
 
 def check_lists(recommender: Recommender, sessions: Sessions) -> None:
-    """A check that a fitted recommender keeps the laws of lists, on some prefixes of sessions.
-
-    Raises:
-        ContractError: it breaks one; the message names the law and an example.
-    """
+    """A check that a fitted recommender keeps the laws of lists, on some prefixes of sessions."""
     some = Prefixes.every(sessions.with_vocabulary(recommender.vocabulary)).slice(0, CASES)
     require_lawful(Fitted(recommender, some), LAWS, f"method {recommender.name}")
 

@@ -86,9 +86,6 @@ def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | In
 def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
     """The index whose `stored_arrays` are given.
 
-    Raises:
-        DataError: they do not fit one another, or hold numbers out of range.
-
     >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
     >>> stored_index(stored_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
     True

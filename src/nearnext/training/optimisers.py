@@ -4,11 +4,14 @@ Adam moves every row in every step, by its momentum, even where the gradient is 
 when the row is next read: what Adam would have done in the meantime is a known function of the row's two moments. Its
 lazy form, and Adagrad, leave a row and its moments as they are until it is read again.
 
+Each optimiser has ``read``, the distinct rows [U] as they are after all steps so far, copied [U, D]; ``write``, one step
+with gradients [U, D] for rows that were just read, and 0 for all others; ``settle``, before the table is read whole or
+the learning rate changes; ``state``, not copied, and ``restore``.
+
 References: Kingma, Ba, Adam, 2015; Duchi et al., Adagrad, 2011.
 """
 
 from collections.abc import Mapping
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,30 +29,6 @@ ADAGRAD_EPSILON = 1e-6
 
 HORIZON = 40_000
 """Steps after which the bias corrections are 1 in 64 bits, for β₂ up to 0.999."""
-
-
-class RowOptimiser(Protocol):
-    """A rule that changes a table of embeddings, rows at a time."""
-
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:
-        """The rows as they are after all steps so far, copied: [U] distinct row numbers → [U, D]."""
-        ...
-
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        """One step, with these gradients for rows that were just read and 0 for all others: [U], [U, D]."""
-        ...
-
-    def settle(self, learning_rate: float) -> None:
-        """Bring every row up to date: before the table is read whole, or the learning rate changes."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """What a later `restore` needs, besides the table; tensors are not copied."""
-        ...
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """The moments as they were when ``state`` was taken."""
-        ...
 
 
 class RowAdam:
@@ -165,6 +144,10 @@ class WholeAdam:
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         self._adam.state[self._table].update(state)
+
+
+RowOptimiser = RowAdam | RowAdagrad | WholeAdam
+"""Changes a table of embeddings, rows at a time."""
 
 
 @compiled()

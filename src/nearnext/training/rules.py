@@ -1,51 +1,16 @@
-"""How the rows of a table and the layers of a network move, as values: an optimiser and its options."""
+"""How the rows of a table and the layers of a network move, as values: an optimiser and its options.
+
+An optimiser of layers takes a step with a gradient for each; ``state`` and ``restore`` are those of tables.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from nearnext.training.optimisers import BETAS, EPSILON, RowAdagrad, RowAdam, RowOptimiser, WholeAdam
-
-
-class LayerOptimiser(Protocol):
-    """A rule that changes all layers of a network in every step."""
-
-    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
-        """One step, with a gradient for each layer."""
-        ...
-
-    def state(self) -> dict[str, Tensor]:
-        """What a later `restore` needs, besides the layers; tensors are not copied."""
-        ...
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """The moments as they were when ``state`` was taken."""
-        ...
-
-
-class Rule(Protocol):
-    """An optimiser and its options."""
-
-    @property
-    def rate(self) -> float:
-        """Peak learning rate, above 0."""
-        ...
-
-    @property
-    def clip(self) -> float:
-        """Largest norm of the gradient of all that this rule moves in a step; 0: no limit."""
-        ...
-
-    def rows(self, table: Tensor) -> RowOptimiser:
-        """The optimiser of a table, of which a step reads some rows: [rows, D]."""
-        ...
-
-    def layers(self, layers: Sequence[nn.Parameter]) -> LayerOptimiser:
-        """The optimiser of layers."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +32,7 @@ class Adam:
             return WholeAdam(table, betas=self.betas)
         return RowAdam(table, betas=self.betas, exact=self.exact)
 
-    def layers(self, layers: Sequence[nn.Parameter]) -> LayerOptimiser:
+    def layers(self, layers: Sequence[nn.Parameter]) -> "_LayerAdam":
         """The optimiser of layers."""
         return _LayerAdam(layers, self)
 
@@ -80,11 +45,11 @@ class Adagrad:
     momentum: float = 0.0  # μ, in [0, 1)
     clip: float = 0.0  # largest norm of a gradient, 0: no limit
 
-    def rows(self, table: Tensor) -> RowOptimiser:
+    def rows(self, table: Tensor) -> RowAdagrad:
         """The optimiser of a table."""
         return RowAdagrad(table, momentum=self.momentum)
 
-    def layers(self, layers: Sequence[nn.Parameter]) -> LayerOptimiser:
+    def layers(self, layers: Sequence[nn.Parameter]) -> "_LayerRows":
         """The optimiser of layers: every row of each in every step."""
         return _LayerRows([self.rows(layer.detach().view(len(layer), -1)) for layer in layers], layers)
 
@@ -135,3 +100,7 @@ class _LayerRows:
             optimiser.restore({
                 name.removeprefix(begin): tensor for name, tensor in state.items() if name.startswith(begin)
             })  # fmt: skip
+
+
+Rule = Adam | Adagrad
+"""An optimiser and its options; ``clip`` is the largest norm of the gradient of all that it moves in a step."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol, TextIO, cast
+from typing import Any, TextIO, cast
 
 from safetensors import SafetensorError, safe_open  # pyright: ignore[reportUnknownVariableType]
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - paths of any type
@@ -122,21 +122,13 @@ class RunDirectory:
 LOG = "log.jsonl"
 
 
-class WriteRecord(Protocol):
-    """A function that logs one epoch."""
-
-    def __call__(self, record: Mapping[str, Any]) -> None:
-        """One epoch: ``epoch``, its number from 1, and figures by name."""
-        ...
+WriteRecord = Callable[[Mapping[str, Any]], None]
+"""Logs one epoch: ``epoch``, its number from 1, and figures by name."""
 
 
 @contextmanager
 def open_log(directory: Path | None) -> Generator[WriteRecord]:
-    """What writes the epochs of a run to ``log.jsonl`` and ``tensorboard/``; a run that resumes appends.
-
-    Args:
-        directory: of the run; None: nothing is written.
-    """
+    """What writes the epochs of a run to ``log.jsonl`` and ``tensorboard/``; a run that resumes appends. None: nowhere."""
     if directory is None:
         yield lambda record: None  # noqa: ARG005 - there is nowhere to write
         return

@@ -77,9 +77,6 @@ class Recurrent:
             embedding is the last state.
         dropout: share dropped in training between recurrent layers and before each dense layer, in [0, 1).
         last_tanh: whether a tanh follows the last dense layer.
-
-    Raises:
-        ConfigError: an option out of range, or ``hidden`` is not ``dim`` without dense layers.
     """
 
     dim: Dim = 400

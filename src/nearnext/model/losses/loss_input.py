@@ -37,9 +37,6 @@ class LossInput:
             with ``needs_item_distances`` reads it.
         positive_mask: ``[B, P]`` booleans, False where a short list is padded; None when all are real.
         negative_mask: ``[B, N]`` booleans, likewise.
-        positive_indices: ``[B, P]`` item indices; index 0 is padding and masked.
-        negative_indices: ``[B, N]`` or ``[N]`` item indices; index 0 is masked, and so is, where both are given, a
-            negative that is one of the session's own positives.
         log_proposal: ``[B, N]`` or ``[N]`` natural logarithms of how often the sampler expects to draw each negative,
             for a loss that corrects for popularity (NCAS).
 
@@ -56,8 +53,6 @@ class LossInput:
     positive_negative: Tensor | None = None
     positive_mask: Tensor | None = None
     negative_mask: Tensor | None = None
-    positive_indices: Tensor | None = None
-    negative_indices: Tensor | None = None
     log_proposal: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -70,8 +65,6 @@ class LossInput:
         _require_shape("positive_negative", self.positive_negative, (*positive, negative[1]))
         _require_shape("positive_mask", self.positive_mask, positive)
         _require_shape("negative_mask", self.negative_mask, negative)
-        _require_shape("positive_indices", self.positive_indices, positive)
-        _require_shape("negative_indices", self.negative_indices, negative, negative[1:])
         _require_shape("log_proposal", self.log_proposal, negative, negative[1:])
         for name, mask in (("positive_mask", self.positive_mask), ("negative_mask", self.negative_mask)):
             if mask is not None and mask.dtype != torch.bool:
@@ -79,12 +72,10 @@ class LossInput:
 
     def masked(self) -> MaskedDistances:
         """The same distances with every mask there, at least float32, and 0 wherever an entry is masked."""
-        positive_mask = _mask(self.positive_mask, self.positive_indices, self.positive)
-        negative_mask = _mask(self.negative_mask, self.negative_indices, self.negative)
-        if self.positive_indices is not None and self.negative_indices is not None:
-            negatives = self.negative_indices.expand_as(self.negative)
-            own = self.positive_indices[:, :, None] == negatives[:, None, :]  # [B, P, N]
-            negative_mask = negative_mask & ~(own & positive_mask[:, :, None]).any(dim=1)
+        positive_mask, negative_mask = (
+            torch.ones_like(distances, dtype=torch.bool) if mask is None else mask
+            for mask, distances in ((self.positive_mask, self.positive), (self.negative_mask, self.negative))
+        )
         item_distances, log_proposal = self.positive_negative, self.log_proposal
         if item_distances is not None:
             item_distances = _zero_masked(item_distances, positive_mask[:, :, None] & negative_mask[:, None, :])
@@ -127,11 +118,6 @@ def _require_shape(name: str, tensor: Tensor | None, *shapes: tuple[int, ...]) -
     if tensor is not None and tuple(tensor.shape) not in shapes:
         expected = " or ".join(str(list(shape)) for shape in shapes)
         raise ConfigError(f"{name} must have shape {expected} to fit the distances, found {list(tensor.shape)}")
-
-
-def _mask(mask: Tensor | None, indices: Tensor | None, distances: Tensor) -> Tensor:
-    real = torch.ones_like(distances, dtype=torch.bool) if mask is None else mask
-    return real if indices is None else real & (indices.expand_as(distances) > 0)
 
 
 def _zero_masked(values: Tensor, mask: Tensor) -> Tensor:

@@ -136,26 +136,16 @@ class CandidateGenerators:
     @classmethod
     def over(
         cls,
-        network: SessionItemNetwork,
-        index: ExactIndex,
-        voters: dict[str, Recommender],
-        clicks: Int64Array,
-        statistics: ScoreArray | None,
+        network: SessionItemNetwork,  # for session embeddings
+        index: ExactIndex,  # of the items
+        voters: dict[str, Recommender],  # fitted recommenders over the same vocabulary, by name
+        clicks: Int64Array,  # of each item: [I + 1]
+        statistics: ScoreArray | None,  # of each item, [I + 1, 9]; None for features without groups
         *,
-        temperature: float,
-        most: int,
+        temperature: float,  # of the cosine
+        most: int,  # candidates of the index and of each voter
     ) -> Self:
-        """Generators from a network and the index of all its items.
-
-        Args:
-            network: for session embeddings.
-            index: of the items.
-            voters: fitted recommenders over the same vocabulary, by name.
-            clicks: of each item: [I + 1].
-            statistics: of each item, [I + 1, 9]; None for features without groups.
-            temperature: of the cosine.
-            most: candidates of the index and of each voter.
-        """
+        """Generators from a network and the index of all its items."""
         popularity = np.log1p(clicks).astype(np.float32)
         evidence = Evidence(index.vectors, popularity, statistics, temperature)
         return cls(network, index, np.arange(len(clicks)) > 0, voters, evidence, most)

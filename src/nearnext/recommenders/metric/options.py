@@ -107,9 +107,6 @@ class MetricOptions(EmbeddedRecommender):
         reranker_prefixes: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
         refit: train once more on all sessions for the best number of epochs; otherwise items that only the held-out
             sessions have start from the average of their neighbours.
-
-    Raises:
-        ConfigError: an option out of range.
     """
 
     dim: Annotated[Count | None, Search(choices=(64, 96, 128, 160, 224), why="by default it follows from the log")] = (

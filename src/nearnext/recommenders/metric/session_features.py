@@ -83,25 +83,15 @@ def _revisits(clicks: IndexArray, click: int, group_of: IndexArray, edges: Int64
 
 @compiled()
 def add_own(
-    clicks: IndexArray,
-    n_distinct: int,
-    position_of: IndexArray,
-    group_of: IndexArray,
-    counts: Int64Array,
-    edges: Int64Array,
-    features: ScoreArray,
+    clicks: IndexArray,  # of a session, at least one: [n]
+    n_distinct: int,  # number G of different items
+    position_of: IndexArray,  # one more than each candidate's position, 0 for other items: [I + 1]
+    group_of: IndexArray,  # as `add_session` leaves it: [I + 1]
+    counts: Int64Array,  # likewise: [n]
+    edges: Int64Array,  # likewise: [2, n]
+    features: ScoreArray,  # of the candidates, zeros before: [C, 12]
 ) -> None:
-    """Write the features of the candidates that the session has clicked; ``group_of`` is 0 again afterwards.
-
-    Args:
-        clicks: of a session, at least one: [n].
-        n_distinct: number G of different items.
-        position_of: one more than each candidate's position, 0 for other items: [I + 1].
-        group_of: as `add_session` leaves it: [I + 1].
-        counts: likewise: [n].
-        edges: likewise: [2, n].
-        features: of the candidates, zeros before: [C, 12].
-    """
+    """Write the features of the candidates that the session has clicked; ``group_of`` is 0 again afterwards."""
     n = len(clicks)
     by_count = np.argsort(-counts[:n_distinct], kind="mergesort")
     for rank in range(n_distinct):
