@@ -24,15 +24,10 @@ def reindex(
     sessions: Sessions | None = None,
     threads: int = 1,
 ) -> IndexReport:
-    """Build the index of a recommender that has a metric space, and search by it.
+    """Build the index of a recommender that has a metric space, and search by it; options as in `build_index`.
 
-    Args:
-        recommender: fitted.
-        kind: see `build_index`.
-        recall_floor: see `build_index`.
-        sessions: recall is measured on the most recent of them, by default of those that the recommender remembers;
-            where it remembers none, on perturbed items.
-        threads: see `build_index`.
+    Recall is measured on the most recent sessions, by default of those that the recommender remembers; where it
+    remembers none, on perturbed items.
     """
     space = space_of(recommender)
     if not isinstance(recommender, HasSpace) or space is None:

@@ -41,12 +41,8 @@ def is_built_in(part: object) -> bool:
 class Registry(Mapping[str, type[P]], Generic[P]):
     """The parts of one kind by name: a mapping to their classes, in which own parts follow the built-in ones.
 
-    Args:
-        label: what a part of this kind is called in messages.
-        base: what every part of this kind is, ``module:Class``.
-        built_in: the class of each part, ``module:Class`` within ``nearnext``.
-        pattern: what an own part's name must match.
-        reserved: names with another meaning.
+    ``label`` is what messages call such a part, ``base`` its base class and ``built_in`` the class of each within
+    ``nearnext``, ``pattern`` what an own part's name must match, ``reserved`` names with another meaning.
 
     >>> from nearnext.registry import ENCODERS
     >>> list(ENCODERS)[:2], ENCODERS.make("gru", dim=8).dim

@@ -92,10 +92,6 @@ def all_pairs(anchors: Tensor, items: Tensor, distance: DistanceName = "cosine",
     """Distances of every anchor to every item: [..., B, D], [..., N, D] → [..., B, N].
 
     ``normalised`` says that all vectors have length 1 or 0 already, which saves work for the cosine distance.
-
-    >>> all_pairs(torch.tensor([[0.0, 0.0], [0.0, 4.0]]), torch.tensor([[3.0, 0.0]]), "squared_euclidean")
-    tensor([[ 9.],
-            [25.]])
     """
     require_known("distance", distance, DISTANCES)
     precision = torch.promote_types(torch.promote_types(anchors.dtype, items.dtype), torch.float32)

@@ -30,13 +30,8 @@ class SessionItemNetwork(nn.Module):
     are initialised for such inputs, and 1/√D where it has none: Adam turns short embeddings faster, and the table is
     then all there is to learn. ``item.initial_std`` overrides it.
 
-    Args:
-        n_items: number I of known items, indexed 1..I; index 0 is padding or an unknown item.
-        item: the item encoder ω.
-        encoder: the session encoder φ; its ``dim`` must be the item encoder's.
-        common_embedding: φ and ω read one embedding table (Table 3, Comm. Emb.), otherwise one each.
-        distance: the distance between the two towers.
-        max_length: the last clicks of a session that φ sees.
+    Items are 1..I; index 0 is padding or an unknown item. Both towers have one dimension, and read one embedding
+    table (Table 3, Comm. Emb.) unless not ``common_embedding``. φ sees the last ``max_length`` clicks of a session.
     """
 
     def __init__(
@@ -83,11 +78,9 @@ class SessionItemNetwork(nn.Module):
     def encode_sessions(self, items: Tensor) -> Tensor:
         """Session embeddings φ(s): [B, T] → [B, D], of length 1 for the cosine distance.
 
-        Clicks of index 0 are dropped wherever they stand, then the last ``max_length`` of the rest are encoded; a
-        session without known clicks gets a finite embedding that says nothing of it.
-
-        Args:
-            items: item indices of the clicks, oldest first, 0 where unknown or padded: [B, T].
+        Clicks are item indices, oldest first. Those of index 0 are dropped wherever they stand, then the last
+        ``max_length`` of the rest are encoded; a session without known clicks gets a finite embedding that says
+        nothing of it.
         """
         if items.ndim != 2:  # noqa: PLR2004 - rows are sessions
             raise DataError(f"expected clicks of shape [B, T], found {list(items.shape)}; pad sessions with 0")
@@ -97,9 +90,7 @@ class SessionItemNetwork(nn.Module):
     def encode_clicks(self, clicks: Tensor) -> Tensor:
         """Session embeddings as `encode_sessions` gives them, of clicks that need no rearranging: [B, T] → [B, D].
 
-        Args:
-            clicks: known item indices, oldest first, at most ``max_length``, padded at the right with 0: [B, T]. This
-                is not checked.
+        They are known, oldest first, at most ``max_length``, padded at the right with 0. This is not checked.
         """
         table = self.item_embedding if self.click_embedding is None else self.click_embedding
         return self._placed(self.session_encoder(self._limited(table(clicks)), clicks > 0))
@@ -129,9 +120,8 @@ class SessionItemNetwork(nn.Module):
     def encode_items(self, indices: Tensor | None = None) -> Tensor:
         """Item embeddings ω(i): [...] → [..., D], of length 1 for the cosine distance.
 
-        Args:
-            indices: item indices of any shape; None gives items 1..I in order, [I, D]: row j is item j + 1. An index 0
-                gives a finite embedding that stands for no item.
+        None gives items 1..I in order, [I, D]: row j is item j + 1. Index 0 gives a finite embedding that stands for
+        none.
         """
         if indices is None:
             return self._placed(self.item_encoder(self._limited(self.item_embedding.weight[1:])))

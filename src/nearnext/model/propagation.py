@@ -26,18 +26,8 @@ def propagated_embeddings(
 ) -> ScoreArray:
     """Embeddings of length 1 for items 1..I, zeros for index 0: [I + 1, D].
 
-    Args:
-        sessions: clicks on unknown items (index 0) are left out.
-        dim: dimension D, at least 1.
-        steps: how often every item takes the mean of its neighbours, at least 0; 0 leaves random directions.
-        own_share: weight of an item's own vector in each step, at least 0; the neighbours together weigh about 1.
-        seed: of the random vectors, at least 0.
-
-    >>> log = Sessions.of([["a", "b"]] * 3 + [["x", "y"]] * 2)
-    >>> vectors = propagated_embeddings(log, dim=16)
-    >>> near, far = vectors[1] @ vectors[2], vectors[1] @ vectors[3]
-    >>> bool(near > 0.9 > abs(far))
-    True
+    Each of ``steps`` adds the mean of an item's neighbours, which together weigh about 1, to ``own_share`` of its own
+    vector; 0 steps leave random directions. Clicks on unknown items (index 0) are left out.
     """
     dim, own_share = checked("dim", dim, Count), checked("own_share", own_share, NonNegative)
     steps, seed = checked("steps", steps, Natural), checked("seed", seed, Natural)
@@ -73,17 +63,10 @@ def neighbouring_items(sessions: Sessions) -> Any:
 
 
 def extended_embeddings(embeddings: ScoreArray, learned: Sessions, sessions: Sessions) -> ScoreArray:
-    """Item embeddings for a larger catalogue: those there are, and new items at the mean of their neighbours, length 1.
+    """Embeddings for a larger catalogue of J items; new ones are at their neighbours' mean: [J + 1, D].
 
-    An item without a neighbour that has an embedding gets zeros.
-
-    Args:
-        embeddings: of the items of ``learned``, row 0 for none: [I + 1, D].
-        learned: sessions in the vocabulary that the embeddings have.
-        sessions: all sessions, in the larger vocabulary of J items.
-
-    Returns:
-        [J + 1, D].
+    New ones have length 1, or are zeros without a neighbour that has an embedding. ``learned`` are sessions in the
+    vocabulary of the embeddings, ``sessions`` all sessions in the larger one.
     """
     table = np.zeros((sessions.n_items + 1, embeddings.shape[1]), dtype=np.float32)
     positions = sessions.vocabulary.encode(learned.vocabulary.ids)

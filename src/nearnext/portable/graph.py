@@ -68,11 +68,7 @@ class OnnxExport:
 
 
 class OnnxEncoder:
-    """Session embeddings computed by onnxruntime, on one thread.
-
-    Args:
-        file: written by `export_onnx`.
-    """
+    """Session embeddings computed by onnxruntime, on one thread, from a file that `export_onnx` wrote."""
 
     def __init__(self, file: str | Path) -> None:
         runtime = needed("onnxruntime", "onnx", "ONNX")
@@ -89,11 +85,7 @@ class OnnxEncoder:
             ) from error
 
     def encode(self, clicks: IndexArray) -> ScoreArray:
-        """Session embeddings: [B, T] → [B, D].
-
-        Args:
-            clicks: known item indices, oldest first, at most ``max_length``, padded at the right with 0: [B, T].
-        """
+        """Session embeddings of known item indices, oldest first, padded at the right with 0: [B, T] → [B, D]."""
         return cast("ScoreArray", self._session.run([OUTPUT], {INPUT: clicks.astype(np.int64)})[0])
 
     def session_vectors(self, prefixes: Prefixes, trained: BoolArray | None = None) -> tuple[ScoreArray, IndexArray]:
@@ -104,13 +96,7 @@ class OnnxEncoder:
         return vectors, known
 
     def write(self, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
-        """Session embeddings, one after the other: requests bring one or few.
-
-        Args:
-            clicks: known item indices, oldest first: [B, L].
-            known: how many of them there are, the others are not read: [B].
-            vectors: receives the embeddings of sessions with known clicks: [B, D].
-        """
+        """Embeddings of sessions of ``known`` clicks [B], of [B, L], written into ``vectors`` [B, D], one by one."""
         for row in np.flatnonzero(known):
             vectors[row] = self.encode(clicks[row : row + 1, : known[row]])[0]
 

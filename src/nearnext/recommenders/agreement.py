@@ -58,12 +58,6 @@ def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) 
 
     Scores may differ by ``rtol`` of the largest one. An item may stand elsewhere, or be replaced at the end of the
     list, where its score is that close to those that stand there instead.
-
-    >>> difference(Listed([3, 1], [0.5, 0.4999999], 2), Listed([1, 3], [0.5, 0.4999999], 2))
-    >>> difference(Listed([3, 1], [0.5, 0.4], 2), Listed([3, 2], [0.5, 0.4], 2)) is None  # both may be 2nd
-    True
-    >>> difference(Listed([3, 1], [0.5, 0.4], 2), Listed([1, 3], [0.5, 0.4], 2))
-    'item 3 has score 0.4 at rank 2, expected 0.5 at rank 1'
     """
     own = expected.own
     if len(expected.items) != len(found.items) or own != found.own:

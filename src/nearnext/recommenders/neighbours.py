@@ -53,13 +53,9 @@ class SessionNeighbours(Recommender):
     index: SessionIndex = field(init=False, repr=False)
 
     def neighbours(self, clicks: IndexArray) -> tuple[IndexArray, FloatArray]:
-        """The training sessions that vote for a session at the end of training, the nearest first.
+        """The training sessions that vote for a session [T] at the end of training, the nearest first.
 
-        Args:
-            clicks: item indices of the session, oldest first, 0 where unknown: [T].
-
-        Returns:
-            Their numbers by recency, 0 the most recent, and their similarities: at most k each.
+        Gives their numbers by recency, 0 the most recent, and their similarities: at most k each.
 
         >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "c"], ["d", "c"]]))
         >>> sknn.neighbours(sknn.vocabulary.encode(["d"]))[0].tolist()
@@ -284,24 +280,11 @@ def prepare_neighbour_positives(
 ) -> NeighbourPositives:
     """Candidate positives of each session: the items that SKNN ranks highest after the whole session, best first.
 
-    None is one of the session's own clicks; a session that shares no item with another has none.
-
-    Args:
-        sessions: the training sessions; nothing else is looked at.
-        n_items: most candidates of a session; as many as an example has positives gives the best ones every epoch,
-            more gives variety.
-        k: neighbours that vote, the session itself not counted.
-        sample_size: most recent sessions sharing an item that are compared at all, 0 for every one.
-        threads: worker threads, by default one per core; they change nothing but the time.
+    None is one of the session's own clicks; a session that shares no item with another has none. As many as an
+    example has positives gives the best ones every epoch, more gives variety. ``k`` neighbours vote, the session
+    itself not counted.
 
     Paper: §4.5.
-
-    >>> log = Sessions.of([["a", "b"], ["a", "b", "c"], ["d", "e"]])
-    >>> prepared = prepare_neighbour_positives(log)
-    >>> [log.vocabulary.decode(prepared.items[begin:end]) for begin, end in [(0, 1), (1, 1), (1, 1)]]
-    [['c'], [], []]
-    >>> prepared.offsets.tolist()
-    [0, 1, 1, 1]
     """
     k = checked("k", k, Count)
     # The session itself is its own nearest neighbour and adds no item: one more makes up for it.

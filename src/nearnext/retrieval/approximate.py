@@ -47,11 +47,9 @@ def can_build_graphs() -> bool:
 class ItemGraph:
     """A graph of near items that a search walks along: hierarchical navigable small worlds, of faiss (extra ``ann``).
 
-    It holds each coordinate in 8 bits and only proposes; exact scores come from the embeddings. Built on one thread it
-    is the same every time. Make it by `build` or `load`.
-
-    Reference: Malkov, Yashunin, Efficient and Robust Approximate Nearest Neighbor Search Using Hierarchical Navigable
-    Small World Graphs, 2018.
+    It holds each coordinate in 8 bits and only proposes; exact scores come from the embeddings. Built on one thread
+    it is the same every time. Reference: Malkov, Yashunin, Efficient and Robust Approximate Nearest Neighbor Search
+    Using Hierarchical Navigable Small World Graphs, 2018.
     """
 
     def __init__(self, index: Any) -> None:
@@ -60,13 +58,7 @@ class ItemGraph:
 
     @classmethod
     def build(cls, vectors: ScoreArray, distance: DistanceName, *, threads: int = 1) -> "ItemGraph":
-        """The graph of item embeddings.
-
-        Args:
-            vectors: embedding of item j + 1 in row j: [I, D].
-            distance: between them.
-            threads: with more than one, links depend on who is faster: the graph is another one each time.
-        """
+        """The graph of item embeddings [I, D]; with several threads, links depend on which is faster."""
         threads = checked("threads", threads, Count)
         faiss = _faiss()
         metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
@@ -92,13 +84,7 @@ class ItemGraph:
         return int(self._index.d)
 
     def propose(self, query: ScoreArray, n: int, ef_search: int) -> Int64Array:
-        """Up to ``n`` distinct items that are probably the nearest ones, as item indices.
-
-        Args:
-            query: embedding: [D].
-            n: most items.
-            ef_search: candidates kept during the search; more find more of the nearest, and take longer.
-        """
+        """Up to ``n`` distinct items that are probably the nearest to a query [D]; more ``ef_search`` finds more."""
         options = self._faiss.SearchParametersHNSW(efSearch=max(ef_search, n))
         found = self._index.search(query[np.newaxis], n, params=options)[1][0]
         return cast("Int64Array", found[found >= 0] + 1)
@@ -209,10 +195,7 @@ def proposals(k: int, n_seen: int, n_admissible: int, n_items: int) -> int:
 class ApproximateIndex:
     """Item embeddings searched along a graph; lists may miss some of the nearest items, and hold no wrong score.
 
-    Args:
-        exact: the items; its scores are those of the lists, and it answers what the graph cannot.
-        graph: of the same items.
-        ef_search: candidates kept during a search, at least 1.
+    Scores are those of ``exact``, which answers what the graph cannot; ``ef_search`` candidates are kept in a search.
     """
 
     def __init__(self, exact: ExactIndex, graph: ItemGraph, ef_search: int) -> None:

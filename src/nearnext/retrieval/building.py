@@ -89,17 +89,10 @@ def build_index(
 ) -> tuple[Index, IndexReport]:
     """An index of the items, and how it was chosen.
 
-    ``auto`` gives the exact index for up to 2²⁵ numbers (262,144 items of dimension 128), and for more than that where
-    the approximate one has too low a recall or is no faster. ``approximate`` is refused below the floor.
-
-    Args:
-        exact: the items.
-        queries: gives embeddings of sessions that nothing was learned from, at least 2, [Q, D], where they are needed;
-            by default, and where it gives None, perturbed items.
-        kind: what to build.
-        recall_floor: least recall@20 of an approximate index, in [0, 1].
-        listed: which item indices are ever listed, by default all: [I + 1].
-        threads: that build the graph; with more than one it is another graph each time.
+    ``auto`` gives the exact index for up to 2²⁵ numbers (262,144 items of dimension 128), and for more than that
+    where the approximate one has too low a recall@20 or is no faster. ``approximate`` is refused below the floor.
+    ``queries`` gives embeddings of sessions that nothing was learned from, at least 2 [Q, D]; by default, and where
+    it gives None, perturbed items. ``listed`` says which item indices are ever listed [I + 1].
     """
     require_known("kind of index", kind, get_args(IndexKind))
     recall_floor = checked("recall_floor", recall_floor, Probability)

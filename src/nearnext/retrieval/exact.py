@@ -39,13 +39,9 @@ FEW = 8
 
 
 class ExactIndex:
-    """Item embeddings searched without approximation.
+    """Item embeddings [I, D], of length 1 or 0 for the cosine distance, searched without approximation.
 
     Scores are 32-bit floats, higher is nearer: 2 − d in [0, 2] for the cosine distance d, −d for the Euclidean ones.
-
-    Args:
-        vectors: embedding of item j + 1 in row j: [I, D]; of length 1 or 0 for the cosine distance.
-        distance: ``cosine``, ``euclidean`` or ``squared_euclidean``.
 
     >>> index = ExactIndex(np.array([[1, 0], [0, 1], [-1, 0]], np.float32))
     >>> nearest = index.search(np.array([[0.8, 0.6]], np.float32), k=2)
@@ -143,14 +139,9 @@ class ExactIndex:
     def best_of(
         self, candidates: Int64Array, query: ScoreArray, admissible: BoolArray, clicks: IndexArray, k: int
     ) -> tuple[IndexArray, ScoreArray]:
-        """The nearest of some items to one query, in the order and with the scores that `search` would give them.
+        """The nearest of distinct items [C] to one query [D], in the order and with the scores that `search` gives.
 
-        Args:
-            candidates: distinct item indices in any order: [C].
-            query: session embedding: [D].
-            admissible: which item indices may be listed: [I + 1].
-            clicks: item indices that may not be listed, in any number.
-            k: most items given.
+        Neither what is not ``admissible`` [I + 1] nor any of ``clicks`` is listed.
         """
         items, scores = np.zeros(k, dtype=np.int32), np.zeros(k, dtype=np.float32)
         n = _best_of(np.sort(candidates), query, self._vectors, self._kind, admissible, clicks, items, scores)

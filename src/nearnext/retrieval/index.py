@@ -36,12 +36,9 @@ class Index(Protocol):
     def search(
         self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
     ) -> Neighbours:
-        """The k nearest items of each query; of equal scores the smaller item index comes first.
+        """The k nearest items of each query [B, D]; of equal scores the smaller item index comes first.
 
-        Args:
-            queries: session embeddings: [B, D].
-            k: length of the lists, at least 1; no list is shorter while an item that may be listed is left.
-            admissible: which item indices may be listed, by default all from 1 on: [I + 1].
-            seen: clicks of each query whose items may not be listed: B prefixes.
+        No list is shorter while an item that may be listed is left. ``admissible`` says which item indices may be
+        listed, by default all from 1 on [I + 1]; the clicks of the B prefixes ``seen`` may not.
         """
         ...

@@ -46,14 +46,9 @@ class QuantisedItems:
         self._lost, self._longest = lost, longest
 
     def products(self, queries: ScoreArray, products: ScoreArray) -> FloatArray:
-        """Inner products with the rounded items, and the most by which they differ from those with the items.
+        """Inner products [B, I] of finite queries [B, D] with the rounded items, written into ``products``.
 
-        Args:
-            queries: finite: [B, D].
-            products: receives the products: [B, I].
-
-        Returns:
-            The largest possible difference for each query, apart from the rounding of a 32-bit float: [B].
+        Gives the most by which they differ from those with the items, apart from the rounding of a 32-bit float: [B].
         """
         errors = np.empty(len(queries))
         _products(queries, self._steps, self._scale, self._lost, self._longest, products, errors)

@@ -175,13 +175,9 @@ class Sharing:
         """Negatives [N] of one batch, their masks [B, N] and log expected counts [N].
 
         The expected count of an item is that for an example of a session without it, over all orders of the epoch, as
-        if no other example excluded it from what was drawn.
-
-        Args:
-            examples: of the batch.
-            positives: of the examples, 0 where masked: [B, P].
-            extra: what was drawn, 0 where an example has no negatives: [n].
-            others: of all examples but one, the share that the batch holds besides one of its own.
+        if no other example excluded it from what was drawn. ``positives`` are 0 where masked [B, P], ``extra`` is
+        what was drawn, 0 where an example has no negatives [n]; ``others`` is the share, of all examples but one,
+        that the batch holds besides one of its own.
         """
         items = extra if self.expected is None else np.concatenate([positives.ravel(), extra])
         excluded, _ = Exclusion.of(

@@ -14,12 +14,6 @@ class Proposal:
     """A distribution over items 1..I, from which one draw costs the same whatever I is (alias method).
 
     Reference: Vose, A Linear Algorithm for Generating Random Numbers with a Given Distribution, IEEE TSE 1991.
-
-    >>> proposal = Proposal.of(np.array([0.0, 3.0, 1.0]))
-    >>> proposal.shares.tolist()
-    [0.0, 0.75, 0.25]
-    >>> proposal.draw(np.random.default_rng(0), 3).tolist()
-    [2, 1, 1]
     """
 
     shares: FloatArray  # probability of each item; 0 at index 0: [I + 1]

@@ -74,16 +74,8 @@ class Step(NamedTuple):
 def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Iterator[Step]:
     """Steps through all sessions: each occupies a slot until it ends, then the next one by start takes over.
 
-    Sessions of one click have nothing to predict and are left out. Reference: Hidasi et al. 2016, §3.1.1.
-
-    Args:
-        sessions: in order of their start, items known.
-        batch_size: number of slots.
-        least: stop when fewer slots than this are still occupied.
-
-    >>> sessions = Sessions.of([["a", "b", "c"], ["c", "b"], ["b", "a"]])
-    >>> [(step.slots.tolist(), step.begun.tolist()) for step in session_parallel(sessions, batch_size=2)]
-    [([0, 1], [0, 1]), ([0, 1], [1])]
+    Items are known. Sessions of one click have nothing to predict and are left out; the end is where fewer than
+    ``least`` slots are occupied. Reference: Hidasi et al. 2016, §3.1.1.
     """
     long_enough = np.flatnonzero(sessions.lengths > 1)
     firsts, lasts = sessions.offsets[long_enough], sessions.offsets[long_enough + 1] - 1

@@ -121,13 +121,7 @@ class Objective:
         return list(self.loss.named_parameters()) if isinstance(self.loss, nn.Module) else []
 
     def __call__(self, sessions: Tensor, items: Tensor, batch: Minibatch) -> Tensor:
-        """The loss, a scalar.
-
-        Args:
-            sessions: session embeddings: [B, D].
-            items: embeddings of the positives, row by row, then of the negatives: [B P + B N, D] or [B P + N, D].
-            batch: the examples.
-        """
+        """The loss, a scalar, of sessions [B, D] and positives, then negatives [B P + B N, D], or [B P + N, D]."""
         n_positives = batch.positives.numel()
         positives = items[:n_positives].view(*batch.positives.shape, -1)  # [B, P, D]
         negatives = items[n_positives:].view(*batch.negatives.shape, -1)  # [B, N, D] or [N, D]

@@ -39,10 +39,8 @@ B = TypeVar("B", bound=TrainingBatch)
 class Learner(Generic[B]):
     """A recipe in training: the network's tables and their optimisers, its layers and theirs.
 
-    A step reads the rows of its batch only, so its cost does not grow with the catalogue.
-
-    Args:
-        recipe: its network is trained in place, and is on the recipe's device.
+    A step reads the rows of its batch only, so its cost does not grow with the catalogue. The network is trained in
+    place, and is on the recipe's device.
     """
 
     def __init__(self, recipe: Recipe[B]) -> None:
@@ -55,12 +53,7 @@ class Learner(Generic[B]):
         self._clips = [rule.clip for rule in recipe.tables.values()] + [recipe.layers.clip]
 
     def step(self, batch: B, share: float = 1.0) -> StepFigures:
-        """One step.
-
-        Args:
-            batch: all examples of the step, those of other processes included.
-            share: of the peak learning rates.
-        """
+        """One step, at a share of the peak learning rates, on all examples, those of other processes included."""
         rules, rows = self._recipe.tables, {name: batch.rows_of(name) for name in self._rows}
         leaves = {
             name: optimiser.read(rows[name], rules[name].rate * share).requires_grad_()

@@ -63,14 +63,9 @@ def train(
 ) -> list[Epoch]:
     """Train the recipe's network in place; it ends with the weights of the epoch that was best on validation.
 
-    Args:
-        recipe: what, on what, and how.
-        run: where checkpoints and logs go; None: nowhere.
-        resume: go on from the checkpoint in ``run``, to the same weights as if training had not stopped.
-        watch: called with the figures of each epoch; what it raises ends the training.
-
-    Returns:
-        The figures of each epoch.
+    Checkpoints and logs go to ``run``; ``resume`` goes on from the checkpoint there, to the same weights as if
+    training had not stopped. ``watch`` is called with the figures of each epoch; what it raises ends the training.
+    Gives the figures of each epoch.
 
     Paper: §5.2.
     """

@@ -146,21 +146,9 @@ def next_item_recipe(
 ) -> Recipe[PrefixBatch]:
     """The recipe that trains a network on every prefix.
 
-    Args:
-        network: of the cosine distance and one embedding table, without layers after it.
-        sessions: in the network's vocabulary; clicks of index 0 are neither read nor predicted.
-        config: how.
-        loss: on the distances to the next item and to all other items of the step; None: the sampled softmax.
-        seed: of order, draws and dropout, at least 0.
-        validation: what epochs are compared by; None: the last epoch remains.
-
-    >>> from nearnext.model.encoders import GRU
-    >>> from nearnext.model.items import ItemTower
-    >>> from nearnext.training.loop import train
-    >>> log = Sessions.of([["a", "b", "c"]] * 20)
-    >>> network = SessionItemNetwork(3, ItemTower(dim=4), GRU(dim=4, hidden=4))
-    >>> [figures["epoch"] for figures in train(next_item_recipe(network, log, NextItemTraining(epochs=2)))]
-    [1, 2]
+    Epochs are compared on ``validation``; None: the last one remains. Clicks of index 0 are neither read nor
+    predicted. ``loss`` is on the distances to the next item and to all other items of the step; None: the sampled
+    softmax.
     """
     more = (
         network.click_embedding is not None

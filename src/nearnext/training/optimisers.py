@@ -4,9 +4,9 @@ Adam moves every row in every step, by its momentum, even where the gradient is 
 when the row is next read: what Adam would have done in the meantime is a known function of the row's two moments. Its
 lazy form, and Adagrad, leave a row and its moments as they are until it is read again.
 
-Each optimiser has ``read``, the distinct rows [U] as they are after all steps so far, copied [U, D]; ``write``, one step
-with gradients [U, D] for rows that were just read, and 0 for all others; ``settle``, before the table is read whole or
-the learning rate changes; ``state``, not copied, and ``restore``.
+Each optimiser has ``read``, the distinct rows [U] as they are after all steps so far, copied [U, D]; ``write``, one
+step with gradients [U, D] for rows that were just read, and 0 for all others; ``settle``, before the table is read
+whole or the learning rate changes; ``state``, not copied, and ``restore``.
 
 References: Kingma, Ba, Adam, 2015; Duchi et al., Adagrad, 2011.
 """
@@ -32,21 +32,12 @@ HORIZON = 40_000
 
 
 class RowAdam:
-    """Adam on the rows that a step reads, on the CPU.
+    """Adam on the rows that a step reads of a table [rows, D] on the CPU, changed in place.
 
     With c(s) = √(1 − β₂ˢ) / (1 − β₁ˢ) and r = β₁ / √β₂, a row with moments m, v that waits from step t to step u
     moves by −lr · m / √v · Σ_{s=t+1..u} r^(s−t) c(s), and m, v shrink by β₁^(u−t), β₂^(u−t). That is exact but for ε,
-    which is taken as it is in the first of these steps, and for a learning rate that changes without `settle`.
-
-    Args:
-        table: values of the rows, changed in place: [rows, D].
-        betas: β₁ and β₂, in [0, 1).
-        exact: a row moves as in Adam on the whole table; False: a row that no step reads keeps value and moments.
-
-    >>> table = torch.ones(2, 1)
-    >>> RowAdam(table).write(torch.tensor([1]), torch.tensor([[5.0]]), learning_rate=0.1)
-    >>> table.flatten().tolist()
-    [1.0, 0.89999...]
+    which is taken as it is in the first of these steps, and for a learning rate that changes without `settle`. Not
+    ``exact``, a row that no step reads keeps value and moments.
     """
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS, exact: bool = True) -> None:
@@ -84,14 +75,7 @@ class RowAdam:
 class RowAdagrad:
     """Adagrad with momentum: v ← μ v − η g / √(Σ g² + 1e-6), w ← w + v; a row that no step reads keeps its momentum.
 
-    Args:
-        table: values of the rows, on the CPU, changed in place: [rows, D].
-        momentum: μ, in [0, 1).
-
-    >>> table = torch.zeros(2, 1)
-    >>> RowAdagrad(table).write(torch.tensor([1]), torch.tensor([[4.0]]), learning_rate=0.5)
-    >>> table.flatten().tolist()
-    [0.0, -0.5]
+    The table is on the CPU and changed in place: [rows, D].
     """
 
     def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
@@ -116,12 +100,7 @@ class RowAdagrad:
 
 
 class WholeAdam:
-    """Adam that moves the whole table in every step, which is what an accelerator does fastest.
-
-    Args:
-        table: values of the rows, changed in place: [rows, D].
-        betas: β₁ and β₂, in [0, 1).
-    """
+    """Adam that moves the whole table [rows, D] in every step, which is what an accelerator does fastest."""
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
         self._table = table

@@ -128,7 +128,7 @@ WriteRecord = Callable[[Mapping[str, Any]], None]
 
 @contextmanager
 def open_log(directory: Path | None) -> Generator[WriteRecord]:
-    """What writes the epochs of a run to ``log.jsonl`` and ``tensorboard/``; a run that resumes appends. None: nowhere."""
+    """What writes the epochs of a run to ``log.jsonl`` and ``tensorboard/``; a run that resumes appends."""
     if directory is None:
         yield lambda record: None  # noqa: ARG005 - there is nowhere to write
         return

@@ -17,21 +17,9 @@ def sampled_softmax(
     """Mean cross-entropy of the next items with smoothed labels, over the items that are there: a scalar.
 
     The logit of item j is cosine / τ − ln(probability that j is there); that of the next item is cosine / τ alone: it
-    is there because it is the next item, not because it was drawn. Gradients reach ``sessions`` and ``items``.
-
-    Args:
-        sessions: embeddings of length 1: [N, D].
-        items: embeddings of length 1: [U, D].
-        targets: row of the next item among them: [N].
-        log_presence: logarithm of the probability that each item is there: [U].
-        temperature: τ, above 0.
-        smoothing: ε in [0, 1): the share of the label that is spread over all U items.
-
-    >>> import math
-    >>> points = torch.eye(2)
-    >>> loss = sampled_softmax(points[:1], points, torch.tensor([0]), torch.zeros(2), 0.5, 0.0)
-    >>> round(float(loss), 4), round(math.log(1 + math.exp(-2)), 4)
-    (0.1269, 0.1269)
+    is there because it is the next item, not because it was drawn. Gradients reach ``sessions`` [N, D] and ``items``
+    [U, D], which have length 1; ``targets`` are rows of next items [N], ``log_presence`` is [U], and ``smoothing`` is
+    the share of the label that is spread over all U items.
     """
     return cast("Any", _SampledSoftmax).apply(sessions, items, targets, log_presence, temperature, smoothing)
 

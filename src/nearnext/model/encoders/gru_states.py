@@ -26,14 +26,9 @@ def has_gru_states(network: nn.Module, clicks: Tensor) -> bool:
 
 
 def gru_last_state(network: nn.GRU, clicks: Tensor, steps: Tensor) -> Tensor:
-    """State after the last click of each session, zeros for an empty one: [B, hidden]; torch's own up to rounding.
+    """State of one layer after the last click of each session, zeros for an empty one: [B, T, D] → [B, hidden].
 
-    The network has one layer; clicks are padded at the right, with any values [B, T, D]; sessions have ``steps`` clicks
-    [B].
-
-    >>> network, clicks = nn.GRU(2, 3, batch_first=True), torch.ones(1, 4, 2)
-    >>> torch.allclose(gru_last_state(network, clicks, torch.tensor([4])), network(clicks)[1][0])
-    True
+    Torch's own up to rounding. Clicks are padded at the right, with any values; sessions have ``steps`` clicks [B].
     """
     ordered, order = steps.sort(descending=True, stable=True)
     n_steps = torch.arange(clicks.shape[1])[:, None]

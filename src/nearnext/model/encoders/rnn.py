@@ -31,10 +31,8 @@ def last_state(network: nn.RNNBase, clicks: Tensor, steps: Tensor) -> Tensor:
     """State of the last layer after the last step of each session, while a graph is exported: [B, T, D] → [B, hidden].
 
     One ONNX operator for each layer, for sessions of any length; torch's exporter alone writes out the steps of one
-    length. The operators stop at the end of each session, and torch cannot compute them. Reference: ONNX operators RNN,
-    GRU and LSTM, version 14.
-
-    A plain network is one of tanh; clicks are padded at the right; sessions have ``steps`` clicks, at least 1: [B].
+    length. The operators stop at the end of each session, which has ``steps`` clicks, at least 1 [B]; torch cannot
+    compute them. Reference: ONNX operators RNN (of tanh), GRU and LSTM, version 14.
     """
     operator, order = GATES[type(network)]
     attributes: dict[str, Any] = {"hidden_size": network.hidden_size}

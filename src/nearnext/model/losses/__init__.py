@@ -35,18 +35,8 @@ PML = re.compile(r"pml:(?P<loss>[\w-]+)(\+(?P<miner>[\w-]+))?(@(?P<distance>[\w-
 def loss_named(name: str, **options: Any) -> Loss | MetricLearning:
     """The loss of that name with these options, a frozen config.
 
-    Args:
-        name: one of `LOSSES`, or ``pml:<loss>[+<miner>][@<distance>]`` for one of pytorch-metric-learning; one of
-            `LOSSES` may have options after a colon, as ``triplet:swap=true``.
-        options: those not given keep their defaults.
-
-    >>> loss_named("triplet", margin=0.5)
-    Triplet(margin=0.5, swap=False, rank_weights=True, pairing='matched', chord=False)
-    >>> loss_named("pml:multi-similarity+batch-hard").miner
-    'batch-hard'
-    >>> loss_named("hinge")
-    Traceback (most recent call last):
-    nearnext.errors.ConfigError: unknown loss 'hinge'; known: ncas, triplet, contrastive, bpr, top1, warp, pml:...
+    ``pml:<loss>[+<miner>][@<distance>]`` is one of pytorch-metric-learning; one of `LOSSES` may have options after a
+    colon, as ``triplet:swap=true``.
     """
     if match := PML.fullmatch(name):
         return make(MetricLearning, {**match.groupdict(), **options}, name)

@@ -106,14 +106,12 @@ class MetricLearningLoss(nn.Module):
     """The built loss: ``[B, D]`` sessions, ``[B, P, D]`` positives and ``[B, N, D]`` negatives to a scalar.
 
     Each session is a class that its positives share; every negative is a class of its own. Pairs and triplets lead
-    from a session to items, those of other sessions included (positives of another session are negatives here), so
-    that neither sessions nor items repel each other; item indices, where given, take out the pairs that would make a
-    negative of one of the session's own positives. Losses that refuse chosen pairs see the labels of sessions and
-    items alone, and a few (angular, NCA, fast-AP) consult the labels besides. The reduction is the library's; miners
-    that draw at random draw from torch's global generator.
-
-    Losses that learn a weight per class (proxy-NCA, proxy-anchor, ArcFace, ...) have one class per item: each
-    session is given once with the class of each of its positives, each item with its own. They need item indices.
+    from a session to items, those of other sessions included, so that neither sessions nor items repel each other;
+    item indices take out the pairs that would make a negative of one of the session's own positives. Losses that
+    refuse chosen pairs see the labels alone, and a few (angular, NCA, fast-AP) consult them besides. Losses that
+    learn a weight per class (proxy-NCA, ArcFace, ...) have one class per item: each session is given once with the
+    class of each of its positives, each item with its own. Miners that draw at random draw from torch's global
+    generator.
     """
 
     def __init__(self, loss: nn.Module, miner: nn.Module | None, reading: Reading) -> None:

@@ -49,11 +49,6 @@ class SessionParallel:
     """Batches of session-parallel clicks, of sessions in order of their start, items known; options as in `GRU4Rec`.
 
     ``inputs``: whether clicks have a table of their own. ``logq``: 0 where the loss is not corrected.
-
-    >>> log = Sessions.of([["a", "b", "c"], ["c", "b"], ["b", "a"]])
-    >>> batches = SessionParallel(log, 2, n_sample=0, sample_alpha=0.5, logq=0.0, inputs=False, seed=0)
-    >>> [(batch.rows["outputs"].tolist(), batch.occurrences.tolist()) for batch in batches.epoch(0)]
-    [([1, 2, 3], [2.0, 0.0, 0.0]), ([3, 2, 1], [1.0, 1.0, 0.0])]
     """
 
     sessions: Sessions

@@ -25,20 +25,7 @@ from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 def best_candidates(
     offsets: Int64Array, candidates: IndexArray, values: ScoreArray, items: IndexArray, scores: ScoreArray
 ) -> IndexArray:
-    """Write the k candidates of the highest values of each prefix; returns how many: [B].
-
-    Args:
-        offsets: where each prefix's candidates begin, and the end of the last: [B + 1].
-        candidates: item indices: [C].
-        values: to rank by, at least 0: [C].
-        items: receives item indices: [B, k].
-        scores: receives their values: [B, k].
-
-    >>> items, scores = np.zeros((1, 2), np.int32), np.zeros((1, 2), np.float32)
-    >>> values = np.array([0.2, 0.5, 0.2], np.float32)
-    >>> best_candidates(np.array([0, 3]), np.array([9, 4, 3], np.int32), values, items, scores).tolist(), items.tolist()
-    ([2], [[4, 3]])
-    """
+    """Write the k candidates [C] of the highest values [C], at least 0, into lists [B, k]; returns how many: [B]."""
     listed = np.zeros(len(offsets) - 1, dtype=np.int32)
     for row in range(len(listed)):
         n = 0
@@ -49,22 +36,9 @@ def best_candidates(
 
 
 def followed_by(near: Lists, own: IndexArray, items: IndexArray, scores: ScoreArray, temperature: float) -> IndexArray:
-    """Append the nearest items to lists that hold all candidates; returns the new lengths: [B].
+    """Append the nearest items, scores 1 + cosine, to lists [B, k] of all candidates; returns the new lengths: [B].
 
     An item that is farther by one temperature than the farthest candidate has 1 / e of the last candidate's score.
-
-    Args:
-        near: the nearest items, scores 1 + cosine: [B, K].
-        own: lengths of the lists: [B].
-        items: the lists, completed in position: [B, k].
-        scores: their scores, above 0: [B, k].
-        temperature: of the cosine.
-
-    >>> near = Lists(np.array([[3, 1, 2]], np.int32), np.array([[1.9, 1.5, 1.0]], np.float32))
-    >>> items, scores = np.array([[1, 3, 0]], np.int32), np.array([[0.6, 0.4, 0.0]], np.float32)
-    >>> own = np.array([2], np.int32)
-    >>> followed_by(near, own, items, scores, 0.5).tolist(), items.tolist(), scores.round(3).tolist()
-    ([3], [[1, 3, 2]], [[0.6..., 0.4..., 0.146...]])
     """
     filled = own.copy()
     _follow(near.items, near.scores, filled, items, scores, temperature)

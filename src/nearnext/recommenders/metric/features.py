@@ -98,24 +98,10 @@ class Evidence(NamedTuple):
 def collect(
     prefixes: Prefixes, near: Lists, sessions: ScoreArray, votes: Lists, evidence: Evidence, scratch: IndexArray
 ) -> Candidates:
-    """The union of all lists, each candidate with its features.
+    """The union of the lists of B prefixes, each candidate with its features.
 
-    Args:
-        prefixes: item indices of the catalogue: [B].
-        near: the nearest items, scores 1 + cosine.
-        sessions: session embeddings of length 1, or 0 for a session that has none: [B, D].
-        votes: the lists of each voter: [V, B, K].
-        evidence: what features are computed from.
-        scratch: memory of this thread, zeros before and after: [2, I + 1].
-
-    >>> near = Lists(np.array([[2, 1]], np.int32), np.array([[2.0, 1.0]], np.float32))
-    >>> items = np.eye(2, dtype=np.float32)
-    >>> votes = Lists(np.array([[[1, 0]]], np.int32), np.array([[[5.0, 0.0]]], np.float32))
-    >>> session, scratch = Prefixes.of([np.array([2], np.int32)]), np.zeros((2, 3), np.int32)
-    >>> evidence = Evidence(items, np.zeros(3, np.float32), None, 0.5)
-    >>> found = collect(session, near, items[1:], votes, evidence, scratch)
-    >>> found.items.tolist(), found.features[:, 0].tolist(), found.features[:, -3].tolist()
-    ([2, 1], [0.0, -2.0], [0.0, 1.0])
+    ``near`` has scores 1 + cosine, ``votes`` the lists of V voters; ``sessions`` are embeddings of length 1, or 0
+    where there is none [B, D]; ``scratch`` is memory of this thread, zeros before and after [2, I + 1].
     """
     n_voters, _, n_voted = votes.items.shape
     most = len(prefixes) * (near.items.shape[1] + n_voters * n_voted)

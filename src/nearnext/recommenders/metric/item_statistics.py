@@ -28,14 +28,7 @@ CLICKS = 5
 
 
 def item_statistics(sessions: Sessions) -> ScoreArray:
-    """The `ITEM_FEATURES` of each item: [I + 1, 9].
-
-    Index 0 and items without a click have the mean of the others.
-
-    >>> found = item_statistics(Sessions.of([["a", "b", "a"], ["b", "c"]]))
-    >>> found.shape, bool(found[1, 5] > found[2, 5])
-    ((4, 9), True)
-    """
+    """The `ITEM_FEATURES` of each item, [I + 1, 9]; index 0 and items without a click have the mean of the others."""
     clicks = sessions.item_counts().astype(np.float64)
     clicked = np.flatnonzero(clicks[1:]) + 1
     result = np.zeros((len(clicks), len(ITEM_FEATURES)), dtype=np.float32)

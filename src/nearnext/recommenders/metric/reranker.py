@@ -92,13 +92,8 @@ def fit_reranker(
 ) -> Reranker:
     """The re-ranker that makes the next items most probable.
 
-    Args:
-        candidates: of B prefixes.
-        positions: of the next item among each prefix's candidates, −1 where missing, which leaves out the prefix: [B].
-        used: which features count, all by default: [F].
-        hidden: units H of the hidden layer.
-        steps: optimiser steps, of 256 prefixes each.
-        seed: of weights and order.
+    ``positions`` are those of the next items among their prefix's candidates; −1, missing, leaves out the prefix [B].
+    ``used`` says which features count, all by default [F]. A step of the optimiser has 256 prefixes.
     """
     recipe = reranker_recipe(candidates, positions, used=used, hidden=hidden, steps=steps, seed=seed)
     if (positions >= 0).any():

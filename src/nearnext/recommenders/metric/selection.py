@@ -83,13 +83,8 @@ def significantly_better(
 
     The sum of hits among the first 20 and reciprocal ranks must be higher by more than 2.33 standard deviations, and
     neither of the two may be lower. The deviation is that of the sum if each session's gain had a random sign; with
-    fewer than six sessions that change, no gain is large enough.
-
-    Args:
-        halves: fitted on the even and on the odd sessions.
-        candidates: of B prefixes.
-        positions: of the next items, −1 where missing: [B].
-        sessions: which session each prefix is of: [B].
+    fewer than six sessions that change, no gain is large enough. ``positions`` of next items, −1 where missing, and
+    the ``sessions`` of the prefixes are [B].
     """
     owner = np.repeat(np.arange(len(positions)), np.diff(candidates.offsets))
     even, odd = halves

@@ -41,14 +41,9 @@ def add_session(
 ) -> int:
     """Write the session's features to all candidates, [C, 5]; returns the number G of different items.
 
-    An unknown click, index 0, is an item of its own.
-
-    Args:
-        clicks: of a session, at least one: [n].
-        group_of: receives one more than the recency rank of each clicked item, zeros before: [I + 1].
-        counts: receives the clicks of each different item, by recency: [n].
-        edges: receives the position of the first and of the last click on each: [2, n].
-        features: of the candidates: [C, 5].
+    An unknown click, index 0, is an item of its own. Of the session's clicks [n], at least one, ``group_of`` receives
+    one more than the recency rank of each item, zeros before [I + 1], ``counts`` the clicks of each different item by
+    recency [n], ``edges`` the positions of the first and of the last click on each [2, n].
     """
     n, n_distinct = len(clicks), 0
     for click in range(n - 1, -1, -1):
