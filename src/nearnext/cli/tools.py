@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nearnext.cli.app import app, ids, imports_parts, takes
 from nearnext.cli.options import ModelArgument
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra, writable
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
 
@@ -163,37 +163,6 @@ def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
 
 def _shown(raw: "RawId") -> str:
     return escape(str(raw))
-
-
-@app.command()
-@imports_parts
-def export(
-    model: ModelArgument,
-    *,
-    onnx: Annotated[Path, typer.Option(help="ONNX file to write; its items and description go next to it.")],
-    tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension.")] = 1e-5,
-) -> None:
-    """Export the session encoder of a metric model as ONNX, verified equal to the model, with its items next to it."""
-    require_extra("onnx", "export")
-    writable(onnx)
-    from nearnext.artifact import load_artifact
-    from nearnext.portable.encoder import encoder_latency, export_encoder
-
-    artifact = load_artifact(model)
-    done = export_encoder(artifact.recommender, artifact.manifest, onnx, tolerance=tolerance)
-    console.print(f"graph: {done.file}")
-    console.print(f"items: {done.items}")
-    console.print(f"description: {done.description}")
-    console.print(
-        f"largest difference from the model on {done.sessions} random sessions of every length: "
-        f"{done.max_difference:.2g} (tolerance {tolerance:g})",
-        soft_wrap=True,
-    )
-    latency = encoder_latency(artifact.recommender, done.file)
-    console.print(
-        f"one session, median on one thread: onnxruntime {latency.onnx:.0f} µs, the model {latency.model:.0f} µs",
-        soft_wrap=True,
-    )
 
 
 @app.command()

@@ -6,10 +6,10 @@ from typing import Any
 
 from nearnext.errors import ConfigError
 from nearnext.explanation.near_sessions import Evidence, near_sessions
-from nearnext.explanation.similar import index_of_item, similar_items
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
+from nearnext.recommenders.similar import index_of_item, similar_items
 from nearnext.types import RawId
 
 DEPTH = 1000

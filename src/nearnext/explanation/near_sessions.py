@@ -9,11 +9,11 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.explanation.similar import items_of_sessions, session_index_of
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import SKNN, SessionNeighbours
 from nearnext.recommenders.session_index import SessionIndex, SessionMemory
+from nearnext.recommenders.similar import items_of_sessions, session_index_of
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import FloatArray, IndexArray, RawId, ScoreArray
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.imprint import Imprint
@@ -211,6 +212,49 @@ class Recommender(ABC):
         ranking = self.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, threads=1)
         unknown = (unknown_ids(session, indices) for session, indices in zip(given, encoded, strict=True))
         return recommendations(ranking, self.vocabulary, unknown, unmatched)
+
+    def similar(self, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
+        """The items most like each given one, by distance in the metric space, else by the sessions that clicked both.
+
+        Methods without a space compare training sessions: session-kNN its own, others those that `remember` kept.
+        Of an item that training never saw the list is empty and says so.
+
+        Raises:
+            ConfigError: k below 1, not fitted yet, or nothing to compare items by.
+            DataError: a text instead of items, or a value that is no id.
+
+        >>> from nearnext.recommenders.neighbours import SKNN
+        >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]]))
+        >>> [(one.items, one.scores) for one in sknn.similar(["a"], k=1)]
+        [(['b'], [1.0])]
+        """
+        from nearnext.recommenders.similar import similar_lists
+
+        return similar_lists(self, items, k)
+
+    def item_vectors(self) -> pl.DataFrame:
+        """The items that have a learned embedding: ``item_id``, ``vector`` (32-bit floats) and ``clicks`` in training.
+
+        The next items of a session are those whose vectors are nearest to its own, by the distance of the space; what
+        methods such as ``metric`` add with a re-ranker is not in the vectors.
+
+        Raises:
+            ConfigError: not fitted yet, or the method has no metric space.
+        """
+        from nearnext.recommenders.space import item_frame
+
+        return item_frame(self)
+
+    def session_vectors(self, sessions: Iterable[Iterable[RawId]]) -> ScoreArray:
+        """Embeddings of sessions of raw ids, zeros where no click is known: [B, D].
+
+        Raises:
+            ConfigError: not fitted yet, or the method has no metric space.
+            DataError: one flat list or a text instead of sessions, or a value that is no id.
+        """
+        from nearnext.recommenders.space import session_array
+
+        return session_array(self, sessions)
 
     def _check(self, k: int) -> int:
         k = checked("k", k, Count)

@@ -1,11 +1,15 @@
 """Items like an item: near it in the metric space, or clicked in the same sessions."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
+from nearnext.data.raw import raw_ids
 from nearnext.errors import ConfigError
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import SessionNeighbours
+from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import IndexArray, Int64Array, RawId
@@ -36,6 +40,21 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
             "fit it with --remember"
         )
     return _clicked_together(recommender, sessions, index, k)
+
+
+def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
+    """The items most like each of several, as lists; of an item that training never saw an empty one that says so."""
+    k = checked("k", k, Count)
+    found: list[Recommendation] = []
+    for item in raw_ids("items", items):
+        if recommender.fitted and not recommender.vocabulary.encode([item])[0]:
+            found.append(Recommendation([], [], 0, [item], f"0 of {k}: training never saw {item!r}"))
+            continue
+        similar = similar_items(recommender, item, k)
+        shortage = None if len(similar) == k else f"{len(similar)} of {k}: no further item is like it"
+        listed, scores = [one for one, _ in similar], [score for _, score in similar]
+        found.append(Recommendation(listed, scores, len(similar), [], shortage))
+    return found
 
 
 def index_of_item(recommender: Recommender, item: RawId) -> int:
