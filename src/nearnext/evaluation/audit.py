@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from nearnext.data.leaks import Leaks
 from nearnext.data.prefixes import Prefixes
@@ -66,13 +68,9 @@ class Verdict:
 class MethodAudit:
     """The audit of one method in plain values, which are stored with its results.
 
-    Attributes:
-        name: of the method.
-        unchanged: it recommends the same when sessions are planted after the cut.
-        detail: how that was seen.
-        looked_ahead: its lists changed with the clicks behind a prefix.
-        learned_from_tests: its lists changed with the cases that are ranked with them.
-        noticed: its lists changed with decoys planted before the cut; None if it was not fitted again.
+    ``unchanged``: it recommends the same when sessions are planted after the cut, seen as ``detail`` says;
+    ``looked_ahead``: its lists changed with the clicks behind a prefix; ``learned_from_tests``: with the cases that are
+    ranked with them; ``noticed``: with decoys planted before the cut (None: it was not fitted again).
     """
 
     name: str
@@ -81,14 +79,6 @@ class MethodAudit:
     looked_ahead: bool
     learned_from_tests: bool
     noticed: bool | None
-
-
-@dataclass(frozen=True, eq=False)
-class _Probe:
-    """Test prefixes that are ranked again and again, and the sessions in which they end."""
-
-    prefixes: Prefixes
-    sessions: Int64Array
 
 
 class Audit:
@@ -100,11 +90,7 @@ class Audit:
     are ranked in another order and other batches; neither may change a list. As a control, decoys are planted before
     the cut: lists must change. A test part that is earlier than training or contained in it fails the audit too.
 
-    Args:
-        split: the split of the run.
-        resplit: makes the run's split again, with sessions added to the log behind its end.
-        seed: of the choice of prefixes.
-        leaks: those of the data; by default the split's.
+    ``resplit`` makes the run's split again, with sessions added to the log behind its end.
     """
 
     def __init__(self, split: Split, resplit: Resplit, *, seed: int = 0, leaks: Leaks | None = None) -> None:
@@ -116,10 +102,10 @@ class Audit:
 
     def of(self, method: Recommender, seconds: float, fit: Fit) -> MethodAudit:
         """The audit of one method fitted on the run's training part; ``fit`` fits a fresh one with equal options."""
-        expected = method.rank(self._probe.prefixes, LIST_LENGTH, threads=1)
+        expected = method.rank(self._probe, LIST_LENGTH, threads=1)
         refitted = seconds <= REFIT_SECONDS
         if refitted:
-            n_differing = _differing(fit(self._planted).rank(self._probe.prefixes, LIST_LENGTH, threads=1), expected)
+            n_differing = _differing(fit(self._planted).rank(self._probe, LIST_LENGTH, threads=1), expected)
             detail = f"{n_differing} of {len(expected)} lists differ when fitted with sessions planted later"
         else:
             n_differing = 0
@@ -166,7 +152,7 @@ class Audit:
     def _notices(self, fit: Fit, expected: Ranking) -> bool:
         leaking = self._leaking
         back = self._split.test.with_vocabulary(leaking.vocabulary)
-        ranking = fit(leaking).rank(replace(self._probe.prefixes, items=back.items), LIST_LENGTH, threads=1)
+        ranking = fit(leaking).rank(replace(self._probe, items=back.items), LIST_LENGTH, threads=1)
         renamed = np.zeros(leaking.n_items + 1, dtype=np.int32)
         renamed[1:] = self._split.train.vocabulary.encode(leaking.vocabulary.ids)
         renamed[1:][renamed[1:] == 0] = -1  # a decoy in a list is a difference, not the end of the list
@@ -186,23 +172,24 @@ class Audit:
         return AuditCheck(name, not blind, detail)
 
 
-def _choose(test: Sessions, seed: int) -> _Probe:
+def _choose(test: Sessions, seed: int) -> Prefixes:
+    """Some test prefixes, in order, which are ranked again and again."""
     prefixes = Prefixes.every(test)
-    rng = np.random.default_rng(seed)
     size = min(SAMPLE, len(prefixes))
-    chosen = np.sort(rng.choice(len(prefixes), size=size, replace=False))
-    session = np.searchsorted(test.offsets, prefixes.starts[chosen], side="right") - 1
-    kept = Prefixes(prefixes.items, prefixes.starts[chosen], prefixes.ends[chosen], prefixes.times[chosen])
-    return _Probe(kept, session.astype(np.int64))
+    return _some(prefixes, np.sort(np.random.default_rng(seed).choice(len(prefixes), size=size, replace=False)))
 
 
-def _decoys(split: Split, probe: _Probe, begin: int) -> Sessions:
+def _some(prefixes: Prefixes, rows: NDArray[Any]) -> Prefixes:
+    return Prefixes(prefixes.items, prefixes.starts[rows], prefixes.ends[rows], prefixes.times[rows])
+
+
+def _decoys(split: Split, probe: Prefixes, begin: int) -> Sessions:
     """Sessions that start at ``begin`` or later: each probed prefix and a new item, and a rush on the rarest item."""
     train = split.train
     rarest = train.n_items
     clicks: list[IndexArray] = []
-    for row, (start, end) in enumerate(zip(probe.prefixes.starts, probe.prefixes.ends, strict=True)):
-        prefix = probe.prefixes.items[start:end]
+    for row, (start, end) in enumerate(zip(probe.starts, probe.ends, strict=True)):
+        prefix = probe.items[start:end]
         known = prefix[prefix > 0][-5:]
         clicks.append(np.append(known if len(known) else [rarest], train.n_items + 1 + row))
     n_rush = int(train.item_counts()[1]) // RUSH_LENGTH + 1
@@ -214,7 +201,7 @@ def _decoys(split: Split, probe: _Probe, begin: int) -> Sessions:
         items=np.concatenate(clicks).astype(np.int32),
         offsets=offsets,
         times=(start + np.arange(int(offsets[-1])) - np.repeat(offsets[:-1], lengths)).astype(np.int64),
-        vocabulary=Vocabulary(pl.concat([train.vocabulary.ids, _new_ids(train.vocabulary.ids, len(probe.prefixes))])),
+        vocabulary=Vocabulary(pl.concat([train.vocabulary.ids, _new_ids(train.vocabulary.ids, len(probe))])),
         session_ids=_new_ids(train.session_ids, len(clicks)),
     )
 
@@ -250,29 +237,28 @@ def _together(name: str, bad: Sequence[str], good: str) -> AuditCheck:
     return AuditCheck(name, not bad, f"lists changed for {', '.join(bad)}" if bad else good)
 
 
-def _looks_ahead(method: Recommender, test: Sessions, probe: _Probe, expected: Ranking) -> bool:
+def _looks_ahead(method: Recommender, test: Sessions, probe: Prefixes, expected: Ranking) -> bool:
     """Each probed prefix in a log of its own, all other clicks replaced by the most popular item."""
     items = np.ones_like(test.items)
     inside = np.zeros(test.n_events, dtype=np.bool_)
-    for start, end in zip(probe.prefixes.starts, probe.prefixes.ends, strict=True):
+    for start, end in zip(probe.starts, probe.ends, strict=True):
         inside[start:end] = True
     items[inside] = test.items[inside]
     # A later probe of the same session would keep clicks behind an earlier one: rank the longest probe of each session.
-    longest = np.append(np.diff(probe.sessions) != 0, True)
-    part = Prefixes(items, probe.prefixes.starts[longest], probe.prefixes.ends[longest], probe.prefixes.times[longest])
-    again = method.rank(part, LIST_LENGTH, threads=1)
-    return _differing(again, _rows(expected, np.flatnonzero(longest))) > 0
+    longest = np.flatnonzero(np.append(np.diff(probe.starts) != 0, True))
+    again = method.rank(_some(replace(probe, items=items), longest), LIST_LENGTH, threads=1)
+    return _differing(again, _rows(expected, longest)) > 0
 
 
-def _depends_on_other_cases(method: Recommender, test: Sessions, probe: _Probe, expected: Ranking) -> bool:
+def _depends_on_other_cases(method: Recommender, test: Sessions, probe: Prefixes, expected: Ranking) -> bool:
     """The probes in reverse order among other cases: a method that learns from test sessions would differ."""
-    order = np.arange(len(probe.prefixes))[::-1]
-    others = Prefixes.every(test).slice(0, 10 * SAMPLE)
+    order = np.arange(len(probe))[::-1]
+    others, last_first = Prefixes.every(test).slice(0, 10 * SAMPLE), _some(probe, order)
     mixed = Prefixes(
-        probe.prefixes.items,
-        np.concatenate([others.starts, probe.prefixes.starts[order]]),
-        np.concatenate([others.ends, probe.prefixes.ends[order]]),
-        np.concatenate([others.times, probe.prefixes.times[order]]),
+        probe.items,
+        np.concatenate([others.starts, last_first.starts]),
+        np.concatenate([others.ends, last_first.ends]),
+        np.concatenate([others.times, last_first.times]),
     )
     return _differing(_rows(method.rank(mixed, LIST_LENGTH), len(others) + order), expected) > 0
 

@@ -15,13 +15,8 @@ from nearnext.types import BoolArray, IndexArray, Int64Array
 class LastClicks:
     """The last click on each item of each session: an item remains at click e if its last click is not before e.
 
-    One sorted table of all pairs (session, item) answers every case by binary search, so that E clicks and C lists
-    of k items cost O((E + C k) log E) and O(E) memory, however long a session is.
-
-    Attributes:
-        keys: ``session * (n_items + 1) + item`` for each distinct known item of each session, rising: [U].
-        positions: where among the log's clicks the session clicks that item for the last time: [U].
-        n_items: number of known items I.
+    One sorted table of all pairs (session, item), ``keys`` [U] with the ``positions`` of the last clicks [U], answers
+    every case by binary search: E clicks and C lists of k items cost O((E + C k) log E) and O(E) memory.
     """
 
     keys: Int64Array
@@ -37,13 +32,7 @@ class LastClicks:
         return cls(keys[order], positions[order], sessions.n_items)
 
     def remain(self, items: IndexArray, session: Int64Array, first: Int64Array) -> BoolArray:
-        """Whether each item is clicked in its session at or after a position: [B, k].
-
-        Args:
-            items: item indices in 0..I, where 0 never remains: [B, k].
-            session: index of the session of each row: [B].
-            first: position among the log's clicks from which on a click counts: [B], inside the session.
-        """
+        """Whether items [B, k] are clicked in their row's session [B] at or after position ``first`` [B]: [B, k]."""
         if len(self.keys) == 0:
             return np.zeros(items.shape, dtype=np.bool_)
         keys_of_items = session[:, np.newaxis] * (self.n_items + 1) + items

@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -17,7 +18,7 @@ from nearnext.options import Count, NonNegative, Positive, options
 from nearnext.types import FloatArray, RawId
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientSession
 
 
 @options
@@ -71,17 +72,11 @@ class Click(NamedTuple):
 
 @dataclass
 class Answers:
-    """What came back for n clicks.
+    """What came back for n clicks: parsed answers, None after an error, and how often each kind of error came.
 
-    Attributes:
-        bodies: each answer, parsed; None where there was an error.
-        latencies: seconds from when each click was due until its whole answer was there, NaN after an error: [n].
-            Without a rate a click is due when it is sent.
-        waits: seconds of it before the request was sent, as the client was late, as many requests were under way as
-            may be, or as the session's last click was not answered yet: [n].
-        errors: how often each kind of error came.
-        seconds: from the first click to the last answer.
-        client_seconds: processor time that this client took.
+    ``latencies`` are seconds from when each click was due (without a rate: sent) until its whole answer was there, NaN
+    after an error: [n]; ``waits`` those of them before the request was sent, as the client was late, as many requests
+    were under way as may be, or the session's last click was not answered yet: [n].
     """
 
     bodies: list[Any]
@@ -101,15 +96,11 @@ def send_clicks(
 ) -> Answers:
     """Every click as an event of its session, with recommendations in the same call; a session's clicks keep order."""
     needed("aiohttp", "replay", "a replay")
-    return _run(_send_all(clicks, target, load, question, advance))
-
-
-def _run(work: Any) -> Answers:
     try:
-        import uvloop
+        from uvloop import run
     except ImportError:  # it only makes the client cheaper
-        return asyncio.run(work)
-    return uvloop.run(work)
+        from asyncio import run
+    return run(_send_all(clicks, target, load, question, advance))
 
 
 async def _send_all(
@@ -121,11 +112,40 @@ async def _send_all(
 ) -> Answers:
     import aiohttp
 
-    connector = aiohttp.TCPConnector(limit=load.concurrency)
-    patience = aiohttp.ClientTimeout(total=target.timeout)
+    answers = Answers([None] * len(clicks), np.full(len(clicks), np.nan), np.full(len(clicks), np.nan), Counter())
+    last_of: dict[str, asyncio.Task[None]] = {}
+    slots = asyncio.Semaphore(load.concurrency)
+    connector, patience = aiohttp.TCPConnector(limit=load.concurrency), aiohttp.ClientTimeout(total=target.timeout)
     async with aiohttp.ClientSession(connector=connector, timeout=patience) as http:
         http.headers.update(await _greet(http, target))
-        return await _Sender(http, target, load, question, advance).send(clicks)
+
+        async def send(at: int, click: Click, due: float | None, before: asyncio.Task[None] | None) -> None:
+            if before is not None:
+                await before
+            sent = time.perf_counter()
+            body = orjson.dumps({"items": [click.item], "time": click.time, **question})
+            try:
+                answer = await _posted(http, target.at("v1", "sessions", click.session, "events"), body)
+            except (_RefusedError, aiohttp.ClientError, TimeoutError, OSError) as error:
+                answers.errors[_kind(error)] += 1
+            else:
+                answers.bodies[at], done = answer
+                answers.latencies[at] = done - (due or sent)
+                answers.waits[at] = sent - (due or sent)
+            slots.release()
+            advance(1)
+
+        begin, used = time.perf_counter(), time.process_time()
+        async with asyncio.TaskGroup() as group:
+            for at, click in enumerate(clicks):
+                due = begin + at / load.rate if load.rate else None
+                if due:
+                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
+                await slots.acquire()
+                last_of[click.session] = group.create_task(send(at, click, due, last_of.get(click.session)))
+        answers.seconds = time.perf_counter() - begin
+        answers.client_seconds = time.process_time() - used
+    return answers
 
 
 async def _greet(http: "ClientSession", target: Target) -> dict[str, str]:
@@ -141,89 +161,31 @@ async def _greet(http: "ClientSession", target: Target) -> dict[str, str]:
             raise ConfigError(
                 f"no service answers at {target.url} ({_kind(error)}); start one with 'nearnext serve'"
             ) from error
-        if status == 200:  # noqa: PLR2004
+        if status == HTTPStatus.OK:
             return headers | {"content-type": "application/json"}
-    if status in (401, 403):
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         raise ConfigError(f"{target.url} refuses the API key; name the file that holds a right one")
     raise ConfigError(f"{target.url} answers /v1/model with status {status}; is it a nearnext service?")
-
-
-class _Sender:
-    """One pass over clicks, with what is shared by the requests under way."""
-
-    def __init__(
-        self,
-        http: "ClientSession",
-        target: Target,
-        load: Load,
-        question: dict[str, Any],
-        advance: Callable[[int], None],
-    ) -> None:
-        self._http, self._target, self._load = http, target, load
-        self._question, self._advance = question, advance
-        self._last_of: dict[str, asyncio.Task[None]] = {}
-
-    async def send(self, clicks: Sequence[Click]) -> Answers:
-        n = len(clicks)
-        self._answers = Answers([None] * n, np.full(n, np.nan), np.full(n, np.nan), Counter())
-        slots = asyncio.Semaphore(self._load.concurrency)
-        begin, used = time.perf_counter(), time.process_time()
-        async with asyncio.TaskGroup() as group:
-            for at, click in enumerate(clicks):
-                due = None
-                if self._load.rate:
-                    due = begin + at / self._load.rate
-                    await asyncio.sleep(max(0.0, due - time.perf_counter()))
-                await slots.acquire()
-                task = group.create_task(self._send(at, click, due, self._last_of.get(click.session)))
-                task.add_done_callback(lambda _task: slots.release())
-                self._last_of[click.session] = task
-        self._answers.seconds = time.perf_counter() - begin
-        self._answers.client_seconds = time.process_time() - used
-        return self._answers
-
-    async def _send(self, at: int, click: Click, due: float | None, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await before
-        sent = time.perf_counter()
-        due = sent if due is None else due
-        try:
-            body, done = await self._ask(click)
-        except _RefusedError as error:
-            self._answers.errors[str(error)] += 1
-        else:
-            self._answers.latencies[at] = done - due
-            self._answers.waits[at] = sent - due
-            self._answers.bodies[at] = body
-        self._advance(1)
-
-    async def _ask(self, click: Click) -> tuple[Any, float]:
-        import aiohttp
-
-        body = orjson.dumps({"items": [click.item], "time": click.time, **self._question})
-        address = self._target.at("v1", "sessions", click.session, "events")
-        try:
-            async with self._http.post(address, data=body) as answer:
-                return await _parsed(answer)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _RefusedError(_kind(error)) from error
 
 
 class _RefusedError(Exception):
     """A request without a useful answer, and why."""
 
 
-async def _parsed(answer: "ClientResponse") -> tuple[Any, float]:
+async def _posted(http: "ClientSession", address: str, body: bytes) -> tuple[Any, float]:
     """The answer, and when it was there."""
-    body = await answer.read()
-    done = time.perf_counter()
-    if answer.status != 200:  # noqa: PLR2004
-        raise _RefusedError(f"status {answer.status}")
+    async with http.post(address, data=body) as answer:
+        text = await answer.read()
+        done = time.perf_counter()
+        if answer.status != HTTPStatus.OK:
+            raise _RefusedError(f"status {answer.status}")
     try:
-        return orjson.loads(body), done
+        return orjson.loads(text), done
     except orjson.JSONDecodeError:
         raise _RefusedError("an answer that is not JSON") from None
 
 
 def _kind(error: BaseException) -> str:
+    if isinstance(error, _RefusedError):
+        return str(error)
     return "timeout" if isinstance(error, TimeoutError) else type(error).__name__

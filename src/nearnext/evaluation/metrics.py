@@ -137,25 +137,9 @@ def check_ranking(ranking: Ranking, n_cases: int, n_items: int, longest: int) ->
 
 
 def case_values(ranking: Ranking, cases: Cases, popularity: FloatArray, ks: Iterable[int]) -> FloatArray:
-    """Value of every case metric for each case: [B, M], columns as in ``metric_names(ks)``.
+    """Value of every case metric for lists [B, k] and popularity [I + 1]: [B, M], columns as in ``metric_names(ks)``.
 
-    Equal scores are the recommender's to order, by a rule that does not know the target; here the list's order counts.
     See ``METRIC_DEFINITIONS`` for what each value means, ``Cases`` for how unknown items count.
-
-    Args:
-        ranking: one list for each case: [B, k].
-        cases: B cases, such as a slice of all.
-        popularity: relative popularity of each item index: [I + 1].
-        ks: list lengths to report.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> cases = Cases.of(Sessions.of([["a", "b", "c"]])).slice(0, 1)  # after a come b (item 2) and c (item 3)
-    >>> ranking = Ranking(np.array([[3, 2]], np.int32), np.ones((1, 2), np.float32), np.array([2], np.int32))
-    >>> values = case_values(ranking, cases, np.array([0.0, 1.0, 0.5, 0.5]), ks=[2])
-    >>> metric_names([2])
-    ('HitRate@2', 'MRR@2', 'Precision@2', 'Recall@2', 'MAP@2', 'AP@2', 'Popularity@2')
-    >>> values.tolist()
-    [[1.0, 0.5, 1.0, 1.0, 0.25, 1.0, 0.5]]
     """
     rising = cutoffs(ks)
     check_ranking(ranking, len(cases), cases.n_items, rising[-1])

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from nearnext.data.leaks import Leaks, find_leaks, warn_of
-from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import DataError
 from nearnext.evaluation.cases import Cases
@@ -48,18 +47,9 @@ class Latency:
 class Replay:
     """What a service recommended to held-out sessions, compared with what its model was evaluated to recommend.
 
-    Attributes:
-        offline: metrics of the artifact's own lists.
-        served: metrics of the lists that the service gave; a request that failed counts as an empty list.
-        differing: lists that differ by more than rounding, see `nearnext.recommenders.agreement`.
-        errors: requests that failed, by kind.
-        models: versions of the models that answered, and how many lists each gave.
-        clicks: requests.
-        latency: from when each click was due.
-        service_latency: from when each request was sent.
-        seconds: of the whole replay.
-        client_seconds: processor time that the client took of it.
-        leaks: whether the sessions are later than those that were learned from, and none of them among them.
+    Metrics of the artifact's own lists, and of those served, where a request that failed counts as an empty list; lists
+    that differ by more than rounding; failed requests by kind; lists by version of the model that gave them; requests;
+    latency from when each was due, and from when it was sent; seconds of the replay, and processor time of the client.
     """
 
     offline: MetricSums
@@ -121,8 +111,12 @@ def replay(
         raise DataError("no session of 2 or more clicks to replay; choose a later log of the same shop")
     rising = cutoffs(ks)
     cases = Cases.of(sessions.with_vocabulary(recommender.vocabulary))
-    cases = replace(cases, prefixes=replace(cases.prefixes, times=_as_sent(cases.prefixes.times)))
-    offline = _offline(recommender, cases.prefixes, rising[-1], exclude_seen=exclude_seen)
+    as_sent = ((cases.prefixes.times / MICROSECONDS) * MICROSECONDS).astype(
+        np.int64
+    )  # through seconds in JSON and back
+    cases = replace(cases, prefixes=replace(cases.prefixes, times=as_sent))
+    with track(f"{recommender.name}: ranking", len(cases), "cases") as advance:
+        offline = recommender.rank(cases.prefixes, rising[-1], exclude_seen=exclude_seen, advance=advance)
     order = np.argsort(sessions.times, kind="stable")
     question = {"k": rising[-1], "exclude_seen": exclude_seen, "consent": True}
     with track("replaying", len(order), "clicks") as advance:
@@ -147,22 +141,12 @@ def replay(
     )
 
 
-def _as_sent(times: Int64Array) -> Int64Array:
-    """Microseconds after their way through seconds in JSON and back."""
-    return ((times / MICROSECONDS) * MICROSECONDS).astype(np.int64)
-
-
 def _clicks(sessions: Sessions, order: Int64Array) -> list[Click]:
     run = f"replay-{secrets.token_hex(8)}"
     raw = [None, *sessions.vocabulary.ids.to_list()]
     owner, seconds = sessions.session_of_event()[order].tolist(), (sessions.times[order] / MICROSECONDS).tolist()
     items = [raw[item] for item in sessions.items[order].tolist()]
     return [Click(f"{run}-{one}", item, when) for one, item, when in zip(owner, items, seconds, strict=True)]
-
-
-def _offline(recommender: Recommender, prefixes: Prefixes, k: int, *, exclude_seen: bool) -> Ranking:
-    with track(f"{recommender.name}: ranking", len(prefixes), "cases") as advance:
-        return recommender.rank(prefixes, k, exclude_seen=exclude_seen, advance=advance)
 
 
 def _served(recommender: Recommender, answers: Answers, asked: Int64Array, k: int) -> tuple[Ranking, Counter[str]]:

@@ -75,15 +75,9 @@ def interval(replicates: FloatArray, level: float = 0.95) -> tuple[FloatArray, F
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """How much one method is above another on the same sessions, in one metric.
+    """How much one method is above another on the same sessions, with its interval and the two-sided p-value.
 
-    Attributes:
-        difference: value of the first method minus value of the second.
-        low: lower end of the interval of the difference.
-        high: upper end of the interval of the difference.
-        p: two-sided p-value of "no difference", in (0, 1].
-        p_is_bound: no resampling contradicts the difference: the p-value is below ``p``, which is the least that so
-            many resamplings can show.
+    ``p_is_bound``: no resampling contradicts the difference: p is the least that so many resamplings can show.
     """
 
     difference: float
@@ -99,14 +93,7 @@ def paired(
     """Difference a − b of one metric, with interval and p-value from replicates with the same drawings.
 
     p = min(1, 2 (1 + min(#{a − b ≤ 0}, #{a − b ≥ 0})) / (R + 1)); no p-value is below 2 / (R + 1).
-    Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, §4.2 and §5.4.
-
-    Args:
-        replicates_a: replicates of the first method: [R].
-        replicates_b: replicates of the second method, from the same sessions, seed and window: [R].
-        value_a: value of the first method on all sessions.
-        value_b: value of the second method on all sessions.
-        level: level of the interval.
+    Davison and Hinkley, *Bootstrap Methods and their Application*, 1997, §4.2 and §5.4. Replicates are [R].
 
     >>> paired(np.array([0.5, 0.75, 1.0]), np.array([0.25, 0.25, 0.25]), 0.75, 0.25, level=0.5)
     PairedDifference(difference=0.5, low=0.375, high=0.625, p=0.5, p_is_bound=True)

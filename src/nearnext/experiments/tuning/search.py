@@ -35,14 +35,10 @@ PRUNED_FROM_TRIAL, PRUNED_FROM_EPOCH = 2, 1
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """All that a search of one method may try.
+    """All that a search of one method may try, from its options at the ``start``.
 
-    Attributes:
-        method: its name.
-        searched: what is tried of each option; one that is searched only where another has some value follows it.
-        start: all options as the search begins.
-        given: those of them that were given: all trials have them, unless they are searched.
-        note: why nothing is searched, or "".
+    An option that is ``searched`` only where another has some value follows it; those ``given`` all trials have, unless
+    they are searched; ``note`` says why nothing is searched.
     """
 
     method: str
