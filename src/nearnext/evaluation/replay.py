@@ -111,9 +111,8 @@ def replay(
         raise DataError("no session of 2 or more clicks to replay; choose a later log of the same shop")
     rising = cutoffs(ks)
     cases = Cases.of(sessions.with_vocabulary(recommender.vocabulary))
-    as_sent = ((cases.prefixes.times / MICROSECONDS) * MICROSECONDS).astype(
-        np.int64
-    )  # through seconds in JSON and back
+    # As they are after their way through seconds in JSON and back.
+    as_sent = ((cases.prefixes.times / MICROSECONDS) * MICROSECONDS).astype(np.int64)
     cases = replace(cases, prefixes=replace(cases.prefixes, times=as_sent))
     with track(f"{recommender.name}: ranking", len(cases), "cases") as advance:
         offline = recommender.rank(cases.prefixes, rising[-1], exclude_seen=exclude_seen, advance=advance)

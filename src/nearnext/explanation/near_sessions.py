@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -68,13 +68,12 @@ class Evidence:
     sessions: list[NearSession]
 
 
-class _Found:
+class _Found(NamedTuple):
     """Near sessions by number, nearest first, with their distances and similarities where these exist."""
 
-    def __init__(
-        self, numbers: IndexArray, distances: FloatArray | None = None, similarities: FloatArray | None = None
-    ) -> None:
-        self.numbers, self.distances, self.similarities = numbers, distances, similarities
+    numbers: IndexArray
+    distances: FloatArray | None = None
+    similarities: FloatArray | None = None
 
 
 _EMBEDDED: "WeakKeyDictionary[SessionMemory, tuple[ScoreArray, IndexArray]]" = WeakKeyDictionary()
@@ -99,15 +98,13 @@ def embed_memory(recommender: Recommender) -> tuple[ScoreArray, IndexArray] | No
 def _embed(space: EmbeddingSpace, memory: SessionMemory) -> tuple[ScoreArray, IndexArray]:
     sessions = memory.sessions
     whole = Prefixes(sessions.items, sessions.offsets[:-1], sessions.offsets[1:], sessions.ends)
-    vectors: list[ScoreArray] = []
-    known: list[IndexArray] = []
+    chunks: list[tuple[ScoreArray, IndexArray]] = []
     with track("embedding training sessions", len(whole), "sessions") as advance:
         for begin in range(0, len(whole), CHUNK):
             part = whole.slice(begin, begin + CHUNK)
-            embedded, counts = space.sessions(part)
-            vectors.append(embedded)
-            known.append(counts)
+            chunks.append(space.sessions(part))
             advance(len(part))
+    vectors, known = zip(*chunks, strict=True)
     return np.concatenate(vectors), np.concatenate(known)
 
 

@@ -8,29 +8,21 @@ there is nothing but text: on the command line (``text=True``).
 import difflib
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from functools import cache, partial
+from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeGuard, Union, cast, get_args, get_origin
 
+from annotated_types import Ge, Gt, Le, Lt, MinLen
+
 from nearnext.errors import ConfigError
 
-
-@dataclass(frozen=True)
-class Limit:
-    """A limit of a value: what pydantic calls ``ge``, ``gt``, ``le``, ``lt`` or ``min_length``."""
-
-    rule: str
-    bound: float
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
-        """The schema of the type, limited."""
-        return {**handler(source), self.rule: self.bound}
+LIMITS = (Ge, Gt, Le, Lt, MinLen)
 
 
-at_least, at_most = partial(Limit, "ge"), partial(Limit, "le")
-above, below = partial(Limit, "gt"), partial(Limit, "lt")
+at_least, at_most, above, below = Ge, Le, Gt, Lt
+"""Limits of numbers, as pydantic reads them."""
 
 Count = Annotated[int, at_least(1)]
 """A whole number of at least 1."""
@@ -56,7 +48,7 @@ Probability = Annotated[float, at_least(0), at_most(1)]
 LISTS = (tuple, Sequence)
 """Annotations that stand for a list of values."""
 
-SOME = Limit("min_length", 1)
+SOME = MinLen(1)
 """A list of at least one value."""
 
 NAMES: Mapping[Any, tuple[str, str]] = {
@@ -182,7 +174,9 @@ def _in_order(value: object) -> TypeGuard[Iterable[object]]:
 def expected(kind: Any, *, several: bool = False) -> str:
     """The type and range of a value in words."""
     bare = _bare(kind)
-    limits = {each.rule: each.bound for each in metadata_of(kind) if isinstance(each, Limit)}
+    limits = {
+        rule: bound for each in metadata_of(kind) if isinstance(each, LIMITS) for rule, bound in asdict(each).items()
+    }
     if get_origin(bare) is Literal:
         return f"one of {', '.join(map(str, get_args(bare)))}"
     if get_origin(bare) is Mapping:
