@@ -23,7 +23,9 @@ def main() -> None:
     command += ["--only-binary", ":all:", "-c", str(ROOT / "constraints.txt"), f"{ROOT}[serve,ann,onnx]"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     environment["PIP_CONFIG_FILE"] = os.devnull  # from PyPI alone
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603 - pip itself
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)  # noqa: S603 - pip itself
+    if done.returncode:
+        sys.exit("pip found no versions for requirements.lock, see above; nothing was written")
     lines: list[str] = []
     for package in json.loads(done.stdout)["install"]:
         name, version = package["metadata"]["name"].lower(), package["metadata"]["version"]

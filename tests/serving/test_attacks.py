@@ -2,12 +2,13 @@
 
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from raw_http_support import answer_to, still_works
-from serving_support import Client, Server, started, wait_until
+from serving_support import Client, Reply, Server, started, wait_until
 
 pytestmark = pytest.mark.fault
 
@@ -91,10 +92,50 @@ def test_an_id_that_is_no_text_is_refused(client: Client, part: str):
     assert reply.status == (204 if part == "%" else 400)
 
 
-def test_ids_in_paths_have_a_longest_length(client: Client):
-    assert client("DELETE", f"/v1/sessions/{'x' * 512}").status == 204
-    assert client("DELETE", f"/v1/sessions/{'x' * 513}").status == 404
-    assert client("DELETE", f"/v1/sessions/{'%E2%82%AC' * 512}").status == 204
+NOTHING = ["NULL", "undefined", " nan ", " ", "\n\r\t\0", "<NA>", r"\N", "\u00a0", "\ufeffNone "]
+TOO_LONG = ["x" * 513, "\u20ac" * 513, " " + "x" * 513]
+LONGEST = ["x" * 512, "\u20ac" * 512, "  " + "x" * 512 + "\t"]
+
+
+def with_id(client: Client, text: str) -> list[Reply]:
+    """What every endpoint that takes an id answers to it."""
+    part = quote(text, safe="")
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/recommend", {"items": [text]}),
+        ("/v1/recommend", {"items": [], "exclude": ["i1", text]}),
+        ("/v1/recommend", {"items": [], "allow": [text]}),
+        ("/v1/sessions/whole/events", {"items": ["i1", text]}),
+        (f"/v1/sessions/{part}/events", {"items": ["i1"]}),
+        ("/v1/explain", {"items": [text], "item": "i1"}),
+        ("/v1/explain", {"items": ["i1"], "item": text}),
+        ("/v1/map/session", {"items": [text]}),
+    ]
+    replies = [client("POST", path, body) for path, body in bodies]
+    replies += [client("PUT", f"/v1/items/{part}", {}), client("PUT", "/v1/items/i2", {"like": [text]})]
+    for path in ("sessions/s/recommendations?exclude=", "sessions/s/recommendations?allow="):
+        replies.append(client("GET", f"/v1/{path}{part}"))
+    for path in (f"sessions/{part}/recommendations", f"items/{part}/similar"):
+        replies.append(client("GET", f"/v1/{path}"))
+    return [*replies, client("DELETE", f"/v1/sessions/{part}"), client("DELETE", f"/v1/items/{part}")]
+
+
+@pytest.mark.parametrize("text", NOTHING)
+def test_what_is_no_id_gets_one_answer_everywhere(client: Client, text: str):
+    for reply in with_id(client, text):
+        assert reply.status == 422
+        assert reply.json["detail"].startswith("expected an id, found ")
+
+
+@pytest.mark.parametrize("text", TOO_LONG)
+def test_an_id_that_is_too_long_gets_one_answer_everywhere(client: Client, text: str):
+    for reply in with_id(client, text):
+        assert (reply.status, reply.json["detail"]) == (422, "expected an id of at most 512 characters, found 513")
+
+
+@pytest.mark.parametrize("text", LONGEST)
+def test_the_longest_id_is_one_everywhere_and_blanks_do_not_count(client: Client, text: str):
+    for reply in with_id(client, text):
+        assert reply.status in {200, 204, 404} or "expected an id" not in reply.json["detail"]
 
 
 def test_ids_of_a_megabyte_are_refused(server: Server, client: Client):

@@ -272,6 +272,26 @@ def test_a_dead_redis_is_reported_left_alone_and_found_again(redis: Redis):
     on_redis(redis, work)
 
 
+def test_a_redis_without_room_is_quoted_and_still_read(redis: Redis, caplog: pytest.LogCaptureFixture):
+    async def work(store: RedisStore) -> None:
+        await store.append("s", ["a"])
+        client: Any = from_url(redis.url)
+        client.config_set("maxmemory", 1)
+        for _ in range(3):
+            with pytest.raises(StoreDown, match="refuses it: command not allowed when used memory"):
+                await store.append("s", ["b"])
+            await store.check()
+            assert (store.state, await store.clicks("s")) == ("up", ["a"])
+        await store.forget("s")
+        client.config_set("maxmemory", 0)
+        assert await store.append("s", ["c"]) == ["c"]
+        client.close()
+
+    on_redis(redis, work)
+    assert [record.levelname for record in caplog.records] == ["WARNING"], "once"
+    assert "command not allowed when used memory" in caplog.text
+
+
 def test_a_silent_redis_counts_as_down_and_is_not_asked_again_at_once(redis: Redis, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(stores, "PAUSE", PATIENCE)
     asked: list[object] = []

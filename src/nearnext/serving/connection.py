@@ -1,80 +1,67 @@
-"""One connection: the server gets whole, well-formed requests one at a time, the rest is refused in limited time."""
+"""One connection: the application gets whole requests one at a time, all else is refused in limited time."""
 
 import asyncio
+import logging
+import re
 import secrets
-from collections.abc import Callable
+import time
 from http import HTTPStatus
-from typing import Any, NamedTuple, cast
+from random import Random
+from typing import Any, cast
 
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from nearnext.serving.framing import HEADER_BYTES, Chunks, Head, find_head, read_head
 from nearnext.serving.messages import PROBLEM, HTTPError, problem
+from nearnext.serving.service import Service
 
 DRAINED = 16
 """A body that is too long is read on up to this many times the limit, so that its sender comes to read the answer."""
 
 NEVER = float("inf")
 
+REFUSED, NOWHERE = "(refused)", "(unknown)"
+"""Routes, in logs and metrics, of what is no request and of unknown paths: paths hold ids, and are in neither."""
 
-class Limits(NamedTuple):
-    """What a connection may take."""
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
-    request: float  # seconds for a request to come in, or an answer to be taken
-    idle: float  # seconds without a request
-    max_body: int  # bytes
-    refused: Callable[[str, int], None]  # gets id and status of what is refused before the application sees it
+STATUS = {status.value: b"HTTP/1.1 %d %s\r\n" % (status, status.phrase.encode()) for status in HTTPStatus}
+COMMON = b"x-content-type-options: nosniff\r\ncache-control: no-store\r\nx-request-id: "
+VARY = (b"vary", b"Origin")
 
+Headers = list[tuple[bytes, bytes]]
 
-class _Corked:
-    """A transport that writes head and body of an answer in one piece: one system call less."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._parts: list[bytes] = []
-        self.write = self._parts.append
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def flush(self) -> None:
-        if self._parts:
-            self._transport.write(b"".join(self._parts))
-            self._parts.clear()
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
+log = logging.getLogger(__name__)
+random_bits = Random(secrets.randbits(256)).getrandbits  # noqa: S311 - ids are no secrets
 
 
 class Connection(asyncio.Protocol):
-    """What stands between the network and uvicorn's protocol, which gets one checked request at a time.
+    """HTTP/1.1 for uvicorn's server: requests become calls of the ASGI application, and what it sends the answer.
 
-    The application calls `answered` (it finds this object as ``connection`` in the state of its scope) when it has sent
-    an answer. Every byte counts against one deadline for the whole request, and nothing of one request is read as
-    another one.
+    Every byte counts against one deadline for the whole request, and nothing of one request is read as another one.
     """
 
     def __init__(
         self,
-        limits: Limits,
+        service: Service,
         config: Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        self._limits = limits
-        self._state = {**app_state, "connection": self}
-        self._server = HttpToolsProtocol(config, server_state, self._state, _loop)
+        self._service, self._settings = service, service.settings
+        self._app: ASGIApp = cast("Any", config).loaded_app
+        self._server, self._state = server_state, app_state
         self._loop = asyncio.get_running_loop()
         self._data = bytearray()
         self._searched = 0
         self._head: Head | None = None
         self._chunks: Chunks | None = None
-        self._begun = self._answering = self._refused = self._ended = False
+        self._begun = self._answering = self._refused = False
+        self._last = self._ended = self._lost = False
         self._drained = 0
         self._deadline = NEVER
         self._timer: asyncio.TimerHandle | None = None
@@ -83,15 +70,14 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self._transport = cast("asyncio.Transport", transport)
-        self._corked = _Corked(self._transport)
-        self._server.connection_made(cast("asyncio.Transport", self._corked))
-        self._wait(self._limits.idle)
+        self._server.connections.add(cast("Any", self))
+        self._wait(self._settings.idle_timeout)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
         if self._refused:
             self._drained += len(data)
-            if self._drained > DRAINED * self._limits.max_body:
+            if self._drained > DRAINED * self._settings.max_body:
                 self._transport.abort()
             return
         self._data += data
@@ -100,63 +86,58 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
         elif not self._advance() and not self._begun:
             self._begun = True
-            self._wait(self._limits.request)
+            self._wait(self._settings.request_timeout)
 
     def eof_received(self) -> bool:
         """The client sends no more; what it has asked is answered all the same."""
         self._ended = True
-        return self._answering
-
-    def answered(self) -> None:
-        """The request that the server had is answered: the next one may come."""
-        self._corked.flush()
-        self._answering = False
-        if self._data and not self._transport.is_closing() and self._advance():
-            return
-        if self._ended:
-            self._transport.close()
-        self._begun = bool(self._data)
-        if self._begun or self._transport.is_closing():
-            self._wait(self._limits.request)
-        else:
-            self._wait(self._limits.idle)
-        self._transport.resume_reading()
+        return self._answering or self._stuck is not None
 
     def pause_writing(self) -> None:
         """The client does not take its answer."""
-        self._server.pause_writing()
-        self._stuck = self._loop.call_later(self._limits.request, self._transport.abort)
+        self._stuck = self._loop.call_later(self._settings.request_timeout, self._transport.abort)
 
     def resume_writing(self) -> None:
         """The client took its answer."""
-        self._server.resume_writing()
         if self._stuck is not None:
             self._stuck.cancel()
+            self._stuck = None
+        if not (self._answering or self._refused):
+            self._answered()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever ended it
         """The connection is gone."""
+        self._lost = True
         for timer in (self._timer, self._stuck):
             if timer is not None:
                 timer.cancel()
-        self._server.connection_lost(exc)
-        self._state.clear()
+        self._server.connections.discard(cast("Any", self))
+
+    def shutdown(self) -> None:
+        """The server ends: what it has been asked is the last that it answers."""
+        self._last = True
+        if not self._answering:
+            self._transport.close()
 
     def _advance(self) -> bool:
-        """Give the server the next request, if it is complete."""
+        """Answer the next request, if it is complete."""
         try:
-            request = self._next_request()
+            body = self._next_body()
         except HTTPException as error:
             self._refuse(error)
             return True
-        if request is None:
+        if body is None or self._head is None:
             return False
+        task = self._loop.create_task(self._answer(self._head, body))
+        self._server.tasks.add(task)
+        task.add_done_callback(self._server.tasks.discard)
         self._head, self._chunks, self._searched = None, None, 0
         self._answering, self._begun = True, False
         self._deadline = NEVER
-        self._server.data_received(request)
         return True
 
-    def _next_request(self) -> bytes | None:
+    def _next_body(self) -> bytes | None:
+        """The body of the request whose head was read last; None: it is not complete."""
         data = self._data
         if self._head is None:
             if data.startswith((b"\r", b"\n")):
@@ -167,44 +148,107 @@ class Connection(asyncio.Protocol):
             if end < 0:
                 self._searched = max(0, len(data) - 3)
                 return None
-            self._head = self._begin(bytes(data[:end]))
+            self._head = read_head(bytes(data[:end]))
             del data[:end]
-        head = self._head
+            self._begin(self._head, waits=not data)
         if self._chunks is not None:
-            body = self._chunks.take(data)
-            return None if body is None else b"%scontent-length: %d\r\n\r\n%s" % (head.data[:-2], len(body), body)
-        length = head.length or 0
+            return self._chunks.take(data)
+        length = self._head.length or 0
         if len(data) < length:
             return None
         body = bytes(data[:length])
         del data[:length]
-        return head.data + body
+        return body
 
-    def _begin(self, data: bytes) -> Head:
-        head = read_head(data)
-        limit = self._limits.max_body
+    def _begin(self, head: Head, *, waits: bool) -> None:
+        limit = self._settings.max_body
         if head.length is None:
             self._chunks = Chunks(limit)
         elif head.length > limit:
             raise HTTPError(413, f"the body is longer than {limit} bytes")
-        if head.expects and len(self._data) == len(data):
+        if head.expects and waits:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        return head
+
+    async def _answer(self, head: Head, body: bytes) -> None:
+        """Let the application answer a request."""
+        begin = time.perf_counter()
+        given = head.named.get(b"x-request-id")
+        request_id = given.decode() if given and REQUEST_ID.fullmatch(given) else f"{random_bits(64):016x}"
+        self._last |= head.last
+        scope: dict[str, Any] = {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": head.method,
+            "scheme": "http",
+            "path": head.path.decode(),  # ids are separated before they are decoded: they may hold a slash
+            "raw_path": head.path,
+            "query_string": head.query,
+            "root_path": "",
+            "headers": head.headers,
+            "header": head.named,
+            "state": self._state,
+            "request_id": request_id,
+            "route": NOWHERE,
+        }
+        status, headers = 500, Headers()
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": body}
+
+        async def send(message: Any) -> None:
+            nonlocal status, headers
+            if message["type"] == "http.response.start":
+                status, headers = message["status"], message["headers"]
+            else:
+                self._write(status, headers, message["body"] if head.method != "HEAD" else b"", request_id)
+
+        try:
+            await self._app(scope, receive, send)
+        except BaseException:
+            self._transport.abort()
+            raise
+        self._service.note(request_id, head.method, scope["route"], status, time.perf_counter() - begin)
+        self._answering = False
+        if self._stuck is None:
+            self._answered()
+
+    def _answered(self) -> None:
+        """The last request is answered, and the answer taken: the next one may come."""
+        if self._lost:
+            return
+        if self._data and not self._last and self._advance():
+            return
+        if self._last or self._ended:
+            self._transport.close()
+        self._begun = bool(self._data)
+        waits_for_more = self._begun or self._transport.is_closing()
+        self._wait(self._settings.request_timeout if waits_for_more else self._settings.idle_timeout)
+        self._transport.resume_reading()
 
     def _refuse(self, error: HTTPException) -> None:
         """Say what was wrong, and read no more requests; what is on its way is taken so that the answer arrives."""
-        self._refused = True
-        request_id = secrets.token_hex(8)
-        self._limits.refused(request_id, error.status_code)
+        self._refused = self._last = True
+        request_id = f"{random_bits(64):016x}"
+        self._service.note(request_id, "OTHER", REFUSED, error.status_code, 0.0)
         body = problem(error, request_id)
-        self._transport.write(
-            b"HTTP/1.1 %d %s\r\ncontent-type: %s\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
-            % (error.status_code, HTTPStatus(error.status_code).phrase.encode(), PROBLEM, len(body), body)
-        )
+        headers = [(b"content-type", PROBLEM), (b"content-length", b"%d" % len(body))]
+        self._write(error.status_code, headers, body, request_id)
         self._transport.write_eof()
         self._data.clear()
         self._transport.resume_reading()
-        self._wait(self._limits.request)
+        self._wait(self._settings.request_timeout)
+
+    def _write(self, status: int, headers: Headers, body: bytes, request_id: str) -> None:
+        if self._transport.is_closing():
+            return
+        sent = [*self._server.default_headers, *headers]
+        if not any(name == b"vary" for name, _ in headers):
+            sent.append(VARY)
+        if self._last:
+            sent.append((b"connection", b"close"))
+        lines = b"".join([b"%s: %s\r\n" % header for header in sent])
+        self._transport.write(b"%s%s%s%s\r\n\r\n%s" % (STATUS[status], lines, COMMON, request_id.encode(), body))
 
     def _wait(self, seconds: float) -> None:
         """Set the deadline; the timer is only moved where it would fire too late."""
@@ -215,15 +259,13 @@ class Connection(asyncio.Protocol):
             self._timer = self._loop.call_at(self._deadline, self._look)
 
     def _look(self) -> None:
-        now = self._loop.time()
+        now, self._timer = self._loop.time(), None
         if now < self._deadline:
-            self._timer = self._loop.call_at(min(self._deadline, now + self._limits.request), self._look)
+            self._timer = self._loop.call_at(min(self._deadline, now + self._settings.request_timeout), self._look)
         elif self._refused or self._transport.is_closing():
             self._transport.abort()
         elif self._begun:
-            self._timer = None
             self._refuse(HTTPError(408, "the request did not come in in time"))
         else:
-            self._timer = None
             self._transport.close()
-            self._wait(self._limits.request)
+            self._wait(self._settings.request_timeout)

@@ -31,7 +31,6 @@ from nearnext.serving.messages import (
     SessionAnswer,
     SimilarAnswer,
     SimilarParameters,
-    require_id,
 )
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
@@ -41,7 +40,6 @@ from nearnext.serving.service import Service
 from nearnext.serving.stores import StoreDown
 from nearnext.types import RawId
 
-STORE_DOWN = "the session store does not answer"
 NO_CONSENT = 'no consent: send "consent": true to have clicks stored'
 HTML = b"text/html; charset=utf-8"
 
@@ -63,14 +61,14 @@ class Endpoints:
         if asked.k is not None:
             self._check_k(asked.k)
         model = service.current()
-        clicked = [_kept(model, item) for item in asked.items]
+        clicked = [model.stored(item) for item in asked.items]
         clicks, reason, logged = clicked, None if asked.consent else NO_CONSENT, None
         if asked.consent:
             try:
                 clicks = await service.store.append(session, clicked)
                 await self._touch(model, clicks, len(clicked))
-            except StoreDown:
-                reason = STORE_DOWN
+            except StoreDown as error:
+                reason = str(error)
                 service.metrics.stateless.inc()
             logged = self._log_clicks(session, clicked, asked.time)
         service.metrics.clicks.inc(len(clicked))
@@ -97,8 +95,8 @@ class Endpoints:
         reason = None
         try:
             clicks = await self._service.store.clicks(session)
-        except StoreDown:
-            reason = STORE_DOWN
+        except StoreDown as error:
+            reason = str(error)
             self._service.metrics.stateless.inc()
         query = Query(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
         listed = await self._list(self._service.current(), query)
@@ -106,13 +104,13 @@ class Endpoints:
             self._log_shown(session, listed)
         return SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
 
-    @operation("DELETE", "/v1/sessions/{session}", problems=(503,))
+    @operation("DELETE", "/v1/sessions/{session}")
     async def forget_session(self, session: str) -> None:
         """Forget a session, whether it was known or not."""
         try:
             await self._service.store.forget(session)
-        except StoreDown:
-            raise HTTPError(503, f"{STORE_DOWN}, the session may still be there; try again") from None
+        except StoreDown as error:
+            raise HTTPError(503, f"{error}, the session may still be there; try again") from None
 
     @operation("GET", "/v1/items/{item}/similar")
     async def similar(self, item: str, asked: SimilarParameters) -> SimilarAnswer:
@@ -124,21 +122,21 @@ class Endpoints:
             raise HTTPError(404, "the model was not trained with this item")
         return found
 
-    @operation("PUT", "/v1/items/{item}", problems=(503,))
+    @operation("PUT", "/v1/items/{item}")
     async def put_item(self, item: str, entry: CatalogueEntry) -> CatalogueChange:
         """Add an item to the catalogue, or change it; it counts at once and outlasts a restart."""
         model = self._service.current()
-        stored = _kept(model, item)
+        stored = model.stored(item)
         like = [model.stored(one) for one in entry.like]
         await self._change(Change("put", stored, entry.available, like))
         return CatalogueChange(stored, entry.available, model.available.knows(stored))
 
-    @operation("DELETE", "/v1/items/{item}", problems=(503,))
+    @operation("DELETE", "/v1/items/{item}")
     async def delete_item(self, item: str) -> None:
         """Take an item out of the catalogue; it is never recommended until it is put there again."""
         await self._change(Change("delete", self._service.current().stored(item)))
 
-    @operation("POST", "/v1/explain", problems=(404,))
+    @operation("POST", "/v1/explain")
     async def explain(self, asked: ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
         model = self._service.current()
@@ -167,13 +165,13 @@ class Endpoints:
             data=data,
         )
 
-    @operation("GET", "/v1/map", problems=(404,))
+    @operation("GET", "/v1/map")
     async def item_map(self) -> Answer:
         """Where the items are, in two dimensions."""
         item_map = await _map_of(self._service.current())
         return Answer(await in_daemon(lambda: encode(item_map.as_dict())))
 
-    @operation("POST", "/v1/map/session", problems=(404,))
+    @operation("POST", "/v1/map/session")
     async def map_point(self, asked: MapRequest) -> MapPoint:
         """Where a session is on the map."""
         item_map = await _map_of(self._service.current())
@@ -215,7 +213,7 @@ class Endpoints:
         """This description, for people."""
         return Answer(self._docs, HTML)
 
-    @operation("GET", "/", problems=(404,), public=True, content="text/html")
+    @operation("GET", "/", public=True, content="text/html")
     async def playground(self) -> Answer:
         """A page to try the service."""
         model = self._service.current()
@@ -262,14 +260,6 @@ class Endpoints:
         event_log = self._service.event_log
         if event_log is not None and not event_log.shown(session, listed.items, listed.model):
             self._service.metrics.events_lost.inc()
-
-
-def _kept(model: ServedModel, item: RawId) -> RawId:
-    """An item's id as it is stored."""
-    stored = model.stored(item)
-    if not model.available.knows(stored):
-        require_id(str(stored), "an item's")
-    return stored
 
 
 async def _map_of(model: ServedModel) -> ItemMap:

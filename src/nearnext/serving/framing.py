@@ -14,13 +14,14 @@ CHUNK_LINE_BYTES = 256
 METHODS = rb"GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|TRACE"
 HOST = rb"(?:[0-9A-Za-z._-]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{1,5})?"
 HEAD = re.compile(
-    rb"(?:" + METHODS + rb") (?:/|\*(?= )|https?://(" + HOST + rb")/)[!-~]*+ HTTP/1\.([01])\r\n"
-    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+\r\n"
+    rb"(" + METHODS + rb") (?:https?://(" + HOST + rb")(?=/))?(/[!\"$->@-~]*+|\*)(?:\?([!\"$-~]*+))? HTTP/1\.([01])\r\n"
+    rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t\x20-\x7e\x80-\xff]*+\r\n)*+)\r\n"
 )
 """A whole head without folded lines, control characters, bare CR or LF, or spaces around a header's name."""
 
-FRAMING = frozenset((b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"))
-DROPPED = re.compile(rb"(?<=\r\n)(?:transfer-encoding|expect|upgrade):[^\r]*+\r\n", re.IGNORECASE)
+ONCE = (b"host", b"content-length", b"transfer-encoding", b"expect")
+"""Headers that say where a request belongs or ends."""
+
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 HOST_VALUE, LENGTH = re.compile(HOST), re.compile(rb"[0-9]{1,18}")
 BARE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
@@ -29,9 +30,14 @@ BARE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n")
 class Head(NamedTuple):
     """The request line and headers of a request."""
 
-    data: bytes  # as the server is to read them
+    method: str
+    path: bytes
+    query: bytes
+    headers: list[tuple[bytes, bytes]]  # names in small letters
+    named: dict[bytes, bytes]  # the same
     length: int | None  # of the body; None: it comes in chunks
-    expects: bool  # 100-continue
+    expects: bool  # to be asked for the body
+    last: bool  # the connection is to be closed after the answer
 
 
 def find_head(data: bytearray, begin: int) -> int:
@@ -45,33 +51,35 @@ def find_head(data: bytearray, begin: int) -> int:
 
 
 def read_head(data: bytes) -> Head:
-    """What a complete head says of the request's framing; headers that ask for another protocol are left out."""
+    """A complete head."""
     found = HEAD.fullmatch(data)
     if found is None:
         raise HTTPError(400, "this is not HTTP/1.1")
-    target_host, version = found.groups()
-    named: dict[bytes, list[bytes]] = {}
-    for line in data.split(b"\r\n")[1:-2]:
-        name, _, value = line.partition(b":")
-        if (name := name.lower()) in FRAMING:
-            named.setdefault(name, []).append(value.strip(b"\t ").lower())
-    hosts = named.pop(b"host", [])
-    if (hosts or version == b"1") and not (len(hosts) == 1 and HOST_VALUE.fullmatch(hosts[0])):
-        raise HTTPError(400, "expected one Host header with the name of a host")
-    if target_host and hosts and target_host.lower() != hosts[0]:
+    method, target_host, path, query, version, lines = found.groups()
+    parts = [line.partition(b":") for line in lines.split(b"\r\n")[:-1]]
+    headers = [(name.lower(), value.strip(b"\t ")) for name, _, value in parts]
+    named = dict(headers)
+    if len(named) < len(headers):
+        names = [name for name, _ in headers]
+        if any(names.count(name) > 1 for name in ONCE):
+            raise HTTPError(400, f"expected each of {b', '.join(ONCE).decode()} once")
+    host = named.get(b"host")
+    if not HOST_VALUE.fullmatch(host or b"") and (host is not None or version == b"1"):
+        raise HTTPError(400, "expected a Host header with the name of a host")
+    if target_host and host and target_host.lower() != host.lower():
         raise HTTPError(400, "the request line and the Host header name different hosts")
-    lengths = named.pop(b"content-length", [])
-    if lengths and not (len(lengths) == 1 and LENGTH.fullmatch(lengths[0])):
-        raise HTTPError(400, "expected one Content-Length, a whole number")
-    length = int(lengths[0]) if lengths else 0
-    if not named:
-        return Head(data, length, expects=False)
-    coding, expected = named.get(b"transfer-encoding", []), named.get(b"expect", [])
-    if coding and (lengths or coding != [b"chunked"] or version == b"0"):
+    length, coding, expected = (named.get(name) for name in ONCE[1:])
+    if length is not None and not LENGTH.fullmatch(length):
+        raise HTTPError(400, "expected a whole number as Content-Length")
+    if coding is not None and (length is not None or coding.lower() != b"chunked" or version == b"0"):
         raise HTTPError(400, "expected a Content-Length, or Transfer-Encoding: chunked, not both")
-    if expected not in ([], [b"100-continue"]):
+    if expected is not None and expected.lower() != b"100-continue":
         raise HTTPError(417, "expected no other Expect header than 100-continue")
-    return Head(DROPPED.sub(b"", data), None if coding else length, expects=bool(expected) and version == b"1")
+    n_bytes = int(length or 0) if coding is None else None
+    last = version == b"0" or b"close" in named.get(b"connection", b"").lower()
+    return Head(
+        method.decode(), path, query or b"", headers, named, n_bytes, expected is not None and version == b"1", last
+    )
 
 
 class Chunks:

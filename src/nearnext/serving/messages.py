@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.exceptions import HTTPException
 
-from nearnext.data.ids import NO_ID, tidy_text
+from nearnext.data.ids import NO_ID, NOTHING, tidy_text
 from nearnext.types import RawId
 
 MAX_ID = 512
-"""Characters of the longest id."""
+"""Characters of the longest id, without blanks around it."""
 
 MAX_ITEMS = 1000
 """Clicks of the longest list in one request."""
@@ -20,10 +20,18 @@ MAX_ITEMS = 1000
 MAX_FILTER = 10_000
 """Ids of the longest list of exclusions or allowed items: ten times as many would delay all requests by tens of ms."""
 
+ID_SCHEMA: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": MAX_ID,
+    "pattern": "[^ \\s\\0\\ufeff]",
+    "not": {"enum": [*NOTHING]},
+}
+"""What the description says of ids of text; `require_id` says the rest."""
+
 IntegerId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-TextId = Annotated[str, Meta(min_length=1, max_length=MAX_ID)]
+TextId = Annotated[str, Meta(min_length=1, extra_json_schema=ID_SCHEMA)]
 ItemId = IntegerId | TextId
-"""An item's id as the log had it: an integer of 64 bits or a text of 1 to 512 characters."""
+"""An item's id as the log had it: an integer of 64 bits or a text."""
 
 Clicks = Annotated[list[ItemId], Meta(max_length=MAX_ITEMS)]
 Ids = Annotated[list[ItemId], Meta(max_length=MAX_FILTER)]
@@ -32,7 +40,22 @@ Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
 
-class Restrictions(Struct, forbid_unknown_fields=True, kw_only=True):
+IDS = frozenset(("items", "item", "exclude", "allow", "like"))
+"""Fields of requests that hold ids."""
+
+
+class Request(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What is asked; every id in it is one that a log can have."""
+
+    def __post_init__(self) -> None:
+        for name in IDS.intersection(self.__struct_fields__):
+            found: Any = getattr(self, name)
+            for one in cast("list[Any]", found) if isinstance(found, list) else [found]:
+                if isinstance(one, str) and not _ordinary(one):
+                    require_id(one)
+
+
+class Restrictions(Request, kw_only=True):
     """What a list of next items must respect."""
 
     k: Annotated[Length, Meta(description="How many items.")] = 20
@@ -69,33 +92,33 @@ class ListParameters(Restrictions, kw_only=True):
     allow: Annotated[TextIds | None, Meta(description="Recommend only these.")] = None  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
 
 
-class SimilarParameters(Struct, forbid_unknown_fields=True):
+class SimilarParameters(Request):
     """How many similar items."""
 
     k: Annotated[Length, Meta(description="How many items.")] = 20
 
 
-class SearchParameters(Struct, forbid_unknown_fields=True):
+class SearchParameters(Request):
     """Which items to look for."""
 
     query: Annotated[str, Meta(max_length=MAX_ID, description="Part of an id, in any case.")] = ""
     limit: Annotated[int, Meta(ge=1, le=1000, description="How many items at most.")] = 20
 
 
-class ExplainRequest(Struct, forbid_unknown_fields=True):
+class ExplainRequest(Request):
     """A session of clicks, oldest first, and the item whose recommendation is to be explained."""
 
     items: Clicks
     item: ItemId
 
 
-class MapRequest(Struct, forbid_unknown_fields=True):
+class MapRequest(Request):
     """A session of clicks, oldest first, to be placed on the map."""
 
     items: Clicks
 
 
-class CatalogueEntry(Struct, forbid_unknown_fields=True):
+class CatalogueEntry(Request):
     """What the catalogue says of an item."""
 
     available: Annotated[bool, Meta(description="False: out of stock, never recommended.")] = True
@@ -218,10 +241,19 @@ class HTTPError(HTTPException):
         super().__init__(status_code, detail, headers)
 
 
-def require_id(text: str, whose: str) -> None:
-    """Refuse what a log has where there is no id: `fit` leaves such rows out, so nothing is stored under it."""
-    if tidy_text(text) in NO_ID:
-        raise HTTPError(422, f"expected {whose} id, found '{text}', which logs write where there is none")
+def _ordinary(text: str) -> bool:
+    """Whether a text is an id at first sight, as nearly all are."""
+    return text[0].isalnum() and text[-1].isalnum() and text not in NO_ID and len(text) <= MAX_ID
+
+
+def require_id(text: str) -> str:
+    """An id by the rule of logs; refused is what a log has where there is no id, as nothing is stored under it."""
+    tidied = tidy_text(text)
+    if tidied in NO_ID:
+        raise HTTPError(422, f"expected an id, found {text[:99]!r}, which logs write where there is none")
+    if len(tidied) > MAX_ID:
+        raise HTTPError(422, f"expected an id of at most {MAX_ID} characters, found {len(tidied)}")
+    return tidied
 
 
 def problem(error: HTTPException, request_id: str) -> bytes:

@@ -19,7 +19,7 @@ import uvicorn
 
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.serving.app import application
-from nearnext.serving.connection import Connection, Limits
+from nearnext.serving.connection import Connection
 from nearnext.serving.logs import log_config
 from nearnext.serving.metrics import MULTIPROCESS
 from nearnext.serving.service import Service
@@ -27,9 +27,6 @@ from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import NEVER_STARTED, run_workers
 
 BACKLOG = 4096
-
-REFUSED = "(refused)"
-"""The route, in logs and metrics, of requests that are refused before they are whole or well-formed."""
 
 log = logging.getLogger(__name__)
 
@@ -85,21 +82,14 @@ def _work(settings: ServiceSettings, listening: socket.socket, parent: int, star
 def _run(service: Service, listening: socket.socket, ready: Callable[[], None], parent: int | None = None) -> None:
     """Serve with one process until a signal ends it."""
     settings = service.settings
-
-    def refused(request_id: str, status: int) -> None:
-        service.note(request_id, "OTHER", REFUSED, status, 0.0)
-
-    limits = Limits(settings.request_timeout, settings.idle_timeout, settings.max_body, refused)
     signal.signal(signal.SIGTERM, _end)
-    http: Any = partial(Connection, limits)
+    http: Any = partial(Connection, service)
     config = uvicorn.Config(
         application(service, ready, parent),
         http=http,
         loop="uvloop",
         ws="none",
         lifespan="on",
-        # Our own connection looks after time; the server's timer must not come before it.
-        timeout_keep_alive=ceil(settings.idle_timeout + 2 * settings.request_timeout),
         timeout_graceful_shutdown=ceil(settings.shutdown_timeout),
         log_config=log_config(),
         access_log=False,

@@ -47,6 +47,7 @@ class Service:
         self._note_refusal()
         self._background = Background()
         self._changed: list[RawId] | None = None  # while another model is prepared
+        self._asked = False  # whether the catalogue was asked in this turn of the event loop
 
     @property
     def refused(self) -> str | None:
@@ -91,13 +92,23 @@ class Service:
             log.error("the keys stay as they are: %s", error)
 
     def current(self) -> ServedModel:
-        """The model that answers a request which begins now, up to date with the catalogue of all workers."""
-        changed = self.catalogue.refresh()
-        if changed:
-            self.model.available.update(changed)
-            if self._changed is not None:
-                self._changed += changed
+        """The model that answers a request which begins now, up to date with the catalogue of all workers.
+
+        The file is asked once in a turn of the event loop: what a client sent after a change was confirmed to it is
+        read, at the earliest, in the turn after the one in which the change was written.
+        """
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_soon(self._ask_again)
+            changed = self.catalogue.refresh()
+            if changed:
+                self.model.available.update(changed)
+                if self._changed is not None:
+                    self._changed += changed
         return self.model
+
+    def _ask_again(self) -> None:
+        self._asked = False
 
     async def follow_artifact(self) -> None:
         """Replace the model if there is another one now; one that cannot be used is refused, and the old one stays."""

@@ -5,13 +5,13 @@ import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from nearnext.errors import ConfigError
 from nearnext.extras import needed
-from nearnext.serving.messages import ItemId
+from nearnext.serving.messages import MAX_ID, IntegerId
 from nearnext.serving.stores.store import SESSION_BYTES, StoreDown
 from nearnext.types import RawId
 
@@ -25,7 +25,12 @@ CONNECTIONS = 32
 TOGETHER = 128
 """Commands that are sent in one go at most."""
 
+SILENCE = 60.0
+"""Seconds between two lines of the log that say what the server refuses."""
+
 Command = tuple[Any, ...]
+
+PING: Command = ("PING",)
 
 LISTED = """
 local kind, reset = redis.call('TYPE', KEYS[1]).ok, 0
@@ -50,7 +55,7 @@ return {{reset, kept}}
 number and bytes, and whether the key was something else than a session, and is reset."""
 
 log = logging.getLogger(__name__)
-decode = msgspec.json.Decoder(ItemId).decode
+decode = msgspec.json.Decoder(IntegerId | Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]).decode
 
 
 class RedisStore:
@@ -87,7 +92,7 @@ class RedisStore:
         self._ttl, self._clicks = int(ttl * 1000), clicks
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._resume_at = 0.0
+        self._resume_at = self._silent_until = 0.0
         self.state: Literal["up", "down"] = "up"
 
     async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
@@ -121,7 +126,7 @@ class RedisStore:
     async def check(self) -> None:
         """Find out whether the server answers."""
         with suppress(StoreDown):
-            await self._do("PING")
+            await self._do(*PING)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -152,25 +157,38 @@ class RedisStore:
         pipeline = self._redis.pipeline(transaction=False)
         for command, _ in taken:
             pipeline.execute_command(*command)
-        failure: Exception | None = None
         found: list[Any] = []
         try:
             found = await pipeline.execute(raise_on_error=False)
-            failure = next((one for one in found if isinstance(one, Exception)), None)
+            # An error that came back for one command says nothing of the others, unless nothing at all is served.
+            failure = next(
+                (one for (command, _), one in zip(taken, found, strict=True) if command == PING and one is not True),
+                None,
+            )
         except (RedisError, OSError, TimeoutError) as error:
             failure = error
-            found = [error] * len(taken)
+            found = [StoreDown()] * len(taken)
         await self._note(failure)
         for (_, answer), one in zip(taken, found, strict=True):
             if answer.done():
                 continue
-            if isinstance(one, Exception):
-                answer.set_exception(StoreDown(type(one).__name__))
+            if isinstance(one, StoreDown):
+                answer.set_exception(one)
+            elif isinstance(one, Exception):
+                said = str(one).partition(" script: ")[0]
+                self._refused(said)
+                answer.set_exception(StoreDown(f"the session store refuses it: {said}"))
             else:
                 answer.set_result(one)
 
-    async def _note(self, failure: Exception | None) -> None:
-        """Remember whether the server works, and tell when that changes."""
+    def _refused(self, said: str) -> None:
+        """Log what the server says, once in a while: it may say so to every click."""
+        if time.monotonic() >= self._silent_until:
+            self._silent_until = time.monotonic() + SILENCE
+            log.warning("the session store refuses what it is given (%s); serving without it", said)
+
+    async def _note(self, failure: object) -> None:
+        """Remember whether the server works, and log when that changes."""
         if failure is None:
             if self.state == "down":
                 self.state = "up"
@@ -179,6 +197,7 @@ class RedisStore:
         self._resume_at = time.monotonic() + PAUSE
         if self.state == "up":
             self.state = "down"
-            log.warning("the session store does not answer (%s); serving without it", type(failure).__name__)
+            said = " ".join(str(failure).split()) or type(failure).__name__
+            log.warning("the session store does not answer (%s); serving without it", said)
             # Other connections may have died with this one; those in use find out by themselves.
             await self._redis.connection_pool.disconnect(inuse_connections=False)

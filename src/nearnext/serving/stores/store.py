@@ -10,7 +10,10 @@ SESSION_BYTES = 64 << 10
 
 
 class StoreDown(Exception):  # noqa: N818 - a state of the store, which callers live with
-    """The store cannot be reached, or will not take what it is given, for now."""
+    """The store cannot be reached, or will not take what it is given, for now; the text says which."""
+
+    def __init__(self, reason: str = "the session store does not answer") -> None:
+        super().__init__(reason)
 
 
 class SessionStore(Protocol):
