@@ -1,4 +1,4 @@
-"""The catalogue's file: shared, durable, made again when it is gone, converted from an earlier version."""
+"""The catalogue's file: shared, durable, made again when it is gone."""
 
 import os
 import resource
@@ -6,11 +6,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -283,22 +281,3 @@ def test_another_catalogue_in_its_place_counts_from_then_on(tmp_path: Path):
     assert sorted(map(str, one.refresh())) == ["changed", "gone"]
     assert one.entries["same"] is same
     assert (one.entries["changed"].life != changed.life, "gone" in one.entries) == (True, False)
-
-
-# ---- of an earlier version ----
-
-
-def former(*changes: Change) -> bytes:
-    texts = [msgspec.json.encode(change) for change in changes]
-    return b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts)
-
-
-def test_a_file_of_an_earlier_version_is_converted_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    path = tmp_path / "changes"
-    said = [Change("put", "a", clicks=[1]), Change("touch", "a", clicks=[2, "3"]), Change("delete", 7)]
-    path.write_bytes(former(*said) + former(Change("delete", "torn"))[:-4])
-    path.chmod(0o640)
-    assert known(Catalogue(path)) == known(Catalogue(path)) == expected(said)
-    assert path.stat().st_mode & 0o777 == 0o640
-    assert caplog.text.count("1 lines were damaged") == 1
-    assert {file.name for file in tmp_path.iterdir()} <= {"changes", "changes-wal", "changes-shm"}

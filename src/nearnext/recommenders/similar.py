@@ -12,17 +12,19 @@ from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace, space_of
-from nearnext.types import IndexArray, Int64Array, RawId
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
 
 Similar = list[tuple[RawId, float]]
 
 
-def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar:
+def similar_items(
+    recommender: Recommender, item: RawId, k: int = 10, *, admissible: BoolArray | None = None
+) -> Similar:
     """The items most like an item, with scores, best first; of equal scores the more popular item comes first.
 
     In a metric space the score is that of the distance of the two embeddings: 2 − d for the cosine distance d, −d for
     the Euclidean ones. Elsewhere it is the cosine of the sets of training sessions that clicked the items, in (0, 1];
-    items that share no session are not listed.
+    items that share no session are not listed. ``admissible`` says which item indices may be listed: [I + 1].
 
     >>> from nearnext.data.sessions import Sessions
     >>> from nearnext.recommenders.neighbours import SKNN
@@ -33,13 +35,13 @@ def similar_items(recommender: Recommender, item: RawId, k: int = 10) -> Similar
     index = index_of_item(recommender, item)
     space, sessions = space_of(recommender), session_index_of(recommender)
     if space is not None and space.located[index]:
-        return _near_in_space(recommender, space, index, k)
+        return _near_in_space(recommender, space, index, k, admissible)
     if sessions is None:
         raise ConfigError(
             f"{recommender.name} has neither an embedding of {item!r} nor training sessions to compare items by; "
             "fit it with --remember"
         )
-    return _clicked_together(recommender, sessions, index, k)
+    return _clicked_together(recommender, sessions, index, k, admissible)
 
 
 def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
@@ -85,19 +87,25 @@ def items_of_sessions(index: SessionIndex, numbers: IndexArray) -> tuple[IndexAr
     return index.session_items[positions], lengths
 
 
-def _near_in_space(recommender: Recommender, space: EmbeddingSpace, index: int, k: int) -> Similar:
-    admissible = space.located.copy()
-    admissible[index] = False
-    near = space.index.search(space.items(np.array([index], dtype=np.int32)), k, admissible=admissible)
+def _near_in_space(
+    recommender: Recommender, space: EmbeddingSpace, index: int, k: int, admissible: BoolArray | None
+) -> Similar:
+    listed = space.located.copy() if admissible is None else space.located & admissible
+    listed[index] = False
+    near = space.index.search(space.items(np.array([index], dtype=np.int32)), k, admissible=listed)
     n_found = int(near.found[0])
     scores = [float(score) for score in near.scores[0, :n_found]]
     return list(zip(recommender.vocabulary.decode(near.items[0, :n_found]), scores, strict=True))
 
 
-def _clicked_together(recommender: Recommender, sessions: SessionIndex, index: int, k: int) -> Similar:
+def _clicked_together(
+    recommender: Recommender, sessions: SessionIndex, index: int, k: int, admissible: BoolArray | None
+) -> Similar:
     numbers = sessions.item_sessions[sessions.item_offsets[index] : sessions.item_offsets[index + 1]]
     together = np.bincount(items_of_sessions(sessions, numbers)[0], minlength=len(recommender.vocabulary) + 1)
     together[[0, index]] = 0
+    if admissible is not None:
+        together[~admissible] = 0
     others = np.flatnonzero(together).astype(np.int32)
     n_sessions = np.diff(sessions.item_offsets)
     cosine = (together[others] / np.sqrt(float(n_sessions[index]) * n_sessions[others])).astype(np.float32)

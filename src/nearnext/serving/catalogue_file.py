@@ -1,10 +1,8 @@
-"""The SQLite file (WAL mode) of the catalogue: made in one step, converted where it is of an earlier version."""
+"""The SQLite file (WAL mode) of the catalogue, made in one step."""
 
-import logging
 import os
 import sqlite3
 import stat
-import zlib
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -45,8 +43,6 @@ TOUCH = """
 INSERT INTO touch SELECT :number, :id, :clicks WHERE EXISTS (SELECT 1 FROM item WHERE id = :id AND available)
     AND (SELECT count(*) FROM touch WHERE id = :id) < :most
 """
-
-log = logging.getLogger(__name__)
 
 
 class Change(msgspec.Struct, omit_defaults=True):
@@ -99,17 +95,14 @@ def exists(path: Path) -> bool:
 
 
 def make(path: Path, known: Iterable[Change]) -> None:
-    """Make the file in one step, of what is known; one of an earlier version is converted."""
+    """Make the file in one step, of what is known, unless it is there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_folder(path.parent):
-        if former := exists(path):
-            if _is_database(path):
-                return
-            known = _former_changes(path)
+        if exists(path):
+            return
         unfinished = path.with_name(path.name + ".part")
         unfinished.unlink(missing_ok=True)
-        mode = stat.S_IMODE(path.stat().st_mode) if former else 0o600
-        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode = WAL")  # now, as nobody else may have it open for that
             database.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION};{SCHEMA}")
@@ -118,8 +111,6 @@ def make(path: Path, known: Iterable[Change]) -> None:
             database.execute("COMMIT")
         _remove_shared(path)
         unfinished.replace(path)
-        if former:
-            log.info("%s was converted from an earlier version", path)
 
 
 def discard(path: Path, former: Opened | None) -> None:
@@ -155,21 +146,6 @@ def _connected(path: Path, query: str) -> sqlite3.Connection:
         database.close()
         raise
     return database
-
-
-def _former_changes(path: Path) -> list[Change]:
-    """The changes of a file of nearnext 0.1, lines of a checksum and JSON; those that were cut short are left out."""
-    lines = [line for line in path.read_bytes().split(b"\n") if line]
-    changes: list[Change] = []
-    for line in lines:
-        checksum, _, text = line.partition(b" ")
-        if checksum == b"%08x" % zlib.crc32(text):
-            changes.append(msgspec.json.decode(text, type=Change))
-    if not changes:
-        raise DataError(f"{path} is no catalogue of nearnext; choose another with --catalogue")
-    if len(changes) < len(lines):
-        log.warning("%s: %d lines were damaged and left out", path, len(lines) - len(changes))
-    return changes
 
 
 def _is_database(path: Path) -> bool:

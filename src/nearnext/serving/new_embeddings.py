@@ -1,7 +1,4 @@
-"""New items of a model with a space of embeddings: searched as its own items are, by the same session embeddings.
-
-New points join the index in hundreds; the latest are searched apart until then.
-"""
+"""New items of a model with a space of embeddings: searched as its own items are, by the same session embeddings."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,8 +8,8 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.space import EmbeddingSpace
-from nearnext.serving.new_items import NewItem, NewItems, Point, Row, Scored
-from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
+from nearnext.serving.new_items import NONE, NewItem, NewItems, Row, Scored
+from nearnext.types import BoolArray, IndexArray, ScoreArray
 
 if TYPE_CHECKING:  # with torch
     from nearnext.retrieval import Index, Neighbours
@@ -53,20 +50,15 @@ class _Part:
         self.admissible = np.arange(len(vectors) + 1) > 0
         self._index = ExactIndex(np.stack(list(vectors.values())), space.distance) if vectors else None
 
-    def nearest(
-        self, queries: ScoreArray, n: int, among: list[int] | None, without: list[int]
-    ) -> "list[tuple[ScoreArray, Int64Array]]":
-        """Scores and slots of the nearest points to each query."""
+    def nearest(self, queries: ScoreArray, n: int, among: list[int] | None) -> list[Scored]:
+        """The nearest points to each query."""
         if self._index is None:
-            return [(np.zeros(0, np.float32), np.zeros(0, np.int64))] * len(queries)
+            return [NONE] * len(queries)
         admissible = self.admissible
         if among is not None:
             admissible = np.zeros_like(admissible)
             admissible[[self.rows[slot] for slot in among if slot in self.rows]] = True
             admissible &= self.admissible
-        if without:
-            admissible = admissible.copy()
-            admissible[[self.rows[slot] for slot in without if slot in self.rows]] = False
         found = self._index.search(queries, min(n, len(self.rows)), admissible=admissible)
         slots = self.slots[found.items]
         return [(found.scores[at, :end], slots[at, :end]) for at, end in enumerate(found.found.tolist())]
@@ -76,7 +68,8 @@ class ByEmbedding(NewItems):
     """In the space of a metric model: the mean of the sessions' embeddings, searched as items are.
 
     A model that weighs more than distances (``ranked``) has no score for a new item: it stands behind as many items of
-    the list as there are known items nearer to the session, or next to the first.
+    the list as there are known items nearer to the session, or next to the first. A point is the bytes of an embedding.
+    New ones join the index in hundreds.
     """
 
     def __init__(self, space: EmbeddingSpace, index: RecordingIndex, *, ranked: bool) -> None:
@@ -88,83 +81,55 @@ class ByEmbedding(NewItems):
         self._stale = False
 
     def _learn(self, read: Sequence[tuple[NewItem, IndexArray]]) -> None:
-        if not read:
-            return
         vectors, known = self._space.sessions(Prefixes.of([clicks for _, clicks in read]))
         for (new, _), vector, n_known in zip(read, vectors.astype(np.float64), known.tolist(), strict=True):
             if n_known:
                 new.total = vector if new.total is None else new.total + vector
                 new.summed += 1
 
-    def _point_of(self, new: NewItem) -> Point:
+    def _point_of(self, new: NewItem) -> bytes:
         by = new.summed
         if self._space.distance == "cosine":
             by = max(float(np.linalg.norm(new.total)), 1e-12)
         return (new.total / by).astype(np.float32).tobytes()
 
-    def _put(self, slot: int, point: Point) -> None:
-        assert isinstance(point, bytes)  # noqa: S101 - `_point_of` makes them
+    def _put(self, slot: int, point: bytes) -> None:
         self._vectors[slot] = self._fresh[slot] = np.frombuffer(point, np.float32)
         self._stale = True
 
-    def _remove(self, slot: int, point: Point) -> None:  # noqa: ARG002 - the slot says it
+    def _remove(self, slot: int, point: bytes) -> None:  # noqa: ARG002 - the slot says it
         del self._vectors[slot]
         if self._fresh.pop(slot, None) is not None:
             self._stale = True
         else:
             self._built.admissible[self._built.rows[slot]] = False
 
-    def _nearest(
-        self, rows: Sequence[Row], n: int, among: list[int] | None, without: Sequence[list[int]]
-    ) -> Sequence[Scored]:
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
         if self._stale:
-            self._settle()
+            if len(self._fresh) > FRESH:
+                self._built, self._fresh = _Part(self._vectors, self._space), {}
+            self._latest, self._stale = _Part(self._fresh, self._space), False
         queries, known = self._index.last
-        if any(without):
-            each = zip(np.split(queries, len(queries)), without, strict=True)
-            near = [one for query, slots in each for one in self._near(query, n, among, slots)]
-        else:
-            near = self._near(queries, n, among, [])
-        found = list[Scored]()
-        for at, (row, (scores, slots)) in enumerate(zip(rows, near, strict=True)):
-            if not queries[at].any():  # without known clicks
-                found.append(([], []))
-            elif self._ranked:
-                found.append(_behind(row.own, scores, slots, known.scores[at, : known.found[at]], n))
-            else:
-                found.append((scores.tolist(), slots.tolist()))
-        return found
-
-    def _near(
-        self, queries: ScoreArray, n: int, among: list[int] | None, without: list[int]
-    ) -> "Sequence[tuple[ScoreArray, Int64Array]]":
-        near = self._built.nearest(queries, n, among, without)
-        if not self._fresh:
-            return near
-        latest = self._latest.nearest(queries, n, among, without)
-        return [_nearer_of(*pair) for pair in zip(near, latest, strict=True)]
-
-    def _settle(self) -> None:
-        if len(self._fresh) > FRESH:
-            self._built = _Part(self._vectors, self._space)
-            self._fresh = {}
-        self._latest = _Part(self._fresh, self._space)
-        self._stale = False
+        parts = zip(self._built.nearest(queries, n, among), self._latest.nearest(queries, n, among), strict=True)
+        near = [_best_first(*part) for part in parts]
+        if self._ranked:
+            lists = (known.scores[at, : known.found[at]] for at in range(len(rows)))
+            near = [_behind(row.own, one, listed, n) for row, one, listed in zip(rows, near, lists, strict=True)]
+        return [one if query.any() else NONE for query, one in zip(queries, near, strict=True)]  # without known clicks
 
 
-def _nearer_of(
-    one: tuple[ScoreArray, Int64Array], other: tuple[ScoreArray, Int64Array]
-) -> tuple[ScoreArray, Int64Array]:
+def _best_first(one: Scored, other: Scored) -> Scored:
     scores, slots = np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
     order = np.argsort(-scores, kind="stable")
     return scores[order], slots[order]
 
 
-def _behind(own: Sequence[float], scores: ScoreArray, slots: Int64Array, known: ScoreArray, n: int) -> Scored:
+def _behind(own: Sequence[float], near: Scored, known: ScoreArray, n: int) -> Scored:
     """Points with the scores of the items that they stand behind; ``known`` are scores of the nearest items."""
+    scores, slots = near
     if not own:
-        return [0.0] * len(slots), slots.tolist()
+        return np.zeros_like(scores), slots
     ahead = np.maximum(np.searchsorted(-known, -scores, side="right"), 1)
     if len(own) >= n:  # what is behind the whole list cannot join it
         ahead = ahead[: np.searchsorted(ahead, len(own))]
-    return [own[min(at, len(own)) - 1] for at in ahead.tolist()], slots[: len(ahead)].tolist()
+    return np.asarray(own, np.float32)[np.minimum(ahead, len(own)) - 1], slots[: len(ahead)]

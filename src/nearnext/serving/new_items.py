@@ -7,7 +7,7 @@ takes less than twice as long as with none. A change concerns its own item alone
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,16 +15,15 @@ import numpy as np
 
 from nearnext.serving.catalogue import Entry
 from nearnext.topk import best_scored
-from nearnext.types import FloatArray, IndexArray, Int64Array, RawId
+from nearnext.types import FloatArray, IndexArray, Int64Array, RawId, ScoreArray
 
 RECENT = 5
 """Last clicks of a session that are compared with those before new items, where the model has no space of its own."""
 
-Point = tuple[tuple[int, float], ...] | bytes
-"""Where items are: the weight of each click, or the bytes of an embedding."""
-
-Scored = tuple[list[float], list[int]]
+Scored = tuple[ScoreArray, Int64Array]
 """Scores and slots of points, best first."""
+
+NONE: Scored = np.zeros(0, np.float32), np.zeros(0, np.int64)
 
 
 class Row(NamedTuple):
@@ -43,7 +42,7 @@ class NewItem:
     total: Any = None
     read: int = 0
     summed: int = 0
-    point: Point | None = None
+    point: Any = None
 
 
 class NewItems(ABC):
@@ -51,13 +50,13 @@ class NewItems(ABC):
 
     def __init__(self) -> None:
         self._items: dict[RawId, NewItem] = {}
-        self._slots: dict[Point, int] = {}
-        self._members: list[dict[RawId, None]] = []  # by slot
+        self._slots: dict[Hashable, int] = {}  # of each point
+        self._members: dict[int, dict[RawId, None]] = {}  # of each slot, the latest last
         self._free: list[int] = []
 
     def __len__(self) -> int:
         """Number of items that can be recommended."""
-        return sum(map(len, self._members))
+        return sum(map(len, self._members.values()))
 
     def __bool__(self) -> bool:
         return bool(self._slots)
@@ -79,7 +78,8 @@ class NewItems(ABC):
             contexts: list[Sequence[RawId]] = [*((one,) for one in entry.like), *entry.touches]
             read += [(new, encode(context)) for context in contexts[new.read :]]
             new.read = len(contexts)
-        self._learn(read)
+        if read:
+            self._learn(read)
         for item in entries:
             if (new := self._items.get(item)) is not None and new.summed:
                 self._join(item, new)
@@ -88,31 +88,35 @@ class NewItems(ABC):
         """The n best new items of each row, best first, of equal ones the latest put first.
 
         Rows are those of the model's last answer in this thread; items that are too far for a full list of it may be
-        left out. ``allowed`` are the only items that may be given.
+        left out. ``allowed`` are the only items that may be given, to a single row.
         """
         refused = [{item for item in row.refused if item in self._items} for row in rows]
-        members, among = self._members, None
+        members, among, n_searched = self._members, None, n
         if allowed is not None:
-            chosen = dict[int, dict[RawId, None]]()
-            for item in allowed.difference(*refused):
+            members = dict[int, dict[RawId, None]]()
+            for item in allowed - refused[0]:
                 if (new := self._items.get(item)) is not None and new.point is not None:
-                    chosen.setdefault(self._slots[new.point], {})[item] = None
-            members, among = chosen, list(chosen)
-        found = self._nearest(rows, n, among, [self._filled_by(items) if items else [] for items in refused])
+                    members.setdefault(self._slots[new.point], {})[item] = None
+            among = list(members)
+        elif filled := max((self._filled_by(items) for items in refused if items), key=len, default=None):
+            n_searched = n + len(filled)
+            if len(rows) == 1:
+                n_searched, among = n, list(self._members.keys() - filled)
+        found = self._nearest(rows, n_searched, among)
         return [_unfolded(scored, members, without, n) for scored, without in zip(found, refused, strict=True)]
 
-    def _filled_by(self, refused: Collection[RawId]) -> list[int]:
+    def _filled_by(self, refused: Collection[RawId]) -> set[int]:
         """Slots all of whose items are refused."""
         points = [point for item in refused if (point := self._items[item].point) is not None]
         counts = Counter(self._slots[point] for point in points)
-        return [slot for slot, count in counts.items() if count == len(self._members[slot])]
+        return {slot for slot, count in counts.items() if count == len(self._members[slot])}
 
     def _join(self, item: RawId, new: NewItem) -> None:
         point = new.point = self._point_of(new)
         slot = self._slots.get(point)
         if slot is None:
             slot = self._slots[point] = self._free.pop() if self._free else len(self._members)
-            self._members[slot : slot + 1] = [{}]
+            self._members[slot] = {}
             self._put(slot, point)
         self._members[slot][item] = None
 
@@ -123,7 +127,7 @@ class NewItems(ABC):
         slot = self._slots[new.point]
         del self._members[slot][item]
         if not self._members[slot]:
-            del self._slots[new.point]
+            del self._members[slot], self._slots[new.point]
             self._free.append(slot)
             self._remove(slot, new.point)
         new.point = None
@@ -133,31 +137,26 @@ class NewItems(ABC):
         """Add sessions to the sums of items."""
 
     @abstractmethod
-    def _point_of(self, new: NewItem) -> Point: ...
+    def _point_of(self, new: NewItem) -> Any: ...
 
     @abstractmethod
-    def _put(self, slot: int, point: Point) -> None:
+    def _put(self, slot: int, point: Any) -> None:
         """Add a point to the search."""
 
     @abstractmethod
-    def _remove(self, slot: int, point: Point) -> None:
+    def _remove(self, slot: int, point: Any) -> None:
         """Remove a point from the search."""
 
     @abstractmethod
-    def _nearest(
-        self, rows: Sequence[Row], n: int, among: list[int] | None, without: Sequence[list[int]]
-    ) -> Sequence[Scored]:
-        """The n points nearest to each row, of those in some slots and without those in others."""
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+        """The n points nearest to each row, of all slots or of some."""
 
 
 def _unfolded(
-    scored: Scored,
-    members: Sequence[dict[RawId, None]] | Mapping[int, dict[RawId, None]],
-    refused: Collection[RawId],
-    n: int,
+    scored: Scored, members: Mapping[int, dict[RawId, None]], refused: Collection[RawId], n: int
 ) -> list[tuple[float, RawId]]:
     listed: list[tuple[float, RawId]] = []
-    for score, slot in zip(*scored, strict=True):
+    for score, slot in zip(scored[0].tolist(), scored[1].tolist(), strict=True):
         for item in reversed(members[slot]):
             if item not in refused:
                 listed.append((score, item))
@@ -169,7 +168,8 @@ def _unfolded(
 class ByClicks(NewItems):
     """For models without a space: a session is the unit vector of its last known clicks; scores are cosines × best.
 
-    So a new item that everybody reached from this very session stands next to the best known item.
+    So a new item that everybody reached from this very session stands next to the best known item. A point is the
+    weight of each click.
     """
 
     def __init__(self) -> None:
@@ -184,39 +184,35 @@ class ByClicks(NewItems):
             for item in recent:
                 new.total[item] = new.total.get(item, 0.0) + 1.0 / math.sqrt(len(recent))
 
-    def _point_of(self, new: NewItem) -> Point:
+    def _point_of(self, new: NewItem) -> tuple[tuple[int, float], ...]:
         length = math.sqrt(sum(weight * weight for weight in new.total.values()))
         return tuple((item, new.total[item] / length) for item in sorted(new.total))
 
-    def _put(self, slot: int, point: Point) -> None:
-        for item, weight in point if isinstance(point, tuple) else ():
+    def _put(self, slot: int, point: tuple[tuple[int, float], ...]) -> None:
+        for item, weight in point:
             self._weights.setdefault(item, {})[slot] = weight
             self._arrays.pop(item, None)
 
-    def _remove(self, slot: int, point: Point) -> None:
-        for item, _ in point if isinstance(point, tuple) else ():
+    def _remove(self, slot: int, point: tuple[tuple[int, float], ...]) -> None:
+        for item, _ in point:
             del self._weights[item][slot]
             self._arrays.pop(item, None)
 
-    def _nearest(
-        self, rows: Sequence[Row], n: int, among: list[int] | None, without: Sequence[list[int]]
-    ) -> Sequence[Scored]:
-        return [self._near_one(row, n, among, slots) for row, slots in zip(rows, without, strict=True)]
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+        return [self._near_one(row, n, among) for row in rows]
 
-    def _near_one(self, row: Row, n: int, among: list[int] | None, without: list[int]) -> Scored:
+    def _near_one(self, row: Row, n: int, among: list[int] | None) -> Scored:
         recent = _recent(row.clicks)
         clicked = [self._slots_of(item) for item in recent if item in self._weights]
         if not clicked:
-            return [], []
+            return NONE
         slots, weights = (np.concatenate(part) for part in zip(*clicked, strict=True))
         cosines = np.bincount(slots, weights) / math.sqrt(len(recent))
-        if without:
-            cosines[[slot for slot in without if slot < len(cosines)]] = 0.0
         slots = np.flatnonzero(cosines) if among is None else np.intersect1d(slots, among)
         nearest, values = np.zeros(n, dtype=np.int32), np.zeros(n, dtype=np.float32)
         found = best_scored(slots.astype(np.int32), len(slots), cosines, nearest, values)
-        best = row.own[0] if row.own else 0.0
-        return (best * np.minimum(values[:found], 1.0)).tolist(), nearest[:found].tolist()
+        best = np.float32(row.own[0] if row.own else 0.0)
+        return best * np.minimum(values[:found], np.float32(1.0)), nearest[:found].astype(np.int64)
 
     def _slots_of(self, item: int) -> tuple[Int64Array, FloatArray]:
         if item not in self._arrays:

@@ -3,20 +3,20 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.explanation import session_index_of, similar_items
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
-from nearnext.recommenders.space import EmbeddingSpace, space_of
-from nearnext.serving.available import AvailableItems
-from nearnext.serving.catalogue import Catalogue
+from nearnext.recommenders.space import HasSpace, space_of
+from nearnext.serving.catalogue import Catalogue, Entry
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
-from nearnext.serving.new_items import Row
+from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
+from nearnext.serving.new_items import ByClicks, NewItems, Row
 from nearnext.serving.playground import ItemMap
 from nearnext.types import BoolArray, IndexArray, RawId
 
@@ -33,6 +33,53 @@ class Query(NamedTuple):
     allow: Sequence[RawId] | None = None
     exclude_seen: bool = False
     time: float | None = None
+
+    @property
+    def restricted(self) -> bool:
+        """Whether it restricts the available items."""
+        return bool(self.exclude) or self.allow is not None
+
+
+class AvailableItems:
+    """The items that one model may recommend, kept up with the catalogue."""
+
+    def __init__(self, recommender: Recommender, catalogue: Catalogue) -> None:
+        self._vocabulary = recommender.vocabulary
+        self._catalogue = catalogue
+        self.admissible: BoolArray = np.ones(len(self._vocabulary) + 1, dtype=np.bool_)
+        self.admissible[0] = False
+        self.hidden: set[RawId] = set()
+        self.new = _new_items_of(recommender)
+        self.update(catalogue.entries)
+
+    def knows(self, item: RawId) -> bool:
+        """Whether the model was trained with the item."""
+        return self._vocabulary.as_stored(item) in self._vocabulary.index
+
+    def update(self, items: Iterable[RawId]) -> None:
+        """Follow the catalogue in what it now says of these items."""
+        new = dict[RawId, Entry | None]()
+        for item in items:
+            entry = self._catalogue.entries.get(item)
+            available = entry is None or entry.available
+            (self.hidden.discard if available else self.hidden.add)(item)
+            if index := self._vocabulary.index.get(self._vocabulary.as_stored(item)):
+                self.admissible[index] = available
+            else:
+                new[item] = entry
+        self.new.follow(new, self._vocabulary.encode)
+
+
+def _new_items_of(recommender: Recommender) -> NewItems:
+    """A model's new items, none so far; the index of a model that has a space is made a recording one."""
+    space = space_of(recommender)
+    if space is None or not isinstance(recommender, HasSpace):
+        return ByClicks()
+    from nearnext.recommenders.metric.recommender import Metric
+
+    index = space.index if isinstance(space.index, RecordingIndex) else RecordingIndex(space.index)
+    recommender.search_by(index)
+    return ByEmbedding(space, index, ranked=isinstance(recommender, Metric))
 
 
 class ServedModel:
@@ -80,24 +127,18 @@ class ServedModel:
 
     def answer(self, queries: Sequence[Query]) -> list[Recommendation]:
         """The list of each query; it depends on nothing but the query, the model and the catalogue."""
-        if len(queries) == 1:
-            return self._ranked(queries, self._mask(queries[0]))
-        answers: list[Recommendation | None] = [None] * len(queries)
-        plain = [row for row, query in enumerate(queries) if not _restricted(query)]
-        plain.sort(key=lambda row: _alike(queries[row]))
-        for _, group in groupby(plain, key=lambda row: _alike(queries[row])):
-            rows = list(group)
-            found = self._ranked([queries[row] for row in rows], self.available.admissible)
-            for row, one in zip(rows, found, strict=True):
-                answers[row] = one
+        together = dict[object, list[int]]()
         for row, query in enumerate(queries):
-            if _restricted(query):
-                answers[row] = self._ranked([query], self._mask(query))[0]
-        return [one for one in answers if one is not None]
+            together.setdefault(row if query.restricted else (query.k, query.exclude_seen), []).append(row)
+        answers = dict[int, Recommendation]()
+        for rows in together.values():
+            chosen = [queries[row] for row in rows]
+            answers |= zip(rows, self._ranked(chosen, self._mask(chosen[0])), strict=True)
+        return [answers[row] for row in range(len(queries))]
 
     def _mask(self, query: Query) -> BoolArray:
         mask = self.available.admissible
-        if not _restricted(query):
+        if not query.restricted:
             return mask
         if query.allow is not None:
             allowed = np.zeros_like(mask)
@@ -132,7 +173,7 @@ class ServedModel:
         if not clicks.all():
             unknown = [raw for raw, index in zip(query.items, clicks.tolist(), strict=True) if not index]
         shortage = None if n == query.k else f"{n} of {query.k}: no further item may be recommended"
-        unmatched = self._unmatched(query) if _restricted(query) else []
+        unmatched = self._unmatched(query) if query.restricted else []
         return Recommendation(found.items, found.scores, found.own, unknown, shortage, unmatched)
 
     def _unmatched(self, query: Query) -> list[RawId]:
@@ -171,31 +212,18 @@ class ServedModel:
         In a metric space they are the nearest ones; otherwise those clicked in the same training sessions; where the
         model keeps none, what it recommends after this item alone.
         """
-        index = self._vocabulary.encode([item])
-        if not index[0]:
+        index = int(self._vocabulary.encode([item])[0])
+        if not index:
             return None
-        if self._space is not None and self._space.located[index[0]]:
-            return self._near(self._space, index, k)
-        if session_index_of(self.recommender) is not None:
-            return self._clicked_together(item, k)
-        listed = self.answer([Query([item], k, exclude_seen=True)])[0]
-        return SimilarAnswer(listed.items, listed.scores, "recommendations", listed.shortage, self.version)
-
-    def _near(self, space: EmbeddingSpace, index: IndexArray, k: int) -> SimilarAnswer:
-        admissible = self.available.admissible & space.located
-        found = space.index.search(space.items(index), k, admissible=admissible, seen=Prefixes.of([index]))
-        n_found = int(found.found[0])
-        shortage = None if n_found == k else f"{n_found} of {k}: no further item may be recommended"
-        items = self._vocabulary.decode(found.items[0, :n_found])
-        return SimilarAnswer(items, found.scores[0, :n_found].tolist(), "embeddings", shortage, self.version)
-
-    def _clicked_together(self, item: RawId, k: int) -> SimilarAnswer:
-        hidden = self.available.hidden
-        found = [one for one in similar_items(self.recommender, item, k + len(hidden)) if one[0] not in hidden][:k]
-        shortage = None if len(found) == k else f"{len(found)} of {k}: no further item shares a session with it"
-        return SimilarAnswer(
-            [one for one, _ in found], [score for _, score in found], "sessions", shortage, self.version
-        )
+        located = self._space is not None and self._space.located[index]
+        if not located and session_index_of(self.recommender) is None:
+            listed = self.answer([Query([item], k, exclude_seen=True)])[0]
+            return SimilarAnswer(listed.items, listed.scores, "recommendations", listed.shortage, self.version)
+        found = similar_items(self.recommender, item, k, admissible=self.available.admissible)
+        lacking = "may be recommended" if located else "shares a session with it"
+        shortage = None if len(found) == k else f"{len(found)} of {k}: no further item {lacking}"
+        items, scores = [one for one, _ in found], [score for _, score in found]
+        return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
 
 
 @dataclass
@@ -219,13 +247,3 @@ class _List:
             self.own += 1
         del self.items[k:], self.scores[k:]
         self.own = min(self.own, k)
-
-
-def _restricted(query: Query) -> bool:
-    """Whether the query restricts the available items."""
-    return bool(query.exclude) or query.allow is not None
-
-
-def _alike(query: Query) -> tuple[int, bool]:
-    """What queries that are ranked together have in common."""
-    return query.k, query.exclude_seen
