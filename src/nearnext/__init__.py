@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nearnext.data.statistics import describe, table1
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, generate, write_log
     from nearnext.data.vocabulary import Vocabulary
-    from nearnext.errors import ArtifactError, ConfigError, DataError, LeakWarning, NearnextError
+    from nearnext.errors import ArtifactError, ConfigError, DataError, LeakWarning, LogWarning, NearnextError
     from nearnext.evaluation.case_metric import CaseMetric
     from nearnext.evaluation.protocol import Evaluation, evaluate
     from nearnext.experiments.compare import Comparison, compare
@@ -111,6 +111,7 @@ __all__ = [
     "LastItem",
     "LeakWarning",
     "Leaks",
+    "LogWarning",
     "Loss",
     "LossInput",
     "Markov",
@@ -184,7 +185,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "nearnext.data.statistics": ("describe", "table1"),
     "nearnext.data.synthetic": ("SyntheticShop", "best_hit_rate", "generate", "write_log"),
     "nearnext.data.vocabulary": ("Vocabulary",),
-    "nearnext.errors": ("ArtifactError", "ConfigError", "DataError", "LeakWarning", "NearnextError"),
+    "nearnext.errors": ("ArtifactError", "ConfigError", "DataError", "LeakWarning", "LogWarning", "NearnextError"),
     "nearnext.evaluation.case_metric": ("CaseMetric",),
     "nearnext.evaluation.protocol": ("Evaluation", "evaluate"),
     "nearnext.experiments.compare": ("Comparison", "compare"),

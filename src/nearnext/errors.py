@@ -26,5 +26,9 @@ class ArtifactError(NearnextError):
     """A saved model is missing, damaged, or of a schema this version cannot load."""
 
 
+class LogWarning(UserWarning):
+    """What has to be known of a log before any figure: session ids used again, or clicks that count several times."""
+
+
 class LeakWarning(UserWarning):
     """Test sessions are not later than the training sessions, or are among them: figures on them are no prediction."""

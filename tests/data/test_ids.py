@@ -1,6 +1,7 @@
 """Ids come back by one rule: integers as integers, text as text, the same from every kind of column."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnext.data.ids import NOTHING, IdColumn, canonical_integers, series_of, tidy, tidy_text, user_codes
+from nearnext.data.events import read_events
+from nearnext.data.ids import NOTHING, IdColumn, canonical_integers, series_of, tidy, tidy_text
 from nearnext.errors import DataError
+
+EMPTY = ["", " ", "\u2003", "\u3000\u00a0"]
 
 
 def test_only_integers_as_they_print_are_canonical() -> None:
@@ -40,7 +44,7 @@ def test_text_ids_survive_but_for_what_the_rule_says(values: list[str]) -> None:
     assert used == ["x", *(tidy_text(value) for value in values if tidy_text(value) not in ("", *NOTHING))]
 
 
-@given(st.text(alphabet=st.sampled_from(" \t\n\u00a0\ufeff\u2003.0123-+xé"), max_size=8))
+@given(st.text(alphabet=st.sampled_from(" \t\n\u00a0\ufeff\u2003\u3000\u3042.0123-+xé"), max_size=8))
 def test_one_id_and_a_column_of_ids_are_tidied_alike(value: str) -> None:
     assert tidy(pl.Series([value]))[0].to_list() == [tidy_text(value)]
 
@@ -50,6 +54,10 @@ def test_one_id_and_a_column_of_ids_are_tidied_alike(value: str) -> None:
     [
         (" a", "a"),
         ("a\u00a0", "a"),
+        ("\u2003a\u3000", "a"),
+        ("\u2028\x85a\u200b", "a"),
+        ("a\u2003b", "a\u2003b"),
+        ("\u3042", "\u3042"),
         ("\ufeffs9", "s9"),
         ("9\ufeff", "9"),
         ("a b", "a b"),
@@ -74,11 +82,13 @@ def test_each_spelling_of_an_id_is_read_by_the_rule(written: str, stored: str, d
     assert read(pl.Series(["x", written], dtype=dtype), untyped=False) == (["x", stored], {})
 
 
-@pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(["a", "", " ", *NOTHING, "\tNA "])])
+@pytest.mark.parametrize(
+    "dtype", [pl.String, pl.Categorical, pl.Enum(["a", "", " ", "\u2003", "\u3000\u00a0", *NOTHING, "\tNA "])]
+)
 @pytest.mark.parametrize("untyped", [True, False])
 def test_each_spelling_of_nothing_is_a_missing_id_in_every_column_of_text(dtype: pl.DataType, untyped: bool) -> None:
-    values = ["a", "", None, " ", *NOTHING, "\tNA "]
-    expected = {"missing item id": 3} | {f"missing item id ({word})": 1 + (word == "NA") for word in NOTHING}
+    values = ["a", None, *EMPTY, *NOTHING, "\tNA "]
+    expected = {"missing item id": 5} | {f"missing item id ({word})": 1 + (word == "NA") for word in NOTHING}
     assert read(pl.Series(values, dtype=dtype), untyped=untyped) == (["a"], expected)
 
 
@@ -149,8 +159,15 @@ def test_integers_beyond_64_bits_become_text() -> None:
         pl.Series([5, 5, 5, None, None, None, 2**64 - 1], dtype=pl.UInt64),
     ],
 )
-def test_a_user_has_one_number_in_every_column_type(column: pl.Series) -> None:
-    codes = user_codes(column)
-    five, missing, other = set(codes[:3]), set(codes[3:6]), set(codes[6:])
-    assert (five, missing) == (set(user_codes(pl.Series([5]))), {0})
-    assert not other & (five | missing)
+@pytest.mark.parametrize("other", [5, "5", 5.0])
+def test_a_user_has_one_number_in_every_column_type(tmp_path: Path, column: pl.Series, other: float | str) -> None:
+    for name, users in {"a": column, "b": pl.Series([other, None])}.items():
+        frame = pl.DataFrame({"user": users}).with_columns(session=pl.lit(1), item=pl.lit(2), time=pl.lit(3))
+        frame.write_parquet(tmp_path / f"{name}.parquet")
+    codes = read_events(tmp_path).users
+    assert codes is not None
+    five, missing, last = set(codes[:3]), set(codes[3:6]), codes[6]
+    assert len(five) == 1
+    assert missing == {0}
+    assert last not in five | missing
+    assert codes[7:].to_list() == [*five, 0]

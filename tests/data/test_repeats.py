@@ -1,5 +1,6 @@
 """One click that a log tells several times: merged by default, the same for a log of one event type."""
 
+import warnings
 from pathlib import Path
 
 import polars as pl
@@ -9,6 +10,7 @@ from nearnext.data.events import read_events
 from nearnext.data.prepare import prepare
 from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import read_sessions, sessions_of
+from nearnext.errors import LogWarning
 
 ROWS = [
     ("s", "a", 1, "view"),
@@ -33,6 +35,22 @@ def test_a_run_of_clicks_on_one_item_counts_once_where_its_event_types_differ():
     assert clicks() == ["a", "b", "b", "c", "a"]
     assert clicks(collapse_repeats=True) == ["a", "b", "c", "a"]
     assert clicks(collapse_repeats=False) == ["a", "a", "b", "b", "c", "c", "c", "a"]
+
+
+def test_python_says_what_the_commands_say_before_any_figure(tmp_path: Path):
+    with pytest.warns(LogWarning, match="polars frame: 3 clicks .30.0%. repeat the click before them under another"):
+        read_sessions(FRAME)
+    with pytest.warns(LogWarning, match=r"'View', 'view' differ in case or blanks alone"):
+        read_sessions(FRAME.with_columns(event=pl.Series(["View", *["view"] * 9])))
+    again = pl.DataFrame({"session": [1, 1, 2, 2], "item": list("abcd"), "time": [0, 9000, 1, 2]})
+    again.write_csv(tmp_path / "log.csv")
+    with pytest.warns(LogWarning, match=r"log.csv: 1 of 2 sessions go on after a pause longer than --gap") as caught:
+        read_sessions(tmp_path / "log.csv")
+    assert [one.filename for one in caught] == [__file__]
+    with pytest.warns(LogWarning, match="1 of 2 session ids have clicks of several users"):
+        read_sessions(again.with_columns(user=pl.Series([1, 2, 3, 3])), gap=1e6)
+    with warnings.catch_warnings(action="error"):
+        read_sessions(again, gap=1e6)
 
 
 def test_one_event_type_is_counted_row_by_row():

@@ -54,12 +54,21 @@ def test_each_shape_is_read_alone_and_among_others(text: str, micros: int) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "2014-02-30", "2014-04-07T25:00:00", "07.04.2014", "nan", "inf", "0x10", "2014-04", "２０１４-04-07"]
+    "text",
+    ["x", "2014-02-30", "2014-04-07T25:00:00", "07.04.2014", "inf", "never", "0x10", "2014-04", "２０１４-04-07"],
 )
 def test_what_is_no_time_is_unparsable(text: str) -> None:
     times = Clock().read(pl.Series([text, "2014-04-07"]))
     assert times.unparsable.tolist() == [True, False]
     assert not times.out_of_range.any()
+
+
+@pytest.mark.parametrize("word", ["nan", " NaN ", "NAN", "-nan", "NULL", "None", "<NA>", "", " "])
+@pytest.mark.parametrize("others", [["2014-04-07"], ["1396867869"], []])
+def test_a_word_for_nothing_is_a_missing_time_in_text_as_in_numbers(word: str, others: list[str]) -> None:
+    times = Clock().read(pl.Series([word, *others]))
+    assert times.missing.tolist() == [True, *(False for _ in others)]
+    assert not (times.unparsable | times.out_of_range).any()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import polars as pl
 from nearnext.data.chunks import FrameReader, LogReader, ParquetReader
 from nearnext.data.delimited import DelimitedReader
 from nearnext.data.files import identify, log_files, same_path
+from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
 from nearnext.data.reading import Reading, ReadReport, Rejects
@@ -77,13 +78,13 @@ class EventLog:
         >>> EventLog.of(list(scan), scan.report).frame.columns
         ['session_id', 'item_id', 'time']
         """
-        frame = pl.concat(same_types(chunks), how="diagonal")
+        frame = pl.concat(_same_types(chunks), how="diagonal")
         types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
         return cls(
             frame=frame.drop("event", "user", strict=False),
             report=report,
             types=types if types is not None and types.n_unique() > 1 else None,
-            users=frame["user"].fill_null(0) if "user" in frame.columns else None,
+            users=_codes(frame["user"]) if "user" in frame.columns else None,
         )
 
 
@@ -260,7 +261,19 @@ def events_of(source: object, options: ReadOptions) -> EventLog:
     return EventLog.of(chunks, scan.report)
 
 
-def same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
-    """Chunks of one log with ids as strings throughout where any chunk has them as strings."""
+def _same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+    """Chunks of one log with ids as strings throughout where any chunk has them as strings, users all in one form."""
     text = [name for name in chunks[0].columns if any(chunk.schema.get(name) == pl.String for chunk in chunks)]
-    return [chunk.with_columns(pl.col(text).cast(pl.String)) for chunk in chunks]
+    chunks = [chunk.with_columns(pl.col(text).cast(pl.String)) for chunk in chunks]
+    if not any(chunk.schema.get("user") == pl.UInt64 for chunk in chunks):
+        return chunks
+    return [
+        chunk.with_columns(user_codes(chunk["user"].cast(pl.String))) if chunk.schema.get("user") == pl.Int64 else chunk
+        for chunk in chunks
+    ]
+
+
+def _codes(users: pl.Series) -> pl.Series:
+    """A number for each user, 0 for none: [n]."""
+    codes = users if users.dtype == pl.UInt64 else users.hash(seed=0).set(users.is_null(), 0)
+    return codes.fill_null(0)

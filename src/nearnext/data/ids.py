@@ -1,9 +1,10 @@
 """Raw ids of a log, by one rule for every source and every lookup.
 
-Blanks and byte order marks around an id are no part of it. An id that is empty, or written as one of `NOTHING`, is
-missing. A whole number that a float column wrote, ``123.0``, is ``123``. All else stays as it is written: ``007`` is
-not ``7``, and the forms of Unicode are not mixed. An id is an integer where its source says so, or where a text file
-has canonical integers only; an integer and the text that spells it are the same id when two logs meet.
+Blanks of every kind, byte order marks and other letters without width around an id are no part of it. An id that is
+empty, or written as one of `NOTHING`, is missing. A whole number that a float column wrote, ``123.0``, is ``123``. All
+else stays as it is written: ``007`` is not ``7``, and the forms of Unicode are not mixed. An id is an integer where its
+source says so, or where a text file has canonical integers only; an integer and the text that spells it are the same id
+when two logs meet.
 """
 
 import math
@@ -23,14 +24,17 @@ NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "No
 """How databases, pandas, R, Python and JavaScript write that there is nothing."""
 NO_ID = ("", *NOTHING)
 """Texts that a log has where there is no id."""
-BLANKS = " \t\r\n\x0b\x0c\u00a0\0\ufeff"
-WIDE = [letter.encode() for letter in BLANKS if not letter.isascii()]
+BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace()) + "\0\u200b\u2060\ufeff"
+FIRST_BYTES, LAST_BYTES = (np.isin(np.arange(256), [letter.encode()[end] for letter in BLANKS]) for end in (0, -1))
+"""Whether a blank begins, or ends, with a byte: [256] each."""
 WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
 EXACT_DIGITS: dict[object, int] = {pl.Float64: 53, pl.Float32: 24, pl.Float16: 11}
 """Binary digits of the floats of each type; larger whole numbers are not exact."""
 EXACT_FLOAT = 2**53
+BEYOND_64_BITS = ("UInt64", "Int128", "UInt128")
+"""Types of integers that an Int64 may not hold."""
 
 
 def canonical_integers(text: pl.Series) -> pl.Series:
@@ -40,6 +44,8 @@ def canonical_integers(text: pl.Series) -> pl.Series:
     [7, -7, None, None]
     """
     integers = text.cast(pl.Int64, strict=False)
+    if integers.null_count() == len(integers):
+        return integers
     same = (integers.cast(pl.String) == text).fill_null(False)
     return integers if same.all() else integers.set(~same, None)
 
@@ -51,11 +57,7 @@ def tidy_text(text: str) -> str:
 
 
 def tidy(text: pl.Series) -> tuple[pl.Series, Counter[str]]:
-    """A column of text by the same rule, and how many ids were changed in which way.
-
-    >>> tidy(pl.Series([" a", "123.0", "007"]))[0].to_list()
-    ['a', '123', '007']
-    """
+    """A column of text by the same rule, and how many ids were changed in which way."""
     suspects = _suspects(text)
     if len(suspects) == 0:
         return text, Counter()
@@ -76,11 +78,8 @@ def _suspects(text: pl.Series) -> Int64Array:
     if len(text) == 0 or offsets[0] == offsets[-1]:
         return np.zeros(0, np.int64)
     letters = np.frombuffer(array.buffers()[2], np.uint8)
-    first = letters.take(offsets[:-1], mode="clip")
     last = letters.take(offsets[1:] - 1, mode="clip")
-    suspect = (first <= ord(" ")) | (last <= ord(" "))
-    for letter in WIDE:
-        suspect |= (first == letter[0]) | (last == letter[-1])
+    suspect = FIRST_BYTES.take(letters.take(offsets[:-1], mode="clip")) | LAST_BYTES.take(last)
     zeros = np.flatnonzero(last == ord("0"))
     suspect[zeros] |= letters.take(offsets[zeros + 1] - 2, mode="clip") == ord(".")
     return np.flatnonzero(suspect)
@@ -103,17 +102,16 @@ class IdColumn:
         ids = self._exact(raw)
         if untyped and not self.text:
             ids = _integers(ids)
-        faults: list[tuple[str, BoolArray]] = []
-        if ids.dtype == pl.String:
-            ids, changed = tidy(ids)
-            self.changed += changed
-            nothing = ids.is_in(NO_ID).fill_null(True)
-            if nothing.any():
-                for word in ids.filter(nothing).fill_null("").unique(maintain_order=True):
-                    where = (ids == word).fill_null(not word).to_numpy()
-                    faults.append((f"missing {self.name} id{f' ({word})' * bool(word)}", where))
-        else:
-            faults.append((f"missing {self.name} id", ids.is_null().to_numpy()))
+        if ids.dtype != pl.String:
+            return ids, [(f"missing {self.name} id", ids.is_null().to_numpy())]
+        ids, changed = tidy(ids)
+        self.changed += changed
+        nothing = ids.is_in(NO_ID).fill_null(True)
+        words = ids.filter(nothing).fill_null("").unique(maintain_order=True) if nothing.any() else ()
+        faults = [
+            (f"missing {self.name} id{f' ({word})' * bool(word)}", (ids == word).fill_null(not word).to_numpy())
+            for word in words
+        ]
         return ids, faults
 
     def settle(self, ids: pl.Series, *, untyped: bool) -> pl.Series:
@@ -124,39 +122,35 @@ class IdColumn:
         return ids.cast(pl.String if self.text else pl.Int64)
 
     def _exact(self, raw: pl.Series) -> pl.Series:
+        """Values as integers where that is their type, else as text."""
         dtype = raw.dtype
         if dtype.is_integer() or dtype == pl.Null:
             integers = raw.cast(pl.Int64, strict=False)
             return integers if integers.null_count() == raw.null_count() else raw.cast(pl.String)
         if dtype.is_float():
-            return self._whole(raw)
+            digits = EXACT_DIGITS[dtype]
+            raw = raw.cast(pl.Float64).fill_nan(None)
+            whole = ((raw == raw.round()) & (raw.abs() < 2**digits)).fill_null(True)
+            if not whole.all():
+                raise DataError(
+                    f"expected whole numbers below 2^{digits} as {self.name} ids in a column of floats, found "
+                    f"{raw.filter(~whole)[0]!r}; give them as integers or strings"
+                )
+            return raw.cast(pl.Int64)
         if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
             return raw.cast(pl.String)
         if isinstance(dtype, pl.Decimal) and dtype.scale == 0:
-            text = raw.cast(pl.String)
-            integers = canonical_integers(text)
-            return integers if integers.null_count() == text.null_count() else text
+            return _integers(raw.cast(pl.String))
         raise DataError(f"expected integers or strings as {self.name} ids, found values of type {dtype}; convert them")
-
-    def _whole(self, raw: pl.Series) -> pl.Series:
-        digits = EXACT_DIGITS[raw.dtype]
-        raw = raw.cast(pl.Float64).fill_nan(None)
-        whole = ((raw == raw.round()) & (raw.abs() < 2**digits)).fill_null(True)
-        if not whole.all():
-            value = raw.filter(~whole)[0]
-            raise DataError(
-                f"expected whole numbers below 2^{digits} as {self.name} ids in a column of floats, found {value!r}; "
-                "give them as integers or strings"
-            )
-        return raw.cast(pl.Int64)
 
 
 def _integers(text: pl.Series) -> pl.Series:
-    """Text as integers where every value is a canonical one, else as it is."""
-    if canonical_integers(text.head(100)).null_count():
+    """Text as integers where every value is a canonical one or missing, else as it is."""
+    head = text.head(100)
+    if canonical_integers(head).null_count() > head.null_count():
         return text
     integers = canonical_integers(text)
-    return text if integers.null_count() else integers
+    return text if integers.null_count() > text.null_count() else integers
 
 
 def ids_as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
@@ -175,15 +169,13 @@ def ids_as(raw: pl.Series, dtype: pl.DataType) -> pl.Series:
 
 
 def user_codes(raw: pl.Series) -> pl.Series:
-    """A number for each user, the same in every column type, and 0 for none: [n]."""
+    """Users as they are in a column of integers (Int64), else a number for each, 0 for none (UInt64): [n]."""
     if raw.dtype.is_nested():
         return pl.Series(np.zeros(len(raw), np.uint64))
+    if raw.dtype.is_integer() and str(raw.dtype) not in BEYOND_64_BITS:
+        return raw.cast(pl.Int64)
     users = ids_as(raw, pl.String())
-    nothing = users.is_null()
-    if not raw.dtype.is_numeric():
-        nothing |= users.is_in(NO_ID).fill_null(True)
-    codes = users.hash(seed=0)
-    return codes.set(nothing, 0) if nothing.any() else codes
+    return users.hash(seed=0).set(users.is_in(NO_ID).fill_null(True), 0)
 
 
 def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
@@ -202,9 +194,8 @@ def series_of(values: Sequence[object]) -> tuple[pl.Series, BoolArray]:
             return pl.Series(values, dtype=pl.Int64), foreign
         except TypeError:  # some integer has more than 64 bits
             kinds = {int, str}
-    if kinds <= {str}:
-        return pl.Series(values, dtype=pl.String), foreign
-    return pl.Series([None if value is None else str(value) for value in values], dtype=pl.String), foreign
+    texts = values if kinds <= {str} else [None if value is None else str(value) for value in values]
+    return pl.Series(texts, dtype=pl.String), foreign
 
 
 class Foreign(str):
@@ -219,10 +210,10 @@ def plain_id(value: object) -> int | str | None:
         value = cast("object", value.item())
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         return None
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return value
     if isinstance(value, UUID):
         return str(value)
-    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
-        return value
     if isinstance(value, float):
         if math.isnan(value):
             return None

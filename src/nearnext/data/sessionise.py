@@ -1,7 +1,8 @@
 """Events into sessions: by session id, or cut per user by inactivity, over the whole log."""
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,10 +15,10 @@ from nearnext.data.arrow import arrow
 from nearnext.data.events import EventLog, ReadOptions, events_of
 from nearnext.data.prepared import is_prepared, open_prepared
 from nearnext.data.reading import ReadReport
-from nearnext.data.repeats import EventCodes, Repeats, merge_repeats
+from nearnext.data.repeats import EventCodes, Repeats, merge_repeats, repeat_notes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import ConfigError, DataError, LogWarning
 from nearnext.forks import require_polars
 from nearnext.options import NonNegative, checked, require_type
 from nearnext.progress import track
@@ -111,9 +112,13 @@ def _reused(sessions: Sessions, gap: float) -> int:
 
 def _shared(sessions: Sessions, users: NDArray[np.uint64]) -> int:
     """How many sessions have clicks of several users; 0 stands for no user and does not count: [E]."""
-    last = np.maximum.reduceat(users, sessions.offsets[:-1])
-    known = users if users.all() else np.where(users == 0, np.iinfo(np.uint64).max, users)
-    return int(np.count_nonzero(np.minimum.reduceat(known, sessions.offsets[:-1]) < last))
+    changed = users[1:] != users[:-1]
+    changed[sessions.offsets[1:-1] - 1] = False
+    if not changed.any():
+        return 0
+    known = users > 0
+    owners, users = sessions.session_of_event()[known], users[known]
+    return len(np.unique(owners[1:][(users[1:] != users[:-1]) & (owners[1:] == owners[:-1])]))
 
 
 def _grouped(log: EventLog, gap: float) -> tuple[Sessions, Positions, EventCodes | None, NDArray[np.uint64] | None]:
@@ -201,7 +206,8 @@ def read_sessions(
 ) -> Sessions:
     """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
 
-    A folder that `prepare` has written is mapped into memory, so that it can be larger than it.
+    A folder that `prepare` has written is mapped into memory, so that it can be larger than it. A `LogWarning` names
+    session ids that were used again, and clicks that a log tells several times.
 
     Raises:
         DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
@@ -212,7 +218,10 @@ def read_sessions(
     [7, 8]
     """
     options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects)
-    return read_log(source, options, gap=gap, collapse_repeats=collapse_repeats)[0]
+    sessions, report = read_log(source, options, gap=gap, collapse_repeats=collapse_repeats)
+    for note in repeat_notes([asdict(report)]):
+        warnings.warn(note, LogWarning, stacklevel=2)
+    return sessions
 
 
 def read_log(

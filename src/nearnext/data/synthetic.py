@@ -281,6 +281,7 @@ def write_log(config: SyntheticShop, path: str | Path) -> int:
     >>> n_clicks >= 20
     True
     """
+    require_type("config", config, SyntheticShop, "make it with SyntheticShop(sessions=1000)")
     chunks = generate_chunks(config)
     path = path_of("path", path)
     ending = path.suffix.lower()

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from nearnext.data.arrow import arrow, arrow_compute
+from nearnext.data.ids import BEYOND_64_BITS, NO_ID
 from nearnext.data.units import (
     BY_MAGNITUDE,
     CALENDAR_END,
@@ -38,28 +38,23 @@ ISO_8601 = (
 
 
 class _Part(NamedTuple):
-    """Rows with numeric times: name of the unit and how many make a second; "" and 0 until it is detected."""
+    """What some rows say: the name of the unit and how many make a second; "" and 0 until it is detected."""
 
-    rows: Int64Array
+    rows: Int64Array | slice
     values: Int64Array | FloatArray
-    kind: str
-    per_second: float
+    kind: str = ""
+    per_second: float = 0.0
 
 
 class Times:
-    """Times of one chunk of rows, by raw values of any type.
+    """Times of one chunk of rows: ``micros`` since 1970 UTC, 0 where unusable, rows without a time as ``missing``: [n].
 
-    Attributes:
-        micros: microseconds since 1970 UTC, 0 where unusable: [n].
-        missing: rows without a time: [n].
-        parts: what the others say, while it is not settled.
+    ``parsed`` and ``in_range`` mark rows that say a time, and those that say one that can be: [n].
     """
 
     def __init__(self, raw: pl.Series) -> None:
         self.micros: Int64Array = np.zeros(len(raw), np.int64)
-        self.missing: BoolArray = np.zeros(len(raw), np.bool_)
-        self.parsed: BoolArray = np.zeros(len(raw), np.bool_)
-        self.in_range: BoolArray = np.zeros(len(raw), np.bool_)
+        self.missing, self.parsed, self.in_range = np.zeros((3, len(raw)), np.bool_)
         self.parts: list[_Part] = []
         if isinstance(raw.dtype, pl.String | pl.Categorical | pl.Enum | pl.Decimal | pl.Null):
             self._parse_text(raw.cast(pl.String))
@@ -67,15 +62,15 @@ class Times:
         kind, per_second = "", 0.0
         if isinstance(raw.dtype, pl.Datetime):
             kind, per_second = f"timestamps in {UNIT_NAMES[raw.dtype.time_unit]}", PER_SECOND[raw.dtype.time_unit]
-            raw = raw.to_physical()
         elif raw.dtype == pl.Date:
-            kind, per_second, raw = "dates", PER_SECOND["d"], raw.to_physical()
+            kind, per_second = "dates", PER_SECOND["d"]
         elif not raw.dtype.is_numeric():
             raise DataError(f"expected numbers, ISO 8601 text or timestamps as times, found values of type {raw.dtype}")
-        beyond = raw.dtype.is_float() or str(raw.dtype) in ("UInt64", "Int128")
+        raw = raw.to_physical()
+        beyond = raw.dtype.is_float() or str(raw.dtype) in BEYOND_64_BITS
         raw = raw.cast(pl.Float64).fill_nan(None) if beyond else raw.cast(pl.Int64)
         self.missing = raw.is_null().to_numpy()
-        self.add(np.arange(len(raw)), raw, kind, per_second)
+        self.add(slice(None), raw, kind, per_second)
 
     @property
     def unparsable(self) -> BoolArray:
@@ -87,40 +82,42 @@ class Times:
         """Rows before 1973 (before 0 for relative counters), after 2099 or, in a log of compact dates, no date: [n]."""
         return self.parsed & ~self.in_range
 
-    def add(self, rows: Int64Array, values: pl.Series, kind: str = "", per_second: float = 0.0) -> None:
+    def add(self, rows: Int64Array | slice, values: pl.Series, kind: str = "", per_second: float = 0.0) -> None:
         """Take what some rows say, null where they say nothing."""
         if values.dtype == pl.Float64:
             values = values.set(values.is_infinite(), None)
         if values.null_count():
-            rows, values = rows[values.is_not_null().to_numpy()], values.drop_nulls()
+            rows = np.arange(len(self.micros))[rows][values.is_not_null().to_numpy()]
+            values = values.drop_nulls()
         if len(values):
-            _put(self.parsed, rows, True)
+            self.parsed[rows] = True
             self.parts.append(_Part(rows, values.to_numpy(), kind, per_second))
 
-    def settle(self, rows: Int64Array, values: Int64Array | FloatArray, per_second: float, begin: float) -> int:
-        """Set the times that are in range, from ``begin`` seconds on; how many they are."""
+    def settle(self, part: _Part, per_second: float, begin: float) -> int:
+        """Set the times of a part that are in range, from ``begin`` seconds on; how many they are."""
+        rows, values, *_ = part
         usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
         count = int(np.count_nonzero(usable))
-        if 0 < count < len(rows):
-            rows, values = rows[usable], values[usable]
+        if 0 < count < len(values):
+            rows, values = np.arange(len(self.micros))[rows][usable], values[usable]
         if count:
-            _put(self.micros, rows, _micros(values, per_second))
-            _put(self.in_range, rows, True)
+            self.micros[rows] = _micros(values, per_second)
+            self.in_range[rows] = True
         return count
 
     def _parse_text(self, raw: pl.Series) -> None:
         integers = raw.cast(pl.Int64, strict=False)
-        self.add(np.arange(len(raw)), integers)
+        self.add(slice(None), integers)
         if integers.null_count() == 0:
             return
         left = np.flatnonzero(integers.is_null().to_numpy())
         text = raw.gather(left).str.strip_chars()
-        missing = (text.is_null() | (text == "")).fill_null(True)
-        self.missing[left] = missing.to_numpy()
         integers = text.cast(pl.Int64, strict=False)
+        fractions = text.cast(pl.Float64, strict=False).set(integers.is_not_null(), None)
+        missing = text.is_in(NO_ID).fill_null(True) | fractions.is_nan().fill_null(False)
+        self.missing[left] = missing.to_numpy()
         self.add(left, integers)
-        fractions = text.cast(pl.Float64, strict=False).set(integers.is_not_null(), None).fill_nan(None)
-        self.add(left, fractions)
+        self.add(left, fractions.fill_nan(None))
         words = (integers.is_null() & fractions.is_null() & ~missing).to_numpy()
         if words.any():
             self.add(left[words], _parse_iso(text.filter(pl.Series(words))), "ISO 8601 text", MICROSECONDS)
@@ -133,12 +130,6 @@ class Clock:
     dates. Else, when their median is after 1973 in s, ms, us or ns, the log has calendar times, and each row's unit
     is found by its magnitude (the ranges do not overlap). Otherwise times are a relative counter of seconds; numbers
     that rather look like days, minutes, years or the like are refused. A given ``unit`` holds for every number.
-
-    >>> clock = Clock()
-    >>> clock.read(pl.Series([1400000000, 1400000000500, 0])).micros.tolist()
-    [1400000000000000, 1400000000500000, 0]
-    >>> clock.detected
-    'seconds (50%), milliseconds (50%)'
     """
 
     def __init__(self, unit: str | None = None) -> None:
@@ -162,56 +153,49 @@ class Clock:
         times = Times(raw)
         if day is not None:
             return self._since_day(times, day)
-        known = [part for part in times.parts if part.kind]
         loose = [part for part in times.parts if not part.kind]
         longest = max((part.values for part in loose), key=len, default=np.zeros(0, np.int64))
         if self.calendar is None and self.unit is None and is_compact(longest):
             self.unit = COMPACT
         if self.unit == COMPACT:
-            times.parts = known
+            times.parts = [part for part in times.parts if part.kind]
             for part in loose:
                 times.add(part.rows, compact(part.values), COMPACT_NAME, MICROSECONDS)
-            loose = []
         elif self.unit == "excel":
-            loose = [part._replace(values=part.values - EXCEL_1970) for part in loose]
+            times.parts = [
+                part if part.kind else part._replace(values=part.values - EXCEL_1970) for part in times.parts
+            ]
         if self.calendar is None:
-            self.calendar = self._looks_like_calendar(known, loose)
-        for rows, values, kind, per_second in (*known, *loose):
-            left = len(rows)  # the ranges of the units do not overlap
-            for name, size in [(kind, per_second)] if kind else self._units():
-                left -= self._settle(times, rows, values, name, size) if left else 0
+            self.calendar = self._looks_like_calendar(times.parts)
+        for part in sorted(times.parts, key=lambda part: not part.kind):
+            units = (self.unit,) if self.unit else BY_MAGNITUDE if self.calendar else ("s",)
+            left = len(part.values)  # the ranges of the units do not overlap
+            for kind, size in [part[2:]] if part.kind else [(UNIT_NAMES[unit], PER_SECOND[unit]) for unit in units]:
+                found = times.settle(part, size, CALENDAR_START if self.calendar else 0) if left else 0
+                left -= found
+                self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += found
+        self.kinds = +self.kinds
         return times
 
-    def _units(self) -> list[tuple[str, float]]:
-        units = (self.unit,) if self.unit else BY_MAGNITUDE if self.calendar else ("s",)
-        return [(UNIT_NAMES[unit], PER_SECOND[unit]) for unit in units]
-
-    def _looks_like_calendar(self, known: Sequence[_Part], loose: Sequence[_Part]) -> bool | None:
+    def _looks_like_calendar(self, parts: Sequence[_Part]) -> bool | None:
+        """Whether the median is in the calendar; None where there are no times yet."""
         scale = PER_SECOND.get(self.unit or "", 1)
-        numbers = np.concatenate([*(part.values / scale for part in loose), np.zeros(0)])
-        seen = np.concatenate([numbers, *(part.values / part.per_second for part in known)])
+        numbers = np.concatenate([*(part.values / scale for part in parts if not part.kind), np.zeros(0)])
+        seen = np.concatenate([numbers, *(part.values / part.per_second for part in parts if part.kind)])
         if self.unit is None and len(numbers):
             refuse_doubtful(numbers)
-        for part in known:
+        for part in parts:
             if part.kind == NANOSECONDS:
                 refuse_misread(part.values)
         return bool(np.median(seen) >= CALENDAR_START) if len(seen) else None
 
-    def _settle(
-        self, times: Times, rows: Int64Array, values: Int64Array | FloatArray, kind: str, per_second: float
-    ) -> int:
-        count = times.settle(rows, values, per_second, CALENDAR_START if self.calendar else 0)
-        if count:
-            self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += count
-        return count
-
     def _since_day(self, times: Times, day: pl.Series) -> Times:
         dates = Clock().read(day)
-        for rows, values, kind, _ in times.parts:
-            if kind:
-                times.parsed[rows] = False
+        for part in times.parts:
+            if part.kind:
+                times.parsed[part.rows] = False
             else:
-                times.settle(rows, values, PER_SECOND["ms"], 0)
+                times.settle(part, PER_SECOND["ms"], 0)
         times.missing |= dates.missing
         times.parsed &= ~dates.unparsable
         times.in_range &= ~dates.out_of_range
@@ -219,11 +203,6 @@ class Clock:
         times.micros = np.where(usable, times.micros + dates.micros, 0)
         self.kinds["dates plus milliseconds"] += int(np.count_nonzero(usable))
         return times
-
-
-def _put(array: NDArray[Any], rows: Int64Array, values: object) -> None:
-    """Sets the values of some rows, quickly where these are all."""
-    array[rows if len(rows) < len(array) else slice(None)] = values
 
 
 def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
@@ -237,23 +216,15 @@ def _micros(values: Int64Array | FloatArray, per_second: float) -> Int64Array:
 
 def _parse_iso(text: pl.Series) -> pl.Series:
     """Microseconds since 1970 UTC of ISO 8601 text, null where it is none."""
-    frame = cast("Any", text.to_frame())
-    values = frame.to_arrow(compat_level=pl.CompatLevel.oldest())[0]
+    values = cast("Any", text.to_frame()).to_arrow(compat_level=pl.CompatLevel.oldest())[0]
     for target in (arrow.timestamp("us", "UTC"), arrow.timestamp("us")):
         try:
-            micros: Any = arrow_compute.cast(values, target)
+            return pl.Series(arrow_compute.cast(values, target)).to_physical()
         except arrow.ArrowInvalid:
             continue
-        return pl.Series(micros).to_physical()
-    return _parse_mixed_iso(text)
-
-
-def _parse_mixed_iso(text: pl.Series) -> pl.Series:
     part = pl.col("parts").struct.field
     clock = pl.concat_str(
-        part("year"),
-        part("month"),
-        part("day"),
+        *(part(name) for name in ("year", "month", "day")),
         *(part(name).fill_null("00") for name in ("hour", "minute", "second")),
     )
     zone = pl.when(part("zone").str.contains("^[+-]")).then(part("zone").str.replace(":", "", literal=True))
