@@ -12,7 +12,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, NonNegative, Search, check
 from nearnext.sampling.batch import Examples
-from nearnext.sampling.exclusion import Drawn, Exclusion, Sharing
+from nearnext.sampling.exclusion import Drawn, Exclusion
 from nearnext.sampling.proposal import Proposal
 from nearnext.types import FloatArray, IndexArray, Int64Array
 
@@ -35,6 +35,11 @@ class Block(NamedTuple):
     positives: IndexArray  # positives of the examples, 0 where masked: [R, P]
     cuts: Int64Array  # where each batch begins among the rows, and the end of the last one: [batches + 1]
     others: FloatArray  # of all examples but one, the share that each batch holds besides one of its own: [batches]
+
+    def batches(self) -> Iterator[tuple[int, int, Examples, IndexArray, float]]:
+        """Of each batch its first row, the end, its examples, their positives, and its share of the others."""
+        for (begin, end), others in zip(pairwise(self.cuts.tolist()), self.others.tolist(), strict=True):
+            yield begin, end, self.examples.slice(begin, end), self.positives[begin:end], others
 
 
 Drawer = Callable[[Block, np.random.Generator], Iterator[Drawn]]
@@ -90,26 +95,16 @@ class PerExample(Negatives, ABC):
 
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
         proposal = self.proposal(sessions.item_counts())
-        marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         expected = expected_positives() if self.share == "batch" else None
-        sharing = Sharing(sessions.items, proposal, expected, self.exclude == "session", marked)
+        exclusion = Exclusion.over(sessions, proposal, whole_session=self.exclude == "session")
 
         def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
-            excluded = Exclusion.of(
-                sessions.items,
-                block.examples,
-                block.positives,
-                whole_session=self.exclude == "session",
-                marked=marked,
-            )
-            drawn = Drawn(*excluded.draw(proposal, self.n_negatives, rng))
-            for (begin, end), others in zip(pairwise(block.cuts.tolist()), block.others, strict=True):
+            drawn = exclusion.each(block.examples, block.positives, self.n_negatives, rng)
+            for begin, end, examples, positives, others in block.batches():
                 own = Drawn(drawn.items[begin:end], drawn.mask[begin:end], drawn.log_proposal[begin:end])
-                if self.share == "none":
-                    yield own
-                else:
-                    examples = block.examples.slice(begin, end)
-                    yield sharing.of(examples, block.positives[begin:end], own.items.ravel(), others)
+                if self.share != "none":
+                    own = exclusion.shared(examples, positives, own.items.ravel(), others, expected)
+                yield own
 
         return draw
 
@@ -213,12 +208,11 @@ class InBatch(Negatives):
 
     def drawer(self, sessions: Sessions, expected_positives: Callable[[], FloatArray]) -> Drawer:
         proposal = Proposal.by_popularity(sessions.item_counts(), self.alpha)
-        marked = np.zeros(sessions.n_items + 1, dtype=np.bool_)
-        sharing = Sharing(sessions.items, proposal, expected_positives(), self.exclude == "session", marked)
+        exclusion = Exclusion.over(sessions, proposal, whole_session=self.exclude == "session")
+        expected = expected_positives()
 
         def draw(block: Block, rng: np.random.Generator) -> Iterator[Drawn]:
-            for (begin, end), others in zip(pairwise(block.cuts.tolist()), block.others, strict=True):
-                extra = proposal.draw(rng, self.extra)
-                yield sharing.of(block.examples.slice(begin, end), block.positives[begin:end], extra, others)
+            for _, _, examples, positives, others in block.batches():
+                yield exclusion.shared(examples, positives, proposal.draw(rng, self.extra), others, expected)
 
         return draw
