@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from broken_parts_support import Built, Gap
 from nearnext.data.sessions import Sessions
 from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, Triplet
@@ -36,13 +37,15 @@ def sampled(name: str, **options: Any) -> Recipe[Any]:
     return sampled_recipe(network, objective, examples, model.training)
 
 
-def every_prefix(encoder: str, loss: Loss | None = None) -> Recipe[Any]:
+def every_prefix(encoder: str | Built, loss: Loss | None = None) -> Recipe[Any]:
     config = NextItemTraining(epochs=3, batch_size=8, learning_rate=0.05, encoder_rate=0.01, negatives=4)
     with own_randomness():
         seed_draws(seed(1))
-        sizes = {} if encoder in ("maxpool", "weightedpool") else {"dropout": 0.2}
-        sizes |= {"hidden": 5} if encoder == "gru" else {}
-        network = SessionItemNetwork(LOG.n_items, ItemTower(6), ENCODERS.make(encoder, dim=6, **sizes), max_length=4)
+        if isinstance(encoder, str):
+            sizes = {} if encoder in ("maxpool", "weightedpool") else {"dropout": 0.2}
+            sizes |= {"hidden": 5} if encoder == "gru" else {}
+            encoder = ENCODERS.make(encoder, dim=6, **sizes)  # pyright: ignore[reportAssignmentType]
+        network = SessionItemNetwork(LOG.n_items, ItemTower(encoder.dim), encoder, max_length=4)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
     return next_item_recipe(network, LOG, config, loss=loss, seed=seed(3), validation=Validation.of(LATER))
 
 
@@ -67,7 +70,10 @@ RECIPES: dict[str, Callable[[], Recipe[Any]]] = {
     "sml-lstm-ncas, in the batch": partial(
         sampled, "sml-lstm-ncas", sampler="every-prefix", negative_source="in-batch", extra=3
     ),
+    "sml-maxpool-ncas, authors": partial(sampled, "sml-maxpool-ncas", preset="authors", improvement=0),
+    "sml-gru-triplet, paper": partial(sampled, "sml-gru-triplet", preset="paper", hidden=5, fill="mask", improvement=0),
     "metric": partial(every_prefix, "attention"),
+    "metric, own encoder and own loss": partial(every_prefix, Built(), Gap()),
     "metric, gru": partial(every_prefix, "gru"),
     "metric, weightedpool": partial(every_prefix, "weightedpool"),
     "metric, gru, triplet": partial(every_prefix, "gru", Triplet(pairing="all", margin=0.9)),
