@@ -5,10 +5,10 @@ from typing import Any
 
 import typer.main
 
-from nearnext.cli import comparing, forget, logs, models, paper, service, tools, vectors
+from nearnext.cli import comparing, logs, models, paper, service, tools, vectors
 from nearnext.cli.app import app
 
-__all__ = ["app", "command_reference", "comparing", "forget", "logs", "models", "paper", "service", "tools", "vectors"]
+__all__ = ["app", "command_reference", "comparing", "logs", "models", "paper", "service", "tools", "vectors"]
 
 
 def command_reference() -> str:

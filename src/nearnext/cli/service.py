@@ -1,4 +1,4 @@
-"""Commands around the service: serve a model, replay held-out sessions through a running one."""
+"""Commands around the service: serve a model, replay held-out sessions through it, erase a session from its log."""
 
 from math import isclose
 from pathlib import Path
@@ -12,7 +12,7 @@ from nearnext.cli.app import app, imports_parts, takes
 from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
 from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from nearnext.evaluation.replay import Replay
@@ -122,7 +122,7 @@ def replay(
         sessions = sessions.select(range(min(limit, sessions.n_sessions)))
     result = replay_sessions(recommender, sessions, target, load, ks=ks, exclude_seen=exclude_seen)
     results.write(result.as_dict())
-    console.print(_metrics_table(result), _latency_table(result))
+    _print_tables(result)
     _print_course(result)
     _print_verdict(result)
     results.announce()
@@ -130,24 +130,19 @@ def replay(
         raise typer.Exit(1)
 
 
-def _metrics_table(result: "Replay") -> Table:
+def _print_tables(result: "Replay") -> None:
     from nearnext.recommenders.agreement import ROUNDING
 
-    table = Table("metric", "offline", "served")
+    metrics = Table("metric", "offline", "served")
     served = result.served.values()
     for name, value in result.offline.values().items():
         color = "green" if isclose(value, served[name], rel_tol=ROUNDING) else "red"
-        table.add_row(name, f"{value:.6f}", f"[{color}]{served[name]:.6f}[/{color}]")
-    return table
-
-
-def _latency_table(result: "Replay") -> Table:
-    table = Table("milliseconds", "p50", "p90", "p99", "max")
+        metrics.add_row(name, f"{value:.6f}", f"[{color}]{served[name]:.6f}[/{color}]")
+    times = Table("milliseconds", *vars(result.latency))
     kinds = {"from when it was due": result.latency, "from when it was sent": result.service_latency}
     for name, latency in kinds.items():
-        figures = (latency.p50, latency.p90, latency.p99, latency.max)
-        table.add_row(name, *(f"{value:.2f}" for value in figures))
-    return table
+        times.add_row(name, *(f"{value:.2f}" for value in vars(latency).values()))
+    console.print(metrics, times)
 
 
 def _print_course(result: "Replay") -> None:
@@ -173,3 +168,32 @@ def _print_verdict(result: "Replay") -> None:
         "model that is served, with an empty catalogue of changes?",
         soft_wrap=True,
     )
+
+
+@app.command()
+def forget(
+    *,
+    session: Annotated[str, typer.Option(help="Id of the session.")],
+    event_log: Annotated[Path, typer.Option(help="Folder that serve logs to.")],
+) -> None:
+    """Erase a session from an event log, also while a service writes to it; then fit again for a model without it."""
+    require_extra("serve", "an event log")
+    from nearnext.serving.event_log import forget_session
+
+    erased = forget_session(event_log, session)
+    if erased.lines:
+        console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}", soft_wrap=True)
+    if erased.unsearched:
+        names = ", ".join(str(path.relative_to(event_log)) for path in erased.unsearched)
+        console.print(
+            f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]", soft_wrap=True
+        )
+    for file, n_lines in erased.unread.items():
+        where = file.relative_to(event_log)
+        console.print(
+            f"[yellow]not searched, as no session can be read there: {n_lines:,} lines of {where}[/yellow]",
+            soft_wrap=True,
+        )
+    if not erased.lines:
+        raise DataError(f"{event_log} has no line of session '{session}' that can be read; nothing was erased")
+    console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim", soft_wrap=True)

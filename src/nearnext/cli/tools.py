@@ -1,4 +1,4 @@
-"""Commands about methods and saved models: options, explain, export, index, warm."""
+"""Commands about methods and saved models: options, explain, index, warm."""
 
 import time
 from collections.abc import Sequence
@@ -109,7 +109,10 @@ def _print(why: "Explanation") -> None:
     if why.clicks:
         console.print("what each click does for the score:", _clicks_table(why.clicks))
     if why.similar:
-        console.print("items most like it:", _similar_table(why.similar))
+        similar = Table("item", "score")
+        for item, score in why.similar:
+            similar.add_row(_shown(item), f"{score:.6g}")
+        console.print("items most like it:", similar)
     if why.evidence is not None:
         found = f"{why.evidence.containing:,} of the {why.evidence.nearest:,} nearest training sessions clicked it:"
         console.print(found, _sessions_table(why.evidence, why.item))
@@ -140,13 +143,6 @@ def _clicks_table(clicks: "Sequence[Pull]") -> Table:
             "none" if click.without is None else f"{click.without:.6g}",
             "" if click.rank_without is None else f"{click.rank_without:,}",
         )
-    return table
-
-
-def _similar_table(similar: "Sequence[tuple[RawId, float]]") -> Table:
-    table = Table("item", "score")
-    for item, score in similar:
-        table.add_row(_shown(item), f"{score:.6g}")
     return table
 
 
