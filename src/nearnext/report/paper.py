@@ -72,14 +72,8 @@ def _ours(table: Mapping[str, Any], width: int) -> Table:
     if [column["kind"] for column in columns] == ["share"]:
         headings.append("")
         texts = [[*row, bar] for row, bar in zip(texts, _bars(table), strict=True)]
-    drawn = framed(table["title"], "\n".join(notes))
-    for heading in table["headings"]:
-        drawn.add_column(heading, overflow="fold")
-    for heading in headings:
-        drawn.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for row in texts:
-        drawn.add_row(*row)
-    return drawn
+    labels = [*table["headings"], *([""] if "" in headings else [])]
+    return framed([*table["headings"], *headings], texts, wide=labels, title=table["title"], caption="\n".join(notes))
 
 
 def _texts(rows: Sequence[PaperRow], *, intervals: bool) -> list[list[Text]]:
@@ -111,14 +105,14 @@ def _printed(table: Mapping[str, Any], source: str, width: int) -> Iterator[Tabl
         parts = [[at for at, each in enumerate(columns) if each[0] == group] for group in groups]
     n_labels = len(table["headings"])
     for part in parts:
-        drawn = framed(printed_heading(table, source), "\n".join(table["notes"]))
-        for heading in table["headings"]:
-            drawn.add_column(heading, overflow="fold", style="dim")
-        for at in part:
-            drawn.add_column(headings[at], justify="right", no_wrap=True, style="dim")
-        for row in rows:
-            drawn.add_row(*row[:n_labels], *(row[n_labels + at] for at in part))
-        yield drawn
+        yield framed(
+            [*table["headings"], *(headings[at] for at in part)],
+            ([*row[:n_labels], *(row[n_labels + at] for at in part)] for row in rows),
+            wide=table["headings"],
+            title=printed_heading(table, source),
+            caption="\n".join(table["notes"]),
+            style="dim",
+        )
 
 
 def paper_page(result: Mapping[str, Any]) -> str:

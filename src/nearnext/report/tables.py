@@ -1,6 +1,6 @@
 """Tables for the terminal: the comparison of methods, the statistics of a log, what was read."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
@@ -12,7 +12,6 @@ from nearnext.data.statistics import LogStatistics
 from nearnext.report.comparison import (
     HALF_WIDTH,
     Cell,
-    Comparison,
     Lists,
     column_cells,
     compare_table,
@@ -42,44 +41,50 @@ def comparison_table(result: Mapping[str, Any], *, width: int = 120, lists: List
     comparison = compare_table(result, main_cutoff(result), lists)
     spreads = [cell.spread for row in comparison.rows for cell in row.cells]
     shown_spreads = any(spreads) and (width >= WIDE or comparison.spread != HALF_WIDTH)
-    columns = _columns(comparison, shown_spreads)
-    shown, left_out = _fitting(columns, comparison, width)
-    notes = [f"not shown at this width: {', '.join(left_out)}"] if left_out else []
-    notes += [f"±: {comparison.spread}"] if shown_spreads else []
-    table = framed(caption="; ".join(notes))
-    table.add_column("method", overflow="fold")
-    for name in shown:
-        heading = name if name in COSTS else f"{name}\n@{comparison.k}"
-        table.add_column(heading, justify="right", no_wrap=True)
-    for number, row in enumerate(comparison.rows):
-        table.add_row(Text(row.name), *(columns[name][number] for name in shown))
-    return table
+    columns = {
+        f"{metric}\n@{comparison.k}": [cell_text(row.cells[column], shown_spreads) for row in comparison.rows]
+        for column, metric in enumerate(comparison.metrics)
+    }
+    costs = zip(*([Text(row.fit_seconds), Text(row.cases_per_second)] for row in comparison.rows), strict=True)
+    columns |= dict(zip(COSTS, map(list, costs), strict=True))
+    ranked = [*FIRST, *comparison.asked, *LAST_TO_GO]
+    notes = [f"±: {comparison.spread}"] if shown_spreads else []
+    return _methods_table([row.name for row in comparison.rows], columns, width, ranked, notes)
 
 
 def cutoffs_table(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR"), *, width: int = 120) -> Table:
     """Some metrics at every k, the methods in the order of `comparison_table`; those that do not fit are left out."""
-    names = [f"{metric}@{k}" for metric in metrics for k in cutoffs(result)]
     methods = ordered_methods(result, f"{metrics[0]}@{main_cutoff(result)}")
-    columns = {name: column_cells([each["metrics"].get(name) for each in methods], best=True) for name in names}
-    room = width - max(len("method"), *(len(method_name(each)) for each in methods)) - SEPARATION
-    fitting = room // (SEPARATION + max(map(len, names)))
-    table = framed(caption=f"not shown at this width: {', '.join(names[fitting:])}" if names[fitting:] else "")
-    table.add_column("method", overflow="fold")
-    for name in names[:fitting]:
-        table.add_column(name.replace("@", "\n@"), justify="right", no_wrap=True)
-    for row, method in enumerate(methods):
-        table.add_row(Text(method_name(method)), *(cell_text(columns[name][row], False) for name in names[:fitting]))
-    return table
-
-
-def _columns(comparison: Comparison, spreads: bool) -> dict[str, list[Text]]:
-    columns = {
-        metric: [cell_text(row.cells[column], spreads) for row in comparison.rows]
-        for column, metric in enumerate(comparison.metrics)
+    found = {
+        f"{metric}\n@{k}": [each["metrics"].get(f"{metric}@{k}") for each in methods]
+        for metric in metrics
+        for k in cutoffs(result)
     }
-    fit = [Text(row.fit_seconds) for row in comparison.rows]
-    speed = [Text(row.cases_per_second) for row in comparison.rows]
-    return columns | dict(zip(COSTS, (fit, speed), strict=True))
+    columns = {name: [cell_text(cell, False) for cell in column_cells(each, best=True)] for name, each in found.items()}
+    return _methods_table(list(map(method_name, methods)), columns, width)
+
+
+def _methods_table(
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[Text]],
+    width: int,
+    ranked: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> Table:
+    """Methods with columns by heading; where not all fit, the first in ``ranked`` stay, and a note says which go."""
+    room = width - max(len("method"), *map(len, names)) - SEPARATION
+    metrics = {heading: heading.partition("\n")[0] for heading in columns}
+    kept: set[str] = set()
+    for heading in sorted(columns, key=lambda each: [*ranked, metrics[each]].index(metrics[each])):
+        room -= SEPARATION + max(map(len, [*heading.split("\n"), *(cell.plain for cell in columns[heading])]))
+        if room < 0 and kept:
+            break
+        kept.add(heading)
+    shown = [heading for heading in columns if heading in kept]
+    left_out = [heading.replace("\n", "") for heading in columns if heading not in kept]
+    said = [f"not shown at this width: {', '.join(left_out)}"] if left_out else []
+    rows = [[name, *(columns[heading][row] for heading in shown)] for row, name in enumerate(names)]
+    return framed(["method", *shown], rows, wide=["method"], caption="; ".join([*said, *notes]))
 
 
 def cell_text(cell: Cell, spreads: bool, *, leading_zero: bool = False) -> Text:
@@ -91,23 +96,17 @@ def cell_text(cell: Cell, spreads: bool, *, leading_zero: bool = False) -> Text:
     return text
 
 
-def _fitting(columns: Mapping[str, Sequence[Text]], comparison: Comparison, width: int) -> tuple[list[str], list[str]]:
-    """Names of the columns that fit next to the methods' names, in their order, and of those that do not."""
-    room = width - max([len("method"), *(len(row.name) for row in comparison.rows)]) - SEPARATION
-    ranked = (*FIRST, *comparison.asked, *LAST_TO_GO)
-    kept: set[str] = set()
-    for name in [*(name for name in ranked if name in columns), *(name for name in columns if name not in ranked)]:
-        heading = max(len(name), len(f"@{comparison.k}"))
-        room -= SEPARATION + max([heading, *(cell.cell_len for cell in columns[name])])
-        if room < 0 and kept:
-            break
-        kept.add(name)
-    return [name for name in columns if name in kept], [name for name in columns if name not in kept]
-
-
-def framed(title: str = "", caption: str = "") -> Table:
-    """An empty table with a line under its head; title and caption are texts without markup."""
-    return Table(
+def framed(
+    headings: Sequence[str] = (),
+    rows: Iterable[Iterable[str | Text]] = (),
+    *,
+    wide: Collection[str] = (),
+    title: str = "",
+    caption: str = "",
+    style: str = "",
+) -> Table:
+    """A table with a line under its head; ``wide`` columns fold, others are numbers. No text is read as markup."""
+    table = Table(
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         title=Text(title) if title else None,
@@ -115,6 +114,14 @@ def framed(title: str = "", caption: str = "") -> Table:
         caption=Text(caption) if caption else None,
         caption_justify="left",
     )
+    for heading in headings:
+        if heading in wide:
+            table.add_column(heading, overflow="fold", style=style)
+        else:
+            table.add_column(heading, justify="right", no_wrap=True, style=style)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    return table
 
 
 COUNTED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
@@ -257,28 +264,23 @@ def _tuned_row(name: str, tuned: Mapping[str, Any]) -> TunedRow:
 def tuning_table(result: Mapping[str, Any]) -> Table:
     """The methods of a tuned comparison: trials, time, and the tuned metric before and after."""
     metric = next((method["tuning"]["metric"] for method in result["methods"] if method.get("tuning")), "")
-    table = framed(f"validation {metric}")
-    table.add_column("method", overflow="fold")
-    for heading in ("trials", "time", "before", "tuned"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("chosen options", overflow="fold")
-    for row in tuned_rows(result):
-        table.add_row(*map(Text, row))
-    return table
+    headings = ("method", "trials", "time", "before", "tuned", "chosen options")
+    return framed(headings, tuned_rows(result), wide=("method", "chosen options"), title=f"validation {metric}")
 
 
 def trials_table(tuned: Mapping[str, Any]) -> Table:
     """The best trials of one method, and the one that the search began with."""
     names, _, k = tuned["metric"].partition("@")
     parts = [f"{name}@{k}" for name in names.split("+")] if "+" in names else []
-    table = framed()
-    for heading in ("trial", tuned["metric"], *parts, "s"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("options", overflow="fold")
     complete = [trial for trial in tuned["trials"] if trial["figure"] is not None]
     shown = sorted(complete, key=lambda trial: (-trial["figure"], trial["number"]))[:SHOWN_TRIALS]
-    for trial in shown + [trial for trial in complete if trial["number"] == 0 and trial not in shown]:
-        named = f"{trial['number']} (start)" if trial["number"] == 0 else str(trial["number"])
-        figures = [fixed(trial["figure"]), *(fixed(trial["figures"].get(part)) for part in parts)]
-        table.add_row(*map(Text, (named, *figures, compact(trial["seconds"]), plain(dict(trial["options"])))))
-    return table
+    rows = [
+        [
+            f"{trial['number']} (start)" if trial["number"] == 0 else str(trial["number"]),
+            *(fixed(figure) for figure in (trial["figure"], *(trial["figures"].get(part) for part in parts))),
+            compact(trial["seconds"]),
+            plain(dict(trial["options"])),
+        ]
+        for trial in shown + [trial for trial in complete if trial["number"] == 0 and trial not in shown]
+    ]
+    return framed(["trial", tuned["metric"], *parts, "s", "options"], rows, wide=["options"])
