@@ -127,20 +127,13 @@ class Objective:
         negatives = items[n_positives:].view(*batch.negatives.shape, -1)  # [B, N, D] or [N, D]
         shared = negatives.ndim == 2  # noqa: PLR2004
         if isinstance(self.loss, MetricLearningLoss):
-            mask = batch.negative_mask
+            indices = batch.negative_indices * batch.negative_mask
             if shared:
                 # To this loss every item is there for every session: shared negatives are given once, with the first.
-                mask = torch.zeros_like(mask)
-                mask[0] = batch.negative_indices > 0
-            return self.loss(
-                sessions,
-                positives,
-                negatives.expand(len(batch), -1, -1) if shared else negatives,
-                positive_mask=batch.positive_mask,
-                negative_mask=mask,
-                positive_indices=batch.positive_indices,
-                negative_indices=batch.negative_indices.expand(mask.shape),
-            )
+                indices = torch.zeros_like(indices)
+                indices[0] = batch.negative_indices
+                negatives = negatives.expand(len(batch), -1, -1)
+            return self.loss(sessions, positives, negatives, batch.positive_indices * batch.positive_mask, indices)
         # The network's towers end in an L2 normalisation where the distance is the cosine.
         to_negatives = all_pairs if shared else to_sets
         between = None

@@ -1,4 +1,5 @@
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +31,13 @@ NAMED = [
 ]
 
 
+def indices_of(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Distinct item indices of positives and of negatives."""
+    indices = 1 + torch.arange(parts[1][..., 0].numel() + parts[2][..., 0].numel())
+    positives, negatives = indices.split([parts[1][..., 0].numel(), parts[2][..., 0].numel()])
+    return positives.view(parts[1].shape[:2]), negatives.view(parts[2].shape[:2])
+
+
 def losses_while_training(config: MetricLearning, steps: int = 8) -> tuple[list[float], MetricLearningLoss]:
     torch.manual_seed(0)
     sessions = nn.Parameter(torch.randn(SESSIONS, DIM))
@@ -47,8 +55,8 @@ def losses_while_training(config: MetricLearning, steps: int = 8) -> tuple[list[
             normalize(sessions, dim=1),
             vectors[positives],
             vectors[negatives],
-            positive_indices=positives,
-            negative_indices=negatives,
+            positives,
+            negatives,
         )
         optimiser.zero_grad()
         value.backward()
@@ -128,8 +136,7 @@ NEGATIVE_ITEMS = torch.tensor([[6], [3]])
 def test_positives_share_the_class_of_their_session_and_negatives_are_classes_of_their_own() -> None:
     recorder = Recorder()
     loss = MetricLearningLoss(recorder, None, "one set")
-    mask = torch.tensor([[True, True], [True, False]])
-    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, positive_mask=mask)
+    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, POSITIVE_ITEMS, NEGATIVE_ITEMS)
     assert recorder.rows.flatten().tolist() == [1, 2, 3, 4, 5, 6, 7]
     assert recorder.labels.tolist() == [0, 1, 0, 0, 1, 2, 3]
 
@@ -137,7 +144,7 @@ def test_positives_share_the_class_of_their_session_and_negatives_are_classes_of
 def test_pairs_lead_from_sessions_to_items_and_never_make_a_negative_of_an_own_positive() -> None:
     recorder = Recorder()
     loss = MetricLearningLoss(recorder, None, "one set")
-    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, positive_indices=POSITIVE_ITEMS, negative_indices=NEGATIVE_ITEMS)
+    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, POSITIVE_ITEMS, NEGATIVE_ITEMS)
     assert recorder.pairs is not None
     anchors, positives, other_anchors, negatives = (part.tolist() for part in recorder.pairs)
     assert list(zip(anchors, positives, strict=True)) == [(0, 2), (0, 3), (1, 4)]
@@ -148,7 +155,7 @@ def test_pairs_lead_from_sessions_to_items_and_never_make_a_negative_of_an_own_p
 def test_mined_triplets_are_freed_of_own_positives_too() -> None:
     recorder = Recorder()
     loss = MetricLearningLoss(recorder, HardestNegative(), "one set")
-    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, positive_indices=POSITIVE_ITEMS, negative_indices=NEGATIVE_ITEMS)
+    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, POSITIVE_ITEMS, NEGATIVE_ITEMS)
     assert recorder.pairs is not None
     assert [part.tolist() for part in recorder.pairs] == [[1], [2], [6]]
 
@@ -156,7 +163,7 @@ def test_mined_triplets_are_freed_of_own_positives_too() -> None:
 def test_class_weights_see_sessions_and_items_under_item_classes() -> None:
     recorder = Recorder()
     loss = MetricLearningLoss(recorder, None, "item classes")
-    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, positive_indices=POSITIVE_ITEMS, negative_indices=NEGATIVE_ITEMS)
+    loss(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS, POSITIVE_ITEMS, NEGATIVE_ITEMS)
     assert recorder.rows.flatten().tolist() == [1, 1, 2, 3, 4, 5, 6, 7]
     assert recorder.labels.tolist() == [3, 4, 5, 3, 4, 5, 6, 3]
     assert recorder.pairs is None
@@ -171,7 +178,7 @@ def test_items_as_references_pull_as_the_same_items_in_one_set(name: str) -> Non
     built = MetricLearning(name).build(DIM, ITEMS)
     assert built.reading == "references"
     one_set = MetricLearningLoss(built.loss, None, "one set")
-    one, other = (torch.autograd.grad(loss(*parts), parts) for loss in (built, one_set))
+    one, other = (torch.autograd.grad(loss(*parts, *indices_of(parts)), parts) for loss in (built, one_set))
     for gradient, expected in zip(one, other, strict=True):  # the mean over rows differs in scale alone
         torch.testing.assert_close(normalize(gradient.flatten(), dim=0), normalize(expected.flatten(), dim=0))
 
@@ -193,7 +200,8 @@ def test_masked_entries_influence_neither_value_nor_gradient(name: str) -> None:
     def value(fill: float) -> tuple[Tensor, Tensor]:
         filled = torch.where(positive_mask[:, :, None], positives, fill).requires_grad_()
         others = torch.where(negative_mask[:, :, None], negatives, fill)
-        result = loss(sessions, filled, others, positive_mask=positive_mask, negative_mask=negative_mask)
+        indices = indices_of((sessions, filled, others))
+        result = loss(sessions, filled, others, indices[0] * positive_mask, indices[1] * negative_mask)
         result.backward()
         assert filled.grad is not None
         return result, filled.grad
@@ -207,7 +215,7 @@ def test_masked_entries_influence_neither_value_nor_gradient(name: str) -> None:
 def test_batch_without_positives_gives_zero_with_a_gradient() -> None:
     loss = MetricLearning("multi-similarity").build(1, ITEMS)
     sessions = SESSION_ROWS.clone().requires_grad_()
-    value = loss(sessions, POSITIVE_ROWS, NEGATIVE_ROWS, positive_mask=torch.zeros(2, 2).bool())
+    value = loss(sessions, POSITIVE_ROWS, NEGATIVE_ROWS, torch.zeros(2, 2).long(), NEGATIVE_ITEMS)
     value.backward()
     assert value.item() == 0.0
     assert sessions.grad is not None
@@ -218,8 +226,9 @@ def test_bfloat16_embeddings_give_a_float32_loss() -> None:
     loss = MetricLearning("multi-similarity", miner="batch-hard").build(DIM, ITEMS)
     shapes = [(SESSIONS, DIM), (SESSIONS, POSITIVES, DIM), (SESSIONS, NEGATIVES, DIM)]
     parts = [torch.randn(shape).bfloat16() for shape in shapes]
-    assert loss(*parts).dtype == torch.float32
-    torch.testing.assert_close(loss(*parts), loss(*(part.float() for part in parts)))
+    indices = indices_of(parts)
+    assert loss(*parts, *indices).dtype == torch.float32
+    torch.testing.assert_close(loss(*parts, *indices), loss(*(part.float() for part in parts), *indices))
 
 
 @pytest.mark.parametrize(
@@ -237,16 +246,6 @@ def test_bfloat16_embeddings_give_a_float32_loss() -> None:
 def test_what_cannot_be_built_says_why(config: MetricLearning, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config.build(DIM, ITEMS)
-
-
-def test_class_weights_without_item_indices_are_refused() -> None:
-    with pytest.raises(ConfigError, match="ProxyNCALoss learns a weight per item and needs item indices"):
-        MetricLearning("proxy-nca").build(1, ITEMS)(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS)
-
-
-def test_embeddings_of_unequal_dimension_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"embeddings must be \[B, D\] sessions"):
-        MetricLearning("angular").build(1, ITEMS)(SESSION_ROWS, POSITIVE_ROWS, NEGATIVE_ROWS.expand(2, 1, 3))
 
 
 def test_missing_library_names_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 from nearnext.errors import ConfigError
 from nearnext.model.losses.loss_input import Loss, LossInput
-from nearnext.model.losses.metric_learning import MetricLearning, MetricLearningLoss
-from nearnext.model.losses.metric_learning_names import metric_learning_names
+from nearnext.model.losses.metric_learning import MetricLearning, MetricLearningLoss, metric_learning_names
 from nearnext.model.losses.ncas import NCAS
 from nearnext.model.losses.pairs import BPR, TOP1, WARP, Contrastive
 from nearnext.model.losses.triplet import TABLE_3_TRIPLETS, Triplet

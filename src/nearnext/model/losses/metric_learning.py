@@ -1,5 +1,7 @@
-"""Any loss and miner of pytorch-metric-learning, by name, on the embeddings of a batch."""
+"""Any loss and miner of pytorch-metric-learning, an optional library, by name, on the embeddings of a batch."""
 
+import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
@@ -8,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
-from nearnext.model.losses.metric_learning_names import construct, find_class, requires
-from nearnext.options import Count, checked
+from nearnext.extras import needed
+from nearnext.options import Count, checked, require_known
 
 Indices = tuple[Tensor, ...]
 """Pairs (anchor, positive, anchor, negative) or triplets (anchor, positive, negative), row numbers each."""
@@ -45,12 +47,9 @@ LABELS = frozenset({"RankedListLoss", "InstanceLoss", "PNPLoss", "P2SGradLoss"})
 class _Items:
     """The items of a batch in one list, positives first, padding left out."""
 
-    embeddings: Tensor
-    """``[M, D]``, at least float32."""
-    owners: Tensor
-    """``[n_positives]`` row of the session that each positive belongs to."""
-    indices: Tensor | None
-    """``[M]`` item indices, where the batch gives them."""
+    embeddings: Tensor  # at least float32: [M, D]
+    owners: Tensor  # row of the session that each positive belongs to: [n_positives]
+    indices: Tensor  # item indices: [M]
     n_sessions: int
 
     @property
@@ -58,25 +57,12 @@ class _Items:
         return len(self.owners)
 
     @classmethod
-    def of(
-        cls,
-        positives: Tensor,
-        negatives: Tensor,
-        *,
-        positive_mask: Tensor | None,
-        negative_mask: Tensor | None,
-        positive_indices: Tensor | None,
-        negative_indices: Tensor | None,
-    ) -> Self:
-        positive_mask = _mask(positive_mask, positive_indices, positives)
-        negative_mask = _mask(negative_mask, negative_indices, negatives)
-        indices = None
-        if positive_indices is not None and negative_indices is not None:
-            indices = torch.cat([positive_indices[positive_mask], negative_indices[negative_mask]])
+    def of(cls, positives: Tensor, negatives: Tensor, positive_indices: Tensor, negative_indices: Tensor) -> Self:
+        positive, negative = positive_indices > 0, negative_indices > 0
         return cls(
-            embeddings=_at_least_float32(torch.cat([positives[positive_mask], negatives[negative_mask]])),
-            owners=torch.where(positive_mask)[0],
-            indices=indices,
+            embeddings=_at_least_float32(torch.cat([positives[positive], negatives[negative]])),
+            owners=torch.where(positive)[0],
+            indices=torch.cat([positive_indices[positive], negative_indices[negative]]),
             n_sessions=len(positives),
         )
 
@@ -85,21 +71,15 @@ class _Items:
 
         A pair that would make a negative of an item that is, by its index, one of the session's positives is left out.
         """
-        if len(pairs) == 3:  # noqa: PLR2004
-            anchor, positive, negative = pairs
-            kept = self._foreign(anchor, negative)
-            return anchor[kept], positive[kept] + first, negative[kept] + first
-        anchor, positive, other_anchor, negative = pairs
-        kept = self._foreign(other_anchor, negative)
-        return anchor, positive + first, other_anchor[kept], negative[kept] + first
-
-    def _foreign(self, sessions: Tensor, items: Tensor) -> Tensor:
-        if self.indices is None:
-            return torch.ones_like(items, dtype=torch.bool)
         own = torch.zeros(self.n_sessions, len(self.indices), dtype=torch.bool, device=self.indices.device)
         positive, item = torch.where(self.indices[: self.n_positives, None] == self.indices)
         own[self.owners[positive], item] = True
-        return ~own[sessions, items]
+        kept = ~own[pairs[-2] if len(pairs) == 4 else pairs[0], pairs[-1]]  # noqa: PLR2004
+        if len(pairs) == 3:  # noqa: PLR2004
+            anchor, positive, negative = pairs
+            return anchor[kept], positive[kept] + first, negative[kept] + first
+        anchor, positive, other_anchor, negative = pairs
+        return anchor, positive + first, other_anchor[kept], negative[kept] + first
 
 
 class MetricLearningLoss(nn.Module):
@@ -125,25 +105,14 @@ class MetricLearningLoss(nn.Module):
         sessions: Tensor,
         positives: Tensor,
         negatives: Tensor,
-        *,
-        positive_mask: Tensor | None = None,
-        negative_mask: Tensor | None = None,
-        positive_indices: Tensor | None = None,
-        negative_indices: Tensor | None = None,
+        positive_indices: Tensor,
+        negative_indices: Tensor,
     ) -> Tensor:
         """The loss of a batch, a scalar; 0 where no session has a positive, or none a negative.
 
-        Masks are ``[B, P]`` and ``[B, N]`` booleans, False where padded; item indices have the same shapes.
+        Item indices are ``[B, P]`` and ``[B, N]``, 0 where padded.
         """
-        _require_embeddings(sessions, positives, negatives)
-        items = _Items.of(
-            positives,
-            negatives,
-            positive_mask=positive_mask,
-            negative_mask=negative_mask,
-            positive_indices=positive_indices,
-            negative_indices=negative_indices,
-        )
+        items = _Items.of(positives, negatives, positive_indices, negative_indices)
         if items.n_positives in (0, len(items.embeddings)):
             return (sessions.sum() + items.embeddings.sum()).float() * 0.0
         # The library's margins and exponentials are written for float32; mixed precision stops at its door.
@@ -170,11 +139,6 @@ class MetricLearningLoss(nn.Module):
         return self.loss(*one_set, items.numbered(pairs, items.n_sessions))
 
     def _by_item(self, sessions: Tensor, items: _Items) -> Tensor:
-        if items.indices is None:
-            raise ConfigError(
-                f"{type(self.loss).__name__} learns a weight per item and needs item indices, found none; "
-                "give positive_indices and negative_indices"
-            )
         rows = torch.cat([sessions[items.owners], items.embeddings])
         labels = torch.cat([items.indices[: items.n_positives], items.indices])
         return self.loss(rows, labels, None if self.miner is None else self.miner(rows, labels))
@@ -244,23 +208,81 @@ def _reading(loss: type[nn.Module], options: Mapping[str, Any]) -> Reading:
     return "references" if loss.__name__ in REFERENCES and not options.get("swap") else "one set"
 
 
-def _require_embeddings(sessions: Tensor, positives: Tensor, negatives: Tensor) -> None:
-    expected = (len(sessions), sessions.shape[-1])
-    if sessions.ndim != 2 or any(t.ndim != 3 or (len(t), t.shape[-1]) != expected for t in (positives, negatives)):  # noqa: PLR2004
-        found = ", ".join(str(list(tensor.shape)) for tensor in (sessions, positives, negatives))
-        raise ConfigError(
-            f"embeddings must be [B, D] sessions, [B, P, D] positives and [B, N, D] negatives, found {found}"
-        )
-
-
-def _mask(mask: Tensor | None, indices: Tensor | None, embeddings: Tensor) -> Tensor:
-    shape = embeddings.shape[:2]
-    for name, tensor in (("mask", mask), ("item indices", indices)):
-        if tensor is not None and tensor.shape != shape:
-            raise ConfigError(f"{name} must have shape {list(shape)} to fit the items, found {list(tensor.shape)}")
-    real = torch.ones(shape, dtype=torch.bool, device=embeddings.device) if mask is None else mask
-    return real if indices is None else real & (indices > 0)
-
-
 def _at_least_float32(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+Kind = Literal["loss", "miner", "distance"]
+
+FAMILIES = {
+    "loss": ("losses", "BaseMetricLossFunction"),
+    "miner": ("miners", "BaseMiner"),
+    "distance": ("distances", "BaseDistance"),
+}
+
+UNSUITABLE = frozenset(
+    {
+        "GenericPairLoss",  # a base class
+        "VICRegLoss",  # without labels
+        "ManifoldLoss",  # without labels
+        "SmoothAPLoss",  # classes of equal size only, and a negative is a class of its own
+        "DynamicSoftMarginLoss",  # 2.9 keeps a batch's graph into the next one
+        "HistogramLoss",  # 2.9 indexes in a way that torch reads differently from 2.9 on
+        "EmbeddingsAlreadyPackagedAsTriplets",  # another order of rows
+    }
+)
+
+
+def metric_learning_names(kind: Kind = "loss") -> list[str]:
+    """The short names of the library's losses, miners or distances that ``MetricLearning`` builds, sorted.
+
+    >>> metric_learning_names("distance")
+    ['cosine-similarity', 'dot-product-similarity', 'lp', 'snr']
+    """
+    return sorted(_classes(kind))
+
+
+def _classes(kind: str) -> dict[str, type[nn.Module]]:
+    require_known("kind", kind, FAMILIES)
+    package_name, base_name = FAMILIES[kind]
+    package = needed(f"pytorch_metric_learning.{package_name}", "metric-learning", "this loss")
+    base: type[nn.Module] = getattr(package, base_name)
+    return {
+        _short(name): found
+        for name, found in inspect.getmembers(package, inspect.isclass)
+        if issubclass(found, base) and found is not base and name not in UNSUITABLE
+    }
+
+
+def _short(name: str) -> str:
+    """``MultiSimilarityLoss`` as ``multi-similarity``."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+    return re.sub(r"-(loss|miner|distance)$", "", words)
+
+
+def find_class(kind: Kind, name: str) -> type[nn.Module]:
+    """The library's class of that name, long or short."""
+    known = _classes(kind)
+    plain = {short.replace("-", ""): found for short, found in known.items()}
+    found = plain.get(re.sub(r"(loss|miner|distance)$", "", re.sub("[-_]", "", name.lower())))
+    if found is None:
+        raise ConfigError(f"unknown metric-learning {kind} '{name}'; known: {', '.join(sorted(known))}")
+    return found
+
+
+def requires(loss: type[nn.Module], argument: str) -> bool:
+    """Whether a constructor of the class, or of one that it passes its arguments to, demands the argument."""
+    constructors = (vars(parent).get("__init__") for parent in loss.__mro__ if parent is not object)
+    parameters = (inspect.signature(init).parameters.get(argument) for init in constructors if init is not None)
+    return any(parameter is not None and parameter.default is inspect.Parameter.empty for parameter in parameters)
+
+
+def construct(part: type[nn.Module], options: Mapping[str, Any], distance: str | None) -> nn.Module:
+    """A loss or a miner with these options and the distance of that name."""
+    arguments = dict(options)
+    if distance is not None:
+        arguments["distance"] = find_class("distance", distance)()
+    try:
+        return part(**arguments)
+    except (AssertionError, TypeError, ValueError) as error:
+        raise ConfigError(f"{part.__name__} cannot be built with {sorted(arguments)}: {error}") from error
