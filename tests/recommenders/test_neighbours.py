@@ -11,6 +11,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
+from nearnext.recommenders.session_index import build_index, stored_arrays, stored_index
 from plain_session_knn import PlainIndex, plain_vsknn, plain_vstan
 
 DECAYS = ["same", "div", "linear", "quadratic", "log"]
@@ -188,3 +189,27 @@ def test_unknown_clicks_keep_their_position_but_vote_for_nothing():
 def test_options_out_of_range_are_refused(options: dict[str, object], reason: str):
     with pytest.raises(ConfigError, match=reason):
         SKNN(**options)  # pyright: ignore[reportArgumentType]
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.lists(st.integers(1, 5), min_size=1, max_size=5), min_size=1, max_size=25),
+    st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    st.integers(1, 4),
+    st.sampled_from([VSKNN, VSTAN, SKNN]),
+)
+def test_lists_cut_to_the_sessions_that_are_compared_rank_the_same(
+    clicks: list[list[int]], prefix: list[int], sample_size: int, method: type[SKNN] | type[VSKNN] | type[VSTAN]
+):
+    train = Sessions.of(clicks)
+    cut = method(k=3, sample_size=sample_size).fit(train)
+    whole = method(k=3, sample_size=sample_size).fit(train)
+    whole.index = build_index(train, whole._idf_factor())  # pyright: ignore[reportPrivateUsage]
+    assert np.diff(cut.index.item_offsets).max() <= sample_size
+    assert scores_of(cut, prefix) == scores_of(whole, prefix)
+    assert (
+        cut.neighbours(cut.vocabulary.encode(prefix))[0].tolist()
+        == whole.neighbours(whole.vocabulary.encode(prefix))[0].tolist()
+    )
+    again = stored_index(stored_arrays(cut.index), cut.index.item_offsets.size - 2)
+    assert all(np.array_equal(one, other) for one, other in zip(again, cut.index, strict=True))

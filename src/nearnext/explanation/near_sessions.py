@@ -121,7 +121,9 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
     if not clicks.any():
         raise ConfigError("nothing is near to a session without known clicks; give one that training saw")
     found = _nearest(recommender, index, clicks)
-    containing = np.isin(found.numbers, index.item_sessions[index.item_offsets[item] : index.item_offsets[item + 1]])
+    items, lengths = items_of_sessions(index, found.numbers)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
+    containing = np.bincount(owners[items == item], minlength=len(lengths)) > 0
     listed = np.flatnonzero(containing if containing.any() else np.ones_like(containing))[:n]
     known = np.unique(clicks[clicks > 0])
     overlap, set_distance = _shared(index, found.numbers[listed], known)

@@ -79,7 +79,8 @@ class SessionNeighbours(Recommender):
         return 0.0
 
     def _learn(self, sessions: Sessions) -> None:
-        self.index = build_index(sessions, self._idf_factor())
+        most = self.sample_size if self.sampling == "recent" else 0
+        self.index = build_index(sessions, self._idf_factor(), most)
 
     def _state(self) -> State:
         return stored_arrays(self.index)

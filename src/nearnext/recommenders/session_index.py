@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from nearnext.compiled import compiled
 from nearnext.data.arrow import arrow
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
@@ -27,8 +28,8 @@ class SessionIndex(NamedTuple):
     item_sessions: IndexArray  # session numbers, most recent first: [P]
     item_positions: IndexArray  # position of the last click on the item in that session, from 1: [P]
     session_offsets: Int64Array  # items of session s are at session_offsets[s]..session_offsets[s + 1]: [S + 1]
-    session_items: IndexArray  # distinct items of each session: [P]
-    last_positions: IndexArray  # position of the last click on that item in its session, from 1: [P]
+    session_items: IndexArray  # distinct items of each session: [Q]
+    last_positions: IndexArray  # position of the last click on that item in its session, from 1: [Q]
     ends: Int64Array  # time of each session's last click, microseconds: [S]
     item_weights: FloatArray  # factor of a vote for each item, 1 + λ · idf: [I + 1]
     idf: FloatArray  # log(sessions / clicks on the item): [I + 1]
@@ -40,42 +41,90 @@ def newest_first(sessions: Sessions) -> Int64Array:
     >>> newest_first(Sessions.of([["a"], ["b"], ["c"]], starts=[0, 5, 5])).tolist()
     [2, 1, 0]
     """
-    return np.lexsort((-np.arange(sessions.n_sessions), -sessions.ends))
+    return np.argsort(sessions.ends, kind="stable")[::-1]
 
 
-def build_index(sessions: Sessions, idf_factor: float) -> SessionIndex:
+def build_index(sessions: Sessions, idf_factor: float, most: int = 0) -> SessionIndex:
     """Training sessions numbered by recency of their last click, with the sessions of each item.
+
+    With ``most`` above 0 an item keeps its most recent sessions only, so many at most, and a session that no item keeps
+    loses its items: a method that compares the ``most`` most recent sessions ranks the same.
 
     idf is log(sessions / clicks), which session-rec counts in clicks rather than sessions; 0 for items without clicks.
     """
-    n_sessions, n_items = sessions.n_sessions, sessions.n_items
-    by_recency = newest_first(sessions)
-    number = np.empty(n_sessions, dtype=np.int64)
-    number[by_recency] = np.arange(n_sessions)
-    session_of = number[sessions.session_of_event()]
-    position = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths) + 1
-    # The last click of each (session, item) pair: sorted by pair and position, it closes its run.
-    order = np.lexsort((position, sessions.items, session_of))
-    pair_session, pair_item = session_of[order], sessions.items[order]
-    closes = np.ones(len(order), dtype=np.bool_)
-    closes[:-1] = (np.diff(pair_session) != 0) | (np.diff(pair_item) != 0)
-    pair_session, pair_item, pair_position = pair_session[closes], pair_item[closes], position[order][closes]
-    by_item = np.argsort(pair_item, kind="stable")
-    counts = sessions.item_counts()
+    by_recency, counts = newest_first(sessions), sessions.item_counts()
     clicked = np.flatnonzero(counts[1:]) + 1
-    idf = np.zeros(n_items + 1)
-    idf[clicked] = np.log(n_sessions / counts[clicked])
+    idf = np.zeros(len(counts))
+    idf[clicked] = np.log(sessions.n_sessions / counts[clicked])
+    most = most or sessions.n_sessions
+    item_offsets, session_offsets = _sizes(sessions.items, sessions.offsets, by_recency, len(counts), most)
+    lists = _fill(sessions.items, sessions.offsets, by_recency, item_offsets, session_offsets)
+    item_sessions, item_positions, session_items, last_positions = lists
     return SessionIndex(
-        item_offsets=np.searchsorted(pair_item[by_item], np.arange(n_items + 2)).astype(np.int64),
-        item_sessions=pair_session[by_item].astype(np.int32),
-        item_positions=pair_position.astype(np.int32)[by_item],
-        session_offsets=np.searchsorted(pair_session, np.arange(n_sessions + 1)).astype(np.int64),
-        session_items=pair_item.astype(np.int32),
-        last_positions=pair_position.astype(np.int32),
+        item_offsets=item_offsets,
+        item_sessions=item_sessions,
+        item_positions=item_positions,
+        session_offsets=session_offsets,
+        session_items=session_items,
+        last_positions=last_positions,
         ends=sessions.ends[by_recency],
         item_weights=1.0 + idf_factor * idf,
         idf=idf,
     )
+
+
+@compiled()
+def _sizes(
+    items: IndexArray, offsets: Int64Array, order: Int64Array, n_indices: int, most: int
+) -> tuple[Int64Array, Int64Array]:
+    """Where each item's sessions and each session's items begin: [I + 2], [S + 1]."""
+    item_offsets, session_offsets = np.zeros(n_indices + 1, np.int64), np.zeros(len(order) + 1, np.int64)
+    seen = np.zeros(n_indices, np.int64)
+    for number, session in enumerate(order):
+        distinct, kept = 0, False
+        for click in range(offsets[session], offsets[session + 1]):
+            item = items[click]
+            if seen[item] == number + 1:
+                continue
+            seen[item] = number + 1
+            distinct += 1
+            if item_offsets[item + 1] < most:
+                item_offsets[item + 1] += 1
+                kept = True
+        session_offsets[number + 1] = session_offsets[number] + (distinct if kept else 0)
+    return np.cumsum(item_offsets), session_offsets
+
+
+@compiled()
+def _fill(
+    items: IndexArray, offsets: Int64Array, order: Int64Array, item_offsets: Int64Array, session_offsets: Int64Array
+) -> tuple[IndexArray, IndexArray, IndexArray, IndexArray]:
+    """Sessions of the items and positions in them [P]; items of the sessions, and their last positions [Q]."""
+    item_sessions = np.empty(item_offsets[-1], np.int32)
+    item_positions = np.empty(item_offsets[-1], np.int32)
+    session_items = np.empty(session_offsets[-1], np.int32)
+    last_positions = np.empty(session_offsets[-1], np.int32)
+    heads = item_offsets[:-1].copy()
+    for number, session in enumerate(order):
+        begin, end = session_offsets[number], session_offsets[number + 1]
+        if begin == end:
+            continue
+        first = offsets[session]
+        # By item and position: of equal items the last click closes the run.
+        clicks = np.empty(offsets[session + 1] - first, np.int64)
+        for at in range(len(clicks)):
+            clicks[at] = (np.int64(items[first + at]) << np.int64(32)) | np.int64(at + 1)
+        clicks.sort()
+        for at in range(len(clicks)):
+            item = clicks[at] >> np.int64(32)
+            if at + 1 < len(clicks) and clicks[at + 1] >> np.int64(32) == item:
+                continue
+            session_items[begin], last_positions[begin] = item, clicks[at] & np.int64(0xFFFFFFFF)
+            if heads[item] < item_offsets[item + 1]:
+                item_sessions[heads[item]], item_positions[heads[item]] = number, last_positions[begin]
+                heads[item] += 1
+            begin += 1
+    return item_sessions, item_positions, session_items, last_positions
 
 
 def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int64Array]:
@@ -90,33 +139,42 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
     >>> stored_index(stored_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
     True
     """
-    n_pairs, n_sessions = len(arrays["session_items"]), len(arrays["ends"])
-    items = require_array("items of sessions", arrays["session_items"], np.int32, (n_pairs,), 0, n_items)
-    offsets = require_offsets("offsets of sessions", arrays["session_offsets"], n_sessions, n_pairs)
-    positions = require_array("positions", arrays["last_positions"], np.int32, (n_pairs,), 1, MOST_POSITION)
-    ends = require_array("ends of sessions", arrays["ends"], np.int64, (n_sessions,), -LATEST, LATEST)
-    by_item = np.argsort(items, kind="stable")
+    n_pairs, n_listed, n_sessions = (len(arrays[name]) for name in ("session_items", "item_sessions", "ends"))
     index = SessionIndex(
-        item_offsets=require_offsets("offsets of items", arrays["item_offsets"], n_items + 1, n_pairs),
-        item_sessions=require_array("sessions of items", arrays["item_sessions"], np.int32, (n_pairs,)),
-        item_positions=positions[by_item],
-        session_offsets=offsets,
-        session_items=items,
-        last_positions=positions,
-        ends=ends,
+        item_offsets=require_offsets("offsets of items", arrays["item_offsets"], n_items + 1, n_listed),
+        item_sessions=require_array("sessions", arrays["item_sessions"], np.int32, (n_listed,), 0, n_sessions - 1),
+        item_positions=np.zeros(n_listed, np.int32),
+        session_offsets=require_offsets("offsets of sessions", arrays["session_offsets"], n_sessions, n_pairs),
+        session_items=require_array("items of sessions", arrays["session_items"], np.int32, (n_pairs,), 0, n_items),
+        last_positions=require_array("positions", arrays["last_positions"], np.int32, (n_pairs,), 1, MOST_POSITION),
+        ends=require_array("ends of sessions", arrays["ends"], np.int64, (n_sessions,), -LATEST, LATEST),
         item_weights=require_array("weights of items", arrays["item_weights"], np.float64, (n_items + 1,)),
         idf=require_array("idf", arrays["idf"], np.float64, (n_items + 1,)),
     )
-    session = np.repeat(np.arange(n_sessions), np.diff(offsets))
-    if not (
-        n_sessions > 0
-        and np.all(np.diff(ends) <= 0)
-        and np.all(np.diff(session * (n_items + 1) + items) > 0)
-        and np.array_equal(index.item_sessions, session[by_item])
-        and np.array_equal(index.item_offsets, np.searchsorted(items[by_item], np.arange(n_items + 2)))
-    ):
+    if not (n_sessions and np.all(index.ends[1:] <= index.ends[:-1]) and _look_up(index)):
         raise DataError("expected sessions by recency with the sessions of each item, found others")
     return index
+
+
+@compiled()
+def _look_up(index: SessionIndex) -> bool:
+    """Set the positions of items in their sessions; False where these lack the item, or a list is out of order."""
+    for session in range(len(index.ends)):
+        for at in range(index.session_offsets[session] + 1, index.session_offsets[session + 1]):
+            if index.session_items[at - 1] >= index.session_items[at]:
+                return False
+    for item in range(len(index.item_offsets) - 1):
+        begin = index.item_offsets[item]
+        for at in range(begin, index.item_offsets[item + 1]):
+            session = index.item_sessions[at]
+            low, high = index.session_offsets[session], index.session_offsets[session + 1]
+            found = low + np.searchsorted(index.session_items[low:high], item)
+            if found == high or index.session_items[found] != item:
+                return False
+            if at > begin and index.item_sessions[at - 1] >= session:
+                return False
+            index.item_positions[at] = index.last_positions[found]
+    return True
 
 
 REMEMBERED = 100_000
