@@ -2,11 +2,15 @@
 
 import math
 
+import numpy as np
 import pytest
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.recommenders import rules as rules_module
 from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+
+Method = type[Markov] | type[SequentialRules] | type[AssociationRules]
 
 TRAIN = Sessions.of([["a", "b", "c"], ["a", "b"], ["b", "a", "d"], ["a", "a"]])
 
@@ -88,3 +92,18 @@ def test_sequential_rules_stop_at_the_longest_session():
     sessions = Sessions.of([["a", "b", "c"]])
     one, other = (SequentialRules(steps=steps, weighting="div").fit(sessions) for steps in (2, 10**9))
     assert one.recommend([["a"]], k=3) == other.recommend([["a"]], k=3)
+
+
+@pytest.mark.parametrize("method", [Markov, SequentialRules, AssociationRules])
+def test_rules_counted_in_blocks_are_those_of_one_block(method: Method, monkeypatch: pytest.MonkeyPatch):
+    draw = np.random.default_rng(7)
+    log = Sessions.of([(draw.zipf(1.5, draw.integers(1, 9)) % 30).tolist() for _ in range(80)])
+    whole = method().fit(log).state()
+    monkeypatch.setattr(rules_module, "PAIRS", 20)
+    cut = method().fit(log).state()
+    assert all(np.array_equal(cut[name], array) for name, array in whole.items())
+    monkeypatch.setattr(rules_module, "LARGE", log.n_events - 1)
+    monkeypatch.setattr(rules_module, "STRONGEST", 3)
+    strongest = method().fit(log).state()
+    assert all(np.array_equal(strongest[name], array) for name, array in method(pruning=3).fit(log).state().items())
+    assert np.diff(strongest["offsets"]).max() == 3

@@ -1,6 +1,8 @@
 """MARKOV-1, SR and AR: rules "who clicked this then clicks that", counted over sessions."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -20,6 +22,12 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreA
 MOST_PAIRS = 10_000_000
 """Pairs of items, over all sessions, that association rules count at most, unless all sessions are short."""
 
+PAIRS = 8_000_000
+"""About how many pairs of clicks are counted at a time."""
+
+LARGE, STRONGEST = 20_000_000, 200
+"""Of a log with more clicks, only so many rules of an item are kept, unless ``pruning`` says how many."""
+
 ALWAYS_WHOLE = 200
 """Clicks up to which no session is cut for that."""
 
@@ -33,21 +41,26 @@ class RuleTable:
     weights: FloatArray  # weight of each rule, positive: [R]
 
     @classmethod
-    def of(cls, matrix: Any, pruning: int) -> "RuleTable":
-        """Rules from a sparse matrix of weights [I + 1, I + 1], at most ``pruning`` per item (0: all)."""
-        matrix.sum_duplicates()
-        indptr = np.asarray(matrix.indptr, dtype=np.int64)
-        items = np.asarray(matrix.indices, dtype=np.int32)
-        weights = np.asarray(matrix.data, dtype=np.float64)
-        n_rows = len(indptr) - 1
-        source = np.repeat(np.arange(n_rows), np.diff(indptr))
-        order = np.lexsort((items, -weights.astype(np.float32), source))
-        kept = order[weights[order] > 0]
-        if pruning:
-            first = np.searchsorted(source[kept], np.arange(n_rows))
-            kept = kept[np.arange(len(kept)) - first[source[kept]] < pruning]
-        offsets = np.searchsorted(source[kept], np.arange(n_rows + 1)).astype(np.int64)
-        return cls(offsets, items[kept], weights[kept])
+    def of(cls, blocks: Iterable[Any], pruning: int) -> "RuleTable":
+        """Rules from sparse weights of consecutive items, [n, I + 1] each, at most ``pruning`` per item (0: all)."""
+        lengths, items, weights = list[Int64Array](), list[IndexArray](), list[FloatArray]()
+        for matrix in blocks:
+            matrix.sum_duplicates()
+            indptr = np.asarray(matrix.indptr, dtype=np.int64)
+            found = np.asarray(matrix.indices, dtype=np.int32)
+            weighed = np.asarray(matrix.data, dtype=np.float64)
+            n_rows = len(indptr) - 1
+            source = np.repeat(np.arange(n_rows), np.diff(indptr))
+            order = np.lexsort((found, -weighed.astype(np.float32), source))
+            kept = order[weighed[order] > 0]
+            if pruning:
+                first = np.searchsorted(source[kept], np.arange(n_rows))
+                kept = kept[np.arange(len(kept)) - first[source[kept]] < pruning]
+            lengths.append(np.bincount(source[kept], minlength=n_rows))
+            items.append(found[kept])
+            weights.append(weighed[kept])
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(lengths))]).astype(np.int64)
+        return cls(offsets, np.concatenate(items), np.concatenate(weights))
 
 
 @dataclass(eq=False)
@@ -57,6 +70,10 @@ class _Rules(Recommender):
     pruning: Natural = 0
 
     table: RuleTable = field(init=False, repr=False)
+
+    def _kept(self, sessions: Sessions) -> int:
+        """Rules kept per item, 0 for all."""
+        return self.pruning or (STRONGEST if sessions.n_events > LARGE else 0)
 
     def _state(self) -> State:
         return {"offsets": self.table.offsets, "items": self.table.items, "weights": self.table.weights}
@@ -125,20 +142,49 @@ def _follow(
     return own
 
 
-def _sequential(sessions: Sessions, weights: FloatArray) -> Any:
-    """Weight of "b after a": sum over all pairs at distance i of weights[i − 1]: [I + 1, I + 1]."""
-    session_of = sessions.session_of_event()
-    size = sessions.n_items + 1
-    total: Any = sparse.csr_array((size, size), dtype=np.float64)
-    for step, weight in enumerate(weights, start=1):
-        together = session_of[:-step] == session_of[step:]
-        if not together.any():
-            break  # no session is longer
-        if weight == 0:
-            continue
-        earlier, later = sessions.items[:-step][together], sessions.items[step:][together]
-        total = total + sparse.csr_array((np.full(len(earlier), weight), (earlier, later)), shape=(size, size))
-    return total
+def _ranges(pairs: Int64Array | FloatArray) -> list[tuple[int, int]]:
+    """Ranges of items with about ``PAIRS`` pairs together, at least one item each; pairs of each item: [I + 1]."""
+    groups = np.cumsum(pairs) // PAIRS
+    edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(pairs)]
+    return list(pairwise(edges))
+
+
+def _sequential(sessions: Sessions, weights: FloatArray) -> Iterator[Any]:
+    """Weight of "b after a": sum over all pairs at distance i of weights[i − 1]; blocks of rows of [I + 1, I + 1]."""
+    counts = sessions.item_counts()
+    for low, high in _ranges(counts * len(weights)):
+        sources, targets, steps = _pairs(sessions.items, sessions.offsets, len(weights), low, high)
+        shape = (high - low, len(counts))
+        total: Any = sparse.csr_array(shape, dtype=np.float64)
+        for step, weight in enumerate(weights, start=1):
+            pair = steps == step
+            if weight and pair.any():
+                values = np.full(np.count_nonzero(pair), weight)
+                total = total + sparse.csr_array((values, (sources[pair], targets[pair])), shape=shape)
+        yield total
+
+
+@compiled()
+def _pairs(
+    items: IndexArray, offsets: Int64Array, most: int, low: int, high: int
+) -> tuple[IndexArray, IndexArray, IndexArray]:
+    """Clicks on items low..high − 1, from 0, the clicks at most so many steps later, and the steps: [P] each."""
+    n = 0
+    for session in range(len(offsets) - 1):
+        end = offsets[session + 1]
+        for click in range(offsets[session], end):
+            if low <= items[click] < high:
+                n += min(most, end - 1 - click)
+    sources, targets, steps = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    n = 0
+    for session in range(len(offsets) - 1):
+        end = offsets[session + 1]
+        for click in range(offsets[session], end):
+            if low <= items[click] < high:
+                for later in range(click + 1, min(click + most + 1, end)):
+                    sources[n], targets[n], steps[n] = items[click] - low, items[later], later - click
+                    n += 1
+    return sources, targets, steps
 
 
 @dataclass(eq=False)
@@ -146,7 +192,7 @@ class Markov(_Rules):
     """MARKOV-1: how often an item directly followed the last click.
 
     Attributes:
-        pruning: rules kept per item, 0 for all (session-rec: 20).
+        pruning: rules kept per item, 0 for all, or for 200 of a log with over 20 million clicks (session-rec: 20).
 
     Paper: §5.1. Reference: session-rec ``MarkovModel``.
 
@@ -158,7 +204,7 @@ class Markov(_Rules):
     name: ClassVar[str] = "markov-1"
 
     def _learn(self, sessions: Sessions) -> None:
-        self.table = RuleTable.of(_sequential(sessions, np.ones(1)), self.pruning)
+        self.table = RuleTable.of(_sequential(sessions, np.ones(1)), self._kept(sessions))
 
 
 @dataclass(eq=False)
@@ -169,7 +215,7 @@ class SequentialRules(_Rules):
         steps: how many clicks after an item count, at least 1.
         weighting: weight of a follower at distance i: same 1, div 1/i, linear 1 − i/10, quadratic 1/i²,
             log 1/log10(i + 1.7).
-        pruning: rules kept per item, 0 for all (session-rec: 20).
+        pruning: rules kept per item, 0 for all, or for 200 of a log with over 20 million clicks (session-rec: 20).
 
     The defaults are the options published for RSC15/64. Reference: Ludewig & Jannach, Evaluation of session-based
     recommendation algorithms, 2018, §3; session-rec ``SequentialRules``.
@@ -191,7 +237,8 @@ class SequentialRules(_Rules):
 
     def _learn(self, sessions: Sessions) -> None:
         steps = min(self.steps, int(sessions.lengths.max()))
-        self.table = RuleTable.of(_sequential(sessions, step_weights(self.weighting, steps)), self.pruning)
+        weights = step_weights(self.weighting, steps)
+        self.table = RuleTable.of(_sequential(sessions, weights), self._kept(sessions))
 
 
 def _click_counts(sessions: Sessions) -> Any:
@@ -202,6 +249,16 @@ def _click_counts(sessions: Sessions) -> Any:
     )
     clicks.sum_duplicates()
     return clicks
+
+
+def _together(clicks: Any, counts: Int64Array) -> Iterator[Any]:
+    """How often items are clicked in one session: blocks of rows of [I + 1, I + 1]."""
+    of_item = clicks.T.tocsr()
+    n_pairs = np.bincount(clicks.indices, np.repeat(np.diff(clicks.indptr), np.diff(clicks.indptr)), len(counts))
+    for low, high in _ranges(n_pairs):
+        pairs = of_item[low:high] @ clicks
+        pairs.setdiag(pairs.diagonal(low) - counts[low:high], low)
+        yield pairs.tocsr()
 
 
 def _longest_window(distinct: Int64Array) -> int:
@@ -224,7 +281,7 @@ class AssociationRules(_Rules):
     10 million pairs, only the last clicks of the longest ones count, 200 or more; ``note`` says how many.
 
     Attributes:
-        pruning: rules kept per item, 0 for all (session-rec: 20).
+        pruning: rules kept per item, 0 for all, or for 200 of a log with over 20 million clicks (session-rec: 20).
 
     Reference: Ludewig & Jannach 2018, §3; session-rec ``AssociationRules``.
 
@@ -247,6 +304,4 @@ class AssociationRules(_Rules):
             sessions = sessions.keep_events((from_end <= longest) | ~np.repeat(too_long, sessions.lengths))
             clicks = _click_counts(sessions)
             self.note = f"ar: of {too_long.sum():,} long sessions only the last {longest:,} clicks count"
-        pairs = clicks.T @ clicks
-        pairs.setdiag(pairs.diagonal() - sessions.item_counts())
-        self.table = RuleTable.of(pairs.tocsr(), self.pruning)
+        self.table = RuleTable.of(_together(clicks, sessions.item_counts()), self._kept(sessions))
