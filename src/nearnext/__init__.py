@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from nearnext.recommenders.popularity import Pop, SessionPop
     from nearnext.recommenders.ranking import Recommendation
     from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
+    from nearnext.recommenders.scored import ScoredRecommender
     from nearnext.recommenders.sml.recommender import SML
     from nearnext.registration import register
     from nearnext.sampling import (
@@ -129,6 +130,7 @@ __all__ = [
     "Recommender",
     "ReversedPopularity",
     "Sampler",
+    "ScoredRecommender",
     "SequentialRules",
     "SessionEncoder",
     "SessionPop",
@@ -225,6 +227,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "nearnext.recommenders.ranking": ("Recommendation",),
     "nearnext.recommenders.named": ("BASELINES", "make_recommender"),
     "nearnext.recommenders.rules": ("AssociationRules", "Markov", "SequentialRules"),
+    "nearnext.recommenders.scored": ("ScoredRecommender",),
     "nearnext.recommenders.sml.recommender": ("SML",),
     "nearnext.registration": ("register",),
     "nearnext.sampling": (

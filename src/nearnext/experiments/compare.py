@@ -43,7 +43,7 @@ class Comparison:
     """What is compared, and how.
 
     Attributes:
-        methods: names of methods, or labels, in the order of the report.
+        methods: names of methods, labels, or recommenders made in Python, in the order of the report.
         options: options of a method that differ from its defaults, by method name or label.
         labels: the method that a label stands for: one method can be compared with itself under other options.
         plan: how the log is split, filtered, and what happens to unknown items.
@@ -57,6 +57,7 @@ class Comparison:
         seeds: methods that draw at random are fitted once with each of these seeds, and their figures are means with a
             standard deviation; none: once, with their own.
         metrics: metrics besides the default ones, such as NDCG; see `nearnext.evaluation.further_metrics`.
+        made: the recommenders among ``methods`` by the label that each gets: its name, with a number where it is taken.
 
     Raises:
         ConfigError: unknown or repeated method, options of a method that is not compared, a list length below 1,
@@ -69,7 +70,7 @@ class Comparison:
     500
     """
 
-    methods: Sequence[str] = BASELINES
+    methods: Sequence[str | Recommender] = BASELINES
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     plan: SplitPlan = field(default_factory=SplitPlan)
@@ -81,10 +82,12 @@ class Comparison:
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     seeds: tuple[int, ...] = ()
     metrics: Sequence[str] = ()
+    made: Mapping[str, Recommender] = field(default_factory=dict[str, Recommender])
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", {label: canonical_name(method) for label, method in self.labels.items()})
-        names = tuple(map(self._name, self.methods))
+        names, made = self._named()
+        object.__setattr__(self, "made", made)
         if len(set(names)) != len(names) or not names:
             raise ConfigError(f"expected each method once, found {', '.join(names) or 'none'}")
         options = {self._name(name): dict(values) for name, values in self.options.items()}
@@ -99,21 +102,47 @@ class Comparison:
             if self.tuning is not None:
                 self.space(name)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names and labels of the methods."""
+        return tuple(name for name in self.methods if isinstance(name, str))
+
     def make(self, name: str, seed: int | None = None) -> Recommender:
         """A fresh recommender of that name or label, with this comparison's options, and with a seed where given."""
+        if name in self.made:
+            given = {} if seed is None else {"seed": seed}
+            return self.made[name].unfitted(**self.options.get(name, {}), **given)
         options = {**self.options.get(name, {}), **({} if seed is None else {"seed": seed})}
         return make_recommender(self.labels.get(name, name), options)
 
     def seeds_of(self, name: str) -> tuple[int | None, ...]:
         """The seeds that the method of that name or label is fitted with; None stands for its own."""
-        return seeds_of(self.labels.get(name, name), self.options.get(name, {}), self.seeds)
+        return seeds_of(self.make(name), self.options.get(name, {}), self.seeds)
 
     def space(self, name: str) -> Space:
         """What tuning tries for that name or label, from this comparison's options on."""
+        if name in self.made:
+            raise ConfigError(f"{name} was made in Python, and tuning makes methods by name; name it, with its options")
         return Space.of(self.labels.get(name, name), self.options.get(name), self.held.get(name, ()))
 
     def _name(self, name: str) -> str:
-        return name if name in self.labels else canonical_name(name)
+        return name if name in self.labels or name in self.made else canonical_name(name)
+
+    def _named(self) -> tuple[tuple[str, ...], dict[str, Recommender]]:
+        """The names of all methods, and the recommenders made in Python by their new names."""
+        names, made = list[str](), dict(self.made)
+        taken = {self._name(method) for method in self.methods if isinstance(method, str)}
+        for method in self.methods:
+            if not isinstance(method, Recommender):
+                names.append(self._name(method))
+                continue
+            number, label = 1, method.name
+            while label in taken:
+                number, label = number + 1, f"{method.name}-{number + 1}"
+            taken.add(label)
+            names.append(label)
+            made[label] = method
+        return tuple(names), made
 
 
 def compare(
@@ -166,10 +195,10 @@ def compare(
     chosen = replace(chosen, options={**chosen.options, **{name: found["options"] for name, found in tuned.items()}})
     folder = RunFolder(lists) if lists is not None else None
     runs, verdict = run_all(planned, leaks, chosen, store, folder)
-    replicates = {name: _replicates(runs[name], chosen) for name in chosen.methods}
+    replicates = {name: _replicates(runs[name], chosen) for name in chosen.names}
     methods = [
         _method_result(name, runs[name], replicates[name], chosen) | ({"tuning": tuned[name]} if name in tuned else {})
-        for name in chosen.methods
+        for name in chosen.names
     ]
     return {
         "warnings": warning_lines(reading, leaks),
@@ -178,7 +207,7 @@ def compare(
             "split": chosen.plan.describe(test is not None),
             "filter": asdict(chosen.plan.chosen),
             "unknown": chosen.plan.unknown,
-            "cases": sum(run.evaluation.filled.n_cases for run in next(iter(runs[chosen.methods[0]].values()))),
+            "cases": sum(run.evaluation.filled.n_cases for run in next(iter(runs[chosen.names[0]].values()))),
             "case": "every proper prefix of every test session; all items are ranked, none sampled",
             "k": list(chosen.ks),
             "metrics": list(chosen.metrics),
@@ -215,8 +244,8 @@ def _tuned(first: PlannedSplit, chosen: Comparison) -> dict[str, Result]:
     plan = chosen.plan
     split = validation_split(first.training_log(), chosen.tuning, chosen=plan.chosen, unknown=plan.unknown)
     tuned: dict[str, Result] = {}
-    with track("tuning", len(chosen.methods), "methods") as advance:
-        for name in chosen.methods:
+    with track("tuning", len(chosen.names), "methods") as advance:
+        for name in chosen.names:
             space, longest = chosen.space(name), plan.chosen.max_length
             tuned[name] = tune_method(space, split, chosen.tuning, max_length=longest, threads=chosen.threads)
             advance(1)
@@ -234,7 +263,7 @@ def _tuning_text(chosen: Comparison) -> str:
 
 
 def _method_result(name: str, runs: SeedRuns, replicates: FloatArray, chosen: Comparison) -> Result:
-    label = name if name in chosen.labels else ""
+    label = name if name in chosen.labels or name in chosen.made else ""
     rows = {
         seed: method_result(own, replicates if len(runs) == 1 else _replicates({seed: own}, chosen), label)
         for seed, own in runs.items()

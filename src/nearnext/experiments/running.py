@@ -33,8 +33,8 @@ def run_all(
     folder: RunFolder | None = None,
 ) -> tuple[dict[str, SeedRuns], Verdict]:
     """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
-    fits = [(name, seed) for name in chosen.methods for seed in chosen.seeds_of(name)]
-    runs: dict[str, SeedRuns] = {name: {} for name in chosen.methods}
+    fits = [(name, seed) for name in chosen.names for seed in chosen.seeds_of(name)]
+    runs: dict[str, SeedRuns] = {name: {} for name in chosen.names}
     audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed, leaks=leaks)
     with track("comparing", len(planned) * len(fits), "methods") as advance:
         for window, one in enumerate(planned):

@@ -9,7 +9,7 @@ from nearnext.errors import ConfigError
 from nearnext.evaluation.significance import interval
 from nearnext.experiments.result import Result, numbers
 from nearnext.options import Natural, checked, require_type
-from nearnext.recommenders.named import make_recommender
+from nearnext.recommenders.base import Recommender
 from nearnext.types import FloatArray
 
 
@@ -22,14 +22,14 @@ def seed_numbers(seeds: Iterable[int]) -> tuple[int, ...]:
     return found
 
 
-def seeds_of(method: str, options: Mapping[str, Any], seeds: Sequence[int]) -> tuple[int | None, ...]:
+def seeds_of(method: Recommender, options: Mapping[str, Any], seeds: Sequence[int]) -> tuple[int | None, ...]:
     """The seeds that a method is fitted with; None: once, as it draws nothing at random or no seeds are given."""
-    params = make_recommender(method, options).params() if seeds else {}
+    params = method.params() if seeds else {}
     # A session-kNN with a seed uses it for the random choice of sessions alone.
     if "seed" not in params or params.get("sampling", "random") != "random":
         return (None,)
     if "seed" in options:
-        raise ConfigError(f"{method} has the option seed={options['seed']}, and seeds are given; leave one out")
+        raise ConfigError(f"{method.name} has the option seed={options['seed']}, and seeds are given; leave one out")
     return tuple(seeds)
 
 

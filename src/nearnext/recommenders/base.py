@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,6 +17,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, check, checked, require_type
+from nearnext.recommenders.parameters import Parameters
 from nearnext.recommenders.ranking import (
     RankChunk,
     Ranking,
@@ -38,7 +39,7 @@ State = dict[str, NDArray[Any]]
 
 
 @dataclass(eq=False)
-class Recommender(ABC):
+class Recommender(Parameters, ABC):
     """A method that recommends the next item of a session; subclasses say how lists are scored.
 
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
@@ -100,10 +101,6 @@ class Recommender(ABC):
     def fitted(self) -> bool:
         """Whether ``fit`` or ``restore`` has been called."""
         return hasattr(self, "vocabulary")
-
-    def params(self) -> dict[str, Any]:
-        """Hyper-parameters by name."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
 
     def parts(self) -> list[object]:
         """What the method is made of that has a name of its own: itself, its encoder, loss and sampler."""
@@ -269,14 +266,14 @@ class Recommender(ABC):
     def _end_of_training(self) -> int:
         return 0
 
-    def _learn(self, sessions: Sessions) -> None:  # noqa: B027 - a hook that many methods have no use for
+    def _learn(self, sessions: Sessions) -> None:
         """Learn what the method needs beyond vocabulary and popularity; by default nothing."""
 
     def _state(self) -> State:
         """What ``_learn`` learned."""
         return {}
 
-    def _restore(self, state: State) -> None:  # noqa: B027
+    def _restore(self, state: State) -> None:
         """Take back what ``_state`` gave."""
 
     @abstractmethod

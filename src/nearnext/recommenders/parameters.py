@@ -1,0 +1,40 @@
+"""Hyper-parameters of a recommender by name, also as scikit-learn asks for them."""
+
+from dataclasses import fields, replace
+from typing import Any, Self
+
+from nearnext.options import require_option
+
+
+class Parameters:
+    """A dataclass whose fields are its hyper-parameters: they can be read, set, and cloned without what was learned."""
+
+    def params(self) -> dict[str, Any]:
+        """Hyper-parameters by name."""
+        return self.get_params()
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn gives it
+        """The arguments of the class by name, as scikit-learn's ``get_params``."""
+        arguments: Any = fields(self)  # pyright: ignore[reportArgumentType] - every subclass is a dataclass
+        return {entry.name: getattr(self, entry.name) for entry in arguments if entry.init}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyper-parameters, as scikit-learn's ``set_params``; they count from the next fit on.
+
+        Raises:
+            ConfigError: an unknown one, or a value that it cannot take; nothing is set then.
+        """
+        known = self.get_params()
+        for name in params:
+            require_option(str(getattr(self, "name", type(self).__name__)), name, known)
+        checked = self.unfitted(**params)
+        for name in params:
+            setattr(self, name, getattr(checked, name))
+        return self
+
+    def unfitted(self, **params: Any) -> Self:
+        """A new recommender with the same hyper-parameters but those given, that has learned nothing."""
+        return replace(self, **params)  # pyright: ignore[reportArgumentType, reportUnknownVariableType, reportReturnType]
+
+    def __sklearn_clone__(self) -> Self:
+        return self.unfitted()

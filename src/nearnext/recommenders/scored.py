@@ -1,0 +1,90 @@
+"""Recommenders of the user's own that say how well each item fits: what they learn, and a score for every item."""
+
+from abc import abstractmethod
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError, DataError
+from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.topk import best_columns, exclude_clicks
+from nearnext.types import IndexArray, ScoreArray
+
+
+@dataclass(eq=False)
+class ScoredRecommender(Recommender):
+    """A recommender of your own: ``learn`` sets attributes, ``score`` gives a number for each item, higher is better.
+
+    Attributes that ``learn`` sets to arrays or numbers are saved with the model; fields of the dataclass are options.
+    With `nearnext.register` above it, its name stands wherever a built-in one may.
+
+    >>> import nearnext
+    >>> from dataclasses import dataclass
+    >>> @dataclass(eq=False)
+    ... class After(nearnext.ScoredRecommender):
+    ...     name = "after"
+    ...
+    ...     def learn(self, sessions):
+    ...         self.followed = np.zeros((sessions.n_items + 1, sessions.n_items + 1))
+    ...         for begin, end in zip(sessions.offsets, sessions.offsets[1:]):
+    ...             np.add.at(self.followed, (sessions.items[begin : end - 1], sessions.items[begin + 1 : end]), 1)
+    ...
+    ...     def score(self, prefixes):
+    ...         return self.followed[prefixes.items[prefixes.ends - 1]]
+    >>> log = Sessions.of([["a", "b"], ["b", "c"], ["a", "b", "c"]] * 10)
+    >>> After().fit(log).recommend([["a"]], k=1)[0].items
+    ['b']
+    """
+
+    @abstractmethod
+    def score(self, prefixes: Prefixes) -> NDArray[np.generic]:
+        """A score of every item index for each of B prefixes: [B, I + 1]; position 0 is ignored.
+
+        An item with NaN or −∞ is not in the method's own list. The row of a prefix must not depend on other prefixes.
+        """
+
+    def learn(self, sessions: Sessions) -> None:
+        """Learn from sessions, whose item indices are 1..I in order of falling clicks; by default nothing."""
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.learn(sessions)
+
+    def _state(self) -> State:
+        state: State = {}
+        for name in vars(self).keys() - {entry.name for entry in fields(self)}:
+            value = np.asarray(getattr(self, name))
+            if value.dtype.kind not in "biuf":
+                raise ConfigError(
+                    f"{self.name} cannot be saved: expected arrays or numbers in what it has learned, found "
+                    f"{type(getattr(self, name)).__name__} in {name}; keep it as arrays"
+                )
+            state[f"learned.{name}"] = value
+        return state
+
+    def _restore(self, state: State) -> None:
+        for name, value in state.items():
+            setattr(self, name.removeprefix("learned."), value if value.ndim else value.item())
+
+    def _ranker(self) -> RankChunk:
+        n_items = len(self.vocabulary)
+
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            given = np.asarray(self.score(prefixes))
+            if given.shape != (len(prefixes), n_items + 1):
+                raise DataError(
+                    f"expected scores [{len(prefixes)}, {n_items + 1}] from {self.name}, found {list(given.shape)}; "
+                    "give a number for each item index, 0 included, of each prefix"
+                )
+            values = np.nan_to_num(given[:, 1:].astype(np.float32), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+            if request.exclude_seen:
+                exclude_clicks(prefixes.items, prefixes.starts, prefixes.ends, values)
+            own = np.zeros(len(prefixes), dtype=np.int32)
+            for row in range(len(prefixes)):
+                own[row] = best_columns(values[row], request.admissible, items[row], scores[row])
+            return own
+
+        return rank_chunk
