@@ -11,6 +11,7 @@ import pytest
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.experiments.single import statistics_result
 from nearnext.report.html import comparison_page, statistics_page, write_report
 
 pytestmark = pytest.mark.slow
@@ -57,7 +58,7 @@ def pages(original: dict[str, Any]) -> dict[str, str]:
     """One page of each kind, from input that no test changes."""
     return {
         "comparison": comparison_page(original, {"HitRate": "Share of hits."}),
-        "statistics": statistics_page("log", LOG, Filter()),
+        "statistics": statistics_page("log", LOG, statistics_result(LOG, Filter())),
     }
 
 
@@ -155,7 +156,8 @@ def test_nothing_from_the_data_becomes_markup(result: dict[str, Any], pages: dic
 
 
 def test_log_names_and_file_names_are_harmless() -> None:
-    page = Page(statistics_page(HOSTILE, LOG, Filter(), reading=[{"source": HOSTILE, "rejected": {HOSTILE: 1}}]))
+    found = statistics_result(LOG, Filter(), reading={"source": HOSTILE, "rejected": {HOSTILE: 1}})
+    page = Page(statistics_page(HOSTILE, LOG, found))
     assert page.attributes("script") == page.attributes("img") == []
     assert page.text.count("alert(1)") >= 6
 
@@ -189,7 +191,7 @@ def test_page_is_accessible(pages: dict[str, str], kind: str) -> None:
 
 def test_pages_are_deterministic(result: dict[str, Any], pages: dict[str, str]) -> None:
     assert comparison_page(result, {"HitRate": "Share of hits."}) == pages["comparison"]
-    assert statistics_page("log", LOG, Filter()) == pages["statistics"]
+    assert statistics_page("log", LOG, statistics_result(LOG, Filter())) == pages["statistics"]
 
 
 def test_a_bare_result_makes_a_page_without_empty_parts() -> None:
@@ -207,7 +209,7 @@ def test_the_longest_list_has_the_main_table(result: dict[str, Any]) -> None:
 
 
 def test_statistics_page_shows_both_sides_of_the_filter() -> None:
-    page = Page(statistics_page("A log", LOG, Filter(min_length=2, max_length=2)))
+    page = Page(statistics_page("A log", LOG, statistics_result(LOG, Filter(min_length=2, max_length=2))))
     text = " ".join(page.text.split())
     assert "sessions 2 3" in text
     assert "events 4 6" in text
@@ -218,7 +220,7 @@ def test_statistics_page_shows_both_sides_of_the_filter() -> None:
 
 
 def test_a_filter_that_leaves_nothing_still_makes_a_page() -> None:
-    text = " ".join(Page(statistics_page("A log", LOG, Filter(min_support=100))).text.split())
+    text = " ".join(Page(statistics_page("A log", LOG, statistics_result(LOG, Filter(min_support=100)))).text.split())
     assert "sessions 0 3" in text
     assert "first click – 1970-01-01 00:00 UTC" in text
 

@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nearnext.data.filters import Filter, FilterReport
+from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.statistics import table1
+from nearnext.experiments.single import statistics_result
 from nearnext.report.tables import comparison_table, reading_rows, reading_table, statistics_table
 
 
@@ -80,7 +80,7 @@ def test_a_perfect_value_keeps_its_one(result: dict[str, Any]) -> None:
 
 def test_statistics_are_the_papers_table_and_more() -> None:
     log = Sessions.of([["a", "b"], ["a", "b"], ["c"]])
-    lines = printed(statistics_table(*table1(log, Filter(min_length=2, min_support=2))), 100)
+    lines = printed(statistics_table(statistics_result(log, Filter(min_length=2, min_support=2))), 100)
     cells = [line.split() for line in lines]
     assert ["items", "2", "(3)"] in cells
     assert ["sessions", "2", "(3)"] in cells
@@ -90,8 +90,7 @@ def test_statistics_are_the_papers_table_and_more() -> None:
 
 def test_statistics_of_nothing_are_absent_not_wrong() -> None:
     log = Sessions.of([["a", "b"]])
-    before, after, _ = table1(log, Filter(min_support=5))
-    cells = [line.split() for line in printed(statistics_table(before, after, FilterReport()), 100)]
+    cells = [line.split() for line in printed(statistics_table(statistics_result(log, Filter(min_support=5))), 100)]
     assert ["items", "0", "(2)"] in cells
     assert ["first", "click", "–", "(1970-01-01", "00:00", "UTC)"] in cells
 

@@ -32,7 +32,6 @@ def stats(
     reading: Reading,
 ) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
-    from nearnext.data.statistics import table1
     from nearnext.experiments.single import statistics_result
     from nearnext.report.html import statistics_page
     from nearnext.report.tables import statistics_table
@@ -40,8 +39,8 @@ def stats(
     sessions, report = read_log(log, reading)
     read = asdict(report)
     result = statistics_result(sessions, chosen, reading=read, command=command_line())
-    results.write(result, lambda: statistics_page(Path(log).name or log, sessions, chosen, reading=[read]))
-    table = statistics_table(*table1(sessions, chosen), chosen)
+    results.write(result, lambda: statistics_page(Path(log).name or log, sessions, result))
+    table = statistics_table(result)
     results.write_tables(lambda _: [table])
     console.print(table)
     results.announce()

@@ -5,16 +5,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+import numpy as np
+
 from nearnext.atomic import whole_file
-from nearnext.data.filters import Filter, apply_filter
-from nearnext.data.repeats import repeat_notes
 from nearnext.data.sessions import Sessions
-from nearnext.data.statistics import (
-    clicks_per_day,
-    describe,
-    length_distribution,
-    recurring_distribution,
-)
+from nearnext.data.statistics import clicks_per_day, length_distribution, recurring_distribution
 from nearnext.extras import needed
 from nearnext.report import figures
 from nearnext.report.comparison import (
@@ -119,17 +114,17 @@ def comparison_page(result: Mapping[str, Any], definitions: Mapping[str, str] | 
     )
 
 
-def statistics_page(title: str, log: Sessions, chosen: Filter, *, reading: Sequence[Mapping[str, Any]] = ()) -> str:
-    """The HTML page of a log: the paper's Table 1 and Figure 1, clicks per day, popularity, what was read."""
-    kept, taken = apply_filter(log, chosen)
+def statistics_page(title: str, log: Sessions, result: Mapping[str, Any]) -> str:
+    """The HTML page of a log and its statistics: Table 1 and Figure 1, clicks per day, popularity, what was read."""
+    table, reading = result["table1"], result["data"]["reading"]
     return render_page(
         "statistics.html",
         title=title,
-        warnings=repeat_notes(reading),
-        rows=statistics_rows(describe(log), describe(kept)),
-        chosen=chosen,
-        taken=taken,
-        figures=list(_statistics_figures(log, kept)),
+        warnings=result["warnings"],
+        rows=statistics_rows(table),
+        chosen=result["protocol"]["filter"],
+        taken=table["filter"],
+        figures=list(_statistics_figures(log, result)),
         reading=[reading_rows(report) for report in reading],
     )
 
@@ -181,13 +176,14 @@ def _by_prefix_length(methods: Sequence[Mapping[str, Any]], metric: str) -> dict
     return {name: line for name, line in lines.items() if line}
 
 
-def _statistics_figures(log: Sessions, kept: Sessions) -> Iterator[Figure]:
-    both = {"before the filter": log, "after the filter": kept}
-    if log.n_events == kept.n_events:
-        both = {"all sessions": log}
-    lengths = figures.length_figure({name: length_distribution(each) for name, each in both.items()})
-    yield Figure(lengths, "Session lengths", "Share of sessions by number of clicks")
-    recurring = {name: recurring_distribution(each) for name, each in both.items()}
+def _statistics_figures(log: Sessions, result: Mapping[str, Any]) -> Iterator[Figure]:
+    before, after = (result["table1"][part]["events"] for part in ("before", "after"))
+    kept = {name: np.array(shares) for name, shares in result["figure1"].items()}
+    lengths, recurring = {"all sessions": kept["lengths"]}, {"all sessions": kept["recurring"]}
+    if before != after:
+        lengths = {"before the filter": length_distribution(log), "after the filter": kept["lengths"]}
+        recurring = {"before the filter": recurring_distribution(log), "after the filter": kept["recurring"]}
+    yield Figure(figures.length_figure(lengths), "Session lengths", "Share of sessions by number of clicks")
     described = "; ".join(f"{name}: {percent(1 - each[0])} of sessions" for name, each in recurring.items())
     caption = "Recurring items: how much of a session returns to items already clicked in it"
     yield Figure(figures.recurring_figure(recurring), caption, f"{caption}. Any return, {described}")

@@ -7,8 +7,6 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from nearnext.data.filters import Filter, FilterReport
-from nearnext.data.statistics import LogStatistics
 from nearnext.report.comparison import (
     HALF_WIDTH,
     Cell,
@@ -143,29 +141,25 @@ COUNTED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
 """What statistics of a log count: name, field and form. Paper: Table 1, and more."""
 
 
-def statistics_rows(before: LogStatistics, after: LogStatistics) -> list[tuple[str, str, str]]:
+def statistics_rows(table: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What is counted, after and before preprocessing, as texts."""
-    return [(name, form(getattr(after, field)), form(getattr(before, field))) for name, field, form in COUNTED]
+    before, after = table["before"], table["after"]
+    return [(name, form(after[field]), form(before[field])) for name, field, form in COUNTED]
 
 
-def statistics_table(
-    before: LogStatistics, after: LogStatistics, taken: FilterReport | None = None, chosen: Filter | None = None
-) -> Table:
+def statistics_table(result: Mapping[str, Any]) -> Table:
     """The paper's Table 1 for one log, after and (before) preprocessing, with further figures below."""
-    caption = ""
-    if taken is not None:
-        if chosen is not None:
-            cap = f", last {chosen.max_length} clicks of a session" if chosen.max_length else ""
-            caption = f"at least {chosen.min_length} clicks per session and {chosen.min_support} per item{cap}: "
-        caption += (
-            f"the filter took {count(taken.short_sessions)} short sessions and {count(taken.rare_clicks)} clicks on "
-            f"rare items, and cut {count(taken.cut_clicks)} clicks from {count(taken.cut_sessions)} long sessions"
-        )
-    table = framed(caption=caption)
+    chosen, taken = result["protocol"]["filter"], result["table1"]["filter"]
+    cap = f", last {chosen['max_length']} clicks of a session" if chosen["max_length"] else ""
+    table = framed(
+        caption=f"at least {chosen['min_length']} clicks per session and {chosen['min_support']} per item{cap}: "
+        f"the filter took {count(taken['short_sessions'])} short sessions and {count(taken['rare_clicks'])} clicks on "
+        f"rare items, and cut {count(taken['cut_clicks'])} clicks from {count(taken['cut_sessions'])} long sessions"
+    )
     table.add_column("")
     table.add_column("after", justify="right")
     table.add_column("(before)", justify="right", style="dim")
-    for number, (name, kept, read) in enumerate(statistics_rows(before, after)):
+    for number, (name, kept, read) in enumerate(statistics_rows(result["table1"])):
         table.add_row(name, kept, f"({read})", end_section=number == 2)  # noqa: PLR2004 - the paper's three columns
     return table
 
