@@ -223,6 +223,12 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
 )
 """Recommenders; ``sml-<encoder>-<loss>`` names the metric models that are made of parts besides."""
 
+DEFAULT_METRICS: Mapping[str, bool] = {
+    **dict.fromkeys(("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage"), True),
+    **dict.fromkeys(("Popularity", "Gini"), False),
+}
+"""The metrics that are always measured, in the order of reports, and whether a higher value is better."""
+
 METRICS: "Registry[CaseMetric]" = Registry(
     "metric",
     "evaluation.case_metric:CaseMetric",
@@ -231,9 +237,15 @@ METRICS: "Registry[CaseMetric]" = Registry(
         for name in ("NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity")
     },
     pattern=NAME,
-    reserved=("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Popularity", "Coverage", "Gini"),
+    reserved=tuple(DEFAULT_METRICS),
 )
 """Metrics that are measured where they are asked for, besides the default ones."""
+
+
+def is_better_when_higher(metric: str) -> bool:
+    """Whether the best method has the highest value of a metric; one that is unknown has no better side."""
+    return DEFAULT_METRICS[metric] if metric in DEFAULT_METRICS else metric in METRICS and METRICS[metric].best
+
 
 REGISTRIES: Mapping[Kind, Registry[Any]] = {
     "encoder": ENCODERS,

@@ -190,6 +190,7 @@ def _name(log: str) -> str:
 
 
 def _show(result: "Result", results: Results) -> None:
+    from nearnext.experiments.result import called
     from nearnext.report.numbers import duration
     from nearnext.report.paper import paper_page, paper_tables
 
@@ -198,7 +199,7 @@ def _show(result: "Result", results: Results) -> None:
     print_result_warnings(result)
     for table in paper_tables(result, width=console.width):
         console.print(table)
-    if kept := [method.get("label") or method["name"] for method in result.get("methods", []) if method.get("kept")]:
+    if kept := [called(method) for method in result.get("methods", []) if method.get("kept")]:
         console.print(f"taken from finished runs: {', '.join(kept)}", style="dim")
     if "audit" in result:
         print_audit(result["audit"])

@@ -6,13 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearnext.errors import ConfigError
-from nearnext.registry import METRICS
+from nearnext.registry import DEFAULT_METRICS, is_better_when_higher
 from nearnext.report.numbers import Mark, compact, fixed, marks
-
-HIGHER_IS_BETTER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
-"""Metrics whose best and second value are marked, in the order of the columns; others follow, unmarked."""
-
-UNRANKED = ("Popularity", "Gini")
 
 HALF_WIDTH = "half of the 95% interval"
 """What follows ± where no seeds are given."""
@@ -106,14 +101,15 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
     methods = result["methods"]
     present = {name.rpartition("@")[0] for each in methods for name in _values(each, lists) if name.endswith(f"@{k}")}
     asked: Sequence[str] = result.get("protocol", {}).get("metrics", ())
-    known = (*HIGHER_IS_BETTER, *asked, *UNRANKED)
+    ranked = [name for name, higher_is_better in DEFAULT_METRICS.items() if higher_is_better]
+    known = (*ranked, *asked, *(name for name in DEFAULT_METRICS if name not in ranked))
     metrics = tuple(name for name in known if name in present) + tuple(sorted(present.difference(known)))
     methods = ordered_methods(result, f"{metrics[0]}@{k}", lists) if metrics else list(methods)
     seeds: Sequence[int] = result.get("protocol", {}).get("seeds", ())
     columns = [
         column_cells(
             [_values(each, lists).get(f"{name}@{k}") for each in methods],
-            best=name in HIGHER_IS_BETTER or (name in METRICS and METRICS[name].best),
+            best=is_better_when_higher(name),
             spread=deviation if seeds else half_width,
         )
         for name in metrics

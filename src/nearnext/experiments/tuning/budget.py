@@ -8,10 +8,7 @@ from typing import Any, Literal
 
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, Part, Positive, options
-from nearnext.registry import METRICS
-
-BETTER_WHEN_HIGHER = ("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage")
-"""Metrics that can be maximised; Popularity and Gini have no better side."""
+from nearnext.registry import DEFAULT_METRICS, METRICS, is_better_when_higher
 
 DEFAULT_METRIC = "HitRate+MRR@20"
 """A gain of 1% in one of the two weighs as much as a gain of 1% in the other."""
@@ -37,8 +34,7 @@ class TunedMetric:
             raise ConfigError(
                 f"metric '{text}': expected a name and a list length of at least 1, e.g. {DEFAULT_METRIC}"
             )
-        further = [name for name in METRICS if METRICS[name].best]
-        known = {name.lower(): name for name in (*BETTER_WHEN_HIGHER, *further)}
+        known = {name.lower(): name for name in (*DEFAULT_METRICS, *METRICS) if is_better_when_higher(name)}
         asked = [name.strip().lower() for name in written.split("+")]
         if unknown := [name for name in asked if name not in known]:
             raise ConfigError(f"metric '{text}': '{unknown[0]}' cannot be tuned; known: {', '.join(known.values())}")
