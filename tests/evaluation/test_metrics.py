@@ -245,11 +245,6 @@ def test_lists_that_are_no_rankings_are_refused(ranking: Ranking, message: str) 
         case_values(ranking, cases_of("ab", "cd"), POPULARITY, [2])
 
 
-def test_popularity_of_another_catalogue_is_refused() -> None:
-    with pytest.raises(DataError, match="popularity of 8 items"):
-        case_values(ranked("ab", places=2), cases_of("ab"), POPULARITY[:4], [2])
-
-
 @pytest.mark.parametrize("ks", [[], [0], [5, -1]])
 def test_list_lengths_below_one_are_refused(ks: list[int]) -> None:
     with pytest.raises(ConfigError, match="of at least 1"):

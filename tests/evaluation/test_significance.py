@@ -82,9 +82,9 @@ def test_an_interval_covers_the_true_value_as_often_as_it_says() -> None:
     for trial in range(400):
         cases = rng.integers(1, 6, 150)
         hits = rng.binomial(cases, rng.beta(0.6, 1.4, 150))[:, np.newaxis].astype(np.float64)
-        low, high = interval(bootstrap(hits, cases, replicates=200, seed=trial), level=0.9)
+        low, high = interval(bootstrap(hits, cases, replicates=200, seed=trial))
         covered += bool(low[0] <= 0.3 <= high[0])
-    assert 0.85 <= covered / 400 <= 0.95
+    assert 0.91 <= covered / 400 <= 0.98
 
 
 def test_one_session_gives_its_own_value_each_time() -> None:
@@ -130,15 +130,9 @@ def test_options_out_of_range_are_refused(replicates: int, seed: int, window: in
 
 def test_an_interval_leaves_out_equal_tails() -> None:
     replicates = np.stack([np.arange(1001.0), -np.arange(1001.0)], axis=1)
-    low, high = interval(replicates, level=0.95)
+    low, high = interval(replicates)
     assert low.tolist() == pytest.approx([25, -975])
     assert high.tolist() == pytest.approx([975, -25])
-
-
-@pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
-def test_a_level_outside_zero_and_one_is_refused(level: float) -> None:
-    with pytest.raises(ConfigError, match="level of an interval"):
-        interval(np.zeros((3, 1)), level)
 
 
 def test_a_clear_difference_has_the_smallest_p_value() -> None:
@@ -172,12 +166,6 @@ def test_p_values_of_equal_methods_are_spread_evenly() -> None:
     assert shares == pytest.approx([0.1, 0.5], abs=0.08)
 
 
-@pytest.mark.parametrize("shape", [(3,), (4, 1)])
-def test_replicates_that_are_no_pair_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(DataError, match="same number of replicates"):
-        paired(np.zeros(4), np.zeros(shape), 0.0, 0.0)
-
-
 def test_holm_by_hand() -> None:
     # Rising: 0.01 × 4, 0.02 × 3, 0.03 × 2, 0.5 × 1; never falling along the way.
     assert holm([0.5, 0.01, 0.03, 0.02]) == pytest.approx([0.5, 0.04, 0.06, 0.06])
@@ -195,12 +183,6 @@ def test_holm_rejects_as_the_step_down_procedure(p_values: list[float], alpha: f
     assert {claim for claim, p in enumerate(holm(p_values)) if p <= alpha} == rejected
 
 
-@pytest.mark.parametrize("p_values", [[-0.1], [0.5, 1.1], [float("nan")]])
-def test_values_that_are_no_probabilities_are_refused(p_values: list[float]) -> None:
-    with pytest.raises(DataError, match="p-values in"):
-        holm(p_values)
-
-
 def test_windows_count_equally() -> None:
     first, second = np.array([[0.1, 0.5], [0.2, 0.6]]), np.array([[0.3, 0.7], [0.6, 0.6]])
     expected = [[(0.1 + 0.3) / 2, (0.5 + 0.7) / 2], [(0.2 + 0.6) / 2, (0.6 + 0.6) / 2]]
@@ -213,12 +195,6 @@ def test_more_windows_narrow_the_interval() -> None:
     ]
     spread = np.mean([window.std() for window in windows])
     assert average_windows(windows).std() == pytest.approx(spread / np.sqrt(4), rel=0.1)
-
-
-@pytest.mark.parametrize("shapes", [[], [(3, 1), (4, 1)], [(3, 1), (3, 2)]])
-def test_windows_that_do_not_fit_are_refused(shapes: list[tuple[int, int]]) -> None:
-    with pytest.raises(DataError, match="equally many replicates"):
-        average_windows([np.zeros(shape) for shape in shapes])
 
 
 def test_a_difference_that_no_resampling_contradicts_has_a_bound_as_p():

@@ -98,7 +98,7 @@ def test_marks_look_at_the_digits_that_are_shown() -> None:
 
 
 def test_numbers_are_written_for_readers() -> None:
-    assert [fixed(1.0), fixed(None), fixed(0.12345, 3)] == ["1.0000", "–", "0.123"]
+    assert [fixed(1.0), fixed(None), fixed(0.12345)] == ["1.0000", "–", "0.1235"]
     assert [compact(0.0), compact(12_345.6), compact(None)] == ["0.000", "12,346", "–"]
     assert [duration(59.94), duration(61), duration(3_600)] == ["59.9 s", "1 min 1 s", "1 h 0 min"]
     assert moment(0) == "1970-01-01 00:00 UTC"

@@ -143,8 +143,6 @@ def case_values(ranking: Ranking, cases: Cases, popularity: FloatArray, ks: Iter
     """
     rising = cutoffs(ks)
     check_ranking(ranking, len(cases), cases.n_items, rising[-1])
-    if len(popularity) != cases.n_items + 1:
-        raise DataError(f"expected the popularity of {cases.n_items} items after position 0, found {len(popularity)}")
     items = ranking.items[:, : rising[-1]]
     width = items.shape[1]
     ranks = np.arange(1, width + 1, dtype=np.float64)

@@ -97,7 +97,6 @@ def evaluate_model(
     unknown: str = "miss",
     max_length: int | None = None,
     threads: int | None = None,
-    seed: int = 7,
     reading: Mapping[str, Any] | None = None,
     command: str = "",
     lists: str | Path | None = None,
@@ -134,7 +133,7 @@ def evaluate_model(
         )
     run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
     sums = evaluation.filled
-    replicates = bootstrap(sums.session_sums, sums.session_counts, seed=seed)
+    replicates = bootstrap(sums.session_sums, sums.session_counts, seed=7)
     return {
         "warnings": warning_lines([reading or {}], leaks),
         "leaks": leaks.facts(),

@@ -16,9 +16,9 @@ MINUTE, HOUR = 60, 3600
 TEN, THOUSAND = 10, 1000
 
 
-def fixed(value: float | None, digits: int = 4) -> str:
-    """A metric's value with a fixed number of digits after the point."""
-    return ABSENT if value is None or math.isnan(value) else f"{value:.{digits}f}"
+def fixed(value: float | None) -> str:
+    """A metric's value with four digits after the point."""
+    return ABSENT if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def count(value: float | None) -> str:
@@ -111,9 +111,9 @@ def command_lines(command: str) -> str:
     return " \\\n  ".join(" ".join(line) for line in lines)
 
 
-def marks(values: Sequence[float | None], digits: int = 4) -> list[Mark]:
+def marks(values: Sequence[float | None]) -> list[Mark]:
     """Which values are the highest and the second highest as they are shown; equal ones share a mark."""
-    shown = [None if value is None or math.isnan(value) else round(value, digits) for value in values]
+    shown = [None if value is None or math.isnan(value) else round(value, 4) for value in values]
     highest = sorted({value for value in shown if value is not None}, reverse=True)
     names: dict[float | None, Mark] = dict(zip(highest, ("best", "second"), strict=False))
     return [names.get(value, "") for value in shown]
