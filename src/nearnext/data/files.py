@@ -6,8 +6,9 @@ from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from glob import glob
+from io import BufferedReader
+from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from polars.exceptions import PolarsError
@@ -89,7 +90,7 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
 def _without_copies(found: list[Path], others: list[Path]) -> tuple[list[Path], list[str]]:
     """The files to read, and the names of others, of empty files, and of files that hold what another one holds."""
     kept: list[Path] = []
-    left_out = {file: _shown(file) for file in others}
+    left_out = {file: f"{file.name}/" if file.is_dir() else file.name for file in others}
     filled = [file for file in found if file.stat().st_size] or found
     left_out |= {file: f"{file.name} (empty)" for file in found if file not in filled}
     twins: dict[object, list[Path]] = {}
@@ -98,12 +99,12 @@ def _without_copies(found: list[Path], others: list[Path]) -> tuple[list[Path], 
         keys = (file.stat().st_size, file.parent / (file.stem if packed else file.name))
         earlier = dict.fromkeys(one for key in keys for one in twins.get(key, ()))
         original = next((one for one in earlier if _same_content(one, file)), None)
-        if original is None:
-            kept.append(file)
-            for key in keys:
-                twins.setdefault(key, []).append(file)
-        else:
+        if original is not None:
             left_out[file] = f"{file.name} (holds the same as {original.name})"
+            continue
+        kept.append(file)
+        for key in keys:
+            twins.setdefault(key, []).append(file)
     return kept, [left_out[file] for file in sorted(left_out)]
 
 
@@ -117,16 +118,13 @@ def _same_content(one: Path, other: Path) -> bool:
     with data_errors(other):
         if one.samefile(other):
             return True
-        with _opened(one) as first, _opened(other) as second:
-            while (block := first.read(BLOCK)) == second.read(BLOCK):
-                if not block:
-                    return True
-    return False
+    first, second = (_contents(path, _named(_magic(path), COMPRESSIONS), BLOCK) for path in (one, other))
+    return all(mine[0] == its[0] for mine, its in zip_longest(first, second, fillvalue=(b"", 0)))
 
 
-def _opened(path: Path) -> "ByteSource":
-    with path.open("rb") as file:
-        return ByteSource(path, _named(file.read(MAGIC), COMPRESSIONS))
+def _magic(path: Path) -> bytes:
+    with data_errors(path), path.open("rb") as file:
+        return file.read(MAGIC)
 
 
 def _named(magic: bytes, kinds: Mapping[bytes, str]) -> str | None:
@@ -150,18 +148,12 @@ def _is_bookkeeping(file: Path) -> bool:
     return file.name[0] in "._" and (file.name.startswith("._") or not _has_log_name(file))
 
 
-def _shown(file: Path) -> str:
-    return f"{file.name}/" if file.is_dir() else file.name
-
-
 def identify(path: Path) -> LogFile:
     """What a file is, found by its content; a DataError where it cannot be read or is no click log."""
     with data_errors(path):
         if not path.is_file():
             raise DataError(f"{path} is not a regular file; name a file, a folder or a glob")
-        with path.open("rb") as file:
-            magic = file.read(MAGIC)
-    compression = _named(magic, COMPRESSIONS)
+    magic = _magic(path)
     if foreign := _named(magic, FOREIGN):
         raise DataError(
             f"{path} is {foreign}; give it as CSV in UTF-8, JSONL or Parquet (gzip, bz2, xz, zstd and lz4 are read)"
@@ -169,8 +161,8 @@ def identify(path: Path) -> LogFile:
     size = path.stat().st_size
     if magic.startswith(b"PAR1"):
         return LogFile(path, "parquet", None, size, b"")
-    with ByteSource(path, compression) as source:
-        sample = source.read(SAMPLE)
+    compression = _named(magic, COMPRESSIONS)
+    sample, _ = next(_contents(path, compression, SAMPLE), (b"", 0))
     return LogFile(path, _text_format(path, sample), compression, size, sample)
 
 
@@ -194,71 +186,39 @@ def _text_format(path: Path, sample: bytes) -> Format:
     return "text"
 
 
-class ByteSource:
-    """The bytes of a file, decompressed; knows how far it has come in the file itself."""
-
-    def __init__(self, path: Path, compression: str | None) -> None:
-        self.path = path
-        with data_errors(path):
-            if compression == "xz":
-                _check_end_of_xz(path)
-            self._file = path.open("rb")
-            self._stream: Any = self._file
-            if compression == "xz":
-                self._stream = lzma.LZMAFile(self._file)  # noqa: SIM115 - closed with this source
-            elif compression:
-                self._stream = arrow.CompressedInputStream(self._file, compression)
-
-    def __enter__(self) -> "ByteSource":
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self._stream.close()
-        self._file.close()
-
-    @property
-    def position(self) -> int:
-        """Bytes of the file that have been taken, compressed ones where it is compressed."""
-        return self._file.tell()
-
-    def read(self, size: int) -> bytes:
-        """The next ``size`` bytes; fewer only at the end."""
-        parts: list[bytes] = []
-        with data_errors(self.path):
-            while size > 0 and (part := self._stream.read(size)):
-                parts.append(part)
-                size -= len(part)
-        return b"".join(parts)
-
-
-def _check_end_of_xz(path: Path) -> None:
-    """Stops at a file that goes on after its last whole stream: the decompressor leaves the rest out in silence."""
-    with path.open("rb") as file:
-        file.seek(-2, os.SEEK_END)
-        if file.read() != b"YZ":
-            raise EOFError("it does not end as an xz file does")
+def _contents(path: Path, compression: str | None, size: int) -> Iterator[tuple[bytes, int]]:
+    """The bytes of a file, decompressed, in blocks of ``size``, and how far in the file itself each has come."""
+    with data_errors(path), path.open("rb") as file:
+        stream: Any = file
+        if compression == "xz":
+            file.seek(-2, os.SEEK_END)
+            if file.read() != b"YZ":  # the decompressor leaves out in silence what follows the last whole stream
+                raise EOFError("it does not end as an xz file does")
+            file.seek(0)
+            stream = lzma.LZMAFile(file)  # noqa: SIM115 - closed with the file
+        elif compression:
+            stream = BufferedReader(arrow.CompressedInputStream(file, compression))
+        while block := stream.read(size):
+            yield block, file.tell()
 
 
 def blocks(file: LogFile, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
     """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took."""
     rest = b""
-    position = 0
+    done = position = 0
     mark = b"\n" if b"\n" in file.sample or b"\r" not in file.sample else b"\r"
-    with ByteSource(file.path, file.compression) as source:
-        source.read(len(BOM) if file.sample.startswith(BOM) else 0)
-        while block := source.read(size):
-            end = block.rfind(mark) + 1
-            if end:
-                yield b"".join([rest, memoryview(block)[:end]]), source.position - position
-                rest, position = block[end:], source.position
-            else:
-                rest += block
-            if len(rest) > LONGEST_ROW:
-                raise DataError(f"{file.path}: a line is longer than {LONGEST_ROW >> 20} MiB; write one event per line")
-        if rest:
-            yield rest, source.position - position
+    for block, position in _contents(file.path, file.compression, size):
+        text = block if done or rest else block.removeprefix(BOM)
+        end = text.rfind(mark) + 1
+        if end:
+            yield b"".join([rest, memoryview(text)[:end]]), position - done
+            rest, done = text[end:], position
+        else:
+            rest += text
+        if len(rest) > LONGEST_ROW:
+            raise DataError(f"{file.path}: a line is longer than {LONGEST_ROW >> 20} MiB; write one event per line")
+    if rest:
+        yield rest, position - done
 
 
 @contextmanager

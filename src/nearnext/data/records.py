@@ -9,11 +9,10 @@ from functools import cached_property
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from nearnext.data.arrow import arrow
 from nearnext.data.chunks import Rejected
-from nearnext.types import BoolArray, Int64Array
+from nearnext.types import Int64Array
 
 UNCLOSED = "quote never closed"
 STRAY = "stray quote"
@@ -21,22 +20,16 @@ LONGEST_FIELD = 1 << 20
 """Bytes over which a quoted field may go on."""
 TOGETHER = 256
 """Lines whose quotes are checked at once; one by one only where that fails."""
-ZERO, ONE, LAST_BIT = np.uint64(0), np.uint64(1), np.uint64(63)
 ASCII = bytes(range(0x80)) + b"?" * 0x80
 """Bytes that are no ASCII stand for any letter where quotes are checked."""
 
 
 @dataclass(frozen=True)
 class Records:
-    """Whole records.
+    """Whole records: their bytes one after another, the line on which each begins: [n], whether all of it is UTF-8.
 
-    Attributes:
-        body: their bytes, one record after another.
-        lines: the line on which each begins: [n].
-        utf8: whether all of it is UTF-8.
-        rejected: lines between them that are no records.
-        literal: records whose quotes are letters.
-        sizes: bytes of each: [n]; None where each is a line.
+    Between them are ``rejected`` lines that are no records; quotes of ``literal`` ones are letters. ``sizes``: bytes of
+    each: [n], None where each is a line.
     """
 
     body: bytes
@@ -62,14 +55,7 @@ class Framer:
     A field that begins with a quote may hold delimiters, doubled quotes and line ends. It has to end with a quote and
     a delimiter or the end of the line, and no line inside it may be a row of the log: else the quote that opens it is
     out of place. That line alone is rejected, or read with its quotes as letters where that gives the right number of
-    fields and no field is left open.
-
-    Args:
-        delimiter: one character.
-        width: fields of a row.
-        line: number of the first line.
-        quoting: whether quotes enclose fields.
-        time: which field is the time, and the time of some row.
+    fields and no field is left open. A row has ``width`` fields, of which ``time`` names that of the time and one time.
 
     >>> framer = Framer(",", 3, 1, quoting=True, time=(2, "1"))
     >>> records = framer.cut(b's,"a\n\nb",1\ns,"c,2\ns,d,3\n')
@@ -97,10 +83,9 @@ class Framer:
         """The records of the next block; a field that may go on waits for the next one, unless this is the last."""
         body, first = self._rest + block, self._line
         utf8 = body.isascii() or _is_utf8(body)
-        if self._quoting and b'"' in body and not _enclosing(body, self._delimiter):
+        if self._quoting and b'"' in body:
             starts = _line_starts(body)
-            unsound = self._unsound(body, starts)
-            if unsound:
+            if unsound := self._unsound(body, starts):
                 return self._resolved(body, starts, unsound, utf8=utf8, last=last)
         self._rest = b""
         self._line += _n_lines(body)
@@ -123,12 +108,13 @@ class Framer:
         return doubtful[~lines.gather(doubtful).str.contains(self._sound).to_numpy()].tolist()
 
     def _resolved(self, body: bytes, starts: Int64Array, unsound: Sequence[int], *, utf8: bool, last: bool) -> Records:
+        """Records of lines of which some go on, are read with quotes as letters, or are rejected."""
         sizes = np.diff(starts)
         begins = np.ones(len(sizes), np.bool_)
         changed: dict[int, bytes] = {}
         rejected: list[Rejected] = []
         end = len(sizes)
-        done = literal = 0
+        done = 0
         for line in unsound:
             if line < done:
                 continue
@@ -143,7 +129,6 @@ class Framer:
             text = body[starts[line] : starts[done]]
             stray = not self._open.match(text)
             fields = text.decode("latin-1").rstrip("\r\n").split(self._delimiter)
-            literal += stray and len(fields) == self._width
             if stray and len(fields) == self._width:
                 changed[line] = _enclosed(fields, self._delimiter)
             else:
@@ -158,18 +143,15 @@ class Framer:
             pieces += [kept, b"\n" * (len(before) - len(kept)), text]
             position = int(starts[line + 1])
         pieces.append(body[position : starts[end]])
-        self._rest = body[starts[end] :]
         positions = np.flatnonzero(begins[:end])
         lengths = np.add.reduceat(sizes[:end], positions) if len(positions) else sizes[:0]
         lines = self._line + positions
+        self._rest = body[starts[end] :]
         self._line += end
-        return Records(b"".join(pieces), lines, utf8, rejected, literal, lengths)
+        return Records(b"".join(pieces), lines, utf8, rejected, len(changed) - len(rejected), lengths)
 
     def _end_of(self, body: bytes, starts: Int64Array, line: int) -> int:
-        """The line after the record that begins on a line; that line itself where its quotes are out of place.
-
-        One more than there are lines where the record may go on after them.
-        """
+        """The line after the record that begins on a line; that line if its quotes are stray, n + 1 if it may go on."""
         begin = int(starts[line])
         if not self._open.match(body[begin : starts[line + 1]]):
             return line
@@ -218,39 +200,6 @@ def _is_utf8(body: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _enclosing(body: bytes, delimiter: str) -> bool:
-    r"""Whether all quotes enclose fields that end on their line; False where that takes a closer look.
-
-    Letters are bits: those from an opening quote to before its closing one are the ones with an odd number of quotes
-    up to them.
-
-    >>> [_enclosing(text, ",") for text in (b'"a,b","c""d"\n', b"x" * 63 + b',"a"\n', b'"a"b\n', b'"a\n"', b'a"\n')]
-    [True, True, False, False, False]
-    """
-    letters = np.frombuffer(body, np.uint8)
-    ends = letters == ord("\n")
-    if b"\r" in body:
-        ends |= letters == ord("\r")
-    quotes, line_ends, apart = _bits(letters == ord('"')), _bits(ends), _bits(ends | (letters == ord(delimiter)))
-    inside = quotes.copy()
-    for distance in (1, 2, 4, 8, 16, 32):
-        inside ^= inside << np.uint64(distance)
-    odd = np.bitwise_xor.accumulate(inside >> LAST_BIT)
-    inside[1:] ^= np.negative(odd[:-1])
-    opening, closing = quotes & inside, quotes & ~inside
-    before, after = apart | closing, apart | opening
-    after_one = (before << ONE) | np.append(ONE, before[:-1] >> LAST_BIT)
-    before_one = (after >> ONE) | np.append(after[1:] << LAST_BIT, ZERO)
-    wrong = (inside & line_ends) | (opening & ~after_one) | (closing & ~before_one)
-    return not odd[-1] and not wrong.any()
-
-
-def _bits(mask: BoolArray) -> NDArray[np.uint64]:
-    """A mask, 64 letters to a number, the first in its lowest bit."""
-    packed = np.packbits(mask, bitorder="little")
-    return np.concatenate([packed, np.zeros(8 - len(packed) % 8, np.uint8)]).view("<u8")
 
 
 def _n_lines(body: bytes) -> int:
