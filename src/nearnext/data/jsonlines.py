@@ -51,9 +51,8 @@ class JsonLinesReader:
         for body, _ in islice(blocks(self._log, len(self._log.sample)), HEAD):
             head = [row for line in body.split(b"\n") if (row := json_object(line)) is not None]
             names |= dict.fromkeys(_names(head))
-            lists = dict.fromkeys(name.rpartition("[]")[0] for name in names if "[]" in name)
             flat = [name for name in names if "[]" not in name]
-            for chosen in (None, *lists):
+            for chosen in (None, *dict.fromkeys(name.rpartition("[]")[0] for name in names if "[]" in name)):
                 inside = [name.replace("[]", "") for name in names if chosen and name.startswith(f"{chosen}[]")]
                 for outside in ([name for name in flat if "." not in name], flat):
                     if self._recognised([*outside, *inside]):
@@ -66,10 +65,9 @@ class JsonLinesReader:
         return [name.replace("[]", "") for name in names]
 
     def _recognised(self, names: Sequence[str]) -> Layout | None:
-        try:
+        with suppress(DataError):
             return recognise(self.where, names, [], self._mapped, None)
-        except DataError:
-            return None
+        return None
 
     def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
         """The events, by block; positions are lines from 1."""
@@ -83,22 +81,20 @@ class JsonLinesReader:
 
     def _chunk(self, body: bytes, lines: Sequence[bytes], first: int, columns: Mapping[Role, str], work: int) -> Chunk:
         parsed = _loaded(lines)
-        objects, rejected = cast("list[JsonObject]", parsed), list[Rejected]()
-        rows, owners, place = objects, objects, np.arange(len(parsed))
+        owners, rejected = cast("list[JsonObject]", parsed), list[Rejected]()
+        rows, place = owners, np.arange(len(parsed))
         if self._list is not None or None in parsed:
-            rows, owners, objects = list[JsonObject](), list[JsonObject](), list[JsonObject]()
-            numbers = list[int]()
+            rows, owners, numbers = list[JsonObject](), list[JsonObject](), list[int]()
             for number, row in enumerate(parsed):
                 events = [] if row is None else [row] if self._list is None else _events(row, self._list)
                 if row is not None and events:
-                    objects.append(row)
                     rows += events
                     owners += [row] * len(events)
                     numbers += [number] * len(events)
                 elif row is not None or lines[number].strip():
                     rejected.append(_refused(first + number, lines[number], row, self._list))
             place = np.array(numbers, np.int64)
-        self._check_late_names(objects, columns, first)
+        self._check_late_names(owners, columns, first)
         values: dict[Role, pl.Series] = {}
         faults: list[tuple[str, BoolArray]] = []
         inside = "" if self._list is None else f"{self._list}."
@@ -110,22 +106,17 @@ class JsonLinesReader:
             values[role], foreign = series_of(found)
             if role in ID_ROLES and foreign.any() and self._list is None:
                 numbered = zip(found, cast("list[int]", place.tolist()), strict=True)
-                exact = [_exact(value, name, lines[line]) for value, line in numbered]
-                values[role], foreign = series_of(exact)
+                values[role], foreign = series_of([_exact(value, name, lines[line]) for value, line in numbered])
             if role in ID_ROLES and foreign.any():
                 faults.append((not_an_id(role), foreign))
+        frame = pl.DataFrame([column.alias(role) for role, column in values.items()])
         return Chunk(
-            frame=pl.DataFrame([column.alias(role) for role, column in values.items()]),
-            lines=place + first,
-            text=lambda row: self._text(lines[int(place[row])], rows[row]),
-            work=work,
-            rejected=rejected,
-            faults=faults,
+            frame, place + first, lambda row: self._text(lines[int(place[row])], rows[row]), work, rejected, faults
         )
 
-    def _check_late_names(self, objects: list[JsonObject], columns: Mapping[Role, str], first: int) -> None:
+    def _check_late_names(self, owners: list[JsonObject], columns: Mapping[Role, str], first: int) -> None:
         """Stops where names that the first lines lack would have made another layout of the log."""
-        late = set[str]().union(*objects) - set(self.names) - {self._list}
+        late = set[str]().union(*owners) - set(self.names) - {self._list}
         layout = self._recognised([*self.names, *sorted(late)]) if late else None
         if layout is not None and layout.columns != columns:
             new = ", ".join(sorted(late & set(layout.columns.values())))
@@ -162,15 +153,13 @@ def _loaded(lines: Sequence[bytes]) -> list[JsonObject | None]:
 
 def json_object(line: bytes) -> JsonObject | None:
     """The object of a line, as every reader of JSONL sees it; None where it is none."""
+    value: object = None
     try:
-        value: object = orjson.loads(line)
+        value = orjson.loads(line)
     except orjson.JSONDecodeError:
-        if b"NaN" not in line and b"Infinity" not in line:
-            return None
-        with suppress(ValueError, TypeError, RecursionError):  # Python and pandas write such numbers, which JSON lacks
-            value = orjson.loads(orjson.dumps(json.loads(line)))
-            return cast("JsonObject", value) if isinstance(value, dict) else None
-        return None
+        if b"NaN" in line or b"Infinity" in line:  # Python and pandas write such numbers, which JSON lacks
+            with suppress(ValueError, TypeError, RecursionError):
+                value = orjson.loads(orjson.dumps(json.loads(line)))
     return cast("JsonObject", value) if isinstance(value, dict) else None
 
 
@@ -182,10 +171,8 @@ def _names(rows: Iterable[JsonObject], prefix: str = "") -> Iterator[str]:
             if isinstance(value, dict):
                 yield from _names([cast("JsonObject", value)], f"{prefix}{key}.")
             elif isinstance(value, list) and not prefix:
-                events = cast("list[object]", value)
-                yield from _names(
-                    [cast("JsonObject", event) for event in events if isinstance(event, dict)], f"{key}[]."
-                )
+                events = [event for event in cast("list[JsonObject]", value) if type(event) is dict]
+                yield from _names(events, f"{key}[].")
 
 
 def _column(name: str, rows: Sequence[JsonObject]) -> list[object]:
@@ -204,10 +191,8 @@ def _events(row: JsonObject, key: str) -> list[JsonObject] | None:
     events: object = row.get(key)
     if events is None:
         return []
-    if not isinstance(events, list):
-        return None
-    found = cast("list[object]", events)
-    return cast("list[JsonObject]", found) if all(isinstance(event, dict) for event in found) else None
+    found = cast("list[JsonObject]", events)
+    return found if isinstance(events, list) and all(type(event) is dict for event in found) else None
 
 
 def _exact(value: object, name: str, line: bytes) -> object:
