@@ -25,35 +25,24 @@ ID_ROLES: tuple[Role, ...] = ("session", "user", "item")
 
 @dataclass(frozen=True)
 class Rejected:
-    """A part of a log that cannot be used: its first line (from 1), why, its text, and how many rows are lost."""
+    """A row of a log that cannot be used: its first line (from 1), why, and its text."""
 
     line: int
     reason: str
     text: str
-    rows: int = 1
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive rows of a log as they were written.
-
-    Attributes:
-        frame: one raw column per role.
-        lines: line, or row where the source has no lines, of each row, from 1: [n].
-        text: a row of ``frame`` as the log has it.
-        work: bytes of the file, or rows, that this chunk took.
-        rejected: what could not even be cut into columns.
-        faults: reasons why rows of ``frame`` cannot be used, each with a mask: [n].
-        changed: how many rows were read otherwise than written, by kind.
-    """
+    """Consecutive rows of a log as they were written: ``frame`` has one raw column per role."""
 
     frame: pl.DataFrame
-    lines: Int64Array
-    text: Callable[[int], str]
-    work: int
-    rejected: Sequence[Rejected] = ()
-    faults: Sequence[tuple[str, BoolArray]] = ()
-    changed: Mapping[str, int] = field(default_factory=dict[str, int])
+    lines: Int64Array  # [n]: line, or row where the source has no lines, of each row, from 1
+    text: Callable[[int], str]  # a row of the frame as the log has it
+    work: int  # bytes of the file, or rows, that this chunk took
+    rejected: Sequence[Rejected] = ()  # what could not even be cut into columns
+    faults: Sequence[tuple[str, BoolArray]] = ()  # why rows of the frame cannot be used, with masks: [n]
+    changed: Mapping[str, int] = field(default_factory=dict[str, int])  # rows read otherwise than written, by kind
 
 
 class LogReader(Protocol):

@@ -13,7 +13,7 @@ from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
-from nearnext.data.reading import Reading, ReadReport, Rejects
+from nearnext.data.reading import LISTED, Reading, ReadReport
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
@@ -72,12 +72,7 @@ class EventLog:
 
     @classmethod
     def of(cls, chunks: Sequence[pl.DataFrame], report: ReadReport) -> "EventLog":
-        """The log of an `EventScan`'s chunks, at least one.
-
-        >>> scan = scan_events(pl.DataFrame({"session": [1], "item": [7], "time": [100], "event": ["view"]}))
-        >>> EventLog.of(list(scan), scan.report).frame.columns
-        ['session_id', 'item_id', 'time']
-        """
+        """The log of an `EventScan`'s chunks, at least one."""
         frame = pl.concat(_same_types(chunks), how="diagonal")
         types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
         return cls(
@@ -92,13 +87,8 @@ class EventScan:
     """The events of a log, one chunk after another, in bounded memory.
 
     Each chunk is a frame as in `EventLog`; of files with event types also with a number for each type (``event``), and
-    of files with session ids and users with a number for each user (``user``). Ids of text files may begin as Int64
-    and go on as String, once one is seen that is no integer; ``report`` is known when the last chunk has been given.
-
-    >>> log = pl.DataFrame({"session_id": ["a", "a"], "item_id": [7, 8], "timestamp": [1400000000, 1400000001]})
-    >>> scan = scan_events(log)
-    >>> [chunk.height for chunk in scan], scan.report.time_unit
-    ([2], 'seconds')
+    of files with session ids and users also with these (``user``). Ids of text files may begin as Int64 and go on as
+    String, once one is seen that is no integer; ``report`` is known when the last chunk has been given.
     """
 
     def __init__(self, source: object, options: ReadOptions) -> None:
@@ -113,7 +103,7 @@ class EventScan:
         if options.strict and self.left_out:
             raise DataError(
                 f"{source}: {len(self.left_out):,} files or folders are not read: "
-                f"{', '.join(self.left_out[:12])}{', ...' * (len(self.left_out) > 12)}; "  # noqa: PLR2004 - one line
+                f"{', '.join(self.left_out[:LISTED])}{', ...' * (len(self.left_out) > LISTED)}; "
                 "name the files to read by a glob, or read without strict"
             )
         if self._rejects is not None and any(same_path(self._rejects, file) for file in self.files):
@@ -141,41 +131,17 @@ class EventScan:
                 yield DelimitedReader(file, self._mapped, quoting=self._options.quoting)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        with Rejects(self._rejects) as found:
-            reading = Reading(Clock(self._options.time_unit), self._events, found)
+        with Reading(Clock(self._options.time_unit), self._events, self._rejects) as reading:
             for reader in self.readers():
-                yield from self._read(reader, reading)
-        self._report = reading.report(self.name, self.left_out)
-        self._check(self._report, found)
-
-    def _read(self, reader: LogReader, state: "Reading") -> Iterator[pl.DataFrame]:
-        layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._options.layout)
-        state.enter(reader, layout)
-        with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
-            for chunk in reader.chunks(layout.columns):
-                usable = state.usable(chunk, reader)
-                advance(chunk.work)
-                if usable.height:
-                    yield usable
-
-    def _check(self, report: ReadReport, rejects: Rejects) -> None:
-        if report.rows == 0:
-            raise DataError(f"{self.name} has no events: it is empty or has a header only; give a log with clicks")
-        if self._options.strict and rejects.first is not None:
-            raise DataError(
-                f"{self.name}: {rejects.counts.total():,} of {report.rows:,} rows cannot be used "
-                f"({rejects.described()}), first {rejects.first}; correct them or read without strict"
-            )
-        if report.used == 0 and self._events is not None and not rejects.counts.total():
-            raise DataError(
-                f"{self.name}: no event is of type {', '.join(sorted(self._events))}; found types "
-                f"{', '.join(list(report.event_types)[:12])}"
-            )
-        if report.used == 0:
-            raise DataError(
-                f"{self.name}: none of {report.rows:,} rows can be used ({rejects.described()}), "
-                f"first {rejects.first}; check the columns and the time unit"
-            )
+                layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._options.layout)
+                reading.enter(reader, layout)
+                with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
+                    for chunk in reader.chunks(layout.columns):
+                        usable = reading.usable(chunk, reader)
+                        advance(chunk.work)
+                        if usable.height:
+                            yield usable
+        self._report = reading.report(self.name, self.left_out, strict=self._options.strict)
 
 
 def _layout_name(layout: str | None) -> str | None:

@@ -19,6 +19,9 @@ from nearnext.data.times import Clock
 from nearnext.errors import DataError
 from nearnext.types import BoolArray
 
+LISTED = 12
+"""Names that a message lists."""
+
 
 @dataclass(frozen=True)
 class ReadReport:
@@ -51,20 +54,34 @@ class ReadReport:
     notes: list[str] = field(default_factory=list[str])
 
 
-class Rejects:
-    """The rejected rows of a log: counted by reason, the first in words, all of them in a file where one is named."""
+class Reading:
+    """One pass over a log, chunk by chunk: what has been detected and counted so far, in a ``with`` statement.
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
-        self.counts: Counter[str] = Counter()
-        self.first: str | None = None
+    Rejected rows are counted by reason; the first is kept in words, and all are written to ``rejects``, if named.
+    """
+
+    def __init__(self, clock: Clock, events: frozenset[str] | None, rejects: Path | None) -> None:
+        self._clock = clock
+        self._events = events
+        self._path = rejects
         self._open = ExitStack()
         self._writer: Any = None
+        self._rejected: Counter[str] = Counter()
+        self._first: str | None = None
+        self._layouts: dict[str, None] = {}
+        self._columns: dict[Role, str] = {}
+        self._key: Role = "session"
+        self._ids = {role: IdColumn(role) for role in ("session", "user", "item")}
+        self._rows = 0
+        self._used = 0
+        self._event_types: Counter[str] = Counter()
+        self._codes: dict[str, int] = {}
+        self._changed: Counter[str] = Counter()
 
-    def __enter__(self) -> "Rejects":
-        if self.path is not None:
+    def __enter__(self) -> "Reading":
+        if self._path is not None:
             with self._writing():
-                self._writer = csv.writer(self._open.enter_context(self.path.open("w", encoding="utf-8", newline="")))
+                self._writer = csv.writer(self._open.enter_context(self._path.open("w", encoding="utf-8", newline="")))
                 self._writer.writerow(["file", "line", "reason", "text"])
         return self
 
@@ -78,48 +95,8 @@ class Rejects:
             yield
         except OSError as error:
             raise DataError(
-                f"cannot write rejected rows to {self.path}: {error.strerror}; name a file that can be written"
+                f"cannot write rejected rows to {self._path}: {error.strerror}; name a file that can be written"
             ) from error
-
-    def add(self, reader: LogReader, chunk: Chunk, codes: NDArray[np.uint8], reasons: Sequence[str]) -> None:
-        """Count the rejected rows of a chunk and write them by line; ``codes``: 0, or the number of a reason: [n]."""
-        for rejected in chunk.rejected:
-            self.counts[rejected.reason] += rejected.rows
-        for reason, count in zip(reasons, np.bincount(codes, minlength=len(reasons) + 1)[1:].tolist(), strict=True):
-            self.counts[reason] += count
-        if self._writer is None and self.first is not None:
-            return
-        found = np.flatnonzero(codes) if self._writer is not None else np.flatnonzero(codes)[:1]
-        rows = [Rejected(int(chunk.lines[row]), reasons[int(codes[row]) - 1], chunk.text(int(row))) for row in found]
-        rows = sorted([*chunk.rejected, *rows], key=lambda row: row.line)
-        if rows and self.first is None:
-            place = "line" if reader.unit == "bytes" else "row"
-            self.first = f"{reader.where} {place} {rows[0].line}: {rows[0].reason}"
-        if self._writer is not None:
-            with self._writing():
-                self._writer.writerows((reader.where, row.line, row.reason, row.text) for row in rows)
-
-    def described(self) -> str:
-        """The counts in words, the most frequent reason first."""
-        return ", ".join(f"{reason} {count:,}" for reason, count in self.counts.most_common() if count)
-
-
-class Reading:
-    """One pass over a log, chunk by chunk: what has been detected and counted so far."""
-
-    def __init__(self, clock: Clock, events: frozenset[str] | None, rejects: Rejects) -> None:
-        self._clock = clock
-        self._events = events
-        self.rejects = rejects
-        self._layouts: dict[str, None] = {}
-        self._columns: dict[Role, str] = {}
-        self._key: Role = "session"
-        self._ids = {role: IdColumn(role) for role in ("session", "user", "item")}
-        self._rows = 0
-        self._used = 0
-        self._event_types: Counter[str] = Counter()
-        self._codes: dict[str, int] = {}
-        self._changed: Counter[str] = Counter()
 
     def enter(self, reader: LogReader, layout: Layout) -> None:
         """Turn to the next file; a DataError where it tells events by sessions and an earlier one by users."""
@@ -162,10 +139,10 @@ class Reading:
         for code, (_, wrong) in enumerate(checks, 1):
             if wrong.any():
                 codes[wrong & selected & (codes == 0)] = code
-        self.rejects.add(reader, chunk, codes, [reason for reason, _ in checks])
+        self._reject(chunk, reader, codes, [reason for reason, _ in checks])
         kept = selected & (codes == 0)
         self._changed.update(chunk.changed)
-        self._rows += frame.height + sum(rejected.rows for rejected in chunk.rejected)
+        self._rows += frame.height + len(chunk.rejected)
         self._used += int(np.count_nonzero(kept))
         owners, items = (
             column.settle(_kept(raw, kept), untyped=reader.untyped)
@@ -178,6 +155,24 @@ class Reading:
         if self._key == "session" and "user" in frame.columns:
             events.append(user_codes(_kept(frame["user"], kept)).alias("user"))
         return pl.DataFrame(events)
+
+    def _reject(self, chunk: Chunk, reader: LogReader, codes: NDArray[np.uint8], reasons: Sequence[str]) -> None:
+        """Count the rejected rows of a chunk and write them by line; ``codes``: 0, or the number of a reason: [n]."""
+        self._rejected.update(rejected.reason for rejected in chunk.rejected)
+        counts = np.bincount(codes, minlength=len(reasons) + 1)[1:].tolist()
+        for reason, count in zip(reasons, counts, strict=True):
+            self._rejected[reason] += count
+        if self._writer is None and self._first is not None:
+            return
+        found = np.flatnonzero(codes)[: None if self._writer is not None else 1]
+        rows = [Rejected(int(chunk.lines[row]), reasons[int(codes[row]) - 1], chunk.text(int(row))) for row in found]
+        rows = sorted([*chunk.rejected, *rows], key=lambda row: row.line)
+        if rows and self._first is None:
+            place = "line" if reader.unit == "bytes" else "row"
+            self._first = f"{reader.where} {place} {rows[0].line}: {rows[0].reason}"
+        if self._writer is not None:
+            with self._writing():
+                self._writer.writerows((reader.where, row.line, row.reason, row.text) for row in rows)
 
     def _event_codes(self, types: pl.Series) -> pl.Series:
         """Event types as numbers, the same in every chunk; from the 255th on they share one: [n]."""
@@ -194,12 +189,31 @@ class Reading:
         if frame["event"].dtype.is_nested():
             raise DataError(f"expected words as event types, found values of type {frame['event'].dtype}")
         types = frame["event"].cast(pl.String).fill_null("(none)")
-        counts = types.value_counts(name="count")
-        self._event_types.update(dict(zip(counts["event"].to_list(), counts["count"].to_list(), strict=True)))
+        self._event_types.update(dict(types.value_counts().iter_rows()))
         return selected if self._events is None else types.is_in(list(self._events)).to_numpy()
 
-    def report(self, source: str, left_out: Sequence[str] = ()) -> ReadReport:
-        """What was read so far."""
+    def report(self, source: str, left_out: Sequence[str], *, strict: bool) -> ReadReport:
+        """What was read; a DataError where nothing can be used, or where a row cannot and ``strict`` is given."""
+        rejected = {reason: count for reason, count in self._rejected.most_common() if count}
+        described = ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
+        types = dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0])))
+        if self._rows == 0:
+            raise DataError(f"{source} has no events: it is empty or has a header only; give a log with clicks")
+        if strict and self._first is not None:
+            raise DataError(
+                f"{source}: {sum(rejected.values()):,} of {self._rows:,} rows cannot be used ({described}), first "
+                f"{self._first}; correct them or read without strict"
+            )
+        if self._used == 0 and self._events is not None and not rejected:
+            raise DataError(
+                f"{source}: no event is of type {', '.join(sorted(self._events))}; found types "
+                f"{', '.join(list(types)[:LISTED])}"
+            )
+        if self._used == 0:
+            raise DataError(
+                f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; check the "
+                "columns and the time unit"
+            )
         return ReadReport(
             source=source,
             layout=" and ".join(self._layouts) or "none",
@@ -207,8 +221,8 @@ class Reading:
             time_unit=self._clock.detected,
             rows=self._rows,
             used=self._used,
-            rejected={reason: count for reason, count in self.rejects.counts.most_common() if count},
-            event_types=dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0]))),
+            rejected=rejected,
+            event_types=types,
             changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
             notes=_type_notes(self._events or frozenset(), list(self._event_types)),
@@ -219,7 +233,7 @@ def _type_notes(wanted: Set[str], found: Sequence[str]) -> list[str]:
     """What to say of event types asked for that the log lacks, and of types that differ in case or blanks only."""
     notes: list[str] = []
     if missing := sorted(wanted - set(found)):
-        notes.append(f"no event is of type {', '.join(missing)}; found types {', '.join(sorted(found)[:12])}")
+        notes.append(f"no event is of type {', '.join(missing)}; found types {', '.join(sorted(found)[:LISTED])}")
     spellings: dict[str, list[str]] = {}
     for word in sorted(found):
         spellings.setdefault(word.strip().casefold(), []).append(word)
