@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nearnext.artifact import Artifact, load_artifact, save_artifact
-    from nearnext.data.authors_split import split_authors
     from nearnext.data.events import EventLog, read_events, scan_events
     from nearnext.data.filters import Filter, apply_filter
     from nearnext.data.items import ItemTable, read_items
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from nearnext.data.sessionise import read_sessions, sessionise
     from nearnext.data.sessions import Sessions
     from nearnext.data.shop_items import synthetic_items
-    from nearnext.data.splits import Split, split_days, split_last, split_parts, split_windows
+    from nearnext.data.splits import Split, split_authors, split_days, split_last, split_parts, split_windows
     from nearnext.data.statistics import describe, table1
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, generate, write_log
     from nearnext.data.vocabulary import Vocabulary
@@ -174,7 +173,6 @@ __all__ = [
 
 _MODULES = {
     "artifact": "Artifact load_artifact save_artifact",
-    "data.authors_split": "split_authors",
     "data.events": "EventLog read_events scan_events",
     "data.filters": "Filter apply_filter",
     "data.items": "ItemTable read_items",
@@ -183,7 +181,7 @@ _MODULES = {
     "data.sessionise": "read_sessions sessionise",
     "data.sessions": "Sessions",
     "data.shop_items": "synthetic_items",
-    "data.splits": "Split split_days split_last split_parts split_windows",
+    "data.splits": "Split split_authors split_days split_last split_parts split_windows",
     "data.statistics": "describe table1",
     "data.synthetic": "SyntheticShop best_hit_rate generate write_log",
     "data.vocabulary": "Vocabulary",

@@ -5,10 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
-from nearnext.data.authors_split import split_authors
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.splits import Split
+from nearnext.data.splits import Split, split_authors
 from nearnext.errors import ConfigError, DataError, LeakWarning
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan

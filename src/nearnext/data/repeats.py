@@ -35,9 +35,6 @@ class Repeats:
         sessions: sessions of the log.
         reused: sessions of one id that go on after a pause longer than the gap that ends sessions without ids.
         shared: sessions of one id with clicks of several users.
-
-    >>> Repeats(200, 20, 10, 10) + Repeats(100, 1, 0, 0)
-    Repeats(clicks=300, repeats=21, across_types=10, left_out=10, exact=0, sessions=0, reused=0, shared=0)
     """
 
     clicks: int = 0
@@ -61,43 +58,35 @@ class Repeats:
 
         ``event_types``: rows of each event type that is used, the most frequent first.
         """
-        notes = (self._users_note(), self._ids_note(), self._exact_note(), self._types_note(event_types))
-        return "; ".join(filter(None, notes))
-
-    def _users_note(self) -> str:
-        if not self.shared:
-            return ""
-        return (
-            f"{self.shared:,} of {self.sessions:,} session ids have clicks of several users, which are read as one "
-            "session; to cut sessions per user instead, map the users' column as user=COLUMN (--column)"
-        )
-
-    def _ids_note(self) -> str:
-        if self.reused < max(1, REUSED * self.sessions):
-            return ""
-        return (
-            f"{self.reused:,} of {self.sessions:,} sessions go on after a pause longer than --gap (30 minutes by "
-            "default): their ids are used again, or are those of users; to cut them at pauses, map their column as "
-            "user=COLUMN (--column)"
-        )
-
-    def _exact_note(self) -> str:
-        if self.exact < max(1, COMMON * self.clicks):
-            return ""
-        said = (
-            f"{self.exact:,} clicks ({self.exact / self.clicks:.1%}) repeat an earlier row exactly (same session, item "
-            "and time), as after a double import"
-        )
-        if self.left_out >= max(self.exact, self.across_types + 1):
-            return f"{said}; they are not counted (--collapse-repeats)"
-        return (
-            f"{said}, and are counted, which makes every figure too high; remove the copies from the log, or use "
-            "--collapse-repeats"
-        )
+        common = max(1, COMMON * self.clicks)
+        notes: list[str] = []
+        if self.shared:
+            notes.append(
+                f"{self.shared:,} of {self.sessions:,} session ids have clicks of several users, which are read as one "
+                "session; to cut sessions per user instead, map the users' column as user=COLUMN (--column)"
+            )
+        if self.reused >= max(1, REUSED * self.sessions):
+            notes.append(
+                f"{self.reused:,} of {self.sessions:,} sessions go on after a pause longer than --gap (30 minutes by "
+                "default): their ids are used again, or are those of users; to cut them at pauses, map their column as "
+                "user=COLUMN (--column)"
+            )
+        if self.exact >= common:
+            notes.append(
+                f"{self.exact:,} clicks ({self.exact / self.clicks:.1%}) repeat an earlier row exactly (same session, "
+                "item and time), as after a double import"
+                + (
+                    "; they are not counted (--collapse-repeats)"
+                    if self.left_out >= max(self.exact, self.across_types + 1)
+                    else ", and are counted, which makes every figure too high; remove the copies from the log, or use "
+                    "--collapse-repeats"
+                )
+            )
+        if self.across_types >= common:
+            notes.append(self._types_note(event_types))
+        return "; ".join(notes)
 
     def _types_note(self, event_types: Mapping[str, int]) -> str:
-        if self.across_types < max(1, COMMON * self.clicks):
-            return ""
         first = next(iter(event_types), "view")
         said = (
             f"{self.across_types:,} clicks ({self.across_types / self.clicks:.1%}) repeat the click before them under "

@@ -1,8 +1,8 @@
-"""Splits that follow time: what is learned from ends before what is predicted begins."""
+"""Splits that follow time, where what is learned from ends before what is predicted begins; and the authors' own."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -17,6 +17,17 @@ from nearnext.options import Count, Natural, Part, Positive, checked
 
 UnknownRule = Literal["miss", "drop"]
 DAY = 86_400 * MICROSECONDS
+
+AUTHORS_LENGTH = 15
+"""Sessions of more clicks are left out."""
+
+AUTHORS_SHARE = 0.1
+
+FUTURE = (
+    "the authors' split: the test part is a random tenth, so that training looks into the future of the cases; compare "
+    "these figures with the paper's only"
+)
+"""What is said of the split before any figure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,14 +148,7 @@ def join_parts(
 
 
 def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, unknown: UnknownRule = "miss") -> Split:
-    """The first ``n_train`` sessions by start time (equal starts keep the log's order) against all later ones.
-
-    Raises:
-        DataError: one of the two parts is empty.
-
-    >>> split_at(Sessions.of([["a", "b"], ["b", "a"]]), 1).cut_time
-    3600000000
-    """
+    """The first ``n_train`` sessions by start time (equal starts keep the log's order) against all later ones."""
     require_sessions("sessions", sessions)
     n_train = checked("n_train", n_train, Natural)
     if not 0 < n_train < sessions.n_sessions:
@@ -171,12 +175,8 @@ def split_last(
     (7, 3)
     """
     require_sessions("sessions", sessions)
-    return split_at(sessions, _n_train(sessions.n_sessions, fraction), chosen=chosen, unknown=unknown)
-
-
-def _n_train(n_sessions: int, fraction: float) -> int:
-    fraction = checked("the test fraction", fraction, Part)
-    return n_sessions - math.ceil(n_sessions * fraction - 1e-9)
+    n_test = math.ceil(sessions.n_sessions * checked("the test fraction", fraction, Part) - 1e-9)
+    return split_at(sessions, sessions.n_sessions - n_test, chosen=chosen, unknown=unknown)
 
 
 def split_days(
@@ -222,15 +222,7 @@ def split_windows(
 
 
 def time_windows(sessions: Sessions, windows: int) -> list[Sessions]:
-    """Consecutive slices of equal duration, by the start of the sessions.
-
-    Raises:
-        ConfigError: fewer than one window.
-        DataError: a slice has fewer than 2 sessions.
-
-    >>> [part.n_sessions for part in time_windows(Sessions.of([["a", "b"]] * 6), 3)]
-    [2, 2, 2]
-    """
+    """Consecutive slices of equal duration, by the start of the sessions; a DataError where one has fewer than 2."""
     require_sessions("sessions", sessions)
     windows = checked("the number of windows", windows, Count)
     starts = sessions.starts
@@ -242,3 +234,52 @@ def time_windows(sessions: Sessions, windows: int) -> list[Sessions]:
         if part.n_sessions < 2:  # noqa: PLR2004 - one session to learn from, one to predict
             raise DataError(f"window {number} of {windows} has fewer than 2 sessions; ask for fewer windows")
     return parts
+
+
+def split_authors(
+    sessions: Sessions, seed: int = 7, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+) -> Split:
+    """Sessions of up to 15 clicks, a random tenth of them as test part: how the paper's Table 2 was made.
+
+    Its text says "the last 10% of sessions" (§5), and takes the last by session id; in RSC15 these are not in order of
+    time. Training then sees clicks of the same hours as the cases and later ones, and no figure is that of a
+    prediction: ``leaks`` says so, and a `LeakWarning`. To compare methods, use `split_last`.
+
+    Raises:
+        ConfigError: the seed is no whole number of at least 0.
+        DataError: there are fewer than 2 sessions of up to 15 clicks.
+
+    Paper: §5. Deviation: the order of the ids is replaced by a seeded choice, which no log can make a split by time.
+
+    >>> import warnings
+    >>> with warnings.catch_warnings(action="ignore"):
+    ...     split = split_authors(Sessions.of([["a", "b"]] * 19 + [["a"] * 16]))
+    >>> split.train.n_sessions, split.test.n_sessions, split.leaks.clean
+    (17, 2, False)
+    """
+    split = join_authors(*authors_parts(sessions, seed), chosen=chosen, unknown=unknown)
+    warn_of(split.leaks)
+    return split
+
+
+def authors_parts(sessions: Sessions, seed: int) -> tuple[Sessions, Sessions]:
+    """The training and the test sessions of `split_authors` before any filter, each in the log's order."""
+    seed = checked("seed", seed, Natural)
+    short = sessions.select(sessions.lengths <= AUTHORS_LENGTH)
+    n_test = int(np.ceil(AUTHORS_SHARE * short.n_sessions - 1e-9))
+    if n_test == short.n_sessions:
+        raise DataError(
+            f"expected at least 2 sessions of up to {AUTHORS_LENGTH} clicks for the authors' split, found "
+            f"{short.n_sessions} of {sessions.n_sessions}; give a longer log"
+        )
+    order = np.random.default_rng(seed).permutation(short.n_sessions)
+    n_train = short.n_sessions - n_test
+    return short.select(np.sort(order[:n_train])), short.select(np.sort(order[n_train:]))
+
+
+def join_authors(
+    train: Sessions, test: Sessions, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+) -> Split:
+    """As `split_authors`, of the two parts that it chose, without a warning; it is never called clean."""
+    split = join_parts(train, test, chosen=chosen, unknown=unknown)
+    return replace(split, leaks=replace(split.leaks, found=(FUTURE, *split.leaks.found)))

@@ -6,10 +6,21 @@ from typing import Literal
 
 import numpy as np
 
-from nearnext.data.authors_split import AUTHORS_LENGTH, FUTURE, authors_parts, join_authors
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.splits import Split, UnknownRule, join_parts, split_at, split_days, split_last, time_windows
+from nearnext.data.splits import (
+    AUTHORS_LENGTH,
+    FUTURE,
+    Split,
+    UnknownRule,
+    authors_parts,
+    join_authors,
+    join_parts,
+    split_at,
+    split_days,
+    split_last,
+    time_windows,
+)
 from nearnext.errors import ConfigError
 
 _DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0, "authors": 7.0}
