@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -276,8 +277,14 @@ def test_two_workers_lose_no_click_of_one_session(artifact: Path, redis: Redis, 
 
 def test_the_url_is_told_once_all_workers_answer(artifact: Path, redis: Redis, tmp_path: Path):
     with started(artifact, *on(redis), "--workers", 3, folder=tmp_path) as server:
-        said = server.messages()
-        assert sum(line.startswith("requests are answered by model") for line in said) == 3
+        told = datetime.now(UTC).isoformat(timespec="milliseconds")
+
+        def begun() -> list[str]:
+            said = (line for line in server.logged() if "requests are answered by model" in line.get("message", ""))
+            return [line["time"] for line in said]
+
+        wait_until(lambda: len(begun()) == 3)
+        assert max(begun()) <= told
 
 
 def test_workers_share_the_catalogue_and_come_back_when_they_die(artifact: Path, redis: Redis, tmp_path: Path):

@@ -21,7 +21,7 @@ def test_lines_that_nobody_reads_are_dropped_and_counted():
     reading, writing = os.pipe()
     writer = LineWriter(writing)
     for number in range(3 * PENDING):
-        writer.write(b"%06d" % number + b"." * 100, now=True)
+        writer.write(b"%06d" % number + b"." * 100)
     assert writer.dropped > 0
     writer.flush(0.01)
     text = b""
@@ -37,14 +37,14 @@ def test_nobody_left_to_read_is_no_error():
     reading, writing = os.pipe()
     os.close(reading)
     writer = LineWriter(writing)
-    writer.write(b"lost", now=True)
+    writer.write(b"lost")
     writer.flush()
     os.close(writing)
 
 
 @contextmanager
-def unread(model: Path, *options: object) -> Generator[tuple[subprocess.Popen[str], Client]]:
-    """A service whose stderr is a full pipe that nobody reads."""
+def unread(model: Path, compiled: Path) -> Generator[tuple[subprocess.Popen[str], Client]]:
+    """A service whose stderr is a full pipe that nobody reads, and that has to compile its code."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):
@@ -53,8 +53,8 @@ def unread(model: Path, *options: object) -> Generator[tuple[subprocess.Popen[st
     os.set_blocking(writing, True)
     program = [sys.executable, "-c", "from nearnext.cli import main; main()", "serve", str(model), "--port", "0"]
     process = subprocess.Popen(
-        [*program, *map(str, options)], stdout=subprocess.PIPE, stderr=writing, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        program, stdout=subprocess.PIPE, stderr=writing, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_CACHE_DIR": str(compiled)},
     )  # fmt: skip
     os.close(writing)
     assert process.stdout
@@ -70,8 +70,8 @@ def unread(model: Path, *options: object) -> Generator[tuple[subprocess.Popen[st
 
 
 def test_a_service_whose_logs_nobody_reads_answers_and_ends(tmp_path: Path):
-    model = fitted("vsknn", tmp_path / "model")
-    with unread(model) as (process, client):
+    model = fitted("pop", tmp_path / "model")
+    with unread(model, tmp_path / "nothing compiled yet") as (process, client):
         (model / "manifest.json").write_text("{")
         wait_until(lambda: bool(client("GET", "/v1/model").json["refused"]))  # which is a warning
         for _ in range(50):

@@ -37,32 +37,11 @@ def settle_memory() -> None:
     gc.freeze()
 
 
-class Background:
-    """Tasks that are repeated; none ends on an exception."""
-
-    def __init__(self) -> None:
-        self._tasks: list[asyncio.Task[None]] = []
-
-    @property
-    def works(self) -> bool:
-        """Whether all of them go on."""
-        return bool(self._tasks) and not any(task.done() for task in self._tasks)
-
-    def every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-        """Repeat something, with a pause after each time."""
-
-        async def repeat() -> None:
-            while True:
-                await asyncio.sleep(seconds)
-                try:
-                    await work()
-                except Exception:
-                    log.exception("something that runs while requests are answered failed, and goes on")
-
-        self._tasks.append(asyncio.get_running_loop().create_task(repeat()))
-
-    async def stop(self) -> None:
-        """End all of them."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Repeat something for ever, with a pause before each time; it does not end on an exception."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:
+            log.exception("something that runs while requests are answered failed, and goes on")

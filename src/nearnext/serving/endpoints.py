@@ -70,7 +70,8 @@ class Endpoints:
             except StoreDown as error:
                 reason = str(error)
                 service.metrics.stateless.inc()
-            logged = self._log_clicks(session, clicked, asked.time)
+            if service.event_log:
+                logged = service.event_log.clicked(session, clicked, asked.time)
         service.metrics.clicks.inc(len(clicked))
         listed = None
         if asked.k is not None:
@@ -247,19 +248,9 @@ class Endpoints:
                 except NearnextError:
                     return  # the mean lacks one session; nobody was promised it
 
-    def _log_clicks(self, session: str, clicked: Sequence[RawId], time: float | None) -> bool | None:
-        event_log = self._service.event_log
-        if event_log is None:
-            return None
-        logged = event_log.clicked(session, clicked, time)
-        if not logged:
-            self._service.metrics.events_lost.inc(len(clicked))
-        return logged
-
     def _log_shown(self, session: str, listed: RecommendationAnswer) -> None:
-        event_log = self._service.event_log
-        if event_log is not None and not event_log.shown(session, listed.items, listed.model):
-            self._service.metrics.events_lost.inc()
+        if self._service.event_log:
+            self._service.event_log.shown(session, listed.items, listed.model)
 
 
 async def _map_of(model: ServedModel) -> ItemMap:

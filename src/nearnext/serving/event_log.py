@@ -37,13 +37,12 @@ class Segments:
     A file that was removed or replaced is left for a new one, in the folder that is made again where it is gone.
     """
 
-    def __init__(self, folder: Path, kind: str, size: int = SEGMENT_BYTES) -> None:
-        self._folder, self._kind, self._size = folder, kind, size
+    def __init__(self, folder: Path, kind: str, lost: Callable[[int], None], size: int = SEGMENT_BYTES) -> None:
+        self._folder, self._kind, self._lost, self._size = folder, kind, lost, size
         self._number = 0
         self._file, self._path = -1, folder
         self._unsynced = False
         self._failing = False
-        self.lost = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -109,7 +108,7 @@ class Segments:
         return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
 
     def _failed(self, error: OSError, n_lines: int) -> None:
-        self.lost += n_lines
+        self._lost(n_lines)
         if not self._failing:
             self._failing = True
             log.error("the event log cannot be written (%s); events are lost until it can", error.strerror)
@@ -127,16 +126,11 @@ def sync(files: list[int]) -> None:
 
 
 class EventLogWriter:
-    """The event log of one process."""
+    """The event log of one process; ``lost`` is called with the number of lines that could not be written."""
 
-    def __init__(self, folder: Path) -> None:
-        self._clicks = Segments(folder, "clicks")
-        self._shown = Segments(folder / SHOWN, "shown")
-
-    @property
-    def lost(self) -> int:
-        """Lines that could not be written."""
-        return self._clicks.lost + self._shown.lost
+    def __init__(self, folder: Path, lost: Callable[[int], None] = lambda _: None) -> None:
+        self._clicks = Segments(folder, "clicks", lost)
+        self._shown = Segments(folder / SHOWN, "shown", lost)
 
     def clicked(self, session: str, items: Sequence[RawId], time: float | None = None) -> bool:
         """Note clicks of a session, by default now; False if they could not be written."""

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 GATHER = 0.1
-"""Seconds in which request lines are gathered before they are written together."""
+"""Seconds in which lines are gathered before they are written together."""
 
 PENDING = 10_000
 """Lines that wait at most."""
@@ -28,42 +28,38 @@ PATIENCE = 1.0
 
 
 class LineWriter:
-    """Lines written to a file by a thread."""
+    """Lines written to a file by a thread, a tenth of a second after they are given."""
 
     def __init__(self, file: int = 2) -> None:
         self._file = file
         self._lines: deque[bytes] = deque()
-        self._wake = threading.Event()
-        self._written = threading.Event()
+        self._writing = False
         self._thread: threading.Thread | None = None
         self.dropped = 0
 
-    def write(self, line: bytes, *, now: bool = False) -> None:
-        """Write a line, given without its end, now or a tenth of a second later."""
+    def write(self, line: bytes) -> None:
+        """Write a line, given without its end."""
         if len(self._lines) >= PENDING:
             self.dropped += 1
             return
-        self._written.clear()
         self._lines.append(line)
-        if now:
-            self._wake.set()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="log writer", daemon=True)
             self._thread.start()
 
     def flush(self, seconds: float = PATIENCE) -> None:
         """Wait until everything is written, at most so long."""
-        if self._thread is not None:
-            self._wake.set()
-            self._written.wait(seconds)
+        deadline = time.monotonic() + seconds
+        while (self._lines or self._writing) and time.monotonic() < deadline:
+            time.sleep(GATHER / 10)
 
     def _run(self) -> None:
         while True:
-            self._wake.wait(GATHER)
-            self._wake.clear()
+            time.sleep(GATHER)
+            self._writing = True
             while self._lines:
                 self._put(self._gathered())
-            self._written.set()
+            self._writing = False
 
     def _gathered(self) -> bytes:
         gathered = self._lines.popleft() + b"\n"
@@ -71,8 +67,7 @@ class LineWriter:
             gathered += self._lines.popleft() + b"\n"
         if dropped := self.dropped:
             self.dropped -= dropped
-            fields = {"time": _iso(time.time()), "level": "warning", "message": f"{dropped} lines were not logged"}
-            gathered += msgspec.json.encode(fields) + b"\n"
+            gathered += _line(time.time(), "warning", message=f"{dropped} lines were not logged") + b"\n"
         return gathered
 
     def _put(self, data: bytes) -> None:
@@ -93,18 +88,13 @@ class JsonLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record; one that cannot be formatted is left out."""
-        fields: dict[str, Any] = {
-            "time": _iso(record.created),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-        }
         with suppress(Exception):
-            fields |= {"message": record.getMessage(), "process": record.process}
+            fields: dict[str, Any] = {"logger": record.name, "message": record.getMessage(), "process": record.process}
             if record.exc_info:
                 fields["exception"] = logging.Formatter().formatException(record.exc_info)
             if request_id := getattr(record, "request_id", None):
                 fields["request_id"] = request_id
-            STDERR.write(msgspec.json.encode(fields), now=True)
+            STDERR.write(_line(record.created, record.levelname.lower(), **fields))
 
     def flush(self) -> None:
         """Wait a moment until everything is written."""
@@ -125,17 +115,10 @@ def log_config(level: str = "INFO") -> dict[str, Any]:
 
 def log_request(request_id: str, method: str, route: str, status: int, seconds: float) -> None:
     """One line for a request that was answered; it holds no keys, bodies, sessions or items."""
-    fields = {
-        "time": _iso(time.time()),
-        "level": "info",
-        "request_id": request_id,
-        "method": method,
-        "route": route,
-        "status": status,
-        "ms": round(seconds * 1000, 3),
-    }
-    STDERR.write(msgspec.json.encode(fields))
+    ms = round(seconds * 1000, 3)
+    STDERR.write(_line(time.time(), "info", request_id=request_id, method=method, route=route, status=status, ms=ms))
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+def _line(moment: float, level: str, **fields: Any) -> bytes:
+    when = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+    return msgspec.json.encode({"time": when, "level": level, **fields})

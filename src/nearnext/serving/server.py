@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 
 from nearnext.errors import ConfigError, NearnextError
+from nearnext.progress import show_progress
 from nearnext.serving.app import application
 from nearnext.serving.connection import Connection
 from nearnext.serving.logs import log_config
@@ -47,7 +48,10 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _: None) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in progress are answered before it ends."""
     logging.config.dictConfig(log_config())
-    _allow_connections()
+    show_progress(enabled=False)  # it writes to stderr, and waits where nobody reads that
+    log.info("loading %s; the first time its code is compiled, up to half a minute", settings.artifact)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as many connections as the system allows
     # Everything that can be wrong is found here, where it is one line, and not in a worker.
     service = Service(settings) if settings.workers == 1 else None
     if service is None:
@@ -100,12 +104,6 @@ def _run(service: Service, listening: socket.socket, ready: Callable[[], None], 
     server.run(sockets=[listening])
     if not server.started:
         sys.exit(NEVER_STARTED)
-
-
-def _allow_connections() -> None:
-    """Let the process have as many connections open as the system allows it."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end(_signal: int, _frame: object) -> None:

@@ -6,7 +6,7 @@ import signal
 
 from nearnext.errors import ConfigError
 from nearnext.serving.access import Access, read_keys
-from nearnext.serving.background import Background, in_daemon, settle_memory
+from nearnext.serving.background import in_daemon, repeat, settle_memory
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.event_log import EventLogWriter
 from nearnext.serving.loading import ModelWatcher
@@ -39,13 +39,14 @@ class Service:
         self.watcher = ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx)
         loaded = self.watcher.first()
         self.catalogue = Catalogue(settings.catalogue_file)
-        self.event_log = EventLogWriter(settings.event_log) if settings.event_log else None
         self.metrics = Metrics()
+        lost = self.metrics.events_lost.inc
+        self.event_log = EventLogWriter(settings.event_log, lost) if settings.event_log else None
         self.stopping = False
         self.model = ServedModel(loaded, self.catalogue)
         self.metrics.serves(self.model.version, self.model.recommender.name, None)
         self._note_refusal()
-        self._background = Background()
+        self._tasks: list[asyncio.Task[None]] = []
         self._changed: list[RawId] | None = None  # while another model is prepared
         self._asked = False  # whether the catalogue was asked in this turn of the event loop
 
@@ -57,15 +58,18 @@ class Service:
     @property
     def ready(self) -> bool:
         """Whether requests should be sent here: a model answers, and what replaces it will be taken over."""
-        return self._background.works and not self.stopping
+        return self._watches and not self.stopping
+
+    @property
+    def _watches(self) -> bool:
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     async def start(self) -> None:
         """Begin to watch the artifact and the rest; SIGHUP calls `reopen`."""
         await self.store.check()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reopen)
-        self._background.every(WATCH, self.follow_artifact)
-        self._background.every(SYNC, self._sync)
-        self._background.every(CHECK, self.store.check)
+        work = ((WATCH, self.follow_artifact), (SYNC, self._sync), (CHECK, self.store.check))
+        self._tasks = [asyncio.create_task(repeat(seconds, one)) for seconds, one in work]
 
     def note(self, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
         """Count and log a request that was answered."""
@@ -76,7 +80,9 @@ class Service:
     async def stop(self) -> None:
         """Write what is left and close everything."""
         self.stopping = True
-        await self._background.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.event_log:
             self.event_log.close()
         self.catalogue.close()
@@ -138,7 +144,7 @@ class Service:
 
     def measure(self) -> bytes:
         """The metrics for Prometheus, those of now included."""
-        self.metrics.watcher_up.set(self._background.works)
+        self.metrics.watcher_up.set(self._watches)
         self.metrics.store_up.set(self.store.state != "down")
         if isinstance(self.store, MemoryStore):
             self.metrics.sessions.set(len(self.store))

@@ -7,9 +7,8 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
 from nearnext.errors import ConfigError
@@ -24,6 +23,9 @@ PAUSE, LONGEST_PAUSE = 0.5, 30.0
 GRACE = 5.0
 """Seconds that a worker has at the end, beyond those of its requests, before it is killed."""
 
+LOOK = 0.05
+"""Seconds between two looks at signals and workers."""
+
 log = logging.getLogger(__name__)
 
 Work = Callable[[ServiceSettings, socket.socket, int, Connection], None]
@@ -31,22 +33,20 @@ Work = Callable[[ServiceSettings, socket.socket, int, Connection], None]
 
 @dataclass
 class _Worker:
-    """A process, what it says once it answers, and when another one takes its place."""
+    """A process, the pipe in which it says that it answers, and when another one takes its place."""
 
     process: SpawnProcess
-    starting: Connection | None
+    said: Connection
     pause: float
     due: float | None = None
 
-    def look(self) -> bool:
-        """Whether it has come to answer, or ended before."""
-        if self.starting is not None and self.starting.poll():
-            with suppress(EOFError):
-                self.starting.recv()
-                self.pause = PAUSE
-            self.starting.close()
-            self.starting = None
-        return self.starting is None
+    def has_answered(self) -> bool:
+        """Whether it said that it answers, before it died."""
+        try:
+            self.said.recv()
+        except EOFError:
+            return False
+        return True
 
 
 class _Workers:
@@ -55,17 +55,10 @@ class _Workers:
         self._spawn = multiprocessing.get_context("spawn")
         self._running = [self._started(PAUSE) for _ in range(settings.workers)]
 
-    def wait(self, signals: int) -> bool:
-        """Wait until a signal comes (then True), a worker answers or dies, or a dead one is to be replaced."""
-        objects: list[int | Connection] = [signals]
-        objects += [worker.starting for worker in self._running if worker.starting is not None]
-        objects += [worker.process.sentinel for worker in self._running if worker.due is None]
-        due = [worker.due for worker in self._running if worker.due is not None]
-        return signals in wait(objects, max(0.0, min(due) - time.monotonic()) if due else None)
-
+    @property
     def answer(self) -> bool:
         """Whether all of them answer."""
-        return sum(worker.look() and worker.process.is_alive() for worker in self._running) == len(self._running)
+        return all(worker.said.poll() and worker.process.is_alive() for worker in self._running)
 
     def replace_dead(self, *, first: bool) -> None:
         """Replace those that died, after a pause; one of the first ones must not fail to start."""
@@ -77,6 +70,7 @@ class _Workers:
                 raise ConfigError("a worker could not start; the log above says why")
             if worker.due is None:
                 log.error("worker %s died (status %s); another takes its place", process.pid, process.exitcode)
+                worker.pause = PAUSE if worker.has_answered() else worker.pause
                 worker.due = time.monotonic() + worker.pause
             elif worker.due <= time.monotonic():
                 self._running[place] = self._started(min(2 * worker.pause, LONGEST_PAUSE))
@@ -101,40 +95,34 @@ class _Workers:
                 process.join()
 
     def _started(self, pause: float) -> _Worker:
-        receiver, sender = self._spawn.Pipe(duplex=False)
+        said, sender = self._spawn.Pipe(duplex=False)
         arguments = (self._settings, self._listening, os.getpid(), sender)
         process = self._spawn.Process(target=self._work, args=arguments, name="nearnext worker")
         process.start()
         sender.close()
-        return _Worker(process, receiver, pause)
+        return _Worker(process, said, pause)
 
 
 def run_workers(work: Work, settings: ServiceSettings, listening: socket.socket, announce: Callable[[], None]) -> None:
     """Keep worker processes running until SIGTERM or SIGINT; each stops when this process is gone.
 
-    SIGHUP is passed on to them.
+    SIGHUP is passed on to them. ``announce`` is called when all of them answer.
     """
-    signals, signalled = os.pipe()
-
-    def note(number: int, _frame: object) -> None:
-        os.write(signalled, bytes([number]))
-
-    handlers = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    asked, announced = list[int](), False
+    handled = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    handlers = {number: signal.signal(number, lambda number, _: asked.append(number)) for number in handled}
     workers = _Workers(work, settings, listening)
-    announced = False
     try:
-        while True:
-            if workers.wait(signals):
-                if os.read(signals, 1)[0] != signal.SIGHUP:
-                    return
+        while not set(asked) - {signal.SIGHUP}:
+            while signal.SIGHUP in asked:
+                asked.remove(signal.SIGHUP)
                 workers.reopen()
-            if workers.answer() and not announced:
+            if not announced and workers.answer:
                 announce()
                 announced = True
             workers.replace_dead(first=not announced)
+            time.sleep(LOOK)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         workers.end()
-        os.close(signals)
-        os.close(signalled)

@@ -96,7 +96,7 @@ class RedisStore:
         self.state: Literal["up", "down"] = "up"
 
     async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
-        """Append clicks; gives all clicks that are kept then, see `SessionStore.append`."""
+        """Append clicks; gives all clicks that are kept then, oldest first."""
         encoded = [msgspec.json.encode(item) for item in items]
         kept = await self._session(APPEND, session, self._ttl, *encoded)
         if kept is None:
@@ -104,7 +104,7 @@ class RedisStore:
         return kept or []
 
     async def clicks(self, session: str) -> list[RawId]:
-        """The clicks of a session, none of an unknown one, see `SessionStore.clicks`."""
+        """The clicks of a session, oldest first, none of an unknown one."""
         return await self._session(READ, session) or []
 
     async def _session(self, script: str, session: str, *arguments: Any) -> list[RawId] | None:
@@ -120,11 +120,11 @@ class RedisStore:
             return None
 
     async def forget(self, session: str) -> None:
-        """Forget a session, see `SessionStore.forget`."""
+        """Forget a session."""
         await self._do("DEL", PREFIX + session)
 
     async def check(self) -> None:
-        """Find out whether the server answers."""
+        """Find out whether the server answers; ``state`` says it then."""
         with suppress(StoreDown):
             await self._do(*PING)
 
