@@ -18,13 +18,9 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
     ratio of the drawn sessions' sums to their number of cases. The drawing depends on seed, window and the number of
     sessions alone: methods evaluated on the same sessions get the same drawings, which ``paired`` relies on.
 
-    Args:
-        sums: sum over its cases of each metric, for each session: [S, M].
-        cases: number of cases of each session, [S], or of those that each metric counts, [S, M]; sessions without a
-            case are not drawn. A metric is NaN in a resampling that has no case of it.
-        replicates: number of resamplings R.
-        seed: seed of the drawing, at least 0.
-        window: which of several test windows this is, so that each gets drawings of its own.
+    Of each session, ``sums`` has the sum of each metric over its cases [S, M], ``cases`` their number [S], or of those
+    that each metric counts [S, M]; sessions without a case are not drawn, and a metric without a case in a resampling
+    is NaN there. Each test window has drawings of its own.
     """
     if replicates < 1 or seed < 0 or window < 0:
         raise ConfigError(

@@ -46,16 +46,9 @@ class MetricSums:
 
     A metric that some cases do not count in, such as HitRate of popular items, is divided by the number of the others.
 
-    Attributes:
-        ks: list lengths, rising: [K].
-        session_sums: sum over its cases of each metric, for each session: [S, M].
-        session_cases: cases of each session: [S].
-        session_counts: cases of each session that each metric counts: [S, M].
-        bucket_sums: sum over its cases of each metric, for each of ``PREFIX_BUCKETS``: [13, M].
-        bucket_cases: cases of each bucket: [13].
-        bucket_counts: cases of each bucket that each metric counts: [13, M].
-        recommended: in how many lists each item index is among the first k; position 0 is 0: [K, I + 1].
-        further: names of the metrics that were asked for besides the default ones, whose columns follow theirs.
+    By session: sums [S, M], cases [S], and those that each metric counts [S, M]; the same by bucket of
+    ``PREFIX_BUCKETS``: [13, M], [13], [13, M]. ``recommended``: in how many lists each item index is among the first k,
+    0 at position 0: [K, I + 1]. ``further``: names of metrics besides the default ones, whose columns follow theirs.
     """
 
     ks: tuple[int, ...]
@@ -94,21 +87,9 @@ class MetricSums:
 
 
 class MetricAccumulator:
-    """Sums that grow batch by batch in the order of the cases; the size of the batches changes no bit of the result.
+    """Sums over cases [C] that grow by batches in their order, whose size changes no bit; training clicks: [I + 1].
 
-    Args:
-        cases: all cases of an evaluation: [C].
-        train_counts: training clicks of each item index: [I + 1].
-        ks: list lengths to report.
-        further: metrics besides the default ones, by name.
-        train: the training sessions, for metrics that ask which items were clicked together.
-
-    >>> from nearnext.data.sessions import Sessions
-    >>> accumulator = MetricAccumulator(Cases.of(Sessions.of([["a", "b", "a"]])), np.array([0, 1, 1]), ks=[1])
-    >>> for item in (2, 2):
-    ...     accumulator.add(Ranking(np.array([[item]], np.int32), np.ones((1, 1), np.float32), np.array([1], np.int32)))
-    >>> accumulator.sums().values()["HitRate@1"]
-    0.5
+    Metrics besides the default ones are by name; some ask which items were clicked together in the training sessions.
     """
 
     def __init__(
