@@ -36,8 +36,8 @@ def lines_of(chunks: list[Chunk]) -> list[int]:
     return [line for chunk in chunks for line in chunk.lines.tolist()]
 
 
-def rejected_of(chunks: list[Chunk]) -> list[tuple[int, str, int]]:
-    return [(row.line, row.reason, row.rows) for chunk in chunks for row in chunk.rejected]
+def rejected_of(chunks: list[Chunk]) -> list[tuple[int, str]]:
+    return [(row.line, row.reason) for chunk in chunks for row in chunk.rejected]
 
 
 @given(rows=st.lists(st.tuples(TEXT, TEXT), min_size=1, max_size=20), delimiter=st.sampled_from("\t;,|"))
@@ -65,9 +65,9 @@ def test_lines_are_true_beside_blank_wrong_and_multi_line_rows(tmp_path: Path, b
     assert rows_of(chunks) == [("a", "1", "1"), ("c", f"x{end}y", "3"), ("e", "5", "5")]
     assert lines_of(chunks) == [2, 5, 9]
     assert rejected_of(chunks) == [
-        (4, "wrong column count", 1),
-        (7, "wrong column count", 1),
-        (10, "wrong column count", 1),
+        (4, "wrong column count"),
+        (7, "wrong column count"),
+        (10, "wrong column count"),
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_row_longer_than_a_block_is_read(tmp_path: Path) -> None:
     chunks = chunks_of(tmp_path / "log.csv", HEADER + body.encode(), block=128)
     assert rows_of(chunks)[-2:] == [("z", long, "1"), ("y", "2", "2")]
     assert lines_of(chunks) == [*range(2, 52), 53, 55]
-    assert rejected_of(chunks) == [(52, "wrong column count", 1), (54, "wrong column count", 1)]
+    assert rejected_of(chunks) == [(52, "wrong column count"), (54, "wrong column count")]
 
 
 @pytest.mark.parametrize("block", [1, 40, 1 << 20])
@@ -85,7 +85,7 @@ def test_a_row_longer_than_a_block_is_read(tmp_path: Path) -> None:
 def test_a_quote_that_is_never_closed_costs_its_own_line(tmp_path: Path, tail: bytes, block: int) -> None:
     chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1,1\n" + tail, block)
     assert rows_of(chunks) == [("a", "1", "1"), ("c", "3", "3"), ("d", "4", "4")]
-    assert rejected_of(chunks) == [(3, "quote never closed", 1)]
+    assert rejected_of(chunks) == [(3, "quote never closed")]
 
 
 STRAY = {
@@ -122,7 +122,7 @@ def test_a_stray_quote_costs_its_own_row_at_most(
     expected = [(f"s{n}", f"i{n}", str(1_700_000_000 + n)) for n in range(7) if n != position or reason is None]
     assert rows_of(chunks) == expected
     line = position + 2 + (position > 4)
-    assert rejected_of(chunks) == ([(line, reason, 1)] if reason else [])
+    assert rejected_of(chunks) == ([(line, reason)] if reason else [])
     assert [row.text for chunk in chunks for row in chunk.rejected] == ([rows[position]] if reason else [])
     assert lines_of(chunks) == [n + 2 + (n > 4 + (position <= 4)) for n in range(7) if n != position or reason is None]
 
@@ -175,7 +175,7 @@ def test_every_line_end_and_mark_gives_the_same_rows(tmp_path: Path, end: bytes,
     chunks = chunks_of(tmp_path / "log.csv", mark + end.join(rows), 16)
     assert rows_of(chunks) == [("a", "1", "1"), ("c", "\0", "3"), ("d", '4"', "4")]
     assert lines_of(chunks) == [2, 5, 6]
-    assert rejected_of(chunks) == [(4, "wrong column count", 1)]
+    assert rejected_of(chunks) == [(4, "wrong column count")]
 
 
 def test_a_closed_quote_at_the_end_is_no_open_one(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_a_closed_quote_at_the_end_is_no_open_one(tmp_path: Path) -> None:
 def test_only_wrong_rows_are_all_reported(tmp_path: Path) -> None:
     chunks = chunks_of(tmp_path / "log.csv", HEADER + b"a,1\nb\n")
     assert rows_of(chunks) == []
-    assert rejected_of(chunks) == [(2, "wrong column count", 1), (3, "wrong column count", 1)]
+    assert rejected_of(chunks) == [(2, "wrong column count"), (3, "wrong column count")]
 
 
 def test_bytes_that_are_no_utf8_reject_their_rows_alone(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_quote_open_over_much_text_is_out_of_place(tmp_path: Path, monkeypatch
     monkeypatch.setattr("nearnext.data.records.LONGEST_FIELD", 4096)
     chunks = chunks_of(tmp_path / "log.csv", HEADER + b'a,1,1\nb,"2,2\n' + b"no row\n" * 2000 + b"c,3,3\n", block=1024)
     assert rows_of(chunks) == [("a", "1", "1"), ("c", "3", "3")]
-    assert rejected_of(chunks)[:2] == [(3, "quote never closed", 1), (4, "wrong column count", 1)]
+    assert rejected_of(chunks)[:2] == [(3, "quote never closed"), (4, "wrong column count")]
     assert len(rejected_of(chunks)) == 2001
 
 

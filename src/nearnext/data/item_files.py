@@ -97,7 +97,7 @@ def _raw_text(file: LogFile) -> RawItems:
             rejected[reason] += int(np.count_nonzero(where & ~damaged))
             damaged |= where
         for row in chunk.rejected:
-            rejected[row.reason] += row.rows
+            rejected[row.reason] += 1
         parts.append(chunk.frame.filter(pl.Series(~damaged))[skipped if chunk.frame.height else 0 :])
         skipped = 0 if chunk.frame.height else skipped
     return RawItems(file.path.name, pl.concat(parts).select(names), False, +rejected)
