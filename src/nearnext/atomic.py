@@ -18,7 +18,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """Errors of a file system without locks."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Linux: paths from the current folder; both names change places."""
+"""Linux: paths from the current folder; the two names are exchanged."""
 
 NEW, OLD = "new", "old"
 """What the scratch folder next to a target holds: what is being written, and what it replaces."""

@@ -1,4 +1,4 @@
-"""What a fit will take: the bytes and seconds of samples, and lines through them."""
+"""What a fit will take: the bytes and seconds of samples, extrapolated."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def test_weights_and_moments_are_what_training_holds(name: str, options: dict[st
     assert sized.memory["optimiser"] <= moments <= sized.memory["optimiser"] + 9 * rows + 100
 
 
-def test_weights_lie_on_a_line_in_the_number_of_items(monkeypatch: pytest.MonkeyPatch):
+def test_weights_grow_linearly_with_the_items(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sizing, "WARM_UP", 10)
     monkeypatch.setattr(sizing, "FEW", 20)
     monkeypatch.setattr(sizing, "ENOUGH_SECONDS", 0.0)

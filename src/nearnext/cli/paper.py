@@ -42,7 +42,7 @@ Methods = Annotated[
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingOptions:
     """The options of the tables that train and evaluate methods."""
 
     preset: str
@@ -75,11 +75,11 @@ def _training_options(
     chosen: "Filter",
     protocol: Protocol,
     results: Results,
-) -> Training:
+) -> TrainingOptions:
     if quick and preset not in (None, "quick"):
         raise ConfigError(f"--quick is a preset of its own, found --preset {preset} as well; give one of the two")
     preset = "quick" if quick else preset or "paper"
-    return Training(preset, seed, config, settings or [], work, protocol.plan(chosen), protocol, results)
+    return TrainingOptions(preset, seed, config, settings or [], work, protocol.plan(chosen), protocol, results)
 
 
 trains = takes("training", _training_options)
@@ -111,7 +111,7 @@ def fig1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Readi
 @imports_parts
 @reads_logs
 @trains
-def table2(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
+def table2(log: LogArgument, *, methods: Methods = "", training: TrainingOptions, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
     from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
     from nearnext.experiments.paper.tables import table2_result
@@ -127,7 +127,7 @@ def table3(
     log: LogArgument,
     *,
     encoders: Annotated[str, typer.Option(help="Only these session encoders, as in the paper; default: all.")] = "",
-    training: Training,
+    training: TrainingOptions,
     reading: Reading,
 ) -> None:
     """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
@@ -146,7 +146,7 @@ def table3(
 @imports_parts
 @reads_logs
 @trains
-def coverage(log: LogArgument, *, methods: Methods = "", training: Training, reading: Reading) -> None:
+def coverage(log: LogArgument, *, methods: Methods = "", training: TrainingOptions, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
     from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
     from nearnext.experiments.paper.tables import coverage_result
@@ -161,7 +161,11 @@ def _describe(make: "Callable[..., Result]", log: str, chosen: "Filter", results
 
 
 def _compare(
-    make: "Callable[[Result, str], Result]", rows: "Sequence[Entry]", log: str, training: Training, reading: Reading
+    make: "Callable[[Result, str], Result]",
+    rows: "Sequence[Entry]",
+    log: str,
+    training: TrainingOptions,
+    reading: Reading,
 ) -> None:
     from nearnext.experiments.compare import compare
     from nearnext.experiments.paper.lineup import comparison_of

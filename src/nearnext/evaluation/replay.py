@@ -149,7 +149,7 @@ def _clicks(sessions: Sessions, order: Int64Array) -> list[Click]:
 
 
 def _served(recommender: Recommender, answers: Answers, asked: Int64Array, k: int) -> tuple[Ranking, Counter[str]]:
-    """The service's lists in the model's vocabulary, in the order of the cases, and who gave them."""
+    """The service's lists in the model's vocabulary, in the order of the cases, and which models gave them."""
     items = np.zeros((len(asked), k), dtype=np.int32)
     scores = np.zeros((len(asked), k), dtype=np.float32)
     own = np.zeros(len(asked), dtype=np.int32)

@@ -1,11 +1,11 @@
-"""What a fit will take, before it is made, from lines through fits of two samples of the log.
+"""What a fit will take, before it is made: extrapolated from fits of two samples of the log.
 
 **Time** = passes over the log × seconds of a pass + searches of validation × seconds of one in the whole catalogue +
 steps of the re-ranker × seconds of one + the rest. A pass grows with clicks; the rest, what counting and candidates
-take, lies on a line through both fits, up to the clicks from which a re-ranker is fitted on no more prefixes.
+take, grows linearly from one fit to the other, up to the clicks from which a re-ranker is fitted on no more prefixes.
 
-**Memory** = what this process holds + what is learned, and what training keeps besides + the rest. Weights W lie on a
-line in the number of items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W.
+**Memory** = what this process holds + what is learned, and what training keeps with it + the rest. Weights W grow
+linearly with the items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W.
 """
 
 import time

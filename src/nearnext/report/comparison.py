@@ -38,7 +38,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ComparisonTable:
     """A comparison at one k, the best method by the first metric on top.
 
     Attributes:
@@ -96,7 +96,7 @@ def ordered_methods(result: Mapping[str, Any], metric: str, lists: Lists = "metr
     return [method for _, method in sorted(values, key=lambda each: math.inf if each[0] is None else -each[0])]
 
 
-def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -> Comparison:
+def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -> ComparisonTable:
     """The comparison at one k, ready to be set in any medium."""
     methods = result["methods"]
     present = {name.rpartition("@")[0] for each in methods for name in _values(each, lists) if name.endswith(f"@{k}")}
@@ -120,7 +120,7 @@ def compare_table(result: Mapping[str, Any], k: int, lists: Lists = "metrics") -
         for at, each in enumerate(methods)
     ]
     seeded = f"standard deviation over seeds {', '.join(map(str, seeds))}; methods without it draw nothing at random"
-    return Comparison(k, metrics, tuple(rows), seeded if seeds else HALF_WIDTH, tuple(asked))
+    return ComparisonTable(k, metrics, tuple(rows), seeded if seeds else HALF_WIDTH, tuple(asked))
 
 
 def half_width(found: Mapping[str, Any]) -> str:
@@ -153,7 +153,7 @@ def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str
 
 
 def finding(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
-    """The comparison in words: who is first on each of the metrics, with which interval, by how much."""
+    """The comparison in words: which method is first on each of the metrics, with which interval, by how much."""
     k = main_cutoff(result)
     names = (f"{metric}@{k}" for metric in metrics)
     ranked = {name: [each for each in ordered_methods(result, name) if name in each["metrics"]] for name in names}
