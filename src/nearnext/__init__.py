@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nearnext.artifact import Artifact, load_artifact, save_artifact
+    from nearnext.artifact import Artifact, load, load_artifact, save_artifact
     from nearnext.data.events import EventLog, read_events, scan_events
     from nearnext.data.filters import Filter, apply_filter
     from nearnext.data.items import ItemTable, read_items
@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from nearnext.recommenders.scored import ScoredRecommender
     from nearnext.recommenders.sml.recommender import SML
     from nearnext.registration import register
+    from nearnext.report.html import comparison_page, write_report
     from nearnext.sampling import (
         EveryPrefix,
         InBatch,
@@ -147,9 +148,11 @@ __all__ = [
     "apply_filter",
     "best_hit_rate",
     "compare",
+    "comparison_page",
     "describe",
     "evaluate",
     "generate",
+    "load",
     "load_artifact",
     "make_recommender",
     "prepare",
@@ -169,10 +172,11 @@ __all__ = [
     "table1",
     "tune",
     "write_log",
+    "write_report",
 ]
 
 _MODULES = {
-    "artifact": "Artifact load_artifact save_artifact",
+    "artifact": "Artifact load load_artifact save_artifact",
     "data.events": "EventLog read_events scan_events",
     "data.filters": "Filter apply_filter",
     "data.items": "ItemTable read_items",
@@ -205,6 +209,7 @@ _MODULES = {
     "recommenders.scored": "ScoredRecommender",
     "recommenders.sml.recommender": "SML",
     "registration": "register",
+    "report.html": "comparison_page write_report",
     "sampling": "EveryPrefix InBatch InversePopularity Negatives Popularity PositiveNegative ReversedPopularity "
     "Sampler SlidingWindow Uniform",
 }

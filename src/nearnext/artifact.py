@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,6 +22,7 @@ from nearnext.data.imprint import Imprint
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.forks import require_polars
+from nearnext.model_card import model_card
 from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import stored_recommender
@@ -32,6 +33,9 @@ from nearnext.registry import REGISTRIES
 
 SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
+
+CARD = "README.md"
+"""What the model is, for a reader; nothing reads it back."""
 
 MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
 OWN = ("schema", "method", "params", "items", "versions", "own_parts", "sha256")
@@ -81,7 +85,7 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_artifact(recommender: Recommender, directory: str | Path, provenance: Mapping[str, Any]) -> Path:
+def save_artifact(recommender: Recommender, directory: str | Path, provenance: Mapping[str, Any] | None = None) -> Path:
     """Write a fitted recommender; an artifact that is already there is replaced in one step, anything else is kept.
 
     Args:
@@ -104,6 +108,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     """
     require_polars("saving a model")
     require_type("recommender", recommender, Recommender, "make one with make_recommender('vsknn').fit(sessions)")
+    provenance = {} if provenance is None else provenance
     require_type("provenance", provenance, Mapping, "give for example {}")
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
@@ -155,6 +160,8 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "sha256": {name: _checksum(folder / name) for name in written},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    figures: Sequence[Mapping[str, float]] = getattr(recommender, "history", ())
+    (folder / CARD).write_text(model_card(manifest, figures), encoding="utf-8")
 
 
 def _write_index(recommender: Recommender, file: Path) -> None:
@@ -180,6 +187,20 @@ def _read_imprint(folder: Path, manifest: Mapping[str, Any]) -> Imprint | None:
         return Imprint.from_arrays(load_file(folder / IMPRINT))
     last_time = manifest.get("data", {}).get("last_time")
     return Imprint.until(int(last_time)) if last_time is not None else None
+
+
+def load(directory: str | Path) -> Recommender:
+    """The recommender of a directory that `Recommender.save` or ``nearnext fit`` has written; see `load_artifact`.
+
+    >>> import tempfile
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.named import make_recommender
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = make_recommender("markov-1").fit(Sessions.of([["a", "b"]])).save(f"{folder}/model")
+    ...     load(path).recommend([["a"]], k=1)[0].items
+    ['b']
+    """
+    return load_artifact(directory).recommender
 
 
 def load_artifact(directory: str | Path) -> Artifact:

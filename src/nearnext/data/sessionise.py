@@ -6,17 +6,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
+import narwhals as nw
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import sparse
 
 from nearnext.data.arrow import arrow
-from nearnext.data.events import EventLog, ReadOptions, events_of
+from nearnext.data.events import EventLog, ReadOptions, events_of, read_events
 from nearnext.data.prepared import is_prepared, open_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import EventCodes, Repeats, merge_repeats, repeat_notes
-from nearnext.data.sessions import MICROSECONDS, Sessions
+from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError, LogWarning
 from nearnext.forks import require_polars
@@ -74,6 +75,19 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
     (['u:1', 'u:2'], ['a', 'b'])
     """
     return sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)[0]
+
+
+def as_sessions(name: str, value: Any) -> Sessions:
+    """Sessions as they are; a pandas, polars or Arrow frame of clicks read and cut into sessions.
+
+    Raises:
+        DataError: nothing usable is in the frame.
+        ConfigError: something else is given.
+    """
+    if not isinstance(value, Sessions) and isinstance(nw.from_native(value, pass_through=True), nw.DataFrame):
+        return sessionise(read_events(value))
+    require_sessions(name, value)
+    return value
 
 
 def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> tuple[Sessions, Repeats]:

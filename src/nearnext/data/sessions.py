@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nearnext.data.blocks import BLOCK, in_blocks
 from nearnext.data.raw import Moment, begins, indices, mask, one_type, raw_sessions
+from nearnext.data.session_views import SessionViews
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import require_type
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 MICROSECONDS = 1_000_000
 
 
-@dataclass(frozen=True, eq=False)
-class Sessions:
+@dataclass(frozen=True, eq=False, repr=False)
+class Sessions(SessionViews):
     """Click sessions in order of their start; session s is ``items[offsets[s]:offsets[s + 1]]``.
 
     Attributes:

@@ -5,13 +5,15 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import polars as pl
 import psutil
 
 from nearnext.data.leaks import Leaks, find_leaks, warn_of
-from nearnext.data.sessions import Sessions, require_sessions
+from nearnext.data.sessionise import as_sessions
+from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_metrics
@@ -21,6 +23,10 @@ from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
+from nearnext.shown import Shown
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
 
 INTERVAL = 0.02
 """Seconds between two looks at the memory."""
@@ -68,7 +74,7 @@ FALLBACK_RULE = (
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class Evaluation(Shown):
     """How well one fitted recommender predicts test sessions.
 
     Attributes:
@@ -104,6 +110,17 @@ class Evaluation:
         low, high = interval(bootstrap(sums.session_sums, sums.session_counts, replicates=replicates, seed=seed))
         return {name: (float(low[at]), float(high[at])) for at, name in enumerate(sums.names)}
 
+    def to_frame(self) -> pl.DataFrame:
+        """A row for each metric: metric, value, low and high of its 95% interval (null where it has none)."""
+        values, intervals = self.values(), self.intervals()
+        ends = [intervals.get(name, (None, None)) for name in values]
+        lows, highs = [low for low, _ in ends], [high for _, high in ends]
+        return pl.DataFrame({"metric": list(values), "value": list(values.values()), "low": lows, "high": highs})
+
+    def title(self) -> str:
+        """The method, and how many cases it was measured on."""
+        return f"{self.name}: {self.filled.n_cases:,} cases"
+
     def __str__(self) -> str:
         intervals = self.intervals()
         lines = [
@@ -118,7 +135,7 @@ class Evaluation:
 
 def evaluate(
     recommender: Recommender,
-    test: Sessions,
+    test: "Sessions | IntoDataFrame",
     k: int | Iterable[int] = DEFAULT_CUTOFFS,
     *,
     max_prefix: int | None = None,
@@ -135,7 +152,7 @@ def evaluate(
 
     Args:
         recommender: fitted on sessions that end before the test begins.
-        test: sessions to predict; items that the recommender does not know count as misses.
+        test: sessions to predict, or a frame of clicks; items that the recommender does not know count as misses.
         k: list length, or several.
         max_prefix: clicks of a prefix that the recommender sees, the last ones; None: all.
         threads: worker threads, by default one per core.
@@ -156,7 +173,7 @@ def evaluate(
     0.5
     """
     require_type("recommender", recommender, Recommender, "make one with make_recommender('vsknn').fit(sessions)")
-    require_sessions("test sessions", test)
+    test = as_sessions("test sessions", test)
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
     max_prefix = checked("max_prefix", max_prefix, Count | None)

@@ -17,6 +17,7 @@ from nearnext.evaluation.runs import RunFolder
 from nearnext.evaluation.significance import average_windows, bootstrap
 from nearnext.experiments.plan import PlannedSplit, SplitPlan
 from nearnext.experiments.result import (
+    ComparisonResult,
     Result,
     data_result,
     made_by,
@@ -130,6 +131,9 @@ class Comparison:
 
     def _named(self) -> tuple[tuple[str, ...], dict[str, Recommender]]:
         """The names of all methods, and the recommenders made in Python by their new names."""
+        if isinstance(self.methods, str):
+            raise ConfigError(f"methods must be several names or recommenders, found {self.methods!r}; write it in [ ]")
+        require_type("methods", self.methods, Sequence, "give for example ['pop', 'vsknn']")
         names, made = list[str](), dict(self.made)
         taken = {self._name(method) for method in self.methods if isinstance(method, str)}
         for method in self.methods:
@@ -154,7 +158,7 @@ def compare(
     command: str = "",
     store: RunStore | None = None,
     lists: str | Path | None = None,
-) -> Result:
+) -> ComparisonResult:
     """Fit and evaluate every method on the same cases; the result is plain data, ready for JSON.
 
     ``warnings`` comes first: what has to be read before the figures. A `LeakWarning` says the same of a test log that
@@ -200,41 +204,43 @@ def compare(
         _method_result(name, runs[name], replicates[name], chosen) | ({"tuning": tuned[name]} if name in tuned else {})
         for name in chosen.names
     ]
-    return {
-        "warnings": warning_lines(reading, leaks),
-        "leaks": leaks.facts(),
-        "protocol": {
-            "split": chosen.plan.describe(test is not None),
-            "filter": asdict(chosen.plan.chosen),
-            "unknown": chosen.plan.unknown,
-            "cases": sum(run.evaluation.filled.n_cases for run in next(iter(runs[chosen.names[0]].values()))),
-            "case": "every proper prefix of every test session; all items are ranked, none sampled",
-            "k": list(chosen.ks),
-            "metrics": list(chosen.metrics),
-            "max_length": chosen.plan.chosen.max_length,
-            "ties": TIE_RULE,
-            "fallback": FALLBACK_RULE,
-            "tuning": _tuning_text(chosen),
-            "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
-            "seed": chosen.seed,
-            **({"seeds": list(chosen.seeds)} if chosen.seeds else {}),
-            "threads": chosen.threads or os.cpu_count(),
-            **made_by(command, begin),
-        },
-        "data": {
-            **data_result(planned),
-            "fingerprint": log.fingerprint(),
-            "test_fingerprint": test.fingerprint() if test is not None else None,
-            "reading": [dict(report) for report in reading],
-        },
-        "audit": {
-            "passed": verdict.passed,
-            "verdict": verdict.text,
-            "checks": [asdict(check) for check in verdict.checks],
-        },
-        "methods": methods,
-        "significance": significance_result(methods, replicates, chosen.ks[-1]),
-    }
+    return ComparisonResult(
+        {
+            "warnings": warning_lines(reading, leaks),
+            "leaks": leaks.facts(),
+            "protocol": {
+                "split": chosen.plan.describe(test is not None),
+                "filter": asdict(chosen.plan.chosen),
+                "unknown": chosen.plan.unknown,
+                "cases": sum(run.evaluation.filled.n_cases for run in next(iter(runs[chosen.names[0]].values()))),
+                "case": "every proper prefix of every test session; all items are ranked, none sampled",
+                "k": list(chosen.ks),
+                "metrics": list(chosen.metrics),
+                "max_length": chosen.plan.chosen.max_length,
+                "ties": TIE_RULE,
+                "fallback": FALLBACK_RULE,
+                "tuning": _tuning_text(chosen),
+                "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
+                "seed": chosen.seed,
+                **({"seeds": list(chosen.seeds)} if chosen.seeds else {}),
+                "threads": chosen.threads or os.cpu_count(),
+                **made_by(command, begin),
+            },
+            "data": {
+                **data_result(planned),
+                "fingerprint": log.fingerprint(),
+                "test_fingerprint": test.fingerprint() if test is not None else None,
+                "reading": [dict(report) for report in reading],
+            },
+            "audit": {
+                "passed": verdict.passed,
+                "verdict": verdict.text,
+                "checks": [asdict(check) for check in verdict.checks],
+            },
+            "methods": methods,
+            "significance": significance_result(methods, replicates, chosen.ks[-1]),
+        }
+    )
 
 
 def _tuned(first: PlannedSplit, chosen: Comparison) -> dict[str, Result]:

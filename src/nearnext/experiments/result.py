@@ -6,24 +6,53 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from nearnext.artifact import versions
 from nearnext.data.leaks import Leaks
 from nearnext.data.repeats import repeat_notes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.evaluation.audit import MethodAudit
-from nearnext.evaluation.metrics import CASE_METRICS
+from nearnext.evaluation.metrics import CASE_METRICS, definitions
 from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.significance import corrected, interval, paired, ratios
 from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.registry import METRICS
+from nearnext.shown import Shown
 from nearnext.types import FloatArray
 
 Result = dict[str, Any]
+
+
+class ComparisonResult(Shown, dict[str, Any]):
+    """The result of a comparison: plain data, ready for JSON, that can be a frame, a report and a notebook's table."""
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row for each method, the best by the first metric on top: method, metrics by name, fit_seconds."""
+        rows = [
+            {"method": called(each), **{name: found["value"] for name, found in each["metrics"].items()}}
+            | {"fit_seconds": each["fit_seconds"]}
+            for each in self["methods"]
+        ]
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        return frame.sort(f"HitRate@{max(self['protocol']['k'])}", descending=True, maintain_order=True)
+
+    def title(self) -> str:
+        """What was measured."""
+        return f"{self['protocol']['cases']:,} cases: {self['protocol']['split']}"
+
+    def report(self, path: str | Path) -> Path:
+        """Write the HTML page that ``--report`` gives; needs the extra ``report``."""
+        import nearnext
+
+        page = nearnext.comparison_page(self, definitions(self["protocol"].get("metrics", ())))
+        nearnext.write_report(path, page)
+        return Path(path)
 
 
 @dataclass(frozen=True, eq=False)

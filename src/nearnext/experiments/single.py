@@ -18,7 +18,16 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.runs import RunFolder, write_judgements
 from nearnext.evaluation.significance import bootstrap
-from nearnext.experiments.result import Result, Run, describe_part, machine, made_by, method_result, warning_lines
+from nearnext.experiments.result import (
+    ComparisonResult,
+    Result,
+    Run,
+    describe_part,
+    machine,
+    made_by,
+    method_result,
+    warning_lines,
+)
 from nearnext.experiments.sizing import estimate
 from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
@@ -101,7 +110,7 @@ def evaluate_model(
     command: str = "",
     lists: str | Path | None = None,
     metrics: Sequence[str] = (),
-) -> Result:
+) -> ComparisonResult:
     """A saved model on all sessions of a log, in the shape of a comparison of one method; ``lists`` as in `compare`."""
     if unknown not in ("miss", "drop"):
         raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
@@ -134,30 +143,32 @@ def evaluate_model(
     run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
     sums = evaluation.filled
     replicates = bootstrap(sums.session_sums, sums.session_counts, seed=7)
-    return {
-        "warnings": warning_lines([reading or {}], leaks),
-        "leaks": leaks.facts(),
-        "protocol": {
-            "split": "a saved model on a log of its own",
-            "unknown": unknown,
-            "cases": evaluation.filled.n_cases,
-            "k": list(evaluation.filled.ks),
-            "metrics": list(evaluation.filled.further),
-            "max_length": max_length,
-            "ties": TIE_RULE,
-            "fallback": FALLBACK_RULE,
-            "tuning": "none",
-            **made_by(command, begin),
-        },
-        "data": {
-            "train": dict(artifact.manifest.get("data", {})),
-            "test": describe_part(test),
-            "fingerprint": sessions.fingerprint(),
-            "reading": [dict(reading or {})],
-            "unknown_test_clicks": unknown_clicks,
-        },
-        "methods": [method_result([run], replicates)],
-    }
+    return ComparisonResult(
+        {
+            "warnings": warning_lines([reading or {}], leaks),
+            "leaks": leaks.facts(),
+            "protocol": {
+                "split": "a saved model on a log of its own",
+                "unknown": unknown,
+                "cases": evaluation.filled.n_cases,
+                "k": list(evaluation.filled.ks),
+                "metrics": list(evaluation.filled.further),
+                "max_length": max_length,
+                "ties": TIE_RULE,
+                "fallback": FALLBACK_RULE,
+                "tuning": "none",
+                **made_by(command, begin),
+            },
+            "data": {
+                "train": dict(artifact.manifest.get("data", {})),
+                "test": describe_part(test),
+                "fingerprint": sessions.fingerprint(),
+                "reading": [dict(reading or {})],
+                "unknown_test_clicks": unknown_clicks,
+            },
+            "methods": [method_result([run], replicates)],
+        }
+    )
 
 
 def statistics_result(

@@ -3,7 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from nearnext.data.imprint import Imprint
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, microseconds_of, raw_sessions
+from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
@@ -33,6 +35,9 @@ from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.registry import is_built_in
 from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
 
 State = dict[str, NDArray[Any]]
 """What a fitted recommender has learned, as named arrays: enough to restore it without its training data."""
@@ -58,14 +63,16 @@ class Recommender(Parameters, ABC):
     def __post_init__(self) -> None:
         check(self)
 
-    def fit(self, sessions: Sessions) -> Self:
+    def fit(self, sessions: "Sessions | IntoDataFrame") -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
+
+        A pandas, polars or Arrow frame of clicks is read and cut into sessions as `read_events` and `sessionise` do.
 
         Raises:
             DataError: there is nothing to learn from.
             ContractError: a part of the user's own breaks a law of its kind.
         """
-        require_sessions("training sessions", sessions)
+        sessions = as_sessions("training sessions", sessions)
         if sessions.n_sessions == 0 or sessions.n_items == 0:
             raise DataError("expected training sessions, found none; lower the filters or give a longer log")
         imprint = None if polars_is_lost() else sessions.imprint
@@ -168,6 +175,17 @@ class Recommender(Parameters, ABC):
             return own
 
         return rank_chunk
+
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted recommender to a folder, with a README.md; `nearnext.load` reads it.
+
+        Raises:
+            ArtifactError: the folder holds something else, or cannot be written.
+            ConfigError: not fitted yet.
+        """
+        import nearnext
+
+        return nearnext.save_artifact(self, path)
 
     def recommend(
         self,

@@ -3,7 +3,10 @@
 from dataclasses import fields, replace
 from typing import Any, Self
 
+import polars as pl
+
 from nearnext.options import require_option
+from nearnext.shown import card
 
 
 class Parameters:
@@ -35,6 +38,12 @@ class Parameters:
     def unfitted(self, **params: Any) -> Self:
         """A new recommender with the same hyper-parameters but those given, that has learned nothing."""
         return replace(self, **params)  # pyright: ignore[reportArgumentType, reportUnknownVariableType, reportReturnType]
+
+    def _repr_html_(self) -> str:
+        state = "fitted" if getattr(self, "fitted", False) else "not fitted"
+        rows = {name: str(value) for name, value in self.params().items()}
+        frame = pl.DataFrame({"option": list(rows), "value": list(rows.values())})
+        return card(f"{getattr(self, 'name', type(self).__name__)}, {state}", frame)
 
     def __sklearn_clone__(self) -> Self:
         return self.unfitted()

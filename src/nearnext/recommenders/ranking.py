@@ -6,11 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import polars as pl
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_ids
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
+from nearnext.shown import Shown
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
 CHUNK = 1024
@@ -106,7 +108,7 @@ def rank_in_chunks(
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class Recommendation(Shown):
     """The list for one session in raw ids.
 
     Attributes:
@@ -124,6 +126,30 @@ class Recommendation:
     unknown: list[RawId]
     shortage: str | None = None
     unmatched: list[RawId] = field(default_factory=list[RawId])
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __getitem__(self, rank: int) -> RawId:
+        """The item at a position, the best one at 0."""
+        return self.items[rank]
+
+    def to_frame(self) -> pl.DataFrame:
+        """A row for each item: rank, item_id, score, own (whether the method itself scored it)."""
+        ranks = range(1, len(self.items) + 1)
+        own = [rank <= self.own for rank in ranks]
+        return pl.DataFrame(
+            {"rank": ranks, "item_id": self.items, "score": self.scores, "own": own},
+            schema_overrides={"rank": pl.Int64, "score": pl.Float64, "own": pl.Boolean},
+        )
+
+    def title(self) -> str:
+        """How many items are recommended, and what is missing."""
+        lost = f"unknown to training: {', '.join(map(str, self.unknown))}" if self.unknown else ""
+        return "; ".join(filter(None, (f"{len(self.items)} items", self.shortage, lost)))
 
 
 def admissible_items(

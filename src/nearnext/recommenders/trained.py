@@ -10,6 +10,9 @@ from nearnext.errors import ConfigError
 from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
 
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
+
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
@@ -43,11 +46,12 @@ class TrainedRecommender(Recommender):
         if self.resume and not self.directory:
             raise ConfigError("resume needs the directory of the run to go on with, found none")
 
-    def fit(self, sessions: Sessions, *, seed: int | None = None) -> Self:
+    def fit(self, sessions: "Sessions | IntoDataFrame", *, seed: int | None = None) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
 
         Args:
-            sessions: to learn from; where a part is held out for validation, it is the last one by start time.
+            sessions: to learn from, or a frame of clicks; where a part is held out for validation, it is the last one
+                by start time.
             seed: instead of the one that the model was made with.
 
         Raises:

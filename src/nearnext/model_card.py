@@ -1,0 +1,78 @@
+"""The model card: what a saved model is, what it learned from, and how to use it, as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def model_card(manifest: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()) -> str:
+    """The README.md of a model folder, from its manifest and the figures of each epoch.
+
+    >>> print(model_card({"method": "sr", "items": 3, "params": {"steps": 2}, "versions": {"nearnext": "1.0"}})[:24])
+    # A next-item model: sr
+    """
+    parts = [
+        f"# A next-item model: {manifest['method']}",
+        _learned(manifest),
+        _figures(history),
+        _table("Options", manifest["params"]),
+        _own_parts(manifest.get("own_parts", [])),
+        _use(),
+        f"Made with nearnext {manifest['versions']['nearnext']}. `manifest.json` has all versions and checksums.",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _learned(manifest: Mapping[str, Any]) -> str:
+    data: Mapping[str, Any] = manifest.get("data") or {}
+    if not {"sessions", "events", "first", "last"} <= data.keys():
+        return f"It knows {manifest['items']:,} items."
+    lines = [
+        f"It learned from {data['sessions']:,} sessions with {data['events']:,} clicks on {manifest['items']:,} items, "
+        f"from {data['first']} to {data['last']}."
+    ]
+    if "fit_seconds" in manifest:
+        lines.append(f"The fit took {manifest['fit_seconds']:.1f} s on {manifest.get('machine', 'a machine')}.")
+    if manifest.get("command"):
+        lines += ["", "```console", f"$ {manifest['command']}", "```"]
+    return "\n".join(lines)
+
+
+def _figures(history: Sequence[Mapping[str, float]]) -> str:
+    """The best epoch on the sessions that were held out, where the fit measured any."""
+    measured = [epoch for epoch in history if any("@" in name for name in epoch)]
+    if not measured:
+        return ""
+    best = max(measured, key=lambda epoch: [value for name, value in epoch.items() if "@" in name])
+    found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if "@" in name)
+    return (
+        f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}). What it reaches on your next "
+        "days: `nearnext evaluate MODEL LOG`."
+    )
+
+
+def _table(title: str, rows: Mapping[str, Any]) -> str:
+    if not rows:
+        return ""
+    lines = [f"| `{name}` | {str(value).replace('|', chr(92) + '|')} |" for name, value in rows.items()]
+    return "\n".join([f"## {title}", "", "| option | value |", "|---|---|", *lines])
+
+
+def _own_parts(parts: Sequence[Mapping[str, str]]) -> str:
+    lines = [f"- the {part['kind']} `{part['name']}` of `{part['from']}`: import it before loading" for part in parts]
+    return "\n".join(["## Parts that nearnext lacks", "", *lines]) if lines else ""
+
+
+def _use() -> str:
+    return """## Use
+
+```python
+import nearnext
+
+model = nearnext.load("PATH OF THIS FOLDER")
+model.recommend([["ITEM", "ITEM"]], k=20)
+```
+
+```console
+$ nearnext recommend FOLDER --session ITEM,ITEM
+$ nearnext serve FOLDER
+```"""
