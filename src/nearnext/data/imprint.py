@@ -29,6 +29,9 @@ SAMPLED = 16
 TELLING = 0.8
 """Share of sessions whose shape no other has, from which on equal shapes of two logs are no chance."""
 
+KINDS = {"contents": np.uint64, "ids": np.uint64, "ends": np.int64, "shapes": np.uint64}
+"""The arrays of an imprint."""
+
 FACTORS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -132,32 +135,19 @@ def session_keys(ids: pl.Series, by_user: bool) -> pl.Series:
 
 @dataclass(frozen=True, eq=False)
 class Imprint:
-    """What sessions leave behind, enough to tell later whether others overlap with them; no id and no item.
-
-    Attributes:
-        contents: distinct content digests, rising: [C].
-        ids: digests of session ids, or of users (``by_user``) whose sessions were cut by pauses, rising: [K].
-        ends: time of the last click under each of them, seconds: [K].
-        numbered: session ids count up from 0 or 1, so that those of another log may mean other sessions.
-        bounds: the largest digest that is kept among contents and among ids.
-        shapes: `lone_shapes`, the smallest ones; none where many sessions share theirs, so that they tell nothing.
-
-    >>> imprint = Imprint.of(Sessions.of([["a", "b"], ["a", "c"]]))
-    >>> imprint.sessions, len(imprint.contents), imprint.numbered
-    (2, 2, True)
-    """
+    """What sessions leave behind, enough to tell later whether others overlap with them; no id and no item."""
 
     sessions: int
     first_start: int
     last_start: int
     last_end: int
-    contents: Digests
-    ids: Digests
-    ends: Int64Array
+    contents: Digests  # [C]: distinct content digests, rising
+    ids: Digests  # [K]: of session ids, or of users (by_user) whose sessions were cut by pauses, rising
+    ends: Int64Array  # [K]: time of the last click under each of them, seconds
     by_user: bool = False
-    numbered: bool = False
-    bounds: tuple[int, int] = (int(NONE), int(NONE))
-    shapes: Digests = field(default_factory=lambda: np.zeros(0, np.uint64))
+    numbered: bool = False  # session ids count up from 0 or 1, so that those of another log may mean other sessions
+    bounds: tuple[int, int] = (int(NONE), int(NONE))  # the largest digests kept among contents and among ids
+    shapes: Digests = field(default_factory=lambda: np.zeros(0, np.uint64))  # the smallest `lone_shapes`, if they tell
 
     @classmethod
     def of(cls, sessions: Sessions, limit: int | None = None) -> Self:
@@ -204,36 +194,24 @@ class Imprint:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as arrays, for a file."""
         facts = (self.sessions, self.first_start, self.last_start, self.last_end, self.by_user, self.numbered)
-        return {
-            "contents": self.contents,
-            "ids": self.ids,
-            "ends": self.ends,
+        return {name: getattr(self, name) for name in KINDS} | {
             "facts": np.array(facts, np.int64),
             "bounds": np.array(self.bounds, np.uint64),
-            "shapes": self.shapes,
         }
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
         """The imprint that `arrays` gave; a KeyError or ValueError where something is missing."""
-        for name, kind in {"contents": np.uint64, "ids": np.uint64, "ends": np.int64, "shapes": np.uint64}.items():
-            if name in arrays and (arrays[name].dtype != kind or arrays[name].ndim != 1):
+        arrays = {"shapes": np.zeros(0, np.uint64), **arrays}  # models of an earlier nearnext have none
+        for name, kind in KINDS.items():
+            if arrays[name].dtype != kind or arrays[name].ndim != 1:
                 raise ValueError(f"{name} of the training sessions are no list of {np.dtype(kind)}")
-        sessions, first_start, last_start, last_end, by_user, numbered = (int(fact) for fact in arrays["facts"])
-        contents_bound, ids_bound = (int(bound) for bound in arrays["bounds"])
-        return cls(
-            sessions,
-            first_start,
-            last_start,
-            last_end,
-            arrays["contents"],
-            arrays["ids"],
-            arrays["ends"],
-            bool(by_user),
-            bool(numbered),
-            (contents_bound, ids_bound),
-            arrays.get("shapes", np.zeros(0, np.uint64)),  # models of an earlier nearnext have none
-        )
+        *times, by_user, numbered = (int(fact) for fact in arrays["facts"])
+        sessions, first_start, last_start, last_end = times
+        of_contents, of_ids = (int(bound) for bound in arrays["bounds"])
+        contents, ids, ends, shapes = (arrays[name] for name in KINDS)
+        known = (sessions, first_start, last_start, last_end, contents, ids, ends)
+        return cls(*known, bool(by_user), bool(numbered), (of_contents, of_ids), shapes)
 
 
 def _bound(digests: Digests, limit: int | None) -> np.uint64:

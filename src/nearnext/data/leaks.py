@@ -21,7 +21,6 @@ from nearnext.data.sessionise import GAP
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import LeakWarning
 from nearnext.forks import polars_is_lost
-from nearnext.types import BoolArray
 
 SHIFTED, FEWEST_SHIFTED = 0.3, 20
 """Share and number of test sessions of the shape of a training session; honest logs have 4% or fewer."""
@@ -91,17 +90,12 @@ class Leaks:
 
     def plus(self, other: "Leaks") -> "Leaks":
         """Both together, for the windows of one comparison; each line once."""
-        return Leaks(
-            test_sessions=self.test_sessions + other.test_sessions,
-            early_sessions=self.early_sessions + other.early_sessions,
-            compared_sessions=self.compared_sessions + other.compared_sessions,
-            copied_sessions=self.copied_sessions + other.copied_sessions,
-            same_ids=self.same_ids + other.same_ids,
-            cut_sessions=self.cut_sessions + other.cut_sessions,
-            found=tuple(dict.fromkeys((*self.found, *other.found))),
-            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
-            checked=self.checked and other.checked,
-        )
+        counts = {name: getattr(self, name) + getattr(other, name) for name in COUNTS}
+        found, notes = (tuple(dict.fromkeys(lines)) for lines in (self.found + other.found, self.notes + other.notes))
+        return Leaks(**counts, found=found, notes=notes, checked=self.checked and other.checked)
+
+
+COUNTS = ("test_sessions", "early_sessions", "compared_sessions", "copied_sessions", "same_ids", "cut_sessions")
 
 
 def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
@@ -118,40 +112,31 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
         return Leaks(test.n_sessions, notes=(FORKED,), checked=False)
     if train is None or not test.n_sessions:
         return Leaks(test.n_sessions, notes=(NOT_CHECKED,), checked=False)
-    early, (cut, same) = _early(train, test), _shared_ids(train, test)
     n_compared, n_copied = _compared(train, test)
-    n_early, n_same, n_cut = int(early.sum()), int(same.sum()), int(cut.sum())
+    n_early, (n_cut, n_same) = _early(train, test), _shared_ids(train, test)
     smaller = min(train.sessions, test.n_sessions)
     renumbered = 2 * n_same >= smaller > 0 and train.numbered and numbered(test.session_ids)
-    everything = n_copied == n_compared > 0
-    found = (
-        _copies(train, test, n_compared, n_copied) if n_copied else "",
-        _times(train, test, n_early) if n_early and not everything else "",
-        _shifted(train, test) if not n_copied else "",
-        f"{n_same:,} of {test.n_sessions:,} test sessions have the id of a training session, and do not go on with it"
-        if n_same and not n_copied and not renumbered
-        else "",
-    )
-    notes = (
-        f"{n_cut:,} of {test.n_sessions:,} test sessions go on with a training session: the split cuts them in two"
-        if n_cut
-        else "",
-        f"{n_same:,} session numbers are in both logs: taken for different sessions, as each log counts from 0 or 1"
-        if renumbered and not any(found)
-        else "",
-        "" if train.comparable else NOT_COMPARED,
-    )
-    return Leaks(
-        test_sessions=test.n_sessions,
-        early_sessions=n_early,
-        compared_sessions=n_compared,
-        copied_sessions=n_copied,
-        same_ids=n_same,
-        cut_sessions=n_cut,
-        found=tuple(filter(None, found)),
-        notes=tuple(filter(None, notes)),
-        checked=train.comparable,
-    )
+    of = f"of {test.n_sessions:,} test sessions"
+    found: list[str] = []
+    if n_copied:
+        found.append(_copies(train, test, n_compared, n_copied))
+    if n_early and not n_copied == n_compared > 0:
+        found.append(_times(train, test, n_early))
+    if not n_copied:
+        found += _shifted(train, test)
+    if n_same and not n_copied and not renumbered:
+        found.append(f"{n_same:,} {of} have the id of a training session, and do not go on with it")
+    notes: list[str] = []
+    if n_cut:
+        notes.append(f"{n_cut:,} {of} go on with a training session: the split cuts them in two")
+    if renumbered and not found:
+        notes.append(
+            f"{n_same:,} session numbers are in both logs: taken for different sessions, as each log counts from 0 or 1"
+        )
+    if not train.comparable:
+        notes.append(NOT_COMPARED)
+    counts = (test.n_sessions, n_early, n_compared, n_copied, n_same, n_cut)
+    return Leaks(*counts, found=tuple(found), notes=tuple(notes), checked=train.comparable)
 
 
 def boundary_leaks(train: Sessions, test: Sessions) -> Leaks:
@@ -182,24 +167,22 @@ def warn_of(leaks: Leaks, stacklevel: int = 3) -> None:
         warnings.warn(leaks.verdict, LeakWarning, stacklevel=stacklevel)
 
 
-def _early(train: Imprint, test: Sessions) -> BoolArray:
-    """Test sessions that start before training has seen its last start, unless one moment divides the ends."""
-    early = test.starts < train.last_start
-    return early if bool(np.any(test.ends < train.last_end)) else np.zeros_like(early)
+def _early(train: Imprint, test: Sessions) -> int:
+    """How many test sessions start before training has seen its last start, unless one moment divides the ends."""
+    return int((test.starts < train.last_start).sum()) if np.any(test.ends < train.last_end) else 0
 
 
-def _shared_ids(train: Imprint, test: Sessions) -> tuple[BoolArray, BoolArray]:
-    """Test sessions that go on with a training session soon after it ends, and others that have the id of one: [S]."""
+def _shared_ids(train: Imprint, test: Sessions) -> tuple[int, int]:
+    """How many test sessions go on with a training session soon after it ends, and how many others have its id."""
     by_user = cut_by_pauses(test.session_ids)
-    nowhere = np.zeros(test.n_sessions, np.bool_)
     if by_user != train.by_user or not len(train.ids):
-        return nowhere, nowhere
+        return 0, 0
     digests = id_digests(session_keys(test.session_ids, by_user))
     at = np.minimum(np.searchsorted(train.ids, digests), len(train.ids) - 1)
     known = train.ids[at] == digests
     pause = test.starts // MICROSECONDS - train.ends[at]
     cut = known & (pause >= 0) & (pause <= GAP)
-    return cut, nowhere if by_user else known & ~cut
+    return int(cut.sum()), 0 if by_user else int((known & ~cut).sum())
 
 
 def _copies(train: Imprint, test: Sessions, n_compared: int, n_copied: int) -> str:
@@ -209,26 +192,23 @@ def _copies(train: Imprint, test: Sessions, n_compared: int, n_copied: int) -> s
     elif train.bounds[0] < int(NONE):
         of = f"{n_copied:,} of {n_compared:,} test sessions that could be compared"
     line = f"{of} are training sessions (same clicks at the same times)"
-    return f"{line}: the test log is the training log" if _equal(train, test, n_compared, n_copied) else line
+    equal = n_copied == n_compared and (train.sessions, train.last_end) == (test.n_sessions, int(test.ends.max()))
+    return f"{line}: the test log is the training log" if equal else line
 
 
-def _shifted(train: Imprint, test: Sessions) -> str:
+def _shifted(train: Imprint, test: Sessions) -> list[str]:
     """What is said of a test log that has sessions of training with other times; nothing of a few that look alike."""
     if not len(train.shapes):
-        return ""
+        return []
     shapes, _ = lone_shapes(test)
     shapes = shapes[shapes <= train.shapes[-1]] if len(train.shapes) >= KEPT else shapes
     alike = int(np.isin(shapes, train.shapes, assume_unique=True).sum())
     if alike < max(FEWEST_SHIFTED, SHIFTED * len(shapes)):
-        return ""
-    return (
+        return []
+    return [
         f"{alike:,} of {len(shapes):,} test sessions with three clicks or more are training sessions with other times "
         "(same last items, same pauses)"
-    )
-
-
-def _equal(train: Imprint, test: Sessions, n_compared: int, n_copied: int) -> bool:
-    return n_copied == n_compared and (train.sessions, train.last_end) == (test.n_sessions, int(test.ends.max()))
+    ]
 
 
 def _times(train: Imprint, test: Sessions, n_early: int) -> str:
