@@ -58,14 +58,6 @@ def raw_ids(name: str, ids: object) -> list[RawId]:
     return _ids(name, listed)
 
 
-def raw_values(name: str, values: object) -> Sequence[object]:
-    """The values of the option ``name``, of whatever kind; a ConfigError where it is no collection."""
-    listed = _listed(values)
-    if listed is None:
-        raise ConfigError(f"expected a list as {name}, found {_shown(values)}")
-    return listed
-
-
 def indices(name: str, values: object, first: int, last: int, remedy: str) -> Int64Array:
     """Whole numbers of a range: [n].
 
@@ -87,18 +79,6 @@ def indices(name: str, values: object, first: int, last: int, remedy: str) -> In
     if wrong:
         raise DataError(f"expected {name} in {first}..{last}, found {_shown(wrong[0])}; {remedy}")
     return array
-
-
-def one_type(ids: list[RawId]) -> list[RawId]:
-    """Ids as they stand side by side in one log: all texts where one is, or where an integer has more than 64 bits.
-
-    >>> one_type([7, "007"]), one_type([7, 8])
-    (['7', '007'], [7, 8])
-    """
-    kinds = set(map(type, ids))
-    if kinds == {int} and all(-(2**63) <= one < 2**63 for one in cast("list[int]", ids)):
-        return ids
-    return ids if kinds <= {str} else [str(one) for one in ids]
 
 
 def _unordered(values: object) -> bool:
@@ -125,15 +105,14 @@ def _listed(values: Any) -> Sequence[object] | None:
 def _ids(where: str, values: Sequence[object]) -> list[RawId]:
     if {str, int}.issuperset(map(type, values)):
         return cast("list[RawId]", values if type(values) is list else list(values))
-    return [_id(where, value) for value in values]
-
-
-def _id(where: str, value: object) -> RawId:
-    found = plain_id(value)
-    if found is None or isinstance(found, Foreign):
-        raise DataError(
-            f"expected integers or texts as item ids in {where}, found {_shown(value)}; leave it out or convert it"
-        )
+    found: list[RawId] = []
+    for value in values:
+        one = plain_id(value)
+        if one is None or isinstance(one, Foreign):
+            raise DataError(
+                f"expected integers or texts as item ids in {where}, found {_shown(value)}; leave it out or convert it"
+            )
+        found.append(one)
     return found
 
 
@@ -189,9 +168,10 @@ def mask(name: str, values: object, n: int) -> BoolArray:
 
 def begins(starts: object, n_sessions: int) -> Int64Array:
     """The start of each session in microseconds, checked: [S]."""
-    moments = [
-        microseconds_of(f"start of session {number}", one) for number, one in enumerate(raw_values("starts", starts))
-    ]
-    if len(moments) != n_sessions:
-        raise ConfigError(f"expected a start for each of {n_sessions} sessions, found {len(moments)}")
-    return np.array(moments, dtype=np.int64)
+    listed = _listed(starts)
+    if listed is None:
+        raise ConfigError(f"expected a list as starts, found {_shown(starts)}")
+    if len(listed) != n_sessions:
+        raise ConfigError(f"expected a start for each of {n_sessions} sessions, found {len(listed)}")
+    moments = (microseconds_of(f"start of session {number}", one) for number, one in enumerate(listed))
+    return np.fromiter(moments, np.int64, count=n_sessions)

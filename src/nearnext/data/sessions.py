@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.blocks import BLOCK, in_blocks
-from nearnext.data.raw import Moment, begins, indices, mask, one_type, raw_sessions
+from nearnext.data.ids import series_of
+from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
 from nearnext.data.session_views import SessionViews
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
@@ -91,7 +92,7 @@ class Sessions(SessionViews):
         lengths = np.fromiter(map(len, given), np.int64, count=len(given))
         if not lengths.all():
             raise DataError(f"expected clicks in every session, found none in session {lengths.argmin()}; leave it out")
-        flat = one_type([raw for session in given for raw in session])
+        flat: list[RawId] = series_of([raw for session in given for raw in session])[0].to_list()
         begin = np.arange(len(given)) * 3600 * MICROSECONDS if starts is None else begins(starts, len(given))
         within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         vocabulary = Vocabulary.of(list(dict.fromkeys(flat)))

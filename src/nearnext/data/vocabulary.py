@@ -7,8 +7,8 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from nearnext.data.ids import ids_as, tidy_text
-from nearnext.data.raw import indices, one_type, raw_ids
+from nearnext.data.ids import ids_as, series_of, tidy_text
+from nearnext.data.raw import indices, raw_ids
 from nearnext.errors import DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import require_type
@@ -47,9 +47,7 @@ class Vocabulary:
         Raises:
             DataError: a text instead of several ids, a value that is no id, or an id that occurs twice.
         """
-        values = one_type(raw_ids("item ids", ids))
-        integer = bool(values) and isinstance(values[0], int)
-        return cls(pl.Series("item_id", values, dtype=pl.Int64 if integer else pl.String))
+        return cls(series_of(raw_ids("item ids", ids))[0].alias("item_id"))
 
     def __len__(self) -> int:
         return len(self.ids)
