@@ -19,12 +19,13 @@ from safetensors.numpy import (
 
 from nearnext.atomic import whole_folder
 from nearnext.data.imprint import Imprint
+from nearnext.data.items import ItemTable
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.forks import require_polars
 from nearnext.model_card import model_card
 from nearnext.options import path_of, require_type
-from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.named import stored_recommender
 from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.space import HasSpace, space_of
@@ -46,6 +47,9 @@ INDEX = "index.faiss"
 
 SESSIONS = "sessions.parquet"
 """The training sessions that the recommender remembers; an artifact of one that remembers none lacks the file."""
+
+ITEMS = "items.parquet"
+"""What is known of the items; an artifact of a fit without an item table lacks the file."""
 
 IMPRINT = "training.safetensors"
 """Times and digests of the training sessions, to recognise them in a test log; older artifacts lack the file."""
@@ -144,11 +148,13 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
     pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
     if recommender.memory is not None:
         recommender.memory.to_frame().write_parquet(folder / SESSIONS)
+    if recommender.items is not None:
+        recommender.items.frame.write_parquet(folder / ITEMS)
     if recommender.imprint is not None:
         save_file(recommender.imprint.arrays(), folder / IMPRINT)
         (folder / IMPRINT).chmod(0o644)
     _write_index(recommender, folder / INDEX)
-    written = [name for name in (STATE, VOCABULARY, SESSIONS, IMPRINT, INDEX) if (folder / name).is_file()]
+    written = [name for name in (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX) if (folder / name).is_file()]
     manifest = {
         "schema": SCHEMA,
         "method": recommender.name,
@@ -248,11 +254,7 @@ def _loaded(folder: Path) -> Artifact:
         ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
         if str(ids.dtype) not in {"Int64", "String"} or not len(ids) or len(ids) != manifest.get("items", len(ids)):
             raise ArtifactError(f"{folder / VOCABULARY} holds other items than its model; fit the model again")
-        recommender = stored_recommender(manifest["method"], manifest["params"]).restore(Vocabulary(ids), state)
-        if SESSIONS in manifest["sha256"]:
-            frame = pl.read_parquet(folder / SESSIONS)
-            recommender.memory = SessionMemory.from_frame(frame, recommender.vocabulary)
-        recommender.imprint = _read_imprint(folder, manifest)
+        recommender = _restored(folder, manifest, Vocabulary(ids), state)
     except (ArtifactError, MemoryError):
         raise
     except Exception as error:  # whatever a part makes of arrays that are not its own
@@ -263,6 +265,17 @@ def _loaded(folder: Path) -> Artifact:
     if INDEX in manifest["sha256"]:
         _read_index(recommender, folder / INDEX)
     return Artifact(recommender, manifest)
+
+
+def _restored(folder: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary, state: State) -> Recommender:
+    recommender = stored_recommender(manifest["method"], manifest["params"])
+    if ITEMS in manifest["sha256"]:
+        recommender.items = ItemTable(pl.read_parquet(folder / ITEMS))
+    recommender.restore(vocabulary, state)
+    if SESSIONS in manifest["sha256"]:
+        recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS), vocabulary)
+    recommender.imprint = _read_imprint(folder, manifest)
+    return recommender
 
 
 def _require_own_parts(folder: Path, manifest: Mapping[str, Any]) -> None:

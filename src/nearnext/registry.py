@@ -217,6 +217,8 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
         "vsknn": "recommenders.neighbours:VSKNN",
         "vstan": "recommenders.neighbours:VSTAN",
         "gru4rec": "recommenders.gru4rec.recommender:GRU4Rec",
+        "content-knn": "recommenders.content:ContentKNN",
+        "category-pop": "recommenders.content:CategoryPopularity",
     },
     pattern=WORDS,
     reserved=("markov", "popularity", "session-pop", "sml"),

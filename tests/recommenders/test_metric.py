@@ -153,18 +153,18 @@ def test_without_a_time_the_question_is_asked_at_the_end_of_training(voted: Metr
 def recorded(monkeypatch: pytest.MonkeyPatch) -> tuple[list[Sessions], list[Sessions]]:
     """The sessions of each training, and of each fit of voters."""
     trained, voting = list[Sessions](), list[Sessions]()
-    recipe, fit_voters = Metric.recipe, Metric._voters_of  # pyright: ignore[reportPrivateUsage]
+    recipe, fit_voters = Metric.recipe, Metric._fitted  # pyright: ignore[reportPrivateUsage]
 
     def recipe_too(self: Metric, network: Any, sessions: Sessions, *others: Any) -> Any:
         trained.append(sessions)
         return recipe(self, network, sessions, *others)
 
-    def fit_too(self: Metric, sessions: Sessions) -> Any:
+    def fit_too(self: Metric, network: Any, index: Any, sessions: Sessions) -> Any:
         voting.append(sessions)
-        return fit_voters(self, sessions)
+        return fit_voters(self, network, index, sessions)
 
     monkeypatch.setattr(Metric, "recipe", recipe_too)
-    monkeypatch.setattr(Metric, "_voters_of", fit_too)
+    monkeypatch.setattr(Metric, "_fitted", fit_too)
     return trained, voting
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from nearnext.cli.app import app, command_line, ids, imports_parts, takes
@@ -28,14 +29,17 @@ from nearnext.cli.options import (
 )
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_and_tables, writable
 from nearnext.cli.reading import (
+    ItemsOption,
     LogArgument,
     MaxLength,
     Reading,
     filters_by,
     print_warnings,
+    read_item_table,
     read_log,
     read_test_log,
     reads_logs,
+    titles_of,
 )
 from nearnext.errors import ArtifactError, ConfigError
 
@@ -55,6 +59,7 @@ def fit(
         Path | None, typer.Option(help="Directory to write the model to; needed unless --dry-run is given.")
     ] = None,
     method: Annotated[str, typer.Option(help="Method to fit.")] = "metric",
+    items: ItemsOption = None,
     settings: OwnSettings = None,
     config: OwnConfig = None,
     preset: Annotated[
@@ -100,6 +105,7 @@ def fit(
         recommender,
         sessions,
         chosen,
+        items=read_item_table(items),
         remember=REMEMBERED if remember is None else remember,
         keep_ids=keep_session_ids,
         reading=asdict(read),
@@ -259,15 +265,18 @@ def recommend(
         allow=ids(allow, "--allow") if allow is not None else None,
         exclude_seen=exclude_seen,
     )
-    results.write([asdict(answer) for answer in answers])
+    titles = [titles_of(recommender, answer.items) for answer in answers]
+    named = [{"titles": shown} if shown else {} for shown in titles]
+    results.write([asdict(answer) | more for answer, more in zip(answers, named, strict=True)])
     if results.printed:
         return
-    for text, answer in zip(session, answers, strict=True):
-        table = Table("rank", "item", "score", "from", title=f"after {text or 'nothing'}", title_justify="left")
+    for text, answer, shown in zip(session, answers, titles, strict=True):
+        columns = ["rank", "item", *(["title"] if shown else []), "score", "from"]
+        table = Table(*columns, title=f"after {text or 'nothing'}", title_justify="left")
         for rank, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
-            table.add_row(
-                str(rank), str(item), f"{score:.6g}", recommender.name if rank <= answer.own else "popularity"
-            )
+            title = [escape(shown[rank - 1])] if shown else []
+            method = recommender.name if rank <= answer.own else "popularity"
+            table.add_row(str(rank), str(item), *title, f"{score:.6g}", method)
         console.print(table)
         if answer.unknown:
             console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")

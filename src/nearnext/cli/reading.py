@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from nearnext.data.events import ReadOptions
     from nearnext.data.filters import Filter
     from nearnext.data.imprint import Imprint
+    from nearnext.data.items import ItemTable
     from nearnext.data.reading import ReadReport
     from nearnext.data.sessions import Sessions
+    from nearnext.recommenders.base import Recommender
+    from nearnext.types import RawId
 
 T = TypeVar("T")
 
 LogArgument = Annotated[
     str, typer.Argument(metavar="LOG", help="Click log: a file, folder or glob (CSV, TSV, JSONL, Parquet).")
+]
+ItemsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--items",
+        metavar="FILE",
+        help="Item table: titles, categories, prices and so on (CSV, JSONL, Parquet). Repeatable.",
+    ),
 ]
 MaxLength = Annotated[int, typer.Option(help="Keep only the last clicks of longer sessions; 0: keep all.")]
 
@@ -150,6 +161,25 @@ def read_both(
         return sessions, None, [asdict(report)]
     test_sessions, test_report = read_test_log(test, reading, sessions, [report])
     return sessions, test_sessions, [asdict(report), asdict(test_report)]
+
+
+def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
+    """The item table of files, summed up in a printed line; None where there are none."""
+    if not sources:
+        return None
+    from nearnext.data.items import read_items
+
+    table = read_items(list(sources))
+    console.print(table.summary(), markup=False, soft_wrap=True)
+    return table
+
+
+def titles_of(recommender: "Recommender", items: "Sequence[RawId]") -> list[str]:
+    """The title of each item, empty where it has none; no titles where the model knows none."""
+    table = recommender.items
+    if table is None or "title" not in table.frame.columns:
+        return []
+    return [title or "" for title in table.titles(items)]
 
 
 def show_reading(read: "ReadReport", reading: Reading) -> None:

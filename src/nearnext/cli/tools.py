@@ -1,7 +1,7 @@
 """Commands about methods and saved models: options, explain, index, warm."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from rich.text import Text
 from nearnext.cli.app import app, ids, imports_parts, takes
 from nearnext.cli.options import ModelArgument
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra
+from nearnext.cli.reading import titles_of
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
 
@@ -97,21 +98,24 @@ def explain(
     from nearnext.artifact import load_artifact
     from nearnext.explanation import explain as explanation_of
 
-    why = explanation_of(load_artifact(model).recommender, clicked, item, n=k)
-    results.write(why.as_dict())
+    recommender = load_artifact(model).recommender
+    why = explanation_of(recommender, clicked, item, n=k)
+    named = [why.item, *(click.item for click in why.clicks), *(found for found, _ in why.similar)]
+    titles = dict(zip(named, titles_of(recommender, named), strict=False))
+    results.write(why.as_dict() | ({"titles": {str(item): title for item, title in titles.items()}} if titles else {}))
     if not results.printed:
-        _print(why)
+        _print(why, titles)
         results.announce()
 
 
-def _print(why: "Explanation") -> None:
-    _print_place(why)
+def _print(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
+    _print_place(why, titles)
     if why.clicks:
-        console.print("what each click does for the score:", _clicks_table(why.clicks))
+        console.print("what each click does for the score:", _clicks_table(why.clicks, titles))
     if why.similar:
         similar = Table("item", "score")
         for item, score in why.similar:
-            similar.add_row(_shown(item), f"{score:.6g}")
+            similar.add_row(_shown(item, titles), f"{score:.6g}")
         console.print("items most like it:", similar)
     if why.evidence is not None:
         found = f"{why.evidence.containing:,} of the {why.evidence.nearest:,} nearest training sessions clicked it:"
@@ -123,22 +127,22 @@ def _print(why: "Explanation") -> None:
         console.print(f"no {part}: {escape(reason)}", style="dim", soft_wrap=True)
 
 
-def _print_place(why: "Explanation") -> None:
+def _print_place(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
     rank = "not among the first 1,000" if why.rank is None else f"rank {why.rank:,}"
     score = "" if why.score is None else f", score {why.score:.6g}"
     console.print(
-        f"[bold]{_shown(why.item)}[/bold] by {why.method}: {rank}{score}; {why.popularity:,} clicks in training, "
-        f"number {why.popularity_rank:,} by popularity",
+        f"[bold]{_shown(why.item, titles)}[/bold] by {why.method}: {rank}{score}; {why.popularity:,} clicks in "
+        f"training, number {why.popularity_rank:,} by popularity",
         soft_wrap=True,
     )
 
 
-def _clicks_table(clicks: "Sequence[Pull]") -> Table:
+def _clicks_table(clicks: "Sequence[Pull]", titles: "Mapping[RawId, str]") -> Table:
     table = Table("click", "item", "effect", "score without it", "rank without it")
     for click in clicks:
         table.add_row(
             str(click.position),
-            _shown(click.item),
+            _shown(click.item, titles),
             "" if click.effect is None else f"{click.effect:+.6g}",
             "none" if click.without is None else f"{click.without:.6g}",
             "" if click.rank_without is None else f"{click.rank_without:,}",
@@ -157,8 +161,9 @@ def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
     return table
 
 
-def _shown(raw: "RawId") -> str:
-    return escape(str(raw))
+def _shown(raw: "RawId", titles: "Mapping[RawId, str] | None" = None) -> str:
+    title = (titles or {}).get(raw)
+    return escape(f"{raw} ({title})" if title else str(raw))
 
 
 @app.command()

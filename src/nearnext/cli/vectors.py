@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from nearnext.cli.app import app, imports_parts
 from nearnext.cli.options import ModelArgument
 from nearnext.cli.output import JsonFile, Results, console, require_extra, writable
+from nearnext.cli.reading import titles_of
 from nearnext.errors import ConfigError
 
 
@@ -26,14 +28,19 @@ def similar(
     results = Results(json)
     from nearnext.artifact import load_artifact
 
-    answers = load_artifact(model).recommender.similar(items, k)
-    results.write([asdict(answer) for answer in answers])
+    recommender = load_artifact(model).recommender
+    answers = recommender.similar(items, k)
+    titles = [titles_of(recommender, answer.items) for answer in answers]
+    named = [{"titles": shown} if shown else {} for shown in titles]
+    results.write([asdict(answer) | more for answer, more in zip(answers, named, strict=True)])
     if results.printed:
         return
-    for item, answer in zip(items, answers, strict=True):
-        table = Table("rank", "item", "score", title=f"like {item}", title_justify="left")
+    for item, answer, shown in zip(items, answers, titles, strict=True):
+        columns = ["rank", "item", *(["title"] if shown else []), "score"]
+        table = Table(*columns, title=f"like {item}", title_justify="left")
         for rank, (found, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
-            table.add_row(str(rank), str(found), f"{score:.6g}")
+            title = [escape(shown[rank - 1])] if shown else []
+            table.add_row(str(rank), str(found), *title, f"{score:.6g}")
         console.print(table)
         if answer.shortage:
             console.print(answer.shortage, markup=False)

@@ -11,6 +11,7 @@ import numpy as np
 
 from nearnext.artifact import Artifact
 from nearnext.data.filters import Filter, apply_filter, keep_last_clicks
+from nearnext.data.items import ItemTable
 from nearnext.data.leaks import find_leaks
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import describe, length_distribution, recurring_distribution
@@ -41,6 +42,7 @@ def fit_model(
     sessions: Sessions,
     chosen: Filter,
     *,
+    items: ItemTable | None = None,
     remember: int = REMEMBERED,
     keep_ids: bool = False,
     reading: Mapping[str, Any] | None = None,
@@ -50,7 +52,7 @@ def fit_model(
     remember = checked("remember", remember, Natural)
     kept = _filtered(sessions, chosen)
     begin = time.perf_counter()
-    recommender.fit(kept)
+    recommender.fit(kept, items=items)
     seconds = time.perf_counter() - begin
     if isinstance(recommender, TrainedRecommender):
         recommender.require_learned()
@@ -59,6 +61,7 @@ def fit_model(
     return {
         "data": {**describe_part(kept), "fingerprint": kept.fingerprint(), "last_time": int(kept.times.max())},
         "reading": dict(reading or {}),
+        **({} if items is None else {"item_table": items.summary()}),
         "fit_seconds": seconds,
         **_indexed(recommender, kept),
         "machine": machine(),

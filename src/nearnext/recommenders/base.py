@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.imprint import Imprint
+from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, microseconds_of, raw_sessions
 from nearnext.data.sessionise import as_sessions
@@ -50,7 +51,8 @@ class Recommender(Parameters, ABC):
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
     most popular admissible items. ``memory`` holds training sessions where `remember` was called: they explain lists,
-    and change none. ``imprint`` recognises sessions that were learned from; None where that is not known.
+    and change none. ``imprint`` recognises sessions that were learned from; None where that is not known. ``items`` is
+    what is known of items beyond their ids.
     """
 
     name: ClassVar[str]
@@ -59,14 +61,20 @@ class Recommender(Parameters, ABC):
     popularity: Int64Array = field(init=False, repr=False)
     memory: SessionMemory | None = field(init=False, repr=False, default=None)
     imprint: Imprint | None = field(init=False, repr=False, default=None)
+    items: ItemTable | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
         check(self)
 
-    def fit(self, sessions: "Sessions | IntoDataFrame") -> Self:
+    def fit(self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
 
         A pandas, polars or Arrow frame of clicks is read and cut into sessions as `read_events` and `sessionise` do.
+
+        Args:
+            sessions: to learn from.
+            items: what is known of items: titles, and attributes by which methods with a metric space, and methods on
+                attributes, also recommend items without clicks.
 
         Raises:
             DataError: there is nothing to learn from.
@@ -86,7 +94,10 @@ class Recommender(Parameters, ABC):
 
             check_parts(self)
         self.vocabulary, self.popularity, self.memory, self.imprint = sessions.vocabulary, popularity, None, imprint
+        self.items = items
         self._learn(sessions)
+        if items is not None:
+            self._take_in(items, sessions)
         if own:
             from nearnext.recommenders.laws import check_lists
 
@@ -286,6 +297,14 @@ class Recommender(Parameters, ABC):
 
     def _learn(self, sessions: Sessions) -> None:
         """Learn what the method needs beyond vocabulary and popularity; by default nothing."""
+
+    def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
+        """Learn from what is known of items, once `_learn` is done; by default nothing."""
+
+    def _add_unclicked(self, ids: pl.Series) -> None:
+        """Items without clicks join the vocabulary, behind those with clicks."""
+        self.vocabulary = Vocabulary(pl.concat([self.vocabulary.ids, ids]))
+        self.popularity = np.concatenate([self.popularity, np.zeros(len(ids), np.int64)])
 
     def _state(self) -> State:
         """What ``_learn`` learned."""

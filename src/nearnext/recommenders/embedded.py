@@ -5,22 +5,29 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.base import State
+from nearnext.recommenders.placement import Placement
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace
 from nearnext.recommenders.stored import require_array, require_finite
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
+from nearnext.training.examples import TABLES
 from nearnext.training.learner import part_of
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
 FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 """Figures of an epoch that an artifact keeps."""
+
+PREFIXES = 4_096
+"""Of training sessions, whose embeddings say where sessions look."""
 
 
 @dataclass(eq=False)
@@ -31,11 +38,13 @@ class EmbeddedRecommender(TrainedRecommender):
         network: gives the embeddings; None where nothing could be learned, so that all lists are by popularity.
         trained: which item indices have an embedding that was learned: [I + 1].
         index: the items, to be searched by embeddings of sessions.
+        placement: where attributes place items without clicks; None without an item table.
     """
 
     network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
     trained: BoolArray = field(init=False, repr=False)
     index: Index | None = field(init=False, repr=False, default=None)
+    placement: Placement | None = field(init=False, repr=False, default=None)
 
     @abstractmethod
     def _network(self, n_items: int) -> SessionItemNetwork:
@@ -63,17 +72,52 @@ class EmbeddedRecommender(TrainedRecommender):
             sessions=SessionEncoding(network, self.trained),
         )
 
+    def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
+        """Place items without a trained embedding, those that the log lacks included, by their attributes."""
+        self.placement = None
+        network, space = self.network, self.space()
+        if network is None or space is None:
+            return
+        weights = network.state_dict()
+        tables = {name: weights[name].numpy() for name in TABLES if name in weights}
+        known = np.flatnonzero(self.trained)
+        every = Prefixes.every(sessions)
+        some = np.linspace(0, len(every) - 1, min(len(every), PREFIXES)).astype(np.int64)
+        prefixes = Prefixes(every.items, every.starts[some], every.ends[some], every.times[some])
+        self.placement = Placement.of(
+            items.of(self.vocabulary.ids.gather(known - 1)),
+            self.popularity[known],
+            np.concatenate([table[known] for table in tables.values()], axis=1),
+            space.sessions(prefixes)[0] if network.item.hidden == 0 else None,
+            cosine=network.distance == "cosine" and network.item.hidden == 0,
+        )
+        self._add_unclicked(items.beyond(self.vocabulary))
+        self.trained = np.append(self.trained, np.zeros(len(self.vocabulary) + 1 - len(self.trained), np.bool_))
+        placed = np.flatnonzero(~self.trained)[1:]
+        rows = self.placement.rows(items.of(self.vocabulary.ids.gather(placed - 1)))
+        whole = self._network(len(self.vocabulary))
+        for (name, table), part in zip(tables.items(), np.split(rows, len(tables), axis=1), strict=True):
+            grown = np.zeros((len(self.vocabulary) + 1, table.shape[1]), np.float32)
+            grown[: len(table)] = table
+            grown[placed] = part
+            weights[name] = as_tensor(grown)
+        whole.load_state_dict(weights)
+        self.trained[placed] = True
+        self._serve(whole)
+
     def _serve(self, network: SessionItemNetwork) -> None:
         self.network = network.eval()
         self.index = ExactIndex(item_vectors(network), network.distance)
 
     def _state(self) -> State:
         weights = {} if self.network is None else self.network.state_dict()
+        placed = {} if self.placement is None else self.placement.arrays()
         figures = [[epoch.get(name, np.nan) for name in FIGURES] for epoch in self.history]
         return {
             "trained": self.trained,
             "history": np.array(figures, dtype=np.float64).reshape(-1, len(FIGURES)),
             **{f"network.{name}": tensor.numpy() for name, tensor in weights.items()},
+            **{f"placement.{name}": array for name, array in placed.items()},
         }
 
     def _restore(self, state: State) -> None:
@@ -93,6 +137,11 @@ class EmbeddedRecommender(TrainedRecommender):
             network = self._network(len(self.vocabulary))
             network.load_state_dict(weights)
             self._serve(network)
+        placed = part_of(state, "placement.")
+        self.placement = None
+        if placed and weights and self.items is not None:
+            width = sum(table.shape[1] for name, table in weights.items() if name in TABLES)
+            self.placement = Placement.from_arrays(placed, self.items, width)
 
     def _ranker(self) -> RankChunk:
         return self._nearest()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from nearnext.data.items import ItemTable
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.options import Natural, checked
@@ -46,12 +47,15 @@ class TrainedRecommender(Recommender):
         if self.resume and not self.directory:
             raise ConfigError("resume needs the directory of the run to go on with, found none")
 
-    def fit(self, sessions: "Sessions | IntoDataFrame", *, seed: int | None = None) -> Self:
+    def fit(
+        self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None, seed: int | None = None
+    ) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
 
         Args:
             sessions: to learn from, or a frame of clicks; where a part is held out for validation, it is the last one
                 by start time.
+            items: what is known of items, see `Recommender.fit`.
             seed: instead of the one that the model was made with.
 
         Raises:
@@ -62,7 +66,7 @@ class TrainedRecommender(Recommender):
         if seed is not None:
             self.seed = checked("seed", seed, Natural)
         self.history, self.note = [], ""
-        return super().fit(sessions)
+        return super().fit(sessions, items=items)
 
     def params(self) -> dict[str, Any]:
         """The options of the method by name, without those of the run."""

@@ -82,8 +82,9 @@ VOTERS: dict[str, type[Recommender]] = {
 }
 """Methods that can be voters."""
 
-Generate = Callable[[Prefixes, Request], tuple[Candidates, Lists]]
-"""Candidates of prefixes, which do not depend on the length of lists, and at least k nearest items of each prefix.
+Generate = Callable[[Prefixes, Request], tuple[Candidates, Lists, ScoreArray]]
+"""Candidates of prefixes, which do not depend on the length of lists, at least k nearest items of each prefix, and the
+embeddings of the prefixes.
 
 A prefix without clicks that the metric model knows has no nearest items.
 """
@@ -96,13 +97,30 @@ def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict
     return {name: one(**(looking if issubclass(one, SessionNeighbours) else {})) for name, one in made.items()}
 
 
+def with_own_items(nearest: Lists, prefixes: Prefixes, items: BoolArray) -> Lists:
+    """The lists with some items [I + 1], where the session has clicked them, instead of the farthest ones.
+
+    >>> nearest = Lists(np.array([[1, 2]], np.int32), np.array([[1.9, 1.5]], np.float32))
+    >>> prefixes = Prefixes.of([np.array([3, 1], np.int32)])
+    >>> with_own_items(nearest, prefixes, np.array([False, False, False, True])).items.tolist()
+    [[1, 3]]
+    """
+    at = np.flatnonzero(items[prefixes.items])
+    listed = nearest.items.copy()
+    for row in np.flatnonzero(np.searchsorted(at, prefixes.starts) < np.searchsorted(at, prefixes.ends)).tolist():
+        clicks = prefixes.items[prefixes.starts[row] : prefixes.ends[row]]
+        own = np.unique(clicks[items[clicks]])[: listed.shape[1] - 1]
+        listed[row, listed.shape[1] - len(own) :] = own
+    return Lists(listed, nearest.scores)
+
+
 @dataclass(frozen=True, eq=False)
 class CandidateGenerators:
     """The fitted generators of a metric model."""
 
     network: SessionItemNetwork  # for session embeddings
     index: Index  # of the items
-    trained: BoolArray  # which item indices the network knows: [I + 1]
+    clicked: BoolArray  # which item indices have clicks: [I + 1]
     voters: dict[str, Recommender]  # fitted recommenders over the same vocabulary, by name
     evidence: Evidence  # what the candidates' features are computed from
     most: int  # candidates of the index and of each voter, at least 1
@@ -111,18 +129,18 @@ class CandidateGenerators:
     def over(
         cls,
         network: SessionItemNetwork,  # for session embeddings
-        index: ExactIndex,  # of the items
+        index: Index | None,  # of the items, an exact one: another one replaces it after the fit
         voters: dict[str, Recommender],  # fitted recommenders over the same vocabulary, by name
         clicks: Int64Array,  # of each item: [I + 1]
         statistics: ScoreArray | None,  # of each item, [I + 1, 9]; None for features without groups
-        *,
         temperature: float,  # of the cosine
         most: int,  # candidates of the index and of each voter
     ) -> Self:
         """Generators from a network and the index of all its items."""
+        assert isinstance(index, ExactIndex)  # noqa: S101
         popularity = np.log1p(clicks).astype(np.float32)
         evidence = Evidence(index.vectors, popularity, statistics, temperature)
-        return cls(network, index, np.arange(len(clicks)) > 0, voters, evidence, most)
+        return cls(network, index, clicks > 0, voters, evidence, most)
 
     def items_covered_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
         """Number of different items in the session-kNN voters' lists of k, the largest of several voters."""
@@ -132,7 +150,7 @@ class CandidateGenerators:
 
     def candidates(self, prefixes: Prefixes) -> Candidates:
         """Candidates of many prefixes, chunk by chunk."""
-        request = Request(self.most, self.trained)
+        request = Request(self.most, self.clicked)
         generate, parts = self.generator(), list[Candidates]()
         with track("candidates", len(prefixes), "cases") as advance:
             for begin in range(0, len(prefixes), CHUNK):
@@ -149,16 +167,17 @@ class CandidateGenerators:
     def generator(self) -> Generate:
         """A function with scratch memory of its own, used by one thread."""
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
-        encode = SessionEncoding(self.network, self.trained)
-        scratch = np.zeros((2, len(self.trained)), dtype=np.int32)
-        trained = None if self.trained[1:].all() else self.trained
+        encode = SessionEncoding(self.network)
+        scratch = np.zeros((2, len(self.clicked)), dtype=np.int32)
+        clicked = None if self.clicked[1:].all() else self.clicked
 
-        def generate(prefixes: Prefixes, request: Request) -> tuple[Candidates, Lists]:
+        def generate(prefixes: Prefixes, request: Request) -> tuple[Candidates, Lists, ScoreArray]:
             sessions, known = encode(prefixes)
+            admissible = request.admissible if clicked is None else request.admissible & clicked
             found = self.index.search(
                 sessions,
                 max(self.most, request.k),
-                admissible=request.admissible if trained is None else request.admissible & trained,
+                admissible=admissible,
                 seen=prefixes if request.exclude_seen else None,
             )
             found.items[known == 0] = 0
@@ -166,12 +185,14 @@ class CandidateGenerators:
             nearest = near
             if request.k > self.most:
                 nearest = Lists(near.items[:, : self.most].copy(), near.scores[:, : self.most].copy())
-            voting = Request(self.most, request.admissible, request.exclude_seen)
+            if clicked is not None and not request.exclude_seen:
+                nearest = with_own_items(nearest, prefixes, request.admissible & ~clicked)
+            voting = Request(self.most, admissible, request.exclude_seen)
             shape = (len(rankers), len(prefixes), self.most)
             votes = Lists(np.zeros(shape, np.int32), np.zeros(shape, np.float32))
             for rank, voted, scored in zip(rankers, votes.items, votes.scores, strict=True):
                 rank(prefixes, voting, voted, scored)
             np.maximum(votes.scores, 0.0, out=votes.scores)
-            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch), near
+            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch), near, sessions
 
         return generate

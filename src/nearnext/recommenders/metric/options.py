@@ -3,6 +3,7 @@
 The rules were chosen on validation periods of public logs; docs/decisions/0014-metric.md has the figures.
 """
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any
 
@@ -189,3 +190,8 @@ class MetricOptions(EmbeddedRecommender):
         rules = size_for(sessions)
         given = {name: getattr(self, name) for name in asdict(rules)}
         return replace(rules, **{name: value for name, value in given.items() if value is not None})
+
+
+def known_options(options: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
+    """The options that a part knows."""
+    return {name: value for name, value in options.items() if name in known}

@@ -11,13 +11,13 @@ A fit has five steps; held-out sessions are later than those that were trained o
 5. Train the network once more on all sessions, for the best number of epochs, and fit the generators on all sessions.
 """
 
-from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
@@ -34,11 +34,12 @@ from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
 from nearnext.recommenders.metric.features import feature_names, features_used
 from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
-from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size
+from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.stored import require_array
+from nearnext.recommenders.unclicked import UnclickedItems
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.learner import part_of
@@ -46,7 +47,7 @@ from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
 from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
-from nearnext.types import IndexArray, Int64Array, ScoreArray
+from nearnext.types import IndexArray, ScoreArray
 
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
@@ -89,7 +90,7 @@ class Metric(MetricOptions):
         return next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
 
     def _training(self, size: Size) -> NextItemTraining:
-        return NextItemTraining(**_known(self.params() | asdict(size), NextItemTraining.__dataclass_fields__))
+        return NextItemTraining(**known_options(self.params() | asdict(size), NextItemTraining.__dataclass_fields__))
 
     def _loss(self) -> Loss | None:
         """A loss on distances; None: the sampled softmax."""
@@ -98,7 +99,7 @@ class Metric(MetricOptions):
             return None
         name, own = spelled
         given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
-        return LOSSES.make(name, **_known(given, LOSSES.option_names(name)) | own)
+        return LOSSES.make(name, **known_options(given, LOSSES.option_names(name)) | own)
 
     def _encoder(self) -> EncoderConfig:
         size = self.fitted_size or Size(self.dim or 64, 1, 1, 1)
@@ -111,7 +112,7 @@ class Metric(MetricOptions):
             "correction": self.corrected,
         }
         name, own = self._encoder_spelled()
-        return ENCODERS.make(name, **_known(given, ENCODERS.option_names(name)) | own)
+        return ENCODERS.make(name, **known_options(given, ENCODERS.option_names(name)) | own)
 
     def _network(self, n_items: int) -> SessionItemNetwork:
         encoder = self._encoder()
@@ -141,8 +142,12 @@ class Metric(MetricOptions):
         self.trained[1:] = True
         self._serve(network)
         if self.reranker is not None:
-            voters, statistics = self._voters_of(sessions), item_statistics(sessions) if self.features else None
-            self.generators = self._generators_of(network, self.index, voters, self.popularity, statistics)
+            self.generators = self._fitted(network, self.index, sessions)
+
+    def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
+        super()._take_in(items, sessions)
+        if self.reranker is not None and self.network is not None:
+            self.generators = self._fitted(self.network, self.index, sessions.with_vocabulary(self.vocabulary))
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -166,7 +171,7 @@ class Metric(MetricOptions):
 
     def _better_corrected(self, learned: Sessions, held_out: Sessions) -> bool:
         """Whether a correction helps on the sessions held out, after an epoch over the most recent half before."""
-        assert self.fitted_size is not None  # noqa: S101 - set before training
+        assert self.fitted_size  # noqa: S101 - set before training
         recent = learned.select(np.arange(learned.n_sessions // 2, learned.n_sessions))
         once, figures = replace(self.fitted_size, epochs=1), list[float]()
         for self.corrected in (False, True):
@@ -179,10 +184,8 @@ class Metric(MetricOptions):
 
     def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
-        index, voters = ExactIndex(item_vectors(network.eval())), self._voters_of(learned)
-        statistics = item_statistics(learned) if self.features else None
         self.reranker = select_reranker(
-            self._generators_of(network, index, voters, learned.item_counts(), statistics),
+            self._fitted(network, ExactIndex(item_vectors(network.eval())), learned),
             held_out,
             most_prefixes=self.reranker_prefixes,
             coverage_cost=self.coverage_cost,
@@ -212,20 +215,11 @@ class Metric(MetricOptions):
     def _voters(self) -> dict[str, Recommender]:
         return make_voters(self.voters, self.neighbours, self.sample_size)
 
-    def _voters_of(self, sessions: Sessions) -> dict[str, Recommender]:
-        return {name: voter.fit(sessions) for name, voter in self._voters().items()}
-
-    def _generators_of(
-        self,
-        network: SessionItemNetwork,
-        index: Index | None,
-        voters: dict[str, Recommender],
-        clicks: Int64Array,
-        statistics: ScoreArray | None,
-    ) -> CandidateGenerators:
-        assert isinstance(index, ExactIndex)  # noqa: S101 - `search_by` replaces it after the fit
+    def _fitted(self, network: SessionItemNetwork, index: Index | None, sessions: Sessions) -> CandidateGenerators:
+        voters = {name: voter.fit(sessions) for name, voter in self._voters().items()}
+        statistics = item_statistics(sessions) if self.features else None
         return CandidateGenerators.over(
-            network, index, voters, clicks, statistics, temperature=self.temperature, most=self.candidates
+            network, index, voters, sessions.item_counts(), statistics, self.temperature, self.candidates
         )
 
     def _end_of_training(self) -> int:
@@ -273,7 +267,9 @@ class Metric(MetricOptions):
                 name: voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
                 for name, voter in self._voters().items()
             }
-            self.generators = self._generators_of(self.network, self.index, voters, self.popularity, statistics)
+            self.generators = CandidateGenerators.over(
+                self.network, self.index, voters, self.popularity, statistics, self.temperature, self.candidates
+            )
 
     def _ranker(self) -> RankChunk:
         if self.network is None:
@@ -281,20 +277,19 @@ class Metric(MetricOptions):
         if self.reranker is None or self.generators is None:
             return self._nearest()
         reranker, generate = self.reranker, self.generators.generator()
+        unclicked = UnclickedItems.of(self.network, self.popularity)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            found, near = generate(prefixes, request)
+            found, near, sessions = generate(prefixes, request)
             own = best_candidates(found.offsets, found.items, reranker.probabilities(found), items, scores)
             if request.k > self.candidates:
                 own = followed_by(near, own, items, scores, self.temperature)
             own[near.items[:, 0] == 0] = 0
+            if unclicked is not None:
+                own = unclicked.join(sessions, prefixes, request, near.scores, own, items, scores)
             return own
 
         return rank_chunk
-
-
-def _known(options: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name in known}
 
 
 @formerly(**RENAMED)

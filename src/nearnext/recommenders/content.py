@@ -1,0 +1,123 @@
+"""Baselines on attributes: popular items of the session's categories, and items like its clicks."""
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from nearnext.data.item_features import ItemFeatures, Sparse
+from nearnext.data.items import ItemTable
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.options import Count
+from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.topk import best_columns, exclude_clicks
+from nearnext.types import IndexArray, ScoreArray
+
+BLOCK = 64
+"""Prefixes whose scores of all items are held at a time."""
+UNCLICKED = 0.5
+"""Clicks that an item without any counts as, so that it is listed, behind the others."""
+
+
+@dataclass(eq=False)
+class Content(Recommender):
+    """A method that scores each item by its attributes and those of the session's last clicks.
+
+    Without an item table nothing is known of items, and lists are by popularity.
+
+    Attributes:
+        last: clicks at the end of a session that count.
+    """
+
+    last: Count = 10
+
+    described: Sparse = field(init=False, repr=False, default=None)
+
+    def _take_in(self, items: ItemTable, sessions: Sessions) -> None:  # noqa: ARG002 - the table says it all
+        self._add_unclicked(items.beyond(self.vocabulary))
+        self._describe(items)
+
+    def _restore(self, state: State) -> None:  # noqa: ARG002 - described again
+        if self.items is not None:
+            self._describe(self.items)
+
+    def _describe(self, items: ItemTable) -> None:
+        """Set what scores are made of, a row for each item: [I, F]."""
+        table = items.of(self.vocabulary.ids)
+        rows: Sparse = ItemFeatures.of(table).rows(self._kept(table))
+        lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+        self.described = rows.multiply(1 / np.maximum(lengths, 1e-12)[:, np.newaxis]).tocsr()
+
+    def _kept(self, table: ItemTable) -> ItemTable:
+        """The columns that count."""
+        return table
+
+    def _weighted(self, scores: ScoreArray) -> ScoreArray:
+        """Scores of items from how alike they are to the session's clicks: [B, I], changed in place."""
+        return scores
+
+    def _ranker(self) -> RankChunk:
+        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+            own = np.zeros(len(prefixes), dtype=np.int32)
+            if self.described is None:
+                return own
+            for begin in range(0, len(prefixes), BLOCK):
+                part = prefixes.slice(begin, begin + BLOCK)
+                alike: Any = self._clicked(part) @ self.described @ self.described.T
+                values = self._weighted(alike.toarray().astype(np.float32))
+                values[values <= 0] = -np.inf
+                if request.exclude_seen:
+                    exclude_clicks(part.items, part.starts, part.ends, values)
+                for row in range(len(part)):
+                    at = begin + row
+                    own[at] = best_columns(values[row], request.admissible, items[at], scores[at])
+            return own
+
+        return rank_chunk
+
+    def _clicked(self, prefixes: Prefixes) -> Sparse:
+        """How often each item is among the last clicks of each prefix: [B, I]."""
+        starts = np.maximum(prefixes.starts, prefixes.ends - self.last)
+        lengths = prefixes.ends - starts
+        rows = np.repeat(np.arange(len(prefixes)), lengths)
+        within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        clicks = prefixes.items[np.repeat(starts, lengths) + within]
+        known = clicks > 0
+        shape = (len(prefixes), len(self.vocabulary))
+        return csr_matrix((np.ones(int(known.sum())), (rows[known], clicks[known] - 1)), shape=shape)
+
+
+@dataclass(eq=False)
+class ContentKNN(Content):
+    """content-knn: the items whose attributes are most like those of the session's last clicks, by the sum of cosines.
+
+    >>> import polars as pl
+    >>> from nearnext.data.items import read_items
+    >>> table = read_items(pl.DataFrame({"id": ["a", "b", "c"], "title": ["red tent", "blue lamp", "blue tent"]}))
+    >>> ContentKNN().fit(Sessions.of([["a", "b"]]), items=table).recommend([["a"]], k=1, exclude_seen=True)[0].items
+    ['c']
+    """
+
+    name: ClassVar[str] = "content-knn"
+
+
+@dataclass(eq=False)
+class CategoryPopularity(Content):
+    """category-pop: the most popular items of the categories of the session's last clicks.
+
+    Score: how alike the item's categories are to those of the clicks, times their training clicks.
+    """
+
+    name: ClassVar[str] = "category-pop"
+
+    def _kept(self, table: ItemTable) -> ItemTable:
+        return ItemTable(
+            table.frame.select([name for name in ("item_id", "categories") if name in table.frame.columns])
+        )
+
+    def _weighted(self, scores: ScoreArray) -> ScoreArray:
+        scores *= (self.popularity[1:] + UNCLICKED).astype(np.float32)
+        return scores

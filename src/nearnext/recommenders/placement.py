@@ -1,0 +1,177 @@
+"""Where items without clicks stand in a metric space: what their attributes say, by a regression on items with clicks.
+
+An item's embedding is an attribute part and an id part. Ridge regression gives the attribute part of every item from
+the trained embeddings of those with clicks; the rest is their id part. An item without clicks has no id part: it is
+placed at its attribute part. Paper: §4, events "described by a set of attributes".
+
+What attributes leave open has a length too. Without it the attribute part would be nearer to every session than items
+that have an id part are, as a mean is nearer than what it is the mean of. That length is put in the direction in which
+sessions look least, so that distances are what is to be expected of an item with these attributes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+from nearnext.data.item_features import BINS, SIZE, ItemFeatures, Sparse
+from nearnext.data.items import ItemTable
+from nearnext.recommenders.stored import LARGEST, require_array
+from nearnext.types import FloatArray, Int64Array, ScoreArray
+
+HALF_TRUST = 1_000
+"""Clicks with which an embedding weighs half of what one with many clicks does."""
+PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
+"""Of the ridge regression, tried on items held out."""
+HELD_OUT = 0.1
+"""Share of the items that the penalty is chosen on."""
+LONGEST = 0.999
+"""Of an attribute part, where embeddings have length 1."""
+STEPS, PRECISION = 200, 1e-6
+"""Of the conjugate gradients that solve the regression."""
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A regression from attributes to rows of embedding tables.
+
+    Attributes:
+        features: how attributes become numbers.
+        columns: features that some item with clicks has: [A].
+        weights: of these features: [A, D], of two tables [A, 2 D].
+        mean: attribute part of an item of which nothing is known: [D] or [2 D].
+        aside: the direction in which sessions look least, of length 1; zeros where it has no meaning: [D].
+        length: of the id part; 0: what is missing to length 1.
+        scale: length of trained embeddings, where only their direction counts; else 1.
+    """
+
+    features: ItemFeatures
+    columns: Int64Array
+    weights: ScoreArray
+    mean: ScoreArray
+    aside: ScoreArray
+    length: float
+    scale: float
+
+    @classmethod
+    def of(
+        cls, table: ItemTable, clicks: Int64Array, embeddings: ScoreArray, sessions: ScoreArray | None, *, cosine: bool
+    ) -> Self:
+        """The placement that items with clicks teach.
+
+        Args:
+            table: of these items, one row each.
+            clicks: of each: [n].
+            embeddings: rows of their embedding table, or of two tables side by side: [n, D] or [n, 2 D].
+            sessions: embeddings of sessions, [S, D]; None where items are moved by layers after the table.
+            cosine: whether only the direction of a row counts.
+        """
+        features = ItemFeatures.of(table)
+        rows: Sparse = features.rows(table)
+        columns = np.unique(rows.indices).astype(np.int64)
+        rows = rows[:, columns]
+        scale = float(np.median(np.linalg.norm(embeddings, axis=1))) if cosine else 1.0
+        targets = embeddings.astype(np.float64)
+        if cosine:
+            targets = targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
+        trust = clicks / (clicks + HALF_TRUST)
+        held_out = np.random.default_rng(len(clicks)).random(len(clicks)) < HELD_OUT
+        errors = [_error(rows, targets, trust, held_out, penalty) for penalty in PENALTIES]
+        best = int(np.argmin(errors))
+        mean, weights = _ridge(rows, targets, trust, PENALTIES[best])
+        aside = np.zeros(targets.shape[1])
+        if sessions is not None:
+            aside[: sessions.shape[1]] = _least_looked_at(sessions)
+        return cls(
+            features,
+            columns,
+            weights.astype(np.float32),
+            mean.astype(np.float32),
+            aside.astype(np.float32),
+            0.0 if cosine else float(np.sqrt(errors[best])),
+            scale,
+        )
+
+    def rows(self, table: ItemTable) -> ScoreArray:
+        """Rows of the embedding tables for the items of a table: [n, D] or [n, 2 D]."""
+        part = self.mean + self.features.rows(table)[:, self.columns] @ self.weights.astype(np.float64)
+        if not self.aside.any():
+            return (self.scale * part).astype(np.float32)
+        if self.length:
+            return (part + self.length * self.aside).astype(np.float32)
+        lengths = np.linalg.norm(part, axis=1, keepdims=True)
+        kept = np.minimum(lengths, LONGEST)
+        whole = part * (kept / np.maximum(lengths, 1e-12)) + np.sqrt(1 - kept**2) * self.aside
+        return (self.scale * whole).astype(np.float32)
+
+    def arrays(self) -> dict[str, Any]:
+        """What `from_arrays` takes."""
+        return {
+            "edges": self.features.edges,
+            "rarity": self.features.rarity,
+            "means": self.features.means,
+            "columns": self.columns,
+            "weights": self.weights,
+            "mean": self.mean,
+            "aside": self.aside,
+            "widths": np.array([width for _, width in self.features.vectors], dtype=np.int64),
+            "lengths": np.array([self.length, self.scale]),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any], table: ItemTable, width: int) -> Self:
+        """A placement from an artifact, with the table that it was made from; ``width`` is that of all tables."""
+        n_vectors, n_numbers = len(table.vectors), len(table.numbers)
+        widths = require_array("placement.widths", arrays["widths"], np.int64, (n_vectors,), 0, LARGEST).tolist()
+        edges = require_array("placement.edges", arrays["edges"], np.float64, (n_numbers, BINS - 1))
+        rarity = require_array("placement.rarity", arrays["rarity"], np.float32, (SIZE,))
+        means = require_array("placement.means", arrays["means"], np.float32, (sum(widths),))
+        features = ItemFeatures(edges, rarity, means, table.numbers, list(zip(table.vectors, widths, strict=True)))
+        columns = require_array("placement.columns", arrays["columns"], np.int64, (-1,), 0, SIZE + sum(widths) - 1)
+        weights = require_array("placement.weights", arrays["weights"], np.float32, (len(columns), width))
+        mean = require_array("placement.mean", arrays["mean"], np.float32, (width,))
+        aside = require_array("placement.aside", arrays["aside"], np.float32, (width,))
+        length, scale = require_array("placement.lengths", arrays["lengths"], np.float64, (2,), 0).tolist()
+        return cls(features, columns, weights, mean, aside, length, scale)
+
+
+def _error(rows: Sparse, targets: FloatArray, trust: FloatArray, held_out: Any, penalty: float) -> float:
+    """Mean squared distance of items held out from their attribute parts."""
+    if held_out.all() or not held_out.any():
+        return penalty
+    mean, weights = _ridge(rows[~held_out], targets[~held_out], trust[~held_out], penalty)
+    squares = ((targets[held_out] - mean - rows[held_out] @ weights) ** 2).sum(axis=1)
+    return float(np.average(squares, weights=trust[held_out]))
+
+
+def _ridge(rows: Sparse, targets: FloatArray, trust: FloatArray, penalty: float) -> tuple[FloatArray, FloatArray]:
+    """Mean [D] and weights [A, D] of the least trust-weighted squared error, by conjugate gradients."""
+    trust = trust / trust.mean()
+    mean = np.average(targets, axis=0, weights=trust)
+    weighted: Sparse = rows.multiply(trust[:, np.newaxis]).tocsr().T
+
+    def applied(weights: FloatArray) -> FloatArray:
+        return weighted @ (rows @ weights) + penalty * weights
+
+    residual = weighted @ (targets - mean)
+    weights, direction = np.zeros_like(residual), residual.copy()
+    squares = (residual**2).sum(axis=0)
+    enough = PRECISION**2 * np.maximum(squares, 1e-30)
+    for _ in range(STEPS):
+        if (squares <= enough).all():
+            break
+        product = applied(direction)
+        step = squares / np.maximum((direction * product).sum(axis=0), 1e-30)
+        weights += step * direction
+        residual -= step * product
+        before, squares = squares, (residual**2).sum(axis=0)
+        direction = residual + squares / np.maximum(before, 1e-30) * direction
+    return mean, weights
+
+
+def _least_looked_at(sessions: ScoreArray) -> FloatArray:
+    """The direction in which embeddings of sessions are shortest, away from most of them: [S, D] → [D]."""
+    sessions64 = sessions.astype(np.float64)
+    direction = np.linalg.eigh(sessions64.T @ sessions64)[1][:, 0]
+    return -direction if (sessions64 @ direction).sum() > 0 else direction

@@ -1,0 +1,99 @@
+"""Items without clicks in lists of a recommender that weighs more than distances and has no score for them.
+
+Such an item stands behind as many items of the list as there are items with clicks nearer to the session, or next to
+the first, and has the score of the one that it stands behind.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.model.encoding import item_vectors
+from nearnext.model.network import SessionItemNetwork
+from nearnext.recommenders.ranking import Request
+from nearnext.retrieval import ExactIndex
+from nearnext.types import IndexArray, Int64Array, ScoreArray
+
+
+def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) -> list[float]:
+    """Scores of further items in a list of at most n, as many of the nearest of them as can join it.
+
+    Args:
+        own: scores of the list, falling.
+        scores: of the further items by distance, falling: [F].
+        known: scores by distance of the items nearest to the session, falling: [K].
+        n: length of the list.
+
+    >>> behind([0.5, 0.3], np.array([1.8, 1.2]), np.array([1.9, 1.7, 1.1]), 3)
+    [0.5, 0.3]
+    """
+    if not own:
+        return [0.0] * len(scores)
+    ahead = np.maximum(np.searchsorted(-known, -scores, side="right"), 1)
+    if len(own) >= n:  # what is behind the whole list cannot join it
+        ahead = ahead[: np.searchsorted(ahead, len(own))]
+    return [own[min(at, len(own)) - 1] for at in ahead.tolist()]
+
+
+class UnclickedItems:
+    """The items without clicks of a metric space; a list that they join keeps the order of its own items.
+
+    Those that the session has clicked do not join: the list has them, or may not.
+
+    Args:
+        indices: item indices, ascending: [C].
+        index: of these items, in this order.
+    """
+
+    def __init__(self, indices: IndexArray, index: ExactIndex) -> None:
+        self._indices, self._index = indices, index
+
+    @classmethod
+    def of(cls, network: SessionItemNetwork, clicks: Int64Array) -> "UnclickedItems | None":
+        """Those of a network, by the clicks of each item index [I + 1]; None where every item has some."""
+        indices = np.flatnonzero(clicks[1:] == 0).astype(np.int32) + 1
+        return cls(indices, ExactIndex(item_vectors(network, indices), network.distance)) if len(indices) else None
+
+    def join(
+        self,
+        sessions: ScoreArray,
+        prefixes: Prefixes,
+        request: Request,
+        known: ScoreArray,
+        own: IndexArray,
+        items: IndexArray,
+        scores: ScoreArray,
+    ) -> IndexArray:
+        """Insert them into lists; returns the new lengths: [B].
+
+        Args:
+            sessions: embeddings of the prefixes: [B, D].
+            prefixes: what is given: [B].
+            request: what the lists must respect.
+            known: scores by distance of the items with clicks that are nearest, falling: [B, K].
+            own: lengths of the lists: [B].
+            items: the lists, 0 from their length on: [B, k].
+            scores: their scores, falling: [B, k].
+        """
+        admissible = np.append(False, request.admissible[self._indices])
+        if not admissible.any():
+            return own
+        n = min(items.shape[1], len(self._indices))
+        found = self._index.search(sessions, n, admissible=admissible, seen=self._among(prefixes))
+        lengths = own.copy()
+        for row in np.flatnonzero(sessions.any(axis=1)).tolist():  # one without known clicks has no embedding
+            listed = scores[row, : own[row]].tolist()
+            joined = behind(listed, found.scores[row, : found.found[row]], known[row], items.shape[1])
+            merged = np.array([*listed, *joined], np.float32)
+            every = np.append(items[row, : own[row]], self._indices[found.items[row, : len(joined)] - 1])
+            order = np.argsort(-merged, kind="stable")[: items.shape[1]]
+            lengths[row] = len(order)
+            items[row, : len(order)], scores[row, : len(order)] = every[order], merged[order]
+        return lengths
+
+    def _among(self, prefixes: Prefixes) -> Prefixes:
+        """The same prefixes in positions of these items from 1 on, 0 for others."""
+        at = np.minimum(np.searchsorted(self._indices, prefixes.items), len(self._indices) - 1)
+        positions = np.where(self._indices[at] == prefixes.items, at + 1, 0).astype(np.int32)
+        return Prefixes(positions, prefixes.starts, prefixes.ends, prefixes.times)

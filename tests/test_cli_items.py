@@ -1,0 +1,52 @@
+"""Item tables on the command line: titles are shown, and items that the log lacks are recommended."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import Command
+
+QUICK = [
+    f"--set={text}"
+    for text in ("dim=8", "epochs=1", "negatives=16", "hidden=4", "reranker_steps=5", "reranker_prefixes=100")
+]
+
+
+@pytest.fixture
+def shop(tmp_path: Path, nearnext: Command) -> tuple[Path, Path]:
+    log, items = tmp_path / "shop.parquet", tmp_path / "items.csv"
+    done = nearnext("synth", log, "--item-table", items, "--sessions", 300, "--items", 120)
+    assert done.code == 0
+    assert f"120 items with title, categories and price: {items}" in done.out
+    return log, items
+
+
+@pytest.mark.slow
+def test_titles_are_shown_and_unclicked_items_recommended(
+    shop: tuple[Path, Path], tmp_path: Path, nearnext: Command
+) -> None:
+    log, items = shop
+    with items.open("a") as file:
+        file.write('new-1,"Something new",tent,\n,no id,tent,3\n')
+    model = tmp_path / "model"
+    done = nearnext("fit", log, "--method", "metric-fast", *QUICK, "--items", items, "--out", model)
+    assert done.code == 0
+    assert "121 items with title, categories, price; rejected: missing item id 1" in done.out
+    known = json.loads((model / "manifest.json").read_text())
+    assert known["items"] == 121
+    assert "items.parquet" in known["sha256"]
+    listed = nearnext("recommend", model, "--session", "new-1", "--k", 5, "--allow", "new-1,sku-00003", "--json", "-")
+    (answer,) = json.loads(listed.out)
+    assert sorted(answer["items"]) == ["new-1", "sku-00003"]
+    assert dict(zip(answer["items"], answer["titles"], strict=True))["new-1"] == "Something new"
+    assert "Something new" in nearnext("recommend", model, "--session", "sku-00003", "--allow", "new-1").out
+    assert "title" in nearnext("similar", model, "new-1", "--k", 2).out
+    assert "new-1 (Something new)" in nearnext("explain", model, "--session", "sku-00003", "--item", "new-1").out
+
+
+def test_a_table_without_items_is_refused(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:
+    (tmp_path / "bad.csv").write_text("name,price\nTent,3\n")
+    done = nearnext("fit", shop[0], "--method", "pop", "--items", tmp_path / "bad.csv", "--out", tmp_path / "model")
+    assert done.code != 0
+    assert "no item column; found columns name, price" in done.err
