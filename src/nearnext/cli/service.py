@@ -2,7 +2,7 @@
 
 from math import isclose
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,7 @@ from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
 from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
 from nearnext.errors import ConfigError, DataError
+from nearnext.options import options_of
 
 if TYPE_CHECKING:
     from nearnext.evaluation.replay import Replay
@@ -51,33 +52,13 @@ def serve(
     ] = False,
 ) -> None:
     """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /docs describes it."""
+    given: dict[str, Any] = dict(locals())  # each option is the setting of its name, but for these
+    given |= {"session_ttl": session_ttl * 60.0, "origins": tuple(cors or ()), "hosts": tuple(allow_host or ())}
     require_extra("serve", "a service")
     from nearnext.serving.server import serve as run_service
     from nearnext.serving.settings import ServiceSettings
 
-    settings = ServiceSettings(
-        artifact=artifact,
-        host=host,
-        port=port,
-        workers=workers,
-        store=store,
-        store_mib=store_mib,
-        store_timeout=store_timeout,
-        session_ttl=session_ttl * 60.0,
-        session_clicks=session_clicks,
-        event_log=event_log,
-        catalogue=catalogue,
-        api_key_file=api_key_file,
-        origins=tuple(cors or ()),
-        hosts=tuple(allow_host or ()),
-        max_k=max_k,
-        max_body=max_body,
-        request_timeout=request_timeout,
-        idle_timeout=idle_timeout,
-        shutdown_timeout=shutdown_timeout,
-        access_log=access_log,
-        onnx=onnx,
-    )
+    settings = ServiceSettings(**{name: given[name] for name in options_of(ServiceSettings)})
     run_service(settings, announce=lambda url: console.print(f"serving {artifact} at {url}", soft_wrap=True))
 
 
