@@ -92,7 +92,19 @@ def test_an_id_that_is_no_text_is_refused(client: Client, part: str):
     assert reply.status == (204 if part == "%" else 400)
 
 
-NOTHING = ["NULL", "undefined", " nan ", " ", "\n\r\t\0", "<NA>", r"\N", "\u00a0", "\ufeffNone "]
+NOTHING = [
+    "NULL",
+    "undefined",
+    " nan ",
+    " ",
+    "\n\r\t\0",
+    "<NA>",
+    r"\N",
+    "\u00a0",
+    "\u2003",
+    "\u200b\u3000",
+    "\ufeffNone ",
+]
 TOO_LONG = ["x" * 513, "\u20ac" * 513, " " + "x" * 513]
 LONGEST = ["x" * 512, "\u20ac" * 512, "  " + "x" * 512 + "\t"]
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.exceptions import HTTPException
 
-from nearnext.data.ids import NO_ID, NOTHING, tidy_text
+from nearnext.data.ids import BLANKS, NO_ID, NOTHING, tidy_text
 from nearnext.types import RawId
 
 MAX_ID = 512
@@ -23,7 +23,7 @@ MAX_FILTER = 10_000
 ID_SCHEMA: dict[str, Any] = {
     "minLength": 1,
     "maxLength": MAX_ID,
-    "pattern": "[^ \\s\\0\\ufeff]",
+    "pattern": "[^" + "".join(f"\\u{ord(blank):04x}" for blank in BLANKS) + "]",
     "not": {"enum": [*NOTHING]},
 }
 """What the description says of ids of text; `require_id` says the rest."""
