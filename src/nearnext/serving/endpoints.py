@@ -9,29 +9,10 @@ import msgspec
 from nearnext.errors import NearnextError
 from nearnext.explanation import explain
 from nearnext.recommenders.ranking import Recommendation
+from nearnext.serving import messages
 from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
-from nearnext.serving.messages import (
-    CatalogueChange,
-    CatalogueEntry,
-    EventsAnswer,
-    EventsRequest,
-    ExplainRequest,
-    FoundItem,
-    Health,
-    HTTPError,
-    ItemsAnswer,
-    ListParameters,
-    MapPoint,
-    MapRequest,
-    ModelAnswer,
-    RecommendationAnswer,
-    RecommendRequest,
-    SearchParameters,
-    SessionAnswer,
-    SimilarAnswer,
-    SimilarParameters,
-)
+from nearnext.serving.messages import HTTPError
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
 from nearnext.serving.playground import POLICY, ItemMap, find_items, page
@@ -55,7 +36,7 @@ class Endpoints:
         self._description, self._docs = encode(document), described_page(document)
 
     @operation("POST", "/v1/sessions/{session}/events")
-    async def take_events(self, session: str, asked: EventsRequest) -> EventsAnswer:
+    async def take_events(self, session: str, asked: messages.EventsRequest) -> messages.EventsAnswer:
         """Store clicks of a session; with k, recommend its next items in the same call."""
         service = self._service
         if asked.k is not None:
@@ -75,21 +56,19 @@ class Endpoints:
         service.metrics.clicks.inc(len(clicked))
         listed = None
         if asked.k is not None:
-            query = Query(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
-            listed = await self._list(service.current(), query)
+            listed = await self._list(clicks, asked, asked.k)
             if asked.consent:
                 self._log_shown(session, listed)
-        return EventsAnswer(len(clicks), reason is None, reason, logged, listed)
+        return messages.EventsAnswer(len(clicks), reason is None, reason, logged, listed)
 
     @operation("POST", "/v1/recommend")
-    async def recommend(self, asked: RecommendRequest) -> RecommendationAnswer:
+    async def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendationAnswer:
         """Recommend the next items of a session that is given whole; nothing is stored."""
         self._check_k(asked.k)
-        query = Query(asked.items, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
-        return await self._list(self._service.current(), query)
+        return await self._list(asked.items, asked, asked.k)
 
     @operation("GET", "/v1/sessions/{session}/recommendations")
-    async def session_recommendations(self, session: str, asked: ListParameters) -> SessionAnswer:
+    async def session_recommendations(self, session: str, asked: messages.ListParameters) -> messages.SessionAnswer:
         """Recommend the next items of a stored session; of an unknown one, the popular items."""
         self._check_k(asked.k)
         clicks: list[RawId] = []
@@ -99,11 +78,10 @@ class Endpoints:
         except StoreDown as error:
             reason = str(error)
             self._service.metrics.stateless.inc()
-        query = Query(clicks, asked.k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
-        listed = await self._list(self._service.current(), query)
+        listed = await self._list(clicks, asked, asked.k)
         if clicks:
             self._log_shown(session, listed)
-        return SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
+        return messages.SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
 
     @operation("DELETE", "/v1/sessions/{session}")
     async def forget_session(self, session: str) -> None:
@@ -114,7 +92,7 @@ class Endpoints:
             raise HTTPError(503, f"{error}, the session may still be there; try again") from None
 
     @operation("GET", "/v1/items/{item}/similar")
-    async def similar(self, item: str, asked: SimilarParameters) -> SimilarAnswer:
+    async def similar(self, item: str, asked: messages.SimilarParameters) -> messages.SimilarAnswer:
         """Items similar to one that the model was trained with."""
         self._check_k(asked.k)
         model = self._service.current()
@@ -124,13 +102,13 @@ class Endpoints:
         return found
 
     @operation("PUT", "/v1/items/{item}")
-    async def put_item(self, item: str, entry: CatalogueEntry) -> CatalogueChange:
+    async def put_item(self, item: str, entry: messages.CatalogueEntry) -> messages.CatalogueChange:
         """Add an item to the catalogue, or change it; it counts at once and outlasts a restart."""
         model = self._service.current()
         stored = model.stored(item)
         like = [model.stored(one) for one in entry.like]
         await self._change(Change("put", stored, entry.available, like))
-        return CatalogueChange(stored, entry.available, model.available.knows(stored))
+        return messages.CatalogueChange(stored, entry.available, model.available.knows(stored))
 
     @operation("DELETE", "/v1/items/{item}")
     async def delete_item(self, item: str) -> None:
@@ -138,7 +116,7 @@ class Endpoints:
         await self._change(Change("delete", self._service.current().stored(item)))
 
     @operation("POST", "/v1/explain")
-    async def explain(self, asked: ExplainRequest) -> dict[str, Any]:
+    async def explain(self, asked: messages.ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
         model = self._service.current()
         if not model.available.knows(asked.item):
@@ -150,12 +128,12 @@ class Endpoints:
         return found.as_dict()
 
     @operation("GET", "/v1/model")
-    async def model(self) -> ModelAnswer:
+    async def model(self) -> messages.ModelAnswer:
         """The model that answers."""
         model = self._service.current()
         recommender = model.recommender
         data: Any = model.manifest.get("data", msgspec.UNSET)
-        return ModelAnswer(
+        return messages.ModelAnswer(
             version=model.version,
             method=recommender.name,
             items=len(recommender.vocabulary),
@@ -173,31 +151,33 @@ class Endpoints:
         return Answer(await in_daemon(lambda: encode(item_map.as_dict())))
 
     @operation("POST", "/v1/map/session")
-    async def map_point(self, asked: MapRequest) -> MapPoint:
+    async def map_point(self, asked: messages.MapRequest) -> messages.MapPoint:
         """Where a session is on the map."""
         item_map = await _map_of(self._service.current())
         point = await in_daemon(lambda: item_map.place(asked.items))
-        return MapPoint(*(point or (None, None)))
+        return messages.MapPoint(*(point or (None, None)))
 
     @operation("GET", "/v1/items")
-    async def found_items(self, asked: SearchParameters) -> ItemsAnswer:
+    async def found_items(self, asked: messages.SearchParameters) -> messages.ItemsAnswer:
         """Items by part of their ids; the most popular ones where nothing is asked for."""
         recommender = self._service.current().recommender
         found = await asyncio.to_thread(find_items, recommender, asked.query, asked.limit)
-        return ItemsAnswer([FoundItem(**item) for item in found])
+        return messages.ItemsAnswer([messages.FoundItem(**item) for item in found])
 
     @operation("GET", "/healthz", public=True)
-    async def health(self) -> Health:
+    async def health(self) -> messages.Health:
         """Whether the process works."""
-        return Health("ok", self._service.store.state)
+        return messages.Health("ok", self._service.store.state)
 
     @operation("GET", "/readyz", public=True)
-    async def ready(self) -> Health | Answer:
+    async def ready(self) -> messages.Health | Answer:
         """Whether requests should be sent here."""
         service = self._service
         if service.ready:
-            return Health("ok", service.store.state)
-        return Answer(encode(Health("stopping" if service.stopping else "starting", service.store.state)), status=503)
+            return messages.Health("ok", service.store.state)
+        return Answer(
+            encode(messages.Health("stopping" if service.stopping else "starting", service.store.state)), status=503
+        )
 
     @operation("GET", "/metrics", content="text/plain")
     async def metrics(self) -> Answer:
@@ -226,10 +206,14 @@ class Endpoints:
         if not 1 <= k <= self._service.settings.max_k:
             raise HTTPError(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
 
-    async def _list(self, model: ServedModel, query: Query) -> RecommendationAnswer:
+    async def _list(
+        self, clicks: Sequence[RawId], asked: messages.Restrictions, k: int
+    ) -> messages.RecommendationAnswer:
+        model = self._service.current()
+        query = Query(clicks, k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
         found: Recommendation = await model.ask(query)
         self._service.metrics.recommendations.inc()
-        return RecommendationAnswer(**vars(found), model=model.version)
+        return messages.RecommendationAnswer(**vars(found), model=model.version)
 
     async def _change(self, change: Change) -> None:
         try:
@@ -248,7 +232,7 @@ class Endpoints:
                 except NearnextError:
                     return  # the mean lacks one session; nobody was promised it
 
-    def _log_shown(self, session: str, listed: RecommendationAnswer) -> None:
+    def _log_shown(self, session: str, listed: messages.RecommendationAnswer) -> None:
         if self._service.event_log:
             self._service.event_log.shown(session, listed.items, listed.model)
 
