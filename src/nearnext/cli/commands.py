@@ -5,10 +5,21 @@ from typing import Any
 
 import typer.main
 
-from nearnext.cli import comparing, logs, models, paper, service, tools, vectors
+from nearnext.cli import comparing, logs, models, paper, recommending, service, tools, vectors
 from nearnext.cli.app import app
 
-__all__ = ["app", "command_reference", "comparing", "logs", "models", "paper", "service", "tools", "vectors"]
+__all__ = [
+    "app",
+    "command_reference",
+    "comparing",
+    "logs",
+    "models",
+    "paper",
+    "recommending",
+    "service",
+    "tools",
+    "vectors",
+]
 
 
 def command_reference() -> str:

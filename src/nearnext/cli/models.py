@@ -1,4 +1,4 @@
-"""Commands about one model: fit, evaluate, recommend."""
+"""Commands about one model: fit, evaluate."""
 
 import sys
 import tempfile
@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from nearnext.cli.app import app, command_line, ids, imports_parts, takes
+from nearnext.cli.app import app, command_line, imports_parts, takes
 from nearnext.cli.options import (
     Cutoffs,
     Metrics,
@@ -27,7 +25,7 @@ from nearnext.cli.options import (
     own_options,
     own_settings,
 )
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_and_tables, writable
+from nearnext.cli.output import Results, console, json_and_tables, writable
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -39,7 +37,6 @@ from nearnext.cli.reading import (
     read_log,
     read_test_log,
     reads_logs,
-    titles_of,
 )
 from nearnext.errors import ArtifactError, ConfigError
 
@@ -237,51 +234,4 @@ def evaluate(
     results.write_tables(lambda width: [comparison_table(result, width=width)])
     console.print(comparison_table(result, width=console.width))
     print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])
-    results.announce()
-
-
-@app.command(cls=JsonSwitch)
-@imports_parts
-def recommend(
-    model: ModelArgument,
-    *,
-    session: Annotated[list[str], typer.Option(help="Item ids, oldest first: a,b,c. Repeatable.")],
-    k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,
-    exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
-    allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
-    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
-    json: JsonFile = None,
-) -> None:
-    """Next items for sessions of item ids."""
-    results = Results(json)
-    from nearnext.artifact import load_artifact
-
-    recommender = load_artifact(model).recommender
-    sessions = [ids(text, "--session") for text in session]
-    answers = recommender.recommend(
-        sessions,
-        k,
-        exclude=ids(exclude, "--exclude"),
-        allow=ids(allow, "--allow") if allow is not None else None,
-        exclude_seen=exclude_seen,
-    )
-    titles = [titles_of(recommender, answer.items) for answer in answers]
-    named = [{"titles": shown} if shown else {} for shown in titles]
-    results.write([asdict(answer) | more for answer, more in zip(answers, named, strict=True)])
-    if results.printed:
-        return
-    for text, answer, shown in zip(session, answers, titles, strict=True):
-        columns = ["rank", "item", *(["title"] if shown else []), "score", "from"]
-        table = Table(*columns, title=f"after {text or 'nothing'}", title_justify="left")
-        for rank, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
-            title = [escape(shown[rank - 1])] if shown else []
-            method = recommender.name if rank <= answer.own else "popularity"
-            table.add_row(str(rank), str(item), *title, f"{score:.6g}", method)
-        console.print(table)
-        if answer.unknown:
-            console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
-        if answer.unmatched:
-            console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
-        if answer.shortage:
-            console.print(answer.shortage)
     results.announce()

@@ -1,0 +1,93 @@
+"""The command recommend: lists for sessions on the command line, or for every session of a log."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from nearnext.cli.app import app, ids, imports_parts
+from nearnext.cli.options import ModelArgument, Threads
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, writable
+from nearnext.cli.reading import Reading, read_log, reads_logs, titles_of
+from nearnext.errors import ConfigError
+
+if TYPE_CHECKING:
+    from nearnext.recommenders.ranking import Recommendation
+
+
+@app.command(cls=JsonSwitch)
+@imports_parts
+@reads_logs
+def recommend(
+    model: ModelArgument,
+    *,
+    session: Annotated[list[str] | None, typer.Option(help="Item ids, oldest first: a,b,c. Repeatable.")] = None,
+    log: Annotated[
+        str | None, typer.Option(help="Recommend after every session of this click log instead; needs --out.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Parquet file for the lists: session_id, items, scores, own, unknown.")
+    ] = None,
+    k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,
+    exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
+    allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
+    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
+    threads: Threads = 0,
+    json: JsonFile = None,
+    reading: Reading,
+) -> None:
+    """Next items for sessions of item ids, or for all sessions of a log."""
+    rules: dict[str, Any] = {
+        "exclude": ids(exclude, "--exclude"),
+        "allow": ids(allow, "--allow") if allow is not None else None,
+        "exclude_seen": exclude_seen,
+    }
+    if log is None:
+        if out is not None or not session:
+            raise ConfigError("expected --session a,b,c, or --log LOG --out lists.parquet; give one of the two")
+        _recommend_sessions(model, session, k, rules, json)
+        return
+    if out is None or session or json is not None:
+        raise ConfigError("--log writes its lists to --out, e.g. --out lists.parquet, and takes no --session or --json")
+    writable(out)
+    from nearnext.artifact import load_artifact
+    from nearnext.recommenders.batch import write_lists
+
+    recommender = load_artifact(model).recommender
+    sessions, _ = read_log(log, reading)
+    written = write_lists(recommender, sessions, out, k, threads=threads or None, **rules)
+    console.print(f"{written:,} lists of {recommender.name}: {out}", soft_wrap=True)
+
+
+def _recommend_sessions(model: Path, session: list[str], k: int, rules: dict[str, Any], json: Path | None) -> None:
+    results = Results(json)
+    from nearnext.artifact import load_artifact
+
+    recommender = load_artifact(model).recommender
+    answers = recommender.recommend([ids(text, "--session") for text in session], k, **rules)
+    titles = [titles_of(recommender, answer.items) for answer in answers]
+    named = [{"titles": shown} if shown else {} for shown in titles]
+    results.write([asdict(answer) | more for answer, more in zip(answers, named, strict=True)])
+    if results.printed:
+        return
+    for text, answer, shown in zip(session, answers, titles, strict=True):
+        _print_list(text, answer, shown, recommender.name)
+    results.announce()
+
+
+def _print_list(text: str, answer: "Recommendation", titles: list[str], method: str) -> None:
+    columns = ["rank", "item", *(["title"] if titles else []), "score", "from"]
+    table = Table(*columns, title=f"after {text or 'nothing'}", title_justify="left")
+    for rank, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
+        title = [escape(titles[rank - 1])] if titles else []
+        table.add_row(str(rank), str(item), *title, f"{score:.6g}", method if rank <= answer.own else "popularity")
+    console.print(table)
+    if answer.unknown:
+        console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
+    if answer.unmatched:
+        console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
+    if answer.shortage:
+        console.print(answer.shortage)

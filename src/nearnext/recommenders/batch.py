@@ -1,0 +1,84 @@
+"""Lists for all sessions of a log, written block by block: memory does not grow with the number of sessions."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as arrow_parquet
+
+from nearnext.atomic import whole_file
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.errors import DataError
+from nearnext.progress import track
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.ranking import Ranking, admissible_items
+from nearnext.types import RawId
+
+BLOCK = 32_768
+"""Sessions whose lists are held at a time."""
+
+
+def write_lists(
+    recommender: Recommender,
+    sessions: Sessions,
+    file: Path,
+    k: int = 20,
+    *,
+    exclude: Iterable[RawId] = (),
+    allow: Iterable[RawId] | None = None,
+    exclude_seen: bool = False,
+    threads: int | None = None,
+) -> int:
+    """Write the list of every session as a row of a Parquet file; returns how many.
+
+    The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``; ``own``,
+    how many leading items the method itself scored; ``unknown``, how many clicks training never saw.
+
+    Raises:
+        ConfigError: k below 1, or not fitted yet.
+        DataError: an id to exclude or allow names no item, or the file cannot be written.
+    """
+    mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
+    if unmatched:
+        raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
+    asked_at = recommender.asked_at(None)
+    with whole_file(file) as unfinished, track("recommending", sessions.n_sessions, "sessions") as advance:
+        writer: Any = None
+        try:
+            for begin in range(0, sessions.n_sessions, BLOCK):
+                part = sessions.select(np.arange(begin, min(begin + BLOCK, sessions.n_sessions)))
+                clicks = part.with_vocabulary(recommender.vocabulary).items
+                times = np.full(part.n_sessions, asked_at, dtype=np.int64)
+                prefixes = Prefixes(clicks, part.offsets[:-1], part.offsets[1:], times)
+                ranking = recommender.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, threads=threads)
+                unknown = np.add.reduceat((clicks == 0).astype(np.int64), part.offsets[:-1])
+                frame: Any = _frame(recommender, part, ranking).with_columns(unknown=pl.Series(unknown))
+                table = frame.to_arrow()
+                if writer is None:
+                    writer = arrow_parquet.ParquetWriter(str(unfinished), table.schema, compression="zstd")
+                writer.write_table(table)
+                advance(part.n_sessions)
+        finally:
+            if writer is not None:
+                writer.close()
+    return sessions.n_sessions
+
+
+def _frame(recommender: Recommender, sessions: Sessions, ranking: Ranking) -> pl.DataFrame:
+    """A row for each session, its list in two columns."""
+    row, column = np.nonzero(ranking.items)
+    listed = pl.DataFrame(
+        {
+            "row": row,
+            "items": recommender.vocabulary.ids.gather(ranking.items[row, column] - 1),
+            "scores": ranking.scores[row, column],
+        }
+    )
+    lists = listed.group_by("row", maintain_order=True).agg("items", "scores")
+    every = pl.DataFrame({"row": np.arange(len(ranking)), "session_id": sessions.session_ids, "own": ranking.own})
+    return every.join(lists, on="row", how="left", maintain_order="left").select(
+        "session_id", pl.col("items", "scores").fill_null([]), "own"
+    )

@@ -1,0 +1,66 @@
+"""Lists for a whole log: those of recommend one by one, written block by block."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from nearnext import VSKNN, Markov, Sessions
+from nearnext.artifact import save_artifact
+from nearnext.errors import DataError
+from nearnext.recommenders import batch
+
+pytestmark = pytest.mark.slow
+
+Command = Callable[..., Any]
+
+LOG = Sessions.of([[f"i{(s * 3 + j * j) % 17}" for j in range(2 + s % 4)] for s in range(150)])
+LATER = Sessions.of([["i3"], ["never", "i1", "i0"], ["never"], *LOG[40:60]])
+
+
+@pytest.mark.parametrize("options", [{}, {"exclude": ["i3", "i1"], "exclude_seen": True}, {"allow": ["i2", "i5"]}])
+def test_lists_are_those_of_recommend(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(batch, "BLOCK", 7)
+    vsknn = VSKNN().fit(LOG)
+    assert batch.write_lists(vsknn, LATER, tmp_path / "lists.parquet", 5, threads=2, **options) == 23
+    rows = pl.read_parquet(tmp_path / "lists.parquet").to_dicts()
+    assert [row["session_id"] for row in rows] == LATER.session_ids.to_list()
+    for row, clicks in zip(rows, [["i3"], ["never", "i1", "i0"], ["never"], *LOG[40:60]], strict=True):
+        alone = vsknn.recommend([clicks], 5, **options)[0]
+        assert row["items"] == alone.items
+        assert row["scores"] == pytest.approx(alone.scores, rel=1e-5)
+        assert (row["own"], row["unknown"]) == (alone.own, len(alone.unknown))
+
+
+def test_a_session_for_which_nothing_is_allowed_has_an_empty_list(tmp_path: Path):
+    batch.write_lists(Markov().fit(LOG), LATER, tmp_path / "lists.parquet", allow=[])
+    assert pl.read_parquet(tmp_path / "lists.parquet")["items"].list.len().to_list() == [0] * 23
+
+
+def test_ids_that_name_no_item_are_said_before_anything_is_written(tmp_path: Path):
+    with pytest.raises(DataError, match="no such items to exclude or allow: nope"):
+        batch.write_lists(Markov().fit(LOG), LATER, tmp_path / "lists.parquet", exclude=["nope"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_line_writes_lists_of_a_log(nearnext: Command, tmp_path: Path):
+    model = save_artifact(Markov().fit(LOG), tmp_path / "model", {})
+    LATER.to_frame().drop_nulls().write_parquet(tmp_path / "later.parquet")
+    done = nearnext("recommend", model, "--log", tmp_path / "later.parquet", "--out", tmp_path / "l.parquet", "--k", 3)
+    assert done.code == 0, done.err
+    assert "23 lists of markov-1" in done.out
+    frame = pl.read_parquet(tmp_path / "l.parquet")
+    assert frame.columns == ["session_id", "items", "scores", "own", "unknown"]
+    assert frame["items"].list.len().to_list() == [3] * 23
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--out", "l.parquet"], ["--log", "x.csv"], ["--log", "x.csv", "--out", "l.parquet", "--session", "a"]],
+)
+def test_what_to_recommend_for_is_asked_for(nearnext: Command, tmp_path: Path, arguments: list[str]):
+    done = nearnext("recommend", tmp_path, *arguments)
+    assert done.code == 2
+    assert "--out" in done.err
