@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from nearnext.recommenders.ranking import Ranking
-from nearnext.types import BoolArray, FloatArray, RawId
+from nearnext.types import BoolArray, RawId
 
 ROUNDING = 1e-5
 """How far scores may be apart, as a share of the largest score of the list in magnitude."""
@@ -67,36 +67,24 @@ def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) 
         )
     if list(expected.items[own:]) != list(found.items[own:]):
         return f"filled up with {list(found.items[own:])}, expected {list(expected.items[own:])}"
-    theirs, ours = (np.asarray(one.scores, dtype=np.float64)[:own] for one in (expected, found))
-    tolerance = rtol * max(np.abs(theirs).max(initial=0.0), np.abs(ours).max(initial=0.0))
-    apart = np.flatnonzero(~(np.abs(theirs - ours) <= tolerance))
-    if len(apart) == 0:
-        return _misplaced(expected, found, theirs, ours, tolerance)
-    return _moved(expected, found, int(apart[0]))
-
-
-def _moved(expected: ScoredList, found: ScoredList, rank: int) -> str:
-    """What is wrong at a rank where the scores of the two lists are not close."""
-    item = expected.items[rank]
-    where = f"expected {expected.scores[rank]:.9g} at rank {rank + 1}"
-    if item not in found.items:
-        return f"item {item!r} is missing, {where}"
-    at = list(found.items).index(item)
-    return f"item {item!r} has score {found.scores[at]:.9g} at rank {at + 1}, {where}"
-
-
-def _misplaced(
-    expected: ScoredList, found: ScoredList, theirs: FloatArray, ours: FloatArray, tolerance: float
-) -> str | None:
-    """The first item whose score is not the same in both lists, although the scores are, rank by rank."""
-    rank_of = {item: rank for rank, item in enumerate(found.items)}
-    for rank, item in enumerate(expected.items[: len(theirs)]):
-        # What is not in the other list has at most the score of its last item.
-        other = ours[rank_of.get(item, len(ours) - 1)]
-        if abs(theirs[rank] - other) > tolerance:
-            return _moved(expected, found, rank)
-    listed = set(expected.items)
-    for rank, item in enumerate(found.items[: len(ours)]):
-        if item not in listed and abs(ours[rank] - theirs[-1]) > tolerance:
-            return f"item {item!r} with score {ours[rank]:.9g} at rank {rank + 1} is not expected"
+    scores = np.asarray([*expected.scores[:own], *found.scores[:own]], dtype=np.float64)
+    tolerance = rtol * float(np.abs(scores[np.isfinite(scores)]).max(initial=0.0))
+    for one, other in ((expected, found), (found, expected)):
+        score_of = dict(zip(other.items[:own], other.scores[:own], strict=True))
+        for rank, item in enumerate(one.items[:own]):
+            # What is not in the other list has at most the score of its last item.
+            if not abs(one.scores[rank] - score_of.get(item, other.scores[own - 1])) <= tolerance:
+                return _misplaced(expected, found, item)
     return None
+
+
+def _misplaced(expected: ScoredList, found: ScoredList, item: RawId) -> str:
+    """What is said of an item whose scores are not close."""
+    (has, at), (score, rank) = (
+        (one.scores[one.items.index(item)], one.items.index(item) + 1) if item in one.items else (0.0, 0)
+        for one in (found, expected)
+    )
+    if not rank:
+        return f"item {item!r} with score {has:.9g} at rank {at} is not expected"
+    where = f"expected {score:.9g} at rank {rank}"
+    return f"item {item!r} has score {has:.9g} at rank {at}, {where}" if at else f"item {item!r} is missing, {where}"

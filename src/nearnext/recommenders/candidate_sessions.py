@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nearnext.compiled import compiled
-from nearnext.recommenders.decay import position_weight
+from nearnext.recommenders.decay import DECAYS, position_weight
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.topk import kth_smallest
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
@@ -34,16 +34,16 @@ class Votes(NamedTuple):
     sample_size: int
     sampling: int
     similarity: int
-    decay: int
-    decay_scale: float
-    score_decay: int
-    score_scale: float
-    time_scale: float
-    gap_scale: float
-    weigh_by_idf: bool
-    remind: bool
-    last_n_clicks: int
-    seed: int
+    decay: int = DECAYS.index("same")
+    decay_scale: float = 1.0
+    score_decay: int = DECAYS.index("same")
+    score_scale: float = 0.0
+    time_scale: float = 0.0
+    gap_scale: float = 0.0
+    weigh_by_idf: bool = False
+    remind: bool = True
+    last_n_clicks: int = 0
+    seed: int = 0
 
 
 class Notes(NamedTuple):

@@ -1,6 +1,5 @@
 """SKNN, VSKNN and VSTAN: the sessions nearest to the current one vote for the next item; and positives by them."""
 
-from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -72,8 +71,8 @@ class SessionNeighbours(Recommender):
         order = np.lexsort((numbers, -similarities.astype(np.float32)))
         return numbers[order], similarities[order]
 
-    @abstractmethod
-    def _votes(self) -> Votes: ...
+    def _votes(self) -> Votes:
+        return Votes(self.k, self.sample_size, SAMPLINGS.index(self.sampling), SIMILARITIES.index(self.similarity))
 
     def _idf_factor(self) -> float:
         return 0.0
@@ -120,25 +119,6 @@ class SessionNeighbours(Recommender):
         return rank_chunk
 
 
-def _plain_votes(method: SessionNeighbours) -> Votes:
-    return Votes(
-        k=method.k,
-        sample_size=method.sample_size,
-        sampling=SAMPLINGS.index(method.sampling),
-        similarity=SIMILARITIES.index(method.similarity),
-        decay=DECAYS.index("same"),
-        decay_scale=1.0,
-        score_decay=DECAYS.index("same"),
-        score_scale=0.0,
-        time_scale=0.0,
-        gap_scale=0.0,
-        weigh_by_idf=False,
-        remind=True,
-        last_n_clicks=0,
-        seed=0,
-    )
-
-
 @dataclass(eq=False)
 class SKNN(SessionNeighbours):
     """SKNN: items of the k sessions nearest to the current one, each voting with its similarity.
@@ -156,9 +136,6 @@ class SKNN(SessionNeighbours):
     name: ClassVar[str] = "sknn"
 
     sampling: Annotated[Sampling, Search(why="all that there are")] = "recent"
-
-    def _votes(self) -> Votes:
-        return _plain_votes(self)
 
 
 @dataclass(eq=False)
@@ -207,13 +184,17 @@ class VSKNN(SessionNeighbours):
         return float(self.idf_weighting)
 
     def _votes(self) -> Votes:
-        return _plain_votes(self)._replace(
-            decay=DECAYS.index(self.weighting),
-            score_decay=DECAYS.index(self.weighting_score),
-            weigh_by_idf=self.idf_weighting_session,
-            remind=self.remind,
-            last_n_clicks=self.last_n_clicks,
-            seed=self.seed,
+        return (
+            super()
+            ._votes()
+            ._replace(
+                decay=DECAYS.index(self.weighting),
+                score_decay=DECAYS.index(self.weighting_score),
+                weigh_by_idf=self.idf_weighting_session,
+                remind=self.remind,
+                last_n_clicks=self.last_n_clicks,
+                seed=self.seed,
+            )
         )
 
 
@@ -266,13 +247,17 @@ class VSTAN(SessionNeighbours):
 
     def _votes(self) -> Votes:
         decay = EXPONENTIAL if self.lambda_spw else DECAYS.index("same")
-        return _plain_votes(self)._replace(
-            decay=decay,
-            decay_scale=float(self.lambda_spw or 1.0),
-            score_scale=float(self.lambda_ipw),
-            time_scale=float(self.lambda_snh) * 86_400 * MICROSECONDS,
-            gap_scale=float(self.lambda_inh),
-            remind=self.remind,
+        return (
+            super()
+            ._votes()
+            ._replace(
+                decay=decay,
+                decay_scale=float(self.lambda_spw or 1.0),
+                score_scale=float(self.lambda_ipw),
+                time_scale=float(self.lambda_snh) * 86_400 * MICROSECONDS,
+                gap_scale=float(self.lambda_inh),
+                remind=self.remind,
+            )
         )
 
 

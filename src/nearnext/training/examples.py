@@ -36,8 +36,6 @@ class Minibatch:
     negatives: Tensor  # positions of the negatives: [B, N], or [N] where shared
     positive_mask: Tensor  # [B, P]
     negative_mask: Tensor  # [B, N]
-    positive_indices: Tensor  # item indices of the positives: [B, P]
-    negative_indices: Tensor  # item indices of the negatives: [B, N], or [N] where shared
     log_proposal: Tensor  # as in `Batch`
 
     def __len__(self) -> int:
@@ -47,6 +45,16 @@ class Minibatch:
     def n_counted(self) -> int:
         """Examples with a positive and a negative: the ones that a loss is the mean over."""
         return int((self.positive_mask.any(dim=1) & self.negative_mask.any(dim=1)).sum())
+
+    @property
+    def positive_indices(self) -> Tensor:
+        """Item indices of the positives: [B, P]."""
+        return self.rows[self.positives]
+
+    @property
+    def negative_indices(self) -> Tensor:
+        """Item indices of the negatives: [B, N], or [N] where shared."""
+        return self.rows[self.negatives]
 
     def rows_of(self, table: str) -> Tensor:  # noqa: ARG002 - all tables
         """The rows that the step reads, of every table: [U]."""
@@ -63,8 +71,6 @@ class Minibatch:
             negatives=self.negatives[mine] if own else self.negatives,
             positive_mask=self.positive_mask[mine],
             negative_mask=self.negative_mask[mine],
-            positive_indices=self.positive_indices[mine],
-            negative_indices=self.negative_indices[mine] if own else self.negative_indices,
             log_proposal=self.log_proposal[mine] if own else self.log_proposal,
         )
 
@@ -95,8 +101,6 @@ class BatchReader:
             negatives=self._tensor(negatives),
             positive_mask=self._tensor(batch.positive_mask),
             negative_mask=self._tensor(batch.negative_mask),
-            positive_indices=self._tensor(batch.positives.astype(np.int64)),
-            negative_indices=self._tensor(batch.negatives.astype(np.int64)),
             log_proposal=self._tensor(batch.log_proposal),
         )
 
