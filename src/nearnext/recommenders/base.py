@@ -19,7 +19,7 @@ from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
-from nearnext.options import Count, check, checked, require_type
+from nearnext.options import Count, check, checked
 from nearnext.recommenders.parameters import Parameters
 from nearnext.recommenders.ranking import (
     RankChunk,
@@ -27,15 +27,16 @@ from nearnext.recommenders.ranking import (
     Recommendation,
     Request,
     admissible_items,
+    filled,
     rank_in_chunks,
     recommendations,
+    require_known_items,
     unknown_ids,
 )
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
 from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.registry import is_built_in
-from nearnext.topk import fill_from_popularity
-from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
+from nearnext.types import BoolArray, Int64Array, RawId, ScoreArray
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -50,18 +51,16 @@ class Recommender(Parameters, ABC):
 
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
-    most popular admissible items. ``memory`` holds training sessions where `remember` was called: they explain lists,
-    and change none. ``imprint`` recognises sessions that were learned from; None where that is not known. ``items`` is
-    what is known of items beyond their ids.
+    most popular admissible items.
     """
 
     name: ClassVar[str]
 
     vocabulary: Vocabulary = field(init=False, repr=False)
     popularity: Int64Array = field(init=False, repr=False)
-    memory: SessionMemory | None = field(init=False, repr=False, default=None)
-    imprint: Imprint | None = field(init=False, repr=False, default=None)
-    items: ItemTable | None = field(init=False, repr=False, default=None)
+    memory: SessionMemory | None = field(init=False, repr=False, default=None)  # training sessions, to explain lists
+    imprint: Imprint | None = field(init=False, repr=False, default=None)  # recognises sessions that were learned from
+    items: ItemTable | None = field(init=False, repr=False, default=None)  # what is known of items beyond their ids
 
     def __post_init__(self) -> None:
         check(self)
@@ -156,14 +155,8 @@ class Recommender(Parameters, ABC):
             DataError: clicks or a mask of another vocabulary.
         """
         k = self._check(k)
-        require_type("prefixes", prefixes, Prefixes, "make them with Prefixes.every(sessions)")
         threads = checked("threads", threads, Count | None)
-        size = max(int(prefixes.items.max(initial=0)) + 1, 0 if admissible is None else len(admissible))
-        if size > len(self.vocabulary) + 1:
-            raise DataError(
-                f"expected item indices in 0..{len(self.vocabulary)}, found {size - 1}; bring the sessions into "
-                "this recommender's vocabulary first: sessions.with_vocabulary(recommender.vocabulary)"
-            )
+        require_known_items(prefixes, admissible, len(self.vocabulary))
         if admissible is None:
             admissible = np.arange(len(self.vocabulary) + 1) > 0
         request = Request(k, admissible, exclude_seen)
@@ -175,17 +168,7 @@ class Recommender(Parameters, ABC):
         ``fill`` completes short lists from popularity; otherwise they end with zeros.
         """
         self._check(1)
-        rank_own = self._ranker()
-        if not fill:
-            return rank_own
-
-        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            own = rank_own(prefixes, request, items, scores)
-            clicks, starts, ends = prefixes.items, prefixes.starts, prefixes.ends
-            fill_from_popularity(items, own, request.admissible, clicks, starts, ends, request.exclude_seen)
-            return own
-
-        return rank_chunk
+        return filled(self._ranker()) if fill else self._ranker()
 
     def save(self, path: str | Path) -> Path:
         """Write the fitted recommender to a folder, with a README.md; `nearnext.load` reads it.
@@ -236,7 +219,7 @@ class Recommender(Parameters, ABC):
         encoded = [self.vocabulary.encode(session) for session in given]
         prefixes = Prefixes.of(encoded, self.asked_at(time))
         ranking = self.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, threads=1)
-        unknown = (unknown_ids(session, indices) for session, indices in zip(given, encoded, strict=True))
+        unknown = map(unknown_ids, given, encoded)
         return recommendations(ranking, self.vocabulary, unknown, unmatched)
 
     def similar(self, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:

@@ -12,7 +12,9 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_ids
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
+from nearnext.options import require_type
 from nearnext.shown import Shown
+from nearnext.topk import fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
 CHUNK = 1024
@@ -72,6 +74,29 @@ class Ranking:
             items=np.where(scored, self.items, 0).astype(np.int32, copy=False),
             scores=np.where(scored, self.scores, 0).astype(np.float32, copy=False),
         )
+
+
+def require_known_items(prefixes: Prefixes, admissible: BoolArray | None, n_items: int) -> None:
+    """A check that prefixes, and a mask of item indices, are in a vocabulary of so many items."""
+    require_type("prefixes", prefixes, Prefixes, "make them with Prefixes.every(sessions)")
+    size = max(int(prefixes.items.max(initial=0)) + 1, 0 if admissible is None else len(admissible))
+    if size > n_items + 1:
+        raise DataError(
+            f"expected item indices in 0..{n_items}, found {size - 1}; bring the sessions into this recommender's "
+            "vocabulary first: sessions.with_vocabulary(recommender.vocabulary)"
+        )
+
+
+def filled(rank_own: RankChunk) -> RankChunk:
+    """What ranks chunks and completes short lists from popularity."""
+
+    def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+        own = rank_own(prefixes, request, items, scores)
+        clicks, starts, ends = prefixes.items, prefixes.starts, prefixes.ends
+        fill_from_popularity(items, own, request.admissible, clicks, starts, ends, request.exclude_seen)
+        return own
+
+    return rank_chunk
 
 
 def rank_in_chunks(
