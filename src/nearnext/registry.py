@@ -180,9 +180,9 @@ SAMPLERS: "Registry[Sampler]" = Registry(
     "sampler",
     "sampling.sampler:Sampler",
     {
-        "positive-negative": "sampling.sampler:PositiveNegative",
-        "sliding-window": "sampling.sampler:SlidingWindow",
-        "every-prefix": "sampling.sampler:EveryPrefix",
+        "positive-negative": "sampling.samplers:PositiveNegative",
+        "sliding-window": "sampling.samplers:SlidingWindow",
+        "every-prefix": "sampling.samplers:EveryPrefix",
     },
     pattern=WORDS,
 )

@@ -10,7 +10,8 @@ from nearnext.sampling.negatives import (
     Uniform,
 )
 from nearnext.sampling.positives import NeighbourPositives
-from nearnext.sampling.sampler import EveryPrefix, PositiveNegative, Sampler, SlidingWindow
+from nearnext.sampling.sampler import Sampler
+from nearnext.sampling.samplers import EveryPrefix, PositiveNegative, SlidingWindow
 
 __all__ = [
     "Batch",

@@ -1,23 +1,28 @@
-"""What every sampler is, and the samplers: positive-negative, sliding window and every prefix.
-
-Paper: §4.5, §5.6.
-"""
+"""What every sampler is: an epoch, laid out in order, cut into batches and drawn block by block."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from itertools import pairwise
 
 import numpy as np
 
+from nearnext.compiled import compiled
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, Natural, check, checked
-from nearnext.sampling.batch import Batch
-from nearnext.sampling.negatives import Negatives, Uniform
-from nearnext.sampling.plan import EpochPlan, epoch_order
+from nearnext.sampling.batch import Batch, Examples, clicks_between
+from nearnext.sampling.negatives import Block, Drawer, Negatives, Uniform
 from nearnext.sampling.positives import Fill, NeighbourPositives, Positives, require_neighbours
-from nearnext.types import FloatArray, Int64Array
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
+
+BLOCK = 4096
+"""Units drawn together: enough to make numpy's cost per call small, few enough to stay in the processor's cache."""
+
+
+def epoch_order(seed: int, epoch: int) -> np.random.Generator:
+    """The generator that fixes the order of an epoch; its blocks have others, seeded by their number from 1."""
+    return np.random.default_rng([seed, epoch, 0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,20 +102,67 @@ class Sampler(ABC):
         ready = require_neighbours(self._fill, neighbours, sessions)
         positives = Positives(sessions, self.n_positives, self._fill, ready)
         order = epoch_order(seed, epoch)
-        next_clicks, unit_offsets = self._examples(sessions, order.permutation(self._units(sessions)), order)
-        plan = EpochPlan(
-            sessions=sessions,
-            prefix_length=self._prefix_length,
-            positives=positives,
-            draw_negatives=self.negatives.drawer(sessions, lambda: positives.expected_counts(self._chances(sessions))),
-            next_clicks=next_clicks,
-            unit_offsets=unit_offsets,
-            batch_size=batch_size,
-            seed=seed,
-            epoch=epoch,
-            overlaps=self._overlaps,
-        )
-        return plan.batches(start_batch)
+        examples = self._examples(sessions, order.permutation(self._units(sessions)), order)
+        draw = self.negatives.drawer(sessions, lambda: positives.expected_counts(self._chances(sessions)))
+        return self._batches(positives, draw, *examples, batch_size, (seed, epoch), start_batch)
+
+    def _batches(
+        self,
+        positives: Positives,
+        draw_negatives: Drawer,
+        next_clicks: Int64Array,  # position of each example's next click: [R]
+        unit_offsets: Int64Array,  # where each unit begins among the examples, and the end of the last one: [U + 1]
+        batch_size: int,
+        seeds: tuple[int, int],
+        start_batch: int,
+    ) -> Iterator[Batch]:
+        """The batches from ``start_batch`` on, drawn only from the block that it is in."""
+        n_units = len(unit_offsets) - 1
+        n_batches = -(-n_units // batch_size)
+        per_block = max(1, BLOCK // batch_size)
+        for block in range(start_batch // per_block, -(-n_batches // per_block)):
+            first = block * per_block
+            units = np.minimum(np.arange(first, min(first + per_block, n_batches) + 1) * batch_size, n_units)
+            rows, others = unit_offsets[units], (np.diff(units) - 1) / max(n_units - 1, 1)
+            rng = np.random.default_rng([*seeds, block + 1])
+            examples = Examples.at(positives.sessions, next_clicks[rows[0] : rows[-1]])
+            drawn = list(self._block(positives, draw_negatives, examples, rows - rows[0], others, rng))
+            if block == 0 and not any(batch.negative_mask.any() for batch in drawn):
+                raise DataError(
+                    f"none of {sum(map(len, drawn))} examples has a negative: their sessions leave no item to draw; "
+                    "give a log with more items or exclude less"
+                )
+            yield from drawn[max(start_batch - first, 0) :]
+
+    def _block(
+        self,
+        positives: Positives,
+        draw_negatives: Drawer,
+        examples: Examples,
+        cuts: Int64Array,
+        others: FloatArray,
+        rng: np.random.Generator,
+    ) -> Iterator[Batch]:
+        """The batches that are drawn together, see `Block`."""
+        items, length = positives.sessions.items, self._prefix_length
+        drawn, mask = positives.draw(examples, rng)
+        if not self._overlaps:
+            kept = _without_overlaps(drawn, cuts, positives.sessions.n_items)
+            examples, drawn, mask = examples.where(kept), drawn[kept], mask[kept]
+            cuts = np.concatenate([[0], np.cumsum(kept)])[cuts]
+        begins = np.maximum(examples.first, examples.next_click - length)
+        prefixes = clicks_between(items, begins, examples.next_click, length)
+        negatives = draw_negatives(Block(examples, drawn, cuts, others), rng)
+        for (begin, end), negative in zip(pairwise(cuts.tolist()), negatives, strict=True):
+            yield Batch(
+                sessions=examples.sessions[begin:end],
+                prefixes=prefixes[begin:end],
+                positives=drawn[begin:end],
+                positive_mask=mask[begin:end],
+                negatives=negative.items,
+                negative_mask=negative.mask,
+                log_proposal=negative.log_proposal,
+            )
 
     @property
     @abstractmethod
@@ -152,141 +204,17 @@ def _check(sessions: Sessions, n_batches: int) -> None:
         raise DataError("expected at least 2 items, found 1: it has no negatives; give a log with more items")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PositiveNegative(Sampler):
-    """One example a session and epoch: the clicks before a random point are given, the first P after it are positives.
-
-    A session of n clicks is split after its first 1..n − 1 clicks, each with the same probability. Units are sessions.
-
-    Attributes:
-        n_positives: P, positives of each example; 8 in the paper (§5.3).
-        negatives: where negatives come from; the paper draws 8 uniformly.
-        max_length: T, the last clicks of a prefix that are given; 15 in the paper.
-        fill: what completes a list of fewer than P positives. ``knn``: items of the nearest training sessions, chosen
-            at random from ``neighbours``, masked where those do not suffice; ``repeat``: the same clicks again, in
-            order; ``first``: the first of them again; ``own``: the given clicks, the last one first, then as ``first``;
-            ``mask``: nothing.
-        overlaps: whether two examples of a batch may have a positive in common; if not, the later one waits for
-            another epoch.
-
-    Paper: §4.5.
-
-    >>> log = Sessions.of([["a", "b", "c", "d"]])
-    >>> batch = next(PositiveNegative(n_positives=2, fill="repeat").epoch(log, epoch=0, seed=7, batch_size=32))
-    >>> batch.prefixes[0, :4].tolist(), batch.positives[0].tolist()
-    ([1, 2, 3, 0], [4, 4])
-    """
-
-    max_length: Count = 15
-    fill: Fill = "mask"
-    overlaps: bool = True
-
-    @property
-    def _prefix_length(self) -> int:
-        return self.max_length
-
-    @property
-    def _fill(self) -> Fill:
-        return self.fill
-
-    @property
-    def _overlaps(self) -> bool:
-        return self.overlaps
-
-    def _units(self, sessions: Sessions) -> Int64Array:
-        return np.flatnonzero(sessions.lengths > 1)
-
-    def _examples(
-        self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
-    ) -> tuple[Int64Array, Int64Array]:
-        return sessions.offsets[units] + rng.integers(1, sessions.lengths[units]), np.arange(len(units) + 1)
-
-    def _chances(self, sessions: Sessions) -> FloatArray:
-        chances = np.repeat(1.0 / np.maximum(sessions.lengths - 1, 1), sessions.lengths)
-        chances[sessions.offsets[:-1]] = 0.0
-        return chances
-
-
-@dataclass(frozen=True, kw_only=True)
-class SlidingWindow(Sampler):
-    """One example for each position of a window of w clicks in a session; only the next P clicks are positives.
-
-    A session of at most w clicks has one window: all clicks but the last, padded. The beginnings of a longer session
-    are never given on their own, which is why the paper left this sampler (Table 3, SW). Units are windows.
-
-    Attributes:
-        n_positives: P, positives of each example; the end of a session has fewer, masked.
-        negatives: where negatives come from.
-        window: w, which is T.
-
-    Paper: §5.6, Table 3.
-
-    >>> log = Sessions.of([["a", "b", "c", "d"]])
-    >>> batch = next(SlidingWindow(window=2, n_positives=1).epoch(log, epoch=0, seed=7, batch_size=32))
-    >>> sorted(zip(batch.prefixes.tolist(), batch.positives.tolist()))
-    [([1, 2], [3]), ([2, 3], [4])]
-    """
-
-    window: Count = 5
-
-    @property
-    def _prefix_length(self) -> int:
-        return self.window
-
-    def _units(self, sessions: Sessions) -> Int64Array:
-        position = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths)
-        shortest = np.repeat(np.minimum(self.window, sessions.lengths - 1), sessions.lengths)
-        return np.flatnonzero((position > 0) & (position >= shortest))
-
-    def _chances(self, sessions: Sessions) -> FloatArray:
-        chances = np.zeros(sessions.n_events)
-        chances[self._units(sessions)] = 1.0
-        return chances
-
-
-@dataclass(frozen=True, kw_only=True)
-class EveryPrefix(Sampler):
-    """One example for each proper prefix of each session: all that the evaluation asks for, in every epoch.
-
-    Attributes:
-        n_positives: P, the next clicks that are positives; the end of a session has fewer, masked.
-        negatives: where negatives come from.
-        max_length: T, the last clicks of a prefix that are given.
-        unit: ``prefix``: prefixes are shuffled, and ``batch_size`` counts them; ``session``: sessions are, and a batch
-            holds every prefix of its sessions, in order.
-
-    Reference: Tan, Xu, Liu, Improved Recurrent Neural Networks for Session-based Recommendations, DLRS 2016 (there as
-    augmentation of the data).
-
-    >>> log = Sessions.of([["a", "b", "c"]])
-    >>> batch = next(EveryPrefix(n_positives=2, unit="session").epoch(log, epoch=0, seed=7, batch_size=1))
-    >>> batch.prefixes[:, :3].tolist(), batch.positives.tolist()
-    ([[1, 0, 0], [1, 2, 0]], [[2, 3], [3, 0]])
-    """
-
-    n_positives: Count = 1
-    max_length: Count = 15
-    unit: Literal["prefix", "session"] = "prefix"
-
-    @property
-    def _prefix_length(self) -> int:
-        return self.max_length
-
-    def _units(self, sessions: Sessions) -> Int64Array:
-        return np.flatnonzero(self._chances(sessions) if self.unit == "prefix" else sessions.lengths > 1)
-
-    def _examples(
-        self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
-    ) -> tuple[Int64Array, Int64Array]:
-        if self.unit == "prefix":
-            return super()._examples(sessions, units, rng)
-        n_prefixes = sessions.lengths[units] - 1
-        offsets = np.concatenate([[0], np.cumsum(n_prefixes)]).astype(np.int64)
-        # Row r of the unit that begins at row o is the click r − o + 1 positions after its session's first.
-        shift: Int64Array = np.repeat(sessions.offsets[units] + 1 - offsets[:-1], n_prefixes)
-        return shift + np.arange(len(shift)), offsets
-
-    def _chances(self, sessions: Sessions) -> FloatArray:
-        chances = np.ones(sessions.n_events)
-        chances[sessions.offsets[:-1]] = 0.0
-        return chances
+@compiled()
+def _without_overlaps(positives: IndexArray, cuts: Int64Array, n_items: int) -> BoolArray:
+    """Which examples have no positive in common with an earlier one that is kept of their batch: [R, P] → [R]."""
+    kept: BoolArray = np.zeros(len(positives), dtype=np.bool_)
+    batch_of = np.zeros(n_items + 1, dtype=np.int64)  # the last batch that an item was a positive in, from 1
+    for batch in range(1, len(cuts)):
+        for row in range(cuts[batch - 1], cuts[batch]):
+            kept[row] = True
+            for item in positives[row]:
+                kept[row] = kept[row] and not (item > 0 and batch_of[item] == batch)
+            if kept[row]:
+                for item in positives[row]:
+                    batch_of[item] = batch
+    return kept
