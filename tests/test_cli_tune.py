@@ -77,7 +77,7 @@ def test_the_same_command_goes_on_where_it_stopped(
 def test_what_cannot_go_on_says_that_it_was_interrupted(
     nearnext: Command, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    def stopped(*_: Any) -> VSKNN:
+    def stopped(*_: Any, **__: Any) -> VSKNN:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(VSKNN, "fit", stopped)
