@@ -1,7 +1,11 @@
 """Requests that two programs could read in two ways: each has one reading here, or is refused."""
 
+import random
+import re
 import socket
+import time
 from collections.abc import Generator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -146,6 +150,9 @@ CHUNKED = b"Transfer-Encoding: chunked"
         (request(line=b"POST /v1/recommend HTTP/1.1 "), 400),
         (request(line=b"POST /v1/recommend http/1.1"), 400),
         (request(line=b"POST /v1/recommend HTTP/2.0"), 400),
+        (request(line=b"POST /v1/recommend#part HTTP/1.1"), 400),
+        (request(line=b"POST /v1/recommend?a#part HTTP/1.1"), 400),
+        (request(b"Transfer-Encoding: gzip", CHUNKED, body=chunked(BODY)), 400),
         (request(line=b"POST /v1/recommend"), 400),
         (request(line=b"post /v1/recommend HTTP/1.1"), 400),
         (request(line=b"CONNECT a:80 HTTP/1.1"), 400),
@@ -217,6 +224,29 @@ def test_many_pipelined_requests_are_all_answered_in_order(server: Server):
     assert [part.partition(b"]")[0].count(b",") for part in got.split(b'"items":[')[1:]] == [
         n % 20 for n in range(2000)
     ]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_requests_that_are_cut_anywhere_are_answered_in_order(server: Server, seed: int):
+    draw = random.Random(seed)
+    kinds = [
+        (200, request()),
+        (200, request(CHUNKED, body=chunked(*(BODY[at : at + 3] for at in range(0, len(BODY), 3))))),
+        (200, b"\r\n" + request(line=b"HEAD /openapi.json HTTP/1.1", body=b"")),
+        (404, request(line=b"GET http://a/nothing HTTP/1.1")),
+        (204, request(line=b"DELETE /v1/sessions/s HTTP/1.1", body=HIDDEN)),
+    ]
+    asked = [*draw.choices(kinds, k=10), (200, LAST)]
+    data = b"".join(text for _, text in asked)
+    cuts = sorted(draw.sample(range(len(data)), 8))
+    data += HIDDEN  # behind the request that closes the connection
+    with raw(server) as connection:
+        for begin, end in pairwise([0, *cuts, len(data)]):
+            connection.sendall(data[begin:end])
+            time.sleep(draw.choice([0, 0.01]))
+        got = everything(connection)
+    assert re.findall(rb"HTTP/1\.1 (\d+) ", got) == [b"%d" % status for status, _ in asked]
+    assert nothing_was_deleted(server)
 
 
 def test_a_client_that_sends_no_more_gets_its_answers(server: Server):
