@@ -29,6 +29,8 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
 NANOSECONDS = "timestamps in nanoseconds"
+LONGEST_WORD = max(map(len, NO_ID))
+"""Letters of the longest word for nothing."""
 ISO_8601 = (
     r"^(?P<year>[0-9]{4})[-/](?P<month>[0-9]{2})[-/](?P<day>[0-9]{2})"
     r"(?:[Tt ](?P<hour>[0-9]{2})"
@@ -114,7 +116,9 @@ class Times:
         text = raw.gather(left).str.strip_chars()
         integers = text.cast(pl.Int64, strict=False)
         fractions = text.cast(pl.Float64, strict=False).set(integers.is_not_null(), None)
-        missing = text.is_in(NO_ID).fill_null(True) | fractions.is_nan().fill_null(False)
+        missing = (text.str.len_bytes() <= LONGEST_WORD).fill_null(True)
+        if missing.any():
+            missing &= (text.is_in(NO_ID) | fractions.is_nan().fill_null(False)).fill_null(True)
         self.missing[left] = missing.to_numpy()
         self.add(left, integers)
         self.add(left, fractions.fill_nan(None))
