@@ -38,6 +38,13 @@ def test_clicks_more_than_five_apart_and_other_sessions_are_no_neighbours():
     assert np.flatnonzero(found[x]).tolist() == log.vocabulary.encode(["y"]).tolist()
 
 
+def test_of_a_large_log_sessions_are_taken_evenly(monkeypatch: pytest.MonkeyPatch):
+    log = Sessions.of([["a", "b"], ["x", "y"]] * 3 + [["a", "b"]] * 6)
+    monkeypatch.setattr("nearnext.model.propagation.MOST", 8)
+    expected = neighbouring_items(log.select([0, 3, 6, 9]))
+    assert (neighbouring_items(log) != expected).nnz == 0
+
+
 def test_unknown_clicks_and_repeats_join_nothing():
     log = Sessions.of([["a", "a"], ["a", "z"]]).with_vocabulary(Vocabulary.of(["a", "b"]))
     assert neighbouring_items(log).nnz == 0

@@ -185,6 +185,13 @@ def test_the_first_training_sees_nothing_of_the_sessions_held_out(monkeypatch: p
     assert "late" in last.vocabulary.ids.to_list()
 
 
+def test_of_a_large_log_a_correction_is_tried_on_the_last_sessions(monkeypatch: pytest.MonkeyPatch):
+    trained, _ = recorded(monkeypatch)
+    monkeypatch.setattr("nearnext.recommenders.metric.recommender.TRIAL", 9)
+    tiny(correction=None, refit=False).fit(Sessions.of(LATE))
+    assert [sessions.session_ids.to_list() for sessions in trained[:2]] == [list(range(27, 36))] * 2
+
+
 def test_what_is_held_out_changes_no_loss_of_the_first_training():
     other = [*LATE[:36], ["c", "a"], ["c", "b"], ["c", "late"], ["late", "late"]]
     one, two = tiny(refit=False).fit(Sessions.of(LATE)), tiny(refit=False).fit(Sessions.of(other))

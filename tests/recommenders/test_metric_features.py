@@ -124,6 +124,17 @@ def test_items_without_a_click_have_the_mean_of_the_others():
     np.testing.assert_allclose(found[3], found[1:3].mean(axis=0), rtol=1e-6)
 
 
+def test_statistics_of_a_large_log_are_rounded(monkeypatch: pytest.MonkeyPatch):
+    draw = np.random.default_rng(7)
+    log = Sessions.of([(draw.zipf(1.4, 5) % 20).tolist() for _ in range(400)])
+    exact = item_statistics(log)
+    monkeypatch.setattr("nearnext.recommenders.metric.item_statistics.EXACT", 1000)
+    monkeypatch.setattr("nearnext.data.blocks.BLOCK", 300)
+    large = item_statistics(log)
+    assert np.abs(large[:, 1:] - exact[:, 1:]).max() < 0.1
+    assert np.abs(np.exp(large[:, 0]) - np.exp(exact[:, 0])).max() < 0.01
+
+
 def test_groups_that_are_left_out_count_for_nothing():
     rng = np.random.default_rng(5)
     used = features_used([], ["item"])

@@ -17,6 +17,9 @@ from nearnext.data.sessions import Sessions
 from nearnext.options import Count, Natural, NonNegative, checked
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
+MOST = 20_000_000
+"""Clicks whose neighbourhood is counted, at most: about 4 GB of memory."""
+
 WINDOW = 5
 """Clicks that are at most so far apart make their items neighbours, with the weight 1 / distance."""
 
@@ -42,7 +45,13 @@ def propagated_embeddings(
 
 
 def neighbouring_items(sessions: Sessions) -> Any:
-    """How near items are clicked to one another, D^−½ A D^−½ of the weights A: sparse [I + 1, I + 1], float32."""
+    """How near items are clicked to one another, D^−½ A D^−½ of the weights A: sparse [I + 1, I + 1], float32.
+
+    Of a log with more than ``MOST`` clicks so many count, in sessions taken evenly from its whole time.
+    """
+    if sessions.n_events > MOST:
+        n_kept = max(1, sessions.n_sessions * MOST // sessions.n_events)
+        sessions = sessions.select(np.arange(n_kept) * sessions.n_sessions // n_kept)
     items, owner = sessions.items, sessions.session_of_event()
     first, second, weights = list[IndexArray](), list[IndexArray](), list[ScoreArray]()
     for gap in range(1, min(WINDOW, max(sessions.n_events - 1, 0)) + 1):

@@ -4,9 +4,12 @@ Age and trend are in shares of the log's clicks instead of days: they mean the s
 and where times only encode order.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from nearnext.compiled import compiled
+from nearnext.data.blocks import in_blocks
 from nearnext.data.sessions import Sessions
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -22,6 +25,9 @@ ITEM_FEATURES = {
     "revisit after": "share of clicks right after the item that are on an item that the session had clicked before",
 }
 """What is known of an item, the columns of `item_statistics` in their order."""
+
+EXACT = 1 << 24
+"""Clicks up to which all are put in order of time; of a larger log so many say how late the others are."""
 
 CLICKS = 5
 """A rate of an item counts as many clicks at the log's rate in addition."""
@@ -42,14 +48,13 @@ def item_statistics(sessions: Sessions) -> ScoreArray:
 
 def _ages_and_trends(sessions: Sessions, clicks: FloatArray) -> FloatArray:
     """The first five columns: [I + 1, 5]."""
-    n, items = sessions.n_events, sessions.items
-    order = np.argsort(sessions.times, kind="stable")
-    later = np.empty(n)  # share of the log's clicks that are not earlier than each click
-    later[order] = np.arange(n, 0, -1) / n
-    last, first = np.ones(len(clicks)), np.zeros(len(clicks))
-    np.minimum.at(last, items, later)
-    np.maximum.at(first, items, later)
-    within = {share: np.bincount(items[later < share], minlength=len(clicks)) + 1.0 for share in (1 / 32, 1 / 8, 1 / 2)}
+    n, last, first = sessions.n_events, np.ones(len(clicks)), np.zeros(len(clicks))
+    within = {share: np.ones(len(clicks)) for share in (1 / 32, 1 / 8, 1 / 2)}
+    for items, later in _shares_later(sessions):
+        np.minimum.at(last, items, later)
+        np.maximum.at(first, items, later)
+        for share in within:
+            within[share] += np.bincount(items[later < share], minlength=len(clicks))
     ages = [np.log(age + n**-0.5) for age in (last, first)]
     trends = [
         np.log(within[1 / 32] / (within[1 / 8] / 4 + 0.75)),
@@ -57,6 +62,19 @@ def _ages_and_trends(sessions: Sessions, clicks: FloatArray) -> FloatArray:
         np.log(within[1 / 2] / (clicks / 2 + 1)),
     ]
     return np.stack([*ages, *trends], axis=1)
+
+
+def _shares_later(sessions: Sessions) -> Iterator[tuple[IndexArray, FloatArray]]:
+    """Items of clicks, and the share of the log's clicks that are not earlier, part by part; of a large log rounded."""
+    n, times = sessions.n_events, sessions.times
+    if n <= EXACT:
+        later = np.empty(n)
+        later[np.argsort(times, kind="stable")] = np.arange(n, 0, -1) / n
+        yield sessions.items, later
+        return
+    moments = np.sort(times[:: -(-n // EXACT)])
+    for items, block in zip(in_blocks(sessions.items), in_blocks(times), strict=True):
+        yield items, np.maximum(1.0 - np.searchsorted(moments, block) / len(moments), 1 / n)
 
 
 def _rates(sessions: Sessions, clicks: FloatArray) -> FloatArray:

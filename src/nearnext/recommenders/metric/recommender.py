@@ -49,6 +49,9 @@ from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
 
+TRIAL = 200_000
+"""Sessions, at most, on which it is tried whether a correction helps; of a small log its most recent half."""
+
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
 
@@ -123,10 +126,11 @@ class Metric(MetricOptions):
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
+        start = self._start(learned)
         self.corrected = self.correction is not False
         if self.correction is None and held_out is not None and self.encoder_name == "attention":
-            self.corrected = self._better_corrected(learned, held_out)
-        network = self._initialised(learned)
+            self.corrected = self._better_corrected(learned, held_out, start)
+        network = self._initialised(start)
         try:
             recipe = self.recipe(network, learned, self.fitted_size, held_out)
             self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
@@ -159,24 +163,26 @@ class Metric(MetricOptions):
                 self.note = f"no validation part, neither the best epoch nor votes were chosen: {error}"
         return sessions, None
 
-    def _initialised(self, learned: Sessions) -> SessionItemNetwork:
+    def _start(self, sessions: Sessions) -> ScoreArray:  # embeddings before training: [I + 1, D]
+        return propagated_embeddings(sessions, self._encoder().dim, steps=self.steps, seed=self.seed)
+
+    def _initialised(self, start: ScoreArray) -> SessionItemNetwork:
         with own_randomness():
             seed_draws(self.seed)
-            network = self._network(learned.n_items)
-        dim = network.item_embedding.embedding_dim
+            network = self._network(len(start) - 1)
         with torch.no_grad():
-            start = propagated_embeddings(learned, dim, steps=self.steps, seed=self.seed)
             network.item_embedding.weight.copy_(as_tensor(start))
         return network
 
-    def _better_corrected(self, learned: Sessions, held_out: Sessions) -> bool:
-        """Whether a correction helps on the sessions held out, after an epoch over the most recent half before."""
+    def _better_corrected(self, learned: Sessions, held_out: Sessions, start: ScoreArray) -> bool:
+        """Whether a correction helps on the sessions held out, after an epoch over recent ones before them."""
         assert self.fitted_size  # noqa: S101 - set before training
-        recent = learned.select(np.arange(learned.n_sessions // 2, learned.n_sessions))
+        n = learned.n_sessions
+        recent = learned.select(np.arange(max(n // 2, n - TRIAL), n))
         once, figures = replace(self.fitted_size, epochs=1), list[float]()
         for self.corrected in (False, True):
             try:
-                measured = train(self.recipe(self._initialised(learned), recent, once, held_out))
+                measured = train(self.recipe(self._initialised(start), recent, once, held_out))
             except DataError:
                 return False
             figures.append(measured[0]["HitRate@20"] + measured[0]["MRR@20"])
@@ -208,7 +214,7 @@ class Metric(MetricOptions):
         """A network trained on all sessions, as long as was best on those held out."""
         assert self.fitted_size is not None  # noqa: S101 - set before training
         best = max(self.history, key=lambda figures: figures["HitRate@20"] + figures["MRR@20"])
-        network = self._initialised(sessions)
+        network = self._initialised(self._start(sessions))
         train(self.recipe(network, sessions, replace(self.fitted_size, epochs=int(best["epoch"]))))
         return network
 
