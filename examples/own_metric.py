@@ -1,4 +1,4 @@
-"""A metric of your own, beside nearnext's.
+"""A custom metric, compared with nearnext's own.
 
 python examples/own_metric.py
 nearnext compare clicks.parquet --import examples/own_metric.py --metrics NewItems,NDCG

@@ -105,7 +105,7 @@ def ids(text: str, option: str) -> list[str]:
     """
     found: list[str] = next(csv.reader([text], skipinitialspace=True)) if text.strip() else []
     if not all(map(str.strip, found)):
-        raise ConfigError(f"expected item ids as {option}, found an empty one in {text!r}; give for example a,b,c")
+        raise ConfigError(f"expected item ids as {option}, found an empty id in {text!r}; give for example a,b,c")
     return found
 
 

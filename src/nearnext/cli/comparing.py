@@ -75,7 +75,7 @@ def compare(
     seeds: Annotated[
         str,
         typer.Option(
-            help="Fit each method that draws at random once per seed, e.g. 7,8,9: its figures are means, ± their "
+            help="Fit each stochastic method once per seed, e.g. 7,8,9: the table shows the mean ± the "
             "standard deviation."
         ),
     ] = "",
@@ -110,7 +110,7 @@ def compare(
         metrics=method_names(metrics),
     )
     if work is not None and runs is not None:
-        raise ConfigError("--work keeps finished runs without their lists; leave out --work or --runs")
+        raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
     store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     result = run_comparison(

@@ -17,7 +17,7 @@ MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 """A synthetic shop has 20 categories, fewer where they would hold less than 60 items."""
 
 INFORMATIVE = 0.8
-"""Affinity of a synthetic shop that is written with its item table."""
+"""Default affinity of a synthetic shop written with its item table."""
 
 
 @app.command()
@@ -57,7 +57,7 @@ def prepare(
     chosen: "Filter",
     reading: Reading,
 ) -> None:
-    """Read, sessionise and filter a log of any size once, for commands that then need little memory."""
+    """Read, sessionise and filter a log of any size once, so that other commands need little memory."""
     from nearnext.data.prepare import prepare_by
 
     writable(out.with_name(f".{out.name}.new"))
@@ -96,7 +96,7 @@ def synth(
     affinity: Annotated[
         float | None,
         typer.Option(
-            help="Share of an item's successors that its product line decides, so that attributes mean something; "
+            help="Share of an item's successors chosen by product line, so that attributes are informative; "
             "default: 0.8 with --item-table, else 0."
         ),
     ] = None,

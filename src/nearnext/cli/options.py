@@ -35,18 +35,18 @@ OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the
 Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
 Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
 Work = Annotated[
-    Path | None, typer.Option(help="Folder for finished rows: an interrupted table goes on where it stopped.")
+    Path | None, typer.Option(help="Folder for finished rows: an interrupted run resumes where it stopped.")
 ]
 Metrics = Annotated[
     str,
     typer.Option(
-        help="Metrics besides the default ones: NDCG, HeadHitRate, TailHitRate, Novelty, Diversity, Serendipity, own "
-        "ones."
+        help="Metrics besides the default ones: NDCG, HeadHitRate, TailHitRate, Novelty, Diversity, Serendipity, or "
+        "your own."
     ),
 ]
 Runs = Annotated[
     Path | None,
-    typer.Option(help="Folder for the lists as TREC files: METHOD.run of each method, qrels.txt with the next items."),
+    typer.Option(help="Folder for TREC files: the lists of each method in METHOD.run, the next items in qrels.txt."),
 ]
 
 ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model directory made by fit.")]

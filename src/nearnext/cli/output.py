@@ -63,7 +63,7 @@ ReportFile = Annotated[Path | None, typer.Option("--report", help="Write the res
 TableFormat = Annotated[
     str | None,
     typer.Option(
-        "--format", help="Give the tables to stdout as markdown, latex or csv (the first alone), the rest to stderr."
+        "--format", help="Write tables to stdout as markdown, latex or csv (first table only), the rest to stderr."
     ),
 ]
 
@@ -137,7 +137,7 @@ class Results:
 
             require_known("format of tables", self.form, FORMATS)
             if self.json == STDOUT:
-                raise ConfigError("--json - and --format both go to standard output; name a file for --json")
+                raise ConfigError("--json - and --format both write to standard output; name a file for --json")
         if self.report is not None:
             require_extra("report", "--report")
         files = [path for path in (self.json, self.report) if path is not None and path != STDOUT]
@@ -203,7 +203,7 @@ def json_file(json: JsonFile = None) -> Results:
 
 
 def write_json(path: Path, result: Any) -> None:
-    """Write a result in one step; what is no number is written as null, and standard output gets UTF-8 too."""
+    """Write a result atomically, in UTF-8; NaN is written as null."""
     text = json.dumps(_plain(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     content = text.encode("utf-8", "replace")  # a file name may hold what is not Unicode
     if path == STDOUT:
@@ -214,7 +214,7 @@ def write_json(path: Path, result: Any) -> None:
 
 
 def write_stdout(option: str, content: bytes) -> None:
-    """Give standard output what an option asks for; where its reader has gone, the work goes on."""
+    """Write the output of an option to standard output; a closed pipe does not stop the command."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the shell
         raise DataError(f"{option}: standard output is closed; name a file")
     try:

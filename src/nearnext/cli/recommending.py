@@ -34,7 +34,7 @@ def recommend(
     k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,
     exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
     allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
-    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
+    exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out items of the session.")] = False,
     threads: Threads = 0,
     json: JsonFile = None,
     reading: Reading,
@@ -47,11 +47,11 @@ def recommend(
     }
     if log is None:
         if out is not None or not session:
-            raise ConfigError("expected --session a,b,c, or --log LOG --out lists.parquet; give one of the two")
+            raise ConfigError("expected --session a,b,c or --log LOG --out lists.parquet; give one of them")
         _recommend_sessions(model, session, k, rules, json)
         return
     if out is None or session or json is not None:
-        raise ConfigError("--log writes its lists to --out, e.g. --out lists.parquet, and takes no --session or --json")
+        raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
     writable(out)
     from nearnext.artifact import load_artifact
     from nearnext.recommenders.batch import write_lists

@@ -157,7 +157,7 @@ def forget(
     session: Annotated[str, typer.Option(help="Id of the session.")],
     event_log: Annotated[Path, typer.Option(help="Folder that serve logs to.")],
 ) -> None:
-    """Erase a session from an event log, also while a service writes to it; then fit again for a model without it."""
+    """Erase a session from an event log, even while a service writes to it; then refit to remove it from the model."""
     require_extra("serve", "an event log")
     from nearnext.serving.event_log import forget_session
 
@@ -172,9 +172,9 @@ def forget(
     for file, n_lines in erased.unread.items():
         where = file.relative_to(event_log)
         console.print(
-            f"[yellow]not searched, as no session can be read there: {n_lines:,} lines of {where}[/yellow]",
+            f"[yellow]not searched, unreadable: {n_lines:,} lines of {where}[/yellow]",
             soft_wrap=True,
         )
     if not erased.lines:
-        raise DataError(f"{event_log} has no line of session '{session}' that can be read; nothing was erased")
+        raise DataError(f"no readable line of session '{session}' in {event_log}; nothing was erased, check the id")
     console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim", soft_wrap=True)

@@ -111,12 +111,12 @@ def explain(
 def _print(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
     _print_place(why, titles)
     if why.clicks:
-        console.print("what each click does for the score:", _clicks_table(why.clicks, titles))
+        console.print("contribution of each click to the score:", _clicks_table(why.clicks, titles))
     if why.similar:
         similar = Table("item", "score")
         for item, score in why.similar:
             similar.add_row(_shown(item, titles), f"{score:.6g}")
-        console.print("items most like it:", similar)
+        console.print("most similar items:", similar)
     if why.evidence is not None:
         found = f"{why.evidence.containing:,} of the {why.evidence.nearest:,} nearest training sessions clicked it:"
         console.print(found, _sessions_table(why.evidence, why.item))

@@ -24,7 +24,7 @@ def similar(
     k: Annotated[int, typer.Option("--k", help="How many items.")] = 10,
     json: JsonFile = None,
 ) -> None:
-    """Items like an item: nearest in the metric space, or clicked in the same training sessions."""
+    """Items most similar to an item: nearest in the metric space, or clicked in the same training sessions."""
     results = Results(json)
     from nearnext.artifact import load_artifact
 
@@ -60,7 +60,7 @@ def export(
     ] = None,
     tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension, with --onnx.")] = 1e-5,
 ) -> None:
-    """Export a metric model: its session encoder as ONNX, verified equal, its items as vectors for a database."""
+    """Export a metric model: the session encoder as verified ONNX, the item embeddings for a vector database."""
     if onnx is None and vectors is None:
         raise ConfigError("nothing to export: name a file with --onnx, --vectors or both")
     if onnx is not None:
@@ -84,7 +84,7 @@ def _export_vectors(model: Path, file: Path) -> None:
     dimension = frame["vector"].dtype.shape[0]  # type: ignore[attr-defined]
     console.print(f"{len(frame):,} items, {dimension} dimensions, {distance} distance: {file}", soft_wrap=True)
     if getattr(recommender, "reranker", None) is not None:
-        text = f"{recommender.name} re-ranks the nearest items; what is nearest by these vectors alone is less accurate"
+        text = f"{recommender.name} re-ranks the nearest items; search by these vectors alone is less accurate"
         console.print(text, style="yellow", soft_wrap=True)
 
 
