@@ -36,7 +36,7 @@ SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
 
 CARD = "README.md"
-"""What the model is, for a reader; nothing reads it back."""
+"""The model card; nothing reads it back."""
 
 MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
 OWN = ("schema", "method", "params", "items", "versions", "own_parts", "sha256")
@@ -49,7 +49,7 @@ SESSIONS = "sessions.parquet"
 """The training sessions that the recommender remembers; an artifact of one that remembers none lacks the file."""
 
 ITEMS = "items.parquet"
-"""What is known of the items; an artifact of a fit without an item table lacks the file."""
+"""The item table; missing if the model was fitted without one."""
 
 IMPRINT = "training.safetensors"
 """Times and digests of the training sessions, to recognise them in a test log; older artifacts lack the file."""
@@ -196,7 +196,7 @@ def _read_imprint(folder: Path, manifest: Mapping[str, Any]) -> Imprint | None:
 
 
 def load(directory: str | Path) -> Recommender:
-    """The recommender of a directory that `Recommender.save` or ``nearnext fit`` has written; see `load_artifact`.
+    """Load the recommender that `Recommender.save` or ``nearnext fit`` wrote; see `load_artifact`.
 
     >>> import tempfile
     >>> from nearnext.data.sessions import Sessions

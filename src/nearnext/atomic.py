@@ -18,7 +18,7 @@ NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """Errors of a file system without locks."""
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
-"""Linux: paths from the current folder; the two names are exchanged."""
+"""Arguments of Linux's renameat2: relative to the current folder; swap the two names."""
 
 NEW, OLD = "new", "old"
 """What the scratch folder next to a target holds: what is being written, and what it replaces."""

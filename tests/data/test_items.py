@@ -133,7 +133,7 @@ def test_retailrocket_properties_give_the_latest_category_with_those_above_it(tm
     assert (found[8]["categories"], found[8]["text"]) == (["11", "2"], "63")
     assert table.report is not None
     assert table.report.layout == "Retailrocket item properties"
-    with pytest.raises(DataError, match="tree of categories alone"):
+    with pytest.raises(DataError, match="only a category tree"):
         read_items(tmp_path / "category_tree.csv")
 
 

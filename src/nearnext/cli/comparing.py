@@ -204,7 +204,7 @@ def tune(
         readable_options(out)
     held = own_settings(settings, method)
     options = own_options(config, method) | held
-    Space.of(method, options, held)  # what cannot be tuned is said before a long log is read
+    Space.of(method, options, held)  # report methods that cannot be tuned before reading a long log
     sessions, read = read_log(log, reading)
     result = run_tuning(
         sessions,

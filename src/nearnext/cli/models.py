@@ -158,7 +158,7 @@ def _save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) 
                 try:
                     saved = save_artifact(recommender, other, provenance)
                 except ArtifactError:
-                    with suppress(OSError):  # what cannot be removed must not hide why nothing was saved
+                    with suppress(OSError):  # a failed removal must not hide why the save failed
                         other.parent.rmdir()
                     continue
                 raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error

@@ -105,7 +105,7 @@ def cutoff_numbers(text: str) -> tuple[int, ...]:
 
 
 def whole_numbers(option: str, text: str, example: str) -> tuple[int, ...]:
-    """Whole numbers separated by commas; none for an empty text."""
+    """Comma-separated integers; an empty text gives none."""
     try:
         return tuple(int(part) for part in text.split(",")) if text else ()
     except ValueError:

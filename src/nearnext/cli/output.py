@@ -159,7 +159,7 @@ class Results:
             write_report(self.report, page())
 
     def write_tables(self, tables: "Callable[[int], Sequence[Table]]") -> None:
-        """Give standard output the tables, made for a terminal of a width, in the format that was asked for."""
+        """Write tables, rendered for a terminal width, to standard output in the chosen format."""
         if self.form is not None:
             from nearnext.report.formats import WIDEST, formatted
 

@@ -164,7 +164,7 @@ def read_both(
 
 
 def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
-    """The item table of files, summed up in a printed line; None where there are none."""
+    """Read the item table and print its summary; None without files."""
     if not sources:
         return None
     from nearnext.data.items import read_items
@@ -175,7 +175,7 @@ def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
 
 
 def titles_of(recommender: "Recommender", items: "Sequence[RawId]") -> list[str]:
-    """The title of each item, empty where it has none; no titles where the model knows none."""
+    """The title of each item, empty where it has none; no titles if the model has no item table."""
     table = recommender.items
     if table is None or "title" not in table.frame.columns:
         return []

@@ -1,4 +1,4 @@
-"""Arrays in blocks, so that what is computed of a memory-mapped log of any size needs little memory."""
+"""Process arrays in blocks, so that memory-mapped logs of any size need little memory."""
 
 from collections.abc import Iterator
 from typing import TypeVar
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 T = TypeVar("T", bound=np.generic)
 
 BLOCK = 1 << 20
-"""Clicks, or sessions, that are worked on at a time."""
+"""Clicks, or sessions, per block."""
 
 
 def in_blocks(array: NDArray[T]) -> Iterator[NDArray[T]]:

@@ -50,7 +50,7 @@ class FilterReport:
 
 
 class Parts(Protocol):
-    """Sessions in parts, in one vocabulary, each of which can be replaced: a list, or files."""
+    """Sessions in replaceable parts that share a vocabulary: a list, or files."""
 
     def __len__(self) -> int: ...
     def __getitem__(self, part: int, /) -> Sessions: ...
@@ -66,7 +66,7 @@ def keep_last_clicks(sessions: Sessions, max_length: int) -> Sessions:
 
 
 def _by_start(sessions: Sessions) -> Sessions:
-    """The sessions in order of their start; equal starts stay as they are."""
+    """Sort sessions by start time; stable for equal starts."""
     starts = sessions.starts
     return sessions if np.all(starts[1:] >= starts[:-1]) else sessions.select(np.argsort(starts, kind="stable"))
 
@@ -77,7 +77,7 @@ def _clicks_from_end(sessions: Sessions) -> Int64Array:
 
 
 def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
-    """The sessions that a filter leaves, in order of their new start and in their old vocabulary, and what it took.
+    """The sessions that a filter keeps, by new start time and in the old vocabulary, and counts of what it removed.
 
     Deviation: the authors' code drops sessions longer than the cap, test sessions included; here the last clicks stay.
 
@@ -94,7 +94,7 @@ def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRe
 
 
 def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
-    """Sessions cut to their last clicks, without those that are too short, and what went."""
+    """Truncate sessions to their last clicks and drop short ones; also returns counts of what was removed."""
     cut = np.maximum(sessions.lengths - (chosen.max_length or sessions.n_events), 0)
     last = keep_last_clicks(sessions, chosen.max_length) if cut.any() and chosen.max_length else sessions
     kept = last.select(last.lengths >= chosen.min_length)
@@ -102,9 +102,9 @@ def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRepor
 
 
 def by_support(parts: Parts, counts: Int64Array, chosen: Filter) -> FilterReport:
-    """Drops clicks on rare items, then short sessions, once or until nothing changes, and gives what went.
+    """Drop clicks on rare items, then short sessions, once or until nothing changes; returns the counts removed.
 
-    ``counts``: clicks of each item in all parts, brought up to date: [I + 1].
+    ``counts``: clicks of each item in all parts, updated in place: [I + 1].
     """
     report = FilterReport()
     while not (supported := (counts >= chosen.min_support) | (counts == 0)).all():

@@ -1,7 +1,7 @@
 """Raw ids of a log, by one rule for every source and every lookup.
 
-Blanks of every kind, byte order marks and other letters without width around an id are no part of it. An id that is
-empty, or written as one of `NOTHING`, is missing. A whole number that a float column wrote, ``123.0``, is ``123``. All
+Blanks, byte order marks and other zero-width characters around an id are dropped. An id that is empty, or equal to
+one of `NOTHING`, is missing. A whole number that a float column wrote, ``123.0``, is ``123``. All
 else stays as it is written: ``007`` is not ``7``, and the forms of Unicode are not mixed. An id is an integer where its
 source says so, or where a text file has canonical integers only; an integer and the text that spells it are the same id
 when two logs meet.
@@ -26,7 +26,7 @@ NO_ID = ("", *NOTHING)
 """Texts that a log has where there is no id."""
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace()) + "\0\u200b\u2060\ufeff"
 FIRST_BYTES, LAST_BYTES = (np.isin(np.arange(256), [letter.encode()[end] for letter in BLANKS]) for end in (0, -1))
-"""Whether a blank begins, or ends, with a byte: [256] each."""
+"""Whether the UTF-8 form of a blank starts, or ends, with a byte: [256] each."""
 WHOLE_FLOAT = r"^(0|-?[1-9][0-9]{0,14})\.0$"
 TRIMMED = "blanks around ids dropped"
 SHORTENED = "ids written as 123.0 read as 123"
@@ -34,7 +34,7 @@ EXACT_DIGITS: dict[object, int] = {pl.Float64: 53, pl.Float32: 24, pl.Float16: 1
 """Binary digits of the floats of each type; larger whole numbers are not exact."""
 EXACT_FLOAT = 2**53
 BEYOND_64_BITS = ("UInt64", "Int128", "UInt128")
-"""Types of integers that an Int64 may not hold."""
+"""Integer types wider than Int64."""
 
 
 def canonical_integers(text: pl.Series) -> pl.Series:

@@ -25,7 +25,7 @@ NONE = np.uint64(np.iinfo(np.uint64).max)
 SHAPE = 3
 """Clicks that tell sessions apart by their items and pauses alone."""
 SAMPLED = 16
-"""Sessions whose shapes are counted, for each one that is kept."""
+"""Number of sessions whose shapes are counted per kept shape."""
 TELLING = 0.8
 """Share of sessions whose shape no other has, from which on equal shapes of two logs are no chance."""
 
@@ -129,13 +129,13 @@ def cut_by_pauses(ids: pl.Series) -> bool:
 
 
 def session_keys(ids: pl.Series, by_user: bool) -> pl.Series:
-    """What two parts of one visit share: the session id, or the user u of sessions ``u:1``, ``u:2``."""
+    """The key of a visit: the session id, or the user u of sessions ``u:1``, ``u:2``."""
     return ids.str.replace(r":\d+$", "") if by_user else ids
 
 
 @dataclass(frozen=True, eq=False)
 class Imprint:
-    """What sessions leave behind, enough to tell later whether others overlap with them; no id and no item."""
+    """Digests of the training sessions, to detect later whether other sessions overlap with them; no raw ids."""
 
     sessions: int
     first_start: int

@@ -1,4 +1,4 @@
-"""Items as vectors of their attributes: categories, numbers in bins and words by hashing, and vectors of the user's."""
+"""Item features from attributes: categories, binned numbers, hashed words, and the user's own vectors."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -14,28 +14,28 @@ from nearnext.data.items import ItemTable
 from nearnext.types import FloatArray, ScoreArray
 
 SIZE = 1 << 15
-"""Columns of hashed attributes: few share one."""
+"""Hash buckets of categories, bins and words."""
 BINS = 10
-"""Of a number, equally many items in each."""
+"""Quantile bins per numeric column."""
 WORD = re.compile(r"\w+")
 
 Sparse = Any
-"""A matrix of scipy in rows: its types are not declared."""
+"""A scipy CSR matrix (scipy has no type hints)."""
 
 
 @dataclass(frozen=True, eq=False)
 class ItemFeatures:
-    """How attributes become numbers, as learned from a table.
+    """A feature extractor for items, fitted on an item table.
 
-    Each kind of attribute gives a block of length 1: what an item's categories are, which bin each number is in, its
-    words by TF-IDF, and its vectors, whose mean over the items is taken off.
+    Each kind of attribute gives a block of unit norm: categories, bins of numbers, words by TF-IDF, and vectors
+    minus their mean over the items.
 
     Attributes:
-        edges: where the bins of each column of numbers begin, without the first: [numbers, BINS − 1].
+        edges: lower edges of the bins of each numeric column, without the first: [numbers, BINS − 1].
         rarity: inverse document frequency of each hashed word: [SIZE].
-        means: of all vectors side by side: [V].
-        numbers: names of the columns of numbers.
-        vectors: names of the columns of vectors, and their lengths.
+        means: mean of all vector columns, concatenated: [V].
+        numbers: names of the numeric columns.
+        vectors: names and lengths of the vector columns.
 
     >>> table = ItemTable(pl.DataFrame({"item_id": ["a", "b"], "title": ["red tent", "red stove"]}))
     >>> features = ItemFeatures.of(table)
@@ -52,7 +52,7 @@ class ItemFeatures:
 
     @classmethod
     def of(cls, table: ItemTable) -> "ItemFeatures":
-        """The features of a table's columns."""
+        """Fit the extractor on a table."""
         inside = np.arange(1, BINS) / BINS
         edges = [
             np.quantile(known, inside)
@@ -75,7 +75,7 @@ class ItemFeatures:
         )
 
     def rows(self, table: ItemTable) -> Sparse:
-        """A row for each item of a table, zeros where nothing is known: [n, SIZE + V]."""
+        """Feature rows of the items of a table, zeros for missing attributes: [n, SIZE + V]."""
         hashed = _unit_rows(len(table), *_positions(self._categories(table)), None)
         for number, name in enumerate(self.numbers):
             hashed = hashed + self._binned(table, number, name)
@@ -132,7 +132,7 @@ def _positions(tokens: Iterable[list[str]]) -> tuple[Any, Any]:
 
 
 def _unit_rows(n: int, rows: Any, columns: Any, weights: ScoreArray | None) -> Sparse:
-    """Counts of columns, weighted, in rows of length 1: [n, SIZE]."""
+    """Weighted counts per column, rows normalised to length 1: [n, SIZE]."""
     counts: Sparse = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, SIZE))
     if weights is not None:
         counts = counts @ diags(weights.astype(np.float64))
@@ -141,7 +141,7 @@ def _unit_rows(n: int, rows: Any, columns: Any, weights: ScoreArray | None) -> S
 
 
 def _dense(table: ItemTable, name: str, width: int) -> tuple[FloatArray, Any]:
-    """Vectors of each item, zeros where there are none of this length, and where there are: [n, V], [n]."""
+    """Vector of each item, zeros if missing or of another length, and a mask of those present: [n, V], [n]."""
     found = np.zeros((len(table), width))
     known = np.zeros(len(table), np.bool_)
     if name in table.frame.columns:

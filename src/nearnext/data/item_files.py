@@ -1,4 +1,4 @@
-"""The rows of item files as they were written: text, JSON lines, Parquet and frames, with what cannot be read."""
+"""Read the raw rows of item files (text, JSON lines, Parquet) and frames, and record rows that cannot be read."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nearnext.errors import DataError
 
 
 class RawItems(NamedTuple):
-    """One source of items: its columns as written, whether their types are known, rows that cannot be read."""
+    """One source of items: raw columns, whether they are typed, rejected rows."""
 
     where: str
     frame: pl.DataFrame
@@ -26,7 +26,7 @@ class RawItems(NamedTuple):
 
 
 def raw_items(source: object) -> list[RawItems]:
-    """The rows of each file of a path, folder, glob or list of them, or of a frame."""
+    """Read the rows of each file of a path, folder, glob or list of them, or of a frame."""
     if isinstance(source, str | Path):
         return [_raw_file(path) for path in log_files(source)[0]]
     if isinstance(source, Sequence):
@@ -40,7 +40,7 @@ def raw_items(source: object) -> list[RawItems]:
             f"expected a path or a pandas, polars or pyarrow frame of items, found {type(source).__name__}"
         ) from error
     except (ValueError, PolarsError) as error:
-        raise DataError(f"cannot read the frame of items: {str(error).splitlines()[0]}; correct it first") from error
+        raise DataError(f"cannot read the item frame: {str(error).splitlines()[0]}; correct it first") from error
     return [RawItems("frame", pl.DataFrame(columns), True, Counter())]
 
 
@@ -52,7 +52,7 @@ def _of_frame(column: "nw.Series[Any]") -> pl.Series:
 
 
 def mixed(values: Sequence[object]) -> pl.Series:
-    """Python values as a column; where their types differ, as text, or as lists of text where one is a list."""
+    """A column of Python values; mixed types become text, or lists of text if one value is a list."""
     kinds = set(map(type, values)) - {type(None)}
     if len(kinds) <= 1 or kinds == {int, float}:
         try:
@@ -85,7 +85,7 @@ def _raw_text(file: LogFile) -> RawItems:
     reader = DelimitedReader(file, {})
     names = reader.names or reader.first_row  # the first line of an item file is its header
     if len(set(names)) < len(names):
-        raise DataError(f"{file.path}: two columns are called the same; found {', '.join(names)}; rename one")
+        raise DataError(f"{file.path}: two columns have the same name; found {', '.join(names)}; rename one")
     keys = names if reader.names else [f"column {number}" for number in range(1, len(names) + 1)]
     # The reader of logs tells rows from lines of a quoted text by the column of times: here by the first column.
     roles: Any = {"time": keys[0], **dict(zip(names, keys, strict=True))}

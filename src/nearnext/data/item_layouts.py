@@ -1,4 +1,4 @@
-"""Which column of an item file has which role, and the layouts of Retailrocket and Diginetica."""
+"""Column roles of item files, and the Retailrocket and Diginetica layouts."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -23,7 +23,7 @@ NAMES: dict[ItemRole, tuple[str, ...]] = {
     "until": ("availableuntil", "availableto", "validuntil", "expirydate"),
     "vector": ("vector", "embedding"),
 }
-"""Column names of each role without case and punctuation, the most telling first."""
+"""Column names of each role, without case and punctuation, in order of preference."""
 
 SEVERAL: tuple[ItemRole, ...] = ("category", "number", "vector")
 """Roles that several columns may have."""
@@ -35,7 +35,7 @@ TREE = {"categoryid", "parentid"}
 PRODUCTS = {"itemid", "pricelog2", "productnametokens"}
 PRODUCT_CATEGORIES = {"itemid", "categoryid"}
 DEEPEST = 20
-"""Levels of a category tree that are followed."""
+"""Maximum depth of a category tree."""
 
 
 def checked_roles(columns: Mapping[str, str | Sequence[str]] | None) -> Columns:
@@ -53,7 +53,7 @@ def checked_roles(columns: Mapping[str, str | Sequence[str]] | None) -> Columns:
 
 
 def require_columns(files: Sequence[RawItems], mapped: Columns) -> None:
-    """A check that each mapped column is in one of the files."""
+    """Check that each mapped column is in one of the files."""
     names = list(dict.fromkeys(name for file in files for name in file.frame.columns))
     for role, listed in mapped.items():
         if lacking := [name for name in listed if name not in names]:
@@ -61,7 +61,7 @@ def require_columns(files: Sequence[RawItems], mapped: Columns) -> None:
 
 
 def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRole, list[str]]:
-    """The columns of each role in one file, by the mapping where it names one of the file's, else by their names."""
+    """The columns of each role in one file, by the mapping if it names one of them, else by their names."""
     found: dict[ItemRole, list[str]] = {}
     taken = {name for listed in mapped.values() for name in listed}
     for role, aliases in NAMES.items():
@@ -76,7 +76,7 @@ def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRo
 
 
 def known_layouts(files: Sequence[RawItems]) -> tuple[list[RawItems], str]:
-    """Files with the columns that `columns_of` knows, those of known layouts rearranged, and what they were."""
+    """Convert files of known layouts to the columns that `columns_of` expects; also returns the layout's name."""
     tree = {key: value for file in files if _has(file, TREE, exactly=True) for key, value in _parents(file)}
     rest, layouts = list[RawItems](), list[str]()
     for file in files:
@@ -117,7 +117,7 @@ def _parents(file: RawItems) -> list[tuple[str, str]]:
 
 
 def _latest_properties(files: Sequence[RawItems], tree: Mapping[str, str]) -> RawItems:
-    """One row per item: its latest category with all above it, and the latest value of each other property as text."""
+    """One row per item: its latest category with ancestors, and the latest value of each other property as text."""
     columns = ["timestamp", "itemid", "property", "value"]
     parts = [file.frame.rename({name: plain(name) for name in file.frame.columns}).select(columns) for file in files]
     frame = pl.concat(parts).with_columns(
@@ -140,7 +140,7 @@ def _latest_properties(files: Sequence[RawItems], tree: Mapping[str, str]) -> Ra
 
 
 def _above(category: str, tree: Mapping[str, str]) -> list[str]:
-    """A category and those above it."""
+    """A category and its ancestors."""
     path = [category]
     while path[-1] in tree and len(path) < DEEPEST and tree[path[-1]] not in path:
         path.append(tree[path[-1]])

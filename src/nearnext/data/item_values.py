@@ -1,4 +1,4 @@
-"""Values of an item table: numbers, categories, dates and vectors; what cannot be read is missing, and counted."""
+"""Parse values of an item table: numbers, categories, dates and vectors; unreadable values are missing and counted."""
 
 import numpy as np
 import polars as pl
@@ -8,16 +8,16 @@ from nearnext.data.times import Clock
 from nearnext.errors import DataError
 
 SEPARATOR = "|"
-"""Between several categories in one text."""
+"""Separator of several categories in one text."""
 ENGLISH, CONTINENTAL = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?(\d+|\d{1,3}(\.\d{3})+),\d{1,2}$"
 CURRENCY = r"^(?:[A-Z]{3}\s*|[$€£¥]\s*)|(?:\s*[A-Z]{3}|\s*[$€£¥])$"
 
 Read = tuple[pl.Series, int]
-"""A column of values, null where there is none, and how many could not be read."""
+"""A parsed column, null where missing, and the number of unreadable values."""
 
 
 def text_of(raw: pl.Series) -> pl.Series:
-    """Text without blanks around it, null where it is empty or says that there is nothing."""
+    """Stripped text, null where it is empty or a missing-value marker."""
     if raw.dtype.is_nested() or raw.dtype == pl.Binary:
         raise DataError(f"expected text in the column {raw.name}, found {raw.dtype}; map another column")
     text = raw.cast(pl.String).str.strip_chars(BLANKS)
@@ -50,7 +50,7 @@ def numbers_of(raw: pl.Series) -> Read:
 
 
 def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
-    """Lists of distinct categories: of a list, or of a text split at ``|``.
+    """Lists of distinct categories, from a list column or a text split at ``|``.
 
     >>> categories_of(pl.Series(["a | b", "", "a"])).to_list()
     [['a', 'b'], [], ['a']]
@@ -61,7 +61,7 @@ def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
         raise DataError(f"expected categories in the column {raw.name}, found {raw.dtype}; map another column")
     else:
         whole = raw.dtype.is_float() and bool(((raw == raw.round()) | raw.is_nan()).fill_null(True).all())
-        given = raw.fill_nan(None).cast(pl.Int64) if whole else raw  # pandas makes floats of ids with gaps
+        given = raw.fill_nan(None).cast(pl.Int64) if whole else raw  # pandas: integers with gaps are floats
         lists = given.cast(pl.String).str.split(SEPARATOR)
     each = pl.element().str.strip_chars(BLANKS)
     kept = lists.list.eval(each.filter(each.is_not_null() & ~each.is_in(NO_ID)).unique(maintain_order=True))
@@ -73,7 +73,7 @@ def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
 
 
 def dates_of(raw: pl.Series) -> Read:
-    """Times as datetimes UTC; a time that cannot be read, or is beyond 2099, sets no limit."""
+    """Times as UTC datetimes; null (no limit) if unreadable or after 2099."""
     words = text_of(raw) if raw.dtype == pl.String else raw
     times = Clock().read(words)
     unusable = times.missing | times.unparsable | times.out_of_range
@@ -82,7 +82,7 @@ def dates_of(raw: pl.Series) -> Read:
 
 
 def vectors_of(raw: pl.Series) -> Read:
-    """Vectors of one length; others, and those with what is no finite number, are missing."""
+    """Vectors of one length; those of another length or with a non-finite number are missing."""
     lists = raw.cast(pl.List(pl.Float32), strict=False)
     missing = lists.is_null() | (lists.list.len() == 0).fill_null(True)
     width = lists.filter(~missing).list.len().mode().max()

@@ -1,4 +1,4 @@
-"""The item table: what is known of items beyond their ids. Titles are shown, attributes place items without clicks."""
+"""The item table: titles for display, and attributes that embed items without clicks."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from nearnext.errors import DataError
 from nearnext.types import RawId
 
 MOSTLY = 0.95
-"""Share of the values of a column without a role that are numbers, where it is taken for one of numbers."""
+"""A column without a role is numeric if at least this share of its values are numbers."""
 
 TEXTS: dict[ItemRole, str] = {"title": "title", "text": "text", "image": "image"}
 DATES: dict[ItemRole, str] = {"from": "available_from", "until": "available_until"}
@@ -25,16 +25,16 @@ OWN_NAMES = {"item_id", "categories", *TEXTS.values(), *DATES.values()}
 
 @dataclass(frozen=True)
 class ItemReport:
-    """How items were read.
+    """How an item table was read.
 
     Attributes:
         source: the files or the frame.
         layout: the recognised layout.
         columns: the columns of each role.
-        unused: columns that are neither of a role nor of numbers.
-        rows: rows that were read; ``rejected`` are not used, by reason.
-        twice: rows whose item has a later row, which counts.
-        unreadable: values that count as missing, by column.
+        unused: columns without a role that are not numeric.
+        rows: number of rows read; ``rejected`` counts the skipped ones by reason.
+        twice: number of rows replaced by a later row of the same item.
+        unreadable: number of unreadable values, read as missing, by column.
     """
 
     source: str
@@ -53,8 +53,8 @@ class ItemTable:
 
     Attributes:
         frame: ``item_id`` (Int64 or String); those of ``title``, ``text``, ``image`` (String), ``categories``
-            (List[String]), ``available_from``, ``available_until`` (Datetime UTC) that there are; columns of numbers
-            (Float64) and of vectors (List[Float32]) under their own names. Null: not known.
+            (List[String]), ``available_from``, ``available_until`` (Datetime UTC), if known; numeric columns
+            (Float64) and vector columns (List[Float32]) under their own names. Null: missing.
         report: how it was read; None for a table from an artifact.
 
     >>> table = read_items(pl.DataFrame({"sku": ["a", "b"], "name": ["Tent", "Stove"], "price": ["89.90", "?"]}))
@@ -70,12 +70,12 @@ class ItemTable:
 
     @property
     def numbers(self) -> list[str]:
-        """Names of the columns of numbers."""
+        """Names of the numeric columns."""
         return [name for name, dtype in self.frame.schema.items() if dtype == pl.Float64]
 
     @property
     def vectors(self) -> list[str]:
-        """Names of the columns of vectors."""
+        """Names of the vector columns."""
         return [name for name, dtype in self.frame.schema.items() if dtype == pl.List(pl.Float32)]
 
     @property
@@ -84,7 +84,7 @@ class ItemTable:
         return Vocabulary(self.frame["item_id"])
 
     def of(self, ids: pl.Series) -> "ItemTable":
-        """The rows of these items in this order; a row of nulls where the table lacks one: [n]."""
+        """The rows of the given items, in their order; nulls for items that the table lacks: n rows."""
         rows = self.vocabulary.encode(ids)
         padded = pl.concat([self.frame.clear(1), self.frame])
         return ItemTable(padded[rows].with_columns(item_id=ids))
@@ -98,13 +98,13 @@ class ItemTable:
         return [titles[row] for row in self.vocabulary.encode(listed)]
 
     def beyond(self, known: Vocabulary) -> pl.Series:
-        """Ids that a vocabulary lacks, in its type where they can be; items of no such type are left out."""
+        """Item ids missing from a vocabulary, cast to its type; ids that cannot be cast are left out."""
         ids = self.frame["item_id"]
         new = ids.filter(pl.Series(known.encode(ids) == 0))
         return ids_as(new, known.ids.dtype).drop_nulls()
 
     def summary(self) -> str:
-        """What there is, and what could not be used, in one line."""
+        """One line: number of items, columns, and what was not used."""
         what = [name for name in self.frame.columns if name != "item_id"]
         report = self.report
         text = f"{len(self):,} items with {', '.join(what) or 'ids alone'}"
@@ -125,7 +125,7 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = None) -> ItemTable:
-    """The item table of files or a frame.
+    """Read an item table from files or a frame.
 
     Args:
         source: path, folder, glob or list of them (CSV, TSV, JSONL, Parquet), or a pandas, polars or pyarrow frame.
@@ -140,10 +140,10 @@ def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = 
     mapped = checked_roles(columns)
     raw = raw_items(source)
     if not raw:
-        raise DataError("expected a file or a frame of items, found none")
+        raise DataError("expected a file or a frame of items, found none; name one")
     files, layout = known_layouts(raw)
     if not files:
-        raise DataError("expected items, found a tree of categories alone; give the file of the items too")
+        raise DataError("expected items, found only a category tree; give the item file too")
     require_columns(files, mapped)
     reading = _Reading(mapped)
     tables = list[pl.DataFrame]()
@@ -164,7 +164,7 @@ def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = 
 
 
 def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Tables with different columns, by item."""
+    """Join tables with different columns by item."""
     if len({table["item_id"].dtype for table in tables}) > 1:
         tables = [table.with_columns(pl.col("item_id").cast(pl.String)) for table in tables]
     whole = tables[0]
@@ -177,7 +177,7 @@ def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
 
 
 class _Reading:
-    """What was read so far, and counted."""
+    """Counts of the files read so far."""
 
     def __init__(self, mapped: Columns) -> None:
         self._mapped = mapped

@@ -1,4 +1,4 @@
-"""Logs larger than memory: read, cut into sessions, filtered and written, a part at a time."""
+"""Logs larger than memory: read, sessionised, filtered and written part by part."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -32,7 +32,7 @@ EVENT_BYTES = {"bytes": 25, "rows": 1}
 COMPRESSION = 5
 MOST_PARTITIONS = 256
 PARQUET = (".parquet", ".pq")
-"""Names that end so are those of Parquet files, others of folders."""
+"""Ending of output names that become Parquet files; others become folders."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,11 @@ def prepare(
     strict: bool = False,
     rejects: str | Path | None = None,
 ) -> PrepareReport:
-    """A sessionised, filtered copy of a log of any size; memory holds one partition and the items.
+    """Write a sessionised, filtered copy of a log of any size; memory holds one partition and the items.
 
     ``out`` becomes a folder that `read_sessions` and the commands map into memory, or a Parquet file if its name ends
     in .parquet. Reading it gives the sessions that filtering the whole log in memory would give, in the same order. It
-    appears when it is complete; nothing else is left when the work is broken off. ``chosen`` are the sessions and items
+    appears when it is complete; an interrupted run leaves nothing behind. ``chosen`` are the sessions and items
     to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
     by the log's size. The log and the options from ``columns`` on are as in `read_events`, ``gap`` and
     ``collapse_repeats`` as in `sessionise`.
@@ -127,7 +127,7 @@ def prepare_by(
 
 def _checked_target(out: Path, scan: EventScan) -> Path:
     if out.is_dir() and (out.suffix in PARQUET or not is_prepared(out)) and any(out.iterdir()):
-        raise DataError(f"cannot write {out}: it is a folder of other files; name another one")
+        raise DataError(f"cannot write {out}: it is a folder of other files; name a new folder")
     if not out.parent.is_dir():
         raise DataError(f"cannot write {out}: there is no folder {out.parent}; create it first")
     if any(same_path(file, out) for file in scan.files):
@@ -197,7 +197,7 @@ def _prepared(
 
 
 def _write_parquet(parts: Iterable[Sessions], path: Path) -> int:
-    """Writes sessions as Parquet, one row for each click, and gives their number."""
+    """Write sessions as Parquet, one row per click; returns their number."""
     n_sessions = 0
     with ExitStack() as stack:
         writer: Any = None

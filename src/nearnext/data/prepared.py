@@ -1,7 +1,7 @@
-"""A prepared log: sessions as arrays in a folder, mapped into memory by what reads them, so that they can be larger.
+"""A prepared log: a folder of session arrays that readers memory-map, so that it can be larger than memory.
 
 The folder holds the items (int32) and times (int64) of all clicks and the offsets of sessions (int64), little-endian,
-the raw ids of items and sessions as Arrow files, and ``prepared.json``: 12 bytes for each click, 8 and an id for each
+the raw ids of items and sessions as Arrow files, and ``prepared.json``: 12 bytes per click, 8 bytes and an id per
 session.
 """
 
@@ -38,7 +38,7 @@ def is_prepared(source: object) -> bool:
 
 
 def open_prepared(folder: str | Path) -> tuple[Sessions, ReadReport]:
-    """The sessions of a prepared log, mapped into memory, and how the log was read.
+    """Memory-map the sessions of a prepared log; also returns how the log was read.
 
     Raises:
         DataError: it is damaged, or of a later nearnext.
@@ -78,9 +78,9 @@ def _ids(path: Path) -> pl.Series:
 
 
 def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) -> int:
-    """Writes sessions that come part by part, in order and in one vocabulary of known items; how many there are.
+    """Write sessions part by part, in order and in one vocabulary of known items; returns their number.
 
-    The vocabulary that is written is that of `Sessions.reindexed`.
+    The vocabulary written is that of `Sessions.reindexed`.
     """
     given = "given.bin"  # items in the vocabulary of the parts, until all are counted
     n_sessions = n_events = 0
@@ -110,7 +110,7 @@ def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) ->
 
 
 class _IdWriter(ExitStack):
-    """Writes ids part by part as an Arrow file that can be mapped into memory."""
+    """Write ids part by part as a memory-mappable Arrow file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

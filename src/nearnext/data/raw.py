@@ -110,7 +110,7 @@ def _ids(where: str, values: Sequence[object]) -> list[RawId]:
         one = plain_id(value)
         if one is None or isinstance(one, Foreign):
             raise DataError(
-                f"expected integers or texts as item ids in {where}, found {_shown(value)}; leave it out or convert it"
+                f"expected integers or strings as items in {where}, found {_shown(value)}; leave it out or convert it"
             )
         found.append(one)
     return found
@@ -156,7 +156,7 @@ def microseconds_of(name: str, moment: object) -> int:
 
 
 def mask(name: str, values: object, n: int) -> BoolArray:
-    """A mask of n values, checked: [n]."""
+    """Check and convert a mask of n booleans: [n]."""
     given = np.asarray(values)
     if given.dtype != np.bool_ or given.shape != (n,):
         raise DataError(

@@ -1,4 +1,4 @@
-"""Sessions as Python and notebooks take them: a length, an item by its number, a frame."""
+"""`Sessions` as a Python sequence, a frame and a notebook table."""
 
 from typing import TYPE_CHECKING, Any, overload
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class SessionViews:
-    """What `Sessions` are to Python: a sequence of lists of raw ids; a slice or a mask gives sessions."""
+    """A sequence of lists of raw item ids; a slice or a mask gives `Sessions`."""
 
     def __len__(self: "Sessions") -> int:  # pyright: ignore[reportGeneralTypeIssues]
         return self.n_sessions
 
     def __bool__(self) -> bool:
-        return True  # sessions that hold none are given, too
+        return True  # an empty log is still given
 
     @overload
     def __getitem__(self, which: int) -> list[RawId]: ...
@@ -34,7 +34,7 @@ class SessionViews:
         return self.select(np.arange(self.n_sessions)[which] if isinstance(which, slice) else which)
 
     def to_frame(self: "Sessions") -> pl.DataFrame:  # pyright: ignore[reportGeneralTypeIssues]
-        """A row for each click: session_id, item_id (null where it is not in the vocabulary), timestamp (UTC)."""
+        """One row per click: session_id, item_id (null if not in the vocabulary), timestamp (UTC)."""
         ids = pl.concat([pl.Series([None], dtype=self.vocabulary.ids.dtype), self.vocabulary.ids])
         return pl.DataFrame(
             {

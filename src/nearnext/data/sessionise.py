@@ -78,11 +78,11 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
 
 
 def as_sessions(name: str, value: Any) -> Sessions:
-    """Sessions as they are; a pandas, polars or Arrow frame of clicks read and cut into sessions.
+    """`Sessions` unchanged; a pandas, polars or Arrow frame of clicks is read and sessionised.
 
     Raises:
-        DataError: nothing usable is in the frame.
-        ConfigError: something else is given.
+        DataError: the frame has no usable rows.
+        ConfigError: the argument is neither.
     """
     if not isinstance(value, Sessions) and isinstance(nw.from_native(value, pass_through=True), nw.DataFrame):
         return sessionise(read_events(value))
@@ -248,7 +248,7 @@ def read_log(
         return sessions, replace(log.report, repeats=repeats.facts(options.used(log.report.event_types)))
     if (options, gap, collapse_repeats) != (ReadOptions(), GAP, None):
         raise ConfigError(
-            f"{source} is a prepared log: how it is read was chosen when it was prepared; leave out the options of "
-            "reading, or prepare it again with them"
+            f"{source} is a prepared log: how it is read was chosen when it was prepared; leave out the reading "
+            "options, or prepare it again with them"
         )
     return open_prepared(cast("str | Path", source))

@@ -159,7 +159,7 @@ class Sessions(SessionViews):
     def select(self, which: BoolArray | Int64Array | Sequence[int]) -> "Sessions":
         """The chosen sessions (a mask, or positions in the order to give), with the same vocabulary.
 
-        Sessions that follow one another share the clicks of these; others are copied.
+        Consecutive sessions are views of the clicks; others are copied.
 
         Raises:
             DataError: a mask of another length, or a position that no session has.

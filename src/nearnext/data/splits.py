@@ -27,7 +27,7 @@ FUTURE = (
     "the authors' split: the test part is a random tenth, so that training looks into the future of the cases; compare "
     "these figures with the paper's only"
 )
-"""What is said of the split before any figure."""
+"""A warning about the split, printed before any metric."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,14 +242,14 @@ def split_authors(
     """Sessions of up to 15 clicks, a random tenth of them as test part: how the paper's Table 2 was made.
 
     Its text says "the last 10% of sessions" (§5), and takes the last by session id; in RSC15 these are not in order of
-    time. Training then sees clicks of the same hours as the cases and later ones, and no figure is that of a
-    prediction: ``leaks`` says so, and a `LeakWarning`. To compare methods, use `split_last`.
+    time. Training then sees clicks of the same hours as the cases and later, so the metrics do not measure
+    prediction: ``leaks`` and a `LeakWarning` say so. To compare methods, use `split_last`.
 
     Raises:
         ConfigError: the seed is no whole number of at least 0.
         DataError: there are fewer than 2 sessions of up to 15 clicks.
 
-    Paper: §5. Deviation: the order of the ids is replaced by a seeded choice, which no log can make a split by time.
+    Paper: §5. Deviation: a seeded random choice replaces the order of the ids, so that it is never a split by time.
 
     >>> import warnings
     >>> with warnings.catch_warnings(action="ignore"):

@@ -1,4 +1,4 @@
-"""Sessions in parts on disk, which are filtered part by part and then put in one order."""
+"""Sessions in parts on disk, filtered part by part and then sorted together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -16,11 +16,11 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.types import Int64Array
 
 SAMPLED = 64
-"""Of so many sessions one is looked at to find moments that divide a log evenly."""
+"""One session in this many is sampled to find times that divide a log evenly."""
 
 
 class StoredSessions:
-    """Sessions in parts on disk, in one vocabulary that grows with each part; any parts give the same order.
+    """Sessions in parts on disk, in one vocabulary that grows with each part; the order does not depend on the parts.
 
     ``counts``: clicks of each item in all parts when they were added: [I + 1].
     """
@@ -32,7 +32,7 @@ class StoredSessions:
         self.counts: Int64Array = np.zeros(1, np.int64)
 
     def add(self, sessions: Sessions, keys: pl.DataFrame) -> None:
-        """Appends a part; session ids are rows of ``keys``: session_id, and begun and row, by which starts are ordered.
+        """Append a part; session ids are rows of ``keys``: session_id, and begun and row, which break ties of starts.
 
         ``begun`` is the start of a session before any filter, ``row`` the first event that the log has of it.
         """
@@ -124,7 +124,7 @@ def _merged(found: Sequence[tuple[_Stored, Sessions]]) -> Sessions:
 
 
 def _edges(starts: Sequence[Int64Array], n_blocks: int) -> list[int]:
-    """Moments that divide the sessions evenly, the first and the last one beyond all of them."""
+    """Times that divide the sessions evenly; the first and the last enclose all of them."""
     sample = np.sort(np.concatenate([moments[::SAMPLED] for moments in starts]))
     inner = sample[np.arange(1, n_blocks) * len(sample) // max(n_blocks, 1)]
     first, last = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -132,7 +132,7 @@ def _edges(starts: Sequence[Int64Array], n_blocks: int) -> list[int]:
 
 
 def write_frame(frame: pl.DataFrame, path: Path) -> None:
-    """Writes a frame so that it can be mapped into memory, also where the file there is."""
+    """Write a memory-mappable frame, also over a file that is mapped."""
     unfinished = path.with_name(f"{path.name}.new")
     table = cast("Any", frame).to_arrow(compat_level=pl.CompatLevel.newest()).combine_chunks()
     with arrow_ipc.new_file(str(unfinished), table.schema) as writer:
@@ -141,6 +141,6 @@ def write_frame(frame: pl.DataFrame, path: Path) -> None:
 
 
 def read_frame(path: Path) -> pl.DataFrame:
-    """A frame that is mapped into memory."""
+    """Memory-map a frame."""
     table = arrow_ipc.open_file(arrow.memory_map(str(path))).read_all()
     return cast("Any", pl).from_arrow(table, rechunk=False)
