@@ -140,11 +140,13 @@ def test_an_item_that_the_log_lacks_changes_nothing_for_the_others() -> None:
 
 
 def test_further_items_stand_behind_as_many_as_are_nearer() -> None:
-    own = [0.9, 0.5, 0.4]
+    own = [0.875, 0.5, 0.375]
     known = np.array([1.9, 1.8, 1.7, 1.6], np.float32)
-    assert behind(own, np.array([1.95, 1.75, 1.65, 1.0], np.float32), known, 8) == [0.9, 0.5, 0.4, 0.4]
-    assert behind(own, np.array([1.95, 1.65], np.float32), known, 3) == [0.9]  # the second is behind the whole list
-    assert behind([], np.array([1.0], np.float32), known, 3) == [0.0]
+    assert behind(own, np.array([1.95, 1.75, 1.65, 1.0], np.float32), known, 8).tolist() == [0.875, 0.5, 0.375, 0.375]
+    assert behind(own, np.array([1.95, 1.65], np.float32), known, 3).tolist() == [
+        0.875
+    ]  # the second is behind the whole list
+    assert behind([], np.array([1.0], np.float32), known, 3).tolist() == [0.0]
 
 
 def test_a_joined_list_equals_one_that_is_made_item_by_item() -> None:

@@ -35,12 +35,14 @@ from nearnext.cli.options import (
 )
 from nearnext.cli.output import Results, console, json_and_tables, require_extra, result_files, writable
 from nearnext.cli.reading import (
+    ItemsOption,
     LogArgument,
     Reading,
     filters_by,
     print_result_warnings,
     print_warnings,
     read_both,
+    read_item_table,
     read_log,
     reads_logs,
 )
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nearnext.data.filters import Filter
+    from nearnext.experiments.compare import Comparison
 
 
 @app.command()
@@ -82,6 +85,14 @@ def compare(
     work: Work = None,
     runs: Runs = None,
     metrics: Metrics = "",
+    items: ItemsOption = None,
+    cold_items: Annotated[
+        float | None,
+        typer.Option(
+            help="With --items: share of items whose clicks are taken from the training part; figures are then of "
+            "cases whose next item has no click there, and of the rest; methods on attributes alone are added."
+        ),
+    ] = None,
     chosen: "Filter",
     protocol: Protocol,
     results: Results,
@@ -111,6 +122,10 @@ def compare(
     )
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
+    if cold_items is not None or items:
+        given = {"--work": work, "--runs": runs, "--seeds": seeds, "--metrics": metrics, "--tuned": tuning}
+        _compare_cold(log, items, cold_items, comparison, protocol, results, reading, given)
+        return
     store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     result = run_comparison(
@@ -119,6 +134,46 @@ def compare(
     results.write(result, lambda: comparison_page(result, definitions(comparison.metrics)))
     results.write_tables(lambda width: _main_tables(result, width))
     _print_comparison(result)
+    results.announce()
+
+
+def _compare_cold(
+    log: str,
+    items: list[str] | None,
+    share: float | None,
+    comparison: "Comparison",
+    protocol: Protocol,
+    results: Results,
+    reading: Reading,
+    given: Mapping[str, Any],
+) -> None:
+    """Compare methods on items without clicks."""
+    from nearnext.experiments.cold_items import compare_cold
+    from nearnext.report.cold_items import cold_findings, cold_table
+
+    if other := [name for name, value in given.items() if value]:
+        raise ConfigError(f"{other[0]} has no meaning with --items; leave one of them out")
+    if results.report is not None:
+        raise ConfigError("--report has no page for items without clicks; write --json")
+    sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
+    table = read_item_table(items)
+    if table is None:
+        raise ConfigError("--cold-items needs the attributes of items; name their table with --items FILE")
+    result = compare_cold(
+        sessions, table, test, comparison, share=share or 0.0, reading=readings, command=command_line()
+    )
+    results.write(result)
+    results.write_tables(lambda _: [cold_table(result)])
+    asked, taken = result["protocol"], result["data"]["taken_items"]
+    console.print(
+        f"[bold]{asked['cases']:,} cases[/bold], {asked['cold_cases']:,} of them with a next item that has attributes "
+        f"and no click in training; clicks on {taken:,} items were taken from it",
+        soft_wrap=True,
+    )
+    console.print(cold_table(result))
+    for line in cold_findings(result):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{asked['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
     results.announce()
 
 

@@ -95,7 +95,7 @@ class SyntheticShop:
     arrivals: Fraction = 0.1
     cold: Fraction = 0.2
     affinity: Probability = 0.0
-    complements: Probability = 0.5
+    complements: Probability = 1.0
     seed: Natural = 7
 
     def __post_init__(self) -> None:

@@ -16,8 +16,8 @@ from nearnext.retrieval import ExactIndex
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 
-def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) -> list[float]:
-    """Scores of further items in a list of at most n, as many of the nearest of them as can join it.
+def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) -> ScoreArray:
+    """Scores of further items in a list of at most n, of as many of the nearest of them as can join it.
 
     Args:
         own: scores of the list, falling.
@@ -25,15 +25,15 @@ def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) 
         known: scores by distance of the items nearest to the session, falling: [K].
         n: length of the list.
 
-    >>> behind([0.5, 0.3], np.array([1.8, 1.2]), np.array([1.9, 1.7, 1.1]), 3)
-    [0.5, 0.3]
+    >>> behind([0.5, 0.25], np.array([1.8, 1.2]), np.array([1.9, 1.7, 1.1]), 3).tolist()
+    [0.5, 0.25]
     """
     if not own:
-        return [0.0] * len(scores)
+        return np.zeros_like(scores)
     ahead = np.maximum(np.searchsorted(-known, -scores, side="right"), 1)
     if len(own) >= n:  # what is behind the whole list cannot join it
         ahead = ahead[: np.searchsorted(ahead, len(own))]
-    return [own[min(at, len(own)) - 1] for at in ahead.tolist()]
+    return np.asarray(own, np.float32)[np.minimum(ahead, len(own)) - 1]
 
 
 class UnclickedItems:

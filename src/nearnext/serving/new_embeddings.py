@@ -113,8 +113,11 @@ class ByEmbedding(NewItems):
         parts = zip(self._built.nearest(queries, n, among), self._latest.nearest(queries, n, among), strict=True)
         near = [_best_first(*part) for part in parts]
         if self._ranked:
+            from nearnext.recommenders.unclicked import behind  # with torch
+
             lists = (known.scores[at, : known.found[at]] for at in range(len(rows)))
-            near = [_behind(row.own, one, listed, n) for row, one, listed in zip(rows, near, lists, strict=True)]
+            placed = [behind(row.own, one[0], listed, n) for row, one, listed in zip(rows, near, lists, strict=True)]
+            near = [(scores, slots[: len(scores)]) for scores, (_, slots) in zip(placed, near, strict=True)]
         return [one if query.any() else NONE for query, one in zip(queries, near, strict=True)]  # without known clicks
 
 
@@ -122,14 +125,3 @@ def _best_first(one: Scored, other: Scored) -> Scored:
     scores, slots = np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
     order = np.argsort(-scores, kind="stable")
     return scores[order], slots[order]
-
-
-def _behind(own: Sequence[float], near: Scored, known: ScoreArray, n: int) -> Scored:
-    """Points with the scores of the items that they stand behind; ``known`` are scores of the nearest items."""
-    scores, slots = near
-    if not own:
-        return np.zeros_like(scores), slots
-    ahead = np.maximum(np.searchsorted(-known, -scores, side="right"), 1)
-    if len(own) >= n:  # what is behind the whole list cannot join it
-        ahead = ahead[: np.searchsorted(ahead, len(own))]
-    return np.asarray(own, np.float32)[np.minimum(ahead, len(own)) - 1], slots[: len(ahead)]

@@ -1,0 +1,224 @@
+"""How well methods recommend items without clicks: those of some items are taken from the training log."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.filters import apply_filter, keep_last_clicks
+from nearnext.data.ids import ids_as
+from nearnext.data.items import ItemTable
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError, DataError
+from nearnext.evaluation.cases import Cases
+from nearnext.evaluation.significance import bootstrap, interval, paired
+from nearnext.experiments.compare import Comparison
+from nearnext.experiments.plan import SplitPlan
+from nearnext.experiments.result import Result, describe_part, made_by
+from nearnext.options import Fraction, checked
+from nearnext.progress import track
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.space import space_of
+from nearnext.types import BoolArray, FloatArray
+
+BASELINES = ("category-pop", "content-knn")
+"""Methods on attributes alone, which every comparison of items without clicks has."""
+
+METRICS = ("HitRate", "MRR")
+GROUPS = ("cold", "warm")
+"""Cases whose next item has no click in training but attributes, and the rest."""
+
+
+class Parts(NamedTuple):
+    """A training part without the clicks on items that were taken, the test part, and attributes."""
+
+    train: Sessions
+    test: Sessions
+    table: ItemTable  # of the items that compete: those of the training part, before items were taken
+    taken: int
+
+
+class Figures(NamedTuple):
+    """One method's hit rates and reciprocal ranks in one group of cases."""
+
+    values: FloatArray  # [M]: METRICS at each k
+    replicates: FloatArray  # [R, M]
+
+
+def compare_cold(
+    log: Sessions,
+    table: ItemTable,
+    test: Sessions | None = None,
+    comparison: Comparison | None = None,
+    *,
+    share: float = 0.1,
+    reading: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
+) -> Result:
+    """Methods on cases whose next item has no click in training, and on the rest; all items compete in every list.
+
+    Methods with a metric space are also fitted without attributes. The baselines `BASELINES` are always compared.
+
+    Args:
+        log: the sessions to split, or to train on where ``test`` is given.
+        table: attributes of the items.
+        test: sessions of a test log of its own.
+        comparison: methods and protocol.
+        share: of the items that were clicked in the training part, drawn by the seed: their clicks are dropped there.
+            0: only items that the training part lacks anyway are cold.
+        reading: reports of how the logs were read.
+        command: how to repeat this.
+
+    Raises:
+        ConfigError: a share outside [0, 1), or a split into several windows.
+        DataError: nothing is left to learn from, or no case has a cold item as target.
+    """
+    chosen = comparison or Comparison(methods=("metric",))
+    begin, share = time.perf_counter(), checked("cold_items", share, Fraction)
+    parts = _parts(log, test, table, chosen, share)
+    cold, cases = _cold_cases(parts, chosen.plan)
+    if not cold.any():
+        raise DataError(
+            "expected test clicks on items with attributes and without training clicks, found none; raise the share of "
+            "cold items, or give a table that has the log's items"
+        )
+    found: dict[str, dict[str, Figures]] = {}
+    rows = list[Result]()
+    names = list(dict.fromkeys([*BASELINES, *chosen.names]))
+    with track("comparing", len(names), "methods") as advance:
+        for name in names:
+            fitted = chosen.make(name).fit(parts.train, items=parts.table)
+            found[name] = _figures(fitted, parts, cases, cold, chosen)
+            if space_of(fitted) is not None:
+                plain = f"{name} without attributes"
+                found[plain] = _figures(chosen.make(name).fit(parts.train), parts, cases, cold, chosen)
+            advance(1)
+    columns = [f"{metric}@{k}" for k in chosen.ks for metric in METRICS]
+    for name, groups in found.items():
+        rows.append({"name": name, **{group: _row(columns, groups[group]) for group in GROUPS}})
+    return {
+        "protocol": {
+            "split": chosen.plan.describe(test is not None),
+            "cold_items": share,
+            "cases": len(cold),
+            "cold_cases": int(cold.sum()),
+            "case": "every proper prefix of every test session; all items are ranked, none sampled",
+            "k": list(chosen.ks),
+            "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
+            "seed": chosen.seed,
+            **made_by(command, begin),
+        },
+        "data": {
+            "train": describe_part(parts.train),
+            "test": describe_part(parts.test),
+            "items": parts.table.summary(),
+            "taken_items": parts.taken,
+            "reading": [dict(report) for report in reading],
+        },
+        "methods": rows,
+        "findings": _findings(found, columns, chosen.ks[-1]),
+    }
+
+
+def _parts(log: Sessions, test: Sessions | None, table: ItemTable, chosen: Comparison, share: float) -> Parts:
+    plan = chosen.plan
+    if plan.kind not in ("last", "days"):
+        raise ConfigError(
+            f"--cold-items needs one split in time, found --split {plan.kind}; give last:FRACTION or days:N"
+        )
+    one = plan.splits(log, test)[0]
+    train = one.training_log()
+    if test is None:
+        test = log.select(np.argsort(log.starts, kind="stable")[one.split.raw_train_sessions :])
+    clicked = train.vocabulary.ids.filter(pl.Series(train.item_counts()[1:] > 0))
+    if share:  # an item that nobody clicked before either is no test of new items
+        known = ids_as(clicked, table.frame["item_id"].dtype).to_frame("item_id")
+        table = ItemTable(table.frame.join(known, on="item_id", how="semi"), table.report)
+    candidates = train.vocabulary.encode(table.frame["item_id"])
+    candidates = np.sort(candidates[candidates > 0])
+    taken = np.random.default_rng([chosen.seed, 1]).permutation(candidates)[: round(share * len(candidates))]
+    train, _ = apply_filter(train.keep_events(~np.isin(train.items, taken)), plan.chosen)
+    if not train.n_sessions:
+        raise DataError(
+            "no training sessions are left without the clicks on cold items; lower the share or the filters"
+        )
+    if plan.chosen.max_length:
+        test = keep_last_clicks(test, plan.chosen.max_length)
+    return Parts(train.reindexed(), test.select(test.lengths > 1), table, len(taken))
+
+
+def _cold_cases(parts: Parts, plan: SplitPlan) -> tuple[BoolArray, Cases]:
+    """Which cases have a cold item as target: [C]; and the cases, in the vocabulary of the test part."""
+    cases = Cases.of(parts.test, plan.chosen.max_length)
+    ids = parts.test.vocabulary.ids
+    cold = (parts.table.vocabulary.encode(ids) > 0) & (parts.train.vocabulary.encode(ids) == 0)
+    return np.append(False, cold)[cases.targets], cases
+
+
+def _figures(
+    recommender: Recommender, parts: Parts, cases: Cases, cold: BoolArray, chosen: Comparison
+) -> dict[str, Figures]:
+    """Each group's figures of one method."""
+    own = Cases.of(parts.test.with_vocabulary(recommender.vocabulary), chosen.plan.chosen.max_length)
+    lists = recommender.rank(own.prefixes, chosen.ks[-1], threads=chosen.threads).items
+    hit = (lists == own.targets[:, np.newaxis]) & (lists > 0)
+    rank = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, np.inf)
+    values: FloatArray = np.zeros((len(rank), len(chosen.ks) * len(METRICS)))
+    for at, k in enumerate(chosen.ks):
+        values[:, 2 * at], values[:, 2 * at + 1] = rank <= k, np.where(rank <= k, 1 / rank, 0.0)
+    return {
+        group: _group(values[members], cases.session[members], cases.n_sessions, chosen)
+        for group, members in zip(GROUPS, (cold, ~cold), strict=True)
+    }
+
+
+def _group(values: FloatArray, session: Any, n_sessions: int, chosen: Comparison) -> Figures:
+    sums = np.zeros((n_sessions, values.shape[1]))
+    np.add.at(sums, session, values)
+    counts = np.bincount(session, minlength=n_sessions)
+    replicates = bootstrap(sums, counts, replicates=chosen.replicates, seed=chosen.seed)
+    return Figures(values.mean(axis=0), replicates)
+
+
+def _row(columns: Sequence[str], figures: Figures) -> Result:
+    low, high = interval(figures.replicates)
+    ends = zip(columns, figures.values.tolist(), low.tolist(), high.tolist(), strict=True)
+    return {name: {"value": value, "low": least, "high": most} for name, value, least, most in ends}
+
+
+def _findings(found: Mapping[str, Mapping[str, Figures]], columns: Sequence[str], k: int) -> list[Result]:
+    """What attributes do: for each metric space, cold cases against the best baseline, warm cases against itself."""
+    results = list[Result]()
+    for name in found:
+        plain = f"{name} without attributes"
+        if plain not in found:
+            continue
+        for metric in METRICS:
+            column = columns.index(f"{metric}@{k}")
+
+            def value(method: str, group: str, at: int = column) -> float:
+                return float(found[method][group].values[at])
+
+            best = max(BASELINES, key=lambda method: value(method, "cold"))
+            for group, other in (("cold", best), ("warm", plain)):
+                difference = paired(
+                    found[name][group].replicates[:, column],
+                    found[other][group].replicates[:, column],
+                    value(name, group),
+                    value(other, group),
+                )
+                results.append(
+                    {
+                        "method": name,
+                        "group": group,
+                        "metric": columns[column],
+                        "value": value(name, group),
+                        "against": other,
+                        "other": value(other, group),
+                        **asdict(difference),
+                    }
+                )
+    return results
