@@ -27,7 +27,7 @@ class ArtifactError(NearnextError):
 
 
 class LogWarning(UserWarning):
-    """What has to be known of a log before any figure: session ids used again, or clicks that count several times."""
+    """A property of a log that distorts metrics: session ids used again, or duplicate clicks."""
 
 
 class LeakWarning(UserWarning):

@@ -1,4 +1,4 @@
-"""Packages that only some features need: each is in an extra of nearnext, and imported when it is used."""
+"""Optional dependencies: each belongs to an extra of nearnext and is imported when used."""
 
 from collections.abc import Sequence
 from importlib import import_module
@@ -7,11 +7,11 @@ from typing import Any
 from nearnext.errors import ConfigError
 
 PACKAGES = {"faiss": "faiss-cpu", "pytorch_metric_learning": "pytorch-metric-learning"}
-"""Names of packages whose module is called otherwise."""
+"""Package names of modules with another name."""
 
 
 def missing(purpose: str, modules: Sequence[str], extra: str) -> ConfigError:
-    """The error that says what a feature needs, and how to install it.
+    """The error for a missing optional package, with the command that installs it.
 
     >>> str(missing("approximate search", ["faiss"], "ann"))
     "approximate search needs the package faiss-cpu; install it with: pip install 'nearnext[ann]'"
@@ -23,7 +23,7 @@ def missing(purpose: str, modules: Sequence[str], extra: str) -> ConfigError:
 
 
 def needed(module: str, extra: str, purpose: str) -> Any:
-    """The module, or `ConfigError` where its package is not installed."""
+    """Import a module; `ConfigError` if its package is not installed."""
     try:
         return import_module(module)
     except ImportError as error:

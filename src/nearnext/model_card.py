@@ -1,11 +1,11 @@
-"""The model card: what a saved model is, what it learned from, and how to use it, as Markdown."""
+"""The model card in Markdown: method, training data, options and use."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def model_card(manifest: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()) -> str:
-    """The README.md of a model folder, from its manifest and the figures of each epoch.
+    """The README.md of a model folder, from its manifest and the metrics of each epoch.
 
     >>> print(model_card({"method": "sr", "items": 3, "params": {"steps": 2}, "versions": {"nearnext": "1.0"}})[:24])
     # A next-item model: sr
@@ -38,7 +38,7 @@ def _learned(manifest: Mapping[str, Any]) -> str:
 
 
 def _figures(history: Sequence[Mapping[str, float]]) -> str:
-    """The best epoch on the sessions that were held out, where the fit measured any."""
+    """Metrics of the best epoch on held-out sessions, if the fit had any."""
     measured = [epoch for epoch in history if any("@" in name for name in epoch)]
     if not measured:
         return ""

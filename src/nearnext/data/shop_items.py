@@ -1,4 +1,4 @@
-"""Attributes of the synthetic shop's items: product lines whose names, prices and successors mean something."""
+"""Attributes of the synthetic shop's items: product lines determine names, prices and successors."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ COLOURS = ("black", "blue", "green", "grey", "orange", "red", "white", "yellow")
 MATERIALS = ("aluminium", "canvas", "cotton", "nylon", "steel", "wool")
 SYLLABLES = ("al", "bor", "cen", "dra", "el", "fjo", "gar", "hu", "is", "jun", "kor", "lum", "mer", "nor", "os", "pel")
 PRICE_SPREAD, PRICE_NOISE = 0.8, 0.1
-"""Standard deviations of the logarithm of a line's price, and of an item's around its line's."""
+"""Standard deviations of log price: between lines, and of items within a line."""
 
 
 def synthetic_items(config: SyntheticShop) -> pl.DataFrame:
-    """The item table of a shop: ``item_id``, ``title``, ``categories``, ``price``, a row for each item.
+    """The item table of a shop: ``item_id``, ``title``, ``categories``, ``price``, one row per item.
 
-    A title names the item's product line and its category, and a colour and a material that mean nothing. The price is
-    near that of the line. What follows an item is of the line that its own leads to, as far as ``affinity`` says.
+    A title names the item's product line and category, and a random colour and material. The price is close to that
+    of the line. A share ``affinity`` of an item's successors comes from the line that follows its own.
 
     Raises:
         ConfigError: a category has too few items for the successor lists.
@@ -70,7 +70,7 @@ def _line_names(rng: np.random.Generator, n: int) -> list[str]:
 
 
 def write_items(config: SyntheticShop, path: str | Path) -> int:
-    """The number of items of the table written to ``path`` (.parquet, .jsonl, .csv or .tsv).
+    """Write the item table to ``path`` (.parquet, .jsonl, .csv or .tsv); returns the number of items.
 
     Raises:
         ConfigError: another file ending, or a category with too few items.

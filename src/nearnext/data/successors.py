@@ -1,4 +1,4 @@
-"""What follows an item of the synthetic shop: items of its category, or of the product line that its own leads to."""
+"""Successors of items in the synthetic shop: from the same category, or from the product line that follows."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ LINES = 5
 def successor_lists(
     rng: np.random.Generator, begins: Int64Array, core: BoolArray, config: "SyntheticShop"
 ) -> IndexArray:
-    """Distinct successors of the item's category, sold from the first day, popular ones more often: [I, K]."""
+    """Distinct successors from the item's category, sold from the first day, drawn by popularity: [I, K]."""
     core_before = np.concatenate([[0], np.cumsum(core)]).astype(np.int64)
     pool_begin = np.repeat(core_before[begins[:-1]], np.diff(begins))
     pool_size = np.repeat(np.diff(core_before[begins]), np.diff(begins)) - core  # an item does not follow itself
@@ -39,7 +39,7 @@ def successor_lists(
 
 
 def product_lines(begins: Int64Array, seed: int) -> Int64Array:
-    """The product line of each item, all of a category about equally large, numbered over all categories: [I]."""
+    """The product line of each item, equally large within a category, numbered across categories: [I]."""
     category = np.repeat(np.arange(len(begins) - 1), np.diff(begins))
     shuffled = np.lexsort((np.random.default_rng([seed, 0, 1]).random(len(category)), category))
     lines = np.empty(len(category), dtype=np.int64)
@@ -48,7 +48,7 @@ def product_lines(begins: Int64Array, seed: int) -> Int64Array:
 
 
 def _of_lines(lists: IndexArray, begins: Int64Array, core: BoolArray, config: "SyntheticShop") -> IndexArray:
-    """Lists with a share of items replaced by items of the line to which an item's own leads, popular ones first."""
+    """Replace a share of the successors by items of the line that follows the item's own, popular ones first."""
     rng, lines = np.random.default_rng([config.seed, 0, 2]), product_lines(begins, config.seed)
     own = np.arange((len(begins) - 1) * LINES)
     other = own - own % LINES + (own + rng.integers(1, LINES, size=len(own))) % LINES

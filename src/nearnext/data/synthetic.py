@@ -42,7 +42,7 @@ HOUR_TRAFFIC = (2, 1, 1, 1, 1, 2, 4, 6, 8, 10, 10, 10, 11, 10, 9, 9, 10, 11, 13,
 MEDIAN_DWELL, DWELL_SPREAD, LONGEST_DWELL = 40.0, 1.0, 1500  # seconds; below any inactivity gap in use
 BATCH_SESSIONS = 200_000
 ENDINGS = {".parquet": "", ".csv": ",", ".tsv": "\t"}
-"""Of files that can be written, and what separates their fields."""
+"""File endings that can be written, with their field separators."""
 
 
 @options
@@ -68,9 +68,9 @@ class SyntheticShop:
         drift: popularity swings by up to e^±drift within a cycle of 28 days, each item in its own phase.
         arrivals: share of items that are new: they arrive on a random day after the first, in [0, 1).
         cold: share of items, the least popular, drawn 100 times less often still, in [0, 1).
-        affinity: share of an item's successors that are of the product line to which its own leads, in [0, 1]; 0:
-            attributes other than the category mean nothing.
-        complements: share of product lines that lead to another one, in [0, 1]; the others lead to themselves.
+        affinity: share of an item's successors that are of the product line that follows its own, in [0, 1]; 0:
+            attributes other than the category carry no information.
+        complements: share of product lines followed by another one, in [0, 1]; the others are followed by themselves.
         seed: of everything random, 0 or more.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a further metric is: a function of the lists of some cases, and of what is known of training."""
+"""Metrics by case: functions of the lists of a batch of cases and of training statistics."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What metrics may know of the training part; item indices are in order of falling clicks.
+    """Training statistics for metrics; item indices are in order of falling clicks.
 
     Attributes:
         counts: clicks on each item index: [I + 1].
-        sessions: the training sessions, for metrics that ask which items were clicked together; None: not at hand.
+        sessions: the training sessions, for metrics that use co-occurrence; None: not available.
     """
 
     counts: Int64Array
@@ -29,7 +29,7 @@ class Training:
 
     @cached_property
     def shares(self) -> FloatArray:
-        """Share of all training clicks of each item, an item without clicks counted as one: [I + 1]."""
+        """Share of all training clicks of each item; items without clicks count one click: [I + 1]."""
         return np.maximum(self.counts, 1) / max(int(self.counts[1:].sum()), 1)
 
     @cached_property
@@ -60,15 +60,15 @@ class Training:
 
 @dataclass(frozen=True, eq=False)
 class Lists:
-    """The lists of B cases, cut to the first k items, with what is right in them.
+    """The lists of B cases, cut to the first k items, with their relevance.
 
     Attributes:
-        k: the list length that is measured.
+        k: list length.
         items: item indices, best first, 0 after the end of a list: [B, n], n at most k.
         relevant: whether each item is among the session's remaining clicks: [B, n].
         rank: rank of the next item, from 1; 0 where it is not in the list: [B].
-        cases: what was given and what follows.
-        training: what is known of training.
+        cases: the prefixes, and the clicks that follow them.
+        training: training statistics.
     """
 
     k: int
@@ -103,10 +103,10 @@ class Lists:
 
 @dataclass(frozen=True)
 class CaseMetric(ABC):
-    """A metric with a value for each case; reported is the mean over the cases that have one.
+    """A metric with one value per case; reports show the mean over the cases that have a value.
 
-    A class of your own is a dataclass with `nearnext.register` above it. The first paragraph of its docstring is its
-    definition in reports; ``best`` says whether a higher value is better, so that the best method is marked.
+    Your own metric is a dataclass decorated with `nearnext.register`. The first paragraph of its docstring is its
+    definition in reports; with ``best`` True a higher value is better, and reports mark the best method.
 
     >>> import nearnext
     >>> @nearnext.register("TopThree")

@@ -9,7 +9,7 @@ from nearnext.evaluation.case_metric import CaseMetric, Lists
 from nearnext.types import BoolArray, FloatArray
 
 PAIRS = 2_000_000
-"""Pairs of items that are compared at a time."""
+"""Item pairs compared per block."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class HeadHitRate(CaseMetric):
 
 @dataclass(frozen=True)
 class TailHitRate(CaseMetric):
-    """HitRate of the other cases, whose next item is not in the head; items that training lacks are among them."""
+    """HitRate of the cases whose next item is not in the head, including items that are not in training."""
 
     best: ClassVar[bool] = True
 
@@ -68,7 +68,7 @@ class Diversity(CaseMetric):
     """Mean distance of all pairs of a list's items: 1 − the cosine of the sets of training sessions that clicked them.
 
     Intra-list diversity: Smyth and McClave, *Similarity vs. diversity*, ICCBR 2001; Ziegler et al., WWW 2005. The
-    distance is of the log, not of a model, so that methods compare. 0 for a list of fewer than two items.
+    distance comes from the log, not from a model, so that methods are comparable. 0 for lists below two items.
     """
 
     def values(self, lists: Lists) -> FloatArray:
@@ -90,7 +90,7 @@ class Diversity(CaseMetric):
 class Serendipity(CaseMetric):
     """Share of cases whose next item is in the list but not among the k most clicked items, as popularity would list.
 
-    Ge, Delgado-Battenfeld and Jannach, *Beyond accuracy*, RecSys 2010: useful, and not what a primitive method gives.
+    Ge, Delgado-Battenfeld and Jannach, *Beyond accuracy*, RecSys 2010: useful, and not listed by a primitive method.
     """
 
     best: ClassVar[bool] = True

@@ -63,7 +63,7 @@ METRIC_DEFINITIONS: dict[str, str] = {
 
 
 def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
-    """The registered names of metrics that are asked for besides the default ones, whatever their case.
+    """The registered names of additional metrics, matched without case.
 
     >>> further_names(["ndcg", "HitRate", "novelty"])
     ('NDCG', 'Novelty')
@@ -76,7 +76,7 @@ def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
 
 
 def further_metrics(metrics: Iterable[str]) -> dict[str, CaseMetric]:
-    """The metrics that are asked for besides the default ones, by their registered name."""
+    """Additional metrics, by registered name."""
     return {name: METRICS.make(name) for name in further_names(metrics)}
 
 

@@ -118,7 +118,7 @@ class Evaluation(Shown):
         return pl.DataFrame({"metric": list(values), "value": list(values.values()), "low": lows, "high": highs})
 
     def title(self) -> str:
-        """The method, and how many cases it was measured on."""
+        """The method and its number of cases."""
         return f"{self.name}: {self.filled.n_cases:,} cases"
 
     def __str__(self) -> str:
@@ -159,8 +159,8 @@ def evaluate(
         leaks: those of the split that both parts come from; by default they are looked for, in ``test``.
         record: called with the lists of the next cases, in their order, such as `RunLists.add`.
         metrics: further metrics by name, e.g. NDCG; see `nearnext.evaluation.further_metrics`.
-        train: the training sessions, for metrics that ask which items were clicked together; by default those that the
-            recommender remembers.
+        train: the training sessions, for metrics that use co-occurrence; by default those that the recommender
+            remembers.
 
     Raises:
         ConfigError: a list length below 1, an unknown metric, or a recommender that is not fitted.

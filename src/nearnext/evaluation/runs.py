@@ -1,4 +1,4 @@
-"""Lists and judgements as TREC files, which trec_eval, ranx and ir_measures read."""
+"""Lists and relevance judgements as TREC files, for trec_eval, ranx and ir_measures."""
 
 import re
 from collections.abc import Generator
@@ -19,7 +19,7 @@ from nearnext.recommenders.ranking import Ranking
 from nearnext.types import ScoreArray
 
 UNKNOWN = "%unknown"
-"""The item of a judgement whose next item training never saw; no raw id is written so."""
+"""The item id in qrels for a next item that is not in training; no raw id is written like this."""
 
 
 class RunLists:
@@ -33,8 +33,8 @@ class RunLists:
     def add(self, ranking: Ranking) -> None:
         """Write the lists of the next B cases.
 
-        Scores are those of the method; a score that is not below the one before, as those of items filled in from
-        popularity, is written as the next smaller number, so that readers that sort by score keep the order.
+        Scores are those of the method. A score not below the previous one (a tie, an item filled from popularity) is
+        lowered to the next smaller number, so that tools that sort by score keep the order.
         """
         row, column = np.nonzero(ranking.items)
         lines = pl.DataFrame(
@@ -59,7 +59,7 @@ def query_ids(test: Sessions) -> pl.Series:
 
 
 class RunFolder:
-    """A folder with a file of lists for each method."""
+    """A folder with one TREC run per method."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
@@ -69,18 +69,18 @@ class RunFolder:
             raise ConfigError(f"cannot write lists to {self.folder}: {error.strerror}; name another folder") from error
 
     def path(self, name: str) -> Path:
-        """A file of the folder; what file names may not hold everywhere is written as -."""
+        """A file of the folder; characters that are not portable in file names become -."""
         return self.folder / re.sub(r"[^\w.+-]", "-", name)
 
     @contextmanager
     def lists(self, name: str, test: Sessions, vocabulary: Vocabulary) -> Generator[RunLists]:
-        """The lists of a method, in ``NAME.run``, which is there once all of them were added."""
+        """Write the lists of a method to ``NAME.run``, which appears when all are added."""
         with whole_file(self.path(f"{name}.run")) as unfinished, unfinished.open("wb") as file:
             yield RunLists(file, name, test, vocabulary)
 
 
 def write_judgements(path: Path, test: Sessions) -> None:
-    """The next item of each case, in the form of TREC's qrels: query id, 0, item id, 1."""
+    """Write the next item of each case as TREC qrels: query id, 0, item id, 1."""
     prefixes = Prefixes.every(test)
     targets = test.items[prefixes.ends]
     ids = pl.concat([pl.Series([UNKNOWN], dtype=pl.String), _fields(test.vocabulary.ids)])
@@ -94,7 +94,7 @@ def _write(lines: pl.DataFrame, file: IO[bytes]) -> None:
 
 
 def _fields(ids: pl.Series) -> pl.Series:
-    """Raw ids as fields between blanks: white space and % are written as %20 and the like."""
+    """Raw ids as blank-separated fields, with white space and % percent-encoded."""
     texts = ids.cast(pl.String)
     if not texts.str.contains(r"[\s%]").any():
         return texts
@@ -106,7 +106,7 @@ def _field(text: str) -> str:
 
 
 def _falling(scores: ScoreArray) -> ScoreArray:
-    """Scores that fall strictly along each list."""
+    """Scores lowered where needed to decrease strictly along each list."""
     falling = scores.copy()
     for column in range(1, scores.shape[1]):
         below = np.nextafter(falling[:, column - 1], np.float32(-np.inf))

@@ -44,7 +44,7 @@ def prefix_bucket(prefix_lengths: Int64Array) -> Int64Array:
 class MetricSums:
     """Sums over all cases of one evaluation, with M = metrics × K list lengths as columns; the arrays are read-only.
 
-    A metric that some cases do not count in, such as HitRate of popular items, is divided by the number of the others.
+    A metric that excludes some cases, such as HeadHitRate, is divided by the number of the other cases.
 
     By session: sums [S, M], cases [S], and those that each metric counts [S, M]; the same by bucket of
     ``PREFIX_BUCKETS``: [13, M], [13], [13, M]. ``recommended``: in how many lists each item index is among the first k,
@@ -87,9 +87,9 @@ class MetricSums:
 
 
 class MetricAccumulator:
-    """Sums over cases [C] that grow by batches in their order, whose size changes no bit; training clicks: [I + 1].
+    """Sums over cases [C], added in batches; results do not depend on the batch size. Training clicks: [I + 1].
 
-    Metrics besides the default ones are by name; some ask which items were clicked together in the training sessions.
+    Additional metrics are given by name; some need the training sessions for co-occurrence.
     """
 
     def __init__(

@@ -55,10 +55,10 @@ class Comparison:
         tuning: the budget with which every method is tuned first, on the end of the training part; of several windows
             on that of the first one. None: methods run with the options given.
         held: names of options, by method name or label, that tuning leaves as they are.
-        seeds: methods that draw at random are fitted once with each of these seeds, and their figures are means with a
-            standard deviation; none: once, with their own.
+        seeds: stochastic methods are fitted once per seed, and their metrics are means with a standard deviation;
+            empty: once, with their own seed.
         metrics: metrics besides the default ones, such as NDCG; see `nearnext.evaluation.further_metrics`.
-        made: the recommenders among ``methods`` by the label that each gets: its name, with a number where it is taken.
+        made: the recommender objects among ``methods`` by label: the name, numbered if it is taken.
 
     Raises:
         ConfigError: unknown or repeated method, options of a method that is not compared, a list length below 1,
@@ -123,7 +123,7 @@ class Comparison:
     def space(self, name: str) -> Space:
         """What tuning tries for that name or label, from this comparison's options on."""
         if name in self.made:
-            raise ConfigError(f"{name} was made in Python, and tuning makes methods by name; name it, with its options")
+            raise ConfigError(f"{name} is a recommender object, which cannot be tuned; give its name and options")
         return Space.of(self.labels.get(name, name), self.options.get(name), self.held.get(name, ()))
 
     def _name(self, name: str) -> str:
@@ -171,7 +171,7 @@ def compare(
         reading: reports of how the logs were read, to be kept in the result.
         command: how to repeat this.
         store: where finished runs are kept, and taken from instead of fitting a method again.
-        lists: folder that gets the lists of every method as TREC run files, and the next items as ``qrels.txt``; see
+        lists: folder for the lists of every method as TREC runs, and the next items as ``qrels.txt``; see
             `nearnext.evaluation.runs`.
 
     Raises:
@@ -190,7 +190,7 @@ def compare(
     chosen = Comparison() if comparison is None else comparison
     require_type("comparison", chosen, Comparison, "make it with Comparison(methods=['pop', 'vsknn'])")
     if store is not None and lists is not None:
-        raise ConfigError("finished runs are kept without their lists; leave out either the store or the lists")
+        raise ConfigError("a store does not keep lists; leave out the store or the lists")
     begin = time.perf_counter()
     planned = chosen.plan.splits(log, test)
     leaks = reduce(Leaks.plus, (one.split.leaks for one in planned))

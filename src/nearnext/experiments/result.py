@@ -30,10 +30,10 @@ Result = dict[str, Any]
 
 
 class ComparisonResult(Shown, dict[str, Any]):
-    """The result of a comparison: plain data, ready for JSON, that can be a frame, a report and a notebook's table."""
+    """The result of a comparison: JSON-ready data, also as a frame, a report and a notebook table."""
 
     def to_frame(self) -> pl.DataFrame:
-        """A row for each method, the best by the first metric on top: method, metrics by name, fit_seconds."""
+        """One row per method, the best by the first metric first: method, metrics by name, fit_seconds."""
         rows = [
             {"method": called(each), **{name: found["value"] for name, found in each["metrics"].items()}}
             | {"fit_seconds": each["fit_seconds"]}
@@ -47,7 +47,7 @@ class ComparisonResult(Shown, dict[str, Any]):
         return f"{self['protocol']['cases']:,} cases: {self['protocol']['split']}"
 
     def report(self, path: str | Path) -> Path:
-        """Write the HTML page that ``--report`` gives; needs the extra ``report``."""
+        """Write the HTML page of ``--report``; needs the extra ``report``."""
         import nearnext
 
         page = nearnext.comparison_page(self, definitions(self["protocol"].get("metrics", ())))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from nearnext.experiments.compare import Comparison
 
 SeedRuns = dict[int | None, list[Run]]
-"""The runs of one method in each window, by seed; None: the method's own seed, or none."""
+"""The runs of one method in each window, by seed; None: its own seed, or a deterministic method."""
 
 
 def run_all(
@@ -32,7 +32,7 @@ def run_all(
     store: RunStore | None = None,
     folder: RunFolder | None = None,
 ) -> tuple[dict[str, SeedRuns], Verdict]:
-    """Every method on every split, and the audit of the first split, which in windows has real later data behind it."""
+    """Run every method on every split, and audit the first split, which in windows is followed by real later data."""
     fits = [(name, seed) for name in chosen.names for seed in chosen.seeds_of(name)]
     runs: dict[str, SeedRuns] = {name: {} for name in chosen.names}
     audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed, leaks=leaks)
@@ -77,13 +77,13 @@ def _run(
     recommender = make()
     if directory is not None and isinstance(recommender, TrainedRecommender):
         recommender = recommender.with_checkpoints(directory)
-    _ = one.split.train.imprint  # every method keeps it, the first one must not pay for all
+    _ = one.split.train.imprint  # computed before timing: every method uses it
     with measured() as cost:
         recommender.fit(one.split.train)
     seconds = cost.seconds
     if isinstance(recommender, TrainedRecommender):
         recommender.require_learned()
-        seconds = max(seconds, recommender.training_seconds)  # an interrupted fit took longer than its last part
+        seconds = max(seconds, recommender.training_seconds)  # a resumed fit counts its earlier parts
     longest = chosen.plan.chosen.max_length
     evaluation = evaluate(
         recommender,

@@ -1,4 +1,4 @@
-"""One method fitted with several seeds: a row for each seed, and their mean with its standard deviation."""
+"""One method fitted with several seeds: one row per seed, and their mean and standard deviation."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,18 +14,18 @@ from nearnext.types import FloatArray
 
 
 def seed_numbers(seeds: Iterable[int]) -> tuple[int, ...]:
-    """Different seeds, of at least 0, in the given order."""
+    """Check that seeds are distinct and at least 0; keeps their order."""
     require_type("seeds", seeds, Iterable, "give for example (7, 8, 9)")
     found = tuple(checked("seed", seed, Natural) for seed in seeds)
     if len(set(found)) < len(found):
-        raise ConfigError(f"expected different seeds, found {', '.join(map(str, found))}")
+        raise ConfigError(f"expected different seeds, found {', '.join(map(str, found))}; give each once")
     return found
 
 
 def seeds_of(method: Recommender, options: Mapping[str, Any], seeds: Sequence[int]) -> tuple[int | None, ...]:
-    """The seeds that a method is fitted with; None: once, as it draws nothing at random or no seeds are given."""
+    """The seeds of a method; None: fitted once, as it is deterministic or no seeds are given."""
     params = method.params() if seeds else {}
-    # A session-kNN with a seed uses it for the random choice of sessions alone.
+    # Session-kNN uses its seed only when it samples sessions at random.
     if "seed" not in params or params.get("sampling", "random") != "random":
         return (None,)
     if "seed" in options:
@@ -36,8 +36,8 @@ def seeds_of(method: Recommender, options: Mapping[str, Any], seeds: Sequence[in
 def mean_result(rows: Mapping[int, Result], replicates: FloatArray) -> Result:
     """The mean of a method's rows by seed, as a row of the same shape; the rows themselves are its ``seeds``.
 
-    ``deviation`` of a metric is the standard deviation over the seeds (of a sample, so that one seed has none); the
-    interval is that of the mean over the seeds, by resampling the sessions.
+    ``deviation`` is the sample standard deviation of a metric over the seeds (none for one seed); the interval is
+    that of the mean over the seeds, by resampling the sessions.
 
     Args:
         rows: what `method_result` gives, by seed.

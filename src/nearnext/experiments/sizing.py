@@ -1,4 +1,4 @@
-"""What a fit will take, before it is made: extrapolated from fits of two samples of the log.
+"""Estimate time and memory of a fit by extrapolation from fits of two samples of the log.
 
 **Time** = passes over the log × seconds of a pass + searches of validation × seconds of one in the whole catalogue +
 steps of the re-ranker × seconds of one + the rest. A pass grows with clicks; the rest, what counting and candidates
@@ -25,10 +25,10 @@ from nearnext.recommenders.space import space_of
 from nearnext.recommenders.trained import TrainedRecommender
 
 WARM_UP, FEW, GROWTH = 100, 1_000, 4
-"""Sessions of the samples: the first only compiles what is compiled, each further one is four times larger."""
+"""Sessions per sample: the first only compiles kernels, each further one is four times larger."""
 
 ENOUGH_SECONDS = 1.0
-"""A fit that takes so long can be timed."""
+"""Seconds; a shorter fit is too short to time."""
 
 EPOCHS, STEPS, SEARCHES = 2, 40, 64
 """Measured: epochs, of which the fastest counts, steps of the re-ranker, and searches."""
@@ -47,7 +47,7 @@ def used_bytes() -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a fit will take: ``parameters`` learned by gradients, ``memory`` in bytes at the peak by what holds them.
+    """Estimated cost of a fit: ``parameters`` learned by gradients, peak ``memory`` in bytes by component.
 
     ``epochs`` are the most passes over the log (0: none); ``seconds`` are of the whole fit, all epochs made; ``basis``
     says what was measured; ``settled`` are options that follow from the log; ``available_bytes`` is what this process
@@ -64,12 +64,12 @@ class Estimate:
 
     @property
     def peak_bytes(self) -> int:
-        """All that is held at the peak."""
+        """Peak memory, bytes."""
         return sum(self.memory.values())
 
     @property
     def fits(self) -> bool:
-        """Whether this machine has so much memory free now."""
+        """Whether the peak fits into the free memory."""
         return self.peak_bytes <= self.available_bytes
 
 
@@ -146,7 +146,7 @@ def _on_line(few: float, many: float, n_few: int, n_many: int, n: int) -> float:
 
 
 def _samples(name: str, options: Mapping[str, Any], sessions: Sessions, before: int) -> tuple[_Fit, _Fit]:
-    """Fits of two samples, the larger one long enough to be timed where the log is."""
+    """Fit two samples, the larger one long enough to time if the log is large enough."""
     _measured(name, _replaced(options, epochs=1), spread_sessions(sessions, WARM_UP), before)
     n, many = FEW, _measured(name, options, spread_sessions(sessions, FEW), before)
     while True:
@@ -157,7 +157,7 @@ def _samples(name: str, options: Mapping[str, Any], sessions: Sessions, before: 
 
 
 def spread_sessions(sessions: Sessions, n: int) -> Sessions:
-    """As many sessions evenly from the whole log, all of them where there are no more."""
+    """This many sessions, evenly spaced over the log; all of them if it has no more."""
     if n >= sessions.n_sessions:
         return sessions
     return sessions.select(np.arange(n) * sessions.n_sessions // n).reindexed()

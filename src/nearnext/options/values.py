@@ -22,7 +22,7 @@ LIMITS = (Ge, Gt, Le, Lt, MinLen)
 
 
 at_least, at_most, above, below = Ge, Le, Gt, Lt
-"""Limits of numbers, as pydantic reads them."""
+"""Numeric bounds, named as in pydantic."""
 
 Count = Annotated[int, at_least(1)]
 """A whole number of at least 1."""

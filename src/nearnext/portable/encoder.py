@@ -89,8 +89,8 @@ def encoder_latency(recommender: Recommender, file: str | Path) -> EncoderLatenc
 def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
     """Replace the session encoder at inference by onnxruntime if that is faster than the model.
 
-    Gives what was measured. Lists are then those of embeddings that are equal up to rounding. None: the method has no
-    session encoder.
+    Returns the measurements. Embeddings are then equal to the model's up to rounding. None: the method has no session
+    encoder.
     """
     network = getattr(recommender, "network", None)
     if not isinstance(network, SessionItemNetwork):

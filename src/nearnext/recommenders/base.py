@@ -59,8 +59,8 @@ class Recommender(Parameters, ABC):
     vocabulary: Vocabulary = field(init=False, repr=False)
     popularity: Int64Array = field(init=False, repr=False)
     memory: SessionMemory | None = field(init=False, repr=False, default=None)  # training sessions, to explain lists
-    imprint: Imprint | None = field(init=False, repr=False, default=None)  # recognises sessions that were learned from
-    items: ItemTable | None = field(init=False, repr=False, default=None)  # what is known of items beyond their ids
+    imprint: Imprint | None = field(init=False, repr=False, default=None)  # recognises training sessions
+    items: ItemTable | None = field(init=False, repr=False, default=None)  # titles and attributes of items
 
     def __post_init__(self) -> None:
         check(self)
@@ -72,8 +72,8 @@ class Recommender(Parameters, ABC):
 
         Args:
             sessions: to learn from.
-            items: what is known of items: titles, and attributes by which methods with a metric space, and methods on
-                attributes, also recommend items without clicks.
+            items: item table: titles, and attributes by which metric-space methods and content baselines also
+                recommend items without clicks.
 
         Raises:
             DataError: there is nothing to learn from.
@@ -171,7 +171,7 @@ class Recommender(Parameters, ABC):
         return filled(self._ranker()) if fill else self._ranker()
 
     def save(self, path: str | Path) -> Path:
-        """Write the fitted recommender to a folder, with a README.md; `nearnext.load` reads it.
+        """Save the fitted recommender to a folder, with a README.md; load it with `nearnext.load`.
 
         Raises:
             ArtifactError: the folder holds something else, or cannot be written.
@@ -223,14 +223,14 @@ class Recommender(Parameters, ABC):
         return recommendations(ranking, self.vocabulary, unknown, unmatched)
 
     def similar(self, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
-        """The items most like each given one, by distance in the metric space, else by the sessions that clicked both.
+        """The items most similar to each given one, by distance in the metric space, else by co-occurrence in sessions.
 
-        Methods without a space compare training sessions: session-kNN its own, others those that `remember` kept.
-        Of an item that training never saw the list is empty and says so.
+        Methods without a metric space use training sessions: session-kNN its own, others those kept by `remember`.
+        The list of an item that training never saw is empty, with a reason.
 
         Raises:
             ConfigError: k below 1, not fitted yet, or nothing to compare items by.
-            DataError: a text instead of items, or a value that is no id.
+            DataError: a string instead of a list of items, or a value that is not an id.
 
         >>> from nearnext.recommenders.neighbours import SKNN
         >>> sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]]))
@@ -242,10 +242,10 @@ class Recommender(Parameters, ABC):
         return similar_lists(self, items, k)
 
     def item_vectors(self) -> pl.DataFrame:
-        """The items that have a learned embedding: ``item_id``, ``vector`` (32-bit floats) and ``clicks`` in training.
+        """Items with a learned embedding: ``item_id``, ``vector`` (D 32-bit floats) and ``clicks`` in training.
 
-        The next items of a session are those whose vectors are nearest to its own, by the distance of the space; what
-        methods such as ``metric`` add with a re-ranker is not in the vectors.
+        The next items of a session are those with the nearest vectors, by the distance of the space. The re-ranker of
+        methods such as ``metric`` is not part of the vectors.
 
         Raises:
             ConfigError: not fitted yet, or the method has no metric space.
@@ -282,10 +282,10 @@ class Recommender(Parameters, ABC):
         """Learn what the method needs beyond vocabulary and popularity; by default nothing."""
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
-        """Learn from what is known of items, once `_learn` is done; by default nothing."""
+        """Learn from the item table, after `_learn`; by default nothing."""
 
     def _add_unclicked(self, ids: pl.Series) -> None:
-        """Items without clicks join the vocabulary, behind those with clicks."""
+        """Append items without clicks to the vocabulary."""
         self.vocabulary = Vocabulary(pl.concat([self.vocabulary.ids, ids]))
         self.popularity = np.concatenate([self.popularity, np.zeros(len(ids), np.int64)])
 

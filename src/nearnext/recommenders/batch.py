@@ -1,4 +1,4 @@
-"""Lists for all sessions of a log, written block by block: memory does not grow with the number of sessions."""
+"""Batch recommendation: lists for all sessions of a log, written block by block with bounded memory."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,7 +18,7 @@ from nearnext.recommenders.ranking import Ranking, admissible_items
 from nearnext.types import RawId
 
 BLOCK = 32_768
-"""Sessions whose lists are held at a time."""
+"""Sessions per block."""
 
 
 def write_lists(
@@ -39,7 +39,7 @@ def write_lists(
 
     Raises:
         ConfigError: k below 1, or not fitted yet.
-        DataError: an id to exclude or allow names no item, or the file cannot be written.
+        DataError: an id to exclude or allow is unknown, or the file cannot be written.
     """
     mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
     if unmatched:
@@ -68,7 +68,7 @@ def write_lists(
 
 
 def _frame(recommender: Recommender, sessions: Sessions, ranking: Ranking) -> pl.DataFrame:
-    """A row for each session, its list in two columns."""
+    """One row per session, its list in two columns."""
     row, column = np.nonzero(ranking.items)
     listed = pl.DataFrame(
         {

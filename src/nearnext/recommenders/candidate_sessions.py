@@ -47,7 +47,7 @@ class Votes(NamedTuple):
 
 
 class Notes(NamedTuple):
-    """What is known of n sessions."""
+    """Overlaps of n candidate sessions with the current one."""
 
     similarities: FloatArray  # sums of the weights of shared clicks, later similarities: [n]
     overlaps: IndexArray  # distinct items shared: [n]
@@ -97,7 +97,7 @@ def _no_notes(n: int) -> Notes:
 
 
 class Current(NamedTuple):
-    """What the kernel knows of the prefix at hand."""
+    """Properties of the current prefix."""
 
     mark: int  # number of the prefix, from 1, never used before with the same scratch memory
     squares: float  # sum of the squared weights of its items

@@ -1,4 +1,4 @@
-"""Baselines on attributes: popular items of the session's categories, and items like its clicks."""
+"""Content-based baselines: popular items of the session's categories, and items similar to its clicks."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -17,19 +17,19 @@ from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import IndexArray, ScoreArray
 
 BLOCK = 64
-"""Prefixes whose scores of all items are held at a time."""
+"""Prefixes scored per block."""
 UNCLICKED = 0.5
-"""Clicks that an item without any counts as, so that it is listed, behind the others."""
+"""Pseudo-clicks of an item without clicks, so that it is listed after the others."""
 
 
 @dataclass(eq=False)
 class Content(Recommender):
     """A method that scores each item by its attributes and those of the session's last clicks.
 
-    Without an item table nothing is known of items, and lists are by popularity.
+    Without an item table, lists are by popularity.
 
     Attributes:
-        last: clicks at the end of a session that count.
+        last: number of last clicks that count.
     """
 
     last: Count = 10
@@ -45,18 +45,18 @@ class Content(Recommender):
             self._describe(self.items)
 
     def _describe(self, items: ItemTable) -> None:
-        """Set what scores are made of, a row for each item: [I, F]."""
+        """Set the features of the items: [I, F]."""
         table = items.of(self.vocabulary.ids)
         rows: Sparse = ItemFeatures.of(table).rows(self._kept(table))
         lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
         self.described = rows.multiply(1 / np.maximum(lengths, 1e-12)[:, np.newaxis]).tocsr()
 
     def _kept(self, table: ItemTable) -> ItemTable:
-        """The columns that count."""
+        """The feature columns that the method uses."""
         return table
 
     def _weighted(self, scores: ScoreArray) -> ScoreArray:
-        """Scores of items from how alike they are to the session's clicks: [B, I], changed in place."""
+        """Scores from similarities of items to the session's clicks: [B, I], changed in place."""
         return scores
 
     def _ranker(self) -> RankChunk:
@@ -92,7 +92,7 @@ class Content(Recommender):
 
 @dataclass(eq=False)
 class ContentKNN(Content):
-    """content-knn: the items whose attributes are most like those of the session's last clicks, by the sum of cosines.
+    """content-knn: the items most similar to the session's last clicks, by the sum of attribute cosines.
 
     >>> import polars as pl
     >>> from nearnext.data.items import read_items
@@ -108,7 +108,7 @@ class ContentKNN(Content):
 class CategoryPopularity(Content):
     """category-pop: the most popular items of the categories of the session's last clicks.
 
-    Score: how alike the item's categories are to those of the clicks, times their training clicks.
+    Score: similarity of the item's categories to those of the clicks, times the item's training clicks.
     """
 
     name: ClassVar[str] = "category-pop"

@@ -27,7 +27,7 @@ FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 """Figures of an epoch that an artifact keeps."""
 
 PREFIXES = 4_096
-"""Of training sessions, whose embeddings say where sessions look."""
+"""Number of training sessions whose embeddings give the direction of least session energy."""
 
 
 @dataclass(eq=False)
@@ -38,7 +38,7 @@ class EmbeddedRecommender(TrainedRecommender):
         network: gives the embeddings; None where nothing could be learned, so that all lists are by popularity.
         trained: which item indices have an embedding that was learned: [I + 1].
         index: the items, to be searched by embeddings of sessions.
-        placement: where attributes place items without clicks; None without an item table.
+        placement: regression that embeds items without clicks; None without an item table.
     """
 
     network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
@@ -73,7 +73,7 @@ class EmbeddedRecommender(TrainedRecommender):
         )
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
-        """Place items without a trained embedding, those that the log lacks included, by their attributes."""
+        """Embed items without a trained embedding, including those not in the log, by their attributes."""
         self.placement = None
         network, space = self.network, self.space()
         if network is None or space is None:

@@ -28,7 +28,7 @@ class Fitted(NamedTuple):
 
 
 def check_parts(recommender: Recommender) -> None:
-    """A check that the user's own encoder, loss, sampler and negatives keep their laws; built-in ones are trusted."""
+    """Check the laws of the user's own encoder, loss, sampler and negatives; built-in ones are trusted."""
     parts = recommender.parts()
     for part in parts:
         if part is recommender or is_built_in(part):
@@ -43,7 +43,7 @@ def check_parts(recommender: Recommender) -> None:
 
 
 def check_lists(recommender: Recommender, sessions: Sessions) -> None:
-    """A check that a fitted recommender keeps the laws of lists, on some prefixes of sessions."""
+    """Check the laws of lists for a fitted recommender, on some prefixes of sessions."""
     some = Prefixes.every(sessions.with_vocabulary(recommender.vocabulary)).slice(0, CASES)
     require_lawful(Fitted(recommender, some), LAWS, f"method {recommender.name}")
 

@@ -1,4 +1,4 @@
-"""Hyper-parameters of a recommender by name, also as scikit-learn asks for them."""
+"""Hyper-parameters of a recommender by name, with scikit-learn's interface."""
 
 from dataclasses import fields, replace
 from typing import Any, Self
@@ -10,7 +10,7 @@ from nearnext.shown import card
 
 
 class Parameters:
-    """A dataclass whose fields are its hyper-parameters: they can be read, set, and cloned without what was learned."""
+    """A dataclass whose fields are hyper-parameters: get, set, and clone without the fitted state."""
 
     def params(self) -> dict[str, Any]:
         """Hyper-parameters by name."""
@@ -22,10 +22,10 @@ class Parameters:
         return {entry.name: getattr(self, entry.name) for entry in arguments if entry.init}
 
     def set_params(self, **params: Any) -> Self:
-        """Set hyper-parameters, as scikit-learn's ``set_params``; they count from the next fit on.
+        """Set hyper-parameters, as scikit-learn's ``set_params``; they take effect at the next fit.
 
         Raises:
-            ConfigError: an unknown one, or a value that it cannot take; nothing is set then.
+            ConfigError: an unknown name or an invalid value; nothing is set.
         """
         known = self.get_params()
         for name in params:
@@ -36,7 +36,7 @@ class Parameters:
         return self
 
     def unfitted(self, **params: Any) -> Self:
-        """A new recommender with the same hyper-parameters but those given, that has learned nothing."""
+        """A new, unfitted recommender with the same hyper-parameters, except those given."""
         return replace(self, **params)  # pyright: ignore[reportArgumentType, reportUnknownVariableType, reportReturnType]
 
     def _repr_html_(self) -> str:

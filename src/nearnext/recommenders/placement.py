@@ -1,12 +1,12 @@
-"""Where items without clicks stand in a metric space: what their attributes say, by a regression on items with clicks.
+"""Embed items without clicks in a metric space, by ridge regression from attributes to trained embeddings.
 
-An item's embedding is an attribute part and an id part. Ridge regression gives the attribute part of every item from
-the trained embeddings of those with clicks; the rest is their id part. An item without clicks has no id part: it is
-placed at its attribute part. Paper: §4, events "described by a set of attributes".
+An item's embedding is the sum of an attribute part and an id part. Ridge regression on the items with clicks gives the
+attribute part of every item; the residual is the id part. An item without clicks has no id part: its embedding is its
+attribute part. Paper: §4, events "described by a set of attributes".
 
-What attributes leave open has a length too. Without it the attribute part would be nearer to every session than items
-that have an id part are, as a mean is nearer than what it is the mean of. That length is put in the direction in which
-sessions look least, so that distances are what is to be expected of an item with these attributes.
+The missing id part has a length too. Without it, the attribute part would be nearer to every session than items with
+an id part, as a mean is nearer than the points that it averages. That length is added in the direction of least
+session energy, so that distances are those expected of an item with these attributes.
 """
 
 from collections.abc import Mapping
@@ -21,15 +21,15 @@ from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.types import FloatArray, Int64Array, ScoreArray
 
 HALF_TRUST = 1_000
-"""Clicks with which an embedding weighs half of what one with many clicks does."""
+"""Number of clicks at which an embedding has half of the largest weight."""
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Of the ridge regression, tried on items held out."""
+"""Ridge penalties tried on held-out items."""
 HELD_OUT = 0.1
-"""Share of the items that the penalty is chosen on."""
+"""Share of items held out to choose the penalty."""
 LONGEST = 0.999
 """Of an attribute part, where embeddings have length 1."""
 STEPS, PRECISION = 200, 1e-6
-"""Of the conjugate gradients that solve the regression."""
+"""Conjugate-gradient steps of the regression."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,13 +37,13 @@ class Placement:
     """A regression from attributes to rows of embedding tables.
 
     Attributes:
-        features: how attributes become numbers.
-        columns: features that some item with clicks has: [A].
-        weights: of these features: [A, D], of two tables [A, 2 D].
-        mean: attribute part of an item of which nothing is known: [D] or [2 D].
-        aside: the direction in which sessions look least, of length 1; zeros where it has no meaning: [D].
-        length: of the id part; 0: what is missing to length 1.
-        scale: length of trained embeddings, where only their direction counts; else 1.
+        features: extractor of item features.
+        columns: features present in some item with clicks: [A].
+        weights: regression weights of these features: [A, D], of two tables [A, 2 D].
+        mean: attribute part of an item without attributes: [D] or [2 D].
+        aside: unit vector of least session energy; zeros where it does not apply: [D].
+        length: length of the id part; 0: what is missing to length 1.
+        scale: length of trained embeddings for the cosine distance, else 1.
     """
 
     features: ItemFeatures
@@ -58,7 +58,7 @@ class Placement:
     def of(
         cls, table: ItemTable, clicks: Int64Array, embeddings: ScoreArray, sessions: ScoreArray | None, *, cosine: bool
     ) -> Self:
-        """The placement that items with clicks teach.
+        """Fit the regression on items with clicks.
 
         Args:
             table: of these items, one row each.
@@ -94,7 +94,7 @@ class Placement:
         )
 
     def rows(self, table: ItemTable) -> ScoreArray:
-        """Rows of the embedding tables for the items of a table: [n, D] or [n, 2 D]."""
+        """Embedding-table rows for the items of an item table: [n, D] or [n, 2 D]."""
         part = self.mean + self.features.rows(table)[:, self.columns] @ self.weights.astype(np.float64)
         if not self.aside.any():
             return (self.scale * part).astype(np.float32)
@@ -137,7 +137,7 @@ class Placement:
 
 
 def _error(rows: Sparse, targets: FloatArray, trust: FloatArray, held_out: Any, penalty: float) -> float:
-    """Mean squared distance of items held out from their attribute parts."""
+    """Mean squared distance between held-out items and their attribute parts."""
     if held_out.all() or not held_out.any():
         return penalty
     mean, weights = _ridge(rows[~held_out], targets[~held_out], trust[~held_out], penalty)
@@ -171,7 +171,7 @@ def _ridge(rows: Sparse, targets: FloatArray, trust: FloatArray, penalty: float)
 
 
 def _least_looked_at(sessions: ScoreArray) -> FloatArray:
-    """The direction in which embeddings of sessions are shortest, away from most of them: [S, D] → [D]."""
+    """The direction of least energy of session embeddings, signed away from most of them: [S, D] → [D]."""
     sessions64 = sessions.astype(np.float64)
     direction = np.linalg.eigh(sessions64.T @ sessions64)[1][:, 0]
     return -direction if (sessions64 @ direction).sum() > 0 else direction

@@ -77,7 +77,7 @@ class Ranking:
 
 
 def require_known_items(prefixes: Prefixes, admissible: BoolArray | None, n_items: int) -> None:
-    """A check that prefixes, and a mask of item indices, are in a vocabulary of so many items."""
+    """Check that prefixes and a mask of item indices fit a vocabulary of ``n_items`` items."""
     require_type("prefixes", prefixes, Prefixes, "make them with Prefixes.every(sessions)")
     size = max(int(prefixes.items.max(initial=0)) + 1, 0 if admissible is None else len(admissible))
     if size > n_items + 1:
@@ -88,7 +88,7 @@ def require_known_items(prefixes: Prefixes, admissible: BoolArray | None, n_item
 
 
 def filled(rank_own: RankChunk) -> RankChunk:
-    """What ranks chunks and completes short lists from popularity."""
+    """Rank chunks of prefixes and fill short lists from popularity."""
 
     def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
         own = rank_own(prefixes, request, items, scores)
@@ -159,11 +159,11 @@ class Recommendation(Shown):
         return True
 
     def __getitem__(self, rank: int) -> RawId:
-        """The item at a position, the best one at 0."""
+        """The item at a 0-based position, best first."""
         return self.items[rank]
 
     def to_frame(self) -> pl.DataFrame:
-        """A row for each item: rank, item_id, score, own (whether the method itself scored it)."""
+        """One row per item: rank, item_id, score, own (whether the method itself scored it)."""
         ranks = range(1, len(self.items) + 1)
         own = [rank <= self.own for rank in ranks]
         return pl.DataFrame(
@@ -172,7 +172,7 @@ class Recommendation(Shown):
         )
 
     def title(self) -> str:
-        """How many items are recommended, and what is missing."""
+        """The number of items, and why some are missing."""
         lost = f"unknown to training: {', '.join(map(str, self.unknown))}" if self.unknown else ""
         return "; ".join(filter(None, (f"{len(self.items)} items", self.shortage, lost)))
 

@@ -23,10 +23,10 @@ MOST_PAIRS = 10_000_000
 """Pairs of items, over all sessions, that association rules count at most, unless all sessions are short."""
 
 PAIRS = 8_000_000
-"""About how many pairs of clicks are counted at a time."""
+"""Approximate number of click pairs counted per block."""
 
 LARGE, STRONGEST = 20_000_000, 200
-"""Of a log with more clicks, only so many rules of an item are kept, unless ``pruning`` says how many."""
+"""Clicks of a log above which the rules per item are pruned to the second number, unless ``pruning`` is given."""
 
 ALWAYS_WHOLE = 200
 """Clicks up to which no session is cut for that."""
@@ -252,7 +252,7 @@ def _click_counts(sessions: Sessions) -> Any:
 
 
 def _together(clicks: Any, counts: Int64Array) -> Iterator[Any]:
-    """How often items are clicked in one session: blocks of rows of [I + 1, I + 1]."""
+    """Co-occurrence counts of items in sessions: blocks of rows of [I + 1, I + 1]."""
     of_item = clicks.T.tocsr()
     n_pairs = np.bincount(clicks.indices, np.repeat(np.diff(clicks.indptr), np.diff(clicks.indptr)), len(counts))
     for low, high in _ranges(n_pairs):

@@ -1,4 +1,4 @@
-"""Recommenders of the user's own that say how well each item fits: what they learn, and a score for every item."""
+"""Base class of your own recommenders that score every item."""
 
 from abc import abstractmethod
 from dataclasses import dataclass, fields
@@ -17,10 +17,10 @@ from nearnext.types import IndexArray, ScoreArray
 
 @dataclass(eq=False)
 class ScoredRecommender(Recommender):
-    """A recommender of your own: ``learn`` sets attributes, ``score`` gives a number for each item, higher is better.
+    """Your own recommender: ``learn`` sets attributes, ``score`` gives a score per item, higher is better.
 
-    Attributes that ``learn`` sets to arrays or numbers are saved with the model; fields of the dataclass are options.
-    With `nearnext.register` above it, its name stands wherever a built-in one may.
+    Arrays and numbers that ``learn`` sets as attributes are saved with the model; fields of the dataclass are options.
+    Decorated with `nearnext.register`, its name works wherever a built-in one does.
 
     >>> import nearnext
     >>> from dataclasses import dataclass
@@ -42,13 +42,13 @@ class ScoredRecommender(Recommender):
 
     @abstractmethod
     def score(self, prefixes: Prefixes) -> NDArray[np.generic]:
-        """A score of every item index for each of B prefixes: [B, I + 1]; position 0 is ignored.
+        """Scores of all item indices for B prefixes: [B, I + 1]; column 0 is ignored.
 
         An item with NaN or −∞ is not in the method's own list. The row of a prefix must not depend on other prefixes.
         """
 
     def learn(self, sessions: Sessions) -> None:
-        """Learn from sessions, whose item indices are 1..I in order of falling clicks; by default nothing."""
+        """Learn from sessions with item indices 1..I in order of falling clicks; by default nothing."""
 
     def _learn(self, sessions: Sessions) -> None:
         self.learn(sessions)
@@ -59,7 +59,7 @@ class ScoredRecommender(Recommender):
             value = np.asarray(getattr(self, name))
             if value.dtype.kind not in "biuf":
                 raise ConfigError(
-                    f"{self.name} cannot be saved: expected arrays or numbers in what it has learned, found "
+                    f"{self.name} cannot be saved: expected learned attributes to be arrays or numbers, found "
                     f"{type(getattr(self, name)).__name__} in {name}; keep it as arrays"
                 )
             state[f"learned.{name}"] = value

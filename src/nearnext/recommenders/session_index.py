@@ -47,8 +47,8 @@ def newest_first(sessions: Sessions) -> Int64Array:
 def build_index(sessions: Sessions, idf_factor: float, most: int = 0) -> SessionIndex:
     """Training sessions numbered by recency of their last click, with the sessions of each item.
 
-    With ``most`` above 0 an item keeps its most recent sessions only, so many at most, and a session that no item keeps
-    loses its items: a method that compares the ``most`` most recent sessions ranks the same.
+    With ``most`` above 0, each item keeps only its ``most`` most recent sessions, and sessions that no item keeps lose
+    their items. A method that samples the ``most`` most recent sessions gives the same lists.
 
     idf is log(sessions / clicks), which session-rec counts in clicks rather than sessions; 0 for items without clicks.
     """

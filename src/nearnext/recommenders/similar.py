@@ -1,4 +1,4 @@
-"""Items like an item: near it in the metric space, or clicked in the same sessions."""
+"""Items similar to an item: near it in the metric space, or clicked in the same sessions."""
 
 from collections.abc import Iterable
 
@@ -45,7 +45,7 @@ def similar_items(
 
 
 def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
-    """The items most like each of several, as lists; of an item that training never saw an empty one that says so."""
+    """The items most similar to each given one; an empty list with a reason for an item that training never saw."""
     k = checked("k", k, Count)
     found: list[Recommendation] = []
     for item in raw_ids("items", items):
@@ -53,7 +53,7 @@ def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10)
             found.append(Recommendation([], [], 0, [item], f"0 of {k}: training never saw {item!r}"))
             continue
         similar = similar_items(recommender, item, k)
-        shortage = None if len(similar) == k else f"{len(similar)} of {k}: no further item is like it"
+        shortage = None if len(similar) == k else f"{len(similar)} of {k}: no further item is similar to it"
         listed, scores = [one for one, _ in similar], [score for _, score in similar]
         found.append(Recommendation(listed, scores, len(similar), [], shortage))
     return found

@@ -44,7 +44,7 @@ class HasSpace(Protocol):
 
 
 def required_space(recommender: "Recommender") -> EmbeddingSpace:
-    """The metric space of a fitted recommender.
+    """Return the metric space of a fitted recommender.
 
     Raises:
         ConfigError: not fitted yet, or it has none.

@@ -1,7 +1,7 @@
-"""Items without clicks in lists of a recommender that weighs more than distances and has no score for them.
+"""Insert items without clicks into re-ranked lists, whose scores do not cover them.
 
-Such an item stands behind as many items of the list as there are items with clicks nearer to the session, or next to
-the first, and has the score of the one that it stands behind.
+Such an item has the rank that its distance gives it among the items with clicks, but never the first, and takes the
+score of the item above it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 
 def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) -> ScoreArray:
-    """Scores of further items in a list of at most n, of as many of the nearest of them as can join it.
+    """Scores of items to insert into a list of at most n, as many of the nearest ones as fit.
 
     Args:
         own: scores of the list, falling.
@@ -31,15 +31,15 @@ def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) 
     if not own:
         return np.zeros_like(scores)
     ahead = np.maximum(np.searchsorted(-known, -scores, side="right"), 1)
-    if len(own) >= n:  # what is behind the whole list cannot join it
+    if len(own) >= n:  # items ranked below a full list are dropped
         ahead = ahead[: np.searchsorted(ahead, len(own))]
     return np.asarray(own, np.float32)[np.minimum(ahead, len(own)) - 1]
 
 
 class UnclickedItems:
-    """The items without clicks of a metric space; a list that they join keeps the order of its own items.
+    """The items without clicks of a metric space, inserted into lists without changing the order of other items.
 
-    Those that the session has clicked do not join: the list has them, or may not.
+    Items that the session has clicked are not inserted: the list has them already, or excludes them.
 
     Args:
         indices: item indices, ascending: [C].

@@ -1,4 +1,4 @@
-"""What a search may try, and what to try next: optuna's tree-structured Parzen estimator, with median pruning.
+"""The search space of a method, and the next trial: optuna's tree-structured Parzen estimator, with median pruning.
 
 Every proposal is made from the trials so far and a seed that depends on their number, in a study that is made for it:
 a search that was interrupted goes on exactly as if it had not been.
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     import optuna
 
 ATTEMPTS = 50
-"""Proposals in a row that were all tried before: then the space counts as searched through."""
+"""Consecutive duplicate proposals after which the space counts as exhausted."""
 
 RANDOM_TRIALS = 4
-"""Trials before the search begins to follow what it has seen: the first one is good already."""
+"""Random trials before TPE starts; few, since the first trial is already good."""
 
 PRUNED_FROM_TRIAL, PRUNED_FROM_EPOCH = 2, 1
 """Complete trials, and epochs of its own (from 0), before a trial may be given up."""
@@ -35,7 +35,7 @@ PRUNED_FROM_TRIAL, PRUNED_FROM_EPOCH = 2, 1
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """All that a search of one method may try, from its options at the ``start``.
+    """The search space of one method, around its options at the ``start``.
 
     An option that is ``searched`` only where another has some value follows it; those ``given`` all trials have, unless
     they are searched; ``note`` says why nothing is searched.

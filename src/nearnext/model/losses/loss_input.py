@@ -11,7 +11,7 @@ from nearnext.errors import ConfigError
 
 @dataclass(frozen=True, eq=False)
 class MaskedDistances:
-    """What a loss computes on: distances of at least float32, 0 where masked, and both masks."""
+    """Inputs of a loss: distances of at least float32, 0 where masked, and both masks."""
 
     positive: Tensor  # ``[B, P]`` distances
     negative: Tensor  # ``[B, N]`` distances
