@@ -50,3 +50,16 @@ def test_a_table_without_items_is_refused(shop: tuple[Path, Path], tmp_path: Pat
     done = nearnext("fit", shop[0], "--method", "pop", "--items", tmp_path / "bad.csv", "--out", tmp_path / "model")
     assert done.code != 0
     assert "no item column; found columns name, price" in done.err
+
+
+def test_a_comparison_on_items_without_clicks(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:
+    log, items = shop
+    given = ("compare", log, "--methods", "pop", "--k", 20, "--cold-items", 0.2)
+    done = nearnext(*given, "--items", items, "--json", tmp_path / "result.json")
+    assert done.code == 0
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert [method["name"] for method in result["methods"]] == ["category-pop", "content-knn", "pop"]
+    assert result["protocol"]["cold_items"] == 0.2
+    assert 0 < result["protocol"]["cold_cases"] < result["protocol"]["cases"]
+    assert "name their table with --items FILE" in nearnext(*given).err
+    assert "--seeds has no meaning with --items" in nearnext(*given, "--items", items, "--seeds", "1,2").err
