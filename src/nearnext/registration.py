@@ -17,7 +17,7 @@ def register(name: C, /) -> C: ...
 @overload
 def register(name: str | None = None, /, *, kind: Kind | None = None) -> Callable[[C], C]: ...
 def register(name: Any = None, /, *, kind: Kind | None = None) -> Any:
-    """A decorator that makes a class known by name: an encoder, loss, sampler, negatives, recommender or metric.
+    """Class decorator that registers an encoder, loss, sampler, negatives, recommender or metric by name.
 
     The class is a dataclass whose fields, all with defaults, are its options. Once its module is imported the name
     stands wherever a built-in one may: in `nearnext.make_recommender`, ``sml-<encoder>-<loss>``, ``metric.encoder``,

@@ -229,7 +229,7 @@ DEFAULT_METRICS: Mapping[str, bool] = {
     **dict.fromkeys(("HitRate", "MRR", "Precision", "Recall", "MAP", "AP", "Coverage"), True),
     **dict.fromkeys(("Popularity", "Gini"), False),
 }
-"""The metrics that are always measured, in the order of reports, and whether a higher value is better."""
+"""The default metrics, in the order of reports, and whether a higher value is better."""
 
 METRICS: "Registry[CaseMetric]" = Registry(
     "metric",
@@ -241,11 +241,11 @@ METRICS: "Registry[CaseMetric]" = Registry(
     pattern=NAME,
     reserved=tuple(DEFAULT_METRICS),
 )
-"""Metrics that are measured where they are asked for, besides the default ones."""
+"""Additional metrics, measured on request."""
 
 
 def is_better_when_higher(metric: str) -> bool:
-    """Whether the best method has the highest value of a metric; one that is unknown has no better side."""
+    """Whether a higher value of a metric is better; False for unknown metrics."""
     return DEFAULT_METRICS[metric] if metric in DEFAULT_METRICS else metric in METRICS and METRICS[metric].best
 
 

@@ -1,4 +1,4 @@
-"""What a notebook shows of a value: a title, and the first rows of its frame."""
+"""Notebook display: a title and the first rows of a frame."""
 
 from html import escape
 from typing import Protocol
@@ -10,19 +10,19 @@ ROWS = 10
 
 
 class Framed(Protocol):
-    """A value that is a table, and has a title."""
+    """A value with a title and a frame."""
 
     def to_frame(self) -> pl.DataFrame:
         """Its rows."""
         ...
 
     def title(self) -> str:
-        """What it is, in a line."""
+        """A one-line title."""
         ...
 
 
 class Shown:
-    """A base class of values that notebooks show as a small table."""
+    """Base class of values that notebooks display as a small table."""
 
     def _repr_html_(self: Framed) -> str:
         return card(self.title(), self.to_frame().head(ROWS))

@@ -10,7 +10,7 @@ from nearnext.registry import DEFAULT_METRICS, is_better_when_higher
 from nearnext.report.numbers import Mark, compact, fixed, marks
 
 HALF_WIDTH = "half of the 95% interval"
-"""What follows ± where no seeds are given."""
+"""Meaning of ± without seeds."""
 
 SIGNIFICANT, SMALLEST_P = 0.05, 0.001
 
@@ -153,7 +153,7 @@ def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str
 
 
 def finding(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
-    """The comparison in words: which method is first on each of the metrics, with which interval, by how much."""
+    """A summary in words: the best method by each metric, its interval and its lead."""
     k = main_cutoff(result)
     names = (f"{metric}@{k}" for metric in metrics)
     ranked = {name: [each for each in ordered_methods(result, name) if name in each["metrics"]] for name in names}

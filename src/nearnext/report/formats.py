@@ -1,4 +1,4 @@
-"""Tables as Markdown, LaTeX or CSV: the tables of the terminal, with the same columns, figures and marks."""
+"""Tables as Markdown, LaTeX or CSV, with the columns, values and marks of the terminal tables."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from rich.text import Text
 from nearnext.options import require_known
 
 WIDEST = 100_000
-"""Columns of a terminal that has room for every column of a table."""
+"""Terminal width at which every column of a table fits."""
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -24,7 +24,7 @@ LATEX = {
 }
 
 SPREAD = " ±"
-"""What divides a value from its deviation, or from half of its interval."""
+"""Separator between a value and its deviation, or half of its interval."""
 
 
 def formatted(tables: Sequence[Table], form: str) -> str:
@@ -72,7 +72,7 @@ def _latex(table: Table) -> str:
 
 
 def _csv(table: Table) -> str:
-    """What follows ± has a column of its own; numbers have their leading zero and no commas."""
+    """CSV: the part after ± becomes its own column; numbers have a leading zero and no thousands separators."""
     headings, rows = _headings(table), [[cell.plain.partition(SPREAD) for cell in row] for row in _cells(table)]
     spread = [any(row[at][1] for row in rows) for at in range(len(headings))]
     out = io.StringIO()
@@ -85,7 +85,7 @@ def _csv(table: Table) -> str:
 
 
 def _number(text: str) -> str:
-    """The text, of a number as other programs read it."""
+    """The text; numbers in a form that other programs parse."""
     return re.sub(r"^\.(?=\d)", "0.", text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", text) else text)
 
 

@@ -30,7 +30,7 @@ UNGROUPED = ("seed",)
 
 
 class Figure(NamedTuple):
-    """A figure of a page: the SVG element, what it shows in a line, and the same at length for screen readers."""
+    """A figure of a page: the SVG element, a one-line caption, and a longer description for screen readers."""
 
     svg: str
     caption: str

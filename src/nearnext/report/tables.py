@@ -86,7 +86,7 @@ def _methods_table(
 
 
 def cell_text(cell: Cell, spreads: bool, *, leading_zero: bool = False) -> Text:
-    """The value, by default without its leading zero, and what follows ± in a fainter type."""
+    """The value, by default without its leading zero, and a dimmed ± part."""
     value = cell.text if leading_zero else cell.text.removeprefix("0")
     text = Text.assemble((value, MARK_STYLES[cell.mark]))  # a span, so that padding is not underlined
     if spreads and cell.spread:

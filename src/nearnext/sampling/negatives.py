@@ -37,7 +37,7 @@ class Block(NamedTuple):
     others: FloatArray  # of all examples but one, the share that each batch holds besides one of its own: [batches]
 
     def batches(self) -> Iterator[tuple[int, int, Examples, IndexArray, float]]:
-        """Of each batch its first row, the end, its examples, their positives, and its share of the others."""
+        """For each batch: first row, end row, examples, positives, and share of the others."""
         for (begin, end), others in zip(pairwise(self.cuts.tolist()), self.others.tolist(), strict=True):
             yield begin, end, self.examples.slice(begin, end), self.positives[begin:end], others
 

@@ -1,4 +1,4 @@
-"""What every sampler is: an epoch, laid out in order, cut into batches and drawn block by block."""
+"""The base class of samplers: an epoch is ordered, cut into batches and drawn block by block."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ BLOCK = 4096
 
 
 def epoch_order(seed: int, epoch: int) -> np.random.Generator:
-    """The generator that fixes the order of an epoch; its blocks have others, seeded by their number from 1."""
+    """The generator that orders an epoch; its blocks use others, numbered from 1."""
     return np.random.default_rng([seed, epoch, 0])
 
 

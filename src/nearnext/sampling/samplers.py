@@ -25,7 +25,7 @@ class PositiveNegative(Sampler):
         n_positives: P, positives of each example; 8 in the paper (§5.3).
         negatives: where negatives come from; the paper draws 8 uniformly.
         max_length: T, the last clicks of a prefix that are given; 15 in the paper.
-        fill: what completes a list of fewer than P positives. ``knn``: items of the nearest training sessions, chosen
+        fill: how to complete a list of fewer than P positives. ``knn``: items of the nearest training sessions, chosen
             at random from ``neighbours``, masked where those do not suffice; ``repeat``: the same clicks again, in
             order; ``first``: the first of them again; ``own``: the given clicks, the last one first, then as ``first``;
             ``mask``: nothing.
@@ -109,7 +109,7 @@ class SlidingWindow(Sampler):
 
 @dataclass(frozen=True, kw_only=True)
 class EveryPrefix(Sampler):
-    """One example for each proper prefix of each session: all that the evaluation asks for, in every epoch.
+    """One example for each proper prefix of each session in every epoch, the cases of the evaluation.
 
     Attributes:
         n_positives: P, the next clicks that are positives; the end of a session has fewer, masked.

@@ -1,4 +1,4 @@
-"""The ASGI application of one worker: paths, origins, and what is done at its start and end."""
+"""The ASGI application of one worker: routing, CORS, startup and shutdown."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 def application(service: Service, ready: Callable[[], None] = lambda: None, parent: int | None = None) -> ASGIApp:
-    """The application of one worker; ``ready`` is called once it answers, and without its parent it stops."""
+    """The application of one worker; it calls ``ready`` once it serves, and stops when its parent process ends."""
 
     @asynccontextmanager
     async def life(_app: object) -> AsyncGenerator[None]:
@@ -76,4 +76,4 @@ async def _outlived_by(parent: int) -> None:
 
 
 async def _no_such_path(scope: Scope, _receive: Receive, send: Send) -> None:
-    await refuse(HTTPError(404, "there is nothing at this path; /docs lists what there is"), scope, send)
+    await refuse(HTTPError(404, "unknown path; /docs lists the known ones"), scope, send)

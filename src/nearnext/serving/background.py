@@ -38,10 +38,10 @@ def settle_memory() -> None:
 
 
 async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Repeat something for ever, with a pause before each time; it does not end on an exception."""
+    """Repeat forever, with a pause before each run; exceptions are logged."""
     while True:
         await asyncio.sleep(seconds)
         try:
             await work()
         except Exception:
-            log.exception("something that runs while requests are answered failed, and goes on")
+            log.exception("a background task failed and will be repeated")

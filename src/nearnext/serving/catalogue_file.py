@@ -1,4 +1,4 @@
-"""The SQLite file (WAL mode) of the catalogue, made in one step."""
+"""The SQLite file (WAL mode) of the catalogue, created atomically."""
 
 import os
 import sqlite3
@@ -95,7 +95,7 @@ def exists(path: Path) -> bool:
 
 
 def make(path: Path, known: Iterable[Change]) -> None:
-    """Make the file in one step, of what is known, unless it is there."""
+    """Create the file atomically from the current catalogue, unless it exists."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_folder(path.parent):
         if exists(path):

@@ -1,4 +1,4 @@
-"""One connection: the application gets whole requests one at a time, all else is refused in limited time."""
+"""One HTTP connection: the application gets complete requests one at a time, with time and header limits."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ DRAINED = 16
 NEVER = float("inf")
 
 REFUSED, NOWHERE = "(refused)", "(unknown)"
-"""Routes, in logs and metrics, of what is no request and of unknown paths: paths hold ids, and are in neither."""
+"""Routes, in logs and metrics, of invalid requests and unknown paths, since paths may contain ids."""
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -39,9 +39,9 @@ random_bits = Random(secrets.randbits(256)).getrandbits  # noqa: S311 - ids are 
 
 
 class Connection(asyncio.Protocol):
-    """HTTP/1.1 for uvicorn's server: requests become calls of the ASGI application, and what it sends the answer.
+    """HTTP/1.1 protocol for uvicorn: each request is one call of the ASGI application, which sends the response.
 
-    Every byte counts against one deadline for the whole request, and nothing of one request is read as another one.
+    One deadline covers the whole request, and no part of a request can be read as another one.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
         self._server.connections.discard(cast("Any", self))
 
     def shutdown(self) -> None:
-        """The server ends: what it has been asked is the last that it answers."""
+        """Finish the current request, then close."""
         self._last = True
         if not self._answering:
             self._transport.close()
@@ -137,7 +137,7 @@ class Connection(asyncio.Protocol):
         return True
 
     def _next_body(self) -> bytes | None:
-        """The body of the request whose head was read last; None: it is not complete."""
+        """The body of the request whose head was read last; None if incomplete."""
         data = self._data
         if self._head is None:
             if data.startswith((b"\r", b"\n")):
@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
             self._answered()
 
     def _answered(self) -> None:
-        """The last request is answered, and the answer taken: the next one may come."""
+        """Start the next request once the response to the last one is sent."""
         if self._lost:
             return
         if self._data and not self._last and self._advance():

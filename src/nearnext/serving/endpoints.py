@@ -89,7 +89,7 @@ class Endpoints:
         try:
             await self._service.store.forget(session)
         except StoreDown as error:
-            raise HTTPError(503, f"{error}, the session may still be there; try again") from None
+            raise HTTPError(503, f"{error}, the session may still exist; try again") from None
 
     @operation("GET", "/v1/items/{item}/similar")
     async def similar(self, item: str, asked: messages.SimilarParameters) -> messages.SimilarAnswer:

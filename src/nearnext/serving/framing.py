@@ -20,7 +20,7 @@ HEAD = re.compile(
 """A whole head without folded lines, control characters, bare CR or LF, or spaces around a header's name."""
 
 ONCE = (b"host", b"content-length", b"transfer-encoding", b"expect")
-"""Headers that say where a request belongs or ends."""
+"""Headers that determine the host or the length of a request; each may occur once."""
 
 CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?")
 HOST_VALUE, LENGTH = re.compile(HOST), re.compile(rb"[0-9]{1,18}")
@@ -33,11 +33,11 @@ class Head(NamedTuple):
     method: str
     path: bytes
     query: bytes
-    headers: list[tuple[bytes, bytes]]  # names in small letters
+    headers: list[tuple[bytes, bytes]]  # names in lower case
     named: dict[bytes, bytes]  # the same
     length: int | None  # of the body; None: it comes in chunks
-    expects: bool  # to be asked for the body
-    last: bool  # the connection is to be closed after the answer
+    expects: bool  # the client waits for 100 Continue
+    last: bool  # close the connection after the response
 
 
 def find_head(data: bytearray, begin: int) -> int:
@@ -70,7 +70,7 @@ def read_head(data: bytes) -> Head:
         raise HTTPError(400, "the request line and the Host header name different hosts")
     length, coding, expected = (named.get(name) for name in ONCE[1:])
     if length is not None and not LENGTH.fullmatch(length):
-        raise HTTPError(400, "expected a whole number as Content-Length")
+        raise HTTPError(400, "expected an integer as Content-Length")
     if coding is not None and (length is not None or coding.lower() != b"chunked" or version == b"0"):
         raise HTTPError(400, "expected a Content-Length, or Transfer-Encoding: chunked, not both")
     if expected is not None and expected.lower() != b"100-continue":

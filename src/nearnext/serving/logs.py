@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 GATHER = 0.1
-"""Seconds in which lines are gathered before they are written together."""
+"""Seconds for which lines are buffered before a write."""
 
 PENDING = 10_000
 """Lines that wait at most."""
@@ -28,7 +28,7 @@ PATIENCE = 1.0
 
 
 class LineWriter:
-    """Lines written to a file by a thread, a tenth of a second after they are given."""
+    """A buffered log file, written by a thread."""
 
     def __init__(self, file: int = 2) -> None:
         self._file = file
@@ -38,7 +38,7 @@ class LineWriter:
         self.dropped = 0
 
     def write(self, line: bytes) -> None:
-        """Write a line, given without its end."""
+        """Write a line, given without its newline."""
         if len(self._lines) >= PENDING:
             self.dropped += 1
             return

@@ -12,7 +12,7 @@ from nearnext.data.ids import BLANKS, NO_ID, NOTHING, tidy_text
 from nearnext.types import RawId
 
 MAX_ID = 512
-"""Characters of the longest id, without blanks around it."""
+"""Longest id in characters, without surrounding blanks."""
 
 MAX_ITEMS = 1000
 """Clicks of the longest list in one request."""
@@ -26,7 +26,7 @@ ID_SCHEMA: dict[str, Any] = {
     "pattern": "[^" + "".join(f"\\u{ord(blank):04x}" for blank in BLANKS) + "]",
     "not": {"enum": [*NOTHING]},
 }
-"""What the description says of ids of text; `require_id` says the rest."""
+"""Constraints on string ids in the OpenAPI description; `require_id` checks the rest."""
 
 IntegerId = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 TextId = Annotated[str, Meta(min_length=1, extra_json_schema=ID_SCHEMA)]
@@ -45,7 +45,7 @@ IDS = frozenset(("items", "item", "exclude", "allow", "like"))
 
 
 class Request(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What is asked; every id in it is one that a log can have."""
+    """A request body; its ids are valid ids of logs."""
 
     def __post_init__(self) -> None:
         for name in IDS.intersection(self.__struct_fields__):
@@ -242,15 +242,15 @@ class HTTPError(HTTPException):
 
 
 def _ordinary(text: str) -> bool:
-    """Whether a text is an id at first sight, as nearly all are."""
+    """Fast check that a text needs no tidying, which holds for nearly all ids."""
     return text[0].isalnum() and text[-1].isalnum() and text not in NO_ID and len(text) <= MAX_ID
 
 
 def require_id(text: str) -> str:
-    """An id by the rule of logs; refused is what a log has where there is no id, as nothing is stored under it."""
+    """An id read as in logs; values that logs read as missing are refused, since no item or session has them."""
     tidied = tidy_text(text)
     if tidied in NO_ID:
-        raise HTTPError(422, f"expected an id, found {text[:99]!r}, which logs write where there is none")
+        raise HTTPError(422, f"expected an id, found {text[:99]!r}, which means a missing id in logs")
     if len(tidied) > MAX_ID:
         raise HTTPError(422, f"expected an id of at most {MAX_ID} characters, found {len(tidied)}")
     return tidied

@@ -1,4 +1,4 @@
-"""New items of a model with a space of embeddings: searched as its own items are, by the same session embeddings."""
+"""New items of a metric model: searched like its own items, by the same session embeddings."""
 
 import threading
 from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 REF = "#/components/schemas/{name}"
 
 ID_RULE = (
-    "Blanks around an id are no part of it, and 12.0 is 12, as in a log. What a log has where there is no id is "
+    "As in logs, blanks around an id are dropped, and 12.0 is 12. Missing-value markers are "
     f"refused with 422: blanks, {', '.join(sorted(NO_ID)[1:])}."
 )
 
@@ -117,7 +117,7 @@ def described_page(document: Schema) -> bytes:
 
 
 def _shown(value: object) -> str:
-    """A part of the description as nested lists."""
+    """Render a part of the description as nested HTML lists."""
     if isinstance(value, dict):
         entries = cast("Schema", value)
         if ref := entries.get("$ref"):

@@ -95,7 +95,7 @@ class Resource:
             await refuse(error, scope, send)
         except Exception:
             log.exception("an endpoint failed", extra={"request_id": scope["request_id"]})
-            error = HTTPError(500, "this is our fault; the log says more under the request's id")
+            error = HTTPError(500, "internal error; see the log under the request id")
             await refuse(error, scope, send)
         else:
             await _send(answer, send)
@@ -117,7 +117,7 @@ class Resource:
 
 
 async def refuse(error: HTTPError, scope: Scope, send: Send) -> None:
-    """Answer with the problem document of an error."""
+    """Respond with the problem document of an error."""
     headers = tuple((name.encode(), value.encode()) for name, value in (error.headers or {}).items())
     await _send(Answer(problem(error, scope["request_id"]), PROBLEM, error.status_code, headers), send)
 
@@ -153,7 +153,7 @@ def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
 
 
 def _query_reader(message: Any) -> Callable[[Scope, bytes], Any]:
-    """Reads a query; a comma separates ids, and ``%2C`` is a comma in an id."""
+    """Parse a query; commas separate ids, and ``%2C`` is a comma within an id."""
     lists = {field.name for field in msgspec.structs.fields(message) if "list[" in str(field.type)}
 
     def read(scope: Scope, _body: bytes) -> Any:

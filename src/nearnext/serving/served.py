@@ -36,12 +36,12 @@ class Query(NamedTuple):
 
     @property
     def restricted(self) -> bool:
-        """Whether it restricts the available items."""
+        """Whether the query limits the items."""
         return bool(self.exclude) or self.allow is not None
 
 
 class AvailableItems:
-    """The items that one model may recommend, kept up with the catalogue."""
+    """The items that one model may recommend, in step with the catalogue."""
 
     def __init__(self, recommender: Recommender, catalogue: Catalogue) -> None:
         self._vocabulary = recommender.vocabulary
@@ -57,7 +57,7 @@ class AvailableItems:
         return self._vocabulary.as_stored(item) in self._vocabulary.index
 
     def update(self, items: Iterable[RawId]) -> None:
-        """Follow the catalogue in what it now says of these items."""
+        """Apply the catalogue's changes to these items."""
         new = dict[RawId, Entry | None]()
         for item in items:
             entry = self._catalogue.entries.get(item)

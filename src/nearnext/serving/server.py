@@ -48,8 +48,8 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _: None) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in progress are answered before it ends."""
     logging.config.dictConfig(log_config())
-    show_progress(enabled=False)  # it writes to stderr, and waits where nobody reads that
-    log.info("loading %s; the first time its code is compiled, up to half a minute", settings.artifact)
+    show_progress(enabled=False)  # progress goes to stderr, and blocks if nothing reads it
+    log.info("loading %s; the first start compiles kernels, up to half a minute", settings.artifact)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as many connections as the system allows
     # Everything that can be wrong is found here, where it is one line, and not in a worker.

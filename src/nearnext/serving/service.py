@@ -48,7 +48,7 @@ class Service:
         self._note_refusal()
         self._tasks: list[asyncio.Task[None]] = []
         self._changed: list[RawId] | None = None  # while another model is prepared
-        self._asked = False  # whether the catalogue was asked in this turn of the event loop
+        self._asked = False  # whether the catalogue was checked in this turn of the event loop
 
     @property
     def refused(self) -> str | None:
@@ -98,10 +98,10 @@ class Service:
             log.error("the keys stay as they are: %s", error)
 
     def current(self) -> ServedModel:
-        """The model that answers a request which begins now, up to date with the catalogue of all workers.
+        """The model for a new request, in step with the catalogue of all workers.
 
-        The file is asked once in a turn of the event loop: what a client sent after a change was confirmed to it is
-        read, at the earliest, in the turn after the one in which the change was written.
+        The file is checked once per turn of the event loop. That is enough: a request that a client sends after a
+        change was confirmed is read in a later turn than the one that wrote the change.
         """
         if not self._asked:
             self._asked = True

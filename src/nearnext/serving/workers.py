@@ -24,7 +24,7 @@ GRACE = 5.0
 """Seconds that a worker has at the end, beyond those of its requests, before it is killed."""
 
 LOOK = 0.05
-"""Seconds between two looks at signals and workers."""
+"""Seconds between two checks of signals and workers."""
 
 log = logging.getLogger(__name__)
 

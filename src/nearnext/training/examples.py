@@ -169,7 +169,7 @@ TABLES = ("item_embedding.weight", "click_embedding.weight")
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """What is learned from, and how it is drawn."""
+    """Training data and how batches are drawn from it."""
 
     sessions: Sessions  # known items only
     sampler: Sampler  # what makes batches of them

@@ -26,7 +26,7 @@ class Sharable(Protocol):
 
 
 class StepFigures(NamedTuple):
-    """The figures of a step."""
+    """Loss and size of a step."""
 
     loss: Tensor  # of the batch, a scalar on the device
     examples: int  # number of its examples

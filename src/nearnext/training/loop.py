@@ -64,8 +64,8 @@ def train(
     """Train the recipe's network in place; it ends with the weights of the epoch that was best on validation.
 
     Checkpoints and logs go to ``run``; ``resume`` goes on from the checkpoint there, to the same weights as if
-    training had not stopped. ``watch`` is called with the figures of each epoch; what it raises ends the training.
-    Gives the figures of each epoch.
+    training had not stopped. ``watch`` is called with the metrics of each epoch; an exception in it ends the training.
+    Returns the metrics of each epoch.
 
     Paper: §5.2.
     """

@@ -93,7 +93,7 @@ class Batches(Protocol[B_co]):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recipe(Generic[B]):
-    """All parts of one training; `nearnext.training.loop.train` runs every recipe."""
+    """The parts of one training; `nearnext.training.loop.train` runs every recipe."""
 
     network: nn.Module  # trained in place; steps may change its buffers
     batches: Batches[B]  # the training examples

@@ -1,4 +1,4 @@
-"""How the rows of a table and the layers of a network move, as values: an optimiser and its options.
+"""Update rules of embedding rows and of layers, as values: an optimiser and its options.
 
 An optimiser of layers takes a step with a gradient for each; ``state`` and ``restore`` are those of tables.
 """

@@ -37,7 +37,7 @@ def _reason(said: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """All that training needs to go on as if it had not stopped."""
+    """A checkpoint: everything needed to resume training exactly."""
 
     tensors: Mapping[str, Tensor]  # weights, moments and best weights by name
     progress: Mapping[str, Any]  # where training stands, as plain data

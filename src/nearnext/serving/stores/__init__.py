@@ -1,6 +1,6 @@
 """Session stores: in the process, or on a Redis or Valkey server.
 
-Both keep the clicks of running sessions; each session is forgotten some time after its last click.
+Both keep the clicks of running sessions; each session expires some time after its last click.
 """
 
 from nearnext.serving.settings import MEMORY, ServiceSettings

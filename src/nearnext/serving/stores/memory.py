@@ -36,7 +36,7 @@ class MemoryStore:
         return len(self._sessions)
 
     async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
-        """Append clicks; gives all clicks that are kept then, oldest first."""
+        """Append clicks; returns all stored clicks of the session, oldest first."""
         now = self._clock()
         self._expire(now)
         known = self._remove(session)

@@ -26,7 +26,7 @@ TOGETHER = 128
 """Commands that are sent in one go at most."""
 
 SILENCE = 60.0
-"""Seconds between two lines of the log that say what the server refuses."""
+"""Seconds between two log lines about errors of the server."""
 
 Command = tuple[Any, ...]
 
@@ -96,7 +96,7 @@ class RedisStore:
         self.state: Literal["up", "down"] = "up"
 
     async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
-        """Append clicks; gives all clicks that are kept then, oldest first."""
+        """Append clicks; returns all stored clicks of the session, oldest first."""
         encoded = [msgspec.json.encode(item) for item in items]
         kept = await self._session(APPEND, session, self._ttl, *encoded)
         if kept is None:
@@ -124,7 +124,7 @@ class RedisStore:
         await self._do("DEL", PREFIX + session)
 
     async def check(self) -> None:
-        """Find out whether the server answers; ``state`` says it then."""
+        """Ping the server and update ``state``."""
         with suppress(StoreDown):
             await self._do(*PING)
 
@@ -182,13 +182,13 @@ class RedisStore:
                 answer.set_result(one)
 
     def _refused(self, said: str) -> None:
-        """Log what the server says, once in a while: it may say so to every click."""
+        """Log an error of the server, rate-limited, since it may occur at every click."""
         if time.monotonic() >= self._silent_until:
             self._silent_until = time.monotonic() + SILENCE
-            log.warning("the session store refuses what it is given (%s); serving without it", said)
+            log.warning("the session store returned an error (%s); serving without it", said)
 
     async def _note(self, failure: object) -> None:
-        """Remember whether the server works, and log when that changes."""
+        """Set whether the server works, and log changes."""
         if failure is None:
             if self.state == "down":
                 self.state = "up"
