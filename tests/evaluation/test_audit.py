@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import pytest
+from narwhals.typing import IntoDataFrame
 
 from audit_support import audit_split
 from nearnext.data.prefixes import Prefixes
@@ -102,7 +103,8 @@ class Learning(Peeking):
     name: ClassVar[str] = "learning"
     met: IndexArray = field(init=False, repr=False)
 
-    def fit(self, sessions: Sessions) -> Self:
+    def fit(self, sessions: Sessions | IntoDataFrame, *, items: object = None) -> Self:  # noqa: ARG002
+        assert isinstance(sessions, Sessions)
         fitted = Pop().fit(sessions)
         self.vocabulary, self.popularity, self.imprint = fitted.vocabulary, fitted.popularity, fitted.imprint
         self.met = np.zeros(sessions.n_items + 1, dtype=np.int32)
