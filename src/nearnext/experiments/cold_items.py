@@ -190,7 +190,7 @@ def _row(columns: Sequence[str], figures: Figures) -> Result:
 
 
 def _findings(found: Mapping[str, Mapping[str, Figures]], columns: Sequence[str], k: int) -> list[Result]:
-    """What attributes do: for each metric space, cold cases against the best baseline, warm cases against itself."""
+    """The effect of attributes per metric method: cold cases against the best baseline, warm cases against itself."""
     results = list[Result]()
     for name in found:
         plain = f"{name} without attributes"
