@@ -158,7 +158,7 @@ def _compare_cold(
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     table = read_item_table(items)
     if table is None:
-        raise ConfigError("--cold-items needs the attributes of items; give their table with --items FILE")
+        raise ConfigError("--cold-items needs the attributes of items; name their table with --items FILE")
     result = compare_cold(
         sessions, table, test, comparison, share=share or 0.0, reading=readings, command=command_line()
     )
