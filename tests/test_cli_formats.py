@@ -51,7 +51,7 @@ def test_evaluate_and_tune_have_formats_too(nearnext: Command, log: Path, tmp_pa
     ("arguments", "reason"),
     [
         (["--format", "html"], "unknown format of tables 'html'"),
-        (["--format", "csv", "--json", "-"], "both go to standard output"),
+        (["--format", "csv", "--json", "-"], "both write to standard output"),
         (["--runs", "r", "--work", "w"], "leave out --work or --runs"),
     ],
 )

@@ -105,7 +105,7 @@ def test_instances_take_seeds_and_cannot_be_tuned():
     drawn = nearnext.VSKNN(sampling="random", sample_size=5)
     result = compare(LOG, comparison=Comparison([drawn], ks=(5,), replicates=50, seeds=(1, 2)))
     assert [row["params"]["seed"] for row in result["methods"][0]["seeds"]] == [1, 2]
-    with pytest.raises(ConfigError, match="tuning makes methods by name"):
+    with pytest.raises(ConfigError, match="is a recommender object, which cannot be tuned"):
         Comparison([drawn], tuning=nearnext.Tuning(trials=2))
 
 
