@@ -77,7 +77,7 @@ def test_each_seed_and_window_has_a_file_of_its_own(tmp_path: Path):
 
 
 def test_lists_of_finished_runs_are_not_kept(tmp_path: Path):
-    with pytest.raises(ConfigError, match="without their lists"):
+    with pytest.raises(ConfigError, match="a store does not keep lists"):
         compare(LOG, comparison=Comparison(["pop"]), store=RunStore(tmp_path / "w"), lists=tmp_path / "r")
 
 

@@ -142,7 +142,7 @@ def test_the_command_erases_and_says_what(nearnext: Callable[..., Any], tmp_path
     assert set(sessions(tmp_path / "events")) == {"s2"}
     for session in ("s1", "s"):
         unknown = nearnext("forget", "--session", session, "--event-log", tmp_path / "events")
-        assert (unknown.code, f"has no line of session '{session}'" in unknown.err) == (2, True)
+        assert (unknown.code, f"no readable line of session '{session}'" in unknown.err) == (2, True)
         assert "not searched" in unknown.out
     assert set(sessions(tmp_path / "events")) == {"s2"}
     refused = nearnext("forget", "--session", "s1", "--event-log", tmp_path / "none")

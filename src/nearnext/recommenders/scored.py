@@ -59,7 +59,7 @@ class ScoredRecommender(Recommender):
             value = np.asarray(getattr(self, name))
             if value.dtype.kind not in "biuf":
                 raise ConfigError(
-                    f"{self.name} cannot be saved: expected learned attributes to be arrays or numbers, found "
+                    f"{self.name} cannot be saved: expected arrays or numbers as learned attributes, found "
                     f"{type(getattr(self, name)).__name__} in {name}; keep it as arrays"
                 )
             state[f"learned.{name}"] = value
