@@ -53,7 +53,18 @@ def test_csv_has_numbers_as_programs_read_them_and_one_table():
     assert list(csv.reader(io.StringIO(text))) == [
         ["method", "HitRate@20", "HitRate@20 ±", "cases/s"],
         ["a|b_c", "0.6933", "0.0058", "24000"],
-        ["x&y", "0.3", "", "–"],
+        ["x&y", "0.3", "", ""],
+    ]
+
+
+def test_csv_of_numbers_in_parentheses_has_the_numbers_alone():
+    made = Table("", "after", "(before)")
+    made.add_row("events (all)", "3,006", "(3,245)")
+    made.add_row("first click", "–", "(2025-01-01 05:20 UTC)")
+    assert list(csv.reader(io.StringIO(formatted([made], "csv")))) == [
+        ["", "after", "(before)"],
+        ["events (all)", "3006", "3245"],
+        ["first click", "", "2025-01-01 05:20 UTC"],
     ]
 
 

@@ -72,7 +72,7 @@ def _latex(table: Table) -> str:
 
 
 def _csv(table: Table) -> str:
-    """CSV: the part after ± becomes its own column; numbers have a leading zero and no thousands separators."""
+    """CSV: the part after ± becomes its own column; plain numbers without thousands separators, gaps are empty."""
     headings, rows = _headings(table), [[cell.plain.partition(SPREAD) for cell in row] for row in _cells(table)]
     spread = [any(row[at][1] for row in rows) for at in range(len(headings))]
     out = io.StringIO()
@@ -85,7 +85,10 @@ def _csv(table: Table) -> str:
 
 
 def _number(text: str) -> str:
-    """The text; numbers in a form that other programs parse."""
+    """The text; numbers in a form that other programs parse, gaps empty."""
+    if text == "–":
+        return ""
+    text = re.sub(r"^\((\d[^()]*)\)$", r"\1", text)
     return re.sub(r"^\.(?=\d)", "0.", text.replace(",", "") if re.fullmatch(r"\d{1,3}(,\d{3})+", text) else text)
 
 
