@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from nearnext.data.events import read_events
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.prepare import prepare
 from nearnext.data.sessionise import read_sessions
@@ -85,3 +86,10 @@ def test_another_manifest_is_refused(folder: Path, change: dict[str, Any], messa
     (folder / "prepared.json").write_text(json.dumps(manifest | change), "utf-8")
     with pytest.raises(DataError, match=message):
         read_sessions(folder)
+
+
+def test_where_clicks_are_read_a_prepared_log_is_named_so(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a prepared log, whose clicks are sessions already; read it with"):
+        prepare(folder, tmp_path / "again")
+    with pytest.raises(DataError, match="or give the log that it was made from"):
+        read_events(folder)

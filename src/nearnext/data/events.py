@@ -13,6 +13,7 @@ from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
+from nearnext.data.prepared import is_prepared
 from nearnext.data.reading import LISTED, Reading, ReadReport
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
@@ -99,6 +100,11 @@ class EventScan:
         self._rejects = cast("Path | None", options.rejects)
         self._source = source
         self._report: ReadReport | None = None
+        if is_prepared(source):
+            raise DataError(
+                f"{source} is a prepared log, whose clicks are sessions already; read it with read_sessions, or give "
+                "the log that it was made from"
+            )
         self.files, self.left_out = log_files(source, self._rejects) if isinstance(source, str | Path) else ([], [])
         if options.strict and self.left_out:
             raise DataError(
