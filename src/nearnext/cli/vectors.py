@@ -65,6 +65,8 @@ def export(
         raise ConfigError("nothing to export: name a file with --onnx, --vectors or both")
     if onnx is not None:
         require_extra("onnx", "export")
+    if vectors is not None and vectors.suffix.lower() != ".parquet":
+        raise ConfigError(f"--vectors {vectors}: the vectors are written as Parquet; name a file that ends in .parquet")
     writable(onnx, vectors)
     if vectors is not None:
         _export_vectors(model, vectors)
