@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,17 @@ def test_values_of_another_shape_are_refused():
 
     with pytest.raises(DataError, match="from the metric Wrong, found an array"):
         nearnext.evaluate(Markov().fit(LOG), LOG, metrics=["Wrong"])
+
+
+def test_values_that_are_no_numbers_are_refused():
+    @nearnext.register("Words")
+    @dataclass(frozen=True)
+    class Words(CaseMetric):
+        def values(self, lists: Lists) -> Any:
+            return ["a"] * len(lists.rank)
+
+    with pytest.raises(DataError, match=r"expected numbers from the metric Words: .*give a number or NaN"):
+        nearnext.evaluate(Markov().fit(LOG), LOG, metrics=["Words"])
 
 
 def test_unknown_metrics_are_refused_with_those_that_are_known():

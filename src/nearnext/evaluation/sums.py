@@ -136,7 +136,7 @@ class MetricAccumulator:
         for k in self.ks if self._further else ():
             lists = Lists.of(ranking, cases, self._training, k)
             for name, metric in self._further.items():
-                values = np.asarray(metric.values(lists), dtype=np.float64)
+                values = _numbers(name, metric.values(lists))
                 if values.shape != (len(cases),) or np.isinf(values).any():
                     raise DataError(
                         f"expected a finite value or NaN for each of {len(cases)} cases from the metric {name}, found "
@@ -160,3 +160,12 @@ class MetricAccumulator:
             recommended=self._recommended.copy(),
             further=tuple(self._further),
         )
+
+
+def _numbers(name: str, values: object) -> FloatArray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"expected numbers from the metric {name}: {error}; give a number or NaN for each case"
+        ) from error
