@@ -27,6 +27,8 @@ def test_sessions_are_a_sequence_of_lists():
     assert "&lt;i&gt;" in log._repr_html_()  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(IndexError, match=r"0\.\.2, found 3"):
         log[3]
+    with pytest.raises(TypeError, match=r"expected a session's number, a slice or a mask, found 1\.5"):
+        log[1.5]  # pyright: ignore[reportCallIssue, reportArgumentType]
     assert log[3:]  # sessions that hold none are sessions, too
 
 
@@ -77,6 +79,7 @@ def test_an_evaluation_and_a_recommender_are_cards():
     frame = found.to_frame()
     assert dict(frame.select("metric", "value").iter_rows()) == found.values()
     assert frame.filter(pl.col("metric") == "Coverage@5")["low"].to_list() == [None]
+    assert repr(found) == f"Evaluation(markov-1: {found.filled.n_cases:,} cases)"
     assert "markov-1: " in found._repr_html_()  # pyright: ignore[reportPrivateUsage]
     card = nearnext.VSKNN(k=7)._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert "vsknn, not fitted" in card

@@ -27,6 +27,10 @@ class SessionViews:
     def __getitem__(self, which: "slice | BoolArray | Int64Array | list[int]") -> "Sessions": ...
     def __getitem__(self: Any, which: Any) -> Any:
         if np.ndim(which) == 0 and not isinstance(which, slice):
+            if isinstance(which, bool | np.bool_) or not hasattr(which, "__index__"):
+                raise TypeError(
+                    f"expected a session's number, a slice or a mask, found {which!r}; give for example log[0]"
+                )
             number = int(which) + self.n_sessions * (which < 0)
             if not 0 <= number < self.n_sessions:
                 raise IndexError(f"expected a session in 0..{self.n_sessions - 1}, found {which}")

@@ -73,7 +73,7 @@ FALLBACK_RULE = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evaluation(Shown):
     """How well one fitted recommender predicts test sessions.
 
@@ -120,6 +120,9 @@ class Evaluation(Shown):
     def title(self) -> str:
         """The method and its number of cases."""
         return f"{self.name}: {self.filled.n_cases:,} cases"
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self.title()})"
 
     def __str__(self) -> str:
         intervals = self.intervals()
