@@ -253,6 +253,7 @@ def warm() -> None:
             evaluate(recommender, split.test, k=(5, 20))
             recommender.recommend([items, []], k=2, exclude_seen=True)
             explain(recommender, items[:1], items[1])
+            make_recommender(name, options).restore(recommender.vocabulary, recommender.state())
             advance(1)
         _list_candidates()
     console.print(f"compiled code of {len(QUICK)} methods is ready, after {time.perf_counter() - begin:.0f} s")
