@@ -14,6 +14,16 @@ CHUNK = 64
 """Scores that are compared together: most chunks are skipped by their maximum, which takes a few instructions."""
 
 
+def ranks_of(targets: IndexArray, items: IndexArray) -> Int64Array:
+    """Rank of each list's target [B] among its items [B, k], from 1; 0 where the list lacks it, or it is unknown: [B].
+
+    >>> ranks_of(np.array([7, 4, 0], np.int32), np.array([[4, 7], [4, 7], [4, 0]], np.int32)).tolist()
+    [2, 1, 0]
+    """
+    found = (items == targets[:, np.newaxis]) & (items > 0)
+    return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
+
+
 @compiled()
 def insert(item: int | np.int64, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
     """Insert an item into a ranked list in place if it is among the k best; returns the length of the list.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from nearnext.data.items import ItemTable
     from nearnext.data.reading import ReadReport
     from nearnext.data.sessions import Sessions
-    from nearnext.recommenders.base import Recommender
-    from nearnext.types import RawId
 
 T = TypeVar("T")
 
@@ -172,14 +170,6 @@ def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
     table = read_items(list(sources))
     console.print(table.summary(), markup=False, soft_wrap=True)
     return table
-
-
-def titles_of(recommender: "Recommender", items: "Sequence[RawId]") -> list[str]:
-    """The title of each item, empty where it has none; no titles if the model has no item table."""
-    table = recommender.items
-    if table is None or "title" not in table.frame.columns:
-        return []
-    return [title or "" for title in table.titles(items)]
 
 
 def show_reading(read: "ReadReport", reading: Reading) -> None:

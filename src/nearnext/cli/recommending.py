@@ -1,17 +1,15 @@
 """The command recommend: lists for sessions on the command line, or for every session of a log."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from nearnext.cli.app import app, ids, imports_parts
+from nearnext.cli.lists import list_table, write_answers
 from nearnext.cli.options import ModelArgument, Threads
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, writable
-from nearnext.cli.reading import Reading, read_log, reads_logs, titles_of
+from nearnext.cli.reading import Reading, read_log, reads_logs
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,9 +66,7 @@ def _recommend_sessions(model: Path, session: list[str], k: int, rules: dict[str
 
     recommender = load_artifact(model).recommender
     answers = recommender.recommend([ids(text, "--session") for text in session], k, **rules)
-    titles = [titles_of(recommender, answer.items) for answer in answers]
-    named = [{"titles": shown} if shown else {} for shown in titles]
-    results.write([asdict(answer) | more for answer, more in zip(answers, named, strict=True)])
+    titles = write_answers(results, recommender, answers)
     if results.printed:
         return
     for text, answer, shown in zip(session, answers, titles, strict=True):
@@ -79,12 +75,8 @@ def _recommend_sessions(model: Path, session: list[str], k: int, rules: dict[str
 
 
 def _print_list(text: str, answer: "Recommendation", titles: list[str], method: str) -> None:
-    columns = ["rank", "item", *(["title"] if titles else []), "score", "from"]
-    table = Table(*columns, title=f"after {text or 'nothing'}", title_justify="left")
-    for rank, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
-        title = [escape(titles[rank - 1])] if titles else []
-        table.add_row(str(rank), str(item), *title, f"{score:.6g}", method if rank <= answer.own else "popularity")
-    console.print(table)
+    sources = [method if at < answer.own else "popularity" for at in range(len(answer.items))]
+    console.print(list_table(f"after {text or 'nothing'}", answer.items, answer.scores, titles, sources))
     if answer.unknown:
         console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
     if answer.unmatched:

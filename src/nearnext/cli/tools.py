@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nearnext.cli.app import app, ids, imports_parts, takes
+from nearnext.cli.lists import titles_of
 from nearnext.cli.options import ModelArgument
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra
-from nearnext.cli.reading import titles_of
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
 

@@ -1,17 +1,14 @@
 """Commands about embeddings: similar items, export as ONNX or as vectors."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from nearnext.cli.app import app, imports_parts
+from nearnext.cli.lists import list_table, write_answers
 from nearnext.cli.options import ModelArgument
 from nearnext.cli.output import JsonFile, Results, console, require_extra, writable
-from nearnext.cli.reading import titles_of
 from nearnext.errors import ConfigError
 
 
@@ -30,18 +27,11 @@ def similar(
 
     recommender = load_artifact(model).recommender
     answers = recommender.similar(items, k)
-    titles = [titles_of(recommender, answer.items) for answer in answers]
-    named = [{"titles": shown} if shown else {} for shown in titles]
-    results.write([asdict(answer) | more for answer, more in zip(answers, named, strict=True)])
+    titles = write_answers(results, recommender, answers)
     if results.printed:
         return
     for item, answer, shown in zip(items, answers, titles, strict=True):
-        columns = ["rank", "item", *(["title"] if shown else []), "score"]
-        table = Table(*columns, title=f"like {item}", title_justify="left")
-        for rank, (found, score) in enumerate(zip(answer.items, answer.scores, strict=True), start=1):
-            title = [escape(shown[rank - 1])] if shown else []
-            table.add_row(str(rank), str(found), *title, f"{score:.6g}")
-        console.print(table)
+        console.print(list_table(f"like {item}", answer.items, answer.scores, shown))
         if answer.shortage:
             console.print(answer.shortage, markup=False)
     results.announce()

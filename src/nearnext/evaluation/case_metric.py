@@ -12,6 +12,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import Cases
 from nearnext.recommenders.ranking import Ranking
+from nearnext.topk import ranks_of
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 
@@ -82,9 +83,7 @@ class Lists:
     def of(cls, ranking: Ranking, cases: Cases, training: Training, k: int) -> "Lists":
         """The first k items of each list."""
         items = ranking.items[:, :k]
-        is_next = (items == cases.targets[:, np.newaxis]) & (items > 0)
-        rank = np.where(is_next.any(axis=1), is_next.argmax(axis=1) + 1, 0)
-        return cls(k, items, cases.remain(items), rank, cases, training)
+        return cls(k, items, cases.remain(items), ranks_of(cases.targets, items), cases, training)
 
     @property
     def hit(self) -> BoolArray:

@@ -22,6 +22,7 @@ from nearnext.options import Fraction, checked
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import space_of
+from nearnext.topk import ranks_of
 from nearnext.types import BoolArray, FloatArray
 
 BASELINES = ("category-pop", "content-knn")
@@ -164,11 +165,11 @@ def _figures(
     """Each group's figures of one method."""
     own = Cases.of(parts.test.with_vocabulary(recommender.vocabulary), chosen.plan.chosen.max_length)
     lists = recommender.rank(own.prefixes, chosen.ks[-1], threads=chosen.threads).items
-    hit = (lists == own.targets[:, np.newaxis]) & (lists > 0)
-    rank = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, np.inf)
-    values: FloatArray = np.zeros((len(rank), len(chosen.ks) * len(METRICS)))
+    ranks = ranks_of(own.targets, lists)
+    values: FloatArray = np.zeros((len(ranks), len(chosen.ks) * len(METRICS)))
     for at, k in enumerate(chosen.ks):
-        values[:, 2 * at], values[:, 2 * at + 1] = rank <= k, np.where(rank <= k, 1 / rank, 0.0)
+        hit = (ranks > 0) & (ranks <= k)
+        values[:, 2 * at], values[:, 2 * at + 1] = hit, hit / np.maximum(ranks, 1)
     return {
         group: _group(values[members], cases.session[members], cases.n_sessions, chosen)
         for group, members in zip(GROUPS, (cold, ~cold), strict=True)

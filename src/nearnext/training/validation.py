@@ -9,6 +9,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.model.encoding import item_vectors, session_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.retrieval import ExactIndex
+from nearnext.topk import ranks_of
 from nearnext.types import IndexArray
 
 K = 20
@@ -39,9 +40,7 @@ class Validation:
         for begin in range(0, len(self.targets), CHUNK):
             rows = slice(begin, begin + CHUNK)
             vectors, _ = session_vectors(network, self.prefixes.slice(begin, begin + CHUNK))
-            hit = index.search(vectors, K).items == self.targets[rows, np.newaxis]
-            hit &= self.targets[rows, np.newaxis] > 0
-            ranks[rows] = np.where(hit.any(axis=1), hit.argmax(axis=1) + 1, 0)
+            ranks[rows] = ranks_of(self.targets[rows], index.search(vectors, K).items)
         network.train(training)
         found = ranks > 0
         return {f"HitRate@{K}": float(found.mean()), f"MRR@{K}": float((found / np.maximum(ranks, 1)).mean())}
