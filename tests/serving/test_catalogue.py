@@ -114,6 +114,21 @@ def test_two_processes_lose_no_change(tmp_path: Path):
     assert set(Catalogue(path).entries) == {"same", *(f"{name}-{number}" for name in "xy" for number in range(200))}
 
 
+def test_a_process_that_ends_takes_nothing_from_another(tmp_path: Path):
+    path = tmp_path / "changes"
+    one = Catalogue(path)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from nearnext.serving.catalogue import Catalogue, Change\n"
+        "Catalogue(Path(sys.argv[1])).write(Change('delete', sys.argv[2]), durable=False)\n"
+    )
+    for number in range(3):
+        one.write(Change("delete", f"here-{number}"), durable=False)
+        subprocess.run([sys.executable, "-c", program, str(path), f"there-{number}"], check=True)
+    one.write(Change("delete", "last"), durable=False)
+    assert set(Catalogue(path).entries) == {"last", *(f"{where}-{n}" for where in ("here", "there") for n in range(3))}
+
+
 def test_a_process_that_was_killed_leaves_what_was_confirmed(tmp_path: Path):
     path = tmp_path / "changes"
     program = (

@@ -20,7 +20,6 @@ MAX_TOUCHES = 256
 BUSY = 5.0
 """Seconds that a change waits for those of other processes."""
 
-MAGIC = b"SQLite format 3\0"
 APPLICATION = 0x6E6E6361
 """Number in the file's header that says that it is one of ours."""
 
@@ -124,9 +123,12 @@ def discard(path: Path, former: Opened | None) -> None:
 
 
 def opened(path: Path, *, reading: bool = False) -> Opened:
-    """A connection to the file; to read from one that nobody may write, as it is now."""
-    if not _is_database(path):
-        raise DataError(f"{path} is no catalogue of nearnext; choose another with --catalogue")
+    """A connection to the file; to read from one that nobody may write, as it is now.
+
+    SQLite alone opens the file: a process that closes it in another way loses the locks of all its connections
+    (https://www.sqlite.org/howtocorrupt.html, 2.2), and the next process that ends takes changes away with it.
+    """
+    _identity(path)
     try:
         database = _connected(path, "mode=rw")
     except sqlite3.OperationalError:
@@ -142,16 +144,12 @@ def _connected(path: Path, query: str) -> sqlite3.Connection:
     try:
         if database.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
             raise DataError(f"{path} is a database of another program; choose another with --catalogue")
-    except BaseException:
+    except BaseException as error:
         database.close()
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise DataError(f"{path} is no catalogue of nearnext; choose another with --catalogue") from error
         raise
     return database
-
-
-def _is_database(path: Path) -> bool:
-    _identity(path)
-    with path.open("rb") as file:
-        return file.read(len(MAGIC)) == MAGIC
 
 
 def _identity(path: Path) -> tuple[int, int]:
