@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import app, ids, imports_parts
+from nearnext.cli.app import app, ids, imports_parts, takes
 from nearnext.cli.lists import list_table, write_answers
 from nearnext.cli.options import ModelArgument, Threads
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, writable
 from nearnext.cli.reading import Reading, read_log, reads_logs
+from nearnext.cli.rules import Rules, rule_options
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 @app.command(cls=JsonSwitch)
 @imports_parts
 @reads_logs
+@takes("given", rule_options)
 def recommend(
     model: ModelArgument,
     *,
@@ -33,12 +35,13 @@ def recommend(
     exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
     allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out items of the session.")] = False,
+    given: Rules,
     threads: Threads = 0,
     json: JsonFile = None,
     reading: Reading,
 ) -> None:
     """Next items for sessions of item ids, or for all sessions of a log."""
-    rules: dict[str, Any] = {
+    limits: dict[str, Any] = {
         "exclude": ids(exclude, "--exclude"),
         "allow": ids(allow, "--allow") if allow is not None else None,
         "exclude_seen": exclude_seen,
@@ -46,26 +49,27 @@ def recommend(
     if log is None:
         if out is not None or not session:
             raise ConfigError("expected --session a,b,c or --log LOG --out lists.parquet; give one of them")
-        _recommend_sessions(model, session, k, rules, json)
+        _recommend_sessions(model, session, k, limits | given, json)
         return
     if out is None or session or json is not None:
         raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
     writable(out)
     from nearnext.artifact import load_artifact
     from nearnext.recommenders.batch import write_lists
+    from nearnext.recommenders.item_rules import ItemRules
 
     recommender = load_artifact(model).recommender
     sessions, _ = read_log(log, reading)
-    written = write_lists(recommender, sessions, out, k, threads=threads or None, **rules)
+    written = write_lists(recommender, sessions, out, k, rules=ItemRules.of(**given), threads=threads or None, **limits)
     console.print(f"{written:,} lists of {recommender.name}: {out}", soft_wrap=True)
 
 
-def _recommend_sessions(model: Path, session: list[str], k: int, rules: dict[str, Any], json: Path | None) -> None:
+def _recommend_sessions(model: Path, session: list[str], k: int, limits: dict[str, Any], json: Path | None) -> None:
     results = Results(json)
     from nearnext.artifact import load_artifact
 
     recommender = load_artifact(model).recommender
-    answers = recommender.recommend([ids(text, "--session") for text in session], k, **rules)
+    answers = recommender.recommend([ids(text, "--session") for text in session], k, **limits)
     titles = write_answers(results, recommender, answers)
     if results.printed:
         return

@@ -12,6 +12,8 @@ SEPARATOR = "|"
 ENGLISH, CONTINENTAL = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?(\d+|\d{1,3}(\.\d{3})+),\d{1,2}$"
 CURRENCY = r"^(?:[A-Z]{3}\s*|[$€£¥]\s*)|(?:\s*[A-Z]{3}|\s*[$€£¥])$"
 
+TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
+
 Read = tuple[pl.Series, int]
 """A parsed column, null where missing, and the number of unreadable values."""
 
@@ -25,10 +27,10 @@ def text_of(raw: pl.Series) -> pl.Series:
 
 
 def numbers_of(raw: pl.Series) -> Read:
-    """Numbers, also as ``1,299.00``, ``12,50`` or ``€ 12.50``.
+    """Numbers, also as ``1,299.00``, ``12,50`` or ``€ 12.50``; ``true`` is 1, ``false`` 0.
 
-    >>> numbers_of(pl.Series(["1,299.00", "12,50", "€ 3", "n/a?", ""]))[0].to_list()
-    [1299.0, 12.5, 3.0, None, None]
+    >>> numbers_of(pl.Series(["1,299.00", "12,50", "€ 3", "True", "n/a?", ""]))[0].to_list()
+    [1299.0, 12.5, 3.0, 1.0, None, None]
     """
     if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
         numbers = raw.cast(pl.Float64)
@@ -42,7 +44,7 @@ def numbers_of(raw: pl.Series) -> Read:
             .then(column.str.replace_all(",", "", literal=True))
             .when(column.str.contains(CONTINENTAL))
             .then(column.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True))
-            .otherwise(column)
+            .otherwise(column.replace(TRUTH))
         )
         numbers = text.to_frame("text").select(plain.cast(pl.Float64, strict=False))["text"]
     numbers = numbers.set(~numbers.is_finite().fill_null(False), None).alias(raw.name)

@@ -1,7 +1,7 @@
 """The base class of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -20,6 +20,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, check, checked
+from nearnext.recommenders.item_rules import AppliedRules, ItemRules, ranked_by_rules, rules_over
 from nearnext.recommenders.parameters import Parameters
 from nearnext.recommenders.ranking import (
     RankChunk,
@@ -141,14 +142,15 @@ class Recommender(Parameters, ABC):
         *,
         admissible: BoolArray | None = None,
         exclude_seen: bool = False,
+        rules: AppliedRules | None = None,
         threads: int | None = None,
         advance: Callable[[int], None] | None = None,
     ) -> Ranking:
         """A list of k item indices for each of B prefixes in this vocabulary; no list depends on other prefixes.
 
         ``admissible`` says which item indices may be recommended, by default all known ones: [I + 1]; ``exclude_seen``
-        leaves out what a prefix contains. ``threads`` is by default one per core; ``advance`` is called with the number
-        of cases just ranked, from any thread.
+        leaves out what a prefix contains; ``rules`` are over item indices. ``threads`` is by default one per core;
+        ``advance`` is called with the number of cases just ranked, from any thread.
 
         Raises:
             ConfigError: k below 1, or not fitted yet.
@@ -159,8 +161,14 @@ class Recommender(Parameters, ABC):
         require_known_items(prefixes, admissible, len(self.vocabulary))
         if admissible is None:
             admissible = np.arange(len(self.vocabulary) + 1) > 0
-        request = Request(k, admissible, exclude_seen)
-        return rank_in_chunks(self.ranker, prefixes, request, threads=threads, advance=advance)
+
+        def rank(prefixes: Prefixes, k: int, mask: BoolArray) -> Ranking:
+            request = Request(k, mask, exclude_seen)
+            return rank_in_chunks(self.ranker, prefixes, request, threads=threads, advance=advance)
+
+        if rules is None:
+            return rank(prefixes, k, admissible)
+        return ranked_by_rules(rules, rank, prefixes, k, admissible)
 
     def ranker(self, *, fill: bool = True) -> RankChunk:
         """What ranks chunks of prefixes for one thread, see `RankChunk`; its scratch memory lasts from call to call.
@@ -189,6 +197,9 @@ class Recommender(Parameters, ABC):
         exclude: Iterable[RawId] = (),
         allow: Iterable[RawId] | None = None,
         exclude_seen: bool = False,
+        where: str | None = None,
+        boost: Mapping[str, float] | None = None,
+        at_most: Mapping[str, int] | None = None,
         time: Moment | None = None,
     ) -> list[Recommendation]:
         """Next items for sessions of raw ids, oldest click first.
@@ -200,11 +211,15 @@ class Recommender(Parameters, ABC):
             exclude: raw ids never to recommend, e.g. out of stock; those that training never saw are reported.
             allow: when given, only these raw ids may be recommended; reported likewise.
             exclude_seen: never recommend what the session already contains.
+            where: condition on attributes of the item table, e.g. ``"category = 'tent' and price < 50"``.
+            boost: factors by condition, e.g. ``{"price < 50": 2}``, which moves a matching item from rank r to r / 2.
+            at_most: most items of each value of a column, e.g. ``{"category": 3}``.
             time: when the recommendation is asked for, seconds since 1970 UTC, a datetime or its ISO text; by default
-                the end of training.
+                the end of training, and for ``available`` in a rule now.
 
         Raises:
-            ConfigError: k is no whole number of at least 1, a time that is none, or not fitted yet.
+            ConfigError: k is no whole number of at least 1, a time that is none, a rule that cannot be read or names an
+                unknown column, a model without an item table, or not fitted yet.
             DataError: one flat list or a text instead of sessions, or a value that is no id.
 
         >>> from nearnext.recommenders.rules import Markov
@@ -218,7 +233,8 @@ class Recommender(Parameters, ABC):
         mask, unmatched = admissible_items(self.vocabulary, exclude, allow)
         encoded = [self.vocabulary.encode(session) for session in given]
         prefixes = Prefixes.of(encoded, self.asked_at(time))
-        ranking = self.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, threads=1)
+        rules = rules_over(self, ItemRules.of(where, boost, at_most), time)
+        ranking = self.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, rules=rules, threads=1)
         unknown = map(unknown_ids, given, encoded)
         return recommendations(ranking, self.vocabulary, unknown, unmatched)
 

@@ -14,6 +14,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.item_rules import ItemRules, rules_over
 from nearnext.recommenders.ranking import Ranking, admissible_items
 from nearnext.types import RawId
 
@@ -30,6 +31,7 @@ def write_lists(
     exclude: Iterable[RawId] = (),
     allow: Iterable[RawId] | None = None,
     exclude_seen: bool = False,
+    rules: ItemRules | None = None,
     threads: int | None = None,
 ) -> int:
     """Write the list of every session as a row of a Parquet file; returns how many.
@@ -38,13 +40,13 @@ def write_lists(
     how many leading items the method itself scored; ``unknown``, how many clicks training never saw.
 
     Raises:
-        ConfigError: k below 1, or not fitted yet.
+        ConfigError: k below 1, a rule that cannot be applied, or not fitted yet.
         DataError: an id to exclude or allow is unknown, or the file cannot be written.
     """
     mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
     if unmatched:
         raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
-    asked_at = recommender.asked_at(None)
+    asked_at, applied = recommender.asked_at(None), rules_over(recommender, rules)
     with whole_file(file) as unfinished, track("recommending", sessions.n_sessions, "sessions") as advance:
         writer: Any = None
         try:
@@ -53,7 +55,9 @@ def write_lists(
                 clicks = part.with_vocabulary(recommender.vocabulary).items
                 times = np.full(part.n_sessions, asked_at, dtype=np.int64)
                 prefixes = Prefixes(clicks, part.offsets[:-1], part.offsets[1:], times)
-                ranking = recommender.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, threads=threads)
+                ranking = recommender.rank(
+                    prefixes, k, admissible=mask, exclude_seen=exclude_seen, rules=applied, threads=threads
+                )
                 unknown = np.add.reduceat((clicks == 0).astype(np.int64), part.offsets[:-1])
                 frame: Any = _frame(recommender, part, ranking).with_columns(unknown=pl.Series(unknown))
                 table = frame.to_arrow()

@@ -1,0 +1,294 @@
+"""Conditions on items, such as ``category = 'bikes' and price < 50 and available``, evaluated over an item table.
+
+    condition  = both { "or" both }
+    both       = single { "and" single }
+    single     = "not" single | "(" condition ")" | column [ comparison ]
+    comparison = ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value | [ "not" ] "in" "(" value { "," value } ")"
+    value      = 'text' | "text" | number | "true" | "false"
+
+A comparison with a missing value is unknown, and so is its negation: the item does not match.
+"""
+
+import operator
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.raw import microseconds_of
+from nearnext.errors import ConfigError
+from nearnext.types import BoolArray, Int64Array
+
+LONGEST, DEEPEST = 1_000, 20
+"""Most characters of a condition, and most brackets and negations within each other."""
+
+AVAILABLE = "available"
+"""Condition on the columns ``available``, ``available_from`` and ``available_until``."""
+CATEGORY = "category"
+"""Name of the first category column; further ones have their own names."""
+CATEGORY_COLUMNS = 20
+"""Most names of category columns; more are no columns, but categories with an equals sign."""
+
+VECTOR = pl.List(pl.Float32)
+
+TOKEN = re.compile(
+    r"""\s*(?:(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"""
+    r"""|(?P<column>`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<sign><=|>=|!=|[=<>(),])|(?P<end>$))"""
+)
+COMPARISONS: dict[str, Callable[[Any, Any], pl.Series]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+RESERVED = ("and", "or", "not", "in", "true", "false")
+
+
+class Groups(NamedTuple):
+    """The values of a column, as hashes; those of item j are ``codes[starts[j] : starts[j + 1]]``."""
+
+    starts: Int64Array  # [n + 1]
+    codes: Int64Array
+
+
+@dataclass(frozen=True, eq=False)
+class ItemColumns:
+    """What rules may name in rows of an item table.
+
+    Attributes:
+        frame: rows of an `ItemTable`: [n].
+        kinds: names of the category columns after the first.
+
+    >>> rows = pl.DataFrame({"item_id": ["a", "b"], "categories": [["tent", "brand=acme"], []], "price": [9.5, None]})
+    >>> columns = ItemColumns.of(rows)
+    >>> columns.names, columns.matching("brand = 'acme' or price < 5").tolist()
+    (['price', 'category', 'brand'], [True, False])
+    """
+
+    frame: pl.DataFrame
+    kinds: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, frame: pl.DataFrame) -> "ItemColumns":
+        """The columns of a frame, with those kept apart among its categories."""
+        kinds = list[str]()
+        if "categories" in frame.columns:
+            each = frame["categories"].explode()
+            kinds = each.str.extract(r"^([^=]+)=").drop_nulls().unique(maintain_order=True).to_list()
+        return cls(frame, kinds if len(kinds) <= CATEGORY_COLUMNS else ())
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names that a rule may use."""
+        columns = self.frame.schema
+        names = [name for name in columns if name not in ("item_id", "categories") and columns[name] != VECTOR]
+        if "categories" in columns:
+            names += [name for name in (CATEGORY, *self.kinds) if name not in names]
+        limited = any(name in columns for name in ("available_from", "available_until"))
+        return [*names, AVAILABLE] if limited and AVAILABLE not in names else names
+
+    def matching(self, condition: str, now: int | None = None) -> BoolArray:
+        """Which rows match a condition, at a time in microseconds since 1970 UTC, by default now: [n].
+
+        Raises:
+            ConfigError: the condition cannot be read, or names an unknown column.
+        """
+        return _Condition(condition, self, now).matching().fill_null(False).to_numpy()
+
+    def groups(self, name: str) -> Groups:
+        """The values of a column, several for categories.
+
+        Raises:
+            ConfigError: an unknown column.
+        """
+        if name not in self.names or (name == AVAILABLE and AVAILABLE not in self.frame.columns):
+            raise ConfigError(f"at most: expected a column, found '{name}'; known: {', '.join(self.names) or 'none'}")
+        values = self.column(name)
+        if values.dtype == pl.List(pl.String):
+            if name == CATEGORY and self.kinds:
+                other = pl.any_horizontal(pl.element().str.starts_with(f"{kind}=") for kind in self.kinds)
+                values = values.list.eval(pl.element().filter(~other))
+            counts = values.list.len().fill_null(0)
+            values = values.explode().drop_nulls()
+        else:
+            counts = values.is_not_null().cast(pl.Int64)
+            values = values.drop_nulls()
+        starts = np.concatenate([[0], np.cumsum(counts.to_numpy())]).astype(np.int64)
+        return Groups(starts, values.hash(seed=0).reinterpret(signed=True).to_numpy())
+
+    def column(self, name: str) -> pl.Series:
+        """Values of a known column: numbers, texts, lists of categories, or microseconds since 1970 UTC."""
+        if name in self.frame.columns:
+            values = self.frame[name]
+            return values.dt.timestamp("us") if values.dtype == pl.Datetime else values
+        lists = self.frame["categories"]
+        if name in self.kinds:
+            start = f"{name}="
+            each = pl.element()
+            lists = lists.list.eval(each.filter(each.str.starts_with(start)).str.strip_prefix(start))
+        return lists.set(lists.list.len() == 0, None)
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    at: int  # character, from 1
+
+    @property
+    def word(self) -> str:
+        """The keyword or sign that it is, else nothing."""
+        return self.text.lower() if self.kind in ("word", "sign") else ""
+
+
+class _Condition:
+    """One condition, evaluated while it is read."""
+
+    def __init__(self, text: str, columns: ItemColumns, now: int | None) -> None:
+        self._text, self._columns = text, columns
+        self._now = time.time_ns() // 1_000 if now is None else now
+        self._depth = self._next = 0
+        if len(text) > LONGEST:
+            raise ConfigError(
+                f"expected a condition of at most {LONGEST:,} characters, found {len(text):,}; shorten it"
+            )
+        self._tokens = [*self._read()]
+
+    def _read(self) -> Iterator[_Token]:
+        at = 0
+        while True:
+            found = TOKEN.match(self._text, at)
+            if found is None or found.lastgroup is None:
+                rest = self._text[at:].lstrip()
+                what = "a closing quote" if rest[0] in "'\"`" else "a column, a value or a sign"
+                self._fail(what, _Token("", rest[:1], len(self._text) - len(rest) + 1))
+            yield _Token(found.lastgroup, found[found.lastgroup], found.start(found.lastgroup) + 1)
+            if found.lastgroup == "end":
+                return
+            at = found.end()
+
+    def matching(self) -> pl.Series:
+        """Which items match, null where it is unknown."""
+        found = self._either()
+        if self._token.kind != "end":
+            self._fail("'and', 'or' or the end", self._token)
+        return found
+
+    @property
+    def _token(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _take(self, *words: str) -> str:
+        """The next word, if it is one of these."""
+        word = self._token.word
+        if word not in words:
+            return ""
+        self._next += 1
+        return word
+
+    def _expect(self, word: str) -> None:
+        if not self._take(word):
+            self._fail(f"'{word}'", self._token)
+
+    def _fail(self, expected: str, found: _Token, remedy: str = "") -> NoReturn:
+        what = f"'{found.text}'" if found.text else "the end"
+        raise ConfigError(
+            f"condition {self._text!r}: expected {expected} at character {found.at}, found {what}{remedy}"
+        )
+
+    def _either(self) -> pl.Series:
+        found = self._both()
+        while self._take("or"):
+            found = found | self._both()
+        return found
+
+    def _both(self) -> pl.Series:
+        found = self._single()
+        while self._take("and"):
+            found = found & self._single()
+        return found
+
+    def _single(self) -> pl.Series:
+        begin = self._token
+        if not (opening := self._take("not", "(")):
+            return self._comparison()
+        self._depth += 1
+        if self._depth > DEEPEST:
+            self._fail(f"at most {DEEPEST} brackets and negations within each other", begin)
+        if opening == "not":
+            found = ~self._single()
+        else:
+            found = self._either()
+            self._expect(")")
+        self._depth -= 1
+        return found
+
+    def _comparison(self) -> pl.Series:
+        token = self._token
+        name = token.text.strip("`")
+        if token.kind not in ("word", "column") or token.word in RESERVED or name not in self._columns.names:
+            known = ", ".join(self._columns.names) or "none"
+            self._fail("a column", token, f"; known: {known}")
+        self._next += 1
+        sign = self._take(*COMPARISONS, "in", "not")
+        if name == AVAILABLE and not sign:
+            return self._available()
+        column = self._columns.column(name)
+        if not sign:
+            if column.dtype != pl.Float64:
+                self._fail(f"a comparison after {name}", self._token)
+            return column != 0
+        if sign not in ("in", "not"):
+            return self._compared(column, name, sign)
+        if sign == "not":
+            self._expect("in")
+        self._expect("(")
+        found = self._compared(column, name, "=")
+        while self._take(","):
+            found = found | self._compared(column, name, "=")
+        self._expect(")")
+        return found if sign == "in" else ~found
+
+    def _compared(self, column: pl.Series, name: str, sign: str) -> pl.Series:
+        token = self._token
+        truth = {"true": 1.0, "false": 0.0}.get(token.word)
+        if truth is None and token.kind not in ("text", "number"):
+            self._fail("a value", token, "" if token.kind != "word" else f"; write a text as '{token.text}'")
+        self._next += 1
+        text = token.text
+        if token.kind == "text":
+            quote = text[0]
+            text = text[1:-1].replace(quote * 2, quote)
+        if column.dtype == pl.Float64:
+            if token.kind == "text":
+                self._fail(f"a number for {name}", token)
+            return COMPARISONS[sign](column, float(text) if truth is None else truth)
+        if column.dtype == pl.Int64:
+            try:
+                return COMPARISONS[sign](column, microseconds_of(name, float(text) if token.kind == "number" else text))
+            except ConfigError:
+                self._fail(f"a time such as '2030-01-31' for {name}", token)
+        if sign not in ("=", "!="):
+            self._fail(f"=, != or in for {name}, which is text,", self._tokens[self._next - 2])
+        if column.dtype == pl.String:
+            return COMPARISONS[sign](column, text)
+        found = column.list.contains(text)
+        return found if sign == "=" else ~found
+
+    def _available(self) -> pl.Series:
+        """Whether items are available now; no date is no limit."""
+        columns = self._columns
+        found = pl.repeat(True, columns.frame.height, eager=True)
+        if AVAILABLE in columns.frame.columns:
+            found = found & (columns.frame[AVAILABLE] != 0)
+        if "available_from" in columns.frame.columns:
+            found = found & (columns.column("available_from") <= self._now).fill_null(True)
+        if "available_until" in columns.frame.columns:
+            found = found & (columns.column("available_until") > self._now).fill_null(True)
+        return found
