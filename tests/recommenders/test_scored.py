@@ -34,7 +34,7 @@ class After(nearnext.ScoredRecommender):
         self.followed = np.full((sessions.n_items + 1, sessions.n_items + 1), self.smoothing)
         for clicks in np.split(sessions.items, sessions.offsets[1:-1]):
             np.add.at(self.followed, (clicks[:-1], clicks[1:]), 1)
-        self.followed[self.followed == 0] = np.nan
+        self.followed[self.followed == 0] = -np.inf
         self.n_sessions = sessions.n_sessions
 
     def score(self, prefixes: Prefixes) -> FloatArray:

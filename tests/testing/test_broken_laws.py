@@ -109,6 +109,28 @@ def test_a_method_whose_lists_break_a_law_is_named_with_it(how: str, law: str):
         Lists(how=how).fit(LOG)
 
 
+@dataclass(eq=False)
+class Undefined(nearnext.ScoredRecommender):
+    """A method whose scores are no numbers, for some items or for all."""
+
+    name: ClassVar[str] = "undefined"
+
+    n_missing: int = 0
+
+    def score(self, prefixes: Prefixes) -> ScoreArray:
+        scores = np.full((len(prefixes), len(self.vocabulary) + 1), -np.inf, np.float32)
+        scores[:, 1 : 1 + self.n_missing] = np.nan
+        return scores
+
+
+@pytest.mark.parametrize("n_missing", [1, 4])
+def test_scores_that_are_no_numbers_are_named_with_the_law(n_missing: int):
+    Undefined().fit(LOG)
+    found = f"found NaN for {n_missing * 40} of 160 items; give −∞ to leave one out"
+    with pytest.raises(ContractError, match=f"method undefined breaks a law: a score is a number; {found}"):
+        Undefined(n_missing).fit(LOG)
+
+
 def test_a_method_that_cannot_be_loaded_breaks_a_law():
     with pytest.raises(ContractError, match=r"a saved model gives the same lists; found .*unknown method 'lists'"):
         check_recommender(Lists())

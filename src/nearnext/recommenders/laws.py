@@ -11,6 +11,7 @@ from nearnext.model.encoders.laws import check_encoder
 from nearnext.model.losses.laws import check_loss
 from nearnext.recommenders.agreement import difference, list_of
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.scored import ScoredRecommender
 from nearnext.registration import kind_of
 from nearnext.registry import is_built_in
 from nearnext.sampling.laws import check_sampler
@@ -72,6 +73,17 @@ def _falling(fitted: Fitted) -> str | None:
     return None
 
 
+def _numbers(fitted: Fitted) -> str | None:
+    if not isinstance(fitted.recommender, ScoredRecommender):
+        return None
+    missing = np.isnan(np.asarray(fitted.recommender.score(fitted.prefixes), dtype=np.float64)[:, 1:])
+    return (
+        f"found NaN for {missing.sum():,} of {missing.size:,} items; give −∞ to leave one out"
+        if missing.any()
+        else None
+    )
+
+
 def _alone(fitted: Fitted) -> str | None:
     whole = fitted.recommender.rank(fitted.prefixes, k=10, threads=1)
     for row in range(0, len(fitted.prefixes), 3):
@@ -83,6 +95,7 @@ def _alone(fitted: Fitted) -> str | None:
 
 LAWS: Laws[Fitted] = {
     "a list holds k different known items, or all there are": _distinct,
+    "a score is a number": _numbers,
     "its own items have finite falling scores, and equal ones are in order of item_index": _falling,
     "a list depends on its prefix alone": _alone,
 }

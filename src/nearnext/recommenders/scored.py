@@ -44,7 +44,7 @@ class ScoredRecommender(Recommender):
     def score(self, prefixes: Prefixes) -> NDArray[np.generic]:
         """Scores of all item indices for B prefixes: [B, I + 1]; column 0 is ignored.
 
-        An item with NaN or −∞ is not in the method's own list. The row of a prefix must not depend on other prefixes.
+        An item with −∞ is not in the method's own list. The row of a prefix must not depend on other prefixes.
         """
 
     def learn(self, sessions: Sessions) -> None:
