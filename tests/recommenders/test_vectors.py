@@ -14,6 +14,7 @@ from nearnext import SKNN, SML, Markov, Sessions
 from nearnext.artifact import save_artifact
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.named import make_recommender
+from nearnext.recommenders.space import embedded
 
 pytestmark = pytest.mark.slow
 
@@ -67,12 +68,14 @@ def test_a_recommender_without_a_space_compares_the_sessions_it_remembers():
     with pytest.raises(ConfigError, match="--remember"):
         markov.similar(["i1"])
     assert markov.remember(LOG).similar(["i1"], k=3)[0].items == SKNN().fit(LOG).similar(["i1"], k=3)[0].items
-    for call in (markov.item_vectors, lambda: markov.session_vectors([["i1"]])):
-        with pytest.raises(ConfigError, match="markov-1 has no vectors; fit a method with a metric space"):
-            call()
+    with pytest.raises(ConfigError, match="markov-1 has no vectors; fit a method with a metric space"):
+        embedded(markov)
 
 
-@pytest.mark.parametrize("call", [SKNN().item_vectors, partial(SKNN().similar, ["a"])])
+@pytest.mark.parametrize(
+    "call",
+    [SML().item_vectors, partial(SML().session_vectors, [["a"]]), partial(SKNN().similar, ["a"])],
+)
 def test_what_is_not_fitted_says_so(call: Callable[[], object]):
     with pytest.raises(ConfigError, match="not fitted"):
         call()
@@ -92,6 +95,9 @@ def test_the_command_line_writes_vectors_and_lists_similar_items(nearnext: Comma
     csv = nearnext("export", folder, "--vectors", tmp_path / "items.csv")
     assert "written as Parquet; name a file that ends in .parquet" in csv.err
     assert not (tmp_path / "items.csv").exists()
+    without = save_artifact(Markov().fit(LOG), tmp_path / "markov", {})
+    refused = nearnext("export", without, "--vectors", tmp_path / "none.parquet")
+    assert "markov-1 has no vectors; fit a method with a metric space, e.g. metric" in refused.err
     refused = nearnext("export", folder)
     assert refused.code == 2
     assert "name a file with --onnx, --vectors or both" in refused.err

@@ -67,10 +67,12 @@ def export(
 def _export_vectors(model: Path, file: Path) -> None:
     from nearnext.artifact import load_artifact
     from nearnext.atomic import whole_file
-    from nearnext.recommenders.space import required_space
+    from nearnext.recommenders.space import embedded, space_of
 
     recommender = load_artifact(model).recommender
-    frame, distance = recommender.item_vectors(), required_space(recommender).distance
+    frame = embedded(recommender).item_vectors()
+    space = space_of(recommender)
+    distance = "" if space is None else space.distance
     with whole_file(file) as unfinished:
         frame.write_parquet(unfinished)
     dimension = frame["vector"].dtype.shape[0]  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
-from nearnext.options import Count, check, checked
+from nearnext.options import Count, check, checked, require_type
 from nearnext.recommenders.item_rules import AppliedRules, ItemRules, ranked_by_rules, rules_over
 from nearnext.recommenders.parameters import Parameters
 from nearnext.recommenders.ranking import (
@@ -37,7 +37,7 @@ from nearnext.recommenders.ranking import (
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
 from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.registry import is_built_in
-from nearnext.types import BoolArray, Int64Array, RawId, ScoreArray
+from nearnext.types import BoolArray, Int64Array, RawId
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -83,6 +83,8 @@ class Recommender(Parameters, ABC):
         sessions = as_sessions("training sessions", sessions)
         if sessions.n_sessions == 0 or sessions.n_items == 0:
             raise DataError("expected training sessions, found none; lower the filters or give a longer log")
+        if items is not None:
+            require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")
         imprint = None if polars_is_lost() else sessions.imprint
         popularity = sessions.item_counts()
         if popularity[0] or np.any(np.diff(popularity[1:]) > 0):
@@ -94,14 +96,29 @@ class Recommender(Parameters, ABC):
 
             check_parts(self)
         self.vocabulary, self.popularity, self.memory, self.imprint = sessions.vocabulary, popularity, None, imprint
-        self.items = items
+        self.items = None
         self._learn(sessions)
         if items is not None:
-            self._take_in(items, sessions)
+            self.take_in(items, sessions)
         if own:
             from nearnext.recommenders.laws import check_lists
 
             check_lists(self, sessions)
+        return self
+
+    def take_in(self, items: ItemTable, sessions: "Sessions | IntoDataFrame") -> Self:
+        """Take in an item table after the fit on these sessions, once; `fit` does it where it is given one.
+
+        Raises:
+            ConfigError: not fitted yet, or a table was taken in before.
+        """
+        self._check(1)
+        require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")
+        if self.items is not None:
+            raise ConfigError(f"{self.name} has an item table already; fit it again to take in another")
+        known = as_sessions("training sessions", sessions).with_vocabulary(self.vocabulary)
+        self.items = items
+        self._take_in(items, known.keep_events(known.items > 0))
         return self
 
     def remember(self, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> Self:
@@ -257,30 +274,6 @@ class Recommender(Parameters, ABC):
 
         return similar_lists(self, items, k)
 
-    def item_vectors(self) -> pl.DataFrame:
-        """Items with a learned embedding: ``item_id``, ``vector`` (D 32-bit floats) and ``clicks`` in training.
-
-        The next items of a session are those with the nearest vectors, by the distance of the space. The re-ranker of
-        methods such as ``metric`` is not part of the vectors.
-
-        Raises:
-            ConfigError: not fitted yet, or the method has no metric space.
-        """
-        from nearnext.recommenders.space import item_frame
-
-        return item_frame(self)
-
-    def session_vectors(self, sessions: Iterable[Iterable[RawId]]) -> ScoreArray:
-        """Embeddings of sessions of raw ids, zeros where no click is known: [B, D].
-
-        Raises:
-            ConfigError: not fitted yet, or the method has no metric space.
-            DataError: one flat list or a text instead of sessions, or a value that is no id.
-        """
-        from nearnext.recommenders.space import session_array
-
-        return session_array(self, sessions)
-
     def _check(self, k: int) -> int:
         k = checked("k", k, Count)
         if not self.fitted:
@@ -301,7 +294,7 @@ class Recommender(Parameters, ABC):
         """Learn from the item table, after `_learn`; by default nothing."""
 
     def _add_unclicked(self, ids: pl.Series) -> None:
-        """Append items without clicks to the vocabulary."""
+        """Append items without clicks to the vocabulary, and to what a subclass keeps by item."""
         self.vocabulary = Vocabulary(pl.concat([self.vocabulary.ids, ids]))
         self.popularity = np.concatenate([self.popularity, np.zeros(len(ids), np.int64)])
 

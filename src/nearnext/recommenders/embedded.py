@@ -1,14 +1,17 @@
 """The base class of recommenders with a metric space: network, index of the items, figures of the fit."""
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
+from nearnext.data.raw import raw_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.errors import DataError
+from nearnext.errors import ConfigError, DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
@@ -21,7 +24,7 @@ from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.examples import TABLES
 from nearnext.training.learner import part_of
-from nearnext.types import BoolArray, IndexArray, ScoreArray
+from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
 FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 """Figures of an epoch that an artifact keeps."""
@@ -71,6 +74,43 @@ class EmbeddedRecommender(TrainedRecommender):
             items=lambda indices: item_vectors(network, indices),
             sessions=SessionEncoding(network, self.trained),
         )
+
+    def item_vectors(self) -> pl.DataFrame:
+        """Items with a learned embedding: ``item_id``, ``vector`` (D 32-bit floats) and ``clicks`` in training.
+
+        The next items of a session are those with the nearest vectors, by the distance of the space. The re-ranker of
+        methods such as ``metric`` is not part of the vectors.
+
+        Raises:
+            ConfigError: not fitted yet, or nothing could be learned.
+        """
+        space = self._learned_space()
+        indices = np.flatnonzero(space.located).astype(np.int32)
+        vectors = space.items(indices).astype(np.float32, copy=False)
+        return pl.DataFrame(
+            {
+                "item_id": self.vocabulary.ids.gather(indices - 1),
+                "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
+                "clicks": self.popularity[indices],
+            }
+        )
+
+    def session_vectors(self, sessions: Iterable[Iterable[RawId]]) -> ScoreArray:
+        """Embeddings of sessions of raw ids, zeros where no click is known: [B, D].
+
+        Raises:
+            ConfigError: not fitted yet, or nothing could be learned.
+            DataError: one flat list or a text instead of sessions, or a value that is no id.
+        """
+        space = self._learned_space()
+        encoded = [self.vocabulary.encode(session) for session in raw_sessions(sessions)]
+        return space.sessions(Prefixes.of(encoded))[0]
+
+    def _learned_space(self) -> EmbeddingSpace:
+        self._check(1)
+        if (space := self.space()) is None:
+            raise ConfigError(f"{self.name} has no vectors: {self.note}")
+        return space
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
         """Embed items without a trained embedding, including those not in the log, by their attributes."""

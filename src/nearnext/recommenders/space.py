@@ -4,11 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-import numpy as np
 import polars as pl
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.data.raw import raw_sessions
 from nearnext.errors import ConfigError
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
@@ -42,39 +40,24 @@ class HasSpace(Protocol):
         """Replace the index by another one of the same embeddings."""
         ...
 
+    def item_vectors(self) -> pl.DataFrame:
+        """Items with a learned embedding: ``item_id``, ``vector`` and ``clicks``."""
+        ...
 
-def required_space(recommender: "Recommender") -> EmbeddingSpace:
-    """Return the metric space of a fitted recommender.
+    def session_vectors(self, sessions: Iterable[Iterable[RawId]]) -> ScoreArray:
+        """Embeddings of sessions of raw ids: [B, D]."""
+        ...
+
+
+def embedded(recommender: "Recommender") -> HasSpace:
+    """The recommender, as one that has vectors.
 
     Raises:
-        ConfigError: not fitted yet, or it has none.
+        ConfigError: it has none.
     """
-    if not recommender.fitted:
-        raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
-    if (space := space_of(recommender)) is None:
+    if not isinstance(recommender, HasSpace):
         raise ConfigError(f"{recommender.name} has no vectors; fit a method with a metric space, e.g. metric")
-    return space
-
-
-def item_frame(recommender: "Recommender") -> pl.DataFrame:
-    """Raw id, embedding and training clicks of every item with a learned embedding, the most clicked first."""
-    space = required_space(recommender)
-    indices = np.flatnonzero(space.located).astype(np.int32)
-    vectors = space.items(indices).astype(np.float32, copy=False)
-    return pl.DataFrame(
-        {
-            "item_id": recommender.vocabulary.ids.gather(indices - 1),
-            "vector": pl.Series(vectors, dtype=pl.Array(pl.Float32, vectors.shape[1])),
-            "clicks": recommender.popularity[indices],
-        }
-    )
-
-
-def session_array(recommender: "Recommender", sessions: Iterable[Iterable[RawId]]) -> ScoreArray:
-    """Embeddings of sessions of raw ids: [B, D]."""
-    space = required_space(recommender)
-    encoded = [recommender.vocabulary.encode(session) for session in raw_sessions(sessions)]
-    return space.sessions(Prefixes.of(encoded))[0]
+    return recommender
 
 
 def space_of(recommender: object) -> EmbeddingSpace | None:
