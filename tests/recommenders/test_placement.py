@@ -13,14 +13,17 @@ from nearnext.data.item_features import SIZE, ItemFeatures
 from nearnext.data.items import ItemTable, read_items
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.content import CategoryPopularity, ContentKNN
 from nearnext.recommenders.embedded import EmbeddedRecommender
+from nearnext.recommenders.metric import selection
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.placement import Placement, _ridge  # pyright: ignore[reportPrivateUsage]
 from nearnext.recommenders.ranking import Request
 from nearnext.recommenders.unclicked import UnclickedItems, behind
 from nearnext.retrieval import ExactIndex
+from nearnext.testing import assert_same_lists
 
 N_ITEMS = 40
 LOG = Sessions.of([[f"i{(s * 7 + j * j) % N_ITEMS:02}" for j in range(2 + s % 5)] for s in range(120)])
@@ -137,6 +140,37 @@ def test_an_item_that_the_log_lacks_changes_nothing_for_the_others() -> None:
         strict=True,
     ):
         assert with_table.items == without.items
+
+
+@pytest.mark.parametrize("name", ["metric", "sml-gru-ncas", "content-knn"])
+def test_a_table_taken_in_later_gives_the_same_lists(name: str) -> None:
+    def made() -> Recommender:
+        return (
+            tiny(voters=["vsknn", "sr"]) if name == "metric" else make_recommender(name, SML if "sml" in name else {})
+        )
+
+    sessions = [["i03", "i10"], ["i41", "i02"]]
+    later = made().fit(LOG).take_in(table(46), LOG)
+    assert_same_lists(later.recommend(sessions, k=46), made().fit(LOG, items=table(46)).recommend(sessions, k=46))
+    with pytest.raises(ConfigError, match="has an item table already; fit it again"):
+        later.take_in(table(46), LOG)
+    assert later.fit(LOG).items is None
+    with pytest.raises(ConfigError, match="expected ItemTable as items, found a DataFrame; read it with"):
+        made().fit(LOG, items=table(46).frame)  # type: ignore[arg-type]
+
+
+def test_voters_that_learn_of_further_items_are_those_of_a_fit_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    model = tiny(voters=["vsknn", "sr"]).fit(LOG, items=table(46))
+    found = model.generators
+    assert found is not None
+    assert model.network is not None
+    again = model._fitted(model.network, model.index, LOG.with_vocabulary(model.vocabulary))  # pyright: ignore
+    for name, voter in found.voters.items():
+        for part, array in again.voters[name].state().items():
+            np.testing.assert_array_equal(voter.state()[part], array, err_msg=part)
+    for one, other in zip(found.evidence, again.evidence, strict=True):
+        np.testing.assert_array_equal(np.asarray(one, dtype=float), np.asarray(other, dtype=float))
 
 
 def test_further_items_stand_behind_as_many_as_are_nearer() -> None:

@@ -61,7 +61,7 @@ def compare_cold(
 ) -> Result:
     """Methods on cases whose next item has no click in training, and on the rest; all items compete in every list.
 
-    Methods with a metric space are also fitted without attributes. The baselines `BASELINES` are always compared.
+    Methods with a metric space are also ranked without attributes. The baselines `BASELINES` are always compared.
 
     Args:
         log: the sessions to split, or to train on where ``test`` is given.
@@ -91,11 +91,11 @@ def compare_cold(
     names = list(dict.fromkeys([*BASELINES, *chosen.names]))
     with track("comparing", len(names), "methods") as advance:
         for name in names:
-            fitted = chosen.make(name).fit(parts.train, items=parts.table)
-            found[name] = _figures(fitted, parts, cases, cold, chosen)
-            if space_of(fitted) is not None:
-                plain = f"{name} without attributes"
-                found[plain] = _figures(chosen.make(name).fit(parts.train), parts, cases, cold, chosen)
+            fitted = chosen.make(name).fit(parts.train)
+            plain = _figures(fitted, parts, cases, cold, chosen) if space_of(fitted) is not None else None
+            found[name] = _figures(fitted.take_in(parts.table, parts.train), parts, cases, cold, chosen)
+            if plain is not None:
+                found[f"{name} without attributes"] = plain
             advance(1)
     columns = [f"{metric}@{k}" for k in chosen.ks for metric in METRICS]
     for name, groups in found.items():

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import polars as pl
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import indices
@@ -80,6 +81,15 @@ class SessionNeighbours(Recommender):
     def _learn(self, sessions: Sessions) -> None:
         most = self.sample_size if self.sampling == "recent" else 0
         self.index = build_index(sessions, self._idf_factor(), most)
+
+    def _add_unclicked(self, ids: pl.Series) -> None:
+        super()._add_unclicked(ids)
+        index, none = self.index, np.zeros(len(ids))
+        self.index = index._replace(
+            item_offsets=np.append(index.item_offsets, np.full(len(ids), index.item_offsets[-1])),
+            item_weights=np.append(index.item_weights, none + 1.0),
+            idf=np.append(index.idf, none),
+        )
 
     def _state(self) -> State:
         return stored_arrays(self.index)

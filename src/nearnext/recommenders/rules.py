@@ -1,11 +1,12 @@
 """MARKOV-1, SR and AR: rules "who clicked this then clicks that", counted over sessions."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import polars as pl
 from scipy import sparse
 
 from nearnext.compiled import compiled
@@ -74,6 +75,11 @@ class _Rules(Recommender):
     def _kept(self, sessions: Sessions) -> int:
         """Rules kept per item, 0 for all."""
         return self.pruning or (STRONGEST if sessions.n_events > LARGE else 0)
+
+    def _add_unclicked(self, ids: pl.Series) -> None:
+        super()._add_unclicked(ids)
+        offsets = self.table.offsets
+        self.table = replace(self.table, offsets=np.append(offsets, np.full(len(ids), offsets[-1])))
 
     def _state(self) -> State:
         return {"offsets": self.table.offsets, "items": self.table.items, "weights": self.table.weights}

@@ -149,9 +149,16 @@ class Metric(MetricOptions):
             self.generators = self._fitted(network, self.index, sessions)
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
+        new = items.beyond(self.vocabulary)
         super()._take_in(items, sessions)
-        if self.reranker is not None and self.network is not None:
-            self.generators = self._fitted(self.network, self.index, sessions.with_vocabulary(self.vocabulary))
+        if self.generators is None or self.network is None:
+            return
+        voters, statistics = self.generators.voters, self.generators.evidence.items
+        for voter in voters.values():
+            voter._add_unclicked(new)
+        if statistics is not None:  # row 0 has the mean, which items without clicks have too
+            statistics = np.concatenate([statistics, np.repeat(statistics[:1], len(new), axis=0)])
+        self.generators = self._generators(self.network, self.index, voters, statistics)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -224,9 +231,17 @@ class Metric(MetricOptions):
     def _fitted(self, network: SessionItemNetwork, index: Index | None, sessions: Sessions) -> CandidateGenerators:
         voters = {name: voter.fit(sessions) for name, voter in self._voters().items()}
         statistics = item_statistics(sessions) if self.features else None
-        return CandidateGenerators.over(
-            network, index, voters, sessions.item_counts(), statistics, self.temperature, self.candidates
-        )
+        return self._generators(network, index, voters, statistics)
+
+    def _generators(
+        self,
+        network: SessionItemNetwork,
+        index: Index | None,
+        voters: dict[str, Recommender],
+        statistics: ScoreArray | None,
+    ) -> CandidateGenerators:
+        clicks = next(iter(voters.values())).popularity
+        return CandidateGenerators.over(network, index, voters, clicks, statistics, self.temperature, self.candidates)
 
     def _end_of_training(self) -> int:
         voters = {} if self.generators is None else self.generators.voters
@@ -273,9 +288,7 @@ class Metric(MetricOptions):
                 name: voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
                 for name, voter in self._voters().items()
             }
-            self.generators = CandidateGenerators.over(
-                self.network, self.index, voters, self.popularity, statistics, self.temperature, self.candidates
-            )
+            self.generators = self._generators(self.network, self.index, voters, statistics)
 
     def _ranker(self) -> RankChunk:
         if self.network is None:
