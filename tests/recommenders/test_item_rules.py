@@ -16,7 +16,7 @@ from nearnext.artifact import save_artifact
 from nearnext.data.items import read_items
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.recommenders import item_rules
+from nearnext.recommenders import ruled
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules, numbered
 from nearnext.recommenders.named import make_recommender
@@ -111,7 +111,7 @@ def test_lists_by_rules_are_those_of_brute_force(
     limits = None if at_most is None else {"category": at_most}
     with pytest.MonkeyPatch.context() as patch:
         # Limits alone are exact however many items are ranked at once; together with boosts, where all of them are.
-        patch.setattr(item_rules, "AHEAD", 23 if boost else 1)
+        patch.setattr(ruled, "AHEAD", 23 if boost else 1)
         found = model.recommend(
             [session], k, where=where, boost=boost, at_most=limits, exclude_seen=exclude_seen
         )[0]  # fmt: skip
@@ -171,14 +171,12 @@ def test_rules_need_an_item_table() -> None:
 
 
 def test_the_horizon_of_a_boost_is_bounded() -> None:
-    table = read_items(pl.DataFrame(ROWS))
-    columns = item_rules.ItemColumns.of(table.frame)
-
+    columns = ruled.ItemColumns.of(read_items(pl.DataFrame(ROWS)).frame)
     rules = ItemRules.of(boost={"price < 10": 10, "price >= 10": 0.1})
     assert rules is not None
-    applied = rules.over([columns], np.tile(np.arange(22), 1000))
+    applied = ruled.RuledItems([columns], np.tile(np.arange(22), 1000)).apply(rules)
     assert applied.horizon(20, np.ones(22_000, np.bool_)) == 2_000
-    assert applied.horizon(500, np.ones(22_000, np.bool_)) == item_rules.DEEPEST
+    assert applied.horizon(500, np.ones(22_000, np.bool_)) == ruled.DEEPEST
 
 
 @pytest.mark.parametrize("text", ["2", "2:", "x:category", ":category"])

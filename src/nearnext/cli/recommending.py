@@ -10,7 +10,7 @@ from nearnext.cli.lists import list_table, write_answers
 from nearnext.cli.options import ModelArgument, Threads
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, writable
 from nearnext.cli.reading import Reading, read_log, reads_logs
-from nearnext.cli.rules import Rules, rule_options
+from nearnext.cli.rules import Rules, rule_arguments, rule_options
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def recommend(
     if log is None:
         if out is not None or not session:
             raise ConfigError("expected --session a,b,c or --log LOG --out lists.parquet; give one of them")
-        _recommend_sessions(model, session, k, limits | given, json)
+        _recommend_sessions(model, session, k, limits | rule_arguments(given), json)
         return
     if out is None or session or json is not None:
         raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
@@ -60,7 +60,8 @@ def recommend(
 
     recommender = load_artifact(model).recommender
     sessions, _ = read_log(log, reading)
-    written = write_lists(recommender, sessions, out, k, rules=ItemRules.of(**given), threads=threads or None, **limits)
+    rules = ItemRules.of(**rule_arguments(given))
+    written = write_lists(recommender, sessions, out, k, rules=rules, threads=threads or None, **limits)
     console.print(f"{written:,} lists of {recommender.name}: {out}", soft_wrap=True)
 
 

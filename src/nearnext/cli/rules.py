@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 Rules = dict[str, Any]
-"""The arguments ``where``, ``boost`` and ``at_most`` of `Recommender.recommend`."""
+"""The arguments of `ItemRules.parse`."""
 
 
 def rule_options(
@@ -22,13 +22,16 @@ def rule_options(
         typer.Option(metavar="NUMBER:COLUMN", help="At most so many per value, e.g. 2:category. Repeatable."),
     ] = None,
 ) -> Rules:
-    """Rules as given on the command line."""
-    if not boost and not at_most:
-        return {"where": where, "boost": None, "at_most": None}
+    """Rules as texts."""
+    return {"where": where, "boost": tuple(boost or ()), "at_most": tuple(at_most or ())}
+
+
+def rule_arguments(given: Rules) -> dict[str, Any]:
+    """The same as arguments of `Recommender.recommend`."""
     from nearnext.recommenders.item_rules import numbered
 
     return {
-        "where": where,
-        "boost": numbered("--boost", boost or (), float),
-        "at_most": numbered("--at-most", at_most or (), int),
+        "where": given["where"],
+        "boost": numbered("--boost", given["boost"], float),
+        "at_most": numbered("--at-most", given["at_most"], int),
     }

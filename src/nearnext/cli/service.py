@@ -12,6 +12,7 @@ from nearnext.cli.app import app, imports_parts, takes
 from nearnext.cli.options import cutoff_numbers
 from nearnext.cli.output import Results, console, json_file, require_extra
 from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
+from nearnext.cli.rules import Rules, rule_options
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import options_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 @app.command()
 @imports_parts
+@takes("rules", rule_options)
 def serve(
     artifact: Annotated[Path, typer.Argument(help="Model directory made by fit; a new one put there is taken over.")],
     *,
@@ -50,10 +52,16 @@ def serve(
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Encode sessions by onnxruntime where that is faster; equal up to rounding.")
     ] = False,
+    rules: Rules,
 ) -> None:
     """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /docs describes it."""
     given: dict[str, Any] = dict(locals())  # each option is the setting of its name, but for these
-    given |= {"session_ttl": session_ttl * 60.0, "origins": tuple(cors or ()), "hosts": tuple(allow_host or ())}
+    given |= {
+        "session_ttl": session_ttl * 60.0,
+        "origins": tuple(cors or ()),
+        "hosts": tuple(allow_host or ()),
+        **rules,
+    }
     require_extra("serve", "a service")
     from nearnext.serving.server import serve as run_service
     from nearnext.serving.settings import ServiceSettings

@@ -20,7 +20,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, check, checked, require_type
-from nearnext.recommenders.item_rules import AppliedRules, ItemRules, ranked_by_rules, rules_over
+from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.parameters import Parameters
 from nearnext.recommenders.ranking import (
     RankChunk,
@@ -34,6 +34,7 @@ from nearnext.recommenders.ranking import (
     require_known_items,
     unknown_ids,
 )
+from nearnext.recommenders.ruled import AppliedRules, ranked_by_rules, rules_over
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
 from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.registry import is_built_in

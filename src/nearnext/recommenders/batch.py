@@ -14,8 +14,9 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.item_rules import ItemRules, rules_over
+from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import Ranking, admissible_items
+from nearnext.recommenders.ruled import rules_over
 from nearnext.types import RawId
 
 BLOCK = 32_768

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
-from nearnext.errors import NearnextError
+from nearnext.errors import ConfigError, NearnextError
 from nearnext.explanation import explain
+from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving import messages
 from nearnext.serving.background import in_daemon
@@ -210,10 +211,27 @@ class Endpoints:
         self, clicks: Sequence[RawId], asked: messages.Restrictions, k: int
     ) -> messages.RecommendationAnswer:
         model = self._service.current()
-        query = Query(clicks, k, asked.exclude, asked.allow, asked.exclude_seen, asked.time)
+        rules = self._rules(model, asked)
+        query = Query(clicks, k, asked.exclude, asked.allow, asked.exclude_seen, asked.time, rules)
         found: Recommendation = await model.ask(query)
         self._service.metrics.recommendations.inc()
         return messages.RecommendationAnswer(**vars(found), model=model.version)
+
+    def _rules(self, model: ServedModel, asked: messages.Restrictions) -> ItemRules | None:
+        """The rules of a request and of the service."""
+        if asked.where is None and not asked.boost and not asked.at_most:
+            return self._service.rules
+        try:
+            if isinstance(asked, messages.ListParameters):
+                rules = ItemRules.parse(asked.where, asked.boost, asked.at_most)
+            else:
+                rules = ItemRules.of(asked.where, asked.boost, asked.at_most)
+            rules = rules if self._service.rules is None else self._service.rules.besides(rules)
+            if rules is not None:
+                model.applied(rules, asked.time)
+        except ConfigError as error:
+            raise HTTPError(422, str(error)) from None
+        return rules
 
     async def _change(self, change: Change) -> None:
         try:

@@ -15,6 +15,8 @@ from nearnext.atomic import whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.item_rules import ItemRules
+from nearnext.recommenders.ruled import rules_over
 from nearnext.types import RawId
 
 MANIFEST = "manifest.json"
@@ -41,10 +43,12 @@ class LoadedModel(NamedTuple):
     version: str
 
 
-def load_model(folder: Path, *, onnx: bool = False) -> LoadedModel:
+def load_model(folder: Path, *, onnx: bool = False, rules: ItemRules | None = None) -> LoadedModel:
     """A model from its directory, after it has answered once; the first answer also compiles what is needed."""
     try:
-        return _loaded(folder, onnx=onnx)
+        loaded = _loaded(folder, onnx=onnx)
+        rules_over(loaded.recommender, rules)
+        return loaded
     except NearnextError:
         raise
     except MemoryError as error:
@@ -90,8 +94,8 @@ class ModelWatcher:
     With the copy a process starts even if the directory holds a model that is refused.
     """
 
-    def __init__(self, folder: Path, kept: Path, *, onnx: bool = False) -> None:
-        self._folder, self._kept, self._onnx = folder, kept, onnx
+    def __init__(self, folder: Path, kept: Path, *, onnx: bool = False, rules: ItemRules | None = None) -> None:
+        self._folder, self._kept, self._onnx, self._rules = folder, kept, onnx, rules
         self._signature = artifact_signature(folder)
         self.refused: str | None = None
 
@@ -107,7 +111,7 @@ class ModelWatcher:
             return loaded
         if (self._kept / MANIFEST).is_file():
             try:
-                return load_model(self._kept, onnx=self._onnx)
+                return load_model(self._kept, onnx=self._onnx, rules=self._rules)
             except NearnextError as error:
                 log.warning("%s cannot be served either: %s", self._kept, error)
         raise self._error
@@ -116,7 +120,7 @@ class ModelWatcher:
         """The model there now; None: it is refused, and ``refused`` says why. It takes a while."""
         self._signature = artifact_signature(self._folder)
         try:
-            loaded = load_model(self._folder, onnx=self._onnx)
+            loaded = load_model(self._folder, onnx=self._onnx, rules=self._rules)
         except NearnextError as error:
             self._error, self.refused = error, str(error)
             return None

@@ -8,7 +8,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.exceptions import HTTPException
 
+from nearnext.data.conditions import LONGEST
 from nearnext.data.ids import BLANKS, NO_ID, NOTHING, tidy_text
+from nearnext.recommenders.item_rules import MOST
 from nearnext.types import RawId
 
 MAX_ID = 512
@@ -36,6 +38,8 @@ ItemId = IntegerId | TextId
 Clicks = Annotated[list[ItemId], Meta(max_length=MAX_ITEMS)]
 Ids = Annotated[list[ItemId], Meta(max_length=MAX_FILTER)]
 TextIds = Annotated[list[TextId], Meta(max_length=MAX_FILTER)]
+Condition = Annotated[str, Meta(max_length=LONGEST)]
+Name = Annotated[str, Meta(max_length=MAX_ID)]
 Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
@@ -62,8 +66,16 @@ class Restrictions(Request, kw_only=True):
     exclude: Annotated[Ids, Meta(description="Never recommend these.")] = []
     allow: Annotated[Ids | None, Meta(description="Recommend only these; null: everything.")] = None
     exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
+    where: Annotated[Condition | None, Meta(description="Only items that match, e.g. price < 50 and available.")] = None
+    boost: Annotated[
+        dict[Condition, float], Meta(max_length=MOST, description="Factors by condition; 2 moves rank 10 to rank 5.")
+    ] = {}
+    at_most: Annotated[
+        dict[Name, int], Meta(max_length=MOST, description="Most items of each value of a column, e.g. category.")
+    ] = {}
     time: Annotated[
-        Seconds | None, Meta(description="When it is asked, seconds since 1970; null: the end of training.")
+        Seconds | None,
+        Meta(description="When it is asked, seconds since 1970; null: the end of training, and now for the rules."),
     ] = None
 
 
@@ -90,6 +102,8 @@ class ListParameters(Restrictions, kw_only=True):
 
     exclude: Annotated[TextIds, Meta(description="Never recommend these; write a comma in an id as %2C.")] = []  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
     allow: Annotated[TextIds | None, Meta(description="Recommend only these.")] = None  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
+    boost: Annotated[list[str], Meta(max_length=MOST, description="FACTOR:CONDITION, e.g. 2:price < 50.")] = []  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
+    at_most: Annotated[list[str], Meta(max_length=MOST, description="NUMBER:COLUMN, e.g. 2:category.")] = []  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read
 
 
 class SimilarParameters(Request):

@@ -64,6 +64,11 @@ class NewItems(ABC):
     def __contains__(self, item: RawId) -> bool:
         return item in self._items
 
+    @property
+    def ids(self) -> list[RawId]:
+        """All new items, the latest last."""
+        return list(self._items)
+
     def follow(self, entries: Mapping[RawId, Entry | None], encode: Callable[[Sequence[RawId]], IndexArray]) -> None:
         """Take in what the catalogue now says of items; None: nothing. ``encode`` gives the indices of known items."""
         read = list[tuple[NewItem, IndexArray]]()
@@ -88,15 +93,19 @@ class NewItems(ABC):
         """The n best new items of each row, best first, of equal ones the latest put first.
 
         Rows are those of the model's last answer in this thread; items that are too far for a full list of it may be
-        left out. ``allowed`` are the only items that may be given, to a single row.
+        left out. ``allowed`` are the only items that may be given.
         """
         refused = [{item for item in row.refused if item in self._items} for row in rows]
         members, among, n_searched = self._members, None, n
         if allowed is not None:
-            members = dict[int, dict[RawId, None]]()
-            for item in allowed - refused[0]:
-                if (new := self._items.get(item)) is not None and new.point is not None:
-                    members.setdefault(self._slots[new.point], {})[item] = None
+            points = [new.point for item in allowed if (new := self._items.get(item)) is not None]
+            slots = {self._slots[point] for point in points if point is not None}
+            if len(rows) == 1:
+                allowed = allowed - refused[0]
+            else:
+                n_searched = n + max(map(len, refused))
+            kept = {slot: {item: None for item in self._members[slot] if item in allowed} for slot in slots}
+            members = {slot: items for slot, items in kept.items() if items}
             among = list(members)
         elif filled := max((self._filled_by(items) for items in refused if items), key=len, default=None):
             n_searched = n + len(filled)

@@ -10,9 +10,12 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.explanation import session_index_of, similar_items
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
+from nearnext.recommenders.ruled import AppliedRules, Listed
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
+from nearnext.serving.live_items import LiveItems
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
@@ -33,6 +36,7 @@ class Query(NamedTuple):
     allow: Sequence[RawId] | None = None
     exclude_seen: bool = False
     time: float | None = None
+    rules: ItemRules | None = None
 
     @property
     def restricted(self) -> bool:
@@ -50,6 +54,7 @@ class AvailableItems:
         self.admissible[0] = False
         self.hidden: set[RawId] = set()
         self.new = _new_items_of(recommender)
+        self.live = LiveItems(recommender)
         self.update(catalogue.entries)
 
     def knows(self, item: RawId) -> bool:
@@ -68,6 +73,7 @@ class AvailableItems:
             else:
                 new[item] = entry
         self.new.follow(new, self._vocabulary.encode)
+        self.live.follow(self.new.ids)
 
 
 def _new_items_of(recommender: Recommender) -> NewItems:
@@ -129,7 +135,8 @@ class ServedModel:
         """The list of each query; it depends on nothing but the query, the model and the catalogue."""
         together = dict[object, list[int]]()
         for row, query in enumerate(queries):
-            together.setdefault(row if query.restricted else (query.k, query.exclude_seen), []).append(row)
+            alike = (query.k, query.exclude_seen, query.rules, query.time if query.rules else None)
+            together.setdefault(row if query.restricted else alike, []).append(row)
         answers = dict[int, Recommendation]()
         for rows in together.values():
             chosen = [queries[row] for row in rows]
@@ -151,24 +158,75 @@ class ServedModel:
         return mask
 
     def _ranked(self, queries: Sequence[Query], mask: BoolArray) -> list[Recommendation]:
-        k, exclude_seen = queries[0].k, queries[0].exclude_seen
-        clicks = [self._vocabulary.encode(query.items) for query in queries]
+        query, clicks = queries[0], [self._vocabulary.encode(query.items) for query in queries]
+        allow = None if query.allow is None else set(self._stored(query.allow))
+        if query.rules is None:
+            lists = self._lists(queries, clicks, query.k, mask, allow)
+        else:
+            lists = self._by_rules(queries, clicks, mask, allow, self.applied(query.rules, query.time))
+        return [self._presented(*each) for each in zip(queries, clicks, lists, strict=True)]
+
+    def _lists(
+        self, queries: Sequence[Query], clicks: Sequence[IndexArray], k: int, mask: BoolArray, new: set[RawId] | None
+    ) -> "list[_List]":
+        """Lists of k among the items of a mask and, if they are given, some of the new items."""
         end, asked_at = self._end_of_training, self.recommender.asked_at
         prefixes = Prefixes.of(clicks, [end if one.time is None else asked_at(one.time) for one in queries])
         items = np.zeros((len(queries), k), dtype=np.int32)
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        own: list[int] = self._rank(prefixes, Request(k, mask, exclude_seen), items, scores).tolist()
+        own: list[int] = self._rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
         lists = [
             _List([self._ids[index] for index in indices if index], listed, n)
             for indices, listed, n in zip(items.tolist(), scores.tolist(), own, strict=True)
         ]
         if self.available.new:
-            self._join(queries, clicks, lists)
-        return [self._presented(*each) for each in zip(queries, clicks, lists, strict=True)]
+            self._join(queries, clicks, k, new, lists)
+        for one in lists:
+            del one.scores[len(one.items) :]
+        return lists
+
+    def applied(self, rules: ItemRules, time: float | None) -> AppliedRules:
+        """Rules over the items of the vocabulary and the new ones."""
+        return self.available.live.apply(rules, None if time is None else self.recommender.asked_at(time))
+
+    def _by_rules(
+        self,
+        queries: Sequence[Query],
+        clicks: Sequence[IndexArray],
+        mask: BoolArray,
+        allow: set[RawId] | None,
+        rules: AppliedRules,
+    ) -> "list[_List]":
+        """Lists by rules, over the items of the vocabulary followed by the new ones."""
+        k, n_known, new = queries[0].k, len(mask), self.available.live.new
+        admissible = np.fromiter((allow is None or item in allow for item in new), np.bool_, len(new))
+        ruled = rules.narrowed(np.concatenate([mask, admissible]))
+        numbers: dict[RawId, int] = {item: n_known + at for at, item in enumerate(new)}
+        index = self._vocabulary.index
+
+        def lists(rows: slice, n: int, among: BoolArray) -> list[_List]:
+            allowed = {item for item, number in numbers.items() if among[number]}
+            return self._lists(queries[rows], clicks[rows], n, among[:n_known], allowed)
+
+        def numbered(one: _List) -> Listed:
+            items = [index.get(item) or numbers[item] for item in one.items]
+            return np.array(items, np.int32), np.array(one.scores, np.float32), one.own
+
+        every = slice(0, len(queries))
+        if not rules.reorders:
+            return lists(every, k, ruled)
+        found = list[_List]()
+        for row, first in enumerate(lists(every, rules.horizon(k, ruled), ruled)):
+
+            def rank(n: int, among: BoolArray, row: int = row) -> Listed:
+                return numbered(lists(slice(row, row + 1), n, among)[0])
+
+            items, scores, own = rules.ruled_list(k, ruled, rank, numbered(first))
+            found.append(_List([self._ids[at] if at < n_known else new[at - n_known] for at in items], scores, own))
+        return found
 
     def _presented(self, query: Query, clicks: IndexArray, found: "_List") -> Recommendation:
         n = len(found.items)
-        del found.scores[n:]
         unknown: list[RawId] = []
         if not clicks.all():
             unknown = [raw for raw, index in zip(query.items, clicks.tolist(), strict=True) if not index]
@@ -183,14 +241,20 @@ class ServedModel:
         lacking = [raw for raw, index in zip(named, found, strict=True) if not index]
         return [raw for raw in lacking if self._vocabulary.as_stored(raw) not in self.available.new]
 
-    def _join(self, queries: Sequence[Query], clicks: Sequence[IndexArray], lists: "Sequence[_List]") -> None:
+    def _join(
+        self,
+        queries: Sequence[Query],
+        clicks: Sequence[IndexArray],
+        k: int,
+        allowed: set[RawId] | None,
+        lists: "Sequence[_List]",
+    ) -> None:
         """Put new items among the model's own."""
         rows = [
             Row(known, found.scores[: found.own], self._refused(query))
             for query, known, found in zip(queries, clicks, lists, strict=True)
         ]
-        k, allow = queries[0].k, queries[0].allow
-        near = self.available.new.near(rows, k, None if allow is None else set(self._stored(allow)))
+        near = self.available.new.near(rows, k, allowed)
         for found, new in zip(lists, near, strict=True):
             found.join(new, k)
 

@@ -36,7 +36,8 @@ class Service:
         self.settings = settings
         self.access = _access(settings)
         self.store = make_store(settings)
-        self.watcher = ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx)
+        self.rules = settings.rules
+        self.watcher = ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx, rules=self.rules)
         loaded = self.watcher.first()
         self.catalogue = Catalogue(settings.catalogue_file)
         self.metrics = Metrics()

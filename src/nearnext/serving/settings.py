@@ -6,6 +6,7 @@ from typing import Annotated
 
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Positive, at_least, at_most, options
+from nearnext.recommenders.item_rules import ItemRules
 
 MEMORY = "memory"
 """The session store inside the process."""
@@ -46,6 +47,9 @@ class ServiceSettings:
     shutdown_timeout: Positive = 15.0
     access_log: bool = True
     onnx: bool = False
+    where: str | None = None
+    boost: tuple[str, ...] = ()
+    at_most: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for origin in self.origins:
@@ -66,6 +70,12 @@ class ServiceSettings:
             raise ConfigError(
                 f"{self.workers} workers share no memory: give them a store, e.g. --store redis://localhost:6379"
             )
+        _ = self.rules
+
+    @property
+    def rules(self) -> ItemRules | None:
+        """Rules for every list."""
+        return ItemRules.parse(self.where, self.boost, self.at_most)
 
     @property
     def catalogue_file(self) -> Path:

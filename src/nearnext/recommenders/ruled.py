@@ -1,0 +1,248 @@
+"""Lists by rules on items.
+
+A list by rules is taken from the method's own list of admissible items that match, never filtered afterwards:
+
+1. A boost moves an item from rank r to r / factor, among the items that the method itself ranks and among those that
+   popularity adds; scores have another meaning in each method, ranks do not.
+2. A limit takes items from the top as long as each of their categories has room.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nearnext.data.conditions import AVAILABLE, Groups, ItemColumns
+from nearnext.data.items import ItemTable
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.raw import Moment, microseconds_of
+from nearnext.errors import ConfigError
+from nearnext.recommenders.item_rules import STRONGEST, WEAKEST, ItemRules
+from nearnext.recommenders.ranking import CHUNK, Ranking
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
+
+if TYPE_CHECKING:
+    from nearnext.recommenders.base import Recommender
+
+DEEPEST = 5_000
+"""Most items that a boost looks at, or the length of the list if that is larger."""
+SCRATCH = 1 << 24
+"""Items ranked at once for many lists."""
+KEPT = 256
+"""Conditions whose matching items are kept."""
+SECOND = 1_000_000
+AHEAD = 3
+"""With limits per category, so many times the length of the list is ranked at once."""
+
+
+class Limit(NamedTuple):
+    """At most so many items of each value of a column, by groups of items: [n]."""
+
+    groups: Groups
+    most: int
+
+    def of(self, item: int) -> list[int]:
+        """The values of an item."""
+        return self.groups.codes[self.groups.starts[item] : self.groups.starts[item + 1]].tolist()
+
+    def without(self, full: Sequence[int]) -> BoolArray:
+        """Which items have none of the values: [n]."""
+        starts, codes = self.groups
+        among = np.concatenate([[0], np.cumsum(np.isin(codes, full))])
+        return among[starts[1:]] == among[starts[:-1]]
+
+
+Listed = tuple[IndexArray, ScoreArray, int]
+"""Items and scores of one list, best first, and how many leading items the method itself ranked."""
+RankOne = Callable[[int, BoolArray], Listed]
+"""Gives a list of at most so many of the admissible items [n]."""
+
+
+class AppliedRules(NamedTuple):
+    """Rules over n items."""
+
+    matching: BoolArray  # [n]
+    factors: FloatArray | None  # [n]
+    limits: Sequence[Limit]
+
+    @property
+    def reorders(self) -> bool:
+        """Whether more than the set of items is ruled."""
+        return self.factors is not None or bool(self.limits)
+
+    def narrowed(self, admissible: BoolArray) -> BoolArray:
+        """The admissible items that match: [n]."""
+        return admissible & self.matching
+
+    def horizon(self, k: int, admissible: BoolArray) -> int:
+        """Items to rank for a list of k."""
+        n = k * AHEAD if self.limits else k
+        if self.factors is not None:
+            among = self.factors[admissible]
+            n = max(n, min(math.ceil(n * among.max(initial=1) / among.min(initial=1)), DEEPEST))
+        return max(1, min(n, int(np.count_nonzero(admissible))))
+
+    def ruled_list(
+        self, k: int, admissible: BoolArray, rank: RankOne, first: Listed | None = None
+    ) -> tuple[list[int], list[float], int]:
+        """A list of at most k: items, scores, and how many leading items the method itself ranked.
+
+        Args:
+            k: longest list.
+            admissible: matching items: [n].
+            rank: ranks items.
+            first: what it gives for the horizon of k.
+        """
+        items, scores, own = list[int](), list[float](), 0
+        counts = [dict[int, int]() for _ in self.limits]
+        while len(items) < k:
+            n = self.horizon(k - len(items), admissible)
+            found, values, n_own = first or rank(n, admissible)
+            first = None
+            for at in self._order(found, n_own):
+                item = int(found[at])
+                if len(items) == k or not self._take(item, counts):
+                    continue
+                own += at < n_own and own == len(items)
+                items.append(item)
+                scores.append(float(values[at]))
+            if len(found) < n or not self.limits:
+                break
+            admissible = admissible.copy()
+            admissible[found] = False
+            for limit, count in zip(self.limits, counts, strict=True):
+                admissible &= limit.without([code for code, times in count.items() if times >= limit.most])
+        return items, scores[:own] + [0.0] * (len(items) - own), own
+
+    def _order(self, found: IndexArray, n_own: int) -> list[int]:
+        """Positions of a list in the order of boosted ranks."""
+        if self.factors is None:
+            return list(range(len(found)))
+        factors = self.factors[found]
+        own = np.arange(1, n_own + 1) / factors[:n_own]
+        added = np.arange(1, len(found) - n_own + 1) / factors[n_own:]
+        return [*np.argsort(own, kind="stable").tolist(), *(n_own + np.argsort(added, kind="stable")).tolist()]
+
+    def _take(self, item: int, counts: Sequence[dict[int, int]]) -> bool:
+        """Count an item if there is room for each of its values."""
+        values = [limit.of(item) for limit in self.limits]
+        for limit, count, codes in zip(self.limits, counts, values, strict=True):
+            if any(count.get(code, 0) >= limit.most for code in codes):
+                return False
+        for count, codes in zip(counts, values, strict=True):
+            for code in codes:
+                count[code] = count.get(code, 0) + 1
+        return True
+
+
+class RuledItems:
+    """Items that rules are applied to.
+
+    Args:
+        parts: rows of attributes, of the same columns.
+        rows: row of each item in the parts one after another, -1 for an item without attributes: [n].
+    """
+
+    def __init__(self, parts: Sequence[ItemColumns], rows: Int64Array) -> None:
+        self._parts, self._rows = parts, rows
+        self._matching: dict[object, BoolArray] = {}
+        self._groups: dict[str, Groups] = {}
+
+    def apply(self, rules: ItemRules, now: int | None = None) -> AppliedRules:
+        """Rules over these items, at a time in microseconds since 1970 UTC, by default now.
+
+        Raises:
+            ConfigError: a rule that cannot be read, or names an unknown column.
+        """
+        now = time.time_ns() // 1_000 if now is None else now
+        matching = np.ones(len(self._rows), dtype=np.bool_)
+        for condition in rules.where:
+            matching &= self._matches(condition, now)
+        factors = np.ones(len(self._rows)) if rules.boost else None
+        if factors is not None:
+            for condition, factor in rules.boost:
+                factors[self._matches(condition, now)] *= factor
+            factors = np.clip(factors, WEAKEST, STRONGEST)
+        return AppliedRules(matching, factors, [Limit(self._values(name), most) for name, most in rules.at_most])
+
+    def _matches(self, condition: str, now: int) -> BoolArray:
+        key = (condition, now // SECOND) if AVAILABLE in condition else condition
+        if key not in self._matching:
+            if len(self._matching) >= KEPT:
+                self._matching.clear()
+            found = [*(part.matching(condition, now) for part in self._parts), np.zeros(1, np.bool_)]
+            self._matching[key] = np.concatenate(found)[self._rows]
+        return self._matching[key]
+
+    def _values(self, column: str) -> Groups:
+        if column not in self._groups:
+            parts = [part.groups(column) for part in self._parts]
+            counts = np.concatenate([*(np.diff(part.starts) for part in parts), [0]])
+            begins = np.concatenate([[0], np.cumsum(counts)])[:-1]
+            lengths = counts[self._rows]
+            starts = np.concatenate([[0], np.cumsum(lengths)])
+            positions = np.arange(int(starts[-1])) + np.repeat(begins[self._rows] - starts[:-1], lengths)
+            self._groups[column] = Groups(starts, np.concatenate([part.codes for part in parts])[positions])
+        return self._groups[column]
+
+
+def rules_over(
+    recommender: "Recommender", rules: ItemRules | None, moment: Moment | None = None
+) -> AppliedRules | None:
+    """Rules over the item indices of a model at a time, by default now; None where there are none.
+
+    Raises:
+        ConfigError: the model has no item table, or a rule cannot be read.
+    """
+    if rules is None:
+        return None
+    items = require_items(recommender)
+    rows = np.append(-1, items.vocabulary.encode(recommender.vocabulary.ids).astype(np.int64) - 1)
+    ruled = RuledItems([ItemColumns.of(items.frame)], rows)
+    return ruled.apply(rules, None if moment is None else microseconds_of("time", moment))
+
+
+def require_items(recommender: "Recommender") -> ItemTable:
+    """The item table of a model."""
+    if recommender.items is None:
+        raise ConfigError(
+            f"rules need an item table, and this model ({recommender.name}) has none; fit it with --items FILE"
+        )
+    return recommender.items
+
+
+def ranked_by_rules(
+    rules: AppliedRules,
+    rank: Callable[[Prefixes, int, BoolArray], Ranking],
+    prefixes: Prefixes,
+    k: int,
+    mask: BoolArray,
+) -> Ranking:
+    """Lists by rules; ``rank`` gives the lists of prefixes among the items of a mask."""
+    mask = rules.narrowed(mask)
+    if not rules.reorders:
+        return rank(prefixes, k, mask)
+    items = np.zeros((len(prefixes), k), dtype=np.int32)
+    scores, own = np.zeros(items.shape, dtype=np.float32), np.zeros(len(prefixes), dtype=np.int32)
+    horizon = rules.horizon(k, mask)
+    at_once = max(CHUNK, SCRATCH // horizon)
+    for begin in range(0, len(prefixes), at_once):
+        part = prefixes.slice(begin, begin + at_once)
+        ranking = rank(part, horizon, mask)
+        for at in range(len(part)):
+            alone = part.slice(at, at + 1)
+
+            def rank_one(n: int, among: BoolArray, alone: Prefixes = alone) -> Listed:
+                return listed(rank(alone, n, among), 0)
+
+            found, values, own[begin + at] = rules.ruled_list(k, mask, rank_one, listed(ranking, at))
+            items[begin + at, : len(found)], scores[begin + at, : len(found)] = found, values
+    return Ranking(items, scores, own)
+
+
+def listed(ranking: Ranking, row: int) -> Listed:
+    """One list of a ranking."""
+    n = int(np.count_nonzero(ranking.items[row]))
+    return ranking.items[row, :n], ranking.scores[row, :n], int(ranking.own[row])
