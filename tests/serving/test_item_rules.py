@@ -119,8 +119,8 @@ def test_requests_with_rules_and_the_rules_of_the_service(tmp_path: Path) -> Non
                 "expected a column at character 1, found 'colour'; known: title, price, category",
             ),
             ({"where": "price <"}, "expected a value at character 8"),
-            ({"boost": {"price": 99}}, "expected a factor in 0.1..10.0, found 99"),
-            ({"at_most": {"category": 0}}, "expected a whole number of at least 1"),
+            ({"boost": {"price": 99}}, "Expected `float` <= 10.0 - at `$.boost[...]`"),
+            ({"at_most": {"category": 0}}, "Expected `int` >= 1"),
             ({"at_most": {"colour": 1}}, "at most: expected a column, found 'colour'"),
             ({"where": "x" * 1001}, "$.where"),
         ):

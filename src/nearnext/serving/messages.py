@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from nearnext.data.conditions import LONGEST
 from nearnext.data.ids import BLANKS, NO_ID, NOTHING, tidy_text
-from nearnext.recommenders.item_rules import MOST
+from nearnext.recommenders.item_rules import MOST, STRONGEST, WEAKEST
 from nearnext.types import RawId
 
 MAX_ID = 512
@@ -39,6 +39,7 @@ Clicks = Annotated[list[ItemId], Meta(max_length=MAX_ITEMS)]
 Ids = Annotated[list[ItemId], Meta(max_length=MAX_FILTER)]
 TextIds = Annotated[list[TextId], Meta(max_length=MAX_FILTER)]
 Condition = Annotated[str, Meta(max_length=LONGEST)]
+Factor = Annotated[float, Meta(ge=WEAKEST, le=STRONGEST)]
 Name = Annotated[str, Meta(max_length=MAX_ID)]
 Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
@@ -68,10 +69,10 @@ class Restrictions(Request, kw_only=True):
     exclude_seen: Annotated[bool, Meta(description="Nothing that is in the session.")] = False
     where: Annotated[Condition | None, Meta(description="Only items that match, e.g. price < 50 and available.")] = None
     boost: Annotated[
-        dict[Condition, float], Meta(max_length=MOST, description="Factors by condition; 2 moves rank 10 to rank 5.")
+        dict[Condition, Factor], Meta(max_length=MOST, description="Factors by condition; 2 moves rank 10 to rank 5.")
     ] = {}
     at_most: Annotated[
-        dict[Name, int], Meta(max_length=MOST, description="Most items of each value of a column, e.g. category.")
+        dict[Name, Length], Meta(max_length=MOST, description="Most items of each value of a column, e.g. category.")
     ] = {}
     time: Annotated[
         Seconds | None,
