@@ -18,7 +18,7 @@ RUN python -m venv /opt/nearnext \
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 # The lock is of these extras; --no-deps would let a missing package pass, so pip checks what is installed.
-RUN /opt/nearnext/bin/pip install --no-deps '.[serve,ann,onnx]' && /opt/nearnext/bin/pip check
+RUN /opt/nearnext/bin/pip install --no-deps '.[train,serve,ann,onnx]' && /opt/nearnext/bin/pip check
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 10001 --create-home nearnext && install -d -o nearnext -g nearnext /data /var/cache/nearnext

@@ -20,7 +20,7 @@ TORCH = re.compile(r"torch|triton|nvidia-.*|cuda-.*")
 def main() -> None:
     """Resolve and write."""
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--report", "-"]
-    command += ["--only-binary", ":all:", "-c", str(ROOT / "constraints.txt"), f"{ROOT}[serve,ann,onnx]"]
+    command += ["--only-binary", ":all:", "-c", str(ROOT / "constraints.txt"), f"{ROOT}[train,serve,ann,onnx]"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     environment["PIP_CONFIG_FILE"] = os.devnull  # from PyPI alone
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment)  # noqa: S603 - pip itself

@@ -13,6 +13,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from nearnext.extras import training_extra
+
 if TYPE_CHECKING:
     from nearnext.artifact import Artifact, load, load_artifact, save_artifact
     from nearnext.data.events import EventLog, read_events, scan_events
@@ -236,7 +238,8 @@ def __getattr__(name: str) -> Any:
         warnings.warn(f"nearnext.{name} is now nearnext.{_RENAMED[name]}", FutureWarning, stacklevel=2)
         value = getattr(import_module(_MODULE_OF[_RENAMED[name]]), _RENAMED[name])
     elif name in _MODULE_OF:
-        value = getattr(import_module(_MODULE_OF[name]), name)
+        with training_extra(f"nearnext.{name}"):
+            value = getattr(import_module(_MODULE_OF[name]), name)
     else:
         raise AttributeError(f"module 'nearnext' has no attribute '{name}'")
     globals()[name] = value

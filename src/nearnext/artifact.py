@@ -21,7 +21,7 @@ from nearnext.atomic import whole_folder
 from nearnext.data.imprint import Imprint
 from nearnext.data.items import ItemTable
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ArtifactError, ConfigError
+from nearnext.errors import ArtifactError, ConfigError, MissingPackageError
 from nearnext.forks import require_polars
 from nearnext.model_card import model_card
 from nearnext.options import path_of, require_type
@@ -255,7 +255,7 @@ def _loaded(folder: Path) -> Artifact:
         if str(ids.dtype) not in {"Int64", "String"} or not len(ids) or len(ids) != manifest.get("items", len(ids)):
             raise ArtifactError(f"{folder / VOCABULARY} holds other items than its model; fit the model again")
         recommender = _restored(folder, manifest, Vocabulary(ids), state)
-    except (ArtifactError, MemoryError):
+    except (ArtifactError, MissingPackageError, MemoryError):
         raise
     except Exception as error:  # whatever a part makes of arrays that are not its own
         reason = " ".join(str(error).split()) or type(error).__name__

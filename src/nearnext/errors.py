@@ -18,6 +18,10 @@ class ConfigError(NearnextError, ValueError):
     """An option, a name or a parameter is unknown or out of range."""
 
 
+class MissingPackageError(ConfigError):
+    """An optional package is needed and not installed; the message names the extra that brings it."""
+
+
 class ContractError(ConfigError):
     """A part, mostly one of the user's own, breaks a law of its kind; the message names the law and an example."""
 

@@ -1,16 +1,20 @@
 """Optional dependencies: each belongs to an extra of nearnext and is imported when used."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from nearnext.errors import ConfigError
+from nearnext.errors import MissingPackageError
 
 PACKAGES = {"faiss": "faiss-cpu", "pytorch_metric_learning": "pytorch-metric-learning"}
 """Package names of modules with another name."""
 
+TRAINING = ("accelerate", "torch")
+"""Modules of the extra train, which nearnext's own modules import wherever they train or use what was trained."""
 
-def missing(purpose: str, modules: Sequence[str], extra: str) -> ConfigError:
+
+def missing(purpose: str, modules: Sequence[str], extra: str) -> MissingPackageError:
     """The error for a missing optional package, with the command that installs it.
 
     >>> str(missing("approximate search", ["faiss"], "ann"))
@@ -19,12 +23,24 @@ def missing(purpose: str, modules: Sequence[str], extra: str) -> ConfigError:
     names = [PACKAGES.get(module, module) for module in modules]
     what = f"the package {names[0]}" if len(names) == 1 else f"the packages {', '.join(names)}"
     them = "it" if len(names) == 1 else "them"
-    return ConfigError(f"{purpose} needs {what}; install {them} with: pip install 'nearnext[{extra}]'")
+    return MissingPackageError(f"{purpose} needs {what}; install {them} with: pip install 'nearnext[{extra}]'")
 
 
 def needed(module: str, extra: str, purpose: str) -> Any:
-    """Import a module; `ConfigError` if its package is not installed."""
+    """Import a module; `MissingPackageError` if its package is not installed."""
     try:
         return import_module(module)
     except ImportError as error:
         raise missing(purpose, [module.partition(".")[0]], extra) from error
+
+
+@contextmanager
+def training_extra(purpose: str) -> Generator[None]:
+    """Import modules that may train; `MissingPackageError` if a package of the extra train is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        text = f"{missing(purpose, [error.name], 'train')}; methods that count, such as vstan and sr, work without"
+        raise MissingPackageError(text) from error

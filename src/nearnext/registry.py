@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from nearnext.errors import ConfigError
+from nearnext.extras import training_extra
 from nearnext.options import checked, make, options_of, require_known, require_option
 from nearnext.own_parts import find_own_parts
 
@@ -60,7 +61,8 @@ class Registry(Mapping[str, type[P]], Generic[P]):
     def __getitem__(self, name: str) -> type[P]:
         if name in self._built_in:
             module, _, attribute = self._built_in[name].partition(":")
-            return getattr(import_module(module), attribute)
+            with training_extra(f"the {self.label} {name}"):
+                return getattr(import_module(module), attribute)
         if name not in self._own:
             find_own_parts()
         return self._own[name]

@@ -9,6 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 from nearnext.errors import NearnextError
+from nearnext.extras import training_extra
 
 INTERRUPTED = 130
 """Exit status of a program stopped with Ctrl-C, as shells have it."""
@@ -36,7 +37,8 @@ def one_line() -> Generator[None]:
     _take_interrupts()
     _print_anything()
     try:
-        yield
+        with training_extra("the command"):
+            yield
         _flush()
     except NearnextError as error:
         _fail(str(error))

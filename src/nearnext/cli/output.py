@@ -33,7 +33,7 @@ PIPED_WIDTH = 160
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "ann": ("faiss",),
-    "onnx": ("onnx", "onnxruntime", "onnxscript"),
+    "onnx": ("torch", "onnx", "onnxruntime", "onnxscript"),
     "replay": ("aiohttp",),
     "report": ("jinja2", "matplotlib"),
     "serve": ("httptools", "msgspec", "prometheus_client", "uvicorn", "uvloop"),

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -209,8 +210,7 @@ METRIC: dict[str, object] = {
     "reranker_prefixes": 100,
 }
 
-QUICK: dict[str, dict[str, object]] = {
-    **{name: {} for name in BASELINES},
+TRAINED: dict[str, dict[str, object]] = {
     **dict.fromkeys(DEFAULTS, METRIC),
     "gru4rec": {"epochs": 1, "layers": "8", "batch_size": 16},
     "sml-gru-ncas": {"epochs": 1, "dim": 8, "hidden": 8},
@@ -244,10 +244,12 @@ def warm() -> None:
     from nearnext.progress import track
 
     begin = time.perf_counter()
+    trains = find_spec("torch") is not None
+    methods = {**{name: {} for name in BASELINES}, **(TRAINED if trains else {})}
     split = split_last(read_sessions(generate(SyntheticShop(sessions=400, items=60, categories=3))), fraction=0.1)
     items = split.train.vocabulary.ids.head(2).to_list()
-    with track("compiling", len(QUICK), "methods") as advance:
-        for name, options in QUICK.items():
+    with track("compiling", len(methods), "methods") as advance:
+        for name, options in methods.items():
             recommender = make_recommender(name, options).fit(split.train)
             recommender.remember(split.train)
             evaluate(recommender, split.test, k=(5, 20))
@@ -255,5 +257,6 @@ def warm() -> None:
             explain(recommender, items[:1], items[1])
             make_recommender(name, options).restore(recommender.vocabulary, recommender.state())
             advance(1)
-        _list_candidates()
-    console.print(f"compiled code of {len(QUICK)} methods is ready, after {time.perf_counter() - begin:.0f} s")
+        if trains:
+            _list_candidates()
+    console.print(f"compiled code of {len(methods)} methods is ready, after {time.perf_counter() - begin:.0f} s")

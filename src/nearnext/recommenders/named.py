@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nearnext.errors import ConfigError
+from nearnext.extras import training_extra
 from nearnext.options import Option, make, options_of, require_known, require_type
 from nearnext.options.fields import current_names
 from nearnext.registry import RECOMMENDERS, is_metric_name, metric_names, parts_of_name
@@ -44,7 +45,8 @@ def method_options(name: str) -> Mapping[str, Option]:
     """A method's options by name."""
     key = canonical_name(name)
     if is_metric_name(key):
-        from nearnext.recommenders.sml.options import metric_options
+        with training_extra(f"the method {key}"):
+            from nearnext.recommenders.sml.options import metric_options
 
         return metric_options(key)
     return options_of(RECOMMENDERS[key])
@@ -68,8 +70,9 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
     key, options = canonical_name(name), options or {}
     require_type("options", options, Mapping, "give for example {'k': 100}")
     if is_metric_name(key):
-        from nearnext.recommenders.sml.options import parts_from_options
-        from nearnext.recommenders.sml.recommender import SML
+        with training_extra(f"the method {key}"):
+            from nearnext.recommenders.sml.options import parts_from_options
+            from nearnext.recommenders.sml.recommender import SML
 
         return SML(**parts_from_options(key, options))
     method = RECOMMENDERS[key]

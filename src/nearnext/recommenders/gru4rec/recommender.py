@@ -8,6 +8,7 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.extras import training_extra
 from nearnext.options import SOME, Count, Fraction, Natural, NonNegative, Positive, Search
 from nearnext.recommenders.base import State
 from nearnext.recommenders.gru4rec.scoring import Weights, ranker
@@ -107,8 +108,9 @@ class GRU4Rec(TrainedRecommender):
             raise ConfigError("gru4rec: one session side by side and no extra negatives leave nothing to compare with")
 
     def _learn(self, sessions: Sessions) -> None:
-        # torch takes over a second to import: only a fit pays for it.
-        from nearnext.training.loop import train
+        # Torch takes over a second to import, and is an extra: only a fit needs it.
+        with training_extra("fitting gru4rec"):
+            from nearnext.training.loop import train
 
         weights = self.drawn(sessions)
         try:
