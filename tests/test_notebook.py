@@ -66,7 +66,7 @@ def test_recommendations_have_a_length_items_and_a_frame():
     assert one[0] == one.items[0]
     frame = one.to_frame()
     assert frame["item_id"].to_list() == one.items
-    assert frame["own"].sum() == one.own
+    assert frame["source"].to_list() == ["model"] * one.own + ["popular"] * (len(one) - one.own)
     assert "unknown to training: never" in one._repr_html_()  # pyright: ignore[reportPrivateUsage]
     nothing = markov.recommend([["i3"]], k=4, allow=[])[0]
     assert nothing.to_frame().height == 0

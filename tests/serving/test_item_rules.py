@@ -87,6 +87,34 @@ def test_new_items_without_attributes_match_no_condition_and_no_limit(name: str,
     assert sorted(few.items) in (["i2", "new-1"], ["i5", "new-1"])
 
 
+def test_attributes_are_shown_on_request_and_each_item_says_where_it_comes_from(tmp_path: Path) -> None:
+    folder = save_artifact(fitted("vsknn"), tmp_path / "model", {})
+    with started(folder, folder=tmp_path) as server:
+        client = server.client
+        assert client("PUT", "/v1/items/new", {"like": ["i1"]}).status == 200
+        asked = {"items": ["i1"], "k": 24, "show": ["title", "category", "price"]}
+        answer = client("POST", "/v1/recommend", asked).json
+        known = {f"i{n}": {"title": f"Thing {n}", "category": [f"c{n % 3}"], "price": float(n)} for n in range(23)}
+        unknown = {"title": None, "category": None, "price": None}
+        assert answer["shown"] == [known.get(item, unknown) for item in answer["items"]]
+        expected = ["similar" if item == "new" else "model" for item in answer["items"][: answer["own"]]]
+        assert answer["sources"] == expected + ["popular"] * (len(answer["items"]) - answer["own"])
+        assert 1 < answer["own"] < 24
+        assert "shown" not in client("POST", "/v1/recommend", {"items": ["i1"]}).json
+        similar = client("GET", "/v1/items/i1/similar?k=3&show=title,price").json
+        assert similar["shown"] == [{"title": f"Thing {i[1:]}", "price": float(i[1:])} for i in similar["items"]]
+        why = client("POST", "/v1/explain", {"items": ["i1"], "item": "i2", "show": ["title"]}).json
+        assert why["shown"] == {"title": "Thing 2"}
+        assert all(one["shown"] == {"title": f"Thing {one['item'][1:]}"} for one in [*why["clicks"], *why["similar"]])
+        for path in ("/v1/recommend", "/v1/explain"):
+            refused = client(
+                "POST", path, {"items": ["i1"], "show": ["colour"]} | ({"item": "i1"} if "exp" in path else {})
+            )
+            assert refused.status == 422
+            assert "attributes to show, found 'colour'; known: title, price, category" in refused.json["detail"]
+        assert client("GET", "/v1/items/i1/similar?show=x").status == 422
+
+
 def test_requests_with_rules_and_the_rules_of_the_service(tmp_path: Path) -> None:
     folder = save_artifact(fitted("vsknn"), tmp_path / "model", {})
     with started(folder, "--where", "price < 20", "--at-most", "3:category", folder=tmp_path) as server:

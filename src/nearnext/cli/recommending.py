@@ -80,7 +80,8 @@ def _recommend_sessions(model: Path, session: list[str], k: int, limits: dict[st
 
 
 def _print_list(text: str, answer: "Recommendation", titles: list[str], method: str) -> None:
-    sources = [method if at < answer.own else "popularity" for at in range(len(answer.items))]
+    names = {"model": method, "popular": "popularity"}
+    sources = [names.get(source, source) for source in answer.sources]
     console.print(list_table(f"after {text or 'nothing'}", answer.items, answer.scores, titles, sources))
     if answer.unknown:
         console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from nearnext.errors import DataError
 from nearnext.options import require_type
 from nearnext.shown import Shown
 from nearnext.topk import fill_from_popularity
-from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
 CHUNK = 1024
 """Prefixes ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
@@ -132,6 +133,10 @@ def rank_in_chunks(
     return Ranking(items, scores, own)
 
 
+Source = Literal["model", "cold", "similar", "popular"]
+"""What an item of a list comes from, see `Recommendation`."""
+
+
 @dataclass(frozen=True)
 class Recommendation(Shown):
     """The list for one session in raw ids.
@@ -143,6 +148,8 @@ class Recommendation(Shown):
         unknown: ids of the session that training never saw; they were ignored.
         shortage: why fewer than k items are given, or None.
         unmatched: ids of ``exclude`` and ``allow`` that training never saw, so that they name no item.
+        sources: what each item comes from: ``model``, the method itself; ``cold``, also the method, for an item without
+            clicks; ``similar``, as it is like other items; ``popular``, filled in from popularity.
     """
 
     items: list[RawId]
@@ -151,6 +158,7 @@ class Recommendation(Shown):
     unknown: list[RawId]
     shortage: str | None = None
     unmatched: list[RawId] = field(default_factory=list[RawId])
+    sources: list[Source] = field(default_factory=list[Source], repr=False)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -163,12 +171,16 @@ class Recommendation(Shown):
         return self.items[rank]
 
     def to_frame(self) -> pl.DataFrame:
-        """One row per item: rank, item_id, score, own (whether the method itself scored it)."""
-        ranks = range(1, len(self.items) + 1)
-        own = [rank <= self.own for rank in ranks]
+        """One row per item: rank, item_id, score, source."""
+        n = len(self.items)
         return pl.DataFrame(
-            {"rank": ranks, "item_id": self.items, "score": self.scores, "own": own},
-            schema_overrides={"rank": pl.Int64, "score": pl.Float64, "own": pl.Boolean},
+            {
+                "rank": range(1, n + 1),
+                "item_id": self.items,
+                "score": self.scores,
+                "source": self.sources or [None] * n,
+            },
+            schema_overrides={"rank": pl.Int64, "score": pl.Float64, "source": pl.String},
         )
 
     def title(self) -> str:
@@ -201,16 +213,35 @@ def unknown_ids(raw: Sequence[RawId], indices: IndexArray) -> list[RawId]:
     return [one for one, index in zip(raw, indices.tolist(), strict=True) if not index]
 
 
+def sources_of(clicks: Int64Array, own: int) -> list[Source]:
+    """What the items of a list come from, by their training clicks: [n]."""
+    added: list[Source] = ["popular"] * (len(clicks) - own)
+    return [*("model" if times else "cold" for times in clicks[:own].tolist()), *added]
+
+
 def recommendations(
-    ranking: Ranking, vocabulary: Vocabulary, unknown: Iterable[list[RawId]], unmatched: list[RawId]
+    ranking: Ranking,
+    vocabulary: Vocabulary,
+    clicks: Int64Array,
+    unknown: Iterable[list[RawId]],
+    unmatched: list[RawId],
 ) -> list[Recommendation]:
-    """A ranking in raw ids; ``unknown`` are the ids of each session that training never saw."""
+    """A ranking in raw ids.
+
+    Args:
+        ranking: of item indices.
+        vocabulary: of the items.
+        clicks: in training, of each item: [I + 1].
+        unknown: the ids of each session that training never saw.
+        unmatched: ids that name no item.
+    """
     result = list[Recommendation]()
     for row, lost in enumerate(unknown):
         items = ranking.items[row][ranking.items[row] > 0]
         n, k = len(items), ranking.k
         shortage = None if n == k else f"{n} of {k}: no further item may be recommended"
         scores = ranking.scores[row, :n].tolist()
-        listed = vocabulary.decode(items)
-        result.append(Recommendation(listed, scores, int(ranking.own[row]), lost, shortage, list(unmatched)))
+        own, listed = int(ranking.own[row]), vocabulary.decode(items)
+        sources = sources_of(clicks[items], own)
+        result.append(Recommendation(listed, scores, own, lost, shortage, list(unmatched), sources))
     return result

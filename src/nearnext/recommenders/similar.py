@@ -55,7 +55,7 @@ def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10)
         similar = similar_items(recommender, item, k)
         shortage = None if len(similar) == k else f"{len(similar)} of {k}: no further item is similar to it"
         listed, scores = [one for one, _ in similar], [score for _, score in similar]
-        found.append(Recommendation(listed, scores, len(similar), [], shortage))
+        found.append(Recommendation(listed, scores, len(similar), [], shortage, [], ["similar"] * len(similar)))
     return found
 
 

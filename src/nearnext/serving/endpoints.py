@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.explanation import explain
@@ -100,6 +101,8 @@ class Endpoints:
         found = model.similar(item, asked.k)
         if found is None:
             raise HTTPError(404, "the model was not trained with this item")
+        if asked.show:
+            found.shown = _shown(model, found.items, asked.show)
         return found
 
     @operation("PUT", "/v1/items/{item}")
@@ -126,7 +129,14 @@ class Endpoints:
             found = await asyncio.to_thread(explain, model.recommender, asked.items, asked.item)
         except NearnextError as error:
             raise HTTPError(422, str(error)) from None
-        return found.as_dict()
+        answer = found.as_dict()
+        entries: list[dict[str, Any]] = [answer, *answer["clicks"], *answer["similar"]]
+        if asked.show:
+            for one, attributes in zip(
+                entries, _shown(model, [one["item"] for one in entries], asked.show), strict=True
+            ):
+                one["shown"] = attributes
+        return answer
 
     @operation("GET", "/v1/model")
     async def model(self) -> messages.ModelAnswer:
@@ -215,7 +225,8 @@ class Endpoints:
         query = Query(clicks, k, asked.exclude, asked.allow, asked.exclude_seen, asked.time, rules)
         found: Recommendation = await model.ask(query)
         self._service.metrics.recommendations.inc()
-        return messages.RecommendationAnswer(**vars(found), model=model.version)
+        shown = _shown(model, found.items, asked.show) if asked.show else UNSET
+        return messages.RecommendationAnswer(**vars(found), model=model.version, shown=shown)
 
     def _rules(self, model: ServedModel, asked: messages.Restrictions) -> ItemRules | None:
         """The rules of a request and of the service."""
@@ -253,6 +264,14 @@ class Endpoints:
     def _log_shown(self, session: str, listed: messages.RecommendationAnswer) -> None:
         if self._service.event_log:
             self._service.event_log.shown(session, listed.items, listed.model)
+
+
+def _shown(model: ServedModel, items: Sequence[RawId], names: Sequence[str]) -> list[dict[str, Any]]:
+    """The attributes of items that a request asks for."""
+    try:
+        return model.available.live.shown(items, names)
+    except ConfigError as error:
+        raise HTTPError(422, str(error)) from None
 
 
 async def _map_of(model: ServedModel) -> ItemMap:

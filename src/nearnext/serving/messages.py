@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from nearnext.data.conditions import LONGEST
 from nearnext.data.ids import BLANKS, NO_ID, NOTHING, tidy_text
 from nearnext.recommenders.item_rules import MOST, STRONGEST, WEAKEST
+from nearnext.recommenders.ranking import Source
 from nearnext.types import RawId
 
 MAX_ID = 512
@@ -41,6 +42,9 @@ TextIds = Annotated[list[TextId], Meta(max_length=MAX_FILTER)]
 Condition = Annotated[str, Meta(max_length=LONGEST)]
 Factor = Annotated[float, Meta(ge=WEAKEST, le=STRONGEST)]
 Name = Annotated[str, Meta(max_length=MAX_ID)]
+Names = Annotated[
+    list[Name], Meta(max_length=20, description="Attributes to show with each item, e.g. title and price.")
+]
 Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
@@ -78,6 +82,7 @@ class Restrictions(Request, kw_only=True):
         Seconds | None,
         Meta(description="When it is asked, seconds since 1970; null: the end of training, and now for the rules."),
     ] = None
+    show: Names = []
 
 
 class RecommendRequest(Restrictions, kw_only=True):
@@ -111,6 +116,7 @@ class SimilarParameters(Request):
     """How many similar items."""
 
     k: Annotated[Length, Meta(description="How many items.")] = 20
+    show: Names = []
 
 
 class SearchParameters(Request):
@@ -125,6 +131,7 @@ class ExplainRequest(Request):
 
     items: Clicks
     item: ItemId
+    show: Names = []
 
 
 class MapRequest(Request):
@@ -143,6 +150,11 @@ class CatalogueEntry(Request):
     ] = []
 
 
+Attributes = Annotated[
+    list[dict[str, Any]] | UnsetType, Meta(description="Attributes of each item, if the request asks to show some.")
+]
+
+
 class RecommendationAnswer(Struct):
     """Recommended items, best first."""
 
@@ -152,7 +164,15 @@ class RecommendationAnswer(Struct):
     unknown: Annotated[list[RawId], Meta(description="Ids of the session that the model does not know.")]
     shortage: Annotated[str | None, Meta(description="Why fewer than k items are given.")]
     unmatched: Annotated[list[RawId], Meta(description="Ids of exclude and allow that name no item.")]
+    sources: Annotated[
+        list[Source],
+        Meta(
+            description="What each item comes from: model; cold, the model, for an item without clicks; similar, the "
+            "items or sessions that it is like; popular, filled in from popularity."
+        ),
+    ]
     model: Annotated[str, Meta(description="Version of the model.")]
+    shown: Attributes = UNSET
 
 
 class EventsAnswer(Struct):
@@ -165,7 +185,7 @@ class EventsAnswer(Struct):
     recommendations: RecommendationAnswer | None
 
 
-class SessionAnswer(RecommendationAnswer):
+class SessionAnswer(RecommendationAnswer, kw_only=True):
     """Recommended items for a stored session."""
 
     length: Annotated[int, Meta(description="Clicks that the store has of the session.")]
@@ -186,6 +206,7 @@ class SimilarAnswer(Struct):
     ]
     shortage: Annotated[str | None, Meta(description="Why fewer than k items are given.")]
     model: Annotated[str, Meta(description="Version of the model.")]
+    shown: Attributes = UNSET
 
 
 class FoundItem(Struct):

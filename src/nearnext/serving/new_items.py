@@ -69,6 +69,10 @@ class NewItems(ABC):
         """All new items, the latest last."""
         return list(self._items)
 
+    def led_to(self, item: RawId) -> bool:
+        """Whether sessions or similar items led to a new item."""
+        return self._items[item].summed > 0
+
     def follow(self, entries: Mapping[RawId, Entry | None], encode: Callable[[Sequence[RawId]], IndexArray]) -> None:
         """Take in what the catalogue now says of items; None: nothing. ``encode`` gives the indices of known items."""
         read = list[tuple[NewItem, IndexArray]]()

@@ -9,17 +9,15 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.explanation import session_index_of, similar_items
-from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
-from nearnext.recommenders.ranking import RankChunk, Recommendation, Request
+from nearnext.recommenders.ranking import RankChunk, Recommendation, Request, Source
 from nearnext.recommenders.ruled import AppliedRules, Listed
-from nearnext.recommenders.space import HasSpace, space_of
-from nearnext.serving.catalogue import Catalogue, Entry
-from nearnext.serving.live_items import LiveItems
+from nearnext.recommenders.space import space_of
+from nearnext.serving.available import AvailableItems
+from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
-from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
-from nearnext.serving.new_items import ByClicks, NewItems, Row
+from nearnext.serving.new_items import Row
 from nearnext.serving.playground import ItemMap
 from nearnext.types import BoolArray, IndexArray, RawId
 
@@ -44,50 +42,6 @@ class Query(NamedTuple):
         return bool(self.exclude) or self.allow is not None
 
 
-class AvailableItems:
-    """The items that one model may recommend, in step with the catalogue."""
-
-    def __init__(self, recommender: Recommender, catalogue: Catalogue) -> None:
-        self._vocabulary = recommender.vocabulary
-        self._catalogue = catalogue
-        self.admissible: BoolArray = np.ones(len(self._vocabulary) + 1, dtype=np.bool_)
-        self.admissible[0] = False
-        self.hidden: set[RawId] = set()
-        self.new = _new_items_of(recommender)
-        self.live = LiveItems(recommender)
-        self.update(catalogue.entries)
-
-    def knows(self, item: RawId) -> bool:
-        """Whether the model was trained with the item."""
-        return self._vocabulary.as_stored(item) in self._vocabulary.index
-
-    def update(self, items: Iterable[RawId]) -> None:
-        """Apply the catalogue's changes to these items."""
-        new = dict[RawId, Entry | None]()
-        for item in items:
-            entry = self._catalogue.entries.get(item)
-            available = entry is None or entry.available
-            (self.hidden.discard if available else self.hidden.add)(item)
-            if index := self._vocabulary.index.get(self._vocabulary.as_stored(item)):
-                self.admissible[index] = available
-            else:
-                new[item] = entry
-        self.new.follow(new, self._vocabulary.encode)
-        self.live.follow(self.new.ids)
-
-
-def _new_items_of(recommender: Recommender) -> NewItems:
-    """A model's new items, none so far; the index of a model that has a space is made a recording one."""
-    space = space_of(recommender)
-    if space is None or not isinstance(recommender, HasSpace):
-        return ByClicks()
-    from nearnext.recommenders.metric.recommender import Metric
-
-    index = space.index if isinstance(space.index, RecordingIndex) else RecordingIndex(space.index)
-    recommender.search_by(index)
-    return ByEmbedding(space, index, ranked=isinstance(recommender, Metric))
-
-
 class ServedModel:
     """A model, for one thread; a request keeps to the one that it began with."""
 
@@ -99,6 +53,7 @@ class ServedModel:
         self._vocabulary = self.recommender.vocabulary
         self._ids: list[RawId] = ["", *self._vocabulary.ids.to_list()]
         self._space = space_of(self.recommender)
+        self._unclicked = not self.recommender.popularity[1:].all()
         self._rank: RankChunk = self.recommender.ranker()
         self._end_of_training = self.recommender.asked_at(None)
         self._waiting: list[tuple[Query, asyncio.Future[Recommendation]]] = []
@@ -232,7 +187,20 @@ class ServedModel:
             unknown = [raw for raw, index in zip(query.items, clicks.tolist(), strict=True) if not index]
         shortage = None if n == query.k else f"{n} of {query.k}: no further item may be recommended"
         unmatched = self._unmatched(query) if query.restricted else []
-        return Recommendation(found.items, found.scores, found.own, unknown, shortage, unmatched)
+        return Recommendation(found.items, found.scores, found.own, unknown, shortage, unmatched, self._sources(found))
+
+    def _sources(self, found: "_List") -> list[Source]:
+        """What each item of a list comes from."""
+        added: list[Source] = ["popular"] * (len(found.items) - found.own)
+        if self._unclicked or self.available.new:
+            return [*map(self._source, found.items[: found.own]), *added]
+        ranked: list[Source] = ["model"] * found.own
+        return ranked + added
+
+    def _source(self, item: RawId) -> Source:
+        if index := self._vocabulary.index.get(item):
+            return "model" if self.recommender.popularity[index] else "cold"
+        return "similar" if self.available.new.led_to(item) else "cold"
 
     def _unmatched(self, query: Query) -> list[RawId]:
         """What was excluded or allowed and names no item, of the model or of the catalogue."""
