@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from nearnext.errors import DataError
 from nearnext.serving import catalogue as catalogues
+from nearnext.serving import catalogue_file
 from nearnext.serving.catalogue import Catalogue, Change, Entry
 from nearnext.serving.catalogue_file import MAX_TOUCHES
 from nearnext.types import RawId
@@ -218,14 +219,44 @@ def test_a_file_that_was_removed_is_made_again_with_all_that_it_said(tmp_path: P
     one.write(Change("delete", "late"))
     path.unlink()
     assert one.refresh() == ["late"]
-    other.refresh()
-    other.write(Change("delete", "b"))
+    other.write(Change("delete", "b"))  # it has not read the late change, and yet writes it again
     after = before | {(str, "late"): (False, (), []), (str, "b"): (False, (), [])}
     assert one.refresh() == ["b"]
     assert known(one) == known(other) == known(Catalogue(path)) == after
     one.close()
     other.write(Change("delete", "c"))
     assert known(other) == known(Catalogue(path)) == after | {(str, "c"): (False, (), [])}
+
+
+@pytest.mark.parametrize("by", ["nothing", "another"])
+def test_a_file_that_goes_while_it_is_opened_is_not_taken_for_the_one_after_it(
+    by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    monkeypatch.setattr(catalogues, "PAUSE", 0.0)
+    path, last = tmp_path / "changes", tmp_path / "last"
+    for place, item in ((last, "c"), (tmp_path / "next", "b"), (path, "a")):
+        (made := Catalogue(place)).write(Change("delete", item))
+        if place != path:
+            made.close()
+    one, connected = Catalogue(path), catalogue_file._connected  # pyright: ignore[reportPrivateUsage]
+
+    def late(path: Path, query: str) -> sqlite3.Connection:
+        found = connected(path, query)
+        path.unlink()
+        if by == "another":
+            last.replace(path)
+        return found
+
+    (tmp_path / "next").replace(path)
+    monkeypatch.setattr(catalogue_file, "_connected", late)
+    assert (one.refresh(), list(one.entries)) == ((["a", "b"], ["b"]) if by == "nothing" else ([], ["a"]))
+    monkeypatch.undo()
+    monkeypatch.setattr(catalogues, "PAUSE", 0.0)
+    one.refresh()
+    one.write(Change("delete", "d"))
+    one.refresh()
+    assert list(one.entries) == list(Catalogue(path).entries) == ["c" if by == "another" else "b", "d"]
+    assert caplog.text.count("was replaced while it was opened") == (by == "another")
 
 
 def test_a_damaged_file_stops_no_reader_and_is_written_again_once_it_is_removed(

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from nearnext.errors import DataError
-from nearnext.serving.catalogue_file import MAX_TOUCHES, Change, Opened, apply, discard, exists, make, opened
+from nearnext.serving.catalogue_file import MAX_TOUCHES, Change, Opened, apply, exists, reopened
 from nearnext.types import RawId
 
 CONTEXT = 15
@@ -123,55 +123,42 @@ class Catalogue:
     def _refreshed(self) -> list[RawId]:
         if self._reader is not None and self._reader.is_current(self._path):
             return self._news(self._reader.database)
-        return self._another_file() if exists(self._path) else []
+        try:
+            return self._another_file() if exists(self._path) else []
+        except FileNotFoundError:
+            return []  # it is gone already, and what was known still counts
 
     def _another_file(self) -> list[RawId]:
         """All that another file says; gives the items of which it says something else."""
-        former, self._reader = self._reader, None
-        discard(self._path, former)
-        self._reader = opened(self._path, reading=True)
-        before, self.entries = self.entries, {}
+        self._reader = reopened(self._path, self._reader)
         self._version, self._number, self._generation = -1, 0, self._generation + 1
+        before, entries = self.entries, dict[RawId, Entry]()
         try:
-            self._news(self._reader.database)
-        except sqlite3.Error:
-            self.entries = before
+            self._news(self._reader.database, entries)
+        except BaseException:
+            self._reader.database.close()
+            self._reader = None
             raise
         self.entries = {
-            item: before[item] if entry.says_the_same_as(before.get(item)) else entry
-            for item, entry in self.entries.items()
+            item: before[item] if entry.says_the_same_as(before.get(item)) else entry for item, entry in entries.items()
         }
         return [item for item in before | self.entries if self.entries.get(item) is not before.get(item)]
 
-    def _news(self, database: sqlite3.Connection) -> list[RawId]:
+    def _news(self, database: sqlite3.Connection, entries: dict[RawId, Entry] | None = None) -> list[RawId]:
+        """Take in what is new in a file; gives the items it was about."""
         version = database.execute("PRAGMA data_version").fetchone()[0]
         if version == self._version:
             return []
-        since, changed = {"since": self._number}, dict[RawId, None]()
-        database.execute("BEGIN")
-        try:
-            for item, available, alike, number in database.execute("SELECT * FROM item WHERE number > :since", since):
-                self.entries[item] = Entry(bool(available), tuple(ids_of(alike)), [], (self._generation, number))
-                changed[item] = None
-            query = "SELECT id, clicks FROM touch WHERE number > :since"
-            query += " OR id IN (SELECT id FROM item WHERE number > :since) ORDER BY number"
-            for item, clicks in database.execute(query, since):
-                self.entries[item].touches.append(tuple(ids_of(clicks)))
-                changed[item] = None
-            self._number = database.execute("SELECT number FROM last_change").fetchone()[0]
-        finally:
-            database.execute("ROLLBACK")
+        entries = self.entries if entries is None else entries
+        self._number, changed = read(database, entries, self._number, self._generation)
         self._version = version
-        return list(changed)
+        return changed
 
     @contextmanager
     def _transaction(self, *, durable: bool) -> Generator[Opened]:
         """A transaction on the file that is there now; it is made where there is none."""
         if self._writer is None or not exists(self._path) or not self._writer.is_current(self._path):
-            make(self._path, self._changes())
-            former, self._writer = self._writer, None
-            discard(self._path, former)
-            self._writer = opened(self._path)
+            self._writer = reopened(self._path, self._writer, self._known(self._writer))
         database = self._writer.database
         database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         database.execute("BEGIN IMMEDIATE")
@@ -186,11 +173,36 @@ class Catalogue:
             with suppress(sqlite3.Error):  # it only makes a copy of the file alone complete
                 database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def _changes(self) -> Generator[Change]:
-        """The changes that lead to what is known."""
-        for item, entry in dict(self.entries).items():
+    def _known(self, former: Opened | None) -> Generator[Change]:
+        """The changes that lead to what a removed file says now, where that cannot be read to what is known of it."""
+        entries, found, reader = dict(self.entries), dict[RawId, Entry](), self._reader
+        if former and reader and former.identity == reader.identity:
+            with suppress(sqlite3.Error):
+                read(former.database, found)
+                entries = found
+        for item, entry in entries.items():
             yield Change("put", item, clicks=list(entry.like))
             for clicks in list(entry.touches):
                 yield Change("touch", item, clicks=list(clicks))
             if not entry.available:
                 yield Change("put", item, available=False)
+
+
+def read(
+    database: sqlite3.Connection, entries: dict[RawId, Entry], since: int = 0, generation: int = 0
+) -> tuple[int, list[RawId]]:
+    """Take the changes since a number into entries; gives the number of the last one, and the items."""
+    database.execute("BEGIN")
+    try:
+        items = database.execute("SELECT * FROM item WHERE number > ?", [since]).fetchall()
+        query = "SELECT id, clicks FROM touch WHERE number > :since"
+        query += " OR id IN (SELECT id FROM item WHERE number > :since) ORDER BY number"
+        touches = database.execute(query, {"since": since}).fetchall()
+        last = database.execute("SELECT number FROM last_change").fetchone()[0]
+    finally:
+        database.execute("ROLLBACK")
+    for item, available, alike, number in items:
+        entries[item] = Entry(bool(available), tuple(ids_of(alike)), [], (generation, number))
+    for item, clicks in touches:
+        entries[item].touches.append(tuple(ids_of(clicks)))
+    return last, list(dict.fromkeys(row[0] for row in items + touches))

@@ -93,49 +93,59 @@ def exists(path: Path) -> bool:
     return found.st_size > 0 or not stat.S_ISREG(found.st_mode)
 
 
-def make(path: Path, known: Iterable[Change]) -> None:
-    """Create the file atomically from the current catalogue, unless it exists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive_folder(path.parent):
-        if exists(path):
-            return
-        unfinished = path.with_name(path.name + ".part")
-        unfinished.unlink(missing_ok=True)
-        os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = WAL")  # now, as nobody else may have it open for that
-            database.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION};{SCHEMA}")
-            for change in known:
-                apply(database, change)
-            database.execute("COMMIT")
-        _remove_shared(path)
-        unfinished.replace(path)
+def reopened(path: Path, former: Opened | None, known: Iterable[Change] | None = None) -> Opened:
+    """Connect to the file that is there now, and close the former connection; to read, it need not be writable.
 
-
-def discard(path: Path, former: Opened | None) -> None:
-    """Close the connection to a file that another one replaced; what SQLite kept next to it would spoil that one."""
-    if former is None:
-        return
-    former.database.close()
+    To write (``known``), a file is made of the known changes where there is none. The folder is locked meanwhile: where
+    one file takes the place of another, SQLite could open the one with the write-ahead log of the other.
+    """
+    if known is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
     with exclusive_folder(path.parent):
-        if former.shared and _inode(_beside(path, "-shm")) == former.shared:
+        if known is not None and not exists(path):
+            _make(path, known)
+        # No other file has the inode of memory that is open; what SQLite kept next to this one would spoil another.
+        left = former is not None and former.shared == _inode(_beside(path, "-shm")) != 0
+        if former is not None and left and not former.is_current(path):
             _remove_shared(path)
+        found = _opened(path, reading=known is None)
+        if former is not None:
+            former.database.close()
+        return found
 
 
-def opened(path: Path, *, reading: bool = False) -> Opened:
-    """A connection to the file; to read from one that nobody may write, as it is now.
+def _make(path: Path, known: Iterable[Change]) -> None:
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.unlink(missing_ok=True)
+    os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")  # now, as nobody else may have it open for that
+        database.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION};{SCHEMA}")
+        for change in known:
+            apply(database, change)
+        database.execute("COMMIT")
+    _remove_shared(path)
+    unfinished.replace(path)
+
+
+def _opened(path: Path, *, reading: bool) -> Opened:
+    """A connection to the file.
 
     SQLite alone opens the file: a process that closes it in another way loses the locks of all its connections
     (https://www.sqlite.org/howtocorrupt.html, 2.2), and the next process that ends takes changes away with it.
     """
-    _identity(path)
+    identity, alone = _identity(path), False
     try:
         database = _connected(path, "mode=rw")
     except sqlite3.OperationalError:
         if not reading:
             raise
-        database = _connected(path, "immutable=1")
-    return Opened(database, _identity(path), _inode(_beside(path, "-shm")))
+        database, alone = _connected(path, "immutable=1"), True
+    found = Opened(database, identity, 0 if alone else _inode(_beside(path, "-shm")))
+    if not found.is_current(path):
+        database.close()
+        raise DataError(f"{path} was replaced while it was opened; try again")
+    return found
 
 
 def _connected(path: Path, query: str) -> sqlite3.Connection:
@@ -164,7 +174,11 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def _inode(path: Path) -> int:
-    return path.stat().st_ino if path.exists() else 0
+    """The inode of a file; 0 where there is none."""
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return 0
 
 
 def _remove_shared(path: Path) -> None:
