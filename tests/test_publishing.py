@@ -5,10 +5,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from nearnext import atomic
+from nearnext import artifact, atomic
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.named import make_recommender
@@ -101,3 +102,72 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path: Path):
     assert len(list(tmp_path.iterdir())) == 2
     publish(model, 1)
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_two_writers_of_one_name_both_succeed_and_the_last_one_counts(tmp_path: Path):
+    for whole, write in ((atomic.whole_file, Path.write_text), (atomic.whole_folder, note)):
+        path = tmp_path / whole.__name__
+        with whole(path) as one:
+            with whole(path) as other:
+                write(one, "a long text of one writer")
+                write(other, "short")
+            assert said(path) == "short"
+        assert said(path) == "a long text of one writer"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["whole_file", "whole_folder"]
+
+
+def note(folder: Path, text: str) -> None:
+    (folder / "note").write_text(text)
+
+
+def said(path: Path) -> str:
+    return (path / "note" if path.is_dir() else path).read_text()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_name_that_comes_or_goes_just_before_it_is_taken(
+    there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "model"
+    if there:
+        publish(path, 0)
+    real = Path.exists
+
+    def late(self: Path, **options: bool) -> bool:
+        found = real(self, **options)
+        if self == path:
+            monkeypatch.undo()
+            path.rename(tmp_path / "moved") if there else publish(path, 0)
+        return found
+
+    with atomic.whole_folder(path) as fresh:
+        note(fresh, "new")
+        monkeypatch.setattr(Path, "exists", late)
+    assert said(path) == "new"
+
+
+def test_a_scratch_folder_that_is_not_locked_yet_is_left_to_its_writer(tmp_path: Path):
+    scratch = tmp_path / ".model.abcd1234"
+    scratch.mkdir()
+    publish(tmp_path / "model", 0)
+    assert scratch.is_dir()
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model, inode = tmp_path / "model", 7  # each folder gets the inode of the one before
+    publish(model, 0)
+    real, stat = artifact._read_manifest, Path.stat  # pyright: ignore[reportPrivateUsage]
+
+    def same_inode(self: Path, **options: bool) -> os.stat_result:
+        found = stat(self, **options)
+        return os.stat_result((found[0], inode, *found[2:]), {"st_mtime_ns": found.st_mtime_ns})
+
+    def late(folder: Path) -> Any:
+        found = real(folder)
+        monkeypatch.setattr(artifact, "_read_manifest", real)
+        publish(model, 1)
+        return found
+
+    monkeypatch.setattr(Path, "stat", same_inode)
+    monkeypatch.setattr(artifact, "_read_manifest", late)
+    assert load_artifact(model).recommender.name == "sr"

@@ -85,8 +85,11 @@ def versions() -> dict[str, str]:
 
 
 def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}); fit the model again") from error
 
 
 def save_artifact(recommender: Recommender, directory: str | Path, provenance: Mapping[str, Any] | None = None) -> Path:
@@ -223,7 +226,7 @@ def load_artifact(directory: str | Path) -> Artifact:
         before = _identity(folder)
         try:
             artifact = _loaded(folder)
-        except ArtifactError:
+        except Exception:
             if _identity(folder) == before:
                 raise
         else:
@@ -232,12 +235,13 @@ def load_artifact(directory: str | Path) -> Artifact:
         # Another model took its place while it was read: read that one.
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
+def _identity(folder: Path) -> tuple[int, int, int] | None:
+    """What tells a folder from another one of the same name, which may have got its inode."""
     try:
         found = folder.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
 def _loaded(folder: Path) -> Artifact:

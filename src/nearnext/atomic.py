@@ -35,19 +35,19 @@ def whole_file(path: str | Path) -> Generator[Path]:
 
     A link stays a link: the file that it leads to is written. A device or a pipe is written directly.
     """
-    path, special = Path(path), is_special(Path(path))
-    target = path if special else Path(os.path.realpath(path))
-    unfinished = path if special else target.with_name(target.name + ".part")
+    path = Path(path)
     try:
-        yield unfinished
-        if not special:
-            unfinished.replace(target)
+        if is_special(path):
+            yield path
+            return
+        target = Path(os.path.realpath(path))
+        with _scratch(target) as fresh:
+            fresh.touch()
+            yield fresh
+            fresh.replace(target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {path}: {reason}; choose a writable folder with space") from error
-    finally:
-        if not special:
-            unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -66,47 +66,65 @@ def whole_folder(path: Path) -> Generator[Path]:
     'done'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _scratch(path) as fresh:
+        fresh.mkdir()
+        yield fresh
+        _sync(*fresh.rglob("*"), fresh)
+        _publish(fresh, path)
+        _sync(path.parent)
+
+
+@contextmanager
+def _scratch(path: Path) -> Generator[Path]:
+    """The name of something new in a folder of this writer alone, next to a path; those of dead writers are removed."""
     _clean_up(path)
     scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         with exclusive_folder(scratch):  # while this process lives, others leave its scratch folder alone
-            fresh = scratch / NEW
-            fresh.mkdir()
-            yield fresh
-            _sync(*fresh.rglob("*"), fresh)
-            _publish(fresh, path)
-            _sync(path.parent)
+            yield scratch / NEW
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextmanager
-def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[None]:
-    """Hold the lock of a folder, which a process loses when it ends."""
+def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[bool]:
+    """Hold the lock of a folder, which a process loses when it ends; False where the file system has none."""
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+        yield flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     finally:
         os.close(lock)
 
 
-def flock(file: int, how: int) -> None:
-    """Lock or unlock a file as `fcntl.flock` does; on a file system without locks nothing is locked."""
+def flock(file: int, how: int) -> bool:
+    """Lock or unlock a file as `fcntl.flock` does; False on a file system without locks."""
     try:
         fcntl.flock(file, how)
     except OSError as error:
         if error.errno not in NO_LOCKS:
             raise
+        return False
+    return True
 
 
 def _publish(fresh: Path, path: Path) -> None:
     """Put a folder in the place of another; readers find one or the other, where the system can exchange names."""
-    if not path.exists():
-        fresh.rename(path)
-        return
-    if _exchange(fresh, path):
-        return
+    while True:
+        there = path.exists()
+        try:
+            if not there:
+                fresh.rename(path)
+            elif not _exchange(fresh, path):
+                _replace(fresh, path)
+        except OSError:
+            if path.exists() == there:
+                raise
+        else:
+            return
+        # Another writer put a folder there, or took one away, between the question and the renaming.
+
+
+def _replace(fresh: Path, path: Path) -> None:
     old = fresh.with_name(OLD)
     path.rename(old)
     try:
@@ -149,9 +167,12 @@ def _clean_up(path: Path) -> None:
     ours = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
     for scratch in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name) and entry.is_dir()]:
         with suppress(OSError):  # another process writes there now, or it is not ours to remove
-            if not {entry.name for entry in scratch.iterdir()} <= {NEW, OLD}:
-                continue
-            with exclusive_folder(scratch, wait=False):
+            content = {entry.name for entry in scratch.iterdir()}
+            if not content or not content <= {NEW, OLD}:
+                continue  # an empty one may be new, and not locked yet
+            with exclusive_folder(scratch, wait=False) as locked:
+                if not locked:
+                    continue
                 if not path.exists() and (scratch / OLD).exists():
                     (scratch / OLD).rename(path)
                 shutil.rmtree(scratch)
