@@ -1,10 +1,12 @@
 """The event log is on the disk or says that it is not: removed segments, folders, and something else in their place."""
 
 import shutil
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
 
+from nearnext.serving import event_log
 from nearnext.serving.event_log import EventLogWriter
 from serving_support import Client, lines_of, started, wait_until
 
@@ -38,6 +40,21 @@ def test_what_is_confirmed_after_files_went_is_on_the_disk(what: str, tmp_path: 
         assert f"after-{round_}" in sessions(folder / "shown")
     assert gone == []
     writer.close()
+
+
+def test_writers_that_would_name_a_segment_alike_write_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    class Still(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=tz)
+
+    monkeypatch.setattr(event_log, "datetime", Still)
+    writers = [EventLogWriter(tmp_path) for _ in range(2)]  # as two containers, in which processes have the same number
+    for writer in writers:
+        assert writer.clicked("one", ["a"])
+        assert writer.clicked("one", ["b"])
+        writer.close()
+    assert [file.read_text().count("\n") for file in tmp_path.glob("*.jsonl")] == [2, 2]
 
 
 def test_a_folder_that_cannot_be_made_again_loses_events_and_says_so(tmp_path: Path):

@@ -13,6 +13,7 @@ from nearnext.artifact import save_artifact
 from nearnext.data.sessionise import read_sessions
 from nearnext.errors import DataError
 from nearnext.recommenders.named import make_recommender
+from nearnext.serving import event_log
 from nearnext.serving.event_log import EventLogWriter, forget_session
 from serving_support import lines_of, started
 
@@ -110,6 +111,23 @@ def test_a_file_that_held_nothing_else_is_removed(tmp_path: Path):
     assert not list(tmp_path.rglob("*.jsonl"))
     with pytest.raises(DataError, match="no folder"):
         forget_session(tmp_path / "none", "only")
+
+
+@pytest.mark.parametrize("others", [("s1", "s2"), ("s1",)])
+def test_sessions_that_are_erased_at_the_same_time_stay_erased(
+    others: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    written(tmp_path, "s0", *others).close()
+    before = event_log.flock
+
+    def late(file: int, how: int) -> bool:
+        monkeypatch.setattr(event_log, "flock", before)
+        forget_session(tmp_path, "s0")  # by another process, which had the lock
+        return before(file, how)
+
+    monkeypatch.setattr(event_log, "flock", late)
+    assert forget_session(tmp_path, "s1").lines == 3
+    assert set(sessions(tmp_path)) == {*others} - {"s1"}
 
 
 def test_erasing_while_services_write_loses_no_line(tmp_path: Path):

@@ -11,9 +11,10 @@ import os
 import time
 from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import msgspec
 
@@ -24,6 +25,9 @@ from nearnext.errors import DataError
 from nearnext.types import RawId
 
 SEGMENT_BYTES = 64 << 20
+
+NEW_SEGMENT = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+"""How a segment is opened; also to be read, which shared locks need on NFS."""
 
 SHOWN = "shown"
 """Folder below the clicks for what was shown."""
@@ -89,29 +93,37 @@ class Segments:
             if self._is_ours() and (not (size := os.fstat(self._file).st_size) or size + n_bytes <= self._size):
                 return size
             self.close()
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        self._number += 1
-        self._path = self._folder / f"{self._kind}-{moment}-{os.getpid()}-{self._number}.jsonl"
         self._folder.mkdir(parents=True, exist_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = os.open(self._path, flags, 0o640)
+        while self._file < 0:
+            moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+            self._number += 1
+            self._path = self._folder / f"{self._kind}-{moment}-{os.getpid()}-{self._number}.jsonl"
+            with suppress(FileExistsError):  # of a process with the same number, in another container
+                self._file = os.open(self._path, NEW_SEGMENT, 0o640)
         flock(self._file, fcntl.LOCK_SH)
-        return os.fstat(self._file).st_size
+        return 0
 
     def _is_ours(self) -> bool:
         """Whether the open file is still at its path, and nobody erases lines of it; it is locked then."""
         try:
             flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            found, opened = os.stat(self._path), os.fstat(self._file)  # noqa: PTH116 - every line asks this
         except OSError:
             return False
-        return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
+        return _is_at(self._path, self._file)
 
     def _failed(self, error: OSError, n_lines: int) -> None:
         self._lost(n_lines)
         if not self._failing:
             self._failing = True
             log.error("the event log cannot be written (%s); events are lost until it can", error.strerror)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    """Whether an open file is the one at a path."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))  # noqa: PTH116 - every line of a log asks this
+    except OSError:
+        return False
 
 
 def sync(files: list[int]) -> None:
@@ -195,19 +207,30 @@ def forget_session(folder: Path, session: str) -> Erased:
 
 def _erased(path: Path, session: str) -> tuple[int, int]:
     """How many lines of a segment were erased, and of how many the session cannot be read."""
-    with path.open("rb") as segment:
-        flock(segment.fileno(), fcntl.LOCK_EX)  # a writer begins another segment meanwhile
-        lines = segment.read().splitlines(keepends=True)
-        owners = [_session_of(line) for line in lines]
-        kept = [line for line, owner in zip(lines, owners, strict=True) if owner != tidy_text(session)]
-        if len(kept) < len(lines):
-            with whole_file(path) as unfinished, unfinished.open("wb") as file:
-                os.fchmod(file.fileno(), os.fstat(segment.fileno()).st_mode & 0o777)
-                file.writelines(kept)
-                file.flush()
-                os.fsync(file.fileno())
-            if not any(map(bytes.strip, kept)):
-                path.unlink()
+    while True:
+        try:
+            segment = path.open("r+b" if os.access(path, os.W_OK) else "rb")  # exclusive locks need the first on NFS
+        except FileNotFoundError:
+            return 0, 0
+        with segment:
+            flock(segment.fileno(), fcntl.LOCK_EX)  # a writer begins another segment meanwhile
+            if _is_at(path, segment.fileno()):
+                return _rewritten(path, segment, session)
+        # Another process that erases has replaced it: what it left is read.
+
+
+def _rewritten(path: Path, segment: BinaryIO, session: str) -> tuple[int, int]:
+    lines = segment.read().splitlines(keepends=True)
+    owners = [_session_of(line) for line in lines]
+    kept = [line for line, owner in zip(lines, owners, strict=True) if owner != tidy_text(session)]
+    if len(kept) < len(lines):
+        with whole_file(path) as unfinished, unfinished.open("wb") as file:
+            os.fchmod(file.fileno(), os.fstat(segment.fileno()).st_mode & 0o777)
+            file.writelines(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        if not any(map(bytes.strip, kept)):
+            path.unlink()
     unread = sum(owner is None and bool(line.strip()) for line, owner in zip(lines, owners, strict=True))
     return len(lines) - len(kept), unread
 
