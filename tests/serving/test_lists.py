@@ -13,10 +13,11 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.space import space_of
-from nearnext.serving.catalogue import Catalogue, Change
+from nearnext.serving.catalogue import Catalogue, Change, Entry
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.served import Query, ServedModel
 from nearnext.testing import assert_same_lists
+from nearnext.types import RawId
 from serving_support import LOG
 from training_support import seeded
 
@@ -238,6 +239,19 @@ def test_new_items_are_found_by_the_embeddings_of_the_models_own_list(tmp_path: 
     assert "new" in served.answer([Query(["i1"], 5)])[0].items
     assert all("new" in answer.items for answer in served.answer([Query(["i1"], 5), Query(["i1", "i2"], 25)]))
     assert encoded == [1, 1, 1]
+
+
+def test_a_model_is_prepared_while_the_catalogue_goes_on_changing(tmp_path: Path):
+    class Growing(dict[RawId, Entry]):
+        def get(self, item: Any, default: Any = None) -> Any:
+            if len(self) < 5:  # as the thread that answers requests adds items
+                self[f"more-{len(self)}"] = Entry()
+            return super().get(item, default)
+
+    catalogue = Catalogue(tmp_path / "changes")
+    catalogue.entries = Growing({"i1": Entry(available=False), "new": Entry(like=("i2",))})
+    available = ServedModel(LoadedModel(fitted("markov-1"), {}, "v1"), catalogue).available
+    assert ("i1" in available.hidden, "new" in available.new, len(catalogue.entries)) == (True, True, 4)
 
 
 def test_integer_catalogues_take_ids_from_paths(tmp_path: Path):

@@ -24,7 +24,7 @@ class AvailableItems:
         self.hidden: set[RawId] = set()
         self.new = _new_items_of(recommender)
         self.live = LiveItems(recommender)
-        self.update(catalogue.entries)
+        self.update(list(catalogue.entries))  # another thread may change them meanwhile
 
     def knows(self, item: RawId) -> bool:
         """Whether the model was trained with the item."""

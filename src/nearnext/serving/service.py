@@ -126,9 +126,12 @@ class Service:
             self._note_refusal()
         elif loaded.version != self.model.version:
             self._changed = []
-            model = await in_daemon(lambda: ServedModel(loaded, self.catalogue))
-            model.available.update(self._changed)
-            self._changed, before, self.model = None, self.model, model
+            try:
+                model = await in_daemon(lambda: ServedModel(loaded, self.catalogue))
+                model.available.update(self._changed)
+            finally:
+                self._changed = None
+            before, self.model = self.model, model
             settle_memory()
             self.metrics.swaps.inc()
             self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
