@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numba.core.caching import IndexDataCacheFile
 
 from nearnext import compiled as module
+from nearnext.atomic import exclusive_folder
 from nearnext.progress import show_progress
 
 SOURCE = Path(module.__file__).parent
@@ -58,6 +60,23 @@ def test_a_folder_that_another_user_could_have_made_is_not_read(
         folder.chmod(0o777)
     assert module.compiled()(double)(4) == 8
     assert not list(tmp_path.rglob("*.nb?"))
+
+
+def test_one_process_at_a_time_adds_to_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(module._Impl, "_locator_classes", [module._Temporary])  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    refused = list[str]()
+
+    def save(self: Any, name: str, _: object) -> None:
+        try:
+            with exclusive_folder(Path(self._cache_path), wait=False):
+                pass
+        except BlockingIOError:
+            refused.append(name)
+
+    monkeypatch.setattr(IndexDataCacheFile, "_save_data", save)
+    assert module.compiled()(double)(4) == 8
+    assert len(refused) == 1
 
 
 CALLED = "from nearnext.compiled import compiled\nFACTOR = {factor}\n@compiled()\ndef scale(x):\n    return x * {by}\n"

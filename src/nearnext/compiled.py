@@ -24,6 +24,7 @@ from numba.core.caching import (
 )
 from numba.core.dispatcher import Dispatcher
 
+from nearnext.atomic import exclusive_folder
 from nearnext.progress import note
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -130,7 +131,15 @@ class _Impl(CompileResultCacheImpl):
 
 
 class _Cache(FunctionCache):
+    """Numba's cache, written by one process at a time: two could give one file name to the code of two signatures."""
+
     _impl_class = _Impl
+
+    def _save_overload(self, sig: Any, data: Any) -> None:
+        own: Any = self
+        own._impl.locator.ensure_cache_path()
+        with exclusive_folder(Path(own.cache_path)):
+            super()._save_overload(sig, data)  # type: ignore[misc]  # pyright: ignore
 
 
 class _Listener(event.Listener):
