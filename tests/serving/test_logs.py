@@ -1,5 +1,6 @@
 """Logging never waits for who reads the logs, and signals are obeyed while nobody does."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -8,9 +9,11 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nearnext.serving import workers
 from nearnext.serving.logs import PENDING, LineWriter
 from serving_support import PATIENCE, Client, fitted, started, wait_until
 
@@ -101,6 +104,38 @@ def test_sighup_reads_the_keys_again_and_begins_new_files(artifact: Path, tmp_pa
         wait_until(lambda: any("the keys stay as they are" in said for said in server.messages()))
         assert status("fedcba9876543210") == 200
         assert server.stop() == 0
+
+
+def test_sighup_while_it_loads_ends_nothing(artifact: Path, tmp_path: Path):
+    log = tmp_path / "log"
+    program = [sys.executable, "-c", "from nearnext.cli import main; main()", "serve", str(artifact), "--port", "0"]
+    with log.open("w") as errors:
+        process = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=errors, text=True)
+    assert process.stdout
+    try:
+        wait_until(lambda: "loading" in log.read_text())
+        process.send_signal(signal.SIGHUP)
+        assert " at http://" in process.stdout.readline(), log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_worker_that_does_not_answer_yet_gets_no_sighup(monkeypatch: pytest.MonkeyPatch):
+    class Process:
+        def __init__(self, pid: int) -> None:
+            self.pid, self.is_alive = pid, lambda: True
+
+    (loading, _), (answering, sender) = [multiprocessing.Pipe(duplex=False) for _ in range(2)]
+    sender.send(None)
+    group: Any = object.__new__(workers._Workers)  # pyright: ignore[reportPrivateUsage]
+    made: Any = workers._Worker  # pyright: ignore[reportPrivateUsage]
+    group._running = [made(Process(1), loading, 0.0), made(Process(2), answering, 0.0)]
+    sent = list[tuple[int, int]]()
+    monkeypatch.setattr(workers.os, "kill", lambda process, number: sent.append((process, number)))  # pyright: ignore
+    group.reopen()
+    assert sent == [(2, signal.SIGHUP)]
 
 
 def test_it_ends_while_the_map_is_computed(artifact: Path, tmp_path: Path):

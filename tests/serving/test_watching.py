@@ -147,7 +147,9 @@ def test_a_worker_that_dies_while_a_refused_model_is_in_place_comes_back(tmp_pat
     with started(model, "--store", redis.url, "--workers", 2, folder=tmp_path) as server:
         before = recommend(server.client)
         (model / "manifest.json").write_text("{")
-        wait_until(lambda: sum("is refused" in said for said in server.messages()) == 2)
+        wait_until(
+            lambda: len({line["process"] for line in server.logged() if "is refused" in line.get("message", "")}) == 2
+        )
         dying, healthy = workers_of(server)
         kill_and_wait(server, dying)
         assert lives(healthy)

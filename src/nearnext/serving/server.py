@@ -48,6 +48,7 @@ def listen(host: str, port: int) -> socket.socket:
 def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _: None) -> None:
     """Serve until SIGTERM or Ctrl-C; requests in progress are answered before it ends."""
     logging.config.dictConfig(log_config())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be followed: it would end the process
     show_progress(enabled=False)  # progress goes to stderr, and blocks if nothing reads it
     log.info("loading %s; the first start compiles kernels, up to half a minute", settings.artifact)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -40,6 +40,11 @@ class _Worker:
     pause: float
     due: float | None = None
 
+    @property
+    def answers(self) -> bool:
+        """Whether it said that it answers, and lives."""
+        return self.said.poll() and self.process.is_alive()
+
     def has_answered(self) -> bool:
         """Whether it said that it answers, before it died."""
         try:
@@ -58,7 +63,7 @@ class _Workers:
     @property
     def answer(self) -> bool:
         """Whether all of them answer."""
-        return all(worker.said.poll() and worker.process.is_alive() for worker in self._running)
+        return all(worker.answers for worker in self._running)
 
     def replace_dead(self, *, first: bool) -> None:
         """Replace those that died, after a pause; one of the first ones must not fail to start."""
@@ -76,9 +81,9 @@ class _Workers:
                 self._running[place] = self._started(min(2 * worker.pause, LONGEST_PAUSE))
 
     def reopen(self) -> None:
-        """Pass SIGHUP on."""
+        """Pass SIGHUP on; it would end one that does not answer yet, and that one reads all files anyhow."""
         for worker in self._running:
-            if worker.process.pid is not None and worker.process.is_alive():
+            if worker.process.pid is not None and worker.answers:
                 os.kill(worker.process.pid, signal.SIGHUP)
 
     def end(self) -> None:
