@@ -20,7 +20,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.retrieval import ApproximateIndex, ExactIndex
-from nearnext.retrieval.approximate import EF_CONSTRUCTION, LINKS, ItemGraph
+from nearnext.retrieval.approximate import EF_CONSTRUCTION, LINKS, build_graph
 from nearnext.retrieval.building import EF_SEARCH, recall
 from nearnext.types import IndexArray, ScoreArray
 
@@ -93,11 +93,10 @@ def compare(items: ScoreArray, queries: ScoreArray) -> None:
         flush=True,
     )
     begin = time.thread_time()
-    graph = ItemGraph.build(items, "cosine")
+    graph = build_graph(items, "cosine")
     seconds = time.thread_time() - begin
-    print(
-        f"graph of faiss: built in {seconds:.0f} s of one thread, {graph.n_bytes / len(items):.0f} bytes per item more"
-    )
+    more = ApproximateIndex(exact, graph, EF_SEARCH[0]).n_graph_bytes / len(items)
+    print(f"graph of faiss: built in {seconds:.0f} s of one thread, {more:.0f} bytes per item more")
     for ef_search in EF_SEARCH:
         index = ApproximateIndex(exact, graph, ef_search)
         found = recall(index.search(queries, K).items, nearest)

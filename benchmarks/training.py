@@ -28,9 +28,8 @@ from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.model.distances import to_sets
 from nearnext.model.encoders import MaxPool
 from nearnext.model.encoding import item_vectors, session_vectors
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, LossInput
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import one_thread
 from nearnext.recommenders.neighbours import prepare_neighbour_positives
 from nearnext.recommenders.sml.recommender import SML

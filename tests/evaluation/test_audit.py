@@ -19,6 +19,7 @@ from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.rules import Markov
 from nearnext.types import IndexArray, ScoreArray
+from training_support import seeded
 
 pytestmark = pytest.mark.slow
 
@@ -41,9 +42,18 @@ def failed(verdict: Verdict) -> list[str]:
     return [check.name for check in verdict.checks if not check.passed]
 
 
-@pytest.mark.parametrize("name", BASELINES)
+TRAINED = {
+    "gru4rec": {"layers": (8,), "epochs": 1, "n_sample": 16},
+    "sml-gru-triplet": {"preset": "quick", "dim": 8, "hidden": 8, "epochs": 1, "device": "cpu"},
+}
+
+
+@pytest.mark.parametrize("name", [*BASELINES, *TRAINED])
 def test_honest_methods_pass(name: str):
-    verdict = verdict_on(make_recommender(name), lambda: make_recommender(name))
+    def made() -> Recommender:
+        return make_recommender(name, seeded(name, TRAINED.get(name)))
+
+    verdict = verdict_on(made(), made)
     assert verdict.passed, verdict.checks
     assert len(verdict.checks) == 6
 

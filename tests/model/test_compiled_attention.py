@@ -8,8 +8,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.encoders.attention import Attention
 from nearnext.model.encoding import SessionEncoding, session_vectors
-from nearnext.model.items import ItemTower
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nearnext.errors import ConfigError
-from nearnext.model.items import ItemTower
+from nearnext.model.network import ItemTower
 
 
 def test_without_hidden_units_the_embedding_is_kept() -> None:

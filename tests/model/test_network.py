@@ -7,8 +7,7 @@ from torch import Tensor
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DISTANCES, DistanceName, all_pairs
 from nearnext.model.encoders import GRU, EncoderConfig, MaxPool
-from nearnext.model.items import ItemTower
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.registry import ENCODERS
 
 DIM, N_ITEMS = 6, 9

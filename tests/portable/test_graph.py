@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError, DataError
 from nearnext.model.encoding import session_vectors
-from nearnext.model.items import ItemTower
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.portable import graph as module
 from nearnext.portable.graph import METADATA, OnnxEncoder, export_onnx
 from nearnext.registry import ENCODERS

@@ -27,7 +27,9 @@ def test_figures_of_candidates_by_hand():
     popularity = np.array([0, 0.1, 0.2, 0.3], np.float32)
     prefixes = Prefixes.of([np.array([2, 3, 2], np.int32)])
     scratch = np.zeros((2, 4), np.int32)
-    found = collect(prefixes, near, vectors[:1], votes, Evidence(vectors, popularity, None, 0.5), scratch)
+    found = collect(
+        prefixes, near, vectors[:1], votes, Evidence(vectors, popularity, np.zeros((0, 9), np.float32), 0.5), scratch
+    )
     assert not scratch.any()
     assert (found.items.tolist(), found.offsets.tolist()) == ([1, 3, 2], [0, 3])
     expected = {

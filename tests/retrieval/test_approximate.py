@@ -11,11 +11,10 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.retrieval import ApproximateIndex, ExactIndex
-from nearnext.retrieval.approximate import proposals
+from nearnext.retrieval.approximate import build_graph, proposals
 from nearnext.types import BoolArray, Int64Array, ScoreArray
 
 pytest.importorskip("faiss", reason="the extra ann is not installed")
-graphs = pytest.importorskip("nearnext.retrieval.approximate")
 
 every_distance = pytest.mark.parametrize("distance", DISTANCES)
 N_ITEMS, DIM = 200, 8
@@ -30,28 +29,26 @@ def both(distance: DistanceName = "cosine", ef_search: int = 16) -> tuple[Approx
     vectors = unit(np.random.default_rng(0), N_ITEMS)
     vectors[150:] = vectors[:50]  # equal scores
     exact = ExactIndex(vectors, distance)
-    return ApproximateIndex(exact, graphs.ItemGraph.build(vectors, distance), ef_search), exact
+    return ApproximateIndex(exact, build_graph(vectors, distance), ef_search), exact
 
 
 BOTH = {distance: both(distance) for distance in DISTANCES}
 
 
-class Poor:
-    """A graph whose proposals are the same few items, whatever is asked."""
+class Poor(ApproximateIndex):
+    """An index whose proposals are the same few items, whatever is asked."""
 
-    n_items, dim = N_ITEMS, DIM
+    items: list[int]
 
-    def __init__(self, items: list[int]) -> None:
-        self.items = items
-
-    def propose(self, query: ScoreArray, n: int, ef_search: int) -> Int64Array:
+    def propose(self, query: ScoreArray, n: int) -> Int64Array:
         assert query.shape == (DIM,)
-        assert ef_search >= 1
         return np.array(self.items[:n], dtype=np.int64)
 
 
 def among_poor(items: list[int]) -> ApproximateIndex:
-    return ApproximateIndex(BOTH["cosine"][1], Poor(items), ef_search=1)  # pyright: ignore[reportArgumentType]
+    poor = Poor(BOTH["cosine"][1], BOTH["cosine"][0].graph, ef_search=1)
+    poor.items = items
+    return poor
 
 
 @settings(max_examples=80, deadline=None)
@@ -133,7 +130,7 @@ def test_more_is_proposed_the_less_may_be_listed():
 def test_a_wide_walk_finds_the_exact_lists(distance: DistanceName):
     vectors = unit(np.random.default_rng(7), 400)
     exact = ExactIndex(vectors, distance)
-    wide = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, distance), ef_search=400)
+    wide = ApproximateIndex(exact, build_graph(vectors, distance), ef_search=400)
     queries = unit(np.random.default_rng(8), 20)
     assert wide.search(queries, 10).items.tolist() == exact.search(queries, 10).items.tolist()
 
@@ -141,8 +138,8 @@ def test_a_wide_walk_finds_the_exact_lists(distance: DistanceName):
 def test_the_same_graph_every_time_and_after_saving(tmp_path: Path):
     vectors = unit(np.random.default_rng(9), 300)
     exact = ExactIndex(vectors)
-    first = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, "cosine"), ef_search=7)
-    again = ApproximateIndex(exact, graphs.ItemGraph.build(vectors, "cosine"), ef_search=7)
+    first = ApproximateIndex(exact, build_graph(vectors, "cosine"), ef_search=7)
+    again = ApproximateIndex(exact, build_graph(vectors, "cosine"), ef_search=7)
     first.save(tmp_path / "one.faiss")
     again.save(tmp_path / "two.faiss")
     assert (tmp_path / "one.faiss").read_bytes() == (tmp_path / "two.faiss").read_bytes()
@@ -183,7 +180,7 @@ def test_faults_say_what_was_expected():
     with pytest.raises(ConfigError, match="ef_search must be a whole number of at least 1, found 0"):
         ApproximateIndex(index.exact, index.graph, ef_search=0)
     with pytest.raises(ConfigError, match="threads must be"):
-        graphs.ItemGraph.build(np.eye(3, dtype=np.float32), "cosine", threads=0)
+        build_graph(np.eye(3, dtype=np.float32), "cosine", threads=0)
 
 
 def _subset(admissible: list[int]) -> BoolArray:

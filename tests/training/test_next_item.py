@@ -17,9 +17,8 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import l2_normalised
 from nearnext.model.encoders import Attention, EncoderConfig
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.registry import ENCODERS
 from nearnext.sampling.windows import PrefixWindows

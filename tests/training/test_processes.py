@@ -16,7 +16,7 @@ SCRIPT = """
 import json, sys, torch
 from nearnext.registry import ENCODERS
 from nearnext.data.sessions import Sessions
-from nearnext.model.items import ItemTower
+from nearnext.model.network import ItemTower
 from nearnext.model.losses import NCAS
 from nearnext.model.network import SessionItemNetwork
 from nearnext.sampling import PositiveNegative

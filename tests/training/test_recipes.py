@@ -10,9 +10,8 @@ import pytest
 
 from broken_parts_support import Built, Gap
 from nearnext.data.sessions import Sessions
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, Triplet
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.metric.features import Candidates

@@ -15,9 +15,8 @@ from torch import Tensor
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import LossInput, loss_named
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 from nearnext.registry import ENCODERS
 from nearnext.sampling import PositiveNegative

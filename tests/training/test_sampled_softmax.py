@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nearnext.model.distances import l2_normalised
-from nearnext.training.sampled_softmax import sampled_softmax
+from nearnext.training.next_item import sampled_softmax
 
 
 def drawn(n: int, u: int, dim: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:

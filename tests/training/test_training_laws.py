@@ -12,9 +12,8 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.model.distances import DistanceName
 from nearnext.model.encoding import item_vectors, session_vectors
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import loss_named
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.sampling import EveryPrefix, InBatch, PositiveNegative, Sampler, SlidingWindow, Uniform

@@ -14,9 +14,38 @@ from torch import Tensor, nn
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DISTANCES, DistanceName, l2_normalised, normalise_rows
 from nearnext.model.encoders.base import EncoderConfig
-from nearnext.model.items import ItemTower
-from nearnext.options import Count, checked, require_known
+from nearnext.model.layers import feed_forward, freeze
+from nearnext.options import Count, Natural, Positive, checked, options, require_known
 from nearnext.types import IndexArray, ScoreArray
+
+
+@options
+class ItemTower:
+    """Item encoder ω: the item's embedding, through linear, tanh, linear layers where ``hidden`` is positive.
+
+    The authors' program ends in another tanh, never trains these layers, so that they are a fixed random map, and keeps
+    embeddings within a ball. Paper: ω in §4; §5.2.
+    """
+
+    dim: Count = 400  # dimension D of the embedding and of the metric space
+    hidden: Natural = 0  # units of the hidden layer; 0 leaves the embedding as it is
+    initial_std: Positive | None = None  # of the embeddings before training; None lets the network choose
+    last_tanh: bool = False  # whether a tanh follows the last layer
+    frozen: bool = False  # whether the layers keep the weights that they begin with
+    max_norm: Positive | None = None  # longer embeddings are scaled down to it where they are read, by sessions too
+
+    def __post_init__(self) -> None:
+        for name, switch in (("last_tanh", self.last_tanh), ("frozen", self.frozen)):
+            if switch and self.hidden == 0:
+                raise ConfigError(f"{name} needs layers in the item encoder, found none; set hidden to 1 or more")
+
+    def build(self) -> nn.Module:
+        """The layers after the embedding: [..., D] → [..., D], without normalisation."""
+        layers = feed_forward(self.dim, [self.hidden, self.dim] if self.hidden else [], last_tanh=self.last_tanh)
+        if self.frozen:
+            freeze(layers)
+        return layers
+
 
 EncodeClicks = Callable[[IndexArray, IndexArray, ScoreArray], None]
 """Takes known item indices [B, L], how many of them there are [B], and writes embeddings [B, D]."""

@@ -31,12 +31,7 @@ TIMED = 300
 
 @dataclass(frozen=True)
 class EncoderLatency:
-    """Median microseconds that one session computes on one thread: the model's own way, and the ONNX graph's.
-
-    Attributes:
-        model: as lists are computed.
-        onnx: alone.
-    """
+    """Median microseconds that one session computes on one thread: as lists are computed, and the ONNX graph alone."""
 
     model: float
     onnx: float

@@ -44,17 +44,11 @@ LARGEST_FILE = 1_500_000_000
 
 @dataclass(frozen=True)
 class OnnxExport:
-    """What was written, and how far it was found from the network.
+    """What was written, and how far it was found from the network."""
 
-    Attributes:
-        file: the graph.
-        max_difference: largest absolute difference of an embedding in any dimension.
-        sessions: random sessions that were compared, of every length from 1 on.
-    """
-
-    file: Path
-    max_difference: float
-    sessions: int
+    file: Path  # the graph
+    max_difference: float  # largest absolute difference of an embedding in any dimension
+    sessions: int  # random sessions that were compared, of every length from 1 on
 
     @property
     def items(self) -> Path:

@@ -37,15 +37,11 @@ PREFIXES = 4_096
 class EmbeddedRecommender(TrainedRecommender):
     """A recommender whose sessions and items share one metric space; a subclass says how it is trained.
 
-    Attributes:
-        network: gives the embeddings; None where nothing could be learned, so that all lists are by popularity.
-        trained: which item indices have an embedding that was learned: [I + 1].
-        index: the items, to be searched by embeddings of sessions.
-        placement: regression that embeds items without clicks; None without an item table.
+    Where nothing could be learned there is no network, and all lists are by popularity.
     """
 
     network: SessionItemNetwork | None = field(init=False, repr=False, default=None)
-    trained: BoolArray = field(init=False, repr=False)
+    trained: BoolArray = field(init=False, repr=False)  # which item indices have an embedding: [I + 1]
     index: Index | None = field(init=False, repr=False, default=None)
     placement: Placement | None = field(init=False, repr=False, default=None)
 

@@ -75,12 +75,14 @@ class SessionNeighbours(Recommender):
     def _votes(self) -> Votes:
         return Votes(self.k, self.sample_size, SAMPLINGS.index(self.sampling), SIMILARITIES.index(self.similarity))
 
-    def _idf_factor(self) -> float:
-        return 0.0
-
     def _learn(self, sessions: Sessions) -> None:
         most = self.sample_size if self.sampling == "recent" else 0
-        self.index = build_index(sessions, self._idf_factor(), most)
+        self.index = build_index(sessions, self._idf, most)
+
+    @property
+    def _idf(self) -> float:
+        """λ in the factor 1 + λ · idf of every vote."""
+        return 0.0
 
     def _add_unclicked(self, ids: pl.Series) -> None:
         super()._add_unclicked(ids)
@@ -108,21 +110,9 @@ class SessionNeighbours(Recommender):
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
             nonlocal served
             own = np.zeros(len(prefixes), dtype=np.int32)
-            rank_by_neighbours(
-                index,
-                votes,
-                prefixes.items,
-                prefixes.starts,
-                prefixes.ends,
-                prefixes.times,
-                request.admissible,
-                request.exclude_seen,
-                scratch,
-                served,
-                items,
-                scores,
-                own,
-            )
+            asked = prefixes.items, prefixes.starts, prefixes.ends, prefixes.times
+            allowed = request.admissible, request.exclude_seen
+            rank_by_neighbours(index, votes, *asked, *allowed, scratch, served, items, scores, own)
             served += len(prefixes)
             return own
 
@@ -190,21 +180,19 @@ class VSKNN(SessionNeighbours):
     remind: bool = True
     seed: Natural = 0
 
-    def _idf_factor(self) -> float:
-        return float(self.idf_weighting)
+    @property
+    def _idf(self) -> float:
+        return self.idf_weighting
 
     def _votes(self) -> Votes:
-        return (
-            super()
-            ._votes()
-            ._replace(
-                decay=DECAYS.index(self.weighting),
-                score_decay=DECAYS.index(self.weighting_score),
-                weigh_by_idf=self.idf_weighting_session,
-                remind=self.remind,
-                last_n_clicks=self.last_n_clicks,
-                seed=self.seed,
-            )
+        votes = super()._votes()
+        return votes._replace(
+            decay=DECAYS.index(self.weighting),
+            score_decay=DECAYS.index(self.weighting_score),
+            weigh_by_idf=self.idf_weighting_session,
+            remind=self.remind,
+            last_n_clicks=self.last_n_clicks,
+            seed=self.seed,
         )
 
 
@@ -252,22 +240,19 @@ class VSTAN(SessionNeighbours):
     lambda_idf: Annotated[NonNegative, Search(0.0, 10.0, why="how much rare items gain; published choices: 0-10")] = 1.0
     remind: bool = True
 
-    def _idf_factor(self) -> float:
-        return float(self.lambda_idf)
+    @property
+    def _idf(self) -> float:
+        return self.lambda_idf
 
     def _votes(self) -> Votes:
-        decay = EXPONENTIAL if self.lambda_spw else DECAYS.index("same")
-        return (
-            super()
-            ._votes()
-            ._replace(
-                decay=decay,
-                decay_scale=float(self.lambda_spw or 1.0),
-                score_scale=float(self.lambda_ipw),
-                time_scale=float(self.lambda_snh) * 86_400 * MICROSECONDS,
-                gap_scale=float(self.lambda_inh),
-                remind=self.remind,
-            )
+        votes = super()._votes()
+        return votes._replace(
+            decay=EXPONENTIAL if self.lambda_spw else DECAYS.index("same"),
+            decay_scale=float(self.lambda_spw or 1.0),
+            score_scale=float(self.lambda_ipw),
+            time_scale=float(self.lambda_snh) * 86_400 * MICROSECONDS,
+            gap_scale=float(self.lambda_inh),
+            remind=self.remind,
         )
 
 

@@ -34,39 +34,27 @@ STEPS, PRECISION = 200, 1e-6
 
 @dataclass(frozen=True, eq=False)
 class Placement:
-    """A regression from attributes to rows of embedding tables.
-
-    Attributes:
-        features: extractor of item features.
-        columns: features present in some item with clicks: [A].
-        weights: regression weights of these features: [A, D], of two tables [A, 2 D].
-        mean: attribute part of an item without attributes: [D] or [2 D].
-        aside: unit vector of least session energy; zeros where it does not apply: [D].
-        length: length of the id part; 0: what is missing to length 1.
-        scale: length of trained embeddings for the cosine distance, else 1.
-    """
+    """A regression from attributes to rows of embedding tables."""
 
     features: ItemFeatures
-    columns: Int64Array
-    weights: ScoreArray
-    mean: ScoreArray
-    aside: ScoreArray
-    length: float
-    scale: float
+    columns: Int64Array  # features present in some item with clicks: [A]
+    weights: ScoreArray  # regression weights of these features: [A, D], of two tables [A, 2 D]
+    mean: ScoreArray  # attribute part of an item without attributes: [D] or [2 D]
+    aside: ScoreArray  # unit vector of least session energy; zeros where it does not apply: [D]
+    length: float  # length of the id part; 0: what is missing to length 1
+    scale: float  # length of trained embeddings for the cosine distance, else 1
 
     @classmethod
     def of(
-        cls, table: ItemTable, clicks: Int64Array, embeddings: ScoreArray, sessions: ScoreArray | None, *, cosine: bool
+        cls,
+        table: ItemTable,  # of the items with clicks
+        clicks: Int64Array,  # of each: [n]
+        embeddings: ScoreArray,  # rows of their embedding table, or of two tables side by side: [n, D] or [n, 2 D]
+        sessions: ScoreArray | None,  # embeddings of sessions, [S, D]; None where layers after the table move items
+        *,
+        cosine: bool,  # whether only the direction of a row counts
     ) -> Self:
-        """Fit the regression on items with clicks.
-
-        Args:
-            table: of these items, one row each.
-            clicks: of each: [n].
-            embeddings: rows of their embedding table, or of two tables side by side: [n, D] or [n, 2 D].
-            sessions: embeddings of sessions, [S, D]; None where items are moved by layers after the table.
-            cosine: whether only the direction of a row counts.
-        """
+        """Fit the regression."""
         features = ItemFeatures.of(table)
         rows: Sparse = features.rows(table)
         columns = np.unique(rows.indices).astype(np.int64)

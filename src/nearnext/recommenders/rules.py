@@ -99,18 +99,9 @@ class _Rules(Recommender):
         table = self.table
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            return _follow(
-                table.offsets,
-                table.items,
-                table.weights,
-                prefixes.items,
-                prefixes.starts,
-                prefixes.ends,
-                request.admissible,
-                request.exclude_seen,
-                items,
-                scores,
-            )
+            rules = table.offsets, table.items, table.weights
+            clicks = prefixes.items, prefixes.starts, prefixes.ends
+            return _follow(*rules, *clicks, request.admissible, request.exclude_seen, items, scores)
 
         return rank_chunk
 

@@ -50,11 +50,7 @@ class HasSpace(Protocol):
 
 
 def embedded(recommender: "Recommender") -> HasSpace:
-    """The recommender, as one that has vectors.
-
-    Raises:
-        ConfigError: it has none.
-    """
+    """The recommender, as one that has vectors; `ConfigError` where it has none."""
     if not isinstance(recommender, HasSpace):
         raise ConfigError(f"{recommender.name} has no vectors; fit a method with a metric space, e.g. metric")
     return recommender

@@ -73,11 +73,7 @@ class TrainedRecommender(Recommender):
         return {name: value for name, value in super().params().items() if name not in NOT_KEPT}
 
     def require_learned(self) -> None:
-        """A check that the fit found something to learn.
-
-        Raises:
-            DataError: it did not: all lists are by popularity.
-        """
+        """A check that the fit found something to learn; `DataError` where all lists are by popularity."""
 
     def with_checkpoints(self, directory: Path) -> Self:
         """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""

@@ -17,13 +17,9 @@ from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 
 def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) -> ScoreArray:
-    """Scores of items to insert into a list of at most n, as many of the nearest ones as fit.
+    """Scores of the nearest items [F] that fit into a list of at most n, which has scores ``own``.
 
-    Args:
-        own: scores of the list, falling.
-        scores: of the further items by distance, falling: [F].
-        known: scores by distance of the items nearest to the session, falling: [K].
-        n: length of the list.
+    Scores fall; ``known`` are those by distance of the items nearest to the session [K].
 
     >>> behind([0.5, 0.25], np.array([1.8, 1.2]), np.array([1.9, 1.7, 1.1]), 3).tolist()
     [0.5, 0.25]
@@ -40,14 +36,10 @@ class UnclickedItems:
     """The items without clicks of a metric space, inserted into lists without changing the order of other items.
 
     Items that the session has clicked are not inserted: the list has them already, or excludes them.
-
-    Args:
-        indices: item indices, ascending: [C].
-        index: of these items, in this order.
     """
 
     def __init__(self, indices: IndexArray, index: ExactIndex) -> None:
-        self._indices, self._index = indices, index
+        self._indices, self._index = indices, index  # ascending item indices [C], and these items in this order
 
     @classmethod
     def of(cls, network: SessionItemNetwork, clicks: Int64Array) -> "UnclickedItems | None":
@@ -57,25 +49,15 @@ class UnclickedItems:
 
     def join(
         self,
-        sessions: ScoreArray,
+        sessions: ScoreArray,  # embeddings of the prefixes: [B, D]
         prefixes: Prefixes,
         request: Request,
-        known: ScoreArray,
-        own: IndexArray,
-        items: IndexArray,
-        scores: ScoreArray,
+        known: ScoreArray,  # scores by distance of the nearest items with clicks, falling: [B, K]
+        own: IndexArray,  # lengths of the lists: [B]
+        items: IndexArray,  # the lists, 0 from their length on: [B, k]
+        scores: ScoreArray,  # falling: [B, k]
     ) -> IndexArray:
-        """Insert them into lists; returns the new lengths: [B].
-
-        Args:
-            sessions: embeddings of the prefixes: [B, D].
-            prefixes: what is given: [B].
-            request: what the lists must respect.
-            known: scores by distance of the items with clicks that are nearest, falling: [B, K].
-            own: lengths of the lists: [B].
-            items: the lists, 0 from their length on: [B, k].
-            scores: their scores, falling: [B, k].
-        """
+        """Insert them into lists; returns the new lengths: [B]."""
         admissible = np.append(False, request.admissible[self._indices])
         if not admissible.any():
             return own

@@ -2,7 +2,6 @@
 
 from nearnext.retrieval.approximate import ApproximateIndex
 from nearnext.retrieval.building import IndexKind, IndexReport, build_index
-from nearnext.retrieval.exact import ExactIndex
-from nearnext.retrieval.index import Index, Neighbours
+from nearnext.retrieval.exact import ExactIndex, Index, Neighbours
 
 __all__ = ["ApproximateIndex", "ExactIndex", "Index", "IndexKind", "IndexReport", "Neighbours", "build_index"]

@@ -18,8 +18,7 @@ from nearnext.extras import needed
 from nearnext.model.distances import DistanceName
 from nearnext.options import Count, checked
 from nearnext.progress import track
-from nearnext.retrieval.exact import ExactIndex
-from nearnext.retrieval.index import Neighbours
+from nearnext.retrieval.exact import ExactIndex, Neighbours
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 LINKS = 16
@@ -44,83 +43,41 @@ def can_build_graphs() -> bool:
     return True
 
 
-class ItemGraph:
-    """A graph of near items that a search walks along: hierarchical navigable small worlds, of faiss (extra ``ann``).
+def build_graph(vectors: ScoreArray, distance: DistanceName, *, threads: int = 1) -> Any:
+    """A graph of near items [I, D] that a search walks along: hierarchical navigable small worlds, of faiss.
 
-    It holds each coordinate in 8 bits and only proposes; exact scores come from the embeddings. Built on one thread
-    it is the same every time. Reference: Malkov, Yashunin, Efficient and Robust Approximate Nearest Neighbor Search
-    Using Hierarchical Navigable Small World Graphs, 2018.
+    It holds each coordinate in 8 bits and only proposes. Built on one thread it is the same every time; with several,
+    links depend on which is faster. Reference: Malkov, Yashunin, Efficient and Robust Approximate Nearest Neighbor
+    Search Using Hierarchical Navigable Small World Graphs, 2018.
     """
+    threads = checked("threads", threads, Count)
+    faiss = _faiss()
+    metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
+    graph = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS, metric)
+    graph.hnsw.efConstruction = EF_CONSTRUCTION
+    step = max(1, len(vectors) // SAMPLE)
+    with _threads(faiss, threads), track("linking items", len(vectors), "items") as advance:
+        graph.train(np.ascontiguousarray(vectors[::step]))
+        for begin in range(0, len(vectors), BLOCK):
+            block = np.ascontiguousarray(vectors[begin : begin + BLOCK])
+            graph.add(block)
+            advance(len(block))
+    return graph
 
-    def __init__(self, index: Any) -> None:
-        self._faiss: Any = _faiss()
-        self._index: Any = index
 
-    @classmethod
-    def build(cls, vectors: ScoreArray, distance: DistanceName, *, threads: int = 1) -> "ItemGraph":
-        """The graph of item embeddings [I, D]; with several threads, links depend on which is faster."""
-        threads = checked("threads", threads, Count)
-        faiss = _faiss()
-        metric = faiss.METRIC_INNER_PRODUCT if distance == "cosine" else faiss.METRIC_L2
-        index = faiss.IndexHNSWSQ(vectors.shape[1], faiss.ScalarQuantizer.QT_8bit, LINKS, metric)
-        index.hnsw.efConstruction = EF_CONSTRUCTION
-        step = max(1, len(vectors) // SAMPLE)
-        with _threads(faiss, threads), track("linking items", len(vectors), "items") as advance:
-            index.train(np.ascontiguousarray(vectors[::step]))
-            for begin in range(0, len(vectors), BLOCK):
-                block = np.ascontiguousarray(vectors[begin : begin + BLOCK])
-                index.add(block)
-                advance(len(block))
-        return cls(index)
-
-    @property
-    def n_items(self) -> int:
-        """Number of items I."""
-        return int(self._index.ntotal)
-
-    @property
-    def dim(self) -> int:
-        """Dimension D of the embeddings."""
-        return int(self._index.d)
-
-    def propose(self, query: ScoreArray, n: int, ef_search: int) -> Int64Array:
-        """Up to ``n`` distinct items that are probably the nearest to a query [D]; more ``ef_search`` finds more."""
-        options = self._faiss.SearchParametersHNSW(efSearch=max(ef_search, n))
-        found = self._index.search(query[np.newaxis], n, params=options)[1][0]
-        return cast("Int64Array", found[found >= 0] + 1)
-
-    @property
-    def ef_search(self) -> int:
-        """``ef_search`` as saved with the graph."""
-        return int(self._index.hnsw.efSearch)
-
-    def save(self, file: Path, ef_search: int) -> None:
-        """Write the graph, and the ef_search by which it is to be searched."""
-        self._index.hnsw.efSearch = ef_search
-        try:
-            self._faiss.write_index(self._index, str(file))
-        except RuntimeError as error:
-            raise ArtifactError(f"cannot write {file}; choose a writable folder with space") from error
-
-    @classmethod
-    def load(cls, file: Path) -> "ItemGraph":
-        """The graph of a file, which is mapped into memory, not read."""
-        faiss = _faiss()
-        try:
-            index = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
-            sound = not isinstance(index, faiss.IndexHNSWSQ) or _is_sound(faiss, index)
-        except (RuntimeError, ValueError, LookupError, MemoryError) as error:
-            raise ArtifactError(f"{file} is no graph of items, or damaged; rebuild it with nearnext index") from error
-        if not isinstance(index, faiss.IndexHNSWSQ):
-            raise ArtifactError(f"{file} holds another kind of index; rebuild it with nearnext index")
-        if not sound:
-            raise ArtifactError(f"{file} holds a graph with impossible links; rebuild it with nearnext index")
-        return cls(index)
-
-    @property
-    def n_bytes(self) -> int:
-        """Bytes of the graph, as a file."""
-        return len(self._faiss.serialize_index(self._index))
+def _read_graph(file: Path) -> Any:
+    """The graph of a file, which is mapped into memory, not read."""
+    faiss = _faiss()
+    try:
+        graph = faiss.read_index(str(file), faiss.IO_FLAG_MMAP_IFC)
+        sound = not isinstance(graph, faiss.IndexHNSWSQ) or _is_sound(faiss, graph)
+    except (RuntimeError, ValueError, LookupError, MemoryError) as error:
+        raise ArtifactError(f"{file} is no graph of items, or damaged; rebuild it with nearnext index") from error
+    if not isinstance(graph, faiss.IndexHNSWSQ):
+        raise ArtifactError(f"{file} holds another kind of index; rebuild it with nearnext index")
+    if not sound:
+        raise ArtifactError(f"{file} holds a graph with impossible links; rebuild it with nearnext index")
+    return graph
 
 
 def _is_sound(faiss: Any, index: Any) -> bool:
@@ -198,24 +155,33 @@ class ApproximateIndex:
     Scores are those of ``exact``, which answers what the graph cannot; ``ef_search`` candidates are kept in a search.
     """
 
-    def __init__(self, exact: ExactIndex, graph: ItemGraph, ef_search: int) -> None:
+    def __init__(self, exact: ExactIndex, graph: Any, ef_search: int) -> None:
         ef_search = checked("ef_search", ef_search, Count)
-        if (graph.n_items, graph.dim) != (exact.n_items, exact.dim):
+        if (graph.ntotal, graph.d) != (exact.n_items, exact.dim):
             raise ConfigError(
-                f"expected a graph of {exact.n_items} items of dimension {exact.dim}, found {graph.n_items} of "
-                f"dimension {graph.dim}; rebuild it with nearnext index"
+                f"expected a graph of {exact.n_items} items of dimension {exact.dim}, found {graph.ntotal} of "
+                f"dimension {graph.d}; rebuild it with nearnext index"
             )
         self.exact, self.graph, self.ef_search = exact, graph, ef_search
 
     @classmethod
     def load(cls, exact: ExactIndex, file: Path) -> "ApproximateIndex":
         """The index of these items whose graph was saved; the file is mapped into memory."""
-        graph = ItemGraph.load(file)
-        return cls(exact, graph, graph.ef_search)
+        graph = _read_graph(file)
+        return cls(exact, graph, int(graph.hnsw.efSearch))
 
     def save(self, file: Path) -> None:
         """Write the graph; the item embeddings are stored elsewhere."""
-        self.graph.save(file, self.ef_search)
+        self.graph.hnsw.efSearch = self.ef_search
+        try:
+            _faiss().write_index(self.graph, str(file))
+        except RuntimeError as error:
+            raise ArtifactError(f"cannot write {file}; choose a writable folder with space") from error
+
+    @property
+    def n_graph_bytes(self) -> int:
+        """Bytes of the graph, as a file."""
+        return len(_faiss().serialize_index(self.graph))
 
     @property
     def n_items(self) -> int:
@@ -255,8 +221,14 @@ class ApproximateIndex:
         self, query: ScoreArray, k: int, admissible: BoolArray, n_admissible: int, clicks: IndexArray
     ) -> tuple[IndexArray, ScoreArray]:
         n = proposals(k, len(clicks), n_admissible, self.n_items)
-        candidates = self.graph.propose(query, n, self.ef_search) if n else np.zeros(0, dtype=np.int64)
+        candidates = self.propose(query, n) if n else np.zeros(0, dtype=np.int64)
         return self.exact.best_of(candidates, query, admissible, clicks, k)
+
+    def propose(self, query: ScoreArray, n: int) -> Int64Array:
+        """Up to ``n`` distinct items that are probably the nearest to a query [D]; more ``ef_search`` finds more."""
+        options = _faiss().SearchParametersHNSW(efSearch=max(self.ef_search, n))
+        found = self.graph.search(query[np.newaxis], n, params=options)[1][0]
+        return cast("Int64Array", found[found >= 0] + 1)
 
     def _all(self) -> BoolArray:
         mask = np.ones(self.n_items + 1, dtype=np.bool_)

@@ -3,15 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from nearnext.errors import ConfigError
 from nearnext.options import Probability, checked, require_known
-from nearnext.retrieval.approximate import ApproximateIndex, ItemGraph, can_build_graphs
-from nearnext.retrieval.exact import ExactIndex
-from nearnext.retrieval.index import Index
+from nearnext.retrieval.approximate import ApproximateIndex, build_graph, can_build_graphs
+from nearnext.retrieval.exact import ExactIndex, Index
 from nearnext.types import BoolArray, ScoreArray
 
 IndexKind = Literal["auto", "exact", "approximate"]
@@ -108,14 +107,14 @@ def build_index(
     asked = perturbed_items(exact, listed) if given is None else given
     source = "perturbed item embeddings" if given is None else "session embeddings"
     begin = time.perf_counter()
-    graph = ItemGraph.build(exact.vectors, exact.distance, threads=threads)
+    graph = build_graph(exact.vectors, exact.distance, threads=threads)
     built = replace(plain, build_seconds=time.perf_counter() - begin, queries=source)
     index, measured = _measured(exact, graph, asked, listed, built)
     return _decided(index, measured, kind)
 
 
 def _measured(
-    exact: ExactIndex, graph: ItemGraph, queries: ScoreArray, listed: BoolArray | None, built: IndexReport
+    exact: ExactIndex, graph: Any, queries: ScoreArray, listed: BoolArray | None, built: IndexReport
 ) -> tuple[ApproximateIndex, IndexReport]:
     """The index with the least ef_search that reaches the recall, and what it reaches on other queries."""
     n_trial = max(1, min(TRIAL, len(queries) // 3))
@@ -132,7 +131,7 @@ def _measured(
         built,
         kind="approximate",
         queries=f"{len(rest)} {built.queries}",
-        bytes_per_item=4.0 * exact.dim + graph.n_bytes / exact.n_items,
+        bytes_per_item=4.0 * exact.dim + index.n_graph_bytes / exact.n_items,
         recall=recall(found, exact.search(rest, K, admissible=listed).items),
         ef_search=index.ef_search,
         exact=_latency(lambda query: exact.search(query, K, admissible=listed), rest),

@@ -5,6 +5,8 @@ are scored again in 64 bits, term by term in one order, so the list of a query d
 query uses products in 8 bits, whose error is bounded. Products use one thread; callers rank in several threads.
 """
 
+from typing import NamedTuple, Protocol
+
 import numpy as np
 import torch
 
@@ -14,7 +16,6 @@ from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.options import Count, checked
-from nearnext.retrieval.index import Neighbours
 from nearnext.retrieval.quantised import QuantisedItems
 from nearnext.topk import CHUNK, exclude_clicks, insert, near_best
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
@@ -36,6 +37,38 @@ Queries of at most ``SHORT`` dimensions are multiplied so quickly that this also
 
 FEW = 8
 """If fewer than one item in so many may be listed, only those are searched."""
+
+
+class Neighbours(NamedTuple):
+    """The nearest items of B queries, nearest first."""
+
+    items: IndexArray  # distinct item indices, 0 after the end of a list: [B, k]
+    scores: ScoreArray  # score of each item, higher is nearer, 0 after the end of a list: [B, k]
+    found: IndexArray  # length of each list; below k only where fewer items may be listed: [B]
+
+
+class Index(Protocol):
+    """Item embeddings that can be searched; the list of a query does not depend on other queries."""
+
+    @property
+    def n_items(self) -> int:
+        """Number of items I, indexed 1..I."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Dimension D of the embeddings."""
+        ...
+
+    def search(
+        self, queries: ScoreArray, k: int, *, admissible: BoolArray | None = None, seen: Prefixes | None = None
+    ) -> Neighbours:
+        """The k nearest items of each query [B, D]; of equal scores the smaller item index comes first.
+
+        No list is shorter while an item that may be listed is left. ``admissible`` says which item indices may be
+        listed, by default all from 1 on [I + 1]; the clicks of the B prefixes ``seen`` may not.
+        """
+        ...
 
 
 class ExactIndex:

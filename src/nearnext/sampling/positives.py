@@ -93,14 +93,9 @@ class Positives:
         else:
             positives = clicks_between(items, examples.next_click, examples.end, width)
         if self.fill == "knn":
-            _choose(
-                self.neighbours.offsets,
-                self.neighbours.items,
-                examples.sessions,
-                np.minimum(examples.end - examples.next_click, width),
-                rng.random(positives.shape),
-                positives,
-            )
+            candidates, following = self.neighbours, np.minimum(examples.end - examples.next_click, width)
+            uniforms = rng.random(positives.shape)
+            _choose(candidates.offsets, candidates.items, examples.sessions, following, uniforms, positives)
         return positives, positives > 0
 
     def _clicks(self, examples: Examples) -> Int64Array:
@@ -119,16 +114,10 @@ class Positives:
     def expected_counts(self, chances: FloatArray) -> FloatArray:
         """How often each item is expected among the positives of an epoch: [I + 1]."""
         expected = np.zeros(self.sessions.n_items + 1)
-        _expect(
-            self.sessions.items,
-            self.sessions.offsets,
-            chances,
-            self.n_positives,
-            self.fill,
-            self.neighbours.offsets if self.fill == "knn" else np.zeros(self.sessions.n_sessions + 1, np.int64),
-            self.neighbours.items,
-            expected,
-        )
+        none = np.zeros(self.sessions.n_sessions + 1, np.int64)
+        candidates = self.neighbours.offsets if self.fill == "knn" else none, self.neighbours.items
+        clicks = self.sessions.items, self.sessions.offsets
+        _expect(*clicks, chances, self.n_positives, self.fill, *candidates, expected)
         return expected
 
 

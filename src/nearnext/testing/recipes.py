@@ -1,4 +1,4 @@
-"""The laws of training, as checks of one recipe: what the engine promises for every one of them."""
+"""The laws of training, as checks of one recipe that raise `AssertionError`: what the engine promises for each."""
 
 import math
 import signal
@@ -28,11 +28,7 @@ class _Killed(Exception):  # noqa: N818 - it stands for no error
 
 
 def assert_same_seed_same_weights(make: MakeRecipe) -> None:
-    """Pass where two trainings give the same weights, and leave torch's generator as it was.
-
-    Raises:
-        AssertionError: they do not.
-    """
+    """Pass where two trainings give the same weights, and leave torch's generator as it was."""
     before = torch.get_rng_state()
     one, other = _trained(make()), _trained(make())
     _require(torch.equal(torch.get_rng_state(), before), "training drew from torch's own generator")
@@ -40,11 +36,7 @@ def assert_same_seed_same_weights(make: MakeRecipe) -> None:
 
 
 def assert_every_parameter_moves(make: MakeRecipe) -> None:
-    """Pass where an epoch changes every parameter, of tables every row that a step reads but padding.
-
-    Raises:
-        AssertionError: a parameter, or a row, is where it was.
-    """
+    """Pass where an epoch changes every parameter, of tables every row that a step reads but padding."""
     recipe = make()
     recipe.network.train()
     with own_randomness():
@@ -67,11 +59,7 @@ def assert_every_parameter_moves(make: MakeRecipe) -> None:
 
 
 def assert_best_epoch_remains(make: MakeRecipe) -> None:
-    """Pass where the network ends with the weights of the epoch that validation likes best, not with the last.
-
-    Raises:
-        AssertionError: it ends with others.
-    """
+    """Pass where the network ends with the weights of the epoch that validation likes best, not with the last."""
     recipe, seen = make(), list[Mapping[str, Tensor]]()
 
     def validate() -> dict[str, float]:
@@ -87,12 +75,7 @@ def assert_best_epoch_remains(make: MakeRecipe) -> None:
 def assert_resumes_exactly(make: MakeRecipe, directory: Path) -> None:
     """Pass where a training that stopped, by Ctrl-C or because it was killed, resumes to the same weights and figures.
 
-    Args:
-        make: gives the recipe.
-        directory: an empty one, for checkpoints.
-
-    Raises:
-        AssertionError: weights or figures differ from those of an uninterrupted training.
+    Checkpoints go to an empty directory.
     """
     through = make()
     history = train(through)

@@ -19,8 +19,8 @@ from nearnext.model.tensors import as_tensor
 from nearnext.sampling import Batch, NeighbourPositives, Sampler
 from nearnext.sampling.batch import DistinctItems
 from nearnext.training.config import TrainingConfig
+from nearnext.training.optimisers import Adam
 from nearnext.training.recipe import Devices, Recipe
-from nearnext.training.rules import Adam
 from nearnext.training.validation import Validation
 
 PADDING = np.zeros(1, dtype=np.int32)

@@ -1,18 +1,19 @@
 """The recipe of every prefix: one pass of the encoder gives all prefixes of a session, each with its next item.
 
 The default loss is the neighbourhood component loss of the paper (eq. 9) with the items as the points of the
-neighbourhood: the probability of the next item is exp(−d / τ), normalised over items that stand for the whole catalogue
-(see `nearnext.training.sampled_softmax`). Any loss on distances can replace it.
+neighbourhood: the probability of the next item is exp(−d / τ), normalised over items that stand for the catalogue.
+Each of them counts by the inverse of how probably it is there (logQ). Any loss on distances can replace it.
 
 A step reads and moves only the rows of the table that its batch needs; neither gradient nor optimiser is dense, and
 there is no tensor of items × items or examples × items.
 
-References: Goldberger et al. 2004 (NCA); Kingma, Ba 2015 (Adam).
+References: Goldberger et al. 2004 (NCA); Bengio, Senécal 2008 (logQ); Szegedy et al. 2016 (smoothed labels).
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -30,9 +31,8 @@ from nearnext.sampling.batch import DistinctItems
 from nearnext.sampling.proposal import BatchItems
 from nearnext.sampling.windows import PrefixWindows
 from nearnext.training.config import Schedule
+from nearnext.training.optimisers import Adam
 from nearnext.training.recipe import Recipe
-from nearnext.training.rules import Adam
-from nearnext.training.sampled_softmax import sampled_softmax
 from nearnext.training.validation import Validation
 
 BETAS = (0.9, 0.98)
@@ -44,31 +44,18 @@ BLOCK = 32
 
 @options
 class NextItemTraining:
-    """How a network is trained on every prefix.
-
-    Attributes:
-        epochs: passes over all sessions, at least 1.
-        batch_size: sessions in a step, at least 1.
-        learning_rate: peak rate of Adam for the item embeddings, above 0; they have length 1.
-        encoder_rate: the same for the session encoder, above 0.
-        negatives: items drawn for a batch, at least 1.
-        alpha: exponent of popularity in the draw, at least 0; 0 draws uniformly.
-        temperature: τ, above 0, in units of the cosine distance.
-        smoothing: ε in [0, 1) of the labels over the items of a step.
-        warmup: share of all steps in which the rate rises to its peak, in [0, 1); it falls along a cosine after that.
-        final: last rate as a share of the peak, in [0, 1].
-    """
+    """How a network is trained on every prefix; the options of `metric` that the recipe reads."""
 
     epochs: Count = 3
-    batch_size: Count = 96
-    learning_rate: Positive = 0.006
-    encoder_rate: Positive = 0.002
-    negatives: Count = 2048
-    alpha: NonNegative = 0.5
-    temperature: Positive = 0.07
-    smoothing: Fraction = 0.1
-    warmup: Fraction = 0.05
-    final: NonNegative = 0.05
+    batch_size: Count = 96  # sessions in a step
+    learning_rate: Positive = 0.006  # peak rate of Adam for the item embeddings, which have length 1
+    encoder_rate: Positive = 0.002  # peak rate for the session encoder
+    negatives: Count = 2048  # items drawn for a batch
+    alpha: NonNegative = 0.5  # exponent of popularity in the draw; 0 draws uniformly
+    temperature: Positive = 0.07  # τ, in units of the cosine distance
+    smoothing: Fraction = 0.1  # ε of the labels over the items of a step
+    warmup: Fraction = 0.05  # share of all steps in which the rate rises to its peak; then it falls along a cosine
+    final: NonNegative = 0.05  # last rate as a share of the peak
 
     def schedule(self) -> Schedule:
         """Rises, falls along a cosine, and keeps the epoch with the highest sum of HitRate@20 and MRR@20."""
@@ -204,3 +191,64 @@ def _loss(
             log_proposal=batch.log_presence,
         )
     )
+
+
+def sampled_softmax(
+    sessions: Tensor, items: Tensor, targets: Tensor, log_presence: Tensor, temperature: float, smoothing: float
+) -> Tensor:
+    """Mean cross-entropy of the next items with smoothed labels, over the items that are there: a scalar.
+
+    The logit of item j is cosine / τ − ln(probability that j is there); that of the next item is cosine / τ alone: it
+    is there because it is the next item, not because it was drawn. Gradients reach ``sessions`` [N, D] and ``items``
+    [U, D], which have length 1; ``targets`` are rows of next items [N], ``log_presence`` is [U], and ``smoothing`` is
+    the share of the label that is spread over all U items.
+    """
+    return cast("Any", _SampledSoftmax).apply(sessions, items, targets, log_presence, temperature, smoothing)
+
+
+class _SampledSoftmax(torch.autograd.Function):
+    """The logits of a step are its largest array by far: written once, they are turned in place into what is needed.
+
+    With E = exp(cosine / τ − highest of the row), w = 1 / presence and Z = E w (w of a row's target taken as 1), the
+    probabilities are E w / Z; the gradient by the logits is (probability − (1 − ε) [target] − ε / U) / N.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        sessions: Tensor,
+        items: Tensor,
+        targets: Tensor,
+        log_presence: Tensor,
+        temperature: float,
+        smoothing: float,
+    ) -> Tensor:
+        scaled = sessions / temperature
+        grown = scaled @ items.T
+        highest = grown.amax(dim=1, keepdim=True)
+        at_target = grown.gather(1, targets[:, None])
+        grown.sub_(highest).exp_()
+        # Weights of items hardly ever there are huge: relative to the largest they stay finite.
+        weights = (log_presence.min() - log_presence).exp()
+        target_presence = log_presence[targets]
+        own = grown.gather(1, targets[:, None]) * (target_presence[:, None]).exp()
+        grown.scatter_(1, targets[:, None], own)
+        total = grown @ weights
+        log_total = total.log() - log_presence.min() + highest[:, 0]
+        n_items = len(items)
+        spread = (scaled @ items.sum(dim=0) - log_presence.sum() + target_presence) / n_items
+        loss = log_total - (1 - smoothing) * at_target[:, 0] - smoothing * spread
+        ctx.save_for_backward(sessions, items, targets, grown, weights, total)
+        ctx.temperature, ctx.smoothing = temperature, smoothing
+        return loss.mean()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        sessions, items, targets, grown, weights, total = ctx.saved_tensors
+        unit = gradients[0] / (len(sessions) * ctx.temperature)
+        even = ctx.smoothing / len(items)
+        of_sessions = (grown @ (items * weights[:, None])) / total[:, None]
+        of_sessions.sub_(items.index_select(0, targets), alpha=1 - ctx.smoothing).sub_(items.sum(dim=0), alpha=even)
+        of_items = (grown.T @ (sessions / total[:, None])) * weights[:, None]
+        of_items.index_add_(0, targets, sessions, alpha=ctx.smoothing - 1).sub_(sessions.sum(dim=0), alpha=even)
+        return of_sessions.mul_(unit), of_items.mul_(unit), None, None, None, None

@@ -1,4 +1,4 @@
-"""Adam and Adagrad for embedding tables of which a step reads a few rows, so that a step costs as much as its rows.
+"""Adam and Adagrad: for embedding tables, of which a step reads a few rows and costs as much as these, and for layers.
 
 Adam moves every row in every step, by its momentum, even where the gradient is zero. ``RowAdam`` does that exactly,
 when the row is next read: what Adam would have done in the meantime is a known function of the row's two moments. Its
@@ -11,7 +11,9 @@ whole or the learning rate changes; ``state``, not copied, and ``restore``.
 References: Kingma, Ba, Adam, 2015; Duchi et al., Adagrad, 2011.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,34 +101,110 @@ class RowAdagrad:
         self._squares[:], self._velocity[:] = state["squares"].numpy(), state["velocity"].numpy()
 
 
-class WholeAdam:
+class LayerAdam:
+    """Torch's fused AdamW; gradients come from outside."""
+
+    def __init__(self, layers: Sequence[Tensor], betas: tuple[float, float] = BETAS, decay: float = 0.0) -> None:
+        self._layers = layers
+        options: dict[str, Any] = {"betas": betas, "eps": EPSILON, "weight_decay": decay, "fused": True}
+        self._adam = torch.optim.AdamW(layers, **options)
+
+    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        for layer, gradient in zip(self._layers, gradients, strict=True):
+            layer.grad = gradient
+        self._adam.param_groups[0]["lr"] = learning_rate
+        self._adam.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
+        self._adam.zero_grad()
+
+    def state(self) -> dict[str, Tensor]:
+        moments = ((number, self._adam.state[layer]) for number, layer in enumerate(self._layers))
+        return {f"{number}.{name}": tensor for number, kept in moments for name, tensor in kept.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for key, tensor in state.items():
+            number, name = key.split(".")
+            layer = self._layers[int(number)]
+            self._adam.state[layer][name] = tensor.to(layer.device, copy=True)
+
+
+class WholeAdam(LayerAdam):
     """Adam that moves the whole table [rows, D] in every step, which is what an accelerator does fastest."""
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
-        self._table = table
-        self._adam = torch.optim.Adam([table], betas=betas, eps=EPSILON)
+        super().__init__([table], betas)
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
-        return self._table.index_select(0, rows)
+        return self._layers[0].index_select(0, rows)
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        self._adam.param_groups[0]["lr"] = learning_rate
-        self._table.grad = torch.zeros_like(self._table).index_copy_(0, rows, gradient)
-        self._adam.step()  # pyright: ignore[reportUnknownMemberType] - its closure is untyped
-        self._table.grad = None
+        self.step([torch.zeros_like(self._layers[0]).index_copy_(0, rows, gradient)], learning_rate)
 
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
 
+
+class LayerAdagrad:
+    """Adagrad on every row of each layer, on the CPU."""
+
+    def __init__(self, layers: Sequence[Tensor], momentum: float) -> None:
+        self._layers = [
+            (torch.arange(len(layer)), RowAdagrad(layer.detach().view(len(layer), -1), momentum=momentum))
+            for layer in layers
+        ]
+
+    def step(self, gradients: Sequence[Tensor], learning_rate: float) -> None:
+        for (rows, optimiser), gradient in zip(self._layers, gradients, strict=True):
+            optimiser.write(rows, gradient.view(len(rows), -1), learning_rate)
+
     def state(self) -> dict[str, Tensor]:
-        return dict(self._adam.state[self._table])
+        states = (optimiser.state().items() for _, optimiser in self._layers)
+        return {f"{number}.{name}": tensor for number, kept in enumerate(states) for name, tensor in kept}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._adam.state[self._table].update(state)
+        for number, (_, optimiser) in enumerate(self._layers):
+            optimiser.restore({name: state[f"{number}.{name}"] for name in optimiser.state()})
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam with its options."""
+
+    rate: float  # peak learning rate, above 0
+    betas: tuple[float, float] = BETAS  # β₁ and β₂
+    exact: bool = True  # rows of a table move as in Adam on the whole table; False: only where a step reads them
+    decay: float = 0.0  # decoupled weight decay of layers, at least 0 (AdamW)
+    clip: float = 0.0  # largest norm of the gradient of all that it moves in a step, 0: no limit
+
+    def rows(self, table: Tensor) -> RowAdam | WholeAdam:
+        """The optimiser of a table."""
+        if table.device.type != "cpu":
+            return WholeAdam(table, betas=self.betas)
+        return RowAdam(table, betas=self.betas, exact=self.exact)
+
+    def layers(self, layers: Sequence[Tensor]) -> LayerAdam:
+        """The optimiser of layers."""
+        return LayerAdam(layers, self.betas, self.decay)
+
+
+@dataclass(frozen=True)
+class Adagrad:
+    """Adagrad with its options, on the CPU."""
+
+    rate: float  # learning rate, above 0
+    momentum: float = 0.0  # μ, in [0, 1)
+    clip: float = 0.0  # as Adam's
+
+    def rows(self, table: Tensor) -> RowAdagrad:
+        """The optimiser of a table."""
+        return RowAdagrad(table, momentum=self.momentum)
+
+    def layers(self, layers: Sequence[Tensor]) -> LayerAdagrad:
+        """The optimiser of layers."""
+        return LayerAdagrad(layers, self.momentum)
 
 
 RowOptimiser = RowAdam | RowAdagrad | WholeAdam
-"""Changes a table of embeddings, rows at a time."""
+Rule = Adam | Adagrad
 
 
 @compiled()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
 from nearnext.training.config import DeviceName, Precision, Schedule
-from nearnext.training.rules import Rule
+from nearnext.training.optimisers import Rule
 
 
 @dataclass(frozen=True)

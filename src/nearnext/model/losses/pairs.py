@@ -1,5 +1,6 @@
 """Losses on pairs of a positive and a negative: BPR, TOP1, contrastive and WARP, and the pairs themselves."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -78,11 +79,16 @@ class BPR:
     needs_item_distances = False
 
     def __call__(self, batch: LossInput) -> Tensor:
-        masked = batch.masked()
-        pairs = pairs_of(masked, self.pairing)
         # −ln σ(x) = softplus(−x), which neither overflows nor loses the small end.
-        per_pair = softplus(pairs.positive - pairs.negative)
-        return masked.mean_over_sessions(mean_where(per_pair.flatten(1), pairs.mask.flatten(1)))
+        return _mean_over_pairs(batch, self.pairing, lambda positive, negative: softplus(positive - negative))
+
+
+def _mean_over_pairs(batch: LossInput, pairing: Pairing, of_pair: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The mean of a function of the distances of each pair, over the pairs of a session, then over sessions."""
+    masked = batch.masked()
+    pairs = pairs_of(masked, pairing)
+    per_pair = of_pair(pairs.positive, pairs.negative)
+    return masked.mean_over_sessions(mean_where(per_pair.flatten(1), pairs.mask.flatten(1)))
 
 
 @options
@@ -114,11 +120,10 @@ class TOP1:
     needs_item_distances = False
 
     def __call__(self, batch: LossInput) -> Tensor:
-        masked = batch.masked()
-        pairs = pairs_of(masked, self.pairing)
-        score = 1 - pairs.negative
-        per_pair = torch.sigmoid(pairs.positive - pairs.negative) + torch.sigmoid(score.square())
-        return masked.mean_over_sessions(mean_where(per_pair.flatten(1), pairs.mask.flatten(1)))
+        def of_pair(positive: Tensor, negative: Tensor) -> Tensor:
+            return torch.sigmoid(positive - negative) + torch.sigmoid((1 - negative).square())
+
+        return _mean_over_pairs(batch, self.pairing, of_pair)
 
 
 @options

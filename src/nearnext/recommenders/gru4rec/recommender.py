@@ -133,8 +133,8 @@ class GRU4Rec(TrainedRecommender):
         """The recipe that trains these weights in place on sessions."""
         from nearnext.recommenders.gru4rec.network import GRU4RecNetwork, SessionParallel, bpr_max, cross_entropy
         from nearnext.training.config import Schedule
+        from nearnext.training.optimisers import Adagrad, Adam
         from nearnext.training.recipe import Recipe
-        from nearnext.training.rules import Adagrad, Adam
 
         corrected = self.loss == "cross-entropy"
         loss = cross_entropy if corrected else partial(bpr_max, regularisation=self.bpreg, elu=self.elu)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from nearnext.recommenders.metric.features import Candidates, Evidence, Lists, c
 from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
 from nearnext.recommenders.ranking import CHUNK, Request
 from nearnext.recommenders.rules import Markov, SequentialRules
-from nearnext.retrieval import ExactIndex, Index
+from nearnext.retrieval import Index
 from nearnext.topk import insert
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
@@ -120,27 +120,14 @@ class CandidateGenerators:
 
     network: SessionItemNetwork  # for session embeddings
     index: Index  # of the items
-    clicked: BoolArray  # which item indices have clicks: [I + 1]
     voters: dict[str, Recommender]  # fitted recommenders over the same vocabulary, by name
     evidence: Evidence  # what the candidates' features are computed from
     most: int  # candidates of the index and of each voter, at least 1
 
-    @classmethod
-    def over(
-        cls,
-        network: SessionItemNetwork,  # for session embeddings
-        index: Index | None,  # of the items, an exact one: another one replaces it after the fit
-        voters: dict[str, Recommender],  # fitted recommenders over the same vocabulary, by name
-        clicks: Int64Array,  # of each item: [I + 1]
-        statistics: ScoreArray | None,  # of each item, [I + 1, 9]; None for features without groups
-        temperature: float,  # of the cosine
-        most: int,  # candidates of the index and of each voter
-    ) -> Self:
-        """Generators from a network and the index of all its items."""
-        assert isinstance(index, ExactIndex)  # noqa: S101
-        popularity = np.log1p(clicks).astype(np.float32)
-        evidence = Evidence(index.vectors, popularity, statistics, temperature)
-        return cls(network, index, clicks > 0, voters, evidence, most)
+    @cached_property
+    def clicked(self) -> BoolArray:
+        """Which item indices have clicks: [I + 1]."""
+        return self.evidence.popularity > 0
 
     def items_covered_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
         """Number of different items in the session-kNN voters' lists of k, the largest of several voters."""

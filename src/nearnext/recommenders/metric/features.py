@@ -42,8 +42,6 @@ GROUPS: dict[str, dict[str, str]] = {
 N_SESSION, N_OWN, N_LAST = len(SESSION_FEATURES), len(OWN_FEATURES), len(LAST_FEATURES)
 N_FURTHER = N_SESSION + N_OWN + N_LAST + len(ITEM_FEATURES)
 LAST_RATE, REVISIT_AFTER = (list(ITEM_FEATURES).index(name) for name in ("last rate", "revisit after"))
-NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
-
 LEAST = 1e-3
 """Added to a share before its logarithm: that of an item outside the list."""
 
@@ -91,7 +89,7 @@ class Evidence(NamedTuple):
 
     vectors: ScoreArray  # item embedding of item j + 1 in row j: [I, D]
     popularity: ScoreArray  # logarithm of one more than each item's clicks: [I + 1]
-    items: ScoreArray | None  # the `ITEM_FEATURES` of each item, [I + 1, 9]; None: without the features of any group
+    items: ScoreArray  # the `ITEM_FEATURES` of each item, [I + 1, 9]; [0, 9]: without the features of any group
     temperature: float  # of the cosine: that far apart, one item is e times as probable as another
 
 
@@ -105,17 +103,11 @@ def collect(
     """
     n_voters, _, n_voted = votes.items.shape
     most = len(prefixes) * (near.items.shape[1] + n_voters * n_voted)
-    n_features = len(FEATURES) + len(VOTER_FEATURES) * n_voters
-    if evidence.items is not None:
-        n_features += N_FURTHER
-    statistics = NO_STATISTICS if evidence.items is None else evidence.items
+    n_features = len(FEATURES) + len(VOTER_FEATURES) * n_voters + (N_FURTHER if len(evidence.items) else 0)
     items, features = np.empty(most, dtype=np.int32), np.empty((most, n_features), dtype=np.float32)
     offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
-    _collect(
-        prefixes.items, prefixes.starts, prefixes.ends, near.items, near.scores, sessions, evidence.vectors,
-        votes.items, votes.scores, evidence.popularity, statistics, evidence.temperature, scratch,
-        items, features, offsets,
-    )  # fmt: skip
+    clicks = prefixes.items, prefixes.starts, prefixes.ends
+    _collect(*clicks, near, sessions, votes, evidence, scratch, items, features, offsets)
     return Candidates(offsets, items[: offsets[-1]], features[: offsets[-1]])
 
 
@@ -124,59 +116,47 @@ def _collect(
     clicks: IndexArray,
     starts: Int64Array,
     ends: Int64Array,
-    near: IndexArray,
-    near_scores: ScoreArray,
+    near: Lists,
     sessions: ScoreArray,
-    vectors: ScoreArray,
-    voted: IndexArray,
-    scored: ScoreArray,
-    popularity: ScoreArray,
-    statistics: ScoreArray,
-    temperature: float,
+    votes: Lists,
+    evidence: Evidence,
     scratch: IndexArray,
     items: IndexArray,
     features: ScoreArray,
     offsets: Int64Array,
 ) -> None:
     """Candidates and features of all prefixes, one after the other; ``scratch`` is 0 before and after."""
-    position_of, n_named = scratch[0], 7 + 3 * len(voted)
+    position_of, n_named = scratch[0], 7 + 3 * len(votes.items)
     for row in range(len(starts)):
         begin = offsets[row]
-        n = _append(near[row], 0, position_of, items[begin:])
-        for voter in range(len(voted)):
-            n = _append(voted[voter, row], n, position_of, items[begin:])
+        n = _append(near.items[row], 0, position_of, items[begin:])
+        for voter in range(len(votes.items)):
+            n = _append(votes.items[voter, row], n, position_of, items[begin:])
         end = offsets[row + 1] = begin + n
-        best_cosine = np.float64(near_scores[row, 0]) - 1.0 if near[row, 0] > 0 else 0.0
+        best_cosine = np.float64(near.scores[row, 0]) - 1.0 if near.items[row, 0] > 0 else 0.0
         session = clicks[starts[row] : ends[row]]
         length = np.log(max(len(session), 1))
         for position in range(begin, end):
             item = items[position]
             feature = features[position]
             feature[:] = 0.0
-            feature[0] = (_product(sessions[row], vectors[item - 1]) - best_cosine) / temperature
-            feature[4] = popularity[item]
+            feature[0] = (_product(sessions[row], evidence.vectors[item - 1]) - best_cosine) / evidence.temperature
+            feature[4] = evidence.popularity[item]
             feature[5] = length
             feature[6] = best_cosine
         _add_clicks(session, position_of, features[begin:end])
-        for voter in range(len(voted)):
-            _add_votes(voted[voter, row], scored[voter, row], position_of, features[begin:end], 7 + 3 * voter)
+        for voter in range(len(votes.items)):
+            voted, scored = votes.items[voter, row], votes.scores[voter, row]
+            _add_votes(voted, scored, position_of, features[begin:end], 7 + 3 * voter)
         if features.shape[1] > n_named:
-            _add_further(
-                session, items[begin:end], vectors, popularity, statistics, scratch, features[begin:end, n_named:]
-            )
+            _add_further(session, items[begin:end], evidence, scratch, features[begin:end, n_named:])
         for position in range(begin, end):
             position_of[items[position]] = 0
 
 
 @compiled()
 def _add_further(
-    clicks: IndexArray,
-    items: IndexArray,
-    vectors: ScoreArray,
-    popularity: ScoreArray,
-    statistics: ScoreArray,
-    scratch: IndexArray,
-    features: ScoreArray,
+    clicks: IndexArray, items: IndexArray, evidence: Evidence, scratch: IndexArray, features: ScoreArray
 ) -> None:
     """The groups' features, in the order of `GROUPS`."""
     own, last, item = N_SESSION, N_SESSION + N_OWN, N_SESSION + N_OWN + N_LAST
@@ -184,28 +164,21 @@ def _add_further(
         counts, edges = np.empty(len(clicks), dtype=np.int64), np.empty((2, len(clicks)), dtype=np.int64)
         n_distinct = add_session(clicks, scratch[1], counts, edges, features[:, :own])
         add_own(clicks, n_distinct, scratch[0], scratch[1], counts, edges, features[:, own:last])
-        _add_last(clicks, items, vectors, popularity, statistics, features[:, last:item])
+        _add_last(clicks, items, evidence, features[:, last:item])
     for position in range(len(items)):
-        features[position, item:] = statistics[items[position]]
+        features[position, item:] = evidence.items[items[position]]
 
 
 @compiled()
-def _add_last(
-    clicks: IndexArray,
-    items: IndexArray,
-    vectors: ScoreArray,
-    popularity: ScoreArray,
-    statistics: ScoreArray,
-    features: ScoreArray,
-) -> None:
-    last, before = clicks[-1], clicks[-2] if len(clicks) > 1 else 0
+def _add_last(clicks: IndexArray, items: IndexArray, evidence: Evidence, features: ScoreArray) -> None:
+    vectors, last, before = evidence.vectors, clicks[-1], clicks[-2] if len(clicks) > 1 else 0
     for position in range(len(items)):
         vector = vectors[items[position] - 1]
         features[position, 0] = _product(vectors[last - 1], vector) if last > 0 else 0.0
         features[position, 1] = _product(vectors[before - 1], vector) if before > 0 else 0.0
-        features[position, 2] = popularity[last]
-        features[position, 3] = statistics[last, LAST_RATE]
-        features[position, 4] = statistics[last, REVISIT_AFTER]
+        features[position, 2] = evidence.popularity[last]
+        features[position, 3] = evidence.items[last, LAST_RATE]
+        features[position, 4] = evidence.items[last, REVISIT_AFTER]
 
 
 @compiled(fastmath={"reassoc", "contract"})

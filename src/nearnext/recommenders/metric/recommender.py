@@ -24,15 +24,14 @@ from nearnext.data.splits import split_last
 from nearnext.errors import DataError
 from nearnext.model.encoders import EncoderConfig
 from nearnext.model.encoding import item_vectors
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import Loss
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender, State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
-from nearnext.recommenders.metric.features import feature_names, features_used
+from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker
@@ -48,6 +47,8 @@ from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item
 from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
+
+NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
 
 TRIAL = 200_000
 """Sessions, at most, on which it is tried whether a correction helps; of a small log its most recent half."""
@@ -156,8 +157,8 @@ class Metric(MetricOptions):
         voters, statistics = self.generators.voters, self.generators.evidence.items
         for voter in voters.values():
             voter._add_unclicked(new)
-        if statistics is not None:  # row 0 has the mean, which items without clicks have too
-            statistics = np.concatenate([statistics, np.repeat(statistics[:1], len(new), axis=0)])
+        # Row 0 has the mean, which items without clicks have too.
+        statistics = np.concatenate([statistics, np.repeat(statistics[:1], len(new), axis=0)])
         self.generators = self._generators(self.network, self.index, voters, statistics)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
@@ -230,18 +231,16 @@ class Metric(MetricOptions):
 
     def _fitted(self, network: SessionItemNetwork, index: Index | None, sessions: Sessions) -> CandidateGenerators:
         voters = {name: voter.fit(sessions) for name, voter in self._voters().items()}
-        statistics = item_statistics(sessions) if self.features else None
-        return self._generators(network, index, voters, statistics)
+        return self._generators(network, index, voters, item_statistics(sessions) if self.features else NO_STATISTICS)
 
     def _generators(
-        self,
-        network: SessionItemNetwork,
-        index: Index | None,
-        voters: dict[str, Recommender],
-        statistics: ScoreArray | None,
+        self, network: SessionItemNetwork, index: Index | None, voters: dict[str, Recommender], statistics: ScoreArray
     ) -> CandidateGenerators:
-        clicks = next(iter(voters.values())).popularity
-        return CandidateGenerators.over(network, index, voters, clicks, statistics, self.temperature, self.candidates)
+        """Generators over the exact index of all items, which another one replaces after the fit."""
+        assert isinstance(index, ExactIndex)  # noqa: S101
+        popularity = np.log1p(next(iter(voters.values())).popularity).astype(np.float32)
+        evidence = Evidence(index.vectors, popularity, statistics, self.temperature)
+        return CandidateGenerators(network, index, voters, evidence, self.candidates)
 
     def _end_of_training(self) -> int:
         voters = {} if self.generators is None else self.generators.voters
@@ -261,7 +260,7 @@ class Metric(MetricOptions):
                 state |= {
                     f"voter.{name}.{part}": array for part, array in voter.state().items() if part != "popularity"
                 }
-            if self.generators.evidence.items is not None:
+            if len(self.generators.evidence.items):
                 state["item_statistics"] = self.generators.evidence.items
         return state
 
@@ -288,12 +287,11 @@ class Metric(MetricOptions):
                 name: voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
                 for name, voter in self._voters().items()
             }
-            self.generators = self._generators(self.network, self.index, voters, statistics)
+            known = NO_STATISTICS if statistics is None else statistics
+            self.generators = self._generators(self.network, self.index, voters, known)
 
     def _ranker(self) -> RankChunk:
-        if self.network is None:
-            return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
-        if self.reranker is None or self.generators is None:
+        if self.network is None or self.reranker is None or self.generators is None:
             return self._nearest()
         reranker, generate = self.reranker, self.generators.generator()
         unclicked = UnclickedItems.of(self.network, self.popularity)

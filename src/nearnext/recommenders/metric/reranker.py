@@ -25,8 +25,8 @@ from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.stored import require_array
 from nearnext.training.config import Schedule
 from nearnext.training.loop import train
+from nearnext.training.optimisers import Adam
 from nearnext.training.recipe import Recipe
-from nearnext.training.rules import Adam
 from nearnext.types import BoolArray, FloatArray, Int64Array, ScoreArray
 
 BATCH, RATE, RISING = 256, 6e-3, 0.3

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from nearnext.errors import ConfigError
 from nearnext.model.encoders import EncoderConfig
@@ -21,57 +21,41 @@ RENAMED = {"n_positives": "positives", "n_negatives": "negatives", "n_items": "c
 """Fields whose option has a shorter name."""
 
 
-class _Slot(NamedTuple):
-    """Where an option belongs: the part, and its field."""
+def _slots(encoder: str, loss: str, sampler: str, source: str) -> dict[str, tuple[str, Option]]:
+    """Every option of a model made of these: the part that it belongs to, and its field there."""
+    from nearnext.recommenders.sml.recommender import SML  # which is made from these options
 
-    part: str
-    option: Option
-
-
-class _Choice(NamedTuple):
-    """The names that decide which options there are."""
-
-    encoder: str
-    loss: str
-    sampler: str
-    source: str
-
-    def slots(self) -> dict[str, _Slot]:
-        """Every option of these parts."""
-        from nearnext.recommenders.sml.recommender import SML  # which is made from these options
-
-        loss: type[Any] = MetricLearning if self.loss.startswith("pml") else LOSSES[self.loss]
-        found: dict[str, _Slot] = {}
-        for slots in (
-            _slots("model", SML, without=PARTS),
-            {each.name: _Slot("choice", each) for each in _choices()},
-            _slots("encoder", ENCODERS[self.encoder]),
-            _slots("loss", loss, without=("loss", "miner", "distance") if loss is MetricLearning else ()),
-            _slots("sampler", SAMPLERS[self.sampler], without=("negatives", "max_length")),
-            _slots("negatives", NEGATIVES[self.source]),
-            _slots("training", TrainingConfig),
-        ):
-            if both := sorted(found.keys() & slots.keys()):
-                name, parts = both[0], f"{found[both[0]].part} and {slots[both[0]].part}"
-                raise ConfigError(f"{parts} both have an option '{name}'; rename that of your own part")
-            found |= slots
-        return found
-
-
-def _choices() -> tuple[Option, ...]:
     names: Any = Literal
-    return (
+    choices = (
         Option(
             "preset", names[tuple(PRESETS)], DEFAULT_PRESET, help="set of options to begin with; others overrule it."
         ),
         Option("sampler", names[tuple(SAMPLERS)], help="what becomes a training example."),
         Option("negative_source", names[tuple(NEGATIVES)], help="where negatives come from."),
     )
-
-
-def _slots(part: str, config: type[Any], *, without: tuple[str, ...] = ()) -> dict[str, _Slot]:
-    known = options_of(config).values()
-    return {RENAMED.get(each.name, each.name): _Slot(part, each) for each in known if each.name not in without}
+    library = loss.startswith("pml")
+    found: dict[str, tuple[str, Option]] = {}
+    for part, known, without in (
+        ("model", options_of(SML).values(), PARTS),
+        ("choice", choices, ()),
+        ("encoder", options_of(ENCODERS[encoder]).values(), ()),
+        (
+            "loss",
+            options_of(MetricLearning if library else LOSSES[loss]).values(),
+            ("loss", "miner", "distance") if library else (),
+        ),
+        ("sampler", options_of(SAMPLERS[sampler]).values(), ("negatives", "max_length")),
+        ("negatives", options_of(NEGATIVES[source]).values(), ()),
+        ("training", options_of(TrainingConfig).values(), ()),
+    ):
+        for each in known:
+            name = RENAMED.get(each.name, each.name)
+            if name in found and each.name not in without:
+                both = f"{found[name][0]} and {part}"
+                raise ConfigError(f"{both} both have an option '{name}'; rename that of your own part")
+            if each.name not in without:
+                found[name] = part, each
+    return found
 
 
 def metric_options(name: str) -> dict[str, Option]:
@@ -84,10 +68,10 @@ def metric_options(name: str) -> dict[str, Option]:
     encoder, loss = parts_of_name(name)
     found: dict[str, Option] = {}
     homes: dict[str, list[tuple[str, str]]] = {}
-    for sampler, source in product(SAMPLERS, NEGATIVES):
-        for option, slot in _Choice(encoder, loss, sampler, source).slots().items():
-            found.setdefault(option, replace(slot.option, name=option))
-            homes.setdefault(option, []).append((sampler, source))
+    for home in product(SAMPLERS, NEGATIVES):
+        for option, (_, each) in _slots(encoder, loss, *home).items():
+            found.setdefault(option, replace(each, name=option))
+            homes.setdefault(option, []).append(home)
     return {option: _where(each, homes[option]) for option, each in found.items()}
 
 
@@ -116,42 +100,29 @@ def parts_from_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     sampler, source = chosen.get("sampler", "positive-negative"), chosen.get("negative_source", "uniform")
     require_known("sampler", sampler, SAMPLERS)
     require_known("negative_source", source, NEGATIVES)
-    slots = _Choice(encoder, loss, sampler, source).slots()
+    slots = _slots(encoder, loss, sampler, source)
     for option in options:
         if option not in slots:
-            _refuse(name, option, sampler, source)
-    parts: dict[str, dict[str, Any]] = {}
+            require_option(name, option, metric_options(name))
+            raise ConfigError(
+                f"{name}: {option} is no option of sampler '{sampler}' with negatives '{source}'; leave it out"
+            )
+    parts: dict[str, dict[str, Any]] = {part: {} for part, _ in slots.values()}
     with named(name):
         for option, value in chosen.items():
             if option in slots:
                 part, known = slots[option]
-                parts.setdefault(part, {})[known.name] = checked(option, value, known.kind, text=True)
-        return _built(encoder, loss, sampler, source, parts)
-
-
-def _refuse(name: str, option: str, sampler: str, source: str) -> None:
-    known = metric_options(name)
-    if option in known:
-        raise ConfigError(
-            f"{name}: {option} is no option of sampler '{sampler}' with negatives '{source}'; leave it out"
-        )
-    require_option(name, option, known)
-
-
-def _built(
-    encoder: str, loss: str, sampler: str, source: str, parts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Any]:
-    model = dict(parts.get("model", {}))
-    drawn = dict(parts.get("sampler", {}))
-    if "max_length" in SAMPLERS.option_names(sampler) and "max_length" in model:
-        drawn["max_length"] = model["max_length"]
-    return {
-        **model,
-        "encoder": ENCODERS.make(encoder, **parts.get("encoder", {})),
-        "loss": loss_named(loss, **parts.get("loss", {})),
-        "sampler": SAMPLERS.make(sampler, negatives=NEGATIVES.make(source, **parts.get("negatives", {})), **drawn),
-        "training": TrainingConfig(**parts.get("training", {})),
-    }
+                parts[part][known.name] = checked(option, value, known.kind, text=True)
+        drawn, model = parts["sampler"], parts["model"]
+        if "max_length" in SAMPLERS.option_names(sampler) and "max_length" in model:
+            drawn["max_length"] = model["max_length"]
+        return {
+            **model,
+            "encoder": ENCODERS.make(encoder, **parts.get("encoder", {})),
+            "loss": loss_named(loss, **parts.get("loss", {})),
+            "sampler": SAMPLERS.make(sampler, negatives=NEGATIVES.make(source, **parts.get("negatives", {})), **drawn),
+            "training": TrainingConfig(**parts["training"]),
+        }
 
 
 def name_of_parts(encoder: EncoderConfig, loss: Loss | MetricLearning) -> str:
@@ -191,21 +162,10 @@ def options_of_parts(
                 f"the {known.label} {type(part).__name__} has no name, so that options cannot describe it; put "
                 "@nearnext.register above its class"
             )
-    choice = _Choice(
-        _called(encoder, ENCODERS),
-        "pml" if isinstance(loss, MetricLearning) else _called(loss, LOSSES),
-        _called(sampler, SAMPLERS),
-        _called(sampler.negatives, NEGATIVES),
-    )
+    names = _called(sampler, SAMPLERS), _called(sampler.negatives, NEGATIVES)
+    of_loss = "pml" if isinstance(loss, MetricLearning) else _called(loss, LOSSES)
     parts: dict[str, Any] = {"encoder": encoder, "loss": loss, "sampler": sampler, "training": training}
     parts["negatives"] = sampler.negatives
-    return {
-        "sampler": choice.sampler,
-        "negative_source": choice.source,
-        **model,
-        **{
-            option: getattr(parts[slot.part], slot.option.name)
-            for option, slot in choice.slots().items()
-            if slot.part in parts
-        },
-    }
+    slots = _slots(_called(encoder, ENCODERS), of_loss, *names)
+    options = {option: getattr(parts[part], each.name) for option, (part, each) in slots.items() if part in parts}
+    return {"sampler": names[0], "negative_source": names[1], **model, **options}

@@ -11,9 +11,8 @@ from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import DistanceName
 from nearnext.model.encoders import EncoderConfig, MaxPool
-from nearnext.model.items import ItemTower
 from nearnext.model.losses import NCAS, Loss, MetricLearning
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options import Count, Natural, Positive, require_type
 from nearnext.recommenders.embedded import EmbeddedRecommender
