@@ -15,7 +15,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.metric.features import GROUPS, Evidence, Lists, collect, feature_names, features_used
 from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
-from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
+from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, reranker_recipe
 from nearnext.testing import assert_same_lists
 
 VECTORS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0, -1]], np.float32)
@@ -140,7 +140,7 @@ def test_groups_that_are_left_out_count_for_nothing():
     used = features_used([], ["item"])
     features = rng.standard_normal((400, len(used))).astype(np.float32)
     found = selection.Candidates(np.arange(0, 401, 8), np.tile(np.arange(1, 9), 50).astype(np.int32), features)
-    model = fit_reranker(found, rng.integers(0, 8, 50), used=used, hidden=4, steps=20)
+    model = fit_reranker(reranker_recipe(found, rng.integers(0, 8, 50), used=used, hidden=4, steps=20))
     other = np.where(used, features, rng.standard_normal(features.shape)).astype(np.float32)
     np.testing.assert_array_equal(model.probabilities(found), model.probabilities(found._replace(features=other)))
     assert (model.scale[used] > 0).all()
@@ -196,7 +196,7 @@ def test_a_few_candidates_stand_for_all():
     found = selection.Candidates(
         np.arange(0, 12001, 200), np.tile(np.arange(1, 201), 60).astype(np.int32), features.reshape(-1, 2)
     )
-    model = fit_reranker(found, positions, hidden=4, steps=60)
+    model = fit_reranker(reranker_recipe(found, positions, hidden=4, steps=60))
     assert isinstance(model, Reranker)
     right = model.probabilities(found).reshape(60, 200)[np.arange(60), positions]
     assert (right > model.probabilities(found).reshape(60, 200).mean(axis=1)).all()

@@ -15,7 +15,7 @@ from nearnext.recommenders.metric.features import (
     feature_names,
     targets_among,
 )  # fmt: skip
-from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
+from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, reranker_recipe
 from nearnext.recommenders.metric.selection import reciprocal_ranks, significantly_better
 from nearnext.types import ScoreArray
 
@@ -67,7 +67,7 @@ def random_candidates(n: int, size: int) -> Candidates:
 
 def test_reranker_begins_with_the_order_by_distance():
     found = random_candidates(50, 8)
-    model = fit_reranker(found, np.full(50, 7), hidden=4, steps=1)
+    model = fit_reranker(reranker_recipe(found, np.full(50, 7), hidden=4, steps=1))
     probabilities = model.probabilities(found).reshape(50, 8)
     assert (np.diff(probabilities, axis=1) < 0).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
@@ -77,7 +77,7 @@ def test_reranker_begins_with_the_order_by_distance():
 
 def test_reranker_without_any_next_item_is_the_order_by_distance():
     found = random_candidates(5, 8)
-    model = fit_reranker(found, np.full(5, -1), hidden=4, steps=3)
+    model = fit_reranker(reranker_recipe(found, np.full(5, -1), hidden=4, steps=3))
     assert (np.diff(model.probabilities(found).reshape(5, 8), axis=1) < 0).all()
 
 

@@ -29,17 +29,16 @@ class TrainedRecommender(Recommender):
         seed: of weights, order and draws, at least 0.
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
-        history: figures of each epoch of the fit.
-        note: what was out of the ordinary in the fit, or "".
-        watch: called with the figures of each epoch; what it raises ends the fit.
     """
 
     seed: Natural = 7
     directory: str = ""
     resume: bool = False
 
+    # Figures of each epoch of the fit, and what was out of the ordinary in it.
     history: list[dict[str, float]] = field(init=False, repr=False, default_factory=list[dict[str, float]])
     note: str = field(init=False, repr=False, default="")
+    # Called with the figures of each epoch; what it raises ends the fit.
     watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:

@@ -24,19 +24,7 @@ class Schedule:
     """How long training goes on, and at which share of its peak learning rate.
 
     Within the steps of all epochs the share rises to 1 and falls along a cosine; between epochs it is lowered where
-    validation stops improving. Either part can be left out, and is by default.
-
-    Attributes:
-        epochs: most passes, at least 1.
-        warmup: part of all steps in which the share rises, in [0, 1).
-        final: share at the last step, in [0, 1]; 1: it stays.
-        compared: names of the validation figures whose sum epochs are compared by, each in [0, 1].
-        improvement: relative improvement of that sum below which the share is lowered; None: it never is.
-        lr_factor: what the share is multiplied by then, in (0, 1).
-        lower_every: epochs after which the share is lowered whatever validation says; 0: validation decides.
-        lowerings: training stops when an epoch improves by less for this time.
-
-    Paper: §5.2.
+    validation stops improving. Either part can be left out, and is by default. Paper: §5.2.
 
     >>> plan = Schedule(epochs=9, improvement=0.005, lowerings=1)
     >>> better = plan.after(Standing(), {"HitRate@20": 0.5})
@@ -44,14 +32,14 @@ class Schedule:
     (1, True)
     """
 
-    epochs: Count
-    warmup: Fraction = 0.0
-    final: NonNegative = 1.0
-    compared: tuple[str, ...] = ("HitRate@20",)
-    improvement: NonNegative | None = None
-    lr_factor: Part = 0.5
-    lower_every: Natural = 0
-    lowerings: Count = 3
+    epochs: Count  # most passes
+    warmup: Fraction = 0.0  # part of all steps in which the share rises
+    final: NonNegative = 1.0  # share at the last step; 1: it stays
+    compared: tuple[str, ...] = ("HitRate@20",)  # validation figures whose sum epochs are compared by
+    improvement: NonNegative | None = None  # relative improvement of that sum below which the share is lowered
+    lr_factor: Part = 0.5  # what the share is multiplied by then
+    lower_every: Natural = 0  # epochs after which the share is lowered whatever validation says; 0: validation decides
+    lowerings: Count = 3  # training stops when an epoch improves by less for this time
 
     def share(self, standing: Standing, step: int, n_steps: int) -> float:
         """Share of the peak learning rate at a step of the epoch begun, counted from 0; an epoch has ``n_steps``.

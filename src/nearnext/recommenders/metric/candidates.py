@@ -13,9 +13,9 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.metric.features import Candidates, Evidence, Lists, collect
-from nearnext.recommenders.neighbours import VSKNN, VSTAN, SessionNeighbours
+from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.ranking import CHUNK, Request
-from nearnext.recommenders.rules import Markov, SequentialRules
+from nearnext.registry import RECOMMENDERS
 from nearnext.retrieval import Index
 from nearnext.topk import insert
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
@@ -74,12 +74,7 @@ def _follow(
                 filled[row] += 1
 
 
-VOTERS: dict[str, type[Recommender]] = {
-    "vsknn": VSKNN,
-    "vstan": VSTAN,
-    "sr": SequentialRules,
-    "markov-1": Markov,
-}
+VOTERS = ("vsknn", "vstan", "sr", "markov-1")
 """Methods that can be voters."""
 
 Generate = Callable[[Prefixes, Request], tuple[Candidates, Lists, ScoreArray]]
@@ -93,8 +88,8 @@ A prefix without clicks that the metric model knows has no nearest items.
 def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict[str, Recommender]:
     """Unfitted voters by name, with default options except for the number of sessions."""
     looking = {"k": neighbours, "sample_size": sample_size}
-    made = {name: VOTERS[name] for name in names}
-    return {name: one(**(looking if issubclass(one, SessionNeighbours) else {})) for name, one in made.items()}
+    neighbour_based = {name: issubclass(RECOMMENDERS[name], SessionNeighbours) for name in names}
+    return {name: RECOMMENDERS.make(name, **(looking if near else {})) for name, near in neighbour_based.items()}
 
 
 def with_own_items(nearest: Lists, prefixes: Prefixes, items: BoolArray) -> Lists:

@@ -12,6 +12,7 @@ A fit has five steps; held-out sessions are later than those that were trained o
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +35,7 @@ from nearnext.recommenders.metric.candidates import CandidateGenerators, best_ca
 from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
-from nearnext.recommenders.metric.reranker import Reranker
+from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.stored import require_array
@@ -198,15 +199,13 @@ class Metric(MetricOptions):
 
     def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
+        used = features_used(self.voters, self.features)
         self.reranker = select_reranker(
             self._fitted(network, ExactIndex(item_vectors(network.eval())), learned),
             held_out,
+            partial(reranker_recipe, used=used, hidden=self.hidden, steps=self.reranker_steps, seed=self.seed),
             most_prefixes=self.reranker_prefixes,
             coverage_cost=self.coverage_cost,
-            used=features_used(self.voters, self.features),
-            hidden=self.hidden,
-            steps=self.reranker_steps,
-            seed=self.seed,
         )
         if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"

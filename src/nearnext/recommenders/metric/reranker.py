@@ -81,22 +81,9 @@ class Reranker:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
-def fit_reranker(
-    candidates: Candidates,
-    positions: Int64Array,
-    *,
-    used: BoolArray | None = None,
-    hidden: int = 64,
-    steps: int = 800,
-    seed: int = 0,
-) -> Reranker:
-    """The re-ranker that makes the next items most probable.
-
-    ``positions`` are those of the next items among their prefix's candidates; −1, missing, leaves out the prefix [B].
-    ``used`` says which features count, all by default [F]. A step of the optimiser has 256 prefixes.
-    """
-    recipe = reranker_recipe(candidates, positions, used=used, hidden=hidden, steps=steps, seed=seed)
-    if (positions >= 0).any():
+def fit_reranker(recipe: "Recipe[_Batch]") -> Reranker:
+    """The re-ranker that makes the next items most probable; without a case it keeps the order by distance."""
+    if recipe.batches.n_batches:
         train(recipe)
     weights = {name: tensor.detach().numpy().copy() for name, tensor in recipe.network.state_dict().items()}
     return Reranker(
@@ -107,15 +94,15 @@ def fit_reranker(
 
 def reranker_recipe(
     candidates: Candidates,
-    positions: Int64Array,
+    positions: Int64Array,  # of the next items among their prefix's candidates; −1, missing, leaves out the prefix: [B]
     *,
-    used: BoolArray | None = None,
+    used: BoolArray | None = None,  # which features count, all by default: [F]
     hidden: int,
-    steps: int,
-    seed: int,
+    steps: int,  # of an epoch; a step has 256 prefixes
+    seed: int = 0,
     epochs: int = 1,
 ) -> "Recipe[_Batch]":
-    """The recipe that fits the weights in ``epochs`` times the steps; other arguments as in `fit_reranker`."""
+    """The recipe that fits the weights."""
     rows = np.flatnonzero(positions >= 0)
     mean, scale = _standard(candidates.features, used)
     with own_randomness():
@@ -123,7 +110,7 @@ def reranker_recipe(
         network = _Scores(mean, scale, hidden)
     return Recipe(
         network=network,
-        batches=_Batches(candidates, positions, rows, steps, seed),
+        batches=_Batches(candidates, positions, rows, steps if len(rows) else 0, seed),
         loss=partial(_loss, network),
         schedule=Schedule(epochs=epochs, warmup=RISING, final=0.0),
         layers=Adam(RATE, decay=min(PRIOR / max(len(rows), 1), MOST_DECAY)),

@@ -5,8 +5,9 @@ items, as accurate rankings do, so popularity is discounted step by step until t
 as those of session-kNN, as long as that costs almost no accuracy.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
-from nearnext.types import BoolArray, FloatArray, Int64Array
+from nearnext.training.recipe import Recipe
+from nearnext.types import FloatArray, Int64Array
 
 K = 20
 """Length of the lists that are compared."""
@@ -31,13 +33,10 @@ DISCOUNTS = np.linspace(0.0, 0.5, 11)
 def select_reranker(
     generators: CandidateGenerators,
     held_out: Sessions,
+    recipe: Callable[[Candidates, Int64Array], Recipe[Any]],  # `reranker_recipe` with its options
     *,
     most_prefixes: int,
     coverage_cost: float,
-    used: BoolArray,
-    hidden: int,
-    steps: int,
-    seed: int,
 ) -> Reranker | None:
     """The re-ranker; None if its lists are not significantly better than those by distance.
 
@@ -50,11 +49,10 @@ def select_reranker(
     owners = held_out.session_of_event()[prefixes.ends]
     owners = owners - owners[0]
     halves = [np.where(owners % 2 == half, positions, -1) for half in (0, 1)]
-    fit = partial(fit_reranker, found, used=used, hidden=hidden, steps=steps, seed=seed)
-    even, odd = (fit(half) for half in halves)
+    even, odd = (fit_reranker(recipe(found, half)) for half in halves)
     if not significantly_better((even, odd), found, positions, owners):
         return None
-    whole = fit(positions)
+    whole = fit_reranker(recipe(found, positions))
     return raise_coverage(whole, found, positions, generators.items_covered_by_neighbours(prefixes, K), coverage_cost)
 
 
