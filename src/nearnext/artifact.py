@@ -25,7 +25,8 @@ from nearnext.errors import ArtifactError, ConfigError, MissingPackageError
 from nearnext.forks import require_polars
 from nearnext.model_card import model_card
 from nearnext.options import path_of, require_type
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.method import State
 from nearnext.recommenders.named import stored_recommender
 from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.space import HasSpace, space_of

@@ -13,7 +13,8 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, split_at
 from nearnext.evaluation.audit import Verdict
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.method import State
 from nearnext.recommenders.named import BASELINES, make_recommender
 from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.ranking import RankChunk, Request

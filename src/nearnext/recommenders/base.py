@@ -1,27 +1,22 @@
 """The base class of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
-from nearnext.data.imprint import Imprint
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
-from nearnext.data.raw import Moment, microseconds_of, raw_sessions
+from nearnext.data.raw import Moment, raw_sessions
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions, require_sessions
-from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
-from nearnext.options import Count, check, checked, require_type
+from nearnext.options import Count, checked, require_type
 from nearnext.recommenders.item_rules import ItemRules
-from nearnext.recommenders.parameters import Parameters
+from nearnext.recommenders.method import Method
 from nearnext.recommenders.ranking import (
     RankChunk,
     Ranking,
@@ -36,36 +31,21 @@ from nearnext.recommenders.ranking import (
 )
 from nearnext.recommenders.ruled import AppliedRules, ranked_by_rules, rules_over
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
-from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.registry import is_built_in
-from nearnext.types import BoolArray, Int64Array, RawId
+from nearnext.types import BoolArray, RawId
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
 
-State = dict[str, NDArray[Any]]
-"""What a fitted recommender has learned, as named arrays: enough to restore it without its training data."""
-
 
 @dataclass(eq=False)
-class Recommender(Parameters, ABC):
+class Recommender(Method):
     """A method that recommends the next item of a session; subclasses say how lists are scored.
 
     A subclass is a dataclass whose fields are its hyper-parameters. Scores are compared as 32-bit floats; equal ones
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
     most popular admissible items.
     """
-
-    name: ClassVar[str]
-
-    vocabulary: Vocabulary = field(init=False, repr=False)
-    popularity: Int64Array = field(init=False, repr=False)
-    memory: SessionMemory | None = field(init=False, repr=False, default=None)  # training sessions, to explain lists
-    imprint: Imprint | None = field(init=False, repr=False, default=None)  # recognises training sessions
-    items: ItemTable | None = field(init=False, repr=False, default=None)  # titles and attributes of items
-
-    def __post_init__(self) -> None:
-        check(self)
 
     def fit(self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
@@ -131,26 +111,6 @@ class Recommender(Parameters, ABC):
         self._check(1)
         require_sessions("sessions", sessions)
         self.memory = SessionMemory.of(sessions.with_vocabulary(self.vocabulary), limit, keep_ids=keep_ids)
-        return self
-
-    @property
-    def fitted(self) -> bool:
-        """Whether ``fit`` or ``restore`` has been called."""
-        return hasattr(self, "vocabulary")
-
-    def parts(self) -> list[object]:
-        """What the method is made of that has a name of its own: itself, its encoder, loss and sampler."""
-        return [self]
-
-    def state(self) -> State:
-        """Learned arrays by name, for an artifact."""
-        return {"popularity": self.popularity, **self._state()}
-
-    def restore(self, vocabulary: Vocabulary, state: State) -> Self:
-        """The recommender as it was when ``state`` was taken; `DataError` or `KeyError` where arrays do not fit."""
-        self.vocabulary = vocabulary
-        self.popularity = require_array("popularity", state["popularity"], np.int64, (len(vocabulary) + 1,), 0, LARGEST)
-        self._restore({name: array for name, array in state.items() if name != "popularity"})
         return self
 
     def rank(
@@ -274,38 +234,3 @@ class Recommender(Parameters, ABC):
         from nearnext.recommenders.similar import similar_lists
 
         return similar_lists(self, items, k)
-
-    def _check(self, k: int) -> int:
-        k = checked("k", k, Count)
-        if not self.fitted:
-            raise ConfigError(f"{self.name} is not fitted; call fit(sessions) first")
-        return k
-
-    def asked_at(self, time: Moment | None) -> int:
-        """Microseconds since 1970 UTC of a time; of None, the end of training."""
-        return self._end_of_training() if time is None else microseconds_of("time", time)
-
-    def _end_of_training(self) -> int:
-        return 0
-
-    def _learn(self, sessions: Sessions) -> None:
-        """Learn what the method needs beyond vocabulary and popularity; by default nothing."""
-
-    def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
-        """Learn from the item table, after `_learn`; by default nothing."""
-
-    def _add_unclicked(self, ids: pl.Series) -> None:
-        """Append items without clicks to the vocabulary, and to what a subclass keeps by item."""
-        self.vocabulary = Vocabulary(pl.concat([self.vocabulary.ids, ids]))
-        self.popularity = np.concatenate([self.popularity, np.zeros(len(ids), np.int64)])
-
-    def _state(self) -> State:
-        """What ``_learn`` learned."""
-        return {}
-
-    def _restore(self, state: State) -> None:
-        """Take back what ``_state`` gave."""
-
-    @abstractmethod
-    def _ranker(self) -> RankChunk:
-        """A function with scratch memory of its own, used by one thread; it returns each list's own length: [B]."""

@@ -11,7 +11,8 @@ from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.options import Count
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import IndexArray, ScoreArray

@@ -15,7 +15,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
-from nearnext.recommenders.base import State
+from nearnext.recommenders.method import State
 from nearnext.recommenders.placement import Placement
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace

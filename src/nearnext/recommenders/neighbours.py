@@ -12,10 +12,11 @@ from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, NonNegative, Search, checked
 from nearnext.progress import track
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
 from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
 from nearnext.recommenders.knn_kernel import SIMILARITIES, nearest_sessions, rank_by_neighbours
+from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.session_index import SessionIndex, build_index, stored_arrays, stored_index
 from nearnext.sampling.positives import NeighbourPositives

@@ -14,8 +14,9 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.options import Count, Natural, Search
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.decay import step_weights
+from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.stored import require_array, require_offsets
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.topk import best_columns, exclude_clicks
 from nearnext.types import IndexArray, ScoreArray

@@ -10,8 +10,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.extras import training_extra
 from nearnext.options import SOME, Count, Fraction, Natural, NonNegative, Positive, Search
-from nearnext.recommenders.base import State
 from nearnext.recommenders.gru4rec.scoring import Weights, ranker
+from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.stored import require_finite
 from nearnext.recommenders.trained import TrainedRecommender

@@ -30,7 +30,8 @@ from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings, propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
-from nearnext.recommenders.base import Recommender, State
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
 from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics

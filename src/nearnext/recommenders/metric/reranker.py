@@ -20,7 +20,7 @@ from nearnext.compiled import compiled
 from nearnext.errors import DataError
 from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
-from nearnext.recommenders.base import State
+from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.stored import require_array
 from nearnext.training.config import Schedule
