@@ -204,7 +204,7 @@ def test_lists_cut_to_the_sessions_that_are_compared_rank_the_same(
     train = Sessions.of(clicks)
     cut = method(k=3, sample_size=sample_size).fit(train)
     whole = method(k=3, sample_size=sample_size).fit(train)
-    whole.index = build_index(train, whole._idf_factor())  # pyright: ignore[reportPrivateUsage]
+    whole.index = build_index(train, whole._idf)  # pyright: ignore[reportPrivateUsage]
     assert np.diff(cut.index.item_offsets).max() <= sample_size
     assert scores_of(cut, prefix) == scores_of(whole, prefix)
     assert (
