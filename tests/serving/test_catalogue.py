@@ -24,6 +24,9 @@ changes = st.lists(
         st.one_of(st.integers(-2, 2), st.sampled_from([2**63 - 1, -(2**63)]), st.text(max_size=3)),
         st.booleans(),
         st.lists(st.one_of(st.integers(0, 3), st.text(max_size=2)), max_size=3),
+        st.dictionaries(
+            st.sampled_from(["title", "price"]), st.one_of(st.none(), st.integers(0, 3), st.text(max_size=2))
+        ),
     ),
     max_size=12,
 )
@@ -32,7 +35,8 @@ changes = st.lists(
 def known(catalogue: Catalogue) -> dict[tuple[type, RawId], object]:
     catalogue.refresh()
     return {
-        (type(item), item): (entry.available, entry.like, entry.touches) for item, entry in catalogue.entries.items()
+        (type(item), item): (entry.available, entry.like, entry.touches, entry.attributes)
+        for item, entry in catalogue.entries.items()
     }
 
 
@@ -50,7 +54,8 @@ def expected(changes: list[Change]) -> dict[tuple[type, RawId], object]:
         else:
             entry = entries.setdefault(key, Entry())
             entry.available, entry.like = change.available, tuple(change.clicks) or entry.like
-    return {key: (entry.available, entry.like, entry.touches) for key, entry in entries.items()}
+            entry.attributes = change.attributes or entry.attributes
+    return {key: (entry.available, entry.like, entry.touches, entry.attributes) for key, entry in entries.items()}
 
 
 @settings(deadline=None)
@@ -109,12 +114,12 @@ def test_a_file_that_was_removed_is_made_again_with_all_that_it_said(tmp_path: P
     path.unlink()
     assert one.refresh() == ["late"]
     other.write(Change("delete", "b"))  # it has not read the late change, and yet writes it again
-    after = before | {(str, "late"): (False, (), []), (str, "b"): (False, (), [])}
+    after = before | {(str, "late"): (False, (), [], {}), (str, "b"): (False, (), [], {})}
     assert one.refresh() == ["b"]
     assert known(one) == known(other) == known(Catalogue(path)) == after
     one.close()
     other.write(Change("delete", "c"))
-    assert known(other) == known(Catalogue(path)) == after | {(str, "c"): (False, (), [])}
+    assert known(other) == known(Catalogue(path)) == after | {(str, "c"): (False, (), [], {})}
 
 
 @pytest.mark.parametrize("by", ["nothing", "another"])
@@ -165,7 +170,7 @@ def test_a_damaged_file_stops_no_reader_and_is_written_again_once_it_is_removed(
     for left in ("-wal", "-shm"):
         path.with_name(path.name + left).unlink(missing_ok=True)
     one.write(Change("delete", "b"))
-    assert known(one) == known(Catalogue(path)) == before | {(str, "b"): (False, (), [])}
+    assert known(one) == known(Catalogue(path)) == before | {(str, "b"): (False, (), [], {})}
 
 
 @pytest.mark.parametrize("what", ["folder", "fifo", "text", "database"])

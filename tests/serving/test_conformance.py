@@ -32,7 +32,7 @@ CHECKS = [
     status_code_conformance,
 ]
 OF_WHAT_IS_READ = [negative_data_rejection, positive_data_acceptance]
-RULES = {"where", "boost", "at_most", "show"}
+RULES = {"where", "boost", "at_most", "show", "attributes"}
 """Fields that name columns of the model, which the description does not know."""
 
 

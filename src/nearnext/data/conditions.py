@@ -94,6 +94,11 @@ class ItemColumns:
         limited = any(name in columns for name in ("available_from", "available_until"))
         return [*names, AVAILABLE] if limited and AVAILABLE not in names else names
 
+    @property
+    def attributes(self) -> list[str]:
+        """Names of what is stored of an item, vectors aside."""
+        return [name for name in self.names if name != AVAILABLE or name in self.frame.columns]
+
     def matching(self, condition: str, now: int | None = None) -> BoolArray:
         """Which rows match a condition, at a time in microseconds since 1970 UTC, by default now: [n].
 
@@ -108,8 +113,9 @@ class ItemColumns:
         Raises:
             ConfigError: an unknown column.
         """
-        if name not in self.names or (name == AVAILABLE and AVAILABLE not in self.frame.columns):
-            raise ConfigError(f"at most: expected a column, found '{name}'; known: {', '.join(self.names) or 'none'}")
+        if name not in self.attributes:
+            known = ", ".join(self.attributes) or "none"
+            raise ConfigError(f"at most: expected a column, found '{name}'; known: {known}")
         values = self.column(name)
         if values.dtype == pl.List(pl.String):
             if name == CATEGORY and self.kinds:

@@ -34,6 +34,12 @@ def item_vectors(network: SessionItemNetwork, indices: IndexArray | None = None)
     return torch.cat(blocks).numpy()
 
 
+def row_vectors(network: SessionItemNetwork, rows: ScoreArray) -> ScoreArray:
+    """Item embeddings of rows that are not in the embedding table: [n, D] → [n, D]."""
+    with torch.inference_mode(), one_thread():
+        return network.encode_rows(as_tensor(rows)).numpy()
+
+
 class SessionEncoding:
     """Session embeddings φ(s) of a network as it is now, for prefixes in any number."""
 

@@ -153,9 +153,13 @@ class SessionItemNetwork(nn.Module):
         none.
         """
         if indices is None:
-            return self._placed(self.item_encoder(self._limited(self.item_embedding.weight[1:])))
+            return self.encode_rows(self.item_embedding.weight[1:])
         self._require_indices(indices)
-        return self._placed(self.item_encoder(self._limited(self.item_embedding(indices))))
+        return self.encode_rows(self.item_embedding(indices))
+
+    def encode_rows(self, rows: Tensor) -> Tensor:
+        """Item embeddings of rows of the embedding table: [..., D] → [..., D]."""
+        return self._placed(self.item_encoder(self._limited(rows)))
 
     def _limited(self, rows: Tensor) -> Tensor:
         """Embeddings as both towers read them, at most ``max_norm`` long: [..., D] → [..., D]."""

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.model.encoding import SessionEncoding, item_vectors
+from nearnext.model.encoding import SessionEncoding, item_vectors, row_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.method import State
@@ -68,6 +69,7 @@ class EmbeddedRecommender(TrainedRecommender):
             index=index,
             located=self.trained,
             items=lambda indices: item_vectors(network, indices),
+            place=None if self.placement is None else partial(placed_vectors, network, self.placement),
             sessions=SessionEncoding(network, self.trained),
         )
 
@@ -203,3 +205,8 @@ class EmbeddedRecommender(TrainedRecommender):
             return np.where(somewhere, found.found, 0).astype(np.int32)
 
         return rank_chunk
+
+
+def placed_vectors(network: SessionItemNetwork, placement: Placement, items: ItemTable) -> ScoreArray:
+    """Embeddings of items by their attributes: [n, D]."""
+    return row_vectors(network, placement.rows(items)[:, : network.item_embedding.embedding_dim])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import polars as pl
 
+from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
@@ -24,6 +25,7 @@ class EmbeddingSpace:
     index: "Index"  # the items, to be searched by embeddings of either kind
     located: BoolArray  # which item indices have an embedding that was learned: [I + 1]
     items: Callable[[IndexArray], ScoreArray]  # embeddings of item indices, [n] → [n, D]
+    place: "Callable[[ItemTable], ScoreArray] | None"  # embeddings of items by their attributes, [n, D]; None: no rule
     # embeddings of prefixes, and how many of their clicks are known, [B] → [B, D], [B]
     sessions: Callable[[Prefixes], tuple[ScoreArray, IndexArray]]
 

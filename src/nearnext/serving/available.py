@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from nearnext.data.item_changes import Attributes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
@@ -24,6 +25,9 @@ class AvailableItems:
         self.hidden: set[RawId] = set()
         self.new = _new_items_of(recommender)
         self.live = LiveItems(recommender)
+        self._lives: dict[RawId, object] = {}
+        space = space_of(recommender)
+        self._place = None if space is None else space.place
         self.update(list(catalogue.entries))  # another thread may change them meanwhile
 
     def knows(self, item: RawId) -> bool:
@@ -33,16 +37,25 @@ class AvailableItems:
     def update(self, items: Iterable[RawId]) -> None:
         """Apply the catalogue's changes to these items."""
         new = dict[RawId, Entry | None]()
+        changes = dict[RawId, Attributes]()
         for item in items:
             entry = self._catalogue.entries.get(item)
             available = entry is None or entry.available
             (self.hidden.discard if available else self.hidden.add)(item)
-            if index := self._vocabulary.index.get(self._vocabulary.as_stored(item)):
+            stored = self._vocabulary.as_stored(item)
+            if index := self._vocabulary.index.get(stored):
                 self.admissible[index] = available
             else:
                 new[item] = entry
-        self.new.follow(new, self._vocabulary.encode)
-        self.live.follow(self.new.ids)
+            life = None if entry is None else entry.life
+            if self._lives.get(item) != life:  # otherwise only a session was added
+                self._lives[item] = life
+                changes[stored if index else item] = {} if entry is None else entry.attributes
+        self.live.follow(changes)
+        placed = [item for item, entry in new.items() if entry is not None and entry.available and changes.get(item)]
+        vectors = self._place(self.live.of(placed)) if placed and self._place else ()
+        self.new.follow(new, self._vocabulary.encode, dict(zip(placed, vectors, strict=False)))
+        self.live.number(self.new.ids)
 
 
 def _new_items_of(recommender: Recommender) -> NewItems:

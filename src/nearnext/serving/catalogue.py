@@ -10,8 +10,9 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,7 @@ PAUSE = 1.0
 
 log = logging.getLogger(__name__)
 ids_of = msgspec.json.Decoder(list[RawId]).decode
+attributes_of = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @dataclass
@@ -36,15 +38,12 @@ class Entry:
     available: bool = True
     like: tuple[RawId, ...] = ()
     touches: list[tuple[RawId, ...]] = field(default_factory=list[tuple[RawId, ...]])
+    attributes: dict[str, Any] = field(default_factory=dict[str, Any])
     life: tuple[int, int] = (0, 0)  # changes with each put and delete
 
     def says_the_same_as(self, other: "Entry | None") -> bool:
         """Whether two entries differ in their lives at most."""
-        return other is not None and (self.available, self.like, self.touches) == (
-            other.available,
-            other.like,
-            other.touches,
-        )
+        return other is not None and replace(self, life=other.life) == other
 
 
 class Catalogue:
@@ -181,7 +180,7 @@ class Catalogue:
                 read(former.database, found)
                 entries = found
         for item, entry in entries.items():
-            yield Change("put", item, clicks=list(entry.like))
+            yield Change("put", item, clicks=list(entry.like), attributes=entry.attributes)
             for clicks in list(entry.touches):
                 yield Change("touch", item, clicks=list(clicks))
             if not entry.available:
@@ -201,8 +200,9 @@ def read(
         last = database.execute("SELECT number FROM last_change").fetchone()[0]
     finally:
         database.execute("ROLLBACK")
-    for item, available, alike, number in items:
-        entries[item] = Entry(bool(available), tuple(ids_of(alike)), [], (generation, number))
+    for item, available, alike, number, *attributes in items:  # files of earlier versions have no attributes
+        known = attributes_of(attributes[0]) if attributes else {}
+        entries[item] = Entry(bool(available), tuple(ids_of(alike)), [], known, (generation, number))
     for item, clicks in touches:
         entries[item].touches.append(tuple(ids_of(clicks)))
     return last, list(dict.fromkeys(row[0] for row in items + touches))

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -26,8 +26,8 @@ APPLICATION = 0x6E6E6361
 SCHEMA = """
 CREATE TABLE last_change (number INTEGER NOT NULL);
 INSERT INTO last_change VALUES (0);
-CREATE TABLE item (id BLOB PRIMARY KEY, available INTEGER NOT NULL, alike TEXT NOT NULL, number INTEGER NOT NULL)
-    WITHOUT ROWID;
+CREATE TABLE item (id BLOB PRIMARY KEY, available INTEGER NOT NULL, alike TEXT NOT NULL, number INTEGER NOT NULL,
+    attributes TEXT NOT NULL DEFAULT '{}') WITHOUT ROWID;
 CREATE INDEX item_number ON item (number);
 CREATE TABLE touch (number INTEGER PRIMARY KEY, id BLOB NOT NULL, clicks TEXT NOT NULL);
 CREATE INDEX touch_id ON touch (id);
@@ -35,8 +35,9 @@ CREATE INDEX touch_id ON touch (id);
 """Ids keep their type: a column of type BLOB holds integers and texts as they are."""
 
 PUT = """
-INSERT INTO item VALUES (?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET available = excluded.available,
-    alike = iif(excluded.alike = '[]', alike, excluded.alike), number = excluded.number
+INSERT INTO item VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET available = excluded.available,
+    alike = iif(excluded.alike = '[]', alike, excluded.alike), number = excluded.number,
+    attributes = iif(excluded.attributes = '{}', attributes, excluded.attributes)
 """
 TOUCH = """
 INSERT INTO touch SELECT :number, :id, :clicks WHERE EXISTS (SELECT 1 FROM item WHERE id = :id AND available)
@@ -51,6 +52,7 @@ class Change(msgspec.Struct, omit_defaults=True):
     item: RawId
     available: bool = True
     clicks: list[RawId] = []  # known items that it is like (put), or clicked before it in a session (touch)
+    attributes: dict[str, Any] = {}
 
 
 class Opened(NamedTuple):
@@ -78,9 +80,10 @@ def apply(database: sqlite3.Connection, change: Change) -> None:
         given = {"number": number, "id": change.item, "clicks": clicks, "most": MAX_TOUCHES}
         database.execute(TOUCH, given)
     elif change.op == "put":
-        database.execute(PUT, [change.item, change.available, clicks, number])
+        attributes = msgspec.json.encode(change.attributes).decode()
+        database.execute(PUT, [change.item, change.available, clicks, number, attributes])
     else:
-        database.execute("INSERT OR REPLACE INTO item VALUES (?, 0, '[]', ?)", [change.item, number])
+        database.execute("INSERT OR REPLACE INTO item VALUES (?, 0, '[]', ?, '{}')", [change.item, number])
         database.execute("DELETE FROM touch WHERE id = ?", [change.item])
 
 
@@ -145,6 +148,8 @@ def _opened(path: Path, *, reading: bool) -> Opened:
     if not found.is_current(path):
         database.close()
         raise DataError(f"{path} was replaced while it was opened; try again")
+    if not reading and not any(row[1] == "attributes" for row in database.execute("PRAGMA table_info(item)")):
+        database.execute("ALTER TABLE item ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}'")  # an earlier version's
     return found
 
 

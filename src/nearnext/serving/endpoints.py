@@ -111,7 +111,12 @@ class Endpoints:
         model = self._service.current()
         stored = model.stored(item)
         like = [model.stored(one) for one in entry.like]
-        await self._change(Change("put", stored, entry.available, like))
+        if entry.attributes:
+            try:
+                model.available.live.require(entry.attributes)
+            except ConfigError as error:
+                raise HTTPError(422, str(error)) from None
+        await self._change(Change("put", stored, entry.available, like, entry.attributes))
         return messages.CatalogueChange(stored, entry.available, model.available.knows(stored))
 
     @operation("DELETE", "/v1/items/{item}")

@@ -1,6 +1,6 @@
-"""The attributes of the items that a model may recommend: those of its item table, for rules and for display."""
+"""The attributes of the items that a model may recommend: of its item table, and what the catalogue says since."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -8,6 +8,8 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.conditions import ItemColumns
+from nearnext.data.item_changes import Attributes, changed_rows, require_attributes
+from nearnext.data.items import ItemTable
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
@@ -18,12 +20,14 @@ from nearnext.types import Int64Array, RawId
 class LiveItems:
     """Attributes of the items of a model, and of the new items of a catalogue.
 
-    Items are numbered as in the model's vocabulary; new items follow it.
+    Items are numbered as in the model's vocabulary; new items follow it. Rows are those of the item table, followed by
+    those of items that the catalogue changed.
     """
 
     def __init__(self, recommender: Recommender) -> None:
         self._recommender = recommender
         self.new: list[RawId] = []  # the new items, in the order of their numbers
+        self._changed: dict[RawId, int] = {}  # row of each changed item, after those of the table
         self._ruled: RuledItems | None = None
 
     @cached_property
@@ -31,15 +35,39 @@ class LiveItems:
         return ItemColumns.of(require_items(self._recommender).frame)
 
     @cached_property
-    def _rows(self) -> Int64Array:
-        """Row of each item index in the table, -1: none: [I + 1]."""
-        table = require_items(self._recommender)
-        return np.append(-1, table.vocabulary.encode(self._recommender.vocabulary.ids).astype(np.int64) - 1)
+    def _live(self) -> ItemColumns:
+        """Rows of changed items."""
+        return ItemColumns(self._table.frame.clear(), self._table.kinds)
 
-    def follow(self, new: Iterable[RawId]) -> None:
+    @cached_property
+    def _known_rows(self) -> Int64Array:
+        """Row of each item index in the table, -1: none: [I + 1]."""
+        return np.append(-1, self._table_rows(self._recommender.vocabulary.ids))
+
+    def _table_rows(self, items: Iterable[RawId]) -> Int64Array:
+        return require_items(self._recommender).vocabulary.encode(items).astype(np.int64) - 1
+
+    def require(self, attributes: Attributes) -> None:
+        """Check attributes; `ConfigError` where the model has no item table, or one does not fit it."""
+        require_attributes(self._table, attributes)
+
+    def number(self, new: Sequence[RawId]) -> None:
         """Take in which new items there are now."""
-        self.new = list(new)
+        if self.new != new:
+            self.new, self._ruled = [*new], None
+
+    def follow(self, changes: Mapping[RawId, Attributes]) -> None:
+        """Take in what items' attributes are changed to, if to anything."""
+        if self._recommender.items is None or not (self._changed.keys() & changes or any(changes.values())):
+            return
         self._ruled = None
+        kept = [item for item in self._changed if item not in changes]
+        given = [item for item, attributes in changes.items() if attributes]
+        before = self._at(self._table_rows(given)).with_columns(item_id=None)
+        rows, _ = changed_rows(self._table, before, [changes[item] for item in given])
+        parts = [self._live.frame[[self._changed[item] for item in kept]], rows.cast(self._live.frame.schema)]
+        self._live = ItemColumns(pl.concat(parts), self._table.kinds)
+        self._changed = {item: row for row, item in enumerate([*kept, *given])}
 
     def apply(self, rules: ItemRules, now: int | None) -> AppliedRules:
         """Rules over all items, at a time in microseconds since 1970 UTC, by default now.
@@ -48,9 +76,35 @@ class LiveItems:
             ConfigError: the model has no item table, or a rule cannot be read.
         """
         if self._ruled is None:
-            rows = np.concatenate([self._rows, np.full(len(self.new), -1)])
-            self._ruled = RuledItems([self._table], rows)
+            rows = np.concatenate([self._known_rows, self._table_rows(self.new)])
+            if self._changed:
+                index, first = self._recommender.vocabulary.index, len(self._known_rows)
+                numbers = index | {item: first + at for at, item in enumerate(self.new)}
+                changed = [(numbers[item], row) for item, row in self._changed.items() if item in numbers]
+                at, row = np.array(changed, dtype=np.int64).reshape(-1, 2).T
+                rows[at] = self._table.frame.height + row
+            self._ruled = RuledItems([self._table, self._live], rows)
         return self._ruled.apply(rules, now)
+
+    def of(self, items: Sequence[RawId]) -> ItemTable:
+        """Rows of items, nulls where nothing is known."""
+        rows = self._table_rows(items)
+        if self._changed:
+            stored = self._recommender.vocabulary.as_stored
+            changed = [self._changed.get(stored(item), -1) for item in items]
+            rows = np.where(np.array(changed) < 0, rows, self._table.frame.height + np.array(changed))
+        return ItemTable(self._at(rows))
+
+    def _at(self, rows: Int64Array) -> pl.DataFrame:
+        """Rows of the table and of changed items, nulls for -1."""
+        table, live = self._table.frame, self._live.frame
+        in_table = (rows >= 0) & (rows < table.height)
+        in_live = rows >= table.height
+        found = pl.concat([table.clear(1), table[rows[in_table]], live[rows[in_live] - table.height]])
+        places = np.zeros(len(rows), dtype=np.int64)
+        places[in_table] = np.arange(1, in_table.sum() + 1)
+        places[in_live] = np.arange(in_table.sum() + 1, len(found))
+        return found[places]
 
     def shown(self, items: Sequence[RawId], names: Sequence[str]) -> list[dict[str, Any]]:
         """Some attributes of items, null where unknown.
@@ -59,13 +113,10 @@ class LiveItems:
             ConfigError: the model has no item table, or an unknown name.
         """
         table = self._table
-        known = [name for name in table.names if name in table.frame.columns or "categories" in table.frame.columns]
-        if unknown := [name for name in names if name not in known]:
-            raise ConfigError(f"expected attributes to show, found '{unknown[0]}'; known: {', '.join(known)}")
-        rows = self._rows[self._recommender.vocabulary.encode(items)]
-        padded = pl.concat([table.frame.clear(1), table.frame[rows[rows >= 0]]])
-        places = np.where(rows >= 0, np.cumsum(rows >= 0), 0)
-        columns = ItemColumns(padded[places], table.kinds)
+        if unknown := [name for name in names if name not in table.attributes]:
+            known = ", ".join(table.attributes) or "none"
+            raise ConfigError(f"expected attributes to show, found '{unknown[0]}'; known: {known}")
+        columns = ItemColumns(self.of(items).frame, table.kinds)
         found = {
             name: (columns.frame[name] if name in columns.frame.columns else columns.column(name)).to_list()
             for name in names

@@ -148,6 +148,10 @@ class CatalogueEntry(Request):
         list[ItemId],
         Meta(max_length=100, description="Known items that a new item is like, until sessions have touched it."),
     ] = []
+    attributes: Annotated[
+        dict[Name, Any],
+        Meta(max_length=100, description="Values by column of the item table, e.g. title, category, price."),
+    ] = {}
 
 
 Attributes = Annotated[

@@ -9,7 +9,7 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.recommenders.space import EmbeddingSpace
 from nearnext.serving.new_items import NONE, NewItem, NewItems, Row, Scored
-from nearnext.types import BoolArray, IndexArray, ScoreArray
+from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
 if TYPE_CHECKING:  # with torch
     from nearnext.retrieval import Index, Neighbours
@@ -80,6 +80,11 @@ class ByEmbedding(NewItems):
         self._built, self._latest = _Part({}, space), _Part({}, space)
         self._stale = False
 
+    def vector(self, item: RawId) -> ScoreArray | None:
+        """The embedding of an item; None where it has none: [D]."""
+        new = self._items.get(item)
+        return None if new is None or new.point is None else np.frombuffer(new.point, np.float32)
+
     def _learn(self, read: Sequence[tuple[NewItem, IndexArray]]) -> None:
         vectors, known = self._space.sessions(Prefixes.of([clicks for _, clicks in read]))
         for (new, _), vector, n_known in zip(read, vectors.astype(np.float64), known.tolist(), strict=True):
@@ -88,6 +93,9 @@ class ByEmbedding(NewItems):
                 new.summed += 1
 
     def _point_of(self, new: NewItem) -> bytes:
+        if not new.summed:
+            assert new.placed is not None  # noqa: S101 - else it has no point
+            return new.placed.tobytes()
         by = new.summed
         if self._space.distance == "cosine":
             by = max(float(np.linalg.norm(new.total)), 1e-12)

@@ -36,13 +36,17 @@ class Row(NamedTuple):
 
 @dataclass
 class NewItem:
-    """One life of an item: the sum of the sessions that led to it, how many were read, and how many have a point."""
+    """One life of an item: the sum of the sessions that led to it, how many were read, and how many have a point.
+
+    ``placed`` is where its attributes place it, as long as there is no session.
+    """
 
     life: tuple[int, int]
     total: Any = None
     read: int = 0
     summed: int = 0
     point: Any = None
+    placed: ScoreArray | None = None
 
 
 class NewItems(ABC):
@@ -73,8 +77,20 @@ class NewItems(ABC):
         """Whether sessions or similar items led to a new item."""
         return self._items[item].summed > 0
 
-    def follow(self, entries: Mapping[RawId, Entry | None], encode: Callable[[Sequence[RawId]], IndexArray]) -> None:
-        """Take in what the catalogue now says of items; None: nothing. ``encode`` gives the indices of known items."""
+    def vector(self, item: RawId) -> ScoreArray | None:  # noqa: ARG002 - a subclass may have one
+        """The embedding of an item; None where it has none: [D]."""
+        return None
+
+    def follow(
+        self,
+        entries: Mapping[RawId, Entry | None],
+        encode: Callable[[Sequence[RawId]], IndexArray],
+        placed: Mapping[RawId, ScoreArray],
+    ) -> None:
+        """Take in what the catalogue now says of items; None: nothing.
+
+        ``encode`` gives the indices of known items; ``placed`` is where attributes place items.
+        """
         read = list[tuple[NewItem, IndexArray]]()
         for item, entry in entries.items():
             self._leave(item)
@@ -87,10 +103,11 @@ class NewItems(ABC):
             contexts: list[Sequence[RawId]] = [*((one,) for one in entry.like), *entry.touches]
             read += [(new, encode(context)) for context in contexts[new.read :]]
             new.read = len(contexts)
+            new.placed = placed.get(item, new.placed)
         if read:
             self._learn(read)
         for item in entries:
-            if (new := self._items.get(item)) is not None and new.summed:
+            if (new := self._items.get(item)) is not None and (new.summed or new.placed is not None):
                 self._join(item, new)
 
     def near(self, rows: Sequence[Row], n: int, allowed: set[RawId] | None = None) -> list[list[tuple[float, RawId]]]:

@@ -246,7 +246,7 @@ class ServedModel:
         """
         index = int(self._vocabulary.encode([item])[0])
         if not index:
-            return None
+            return self._like_new(item, k)
         located = self._space is not None and self._space.located[index]
         if not located and session_index_of(self.recommender) is None:
             listed = self.answer([Query([item], k, exclude_seen=True)])[0]
@@ -256,6 +256,18 @@ class ServedModel:
         shortage = None if len(found) == k else f"{len(found)} of {k}: no further item {lacking}"
         items, scores = [one for one, _ in found], [score for _, score in found]
         return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
+
+    def _like_new(self, item: RawId, k: int) -> SimilarAnswer | None:
+        """The items nearest to a new one, where that has an embedding."""
+        vector = self.available.new.vector(self._vocabulary.as_stored(item))
+        if vector is None or self._space is None:
+            return None
+        listed = self._space.located & self.available.admissible
+        found = self._space.index.search(vector[np.newaxis], k, admissible=listed)
+        n = int(found.found[0])
+        items: list[RawId] = [self._ids[index] for index in found.items[0, :n].tolist()]
+        shortage = None if n == k else f"{n} of {k}: no further item may be recommended"
+        return SimilarAnswer(items, found.scores[0, :n].tolist(), "embeddings", shortage, self.version)
 
 
 @dataclass
