@@ -52,6 +52,28 @@ def test_a_table_without_items_is_refused(shop: tuple[Path, Path], tmp_path: Pat
     assert "no item column; found columns name, price" in done.err
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "no item table at "),
+        ("", "is empty; expected a header and one row per item, e.g. item_id,title,category,price"),
+        ("item_id,title\n", "there are no rows; expected one row per item, below the header"),
+        ("session_id,item_id,timestamp\n1,a,1577836800\n", "looks like a click log: it has the columns session_id, ti"),
+        ("user,sku,ts\nx,a,2020-01-01\n", "looks like a click log: it has the columns user, ts"),
+    ],
+)
+def test_what_is_no_item_table_is_refused(
+    text: str | None, reason: str, shop: tuple[Path, Path], tmp_path: Path, nearnext: Command
+) -> None:
+    table = tmp_path / "table.csv"
+    if text is not None:
+        table.write_text(text)
+    done = nearnext("fit", shop[0], "--method", "pop", "--items", table, "--out", tmp_path / "model")
+    assert done.code == 2
+    assert reason in done.err
+    assert not (tmp_path / "model").exists()
+
+
 def test_a_comparison_on_items_without_clicks(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:
     log, items = shop
     given = ("compare", log, "--methods", "pop", "--k", 20, "--cold-items", 0.2)

@@ -56,8 +56,8 @@ class LogFile:
     sample: bytes
 
 
-def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[Path], list[str]]:
-    """The files of a log, sorted by name, and the names of what is left out.
+def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = "log") -> tuple[list[Path], list[str]]:
+    """The files of a log or of what else an error calls it, sorted by name, and the names of what is left out.
 
     A log is one file, the log files of a folder by their names, or what a glob matches. Left out are files with other
     names, folders inside, links to nothing, empty files, and files that hold what one before them holds (a link to it,
@@ -65,7 +65,7 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
     a log).
     """
     if not str(source):
-        raise DataError("expected the name of a log, found an empty text; name a file, a folder or a glob")
+        raise DataError(f"expected the name of a {what}, found an empty text; name a file, a folder or a glob")
     path = Path(source)
     with data_errors(path):
         if path.is_dir():
@@ -73,7 +73,7 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
             found = [file for file in held if _is_log(file)]
             if not found:
                 raise DataError(
-                    f"no log files directly in folder {path}; expected names that end in "
+                    f"no {what} files directly in folder {path}; expected names that end in "
                     f"{', '.join(sorted(LOG_SUFFIXES))}; name a file or a glob such as {path}/**/*.csv"
                 )
             return _without_copies(found, [file for file in held if file not in found and not _is_bookkeeping(file)])
@@ -82,7 +82,7 @@ def log_files(source: str | Path, leave_out: Path | None = None) -> tuple[list[P
         matched = sorted(Path(name) for name in glob(str(source), recursive=True))  # noqa: PTH207 - absolute patterns
     found = [file for file in matched if file.is_file()]
     if not found:
-        raise DataError(f"no log at {source}; name a file, a folder or a glob that exists")
+        raise DataError(f"no {what} at {source}; name a file, a folder or a glob that exists")
     within = {parent for file in found for parent in file.parents}
     return _without_copies(found, [file for file in matched if file not in found and file not in within])
 

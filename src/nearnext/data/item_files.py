@@ -28,7 +28,7 @@ class RawItems(NamedTuple):
 def raw_items(source: object) -> list[RawItems]:
     """Read the rows of each file of a path, folder, glob or list of them, or of a frame."""
     if isinstance(source, str | Path):
-        return [_raw_file(path) for path in log_files(source)[0]]
+        return [_raw_file(path) for path in log_files(source, what="item table")[0]]
     if isinstance(source, Sequence):
         return [raw for each in cast("Sequence[object]", source) for raw in raw_items(each)]
     try:
@@ -72,7 +72,7 @@ def _text(value: object) -> str | None:
 def _raw_file(path: Path) -> RawItems:
     file = identify(path)
     if file.format == "empty":
-        raise DataError(f"{path} is empty; expected a header and one row per item")
+        raise DataError(f"{path} is empty; expected a header and one row per item, e.g. item_id,title,category,price")
     if file.format == "text":
         return _raw_text(file)
     if file.format == "jsonl":

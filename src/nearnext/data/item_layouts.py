@@ -6,6 +6,7 @@ from typing import Literal
 import polars as pl
 
 from nearnext.data.item_files import RawItems
+from nearnext.data.layouts import NAMES as LOG_NAMES
 from nearnext.data.layouts import plain
 from nearnext.errors import ConfigError, DataError
 
@@ -73,6 +74,16 @@ def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRo
     if "item" not in found:
         raise DataError(f"{where}: no item column; found columns {', '.join(names)}; map it, e.g. item=COLUMN")
     return found
+
+
+def refuse_log(where: str, names: Sequence[str], roles: Columns) -> None:
+    """Refuse a click log: it has sessions and times, and nothing that describes items."""
+    found = {role: name for role in ("session", "user", "time") for name in names if plain(name) in LOG_NAMES[role]}
+    if "time" in found and len(found) > 1 and set(roles) == {"item"}:
+        raise DataError(
+            f"{where} looks like a click log: it has the columns {', '.join(found.values())}; expected an item table, "
+            "with one row per item, e.g. item_id,title,category,price"
+        )
 
 
 def known_layouts(files: Sequence[RawItems]) -> tuple[list[RawItems], str]:

@@ -9,7 +9,15 @@ import polars as pl
 
 from nearnext.data.ids import IdColumn, ids_as
 from nearnext.data.item_files import RawItems, raw_items
-from nearnext.data.item_layouts import Columns, ItemRole, checked_roles, columns_of, known_layouts, require_columns
+from nearnext.data.item_layouts import (
+    Columns,
+    ItemRole,
+    checked_roles,
+    columns_of,
+    known_layouts,
+    refuse_log,
+    require_columns,
+)
 from nearnext.data.item_values import categories_of, dates_of, numbers_of, text_of, vectors_of
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
@@ -159,7 +167,8 @@ def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = 
     frame = tables[0] if len(tables) == 1 else _joined([reading.last_rows(table) for table in tables])
     frame = reading.last_rows(frame)
     if not frame.height:
-        raise DataError(f"no items in {source_name}: {_counts(reading.rejected) or 'there are no rows'}")
+        reason = _counts(reading.rejected) or "there are no rows"
+        raise DataError(f"no items in {source_name}: {reason}; expected one row per item, below the header")
     return ItemTable(frame, reading.report(source_name, layout))
 
 
@@ -191,6 +200,7 @@ class _Reading:
         """The items of one file, with the columns of `ItemTable`."""
         frame = file.frame
         roles = columns_of(file.where, frame.columns, self._mapped)
+        refuse_log(file.where, frame.columns, roles)
         for role, names in roles.items():
             self._columns[role] = list(dict.fromkeys([*self._columns.get(role, []), *names]))
         ids = IdColumn("item")
