@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.recommenders.gru4rec import scoring
+from nearnext.recommenders import ranking
 from nearnext.recommenders.gru4rec.network import gru_step
 from nearnext.recommenders.gru4rec.scoring import Weights, hidden_states, ranker
 from nearnext.recommenders.ranking import Ranking, Recommendation, Request
@@ -103,7 +103,7 @@ def test_blocks_change_no_list(monkeypatch: pytest.MonkeyPatch):
     prefixes = Prefixes.of([clicks(1 + n % 5, seed=n) for n in range(50)])
     whole = Ranking(*lists(weights, prefixes, k=9))
     for block_bytes in (1, 4 * 41 * 7):
-        monkeypatch.setattr(scoring, "BLOCK_BYTES", block_bytes)
+        monkeypatch.setattr(ranking, "BLOCK_BYTES", block_bytes)
         assert_same_lists(Ranking(*lists(weights, prefixes, k=9)), whole)
 
 

@@ -13,12 +13,11 @@ from nearnext.data.sessions import Sessions
 from nearnext.options import Count
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
-from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.topk import best_columns, exclude_clicks
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.recommenders.ranking import RankChunk, ranked_by_scores
+from nearnext.types import ScoreArray
 
-BLOCK = 64
-"""Prefixes scored per block."""
+SPARSE_BYTES = 8 * 2**20
+"""Memory of the scores that are computed together; sparse products take six times as much."""
 UNCLICKED = 0.5
 """Pseudo-clicks of an item without clicks, so that it is listed after the others."""
 
@@ -60,24 +59,16 @@ class Content(Recommender):
         """Scores from similarities of items to the session's clicks: [B, I], changed in place."""
         return scores
 
-    def _ranker(self) -> RankChunk:
-        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            own = np.zeros(len(prefixes), dtype=np.int32)
-            if self.described is None:
-                return own
-            for begin in range(0, len(prefixes), BLOCK):
-                part = prefixes.slice(begin, begin + BLOCK)
-                alike: Any = self._clicked(part) @ self.described @ self.described.T
-                values = self._weighted(alike.toarray().astype(np.float32))
-                values[values <= 0] = -np.inf
-                if request.exclude_seen:
-                    exclude_clicks(part.items, part.starts, part.ends, values)
-                for row in range(len(part)):
-                    at = begin + row
-                    own[at] = best_columns(values[row], request.admissible, items[at], scores[at])
-            return own
+    def _scores(self, prefixes: Prefixes) -> ScoreArray:
+        if self.described is None:
+            return np.full((len(prefixes), len(self.vocabulary)), -np.inf, dtype=np.float32)
+        alike: Any = self._clicked(prefixes) @ self.described @ self.described.T
+        values = self._weighted(alike.toarray().astype(np.float32))
+        values[values <= 0] = -np.inf
+        return values
 
-        return rank_chunk
+    def _ranker(self) -> RankChunk:
+        return ranked_by_scores(self._scores, len(self.vocabulary), SPARSE_BYTES)
 
     def _clicked(self, prefixes: Prefixes) -> Sparse:
         """How often each item is among the last clicks of each prefix: [B, I]."""

@@ -1,12 +1,13 @@
 """The base class of recommenders with a metric space: network, index of the items, figures of the fit."""
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 import polars as pl
+from torch import Tensor
 
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
@@ -133,15 +134,19 @@ class EmbeddedRecommender(TrainedRecommender):
         self.trained = np.append(self.trained, np.zeros(len(self.vocabulary) + 1 - len(self.trained), np.bool_))
         placed = np.flatnonzero(~self.trained)[1:]
         rows = self.placement.rows(items.of(self.vocabulary.ids.gather(placed - 1)))
-        whole = self._network(len(self.vocabulary))
         for (name, table), part in zip(tables.items(), np.split(rows, len(tables), axis=1), strict=True):
             grown = np.zeros((len(self.vocabulary) + 1, table.shape[1]), np.float32)
             grown[: len(table)] = table
             grown[placed] = part
             weights[name] = as_tensor(grown)
-        whole.load_state_dict(weights)
         self.trained[placed] = True
-        self._serve(whole)
+        self._serve(self._whole(weights))
+
+    def _whole(self, weights: Mapping[str, Tensor]) -> SessionItemNetwork:
+        """The network over the whole catalogue with these weights."""
+        network = self._network(len(self.vocabulary))
+        network.load_state_dict(weights)
+        return network
 
     def _serve(self, network: SessionItemNetwork) -> None:
         self.network = network.eval()
@@ -172,9 +177,7 @@ class EmbeddedRecommender(TrainedRecommender):
         if weights and isinstance(layers, int) and layers > len(weights):
             raise DataError(f"expected at most {len(weights)} layers, found {layers}")
         if weights:
-            network = self._network(len(self.vocabulary))
-            network.load_state_dict(weights)
-            self._serve(network)
+            self._serve(self._whole(weights))
         placed = part_of(state, "placement.")
         self.placement = None
         if placed and weights and self.items is not None:

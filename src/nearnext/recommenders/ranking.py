@@ -15,11 +15,14 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import require_type
 from nearnext.shown import Shown
-from nearnext.topk import fill_from_popularity
+from nearnext.topk import best_columns, exclude_clicks, fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
 CHUNK = 1024
 """Prefixes ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
+
+BLOCK_BYTES = 64 * 2**20
+"""Memory of the scores of all items that are computed together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +98,27 @@ def filled(rank_own: RankChunk) -> RankChunk:
         own = rank_own(prefixes, request, items, scores)
         clicks, starts, ends = prefixes.items, prefixes.starts, prefixes.ends
         fill_from_popularity(items, own, request.admissible, clicks, starts, ends, request.exclude_seen)
+        return own
+
+    return rank_chunk
+
+
+def ranked_by_scores(score: Callable[[Prefixes], ScoreArray], n_items: int, n_bytes: int | None = None) -> RankChunk:
+    """Rank every item by its score; ``score`` gives those of item j + 1 in column j, −∞ for an item left out: [B, I].
+
+    Scores are computed in blocks of ``n_bytes``, by default `BLOCK_BYTES`, and may be overwritten.
+    """
+    n_rows = max(1, (n_bytes or BLOCK_BYTES) // (4 * n_items))
+
+    def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+        own = np.zeros(len(prefixes), dtype=np.int32)
+        for begin in range(0, len(prefixes), n_rows):
+            part = prefixes.slice(begin, begin + n_rows)
+            values = score(part)
+            if request.exclude_seen:
+                exclude_clicks(part.items, part.starts, part.ends, values)
+            for row, at in enumerate(range(begin, begin + len(part))):
+                own[at] = best_columns(values[row], request.admissible, items[at], scores[at])
         return own
 
     return rank_chunk

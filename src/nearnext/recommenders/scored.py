@@ -11,9 +11,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
-from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.topk import best_columns, exclude_clicks
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.recommenders.ranking import RankChunk, ranked_by_scores
+from nearnext.types import ScoreArray
 
 
 @dataclass(eq=False)
@@ -70,22 +69,14 @@ class ScoredRecommender(Recommender):
         for name, value in state.items():
             setattr(self, name.removeprefix("learned."), value if value.ndim else value.item())
 
+    def _scores(self, prefixes: Prefixes) -> ScoreArray:
+        given, expected = np.asarray(self.score(prefixes)), (len(prefixes), len(self.vocabulary) + 1)
+        if given.shape != expected:
+            raise DataError(
+                f"expected scores {list(expected)} from {self.name}, found {list(given.shape)}; "
+                "give a number for each item index, 0 included, of each prefix"
+            )
+        return np.nan_to_num(given[:, 1:].astype(np.float32), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+
     def _ranker(self) -> RankChunk:
-        n_items = len(self.vocabulary)
-
-        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            given = np.asarray(self.score(prefixes))
-            if given.shape != (len(prefixes), n_items + 1):
-                raise DataError(
-                    f"expected scores [{len(prefixes)}, {n_items + 1}] from {self.name}, found {list(given.shape)}; "
-                    "give a number for each item index, 0 included, of each prefix"
-                )
-            values = np.nan_to_num(given[:, 1:].astype(np.float32), nan=-np.inf, posinf=np.inf, neginf=-np.inf)
-            if request.exclude_seen:
-                exclude_clicks(prefixes.items, prefixes.starts, prefixes.ends, values)
-            own = np.zeros(len(prefixes), dtype=np.int32)
-            for row in range(len(prefixes)):
-                own[row] = best_columns(values[row], request.admissible, items[row], scores[row])
-            return own
-
-        return rank_chunk
+        return ranked_by_scores(self._scores, len(self.vocabulary))

@@ -1,6 +1,6 @@
 """Checks of arrays that come from a file: a model from elsewhere is data, whatever its checksums say."""
 
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -20,8 +20,10 @@ def require_array(
     Traceback (most recent call last):
     nearnext.errors.DataError: expected items in 1..5, found 9
     """
-    if found.dtype != dtype or not _fits(found.shape, shape):
-        _refuse(name, f"{np.dtype(dtype)} {list(shape)}".replace("-1", "n"), f"{found.dtype} {list(found.shape)}")
+    alike = len(found.shape) == len(shape) and all(n in (-1, has) for has, n in zip(found.shape, shape, strict=True))
+    if found.dtype != dtype or not alike:
+        expected = f"{np.dtype(dtype)} {list(shape)}".replace("-1", "n")
+        raise DataError(f"expected {name} to be {expected}, found {found.dtype} {list(found.shape)}")
     if found.size and not (low <= found.min() and found.max() <= high):
         least, most = found.min(), found.max()
         raise DataError(f"expected {name} in {low:g}..{high:g}, found {most if least >= low else least}")
@@ -32,18 +34,10 @@ def require_offsets(name: str, found: Any, n: int, end: int) -> NDArray[Any]:
     """The offsets of n parts of an array of length ``end``, after a check that they never fall: [n + 1]."""
     require_array(name, found, np.int64, (n + 1,), 0, end)
     if found[0] != 0 or found[-1] != end or np.any(np.diff(found) < 0):
-        _refuse(name, f"numbers that rise from 0 to {end}", "others")
+        raise DataError(f"expected {name} to be numbers that rise from 0 to {end}, found others")
     return found
 
 
 def require_finite(name: str, found: Any) -> NDArray[Any]:
     """The array, of any shape, after a check that no number is infinite, undefined or extreme."""
     return require_array(name, found, found.dtype, found.shape)
-
-
-def _fits(found: tuple[int, ...], expected: tuple[int, ...]) -> bool:
-    return len(found) == len(expected) and all(want in (-1, has) for has, want in zip(found, expected, strict=True))
-
-
-def _refuse(name: str, expected: str, found: str) -> NoReturn:
-    raise DataError(f"expected {name} to be {expected}, found {found}")

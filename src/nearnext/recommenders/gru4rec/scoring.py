@@ -14,13 +14,9 @@ from numpy.typing import NDArray
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product, copy_to
-from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.recommenders.ranking import RankChunk, ranked_by_scores
 from nearnext.recommenders.stored import require_array
-from nearnext.topk import best_columns, exclude_clicks
-from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
-
-BLOCK_BYTES = 64 * 2**20
-"""Memory of one block of scores."""
+from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 
 class Layer(NamedTuple):
@@ -121,24 +117,18 @@ def hidden_states(weights: Weights, prefixes: Prefixes) -> tuple[ScoreArray, Ind
 def ranker(weights: Weights) -> RankChunk:
     """A function that ranks the prefixes of a chunk; what it holds is used by one thread."""
     outputs = weights.outputs[1:]  # column 0 of the table is padding
-    n_rows = max(1, BLOCK_BYTES // (4 * len(outputs)))
     block = np.empty((0, len(outputs)), dtype=np.float32)
 
-    def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+    def score(prefixes: Prefixes) -> ScoreArray:
         nonlocal block
         states, known = hidden_states(weights, prefixes)
-        own = np.zeros(len(prefixes), dtype=np.int32)
-        if len(block) < min(n_rows, len(prefixes)):
-            block = np.empty((min(n_rows, len(prefixes)), len(outputs)), dtype=np.float32)
-        for begin in range(0, len(prefixes), n_rows):
-            rows = slice(begin, min(begin + n_rows, len(prefixes)))
-            values = np.matmul(states[rows], outputs.T, out=block[: rows.stop - begin])
-            if request.exclude_seen:
-                exclude_clicks(prefixes.items, prefixes.starts[rows], prefixes.ends[rows], values)
-            _select(values, known[rows], request.admissible, items[rows], scores[rows], own[rows])
-        return own
+        if len(block) < len(prefixes):
+            block = np.empty((len(prefixes), len(outputs)), dtype=np.float32)
+        values = np.matmul(states, outputs.T, out=block[: len(prefixes)])
+        values[known == 0] = -np.inf
+        return values
 
-    return rank_chunk
+    return ranked_by_scores(score, len(outputs))
 
 
 @compiled()
@@ -195,18 +185,3 @@ def _step(
 @compiled()
 def _sigmoid(value: float) -> np.float32:
     return np.float32(0.5 + 0.5 * math.tanh(0.5 * value))
-
-
-@compiled()
-def _select(
-    values: ScoreArray,
-    known: IndexArray,
-    admissible: BoolArray,
-    items: IndexArray,
-    scores: ScoreArray,
-    own: IndexArray,
-) -> None:
-    """The best k of each row of scores, none for a prefix without known clicks."""
-    for row in range(len(values)):
-        if known[row] > 0:
-            own[row] = best_columns(values[row], admissible, items[row], scores[row])

@@ -45,7 +45,7 @@ from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.learner import part_of
 from nearnext.training.loop import train
-from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
+from nearnext.training.next_item import TABLE, NextItemTraining, PrefixBatch, next_item_recipe
 from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
@@ -145,7 +145,10 @@ class Metric(MetricOptions):
         if held_out is not None and self.refit:
             network = self._refitted(sessions)
         elif held_out is not None:
-            network = self._grown(network, sessions, learned)
+            # Items that only the later sessions have start among their neighbours.
+            weights = network.state_dict()
+            table = extended_embeddings(weights[TABLE].numpy(), learned, sessions)
+            network = self._whole(weights | {TABLE: as_tensor(table)})
         self.trained[1:] = True
         self._serve(network)
         if self.reranker is not None:
@@ -210,13 +213,6 @@ class Metric(MetricOptions):
         )
         if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
-
-    def _grown(self, network: SessionItemNetwork, sessions: Sessions, learned: Sessions) -> SessionItemNetwork:
-        """The network over the whole catalogue; items that only later sessions have start among their neighbours."""
-        whole, weights = self._network(sessions.n_items), network.state_dict()
-        table = extended_embeddings(weights["item_embedding.weight"].numpy(), learned, sessions)
-        whole.load_state_dict(weights | {"item_embedding.weight": as_tensor(table)})
-        return whole
 
     def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
         """A network trained on all sessions, as long as was best on those held out."""

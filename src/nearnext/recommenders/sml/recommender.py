@@ -172,13 +172,11 @@ class SML(EmbeddedRecommender):
 
     def _adopt(self, network: SessionItemNetwork, indices: IndexArray) -> None:
         """The trained network with its items under the catalogue's indices: [I_learned]."""
-        whole = self._network(len(self.vocabulary))
         weights = network.state_dict()
         for name in TABLES:
             if name in weights:
                 rows = torch.zeros(len(self.vocabulary) + 1, self.encoder.dim)
                 rows[as_tensor(indices.astype(np.int64))] = weights[name][1:]
                 weights[name] = rows
-        whole.load_state_dict(weights)
         self.trained[indices] = True
-        self._serve(whole)
+        self._serve(self._whole(weights))
