@@ -14,6 +14,7 @@ from nearnext.data.items import ItemTable, read_items
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.explanation import explain
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.content import CategoryPopularity, ContentKNN
 from nearnext.recommenders.embedded import EmbeddedRecommender
@@ -154,6 +155,8 @@ def test_a_table_taken_in_later_gives_the_same_lists(name: str) -> None:
     assert_same_lists(later.recommend(sessions, k=46), made().fit(LOG, items=table(46)).recommend(sessions, k=46))
     with pytest.raises(ConfigError, match="has an item table already; fit it again"):
         later.take_in(table(46), LOG)
+    remembering = made().fit(LOG).remember(LOG).take_in(table(46), LOG)
+    assert explain(remembering, ["i03"], "i41").rank is not None
     assert later.fit(LOG).items is None
     with pytest.raises(ConfigError, match="expected ItemTable as items, found a DataFrame; read it with"):
         made().fit(LOG, items=table(46).frame)  # type: ignore[arg-type]

@@ -100,6 +100,8 @@ class Recommender(Method):
         known = as_sessions("training sessions", sessions).with_vocabulary(self.vocabulary)
         self.items = items
         self._take_in(items, known.keep_events(known.items > 0))
+        if self.memory is not None:
+            self.memory = SessionMemory(self.memory.sessions.with_vocabulary(self.vocabulary))
         return self
 
     def remember(self, sessions: Sessions, limit: int = REMEMBERED, *, keep_ids: bool = False) -> Self:
