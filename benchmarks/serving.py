@@ -8,6 +8,10 @@ With NEARNEXT_DATA set, the log is rsc15_64; without, a synthetic shop.
     python benchmarks/serving.py [--method vsknn] [--seconds 10] [--rate 2000] [--connections 16] [--workers 1]
 
 Several workers keep sessions in a redis-server that is started for them; their processor time and its own are added up.
+
+    python benchmarks/serving.py --soak 10 --rate 200
+
+New sessions for ten minutes, each forgotten after one, with an event log and another model every minute: memory.
 """
 
 import argparse
@@ -63,9 +67,15 @@ class Load:
 
     def busy(self) -> float:
         """Seconds that all processes have computed."""
-        family = [one for root in self.processes for one in (root, *root.children(recursive=True))]
-        times = [process.cpu_times() for process in family]
+        times = [process.cpu_times() for process in self._family()]
         return sum(one.user + one.system for one in times)
+
+    def memory(self) -> float:
+        """Resident memory of all processes, in MB."""
+        return sum(process.memory_info().rss for process in self._family()) / 1e6
+
+    def _family(self) -> list[psutil.Process]:
+        return [one for root in self.processes for one in (root, *root.children(recursive=True))]
 
 
 def logs() -> tuple[Sessions, Sessions]:
@@ -80,20 +90,21 @@ def logs() -> tuple[Sessions, Sessions]:
 
 
 def clicks_of(test: Sessions, most: int = 50_000) -> list[tuple[int, bytes]]:
-    """The clicks in the order of time, each with its session's number."""
-    order = np.argsort(test.times, kind="stable")[:most]
-    owners = test.session_of_event()
-    raw = [item for session in range(test.n_sessions) for item in test.raw(session)]
+    """The known clicks in the order of time, each with its session's number."""
+    order = np.argsort(test.times, kind="stable")
+    order = order[test.items[order] > 0][:most]
+    owners, items = test.session_of_event()[order].tolist(), test.vocabulary.decode(test.items[order])
     return [
-        (int(owners[at]), msgspec.json.encode({"items": [raw[at]], "consent": True, "k": K})) for at in order.tolist()
+        (owner, msgspec.json.encode({"items": [item], "consent": True, "k": K}))
+        for owner, item in zip(owners, items, strict=True)
     ]
 
 
 @contextmanager
-def running(model: Path, workers: int) -> Generator[tuple[str, list[psutil.Process]]]:
+def running(model: Path, workers: int, *options: str) -> Generator[tuple[str, list[psutil.Process]]]:
     """The service of a model, on a free port, with its access log thrown away, and all its processes."""
     program = "from nearnext.cli import main; main()"
-    command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", "--workers", str(workers)]
+    command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", "--workers", str(workers), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with ExitStack() as stack:
         roots: list[psutil.Process] = []
@@ -160,7 +171,7 @@ def closed_loop(load: Load, connections: int, seconds: int) -> None:
     print(f"  closed loop, {connections} connections: {'; '.join(percentiles)}; server busy {busy / seconds:.0%}")
 
 
-async def _open_loop(load: Load, rate: float, seconds: float, connections: int) -> None:
+async def _open_loop(load: Load, rate: float, seconds: float, connections: int, prefix: str = "o") -> None:
     host, port = load.url.removeprefix("http://").split(":")
     n_requests = int(rate * seconds)
     latencies = np.full(n_requests, np.nan)
@@ -172,8 +183,10 @@ async def _open_loop(load: Load, rate: float, seconds: float, connections: int) 
         while (number := next(numbers)) < n_requests:
             due = begin + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            session, body = load.clicks[number % len(load.clicks)]
-            head = f"POST /v1/sessions/o{session}/events HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n"
+            round_, at = divmod(number, len(load.clicks))
+            session, body = load.clicks[at]
+            path = f"/v1/sessions/{prefix}{session}-{round_}/events"
+            head = f"POST {path} HTTP/1.1\r\nhost: a\r\ncontent-length: {len(body)}\r\n\r\n"
             writer.write(head.encode() + body)
             answer = await reader.readuntil(b"\r\n\r\n")
             assert answer.startswith(b"HTTP/1.1 200 "), answer
@@ -192,6 +205,21 @@ async def _open_loop(load: Load, rate: float, seconds: float, connections: int) 
     )
 
 
+def soak(method: str, minutes: int, rate: float, folder: Path) -> None:
+    """Ever-new sessions of a small shop, an event log, and another model each minute: the memory of the service."""
+    split = split_last(read_sessions(generate(SyntheticShop(sessions=20_000, items=3_000, seed=7))))
+    test, recommenders = split.test, [make_recommender(method).fit(log) for log in (split.train, split.test)]
+    model, options = folder / "soaked", ("--event-log", str(folder / "events"), "--session-ttl", "1")
+    save_artifact(recommenders[0], model, {})
+    with running(model, 1, *options) as (url, processes):
+        load = Load(url, processes, clicks_of(test))
+        print(f"  at the start: {load.memory():,.0f} MB")
+        for minute in range(1, minutes + 1):
+            asyncio.run(_open_loop(load, rate, 60, 4, f"m{minute}-"))
+            print(f"  after {minute} min: {load.memory():,.0f} MB", flush=True)
+            save_artifact(recommenders[minute % 2], model, {})
+
+
 def _percentiles(seconds: np.ndarray) -> str:
     p50, p90, p99 = np.nanpercentile(seconds * 1000, [50, 90, 99])
     return f"p50 {p50:.3f}, p90 {p90:.3f}, p99 {p99:.3f} ms"
@@ -206,9 +234,13 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2000.0, help="requests per second of the open loop")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--soak", type=int, metavar="MINUTES", help="watch the memory instead")
     chosen = parser.parse_args()
-    train, test = logs()
     with tempfile.TemporaryDirectory() as folder:
+        if chosen.soak:
+            soak(chosen.method, chosen.soak, chosen.rate, Path(folder))
+            return
+        train, test = logs()
         model = chosen.model or save_artifact(make_recommender(chosen.method).fit(train), Path(folder) / "model", {})
         name = load_artifact(model).recommender.name
         print(f"{name}: {train.n_items:,} items, {chosen.workers} {'worker' if chosen.workers == 1 else 'workers'}")

@@ -115,7 +115,7 @@ def test_values_become_those_of_the_type(kind: Any, value: Any, read: Any):
         ),
         (tuple[Count, ...], [3, 0], "option must be a list of whole numbers of at least 1, found [3, 0]; give for"),
         (tuple[int, ...], {3}, "option must be a list of whole numbers, found a set"),
-        (tuple[str, ...], "sr", "option must be a list of texts, found 'sr'; give for example ['vsknn', 'sr']"),
+        (tuple[str, ...], "sr", "option must be a list of texts, found 'sr'; give for example ['one', 'other']"),
         (Annotated[tuple[int, ...], SOME], [], "option must be a list of one or several whole numbers, found []"),
         (Literal["resume", "seed"], "preset", "unknown option 'preset'; known: resume, seed"),
         (Mapping[str, Sequence[str]], {"a": "b"}, "option must be a mapping of lists of texts, found a dict"),

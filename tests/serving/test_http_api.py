@@ -174,6 +174,7 @@ def test_items_out_of_stock_vanish_and_return(client: Client):
         "item": first,
         "available": False,
         "known": True,
+        "unknown": [],
     }
     assert first not in recommend(client, ["i1", "i2"], k=23)["items"]
     assert first not in recommend(client, ["i1", "i2"], k=23, allow=[first, "i3"])["items"]
@@ -186,7 +187,8 @@ def test_items_out_of_stock_vanish_and_return(client: Client):
 
 
 def test_a_new_item_is_recommended_where_sessions_went_on_to_it(client: Client):
-    assert client("PUT", "/v1/items/brand-new", {}).json["known"] is False
+    added = client("PUT", "/v1/items/brand-new", {"like": ["none", 7]}).json
+    assert (added["known"], added["unknown"]) == (False, ["none", "7"])
     assert "brand-new" not in recommend(client, ["i1", "i2"], k=40)["items"]
     click(client, "explorer", "i1", "i2", "brand-new")
     wait_until(lambda: "brand-new" in recommend(client, ["i1", "i2"])["items"])

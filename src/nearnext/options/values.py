@@ -113,7 +113,7 @@ def _reader(kind: Any) -> tuple[Any, Any]:
 def _example(bare: Any, reads: bool) -> str:
     if get_origin(bare) not in LISTS:
         return ""
-    several = [64, 32] if _bare(get_args(bare)[0]) is int else ["vsknn", "sr"]
+    several = [64, 32] if _bare(get_args(bare)[0]) is int else ["one", "other"]
     return f"; give for example {','.join(map(str, several)) if reads else several}"
 
 

@@ -117,7 +117,8 @@ class Endpoints:
             except ConfigError as error:
                 raise HTTPError(422, str(error)) from None
         await self._change(Change("put", stored, entry.available, like, entry.attributes))
-        return messages.CatalogueChange(stored, entry.available, model.available.knows(stored))
+        unknown = [one for one in like if not model.available.knows(one)]
+        return messages.CatalogueChange(stored, entry.available, model.available.knows(stored), unknown)
 
     @operation("DELETE", "/v1/items/{item}")
     async def delete_item(self, item: str) -> None:

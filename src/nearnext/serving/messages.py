@@ -239,6 +239,7 @@ class CatalogueChange(Struct):
     item: ItemId
     available: bool
     known: Annotated[bool, Meta(description="Whether the model was trained with the item.")]
+    unknown: Annotated[list[RawId], Meta(description="Ids of ``like`` that it was not trained with: they say nothing.")]
 
 
 class ModelAnswer(Struct):

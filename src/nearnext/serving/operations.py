@@ -1,11 +1,12 @@
 """Endpoints: how a request becomes the arguments of a function, and what the function gives becomes an answer."""
 
 import logging
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import UnionType
 from typing import Any, NamedTuple, TypeVar, get_args, get_type_hints
-from urllib.parse import unquote_plus, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -14,6 +15,8 @@ from nearnext.serving.messages import PROBLEM, HTTPError, problem, require_id
 from nearnext.serving.service import Service
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])
+
+BARE_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 
 log = logging.getLogger(__name__)
 encode = msgspec.json.Encoder().encode
@@ -133,9 +136,16 @@ async def _send(answer: Answer, send: Send) -> None:
 def id_in_path(segment: str) -> str:
     """An id from its segment of the path, as `fit` will read it from the event log."""
     try:
-        return require_id(unquote_to_bytes(segment).decode())
+        return require_id(_unquoted(segment))
     except UnicodeDecodeError:
         raise HTTPError(400, "an id in the path is not percent-encoded UTF-8") from None
+
+
+def _unquoted(text: str) -> str:
+    """A part of an address without its percent-encoding."""
+    if BARE_PERCENT.search(text):
+        raise HTTPError(400, "a % in the address is not followed by two hexadecimal digits; write % as %25")
+    return unquote_to_bytes(text).decode()
 
 
 def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
@@ -159,14 +169,14 @@ def _query_reader(message: Any) -> Callable[[Scope, bytes], Any]:
     def read(scope: Scope, _body: bytes) -> Any:
         found: dict[str, Any] = {}
         try:
-            for pair in filter(None, scope["query_string"].decode().split("&")):
+            for pair in filter(None, scope["query_string"].decode().replace("+", " ").split("&")):
                 name, _, value = pair.partition("=")
                 if name in lists:
-                    found.setdefault(name, []).extend(unquote_plus(one, errors="strict") for one in value.split(","))
+                    found.setdefault(name, []).extend(_unquoted(one) for one in value.split(","))
                 elif name in found:
                     raise HTTPError(422, f"expected {name} once")
                 else:
-                    found[unquote_plus(name, errors="strict")] = unquote_plus(value, errors="strict")
+                    found[_unquoted(name)] = _unquoted(value)
             return msgspec.convert(found, message, strict=False)
         except UnicodeDecodeError:
             raise HTTPError(400, "the query is not percent-encoded UTF-8") from None
