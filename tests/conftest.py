@@ -1,6 +1,7 @@
 """What all tests share: threads, where the real logs are, and a way to call the command line in this process."""
 
 import gc
+import math
 import os
 import signal
 import sys
@@ -72,6 +73,14 @@ def real_logs() -> Path:
     if not folder:
         pytest.skip("needs real click logs: set NEARNEXT_DATA to their folder")
     return Path(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fitted_again() -> None:
+    """Audits fit every method again, however long a busy machine took for the first time: results are the same."""
+    from nearnext.evaluation import audit
+
+    audit.REFIT_SECONDS = math.inf
 
 
 @pytest.fixture(autouse=True)

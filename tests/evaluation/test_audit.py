@@ -168,7 +168,8 @@ def test_integer_ids_at_the_end_of_their_range_leave_room_for_decoys():
     assert verdict.passed, verdict.checks
 
 
-def test_a_control_without_any_method_fitted_again_says_so():
+def test_a_control_without_any_method_fitted_again_says_so(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nearnext.evaluation.audit.REFIT_SECONDS", 30.0)
     split = split_at(LOG, N_TRAIN)
     methods = [(Pop().fit(split.train), 60.0)]
     verdict = audit_split(split, resplit, methods, refit=lambda _, train: Pop().fit(train))
