@@ -1,8 +1,10 @@
 """The functions of the playground: which items a search finds, and where the map puts items and sessions."""
 
 import numpy as np
+import polars as pl
 import pytest
 
+from nearnext.data.items import read_items
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
@@ -27,11 +29,20 @@ def vsknn() -> Recommender:
 def test_items_are_found_by_part_of_their_id_those_that_begin_with_it_first():
     log = Sessions.of([["x-10", "10", "X-100", "7"], ["X-100", "7"], ["7"]])
     pop = Pop().fit(log)
-    assert find_items(pop, " X-1 ") == [{"id": "X-100", "clicks": 2}, {"id": "x-10", "clicks": 1}]
+    assert [item["id"] for item in find_items(pop, " X-1 ")] == ["X-100", "x-10"]
     assert [item["id"] for item in find_items(pop, "10")] == ["10", "X-100", "x-10"]
     assert [item["id"] for item in find_items(pop, "")] == ["7", "X-100", "x-10", "10"]
-    assert find_items(pop, "", limit=1) == [{"id": "7", "clicks": 3}]
+    assert find_items(pop, "", limit=1) == [{"id": "7", "clicks": 3, "title": None}]
     assert find_items(pop, ".*") == []
+
+
+def test_items_are_found_by_part_of_their_title_in_any_case():
+    table = read_items(pl.DataFrame({"id": ["b", "a", "t9"], "title": ["Red TENT", "Tent pole", None]}))
+    pop = Pop().fit(Sessions.of([["b", "a", "t9", "lamp"], ["b", "a"], ["b"]]), items=table)
+    assert [item["id"] for item in find_items(pop, "tent")] == ["a", "b"]
+    assert [item["id"] for item in find_items(pop, "T")] == ["a", "t9", "b"]
+    assert find_items(pop, "pole") == [{"id": "a", "clicks": 2, "title": "Tent pole"}]
+    assert find_items(pop, "lamp") == [{"id": "lamp", "clicks": 1, "title": None}]
 
 
 def test_integer_ids_are_found_by_their_digits():

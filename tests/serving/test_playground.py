@@ -7,10 +7,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from chromium_support import Chromium
 from nearnext.artifact import save_artifact
+from nearnext.data.items import read_items
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import VSKNN
@@ -114,6 +116,29 @@ def test_clicking_items_builds_a_session_and_shows_its_recommendations(tab: Chro
     ready(tab)
     assert texts(tab, "#clicks .id") == ["b-4", "b-0", wanted[0]]
     assert tab.value("document.getElementById('latency').hidden") is False
+
+
+def test_titles_stand_beside_ids_and_are_searched(browser: Chromium, tmp_path: Path):
+    ids = [f"{group}-{n}" for group in "abc" for n in range(9)]
+    table = read_items(pl.DataFrame({"id": ids, "title": [f"{HOSTILE} {one.upper()}" for one in ids]}))
+    model = VSKNN().fit(LOG, items=table).remember(LOG)
+    with started(save_artifact(model, tmp_path / "model", {}), folder=tmp_path) as server:
+        browser.look(1280, 900)
+        browser.open(server.url + "/")
+        ready(browser)
+        assert browser.value("document.getElementById('query').placeholder") == "Search by id or title"
+        browser.value("document.getElementById('query').value = ' B-4'; search()")
+        browser.until("document.querySelectorAll('#found button').length === 1")
+        assert texts(browser, "#found .title") == [f"{HOSTILE} B-4"]
+        take(browser, "b-4")
+        assert texts(browser, "#clicks .title") == [f"{HOSTILE} B-4"]
+        listed = recommended(server, ["b-4"])
+        assert texts(browser, "#list .id") == listed
+        assert texts(browser, "#list .title") == [f"{HOSTILE} {one.upper()}" for one in listed if one in ids]
+        browser.value("document.querySelector('#list .why').click()")
+        browser.until("document.querySelectorAll('.reasons .chip').length")
+        assert f"{HOSTILE} " in "".join(texts(browser, ".reasons .chip"))
+        assert browser.errors == []
 
 
 def test_clicks_can_be_removed_undone_and_cleared(tab: Chromium, service: Server):

@@ -156,6 +156,7 @@ class Endpoints:
             items=len(recommender.vocabulary),
             new_items=len(model.available.new),
             hidden_items=len(model.available.hidden),
+            attributes=model.available.live.names,
             params=recommender.params(),
             refused=self._service.refused,
             data=data,
@@ -176,7 +177,7 @@ class Endpoints:
 
     @operation("GET", "/v1/items")
     async def found_items(self, asked: messages.SearchParameters) -> messages.ItemsAnswer:
-        """Items by part of their ids; the most popular ones where nothing is asked for."""
+        """Items by part of their ids or titles; the most popular ones where nothing is asked for."""
         recommender = self._service.current().recommender
         found = await asyncio.to_thread(find_items, recommender, asked.query, asked.limit)
         return messages.ItemsAnswer([messages.FoundItem(**item) for item in found])

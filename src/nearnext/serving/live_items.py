@@ -47,6 +47,11 @@ class LiveItems:
     def _table_rows(self, items: Iterable[RawId]) -> Int64Array:
         return require_items(self._recommender).vocabulary.encode(items).astype(np.int64) - 1
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the attributes, none without an item table."""
+        return [] if self._recommender.items is None else self._table.attributes
+
     def require(self, attributes: Attributes) -> None:
         """Check attributes; `ConfigError` where the model has no item table, or one does not fit it."""
         require_attributes(self._table, attributes)

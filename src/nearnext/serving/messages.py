@@ -122,7 +122,7 @@ class SimilarParameters(Request):
 class SearchParameters(Request):
     """Which items to look for."""
 
-    query: Annotated[str, Meta(max_length=MAX_ID, description="Part of an id, in any case.")] = ""
+    query: Annotated[str, Meta(max_length=MAX_ID, description="Part of an id or a title, in any case.")] = ""
     limit: Annotated[int, Meta(ge=1, le=1000, description="How many items at most.")] = 20
 
 
@@ -218,10 +218,11 @@ class FoundItem(Struct):
 
     id: RawId
     clicks: Annotated[int, Meta(description="Clicks on it in training.")]
+    title: str | None
 
 
 class ItemsAnswer(Struct):
-    """Items whose ids contain what was asked for: those that begin with it first, each part by popularity."""
+    """Items whose id or title contains what was asked for: those that begin with it first, each part by popularity."""
 
     items: list[FoundItem]
 
@@ -250,6 +251,7 @@ class ModelAnswer(Struct):
     items: Annotated[int, Meta(description="Items that it was trained with.")]
     new_items: Annotated[int, Meta(description="Items that joined since, and can be recommended.")]
     hidden_items: Annotated[int, Meta(description="Items that are removed or out of stock.")]
+    attributes: Annotated[list[str], Meta(description="Columns of its item table, for rules and to be shown.")]
     params: dict[str, Any]
     refused: Annotated[str | None, Meta(description="Why the artifact there now is not served.")]
     data: dict[str, Any] | UnsetType = UNSET

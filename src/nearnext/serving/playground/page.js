@@ -3,9 +3,11 @@ const $ = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const CHIPS = 9; // clicks of a training session that are shown
+const SOURCES = { model: "", cold: " · by attributes", similar: " · new", popular: "popular" };
 const SESSIONS = 4; // training sessions that are shown
 
-const state = { session: [], k: 10, unseen: false, list: [], open: null, times: [], asked: 0, answered: 0 };
+const titles = new Map(); // of the items that answers named
+const state = { show: [], session: [], k: 10, unseen: false, list: [], open: null, times: [], asked: 0, answered: 0 };
 const map = { ids: [], index: new Map(), x: [], y: [], radius: [], hue: [], point: null, shown: null, trail: [], view: { x: 0, y: 0, zoom: 1 }, over: -1 };
 
 // ---- asking the service ----
@@ -70,10 +72,21 @@ function dot(id) {
   return node;
 }
 
+function keep(items, shown) { (shown || []).forEach((one, at) => { if (one && one.title) titles.set(key(items[at]), one.title); }); }
+
+const full = (id) => (titles.has(key(id)) ? `${titles.get(key(id))} · ${id}` : String(id));
+
+function name(id) {
+  const node = make("span", "name");
+  if (titles.has(key(id))) node.append(make("span", "title", titles.get(key(id))));
+  node.append(make("span", "id", String(id)));
+  return node;
+}
+
 function chip(id, classes) {
-  const node = make("button", `chip id ${classes || ""}`, String(id));
+  const node = make("button", `chip ${titles.has(key(id)) ? "" : "id"} ${classes || ""}`, titles.get(key(id)) || String(id));
   node.type = "button";
-  node.title = `Click ${id}`;
+  node.title = `Click ${full(id)}`;
   node.onclick = () => click(id);
   return node;
 }
@@ -102,8 +115,8 @@ function showSession() {
   const clicks = $("clicks");
   clicks.replaceChildren(...state.session.map((id, at) => {
     const node = make("li");
-    node.append(make("span", "number", at + 1), dot(id), make("span", "id", String(id)));
-    node.title = String(id);
+    node.append(make("span", "number", at + 1), dot(id), name(id));
+    node.title = full(id);
     const remove = make("button", "", "×");
     remove.type = "button";
     remove.setAttribute("aria-label", `Remove click ${at + 1}, ${id}`);
@@ -123,8 +136,9 @@ async function refresh() {
   const turn = ++state.asked;
   const begin = performance.now();
   try {
-    const answer = await ask("/v1/recommend", { items: state.session, k: state.k, exclude_seen: state.unseen });
+    const answer = await ask("/v1/recommend", { items: state.session, k: state.k, exclude_seen: state.unseen, show: state.show });
     if (turn !== state.asked) return;
+    keep(answer.items, answer.shown);
     note(performance.now() - begin);
     complain(null);
     showList(answer);
@@ -157,7 +171,7 @@ function showList(answer) {
   const rows = new Map([...list.children].map((node) => [node.dataset.key, node]));
   const first = state.list.length === 0;
   const top = Math.max(...answer.scores, 0), low = Math.min(...answer.scores.slice(0, answer.own), 0);
-  state.list = answer.items.map((id, at) => ({ id, score: answer.scores[at], own: at < answer.own }));
+  state.list = answer.items.map((id, at) => ({ id, score: answer.scores[at], own: at < answer.own, source: answer.sources[at] }));
   if (!state.list.some((entry) => key(entry.id) === state.open)) state.open = null;
   list.replaceChildren(...state.list.map((entry, at) => {
     const node = rows.get(key(entry.id)) || row(entry.id);
@@ -179,12 +193,12 @@ function row(id) {
   const line = make("div", "row");
   const take = make("button", "take");
   take.type = "button";
-  take.title = `Click ${id}`;
+  take.title = `Click ${full(id)}`;
   take.onclick = () => click(id);
   const meter = make("span", "meter");
   meter.append(make("i"));
   const score = make("span", "score number");
-  take.append(make("span", "spot"), make("span", "id", String(id)), score, meter);
+  take.append(make("span", "spot"), name(id), score, meter);
   take.onpointerenter = () => hover(id);
   take.onpointerleave = () => hover(null);
   const why = make("button", "why", "why?");
@@ -206,7 +220,7 @@ function fillRow(node, entry, at, { old, share }) {
   const moved = make("span", "move");
   if (old === undefined) { moved.classList.add("new"); moved.textContent = "new"; }
   else if (old !== at) { moved.classList.add(old > at ? "up" : "down"); moved.textContent = `${old > at ? "▲" : "▼"}${Math.abs(old - at)}`; }
-  node.querySelector(".score").replaceChildren(entry.own ? figure(entry.score) : "popular", " ", moved);
+  node.querySelector(".score").replaceChildren(entry.own ? figure(entry.score) : "", SOURCES[entry.source], " ", moved);
   const open = key(entry.id) === state.open;
   node.querySelector(".why").setAttribute("aria-expanded", String(open));
   if (!open) node.querySelector(".reasons")?.remove();
@@ -243,7 +257,8 @@ async function explain(id) {
     node.append(box);
   }
   try {
-    const why = await ask("/v1/explain", { items: state.session, item: id });
+    const why = await ask("/v1/explain", { items: state.session, item: id, show: state.show });
+    for (const part of [why.clicks, why.similar]) keep(part.map((one) => one.item), part.map((one) => one.shown));
     if (turn === state.asked && state.open === key(id)) box.replaceChildren(...reasons(why));
   } catch (error) {
     box.replaceChildren(make("p", "quiet", error.message));
@@ -267,11 +282,11 @@ function reasons(why) {
 function lead(why) {
   if (why.score === null) return why.clicks.length ? "The method gives it no score here; it stands here by popularity." : "Without clicks everybody gets what is popular.";
   const alone = why.clicks.filter((one) => one.without === null);
-  if (alone.length === 1) return `It is here only because of click ${alone[0].position}, ${alone[0].item}.`;
+  if (alone.length === 1) return `It is here only because of click ${alone[0].position}, ${full(alone[0].item)}.`;
   const best = why.clicks.filter((one) => one.effect !== null && one.effect > 0).sort((a, b) => b.effect - a.effect)[0];
   if (!best) return "No single click pulled it: without any one of them its score would be no lower.";
   const place = best.rank_without && best.rank_without !== why.rank ? `; without it, it would be number ${count(best.rank_without)}` : "";
-  return `Click ${best.position}, ${best.item}, pulled it most${place}.`;
+  return `Click ${best.position}, ${full(best.item)}, pulled it most${place}.`;
 }
 
 function part(title, ...content) {
@@ -290,9 +305,9 @@ function effects(clicks) {
     bar.style.width = `${one.effect === null ? 50 : (50 * Math.abs(one.effect)) / largest}%`;
     axis.append(bar);
     const text = one.effect === null ? "decides" : `${one.effect > 0 ? "+" : one.effect < 0 ? "−" : ""}${figure(Math.abs(one.effect))}`;
-    const name = make("span", "id", `${one.position} · ${one.item}`);
-    name.title = String(one.item);
-    node.append(name, axis, make("span", "number", text));
+    const clicked = make("span", titles.has(key(one.item)) ? "title" : "id", `${one.position} · ${titles.get(key(one.item)) || one.item}`);
+    clicked.title = full(one.item);
+    node.append(clicked, axis, make("span", "number", text));
     if (one.effect === null) node.title = "Without this click the method gives the item no score.";
     list.append(node);
   }
@@ -345,8 +360,9 @@ async function search() {
     const answer = await ask(`/v1/items?query=${encodeURIComponent(query)}&limit=40`);
     if (turn !== typing) return;
     const items = Array.isArray(answer) ? answer : answer.items;
+    keep(items.map((item) => item.id), items);
     $("found").replaceChildren(...items.map(pickable));
-    if (!items.length) $("found").append(make("li", "quiet", `No id contains “${query}”.`));
+    if (!items.length) $("found").append(make("li", "quiet", `No id ${state.show.length ? "or title " : ""}contains “${query}”.`));
   } catch (error) {
     if (turn === typing) complain(error);
   }
@@ -357,7 +373,7 @@ function pickable(item) {
   const button = make("button");
   button.type = "button";
   button.title = `${count(item.clicks)} clicks in training`;
-  button.append(dot(item.id), make("span", "id", String(item.id)), make("span", "number", count(item.clicks)));
+  button.append(dot(item.id), name(item.id), make("span", "number", count(item.clicks)));
   button.onclick = () => click(item.id);
   button.onpointerenter = () => hover(item.id);
   button.onpointerleave = () => hover(null);
@@ -577,7 +593,7 @@ function tell(at) {
   if (at >= 0) {
     const s = scale(), [x, y] = project(map.x[at], map.y[at], s);
     const rank = state.list.findIndex((entry) => key(entry.id) === key(map.ids[at]));
-    tip.textContent = `${map.ids[at]} · ${count(map.clicks[at])} clicks${rank >= 0 ? ` · number ${rank + 1}` : ""}`;
+    tip.textContent = `${full(map.ids[at])} · ${count(map.clicks[at])} clicks${rank >= 0 ? ` · number ${rank + 1}` : ""}`;
     tip.style.left = `${Math.max(90, Math.min(s.width - 90, x))}px`;
     tip.style.top = `${Math.max(34, y)}px`;
   }
@@ -676,6 +692,11 @@ async function begin() {
   try {
     const model = await ask("/v1/model");
     $("model").textContent = `${model.method} · ${count(model.items)} items · model ${model.version}`;
+    if (model.attributes.includes("title")) {
+      state.show = ["title"];
+      $("query").placeholder = "Search by id or title";
+      $("query").setAttribute("aria-label", "Search items by id or title");
+    }
   } catch (error) { complain(error); if (error.status === 401) return; }
   showSession();
   search();
