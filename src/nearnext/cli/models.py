@@ -55,7 +55,16 @@ def fit(
     out: Annotated[
         Path | None, typer.Option(help="Directory to write the model to; needed unless --dry-run is given.")
     ] = None,
-    method: Annotated[str, typer.Option(help="Method to fit.")] = "metric",
+    method: Annotated[str | None, typer.Option(help="Method to fit; default: metric.")] = None,
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Model to start from, with its method and options, for daily retraining: one epoch from its weights. "
+            "LOG is all that the new model may know.",
+        ),
+    ] = None,
     items: ItemsOption = None,
     settings: OwnSettings = None,
     config: OwnConfig = None,
@@ -82,14 +91,23 @@ def fit(
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
+    from nearnext.artifact import load_artifact
     from nearnext.experiments.single import fit_model, size_model
     from nearnext.recommenders.named import make_recommender
     from nearnext.recommenders.session_index import REMEMBERED
 
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
     options = {name: value for name, value in given.items() if value is not None}
-    _require_switches(method, options)
-    recommender = make_recommender(method, own_options(config, method) | options | own_settings(settings, method))
+    artifact = None if start is None else load_artifact(start)
+    named = method or (artifact.recommender.name if artifact else "metric")
+    _require_switches(named, options)
+    options = own_options(config, named) | options | own_settings(settings, named)
+    if artifact is None:
+        recommender = make_recommender(named, options)
+    elif run or dry_run:
+        raise ConfigError(f"{'--run' if run else '--dry-run'} is for fits from scratch; leave it or --from out")
+    else:
+        recommender = _successor(artifact.recommender, named, options)
     if dry_run:
         sessions, _ = read_log(log, replace(reading, options=replace(reading.options, rejects=None)))
         _print_size(size_model(recommender, sessions, chosen))
@@ -108,6 +126,10 @@ def fit(
         reading=asdict(read),
         command=command_line(),
     )
+    if artifact is not None:
+        before = artifact.manifest.get("started_from", {})
+        data = {"fingerprint": artifact.manifest.get("data", {}).get("fingerprint")}
+        provenance["started_from"] = data | {"retrainings": 1 + before.get("retrainings", 0)}
     _save(recommender, out, provenance)
     console.print(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
@@ -115,6 +137,27 @@ def fit(
     )
     if note := getattr(recommender, "note", ""):
         console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+
+
+def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) -> "Recommender":
+    """What is fitted from the weights of a model: it has the model's options, and those given must be the same."""
+    from nearnext.recommenders.named import canonical_name, make_recommender
+    from nearnext.recommenders.trained import TrainedRecommender
+
+    if canonical_name(method) != model.name:
+        raise ConfigError(f"--from is a model of {model.name}, found --method {method}; leave one of them out")
+    if not isinstance(model, TrainedRecommender):
+        raise ConfigError(f"{model.name} has no weights to start from, and its fit is quick; leave --from out")
+    successor = model.successor()
+    chosen, default, own = make_recommender(method, options).params(), make_recommender(method).params(), model.params()
+    successor.seed = chosen["seed"] if "seed" in options else successor.seed
+    for name, value in chosen.items():
+        given = name in options or "preset" in options or value != default[name]
+        if given and name != "seed" and value != own[name]:
+            raise ConfigError(
+                f"--from is a model with {name}={own[name]}, found {value}; fit from scratch, or leave {name} out"
+            )
+    return successor
 
 
 SWITCHES = {"preset": "--preset", "seed": "--seed", "directory": "--run", "resume": "--resume"}

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.sparse import coo_matrix, diags  # pyright: ignore[reportUnknownVariableType] - scipy is untyped
 
 from nearnext.data.sessions import Sessions
+from nearnext.data.vocabulary import Vocabulary
 from nearnext.options import Count, Natural, NonNegative, checked
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
@@ -71,17 +72,20 @@ def neighbouring_items(sessions: Sessions) -> Any:
     return (scale @ weighted @ scale).tocsr().astype(np.float32)
 
 
-def extended_embeddings(embeddings: ScoreArray, learned: Sessions, sessions: Sessions) -> ScoreArray:
-    """Embeddings for a larger catalogue of J items; new ones are at their neighbours' mean: [J + 1, D].
+def extended_embeddings(embeddings: ScoreArray, vocabulary: Vocabulary, sessions: Sessions) -> ScoreArray:
+    """Embeddings for the J items of other sessions; new ones are at their neighbours' mean: [J + 1, D].
 
-    New ones have length 1, or are zeros without a neighbour that has an embedding. ``learned`` are sessions in the
-    vocabulary of the embeddings, ``sessions`` all sessions in the larger one.
+    ``vocabulary`` is that of the embeddings [I + 1, D], in which zeros stand for items without one. New ones have the
+    median length of the others, and a random direction without a neighbour that has an embedding.
     """
-    table = np.zeros((sessions.n_items + 1, embeddings.shape[1]), dtype=np.float32)
-    positions = sessions.vocabulary.encode(learned.vocabulary.ids)
-    table[positions] = embeddings[1:]
-    new = np.ones(len(table), dtype=np.bool_)
-    new[positions] = new[0] = False
+    table = embeddings[np.append(0, vocabulary.encode(sessions.vocabulary.ids))]
+    table[0] = 0.0
+    lengths = np.linalg.norm(table, axis=1)
+    new = lengths == 0
+    new[0] = False
     around: ScoreArray = neighbouring_items(sessions)[np.flatnonzero(new)] @ table
-    table[new] = around / np.maximum(np.linalg.norm(around, axis=1, keepdims=True), 1e-30)
+    alone = ~around.any(axis=1)
+    around[alone] = np.random.default_rng(len(table)).standard_normal((int(alone.sum()), table.shape[1]))
+    length = np.median(lengths[lengths > 0]) if lengths.any() else 1.0
+    table[new] = around * (length / np.linalg.norm(around, axis=1, keepdims=True))
     return table

@@ -13,9 +13,11 @@ from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_sessions
 from nearnext.data.sessions import Sessions
+from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors, row_vectors
 from nearnext.model.network import SessionItemNetwork
+from nearnext.model.propagation import extended_embeddings
 from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.method import State
 from nearnext.recommenders.placement import Placement
@@ -54,7 +56,7 @@ class EmbeddedRecommender(TrainedRecommender):
     def require_learned(self) -> None:
         """A check that there is an embedding of items and sessions."""
         if self.network is None:
-            raise DataError(f"{self.name}: {self.note}")
+            raise DataError(f"{self.name}: {self.note or 'nothing was learned, all lists are by popularity'}")
 
     def search_by(self, index: Index) -> None:
         """Replace the index by another one of the same embeddings."""
@@ -147,6 +149,15 @@ class EmbeddedRecommender(TrainedRecommender):
         network = self._network(len(self.vocabulary))
         network.load_state_dict(weights)
         return network
+
+    def _grown(self, network: SessionItemNetwork, vocabulary: Vocabulary, sessions: Sessions) -> SessionItemNetwork:
+        """A trained network over the items of other sessions; those not in its vocabulary start among neighbours."""
+        whole, weights = self._network(sessions.n_items), network.state_dict()
+        for name in TABLES:
+            if name in weights:
+                weights[name] = as_tensor(extended_embeddings(weights[name].numpy(), vocabulary, sessions))
+        whole.load_state_dict(weights)
+        return whole
 
     def _serve(self, network: SessionItemNetwork) -> None:
         self.network = network.eval()

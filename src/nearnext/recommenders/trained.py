@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from nearnext.data.items import ItemTable
+from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, DataError
 from nearnext.options import Natural, checked
 from nearnext.recommenders.base import Recommender
 
@@ -40,6 +41,7 @@ class TrainedRecommender(Recommender):
     note: str = field(init=False, repr=False, default="")
     # Called with the figures of each epoch; what it raises ends the fit.
     watch: Callable[[Mapping[str, float]], None] | None = field(init=False, repr=False, default=None)
+    start: Self | None = field(init=False, repr=False, default=None)  # the model whose weights the next fit starts from
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -65,7 +67,49 @@ class TrainedRecommender(Recommender):
         if seed is not None:
             self.seed = checked("seed", seed, Natural)
         self.history, self.note = [], ""
-        return super().fit(sessions, items=items)
+        sessions = as_sessions("training sessions", sessions)
+        if self.start is not None and self.start.vocabulary.integer != sessions.vocabulary.integer:
+            kinds = {True: "whole numbers", False: "texts"}
+            raise DataError(
+                f"expected item ids that are {kinds[self.start.vocabulary.integer]}, as the model to start from has "
+                f"them, found {kinds[sessions.vocabulary.integer]}; fit from scratch"
+            )
+        super().fit(sessions, items=items)
+        self.start = None
+        return self
+
+    def retrain(
+        self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None, seed: int | None = None
+    ) -> Self:
+        """A new model of the same options, fitted on a later log from this model's weights, in one epoch.
+
+        Items that the log no longer has are dropped, new ones start among their neighbours in sessions. The choices
+        that a fit makes on held-out sessions, such as the re-ranker of ``metric``, are those of this model.
+
+        Args:
+            sessions: all that the new model may know, not the new ones alone.
+            items: see `fit`; by default the item table of this model.
+            seed: instead of this model's.
+
+        Raises:
+            ConfigError: not fitted, or fitted by an older nearnext with other features.
+            DataError: nothing was learned so far, no sessions, or item ids of another type.
+
+        >>> from nearnext.recommenders.gru4rec.recommender import GRU4Rec
+        >>> yesterday = GRU4Rec(layers=(8,), n_sample=8).fit(Sessions.of([["a", "b", "c"]] * 20))
+        >>> today = yesterday.retrain(Sessions.of([["a", "b", "d"]] * 20))
+        >>> sorted(today.vocabulary.ids), len(today.history)
+        (['a', 'b', 'd'], 1)
+        """
+        return self.successor().fit(sessions, items=self.items if items is None else items, seed=seed)
+
+    def successor(self) -> Self:
+        """An unfitted model of the same options, whose next fit starts from the weights of this one."""
+        self._check(1)
+        self.require_learned()
+        successor = self.unfitted(directory="", resume=False)
+        successor.start = self
+        return successor
 
     def params(self) -> dict[str, Any]:
         """The options of the method by name, without those of the run."""

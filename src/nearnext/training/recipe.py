@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import torch
@@ -110,3 +110,11 @@ class Recipe(Generic[B]):
     devices: Devices = field(default_factory=lambda: Devices(torch.device("cpu")))  # of the computation
     title: str = "training"  # shown with progress
     remedy: str = "lower learning_rate"  # advice in the error about a loss that is not finite
+
+
+def retraining(recipe: Recipe[B]) -> Recipe[B]:
+    """The recipe for a network that starts from another fit: one epoch, whose rate rises and falls along a cosine.
+
+    Nothing is held out, so that the latest sessions are learned from.
+    """
+    return replace(recipe, schedule=Schedule(epochs=1, warmup=0.05, final=0.05), validate=None)

@@ -111,10 +111,12 @@ class GRU4Rec(TrainedRecommender):
         # Torch takes over a second to import, and is an extra: only a fit needs it.
         with training_extra("fitting gru4rec"):
             from nearnext.training.loop import train
+            from nearnext.training.recipe import retraining
 
         weights = self.drawn(sessions)
         try:
             recipe = self.recipe(sessions, weights)
+            recipe = recipe if self.start is None else retraining(recipe)
             self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         except DataError as error:
             self.note = f"nothing was learned, all lists are by popularity: {error}"
@@ -123,6 +125,8 @@ class GRU4Rec(TrainedRecommender):
 
     def drawn(self, sessions: Sessions) -> Weights:
         """The weights before training."""
+        if self.start is not None:
+            return self.start.weights.for_items_of(sessions, self.start.vocabulary)
         return Weights.draw(np.random.default_rng(self.seed), sessions.n_items, self.layers, self._separate())
 
     def _separate(self) -> int | None:

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.data.vocabulary import Vocabulary
 from nearnext.model.arithmetic import add_product, copy_to
+from nearnext.model.propagation import extended_embeddings
 from nearnext.recommenders.ranking import RankChunk, ranked_by_scores
 from nearnext.recommenders.stored import require_array
 from nearnext.types import IndexArray, Int64Array, ScoreArray
@@ -59,6 +62,14 @@ class Weights(NamedTuple):
             for entered, width in _shapes(widths, embedding)
         ]
         return cls(outputs, inputs, tuple(layers))
+
+    def for_items_of(self, sessions: Sessions, vocabulary: Vocabulary) -> "Weights":
+        """A copy for the items of other sessions; those that this vocabulary lacks start among their neighbours."""
+        outputs, inputs = (
+            extended_embeddings(table, vocabulary, sessions) if len(table) else table
+            for table in (self.outputs, self.inputs)
+        )
+        return Weights(outputs, inputs, tuple(Layer(*(array.copy() for array in layer)) for layer in self.layers))
 
     def silenced(self) -> "Weights":
         """These weights with every score 0, so that lists come in order of popularity."""

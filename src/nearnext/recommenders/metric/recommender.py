@@ -22,12 +22,12 @@ from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
-from nearnext.errors import DataError
+from nearnext.errors import ConfigError, DataError
 from nearnext.model.encoders import EncoderConfig
 from nearnext.model.encoding import item_vectors
 from nearnext.model.losses import Loss
 from nearnext.model.network import ItemTower, SessionItemNetwork
-from nearnext.model.propagation import extended_embeddings, propagated_embeddings
+from nearnext.model.propagation import propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender
@@ -45,8 +45,8 @@ from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.training.learner import part_of
 from nearnext.training.loop import train
-from nearnext.training.next_item import TABLE, NextItemTraining, PrefixBatch, next_item_recipe
-from nearnext.training.recipe import Recipe
+from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
+from nearnext.training.recipe import Recipe, retraining
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
 
@@ -127,6 +127,9 @@ class Metric(MetricOptions):
     def _learn(self, sessions: Sessions) -> None:
         self.network, self.reranker, self.generators = None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        if self.start is not None:
+            self._continue(self.start, sessions)
+            return
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
         start = self._start(learned)
@@ -145,10 +148,21 @@ class Metric(MetricOptions):
         if held_out is not None and self.refit:
             network = self._refitted(sessions)
         elif held_out is not None:
-            # Items that only the later sessions have start among their neighbours.
-            weights = network.state_dict()
-            table = extended_embeddings(weights[TABLE].numpy(), learned, sessions)
-            network = self._whole(weights | {TABLE: as_tensor(table)})
+            network = self._grown(network, learned.vocabulary, sessions)
+        self._complete(network, sessions)
+
+    def _continue(self, start: "Metric", sessions: Sessions) -> None:
+        """Learn from sessions with the weights of another model; its correction and re-ranker are kept."""
+        self.fitted_size, self.corrected, self.reranker = start.fitted_size, start.corrected, start.reranker
+        assert start.network is not None and self.fitted_size is not None  # noqa: S101, PT018 - see `successor`
+        if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
+            raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
+        network = self._grown(start.network, start.vocabulary, sessions)
+        recipe = retraining(self.recipe(network, sessions, self.fitted_size))
+        self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
+        self._complete(network, sessions)
+
+    def _complete(self, network: SessionItemNetwork, sessions: Sessions) -> None:
         self.trained[1:] = True
         self._serve(network)
         if self.reranker is not None:

@@ -22,6 +22,7 @@ from nearnext.sampling import PositiveNegative, Sampler
 from nearnext.training.config import TrainingConfig
 from nearnext.training.examples import TABLES, Examples, Objective, objective_of, sampled_recipe
 from nearnext.training.loop import train
+from nearnext.training.recipe import retraining
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray
 
@@ -131,6 +132,7 @@ class SML(EmbeddedRecommender):
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         network, objective, examples = self.prepare(sessions)
         recipe = sampled_recipe(network, objective, examples, self.training)
+        recipe = recipe if self.start is None else retraining(recipe)
         try:
             self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         except DataError as error:
@@ -143,7 +145,7 @@ class SML(EmbeddedRecommender):
         self._adopt(network.cpu(), sessions.vocabulary.encode(examples.sessions.vocabulary.ids))
 
     def prepare(self, sessions: Sessions) -> tuple[SessionItemNetwork, Objective, Examples]:
-        """What a fit on these sessions begins with: a network that has learned nothing, its objective, its examples.
+        """What a fit on these sessions begins with: the network before training, its objective, its examples.
 
         >>> network, _, examples = SML().prepare(Sessions.of([["a", "b"]] * 40))
         >>> network.n_items, examples.sessions.n_sessions
@@ -155,6 +157,8 @@ class SML(EmbeddedRecommender):
         with own_randomness():
             seed_draws(self.seed)
             network = self._network(learned.n_items)
+            if self.start is not None and self.start.network is not None:
+                network = self._grown(self.start.network, self.start.vocabulary, learned)
             objective = objective_of(
                 self.loss, self.distance, logq=self.logq, dim=self.encoder.dim, n_items=learned.n_items
             )
@@ -162,7 +166,7 @@ class SML(EmbeddedRecommender):
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Validation | None]:
         """What is learned from, in a vocabulary of its own, and the validation part after it."""
-        if self.training.validation_fraction > 0:
+        if self.training.validation_fraction > 0 and self.start is None:
             try:
                 split = split_last(sessions, self.training.validation_fraction)
                 return split.train, Validation.of(split.test)
