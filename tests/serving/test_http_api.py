@@ -61,6 +61,33 @@ def test_served_lists_are_those_of_the_recommender(
     assert (answer["unknown"], answer["shortage"]) == (expected.unknown, expected.shortage)
 
 
+def test_many_sessions_get_a_list_each(client: Client, recommender: Recommender):
+    sessions: list[list[Any]] = [["i1"], [], ["nope", "i7"], *([f"i{n % 20}"] for n in range(97))]
+    for options in ({}, {"exclude": ["i1"], "exclude_seen": True}):
+        reply = client("POST", "/v1/recommend", {"sessions": sessions, "k": 4, **options})
+        expected = recommender.recommend(sessions, k=4, **options)
+        for answer, one in zip(reply.json["recommendations"], expected, strict=True):
+            assert_same_lists(answer, one)
+            assert answer["unknown"] == one.unknown
+    assert client("POST", "/v1/recommend", {"sessions": []}).json == {"recommendations": []}
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"k": 3}, "expected either items"),
+        ({"items": ["i1"], "sessions": [["i1"]]}, "expected either items"),
+        ({"sessions": [["i1"]] * 257}, "length <= 256"),
+        ({"sessions": [["i1", " "]]}, "expected an id"),
+        ({"sessions": ["i1"]}, "Expected `array`"),
+    ],
+)
+def test_other_bodies_than_one_or_many_sessions_are_refused(client: Client, body: dict[str, Any], said: str):
+    reply = client("POST", "/v1/recommend", body)
+    assert reply.status == 422
+    assert said in reply.json["detail"]
+
+
 def test_clicks_are_kept_and_recommended_from(client: Client, recommender: Recommender):
     assert click(client, "kept", "i1") == {
         "length": 1,

@@ -64,10 +64,15 @@ class Endpoints:
         return messages.EventsAnswer(len(clicks), reason is None, reason, logged, listed)
 
     @operation("POST", "/v1/recommend")
-    async def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendationAnswer:
-        """Recommend the next items of a session that is given whole; nothing is stored."""
+    async def recommend(
+        self, asked: messages.RecommendRequest
+    ) -> messages.RecommendationAnswer | messages.ListsAnswer:
+        """Recommend the next items of a session that is given whole, or of several; nothing is stored."""
         self._check_k(asked.k)
-        return await self._list(asked.items, asked, asked.k)
+        if asked.sessions is None:
+            return await self._list(asked.items or (), asked, asked.k)
+        lists = (self._list(clicks, asked, asked.k) for clicks in asked.sessions)
+        return messages.ListsAnswer(await asyncio.gather(*lists))
 
     @operation("GET", "/v1/sessions/{session}/recommendations")
     async def session_recommendations(self, session: str, asked: messages.ListParameters) -> messages.SessionAnswer:

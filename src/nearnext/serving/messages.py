@@ -20,6 +20,9 @@ MAX_ID = 512
 MAX_ITEMS = 1000
 """Clicks of the longest list in one request."""
 
+MAX_SESSIONS = 256
+"""Sessions of one request: other requests are answered between batches of 64."""
+
 MAX_FILTER = 10_000
 """Ids of the longest list of exclusions or allowed items: ten times as many would delay all requests by tens of ms."""
 
@@ -49,7 +52,7 @@ Length = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e11)]
 
 
-IDS = frozenset(("items", "item", "exclude", "allow", "like"))
+IDS = frozenset(("items", "sessions", "item", "exclude", "allow", "like"))
 """Fields of requests that hold ids."""
 
 
@@ -58,10 +61,7 @@ class Request(Struct, forbid_unknown_fields=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in IDS.intersection(self.__struct_fields__):
-            found: Any = getattr(self, name)
-            for one in cast("list[Any]", found) if isinstance(found, list) else [found]:
-                if isinstance(one, str) and not _ordinary(one):
-                    require_id(one)
+            _require_ids(getattr(self, name))
 
 
 class Restrictions(Request, kw_only=True):
@@ -86,9 +86,17 @@ class Restrictions(Request, kw_only=True):
 
 
 class RecommendRequest(Restrictions, kw_only=True):
-    """A session of clicks, oldest first, and what its list of next items must respect."""
+    """A session of clicks, oldest first, or several sessions, and what the lists of next items must respect."""
 
-    items: Clicks
+    items: Annotated[Clicks | None, Meta(description="The clicks of one session.")] = None
+    sessions: Annotated[
+        Annotated[list[Clicks], Meta(max_length=MAX_SESSIONS)] | None, Meta(description="The clicks of each session.")
+    ] = None
+
+    def __post_init__(self) -> None:
+        if (self.items is None) == (self.sessions is None):
+            raise HTTPError(422, "expected either items, the clicks of one session, or sessions, a list of such lists")
+        Request.__post_init__(self)
 
 
 class EventsRequest(Restrictions, kw_only=True):
@@ -177,6 +185,12 @@ class RecommendationAnswer(Struct):
     ]
     model: Annotated[str, Meta(description="Version of the model.")]
     shown: Attributes = UNSET
+
+
+class ListsAnswer(Struct):
+    """Recommended items of several sessions."""
+
+    recommendations: Annotated[list[RecommendationAnswer], Meta(description="One per session, in their order.")]
 
 
 class EventsAnswer(Struct):
@@ -282,6 +296,15 @@ class HTTPError(HTTPException):
 
     def __init__(self, status_code: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status_code, detail, headers)
+
+
+def _require_ids(found: Any) -> None:
+    """A check of an id, or of all ids in nested lists."""
+    for one in cast("list[Any]", found) if isinstance(found, list) else [found]:
+        if isinstance(one, list):
+            _require_ids(one)
+        elif isinstance(one, str) and not _ordinary(one):
+            require_id(one)
 
 
 def _ordinary(text: str) -> bool:

@@ -29,7 +29,7 @@ PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>nearnext: 
 
 def description(operations: Sequence[Operation], max_k: int) -> Schema:
     """The OpenAPI document."""
-    used = {one for operation in operations for one in (operation.answer, operation.body, operation.query)}
+    used = {one for operation in operations for one in (*operation.answers, operation.body, operation.query)}
     types = sorted(filter(_is_message, used | {Problem}), key=lambda one: one.__name__)
     _, components = msgspec.json.schema_components(types, ref_template=REF)
     for schema in components.values():
@@ -59,12 +59,13 @@ def description(operations: Sequence[Operation], max_k: int) -> Schema:
 
 
 def _operation(operation: Operation, components: Schema) -> Schema:
-    text = operation.answer is Answer and operation.content != "application/json"
-    schema = _ref(operation.answer) if _is_message(operation.answer) else {"type": "string" if text else "object"}
+    text = operation.answers == (Answer,) and operation.content != "application/json"
+    refs = [_ref(answer) for answer in operation.answers if _is_message(answer)]
+    schema = {"anyOf": refs} if len(refs) > 1 else (*refs, {"type": "string" if text else "object"})[0]
     answer: Schema = {"description": "The answer.", "content": {operation.content: {"schema": schema}}}
     refused: Schema = {"application/problem+json": {"schema": _ref(Problem)}}
-    responses: Schema = {"204": {"description": "Done."}} if operation.answer is NoneType else {"200": answer}
-    if operation.answer is Health:
+    responses: Schema = {"204": {"description": "Done."}} if operation.answers == (NoneType,) else {"200": answer}
+    if Health in operation.answers:
         responses["503"] = answer | {"description": "Not now."}
     responses["default"] = {"description": "Why the request was refused.", "content": refused}
     found: Schema = {"operationId": operation.name, "summary": operation.summary, "responses": responses}

@@ -39,7 +39,7 @@ class Operation:
     path: str
     name: str
     summary: str
-    answer: Any  # type; `NoneType`: status 204
+    answers: tuple[Any, ...]  # types; `NoneType`: status 204
     body: Any  # type of the JSON body, or None
     query: Any  # type of the query parameters, or None
     public: bool  # without key
@@ -63,7 +63,7 @@ def operation(method: str, path: str, *, public: bool = False, content: str = "a
             path,
             function.__name__,
             (function.__doc__ or "").partition("\n")[0],
-            next(iter(get_args(answer)), answer) if isinstance(answer, UnionType) else answer,
+            get_args(answer) if isinstance(answer, UnionType) else (answer,),
             body,
             query,
             public,

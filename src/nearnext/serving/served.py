@@ -91,7 +91,8 @@ class ServedModel:
         together = dict[object, list[int]]()
         for row, query in enumerate(queries):
             alike = (query.k, query.exclude_seen, query.rules, query.time if query.rules else None)
-            together.setdefault(row if query.restricted else alike, []).append(row)
+            limits = (id(query.exclude), id(query.allow)) if query.restricted else ()  # of one request
+            together.setdefault((alike, limits), []).append(row)
         answers = dict[int, Recommendation]()
         for rows in together.values():
             chosen = [queries[row] for row in rows]
