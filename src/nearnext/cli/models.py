@@ -61,7 +61,7 @@ def fit(
         typer.Option(
             "--from",
             metavar="MODEL",
-            help="Model to start from, with its method and options, for daily retraining: one epoch from its weights. "
+            help="Model to start from, with its method and options, for daily retraining: few epochs from its weights. "
             "LOG is all that the new model may know.",
         ),
     ] = None,

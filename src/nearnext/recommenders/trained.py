@@ -81,7 +81,7 @@ class TrainedRecommender(Recommender):
     def retrain(
         self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None, seed: int | None = None
     ) -> Self:
-        """A new model of the same options, fitted on a later log from this model's weights, in one epoch.
+        """A new model of the same options, fitted on a later log from this model's weights, in one or two epochs.
 
         Items that the log no longer has are dropped, new ones start among their neighbours in sessions. The choices
         that a fit makes on held-out sessions, such as the re-ranker of ``metric``, are those of this model.

@@ -112,9 +112,9 @@ class Recipe(Generic[B]):
     remedy: str = "lower learning_rate"  # advice in the error about a loss that is not finite
 
 
-def retraining(recipe: Recipe[B]) -> Recipe[B]:
-    """The recipe for a network that starts from another fit: one epoch, whose rate rises and falls along a cosine.
+def retraining(recipe: Recipe[B], epochs: int = 1) -> Recipe[B]:
+    """The recipe for a network that starts from another fit: few epochs, whose rate rises and falls along a cosine.
 
     Nothing is held out, so that the latest sessions are learned from.
     """
-    return replace(recipe, schedule=Schedule(epochs=1, warmup=0.05, final=0.05), validate=None)
+    return replace(recipe, schedule=Schedule(epochs=epochs, warmup=0.05, final=0.05), validate=None)

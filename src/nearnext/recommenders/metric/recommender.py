@@ -55,6 +55,9 @@ NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
 TRIAL = 200_000
 """Sessions, at most, on which it is tried whether a correction helps; of a small log its most recent half."""
 
+RETRAINING = 2
+"""Epochs from the weights of another model: together less than a third of a fit's passes and choices."""
+
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
 
@@ -158,7 +161,7 @@ class Metric(MetricOptions):
         if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
             raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
         network = self._grown(start.network, start.vocabulary, sessions)
-        recipe = retraining(self.recipe(network, sessions, self.fitted_size))
+        recipe = retraining(self.recipe(network, sessions, self.fitted_size), RETRAINING)
         self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         self._complete(network, sessions)
 
