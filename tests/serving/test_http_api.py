@@ -63,7 +63,8 @@ def test_served_lists_are_those_of_the_recommender(
 
 def test_many_sessions_get_a_list_each(client: Client, recommender: Recommender):
     sessions: list[list[Any]] = [["i1"], [], ["nope", "i7"], *([f"i{n % 20}"] for n in range(97))]
-    for options in ({}, {"exclude": ["i1"], "exclude_seen": True}):
+    restricted: list[dict[str, Any]] = [{}, {"exclude": ["i1"], "exclude_seen": True}]
+    for options in restricted:
         reply = client("POST", "/v1/recommend", {"sessions": sessions, "k": 4, **options})
         expected = recommender.recommend(sessions, k=4, **options)
         for answer, one in zip(reply.json["recommendations"], expected, strict=True):

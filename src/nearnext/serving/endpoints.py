@@ -64,9 +64,7 @@ class Endpoints:
         return messages.EventsAnswer(len(clicks), reason is None, reason, logged, listed)
 
     @operation("POST", "/v1/recommend")
-    async def recommend(
-        self, asked: messages.RecommendRequest
-    ) -> messages.RecommendationAnswer | messages.ListsAnswer:
+    async def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendationAnswer | messages.ListsAnswer:
         """Recommend the next items of a session that is given whole, or of several; nothing is stored."""
         self._check_k(asked.k)
         if asked.sessions is None:
