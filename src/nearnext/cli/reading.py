@@ -62,6 +62,10 @@ def _reading_options(
         str | None, _option("Unit of numeric times: s, ms, us, ns, min, h, d, excel, date; default: detected.")
     ] = None,
     events: Annotated[str | None, _option("Event types to use, e.g. view,click; default: all.")] = None,
+    target: Annotated[
+        str | None,
+        _option("Event types to predict and score, e.g. purchase; the others are input all the same; default: all."),
+    ] = None,
     quoting: Annotated[
         bool, _option("Quotes in text files enclose fields, or are part of the text.", "--quoting/--no-quoting")
     ] = True,
@@ -82,8 +86,8 @@ def _reading_options(
     from nearnext.options import NonNegative, checked
 
     columns = pairs(column or [], "--column")
-    types = [name.strip() for name in events.split(",")] if events else None
-    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects)
+    types, targets = ([name.strip() for name in given.split(",")] if given else None for given in (events, target))
+    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects, targets)
     return Reading(options, 60.0 * checked("gap", gap, NonNegative), collapse_repeats)
 
 

@@ -36,6 +36,7 @@ class ReadOptions:
     quoting: bool = True
     strict: bool = False
     rejects: str | Path | None = None
+    target: Iterable[str] | None = None
 
     def __post_init__(self) -> None:
         for name, value in {
@@ -45,9 +46,13 @@ class ReadOptions:
             "layout": _layout_name(self.layout),
             "time_unit": Clock(self.time_unit).unit,
             "events": _event_types(self.events),
+            "target": _event_types(self.target),
             "rejects": None if self.rejects is None else path_of("rejects", self.rejects),
         }.items():
             object.__setattr__(self, name, value)
+        if self.events and self.target and not set(self.target) <= set(self.events):
+            left_out = ", ".join(sorted(set(self.target) - set(self.events)))
+            raise ConfigError(f"expected to read the events to predict, found {left_out} not among events; add it")
 
     def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
         """Rows of each event type, for the types that are used."""
@@ -64,12 +69,14 @@ class EventLog:
         report: what was read.
         types: event type of each event, as a number (UInt8), where the log has several.
         users: user of each event, as a number (UInt64, 0 for none), where the log has session ids and users.
+        targets: whether each event is to be predicted (Boolean), where not all are.
     """
 
     frame: pl.DataFrame
     report: ReadReport
     types: pl.Series | None = None
     users: pl.Series | None = None
+    targets: pl.Series | None = None
 
     @classmethod
     def of(cls, chunks: Sequence[pl.DataFrame], report: ReadReport) -> "EventLog":
@@ -77,10 +84,11 @@ class EventLog:
         frame = pl.concat(_same_types(chunks), how="diagonal")
         types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
         return cls(
-            frame=frame.drop("event", "user", strict=False),
+            frame=frame.drop("event", "user", "target", strict=False),
             report=report,
             types=types if types is not None and types.n_unique() > 1 else None,
             users=_codes(frame["user"]) if "user" in frame.columns else None,
+            targets=frame["target"] if "target" in frame.columns else None,
         )
 
 
@@ -96,7 +104,7 @@ class EventScan:
         require_polars("reading a log")
         self._options = options
         self._mapped = cast("Mapping[Role, str]", options.columns)
-        self._events = cast("frozenset[str] | None", options.events)
+        self._types = cast("list[frozenset[str] | None]", [options.events, options.target])
         self._rejects = cast("Path | None", options.rejects)
         self._source = source
         self._report: ReadReport | None = None
@@ -137,7 +145,7 @@ class EventScan:
                 yield DelimitedReader(file, self._mapped, quoting=self._options.quoting)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        with Reading(Clock(self._options.time_unit), self._events, self._rejects) as reading:
+        with Reading(Clock(self._options.time_unit), *self._types, self._rejects) as reading:
             for reader in self.readers():
                 layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._options.layout)
                 reading.enter(reader, layout)
@@ -178,13 +186,14 @@ def scan_events(
     quoting: bool = True,
     strict: bool = False,
     rejects: str | Path | None = None,
+    target: Sequence[str] | None = None,
 ) -> EventScan:
     """The events of a log, chunk by chunk, in bounded memory; ``source`` and options as in `read_events`.
 
     >>> scan_events(pl.DataFrame({"user": ["u"], "item": ["i"], "ts": ["2014-04-07"]})).name
     'polars frame'
     """
-    return EventScan(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects))
+    return EventScan(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target))
 
 
 def read_events(
@@ -197,6 +206,7 @@ def read_events(
     quoting: bool = True,
     strict: bool = False,
     rejects: str | Path | None = None,
+    target: Sequence[str] | None = None,
 ) -> EventLog:
     """The events of a click log.
 
@@ -214,6 +224,7 @@ def read_events(
         quoting: whether quotes in text files enclose fields; without, they are letters like any other.
         strict: whether a rejected row, or a file of a folder that is not read, is an error.
         rejects: CSV file to write rejected rows to (file, line, reason, text); it is no part of the log in a folder.
+        target: event types to predict and score, such as purchases; the others are read all the same; all without it.
 
     Raises:
         DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
@@ -223,7 +234,7 @@ def read_events(
     >>> log.frame.rows()
     [('u', '007', 1396867869000000)]
     """
-    return events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects))
+    return events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target))
 
 
 def events_of(source: object, options: ReadOptions) -> EventLog:

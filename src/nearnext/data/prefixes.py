@@ -48,12 +48,18 @@ class Prefixes:
 
     @classmethod
     def every(cls, sessions: Sessions) -> "Prefixes":
-        """Every proper prefix of every session, in order: no click after ``ends`` is part of a prefix."""
+        """Every proper prefix of every session, in order: no click after ``ends`` is part of a prefix.
+
+        If only some clicks are to be predicted, the prefixes are those right before them.
+        """
         require_sessions("sessions", sessions)
         lengths = sessions.lengths - 1
         first = np.repeat(sessions.offsets[:-1], lengths)
         within = np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         ends = first + within + 1
+        if sessions.targets is not None:
+            predicted = sessions.targets[ends]
+            first, ends = first[predicted], ends[predicted]
         return cls(sessions.items, first, ends, sessions.times[ends - 1])
 
     @classmethod

@@ -22,7 +22,7 @@ from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import GAP, cut_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.data.stored_sessions import StoredSessions
-from nearnext.errors import DataError
+from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
 from nearnext.progress import track
 
@@ -75,6 +75,7 @@ def prepare(
     quoting: bool = True,
     strict: bool = False,
     rejects: str | Path | None = None,
+    target: Sequence[str] | None = None,
 ) -> PrepareReport:
     """Write a sessionised, filtered copy of a log of any size; memory holds one partition and the items.
 
@@ -95,7 +96,7 @@ def prepare(
     >>> report.sessions, report.filtered.short_sessions
     (1, 1)
     """
-    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects)
+    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target)
     return prepare_by(
         source, out, options, chosen=chosen, gap=gap, collapse_repeats=collapse_repeats, partitions=partitions
     )
@@ -115,6 +116,8 @@ def prepare_by(
     partitions = checked("the number of partitions", partitions, Count | None)
     scan = EventScan(source, options)
     target = _checked_target(path_of("out", out), scan)
+    if options.target is not None and target.suffix in PARQUET:
+        raise ConfigError(f"{target}: a Parquet file keeps no event types; name a folder, or leave --target out")
     try:
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             parts = Partitions(Path(folder), partitions or _n_partitions(scan))

@@ -8,7 +8,7 @@ session.
 import json
 from collections.abc import Iterable
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,10 +25,11 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.forks import require_polars
 
-SCHEMA = 1
-"""Version of the folder's layout."""
+SCHEMA, WITH_TARGETS = 1, 2
+"""Versions of the folder's layout, without and with clicks to predict."""
 
 MANIFEST, ITEMS, TIMES, OFFSETS = "prepared.json", "items.bin", "times.bin", "offsets.bin"
+TARGETS = "targets.bin"
 VOCABULARY, SESSION_IDS = "vocabulary.arrow", "session_ids.arrow"
 
 
@@ -47,10 +48,13 @@ def open_prepared(folder: str | Path) -> tuple[Sessions, ReadReport]:
     folder = Path(folder)
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
-        if manifest["schema"] != SCHEMA:
-            raise DataError(f"{folder} has schema {manifest['schema']}, this nearnext reads {SCHEMA}; prepare it again")
+        schema = manifest["schema"]
+        if schema not in (SCHEMA, WITH_TARGETS):
+            raise DataError(f"{folder} has schema {schema}, this nearnext reads {WITH_TARGETS}; prepare it again")
         vocabulary = Vocabulary(_ids(folder / VOCABULARY).rechunk())
         sessions = _mapped(folder, ITEMS, manifest["sessions"], manifest["events"], vocabulary)
+        if schema == WITH_TARGETS:
+            sessions = replace(sessions, targets=_array(folder / TARGETS, "?", sessions.n_events))
         return sessions, ReadReport(**manifest["read"])
     except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
         raise DataError(f"{folder} is damaged ({error}); prepare the log again") from error
@@ -86,12 +90,15 @@ def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) ->
     n_sessions = n_events = 0
     vocabulary = Vocabulary.of([])
     with ExitStack() as stack:
-        items, times, offsets = (stack.enter_context((folder / name).open("wb")) for name in (given, TIMES, OFFSETS))
+        items, times, offsets, targets = (
+            stack.enter_context((folder / name).open("wb")) for name in (given, TIMES, OFFSETS, TARGETS)
+        )
         ids = stack.enter_context(_IdWriter(folder / SESSION_IDS))
         offsets.write(np.zeros(1, "<i8").tobytes())
         for part in parts:
             items.write(part.items.astype("<i4", copy=False).tobytes())
             times.write(part.times.astype("<i8", copy=False).tobytes())
+            targets.write(b"" if part.targets is None else part.targets.tobytes())
             offsets.write((part.offsets[1:] + n_events).astype("<i8", copy=False).tobytes())
             ids.write(part.session_ids)
             n_sessions, n_events, vocabulary = n_sessions + part.n_sessions, n_events + part.n_events, part.vocabulary
@@ -104,7 +111,11 @@ def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) ->
             items.write(new_index[block].tobytes())
         ids.write(vocabulary.ids.gather(order - 1))
     (folder / given).unlink()
-    facts = {"schema": SCHEMA, "sessions": n_sessions, "events": n_events, "items": len(order), "read": asdict(read)}
+    marked = (folder / TARGETS).stat().st_size > 0
+    if not marked:
+        (folder / TARGETS).unlink()
+    schema = WITH_TARGETS if marked else SCHEMA
+    facts = {"schema": schema, "sessions": n_sessions, "events": n_events, "items": len(order), "read": asdict(read)}
     (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     return n_sessions
 

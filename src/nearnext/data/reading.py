@@ -60,9 +60,12 @@ class Reading:
     Rejected rows are counted by reason; the first is kept in words, and all are written to ``rejects``, if named.
     """
 
-    def __init__(self, clock: Clock, events: frozenset[str] | None, rejects: Path | None) -> None:
+    def __init__(
+        self, clock: Clock, events: frozenset[str] | None, target: frozenset[str] | None, rejects: Path | None
+    ) -> None:
         self._clock = clock
         self._events = events
+        self._target = target
         self._path = rejects
         self._open = ExitStack()
         self._writer: Any = None
@@ -106,7 +109,7 @@ class Reading:
                 f"{reader.where} tells events by {key}, the files before it by {self._key}; read them apart, or map "
                 "the columns"
             )
-        if self._events is not None and "event" not in layout.columns:
+        if (self._events or self._target) and "event" not in layout.columns:
             raise DataError(
                 f"{reader.where}: no event column to select types from; map it, e.g. event=COLUMN, or select none"
             )
@@ -152,6 +155,9 @@ class Reading:
         events = [owners.alias(f"{self._key}_id"), items.alias("item_id"), times_kept]
         if "event" in frame.columns and (self._events is None or len(self._events) > 1):
             events.append(self._event_codes(_kept(frame["event"], kept)))
+        if self._target is not None:
+            types = _kept(frame["event"], kept).cast(pl.String).fill_null("(none)")
+            events.append(types.is_in(list(self._target)).alias("target"))
         if self._key == "session" and "user" in frame.columns:
             events.append(user_codes(_kept(frame["user"], kept)).alias("user"))
         return pl.DataFrame(events)
@@ -214,6 +220,11 @@ class Reading:
                 f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; check the "
                 "columns and the time unit"
             )
+        if self._target is not None and not self._target & types.keys():
+            raise DataError(
+                f"{source}: no event is of type {', '.join(sorted(self._target))}, so there is nothing to predict; "
+                f"found types {', '.join(list(types)[:LISTED])}"
+            )
         return ReadReport(
             source=source,
             layout=" and ".join(self._layouts) or "none",
@@ -225,7 +236,7 @@ class Reading:
             event_types=types,
             changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
-            notes=_type_notes(self._events or frozenset(), list(self._event_types)),
+            notes=_type_notes((self._events or frozenset()) | (self._target or frozenset()), list(self._event_types)),
         )
 
 

@@ -1,7 +1,7 @@
 """One click that a log tells several times: under several event types, or in rows that repeat exactly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from operator import add
 from typing import Any
 
@@ -129,7 +129,7 @@ def merge_repeats(
     again = _again(sessions)
     across = again & _mixed_runs(again, codes) if codes is not None else np.zeros_like(again)
     exact = _exact(sessions, codes)
-    merged = sessions
+    merged = sessions if collapse_repeats is False else _with_targets_of_runs(sessions, again)
     if collapse_repeats:
         merged = merged.keep_events(~exact) if exact.any() else merged
         merged = merged.keep_events(~_again(merged)) if again.any() or exact.any() else merged
@@ -137,6 +137,15 @@ def merge_repeats(
         merged = merged.keep_events(~across)
     n_dropped = sessions.n_events - merged.n_events
     return merged, Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped, int(exact.sum()))
+
+
+def _with_targets_of_runs(sessions: Sessions, again: BoolArray) -> Sessions:
+    """The first click of a run is to be predicted if any of the run is, as it will stand for them."""
+    if sessions.targets is None or not len(again):
+        return sessions
+    firsts, targets = np.flatnonzero(~again), sessions.targets.copy()
+    targets[firsts] = np.logical_or.reduceat(targets, firsts)
+    return replace(sessions, targets=targets)
 
 
 def _again(sessions: Sessions) -> BoolArray:

@@ -35,6 +35,7 @@ class Sessions(SessionViews):
         times: time of each click, microseconds since 1970 UTC, never falling inside a session: [E].
         vocabulary: raw ids of items 1..I.
         session_ids: raw id of each session: [S].
+        targets: whether each click is to be predicted; None: all are: [E].
 
     Raises:
         DataError: the arrays do not fit one another, or an item index is outside 0..I.
@@ -51,18 +52,25 @@ class Sessions(SessionViews):
     times: Int64Array
     vocabulary: Vocabulary
     session_ids: pl.Series
+    targets: BoolArray | None = None
 
     def __post_init__(self) -> None:
         self._check()
-        for array in (self.items, self.offsets, self.times):
+        for array in (*self.per_click().values(), self.offsets):
             array.flags.writeable = False
+
+    def per_click(self) -> dict[str, NDArray[Any]]:
+        """The arrays that have a value for each click, by name: [E] each."""
+        arrays = {"items": self.items, "times": self.times, "targets": self.targets}
+        return {name: array for name, array in arrays.items() if array is not None}
 
     def _check(self) -> None:
         n_events = len(self.items)
-        if len(self.times) != n_events or len(self.session_ids) + 1 != len(self.offsets):
+        sizes = {name: len(array) for name, array in self.per_click().items()}
+        if len(set(sizes.values())) > 1 or len(self.session_ids) + 1 != len(self.offsets):
             raise DataError(
-                f"expected as many times as items and one more offset than session ids, found {n_events} items, "
-                f"{len(self.times)} times, {len(self.offsets)} offsets, {len(self.session_ids)} ids"
+                "expected as many times as items and one more offset than session ids, found "
+                f"{sizes}, {len(self.offsets)} offsets, {len(self.session_ids)} ids"
             )
         if self.offsets[0] != 0 or self.offsets[-1] != n_events or np.any(self.offsets[1:] <= self.offsets[:-1]):
             raise DataError("expected offsets that rise from 0 to the number of clicks; every session needs a click")
@@ -121,6 +129,11 @@ class Sessions(SessionViews):
         return len(self.vocabulary)
 
     @property
+    def predicted(self) -> BoolArray:
+        """Whether each click is to be predicted: [E]."""
+        return np.ones(self.n_events, np.bool_) if self.targets is None else self.targets
+
+    @property
     def lengths(self) -> Int64Array:
         """Clicks of each session: [S]."""
         return np.diff(self.offsets)
@@ -175,13 +188,14 @@ class Sessions(SessionViews):
             return self._slice(int(positions[0]), int(positions[-1]) + 1)
         firsts, lengths = self.offsets[positions], self.lengths[positions]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        items, times = np.empty(offsets[-1], self.items.dtype), np.empty(offsets[-1], self.times.dtype)
+        chosen = {name: np.empty(offsets[-1], array.dtype) for name, array in self.per_click().items()}
         for first in range(0, len(positions), BLOCK):
             part = slice(first, first + BLOCK)
             here = slice(int(offsets[first]), int(offsets[min(first + BLOCK, len(positions))]))
             events = np.repeat(firsts[part] - offsets[:-1][part], lengths[part]) + np.arange(here.start, here.stop)
-            items[here], times[here] = self.items[events], self.times[events]
-        return replace(self, items=items, offsets=offsets, times=times, session_ids=self.session_ids.gather(positions))
+            for name, array in self.per_click().items():
+                chosen[name][here] = array[events]
+        return replace(self, **chosen, offsets=offsets, session_ids=self.session_ids.gather(positions))
 
     def _slice(self, begin: int, end: int) -> "Sessions":
         """Sessions begin..end − 1, which share these clicks."""
@@ -190,9 +204,8 @@ class Sessions(SessionViews):
         clicks = slice(int(self.offsets[begin]), int(self.offsets[end]))
         return replace(
             self,
-            items=self.items[clicks],
+            **{name: array[clicks] for name, array in self.per_click().items()},
             offsets=self.offsets[begin : end + 1] - self.offsets[begin],
-            times=self.times[clicks],
             session_ids=self.session_ids.slice(begin, end - begin),
         )
 
@@ -221,9 +234,8 @@ class Sessions(SessionViews):
         left = np.concatenate(lengths)
         return replace(
             self,
-            items=self.items[kept],
+            **{name: array[kept] for name, array in self.per_click().items()},
             offsets=np.concatenate([[0], np.cumsum(left[left > 0])]).astype(np.int64),
-            times=self.times[kept],
             session_ids=self.session_ids.filter(pl.Series(left > 0)),
         )
 
@@ -279,6 +291,7 @@ class Sessions(SessionViews):
             times=np.concatenate([self.times, later.times]),
             vocabulary=vocabulary,
             session_ids=_joined(self.session_ids, later.session_ids),
+            targets=None if self.targets is later.targets is None else np.append(self.predicted, later.predicted),
         )
 
     @cached_property
@@ -291,7 +304,7 @@ class Sessions(SessionViews):
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
         digest = hashlib.sha256()
-        arrays: tuple[NDArray[Any], ...] = (self.items, self.offsets, self.times)
+        arrays = [self.items, self.offsets, *list(self.per_click().values())[1:]]
         for block in (block for array in arrays for block in in_blocks(array)):
             digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
         for ids in (self.vocabulary.ids, self.session_ids):
@@ -308,13 +321,7 @@ def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:
 
 
 def require_sessions(name: str, value: object) -> None:
-    """A check that an argument is `Sessions`.
-
-    Raises:
-        ConfigError: it is not; the message says how to make them.
-
-    >>> require_sessions("test sessions", Sessions.of([["a"]]))
-    """
+    """A check that an argument is `Sessions`; the `ConfigError` says how to make them."""
     split = hasattr(value, "train") and hasattr(value, "test")
     remedy = "give split.train or split.test" if split else "make them with Sessions.of(lists) or read_sessions(log)"
     require_type(name, value, Sessions, remedy)

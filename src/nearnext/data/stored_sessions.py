@@ -53,7 +53,7 @@ class StoredSessions:
         sessions = sessions.select(_order(sessions, read_frame(self._file(part, "keys"))))
         owners = {"key": sessions.session_ids, "start": sessions.starts, "begin": sessions.offsets[:-1]}
         write_frame(pl.DataFrame(owners), self._file(part, "sessions"))
-        write_frame(pl.DataFrame({"item": sessions.items, "time": sessions.times}), self._file(part, "clicks"))
+        write_frame(pl.DataFrame(sessions.per_click()), self._file(part, "clicks"))
 
     def __getitem__(self, part: int) -> Sessions:
         """A part in the whole vocabulary; session ids are rows of its keys."""
@@ -94,9 +94,8 @@ class _Stored(NamedTuple):
         offsets = np.append(begins[begin:end].to_numpy(), last)
         clicks = self.clicks[int(offsets[0]) : last]
         return Sessions(
-            items=clicks["item"].to_numpy(),
+            **{name: clicks[name].to_numpy() for name in clicks.columns},
             offsets=offsets - offsets[0],
-            times=clicks["time"].to_numpy(),
             vocabulary=vocabulary,
             session_ids=self.owners["key"][begin:end],
         )
@@ -112,10 +111,10 @@ def _merged(found: Sequence[tuple[_Stored, Sessions]]) -> Sessions:
     """Sessions of several parts as one, in order, with their own ids."""
     keys = pl.concat([part.keys[sessions.session_ids.to_numpy()] for part, sessions in found])
     lengths = np.concatenate([sessions.lengths for _, sessions in found])
+    clicks = [sessions.per_click() for _, sessions in found]
     joined = Sessions(
-        items=np.concatenate([sessions.items for _, sessions in found]),
+        **{name: np.concatenate([part[name] for part in clicks]) for name in clicks[0]},
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        times=np.concatenate([sessions.times for _, sessions in found]),
         vocabulary=found[0][1].vocabulary,
         session_ids=pl.Series("key", np.arange(keys.height)),
     )

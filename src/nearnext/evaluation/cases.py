@@ -41,18 +41,23 @@ class LastClicks:
 
 
 def _last_of_item(sessions: Sessions) -> BoolArray:
-    """Whether a click is its session's last one on that item; every unknown click is, as its own item: [E]."""
+    """Whether a click to predict is its session's last one on that item; unknown ones are, as their own items: [E]."""
     session_of_event = sessions.session_of_event()
     order = np.lexsort((sessions.items, session_of_event))
+    order = order if sessions.targets is None else order[sessions.targets[order]]
     items, owner = sessions.items[order], session_of_event[order]
-    last = np.ones(sessions.n_events, dtype=np.bool_)
-    last[order[:-1]] = (items[1:] != items[:-1]) | (owner[1:] != owner[:-1])
-    return last | (sessions.items == 0)
+    last = np.zeros(sessions.n_events, dtype=np.bool_)
+    last[order] = True
+    last[order[:-1]] = (items[1:] != items[:-1]) | (owner[1:] != owner[:-1]) | (items[:-1] == 0)
+    return last
 
 
 @dataclass(frozen=True, eq=False)
 class Cases:
     """C cases without look-ahead: a recommender sees the prefix, the metrics see the clicks after it.
+
+    If only some clicks are to be predicted, such as purchases, a case is a prefix right before one, and of the clicks
+    after it only these count.
 
     A click on an item unknown to training (index 0) is never hit but stays in every denominator: as target it is a
     miss, and it is one remaining click. Its raw id is not kept, so each unknown click is also counted as one distinct
@@ -100,20 +105,23 @@ class Cases:
         max_prefix = checked("max_prefix", max_prefix, Count | None)
         prefixes = Prefixes.every(sessions)
         if len(prefixes) == 0:
-            raise DataError(
-                f"expected a test session of 2 or more clicks, found none among {sessions.n_sessions}; "
-                "choose a larger test part"
+            what = (
+                "a test session of 2 or more clicks" if sessions.targets is None else "a click to predict after another"
             )
-        session = np.repeat(np.arange(sessions.n_sessions), sessions.lengths - 1)
+            raise DataError(
+                f"expected {what}, found none among {sessions.n_sessions} test sessions; choose a larger test part"
+            )
+        session = np.searchsorted(sessions.offsets, prefixes.starts, side="right") - 1
         first, end = prefixes.ends, sessions.offsets[1:][session]
         last_until = np.concatenate([[0], np.cumsum(_last_of_item(sessions))]).astype(np.int64)
+        until = np.concatenate([[0], np.cumsum(sessions.predicted)]).astype(np.int64)
         starts = prefixes.starts if max_prefix is None else np.maximum(prefixes.starts, first - max_prefix)
         return cls(
             prefixes=replace(prefixes, starts=starts),
             session=session,
             prefix_lengths=prefixes.lengths,
             targets=sessions.items[first],
-            remaining=end - first,
+            remaining=until[end] - until[first],
             distinct=last_until[end] - last_until[first],
             last_clicks=LastClicks.of(sessions),
             n_sessions=sessions.n_sessions,

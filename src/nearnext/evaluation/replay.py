@@ -122,8 +122,7 @@ def replay(
         answers = send_clicks(_clicks(sessions, order), target, load, question, advance)
     events = np.empty(len(order), dtype=np.int64)
     events[order] = np.arange(len(order))
-    ends = sessions.offsets[1:] - 1
-    asked = np.delete(events, ends)  # a click is a case unless it is the last of its session
+    asked = events[cases.prefixes.ends - 1]
     served, models = _served(recommender, answers, asked, rising[-1])
     return Replay(
         offline=_counted(offline, cases, recommender, rising),
