@@ -104,7 +104,7 @@ class EventScan:
         require_polars("reading a log")
         self._options = options
         self._mapped = cast("Mapping[Role, str]", options.columns)
-        self._types = cast("list[frozenset[str] | None]", [options.events, options.target])
+        self._types = cast("tuple[frozenset[str] | None, frozenset[str] | None]", (options.events, options.target))
         self._rejects = cast("Path | None", options.rejects)
         self._source = source
         self._report: ReadReport | None = None

@@ -69,8 +69,7 @@ class Endpoints:
         self._check_k(asked.k)
         if asked.sessions is None:
             return await self._list(asked.items or (), asked, asked.k)
-        lists = (self._list(clicks, asked, asked.k) for clicks in asked.sessions)
-        return messages.ListsAnswer(await asyncio.gather(*lists))
+        return messages.ListsAnswer(await self._lists(asked.sessions, asked, asked.k))
 
     @operation("GET", "/v1/sessions/{session}/recommendations")
     async def session_recommendations(self, session: str, asked: messages.ListParameters) -> messages.SessionAnswer:
@@ -230,13 +229,27 @@ class Endpoints:
     async def _list(
         self, clicks: Sequence[RawId], asked: messages.Restrictions, k: int
     ) -> messages.RecommendationAnswer:
+        return (await self._lists([clicks], asked, k))[0]
+
+    async def _lists(
+        self, sessions: Sequence[Sequence[RawId]], asked: messages.Restrictions, k: int
+    ) -> list[messages.RecommendationAnswer]:
+        """The lists of several sessions, which are all asked for before the first is waited for."""
         model = self._service.current()
         rules = self._rules(model, asked)
-        query = Query(clicks, k, asked.exclude, asked.allow, asked.exclude_seen, asked.time, rules)
-        found: Recommendation = await model.ask(query)
-        self._service.metrics.recommendations.inc()
-        shown = _shown(model, found.items, asked.show) if asked.show else UNSET
-        return messages.RecommendationAnswer(**vars(found), model=model.version, shown=shown)
+        limits = (k, asked.exclude, asked.allow, asked.exclude_seen, asked.time, rules)
+        found: list[Recommendation] = [
+            await answer for answer in [model.ask(Query(clicks, *limits)) for clicks in sessions]
+        ]
+        self._service.metrics.recommendations.inc(len(found))
+        return [
+            messages.RecommendationAnswer(
+                **vars(one),
+                model=model.version,
+                shown=_shown(model, one.items, asked.show) if asked.show else UNSET,
+            )
+            for one in found
+        ]
 
     def _rules(self, model: ServedModel, asked: messages.Restrictions) -> ItemRules | None:
         """The rules of a request and of the service."""
