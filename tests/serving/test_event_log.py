@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from nearnext.data.sessionise import read_sessions
 from nearnext.serving import event_log
 from nearnext.serving.event_log import EventLogWriter
-from serving_support import Client, lines_of, started, wait_until
+from serving_support import Client, Server, lines_of, started, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -109,3 +110,22 @@ def test_a_service_whose_log_is_removed_goes_on_logging_or_counts_what_is_lost(a
         assert logged(client, "fourth")
         assert sessions(folder) == ["fourth"]
         wait_until(lambda: any("can be written again" in said for said in server.messages()))
+
+
+def test_clicks_keep_the_type_that_they_were_sent_with(client: Client, server: Server):
+    body = {"items": ["i1"], "consent": True}
+    assert client("POST", "/v1/sessions/typed/events", body | {"event": "purchase"}).json["logged"]
+    assert client("POST", "/v1/sessions/typed/events", body).json["logged"]
+    lines = [line for line in lines_of(server.log.parent / "events") if line["session_id"] == "typed"]
+    assert [line.get("event") for line in lines] == ["purchase", None]
+    assert client("POST", "/v1/sessions/typed/events", body | {"event": ""}).status == 422
+
+
+def test_a_log_with_types_is_read_as_one(tmp_path: Path):
+    writer = EventLogWriter(tmp_path / "events")
+    for time, (item, event) in enumerate([("a", "view"), ("b", "view"), ("a", "purchase"), ("c", None)]):
+        assert writer.clicked("s", [item], 1e9 + time, event)
+    writer.close()
+    sessions = read_sessions(tmp_path / "events", target=["purchase"])
+    assert sessions.raw(0) == ["a", "b", "a", "c"]
+    assert sessions.predicted.tolist() == [False, False, True, False]

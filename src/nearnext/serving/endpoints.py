@@ -54,7 +54,7 @@ class Endpoints:
                 reason = str(error)
                 service.metrics.stateless.inc()
             if service.event_log:
-                logged = service.event_log.clicked(session, clicked, asked.time)
+                logged = service.event_log.clicked(session, clicked, asked.time, asked.event)
         service.metrics.clicks.inc(len(clicked))
         listed = None
         if asked.k is not None:

@@ -144,10 +144,12 @@ class EventLogWriter:
         self._clicks = Segments(folder, "clicks", lost)
         self._shown = Segments(folder / SHOWN, "shown", lost)
 
-    def clicked(self, session: str, items: Sequence[RawId], time: float | None = None) -> bool:
+    def clicked(
+        self, session: str, items: Sequence[RawId], time: float | None = None, event: str | None = None
+    ) -> bool:
         """Note clicks of a session, by default now; False if they could not be written."""
-        moment = _now() if time is None else time
-        lines = [msgspec.json.encode({"session_id": session, "item_id": item, "timestamp": moment}) for item in items]
+        rest = {"timestamp": _now() if time is None else time} | ({} if event is None else {"event": event})
+        lines = [msgspec.json.encode({"session_id": session, "item_id": item, **rest}) for item in items]
         return self._clicks.append(b"\n".join(lines))
 
     def shown(self, session: str, items: Sequence[RawId], model: str) -> bool:
