@@ -9,13 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from metric_support import LOG, tiny
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.prepare import prepare
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
+from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
+from nearnext.training.validation import Validation
 
 Command = Callable[..., Any]
 
@@ -114,6 +117,16 @@ def test_nothing_to_predict_is_an_error():
         read_sessions(log_of(ROWS), events=["view"], target=["purchase"])
     with pytest.raises(DataError, match="expected a click to predict after another, found none"):
         Cases.of(read_sessions(log_of(ROWS), target=["purchase"]).select([1]))
+
+
+@pytest.mark.slow
+def test_epochs_are_compared_on_what_is_to_be_predicted_if_there_is_any():
+    early = replace(LOG, targets=np.arange(LOG.n_events) < LOG.n_events // 2)
+    assert "no validation part" in tiny().fit(early).note
+    with pytest.raises(DataError, match="expected clicks to predict after others"):
+        split_last(early, 0.1)
+    some = split_last(replace(LOG, targets=np.arange(LOG.n_events) % 2 == 0), 0.1).test
+    assert 0 < len(Validation.of(some).targets) < some.n_events - some.n_sessions
 
 
 def test_commands_score_what_is_to_be_predicted(nearnext: Command, tmp_path: Path):

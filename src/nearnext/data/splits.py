@@ -10,6 +10,7 @@ import numpy as np
 from nearnext.data.filters import Filter, FilterReport, apply_filter
 from nearnext.data.imprint import Imprint
 from nearnext.data.leaks import Leaks, boundary_leaks, find_leaks, warn_of
+from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
@@ -132,6 +133,11 @@ def join_parts(
         raise DataError(
             f"no test sessions of 2 or more clicks left of {test.n_sessions} ({unknown_clicks} clicks were on items "
             "that training lacks); choose a larger test part or give a longer log"
+        )
+    if future.targets is not None and not len(Prefixes.every(future)):
+        raise DataError(
+            f"expected clicks to predict after others in {future.n_sessions} test sessions, found none; choose a "
+            "larger test part, other event types, or give a longer log"
         )
     return Split(
         train=kept,
