@@ -146,11 +146,21 @@ def test_a_name_that_comes_or_goes_just_before_it_is_taken(
     assert said(path) == "new"
 
 
-def test_a_scratch_folder_that_is_not_locked_yet_is_left_to_its_writer(tmp_path: Path):
-    scratch = tmp_path / ".model.abcd1234"
-    scratch.mkdir()
-    publish(tmp_path / "model", 0)
-    assert scratch.is_dir()
+def test_a_scratch_folder_that_is_taken_for_a_dead_writers_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real = atomic.exclusive_folder
+
+    def late(folder: Path, *, wait: bool = True) -> Any:
+        monkeypatch.undo()
+        publish(tmp_path / "model", 0)  # by another writer, before this one has locked its scratch folder
+        assert not folder.exists()
+        return real(folder, wait=wait)
+
+    monkeypatch.setattr(atomic, "exclusive_folder", late)
+    publish(tmp_path / "model", 1)
+    assert load_artifact(tmp_path / "model").recommender.name == "sr"
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
 def test_a_model_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,14 @@ def whole_folder(path: Path) -> Generator[Path]:
 def _scratch(path: Path) -> Generator[Path]:
     """The name of something new in a folder of this writer alone, next to a path; those of dead writers are removed."""
     _clean_up(path)
-    scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        with exclusive_folder(scratch):  # while this process lives, others leave its scratch folder alone
-            yield scratch / NEW
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with ExitStack() as stack:
+        scratch: Path | None = None
+        while scratch is None or not scratch.exists():  # another writer may remove it before it is locked
+            scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+            with suppress(FileNotFoundError):
+                stack.enter_context(exclusive_folder(scratch))
+        stack.callback(shutil.rmtree, scratch, ignore_errors=True)
+        yield scratch / NEW
 
 
 @contextmanager
@@ -167,9 +169,8 @@ def _clean_up(path: Path) -> None:
     ours = re.compile(re.escape(f".{path.name}.") + "[a-z0-9_]{8}")
     for scratch in [entry for entry in path.parent.iterdir() if ours.fullmatch(entry.name) and entry.is_dir()]:
         with suppress(OSError):  # another process writes there now, or it is not ours to remove
-            content = {entry.name for entry in scratch.iterdir()}
-            if not content or not content <= {NEW, OLD}:
-                continue  # an empty one may be new, and not locked yet
+            if not {entry.name for entry in scratch.iterdir()} <= {NEW, OLD}:
+                continue
             with exclusive_folder(scratch, wait=False) as locked:
                 if not locked:
                     continue
