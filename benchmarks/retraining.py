@@ -137,7 +137,7 @@ def main() -> None:
     print(f"\n{given.method} on {given.log}, {machine()}; share of HitRate@20 left by age:")
     print(", ".join(f"{age}: {np.mean(shares):.3f}" for age, shares in losses.items()))
     if given.plot:
-        plot(losses, f"{given.method}, {given.log}", given.plot)
+        plot(losses, f"{given.method}, {Path(given.log).resolve().parent.name}", given.plot)
 
 
 if __name__ == "__main__":
