@@ -19,13 +19,20 @@ from nearnext.report.figures import (
 )
 
 DAYS = np.array(["2025-01-30", "2025-01-31", "2025-02-01"], dtype="datetime64[D]")
+
+
+def at(value: float) -> tuple[float, float, float]:
+    """A value with an interval."""
+    return value, value - 0.01, value + 0.02
+
+
 FIGURES: dict[str, Callable[[], str]] = {
     "lengths": lambda: length_figure({"before": np.array([0, 0.5, 0.5]), "after": np.array([0, 0, 1.0])}),
     "recurring": lambda: recurring_figure({"log": np.full(11, 1 / 11)}),
     "daily": lambda: daily_figure(DAYS, np.array([3, 0, 12_000])),
     "popularity": lambda: popularity_figure(np.arange(1_000)),
     "interval": lambda: interval_figure("MRR@20", {"pop": (0.1, 0.05, 0.15), "sknn": (0.3, None, None)}),
-    "prefix": lambda: prefix_figure("MRR@20", {"pop": {"1": 0.1, "2+": 0.2}, "sknn": {"1": 0.3}}),
+    "prefix": lambda: prefix_figure("MRR@20", {"pop": {"1": at(0.1), "2+": at(0.2)}, "sknn": {"1": at(0.3)}}, {"1": 7}),
     "speed": lambda: speed_figure("MRR@20", {"pop": (1e6, 0.1), "sknn": (900.0, 0.3)}),
 }
 
@@ -63,13 +70,13 @@ def test_names_are_shown_as_they_are_whatever_they_hold() -> None:
     name = "<script>$x^2$ & _é商"
     for svg in (
         interval_figure("MRR@20", {name: (0.1, None, None)}),
-        prefix_figure("MRR@20", {name: {"1": 0.1}, "_hidden": {"1": 0.2}}),
+        prefix_figure("MRR@20", {name: {"1": at(0.1)}, "_hidden": {"1": at(0.2)}}, {}),
         speed_figure("MRR@20", {name: (10.0, 0.1)}),
         length_figure({name: np.array([0, 1.0]), "other": np.array([0, 1.0])}),
     ):
         assert "<script" not in svg
         assert any("<script>$x^2$ &" in text for text in words(svg))
-    assert any("hidden" in text for text in words(prefix_figure("MRR@20", {"_hidden": {"1": 0.2}})))
+    assert any("hidden" in text for text in words(prefix_figure("MRR@20", {"_hidden": {"1": at(0.2)}}, {})))
 
 
 def test_long_sessions_share_the_last_bar() -> None:
@@ -90,8 +97,8 @@ def test_methods_are_ranked_from_the_top() -> None:
 
 
 def test_many_methods_share_one_grey_entry_of_the_legend() -> None:
-    values = {f"method {number}": {"1": 0.1, "2": 0.2} for number in range(12)}
-    found = words(prefix_figure("MRR@20", values))
+    values = {f"method {number}": {"1": at(0.1), "2": at(0.2)} for number in range(12)}
+    found = words(prefix_figure("MRR@20", values, {"1": 1234, "2": 5}))
     assert [text for text in found if text.startswith("method")] == [f"method {number}" for number in range(8)]
     assert found.count("others") == 1
 
@@ -105,7 +112,7 @@ def test_many_methods_share_one_grey_entry_of_the_legend() -> None:
         lambda: popularity_figure(np.array([5])),
         lambda: daily_figure(DAYS[:1], np.array([0])),
         lambda: interval_figure("MRR@20", {}),
-        lambda: prefix_figure("MRR@20", {}),
+        lambda: prefix_figure("MRR@20", {}, {}),
         lambda: speed_figure("MRR@20", {}),
         lambda: speed_figure("MRR@20", {"pop": (5.0, 0.0)}),
     ],

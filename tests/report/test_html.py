@@ -129,8 +129,8 @@ def test_p_values_at_the_floor_are_bounds_on_the_page(result: dict[str, Any]) ->
     test["against"][0] |= {"p": 0.001999, "p_is_bound": True}
     text = Page(comparison_page(result)).text
     assert "corrected for the number of methods (Holm, 2 methods)" in text
-    assert "0.1800 to 0.2200 < 0.002" in text
-    assert "0.4800 to 0.5200 0.002" in text
+    assert "0.1800 to 0.2200 p < 0.002" in text
+    assert "0.4800 to 0.5200 p = 0.002" in text
 
 
 def test_nothing_from_the_data_becomes_markup(result: dict[str, Any], pages: dict[str, str]) -> None:
@@ -258,3 +258,10 @@ def test_the_command_that_repeats_a_result_has_an_option_on_each_line(result: di
     result["protocol"]["command"] = "nearnext compare 'a log.csv' --k 5 --report r.html"
     page = html.unescape(comparison_page(result))
     assert "nearnext compare 'a log.csv' \\\n  --k 5 \\\n  --report r.html" in page
+
+
+def test_one_table_has_the_differences_on_every_metric(result: dict[str, Any]) -> None:
+    text = " ".join(Page(comparison_page(result)).text.split())
+    rows = text[text.index("The first method on each metric minus") : text.index("Lists as the methods leave them")]
+    assert re.search(r"method HitRate@20 MRR@20 vsknn first 0\.\d{4}", rows), rows
+    assert re.search(r"markov 0\.\d{4}.* p = 0\.002 first pop 0\.\d{4}.* p = 0\.002 –", rows), rows

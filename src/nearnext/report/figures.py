@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from nearnext.data.statistics import RECURRING_BINS
 from nearnext.extras import needed
+from nearnext.report.numbers import compact
 from nearnext.types import FloatArray, Int64Array
 
 Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
@@ -144,19 +145,30 @@ def interval_figure(metric: str, values: Mapping[str, tuple[float, float | None,
     return _draw(paint, height=1.0 + 0.27 * len(order))
 
 
-def prefix_figure(metric: str, values: Mapping[str, Mapping[str, float]]) -> str:
-    """Methods on one metric by prefix length, a line each; after the first eight the lines are grey."""
+def prefix_figure(
+    metric: str, values: Mapping[str, Mapping[str, tuple[float, float, float]]], cases: Mapping[str, int]
+) -> str:
+    """Methods on one metric by prefix length, with intervals: value, low, high; after the first eight they are grey.
+
+    Cases of each length stand below it.
+    """
     lengths = list(dict.fromkeys(length for line in values.values() for length in line))
+    step = 0.5 / max(min(len(values), len(COLOURS)), 5)
 
     def paint(axes: Axes) -> None:
         for number, (name, line) in enumerate(values.items()):
-            heights = [line.get(length, float("nan")) for length in lengths]
-            axes.plot(
-                range(len(lengths)), heights, label=_label(number, name, len(values)), linewidth=1.5, **_look(number)
-            )
-        axes.set_xticks(range(len(lengths)), [_short(length, LONGEST_TICK) for length in lengths])
+            heights, lows, highs = np.array([line.get(length, (np.nan,) * 3) for length in lengths]).T
+            at = np.arange(len(lengths)) + (number - (min(len(values), len(COLOURS)) - 1) / 2) * step
+            look = _look(number)
+            if number < len(COLOURS):
+                axes.vlines(at, lows, highs, color=look["color"], linewidth=1, alpha=0.55)
+            else:
+                at = np.arange(len(lengths))
+            axes.plot(at, heights, label=_label(number, name, len(values)), linewidth=1.3, **(look | {"markersize": 4}))
+        labels = [f"{_short(length, LONGEST_TICK)}\n{compact(cases.get(length, 0))}" for length in lengths]
+        axes.set_xticks(range(len(lengths)), labels)
         axes.tick_params(axis="x", labelsize="small" if len(lengths) <= CROWDED_TICKS else "xx-small")
-        axes.set_xlabel("clicks given (prefix length)")
+        axes.set_xlabel("clicks given (prefix length), and number of cases")
         axes.set_ylabel(metric)
         axes.set_ylim(bottom=0)
 

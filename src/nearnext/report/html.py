@@ -109,6 +109,7 @@ def comparison_page(result: Mapping[str, Any], definitions: Mapping[str, str] | 
         others=[compare_table(result, other) for other in cutoffs(result) if other != k],
         figures=list(_comparison_figures(result, k)),
         significance=result.get("significance") or [],
+        differences=_significance_rows(result, k),
         tuning=tuned_rows(result),
         definitions=definitions or {},
     )
@@ -141,8 +142,9 @@ def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
     for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
         by_length = _by_prefix_length(in_order, metric)
         if by_length:
-            caption = f"{metric} by the number of clicks given"
-            yield Figure(figures.prefix_figure(metric, by_length), caption, f"{caption}, one line per method")
+            caption = f"{metric} by the number of clicks given, with 95% intervals"
+            cases = {str(row["prefix_length"]): int(row["cases"]) for row in in_order[0].get("by_prefix_length") or ()}
+            yield Figure(figures.prefix_figure(metric, by_length, cases), caption, f"{caption}, one line per method")
     metric = f"{SHOWN_METRICS[0]}@{k}"
     speeds = {
         method_name(each): (float(each["cases_per_second"]), value)
@@ -167,13 +169,45 @@ def metric_figures(result: Mapping[str, Any], metrics: Sequence[str]) -> Iterato
             yield Figure(figures.interval_figure(metric, values), caption, f"{caption}. {described}")
 
 
-def _by_prefix_length(methods: Sequence[Mapping[str, Any]], metric: str) -> dict[str, dict[str, float]]:
+def _by_prefix_length(
+    methods: Sequence[Mapping[str, Any]], metric: str
+) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Value, low and high of each method by prefix length."""
     rows = {method_name(each): each.get("by_prefix_length") or () for each in methods}
     lines = {
-        name: {str(row["prefix_length"]): row[metric] for row in each if row.get(metric) is not None}
+        name: {
+            str(row["prefix_length"]): (row[metric], *wilson(row[metric], row["cases"]))
+            for row in each
+            if row.get(metric) is not None
+        }
         for name, each in rows.items()
     }
     return {name: line for name, line in lines.items() if line}
+
+
+def wilson(mean: float, cases: int) -> tuple[float, float]:
+    """The 95% interval of a mean of values in [0, 1]: Wilson's of a share of hits, at least as wide for other values.
+
+    At one prefix length a session has one case, so that cases are independent.
+
+    >>> [round(end, 3) for end in wilson(0.5, 96)]
+    [0.402, 0.598]
+    """
+    square = 1.96**2 / cases
+    centre = (mean + square / 2) / (1 + square)
+    half = (square * (mean * (1 - mean) + square / 4)) ** 0.5 / (1 + square)
+    return min(mean, centre - half), max(mean, centre + half)
+
+
+def _significance_rows(result: Mapping[str, Any], k: int) -> list[tuple[str, list[Any]]]:
+    """For each method its difference to the first one on each tested metric, or a word."""
+    columns: list[dict[str, Any]] = []
+    tests: Sequence[Mapping[str, Any]] = result.get("significance") or ()
+    for test in tests:
+        against: Sequence[Mapping[str, Any]] = test["against"]
+        columns.append({str(test["best"]): "first", **{str(one["name"]): one for one in against}})
+    names = map(method_name, ordered_methods(result, f"{SHOWN_METRICS[0]}@{k}"))
+    return [(name, [column.get(name, "–") for column in columns]) for name in names]
 
 
 def _statistics_figures(log: Sessions, result: Mapping[str, Any]) -> Iterator[Figure]:
