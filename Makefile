@@ -59,7 +59,8 @@ bench: $(READY)
 	$(BIN)/python benchmarks/reading.py --events 5000000
 
 docs: $(READY)
-	$(BIN)/python -c 'import nearnext.cli.commands as r; print(r.command_reference(), end="")' > docs/commands.md
+	$(BIN)/python -c 'import nearnext.cli.reference as r; print(r.command_reference(), end="")' > docs/commands.md
+	$(BIN)/python -c 'import nearnext.cli.reference as r; print(r.method_reference(), end="")' > docs/methods.md
 	$(BIN)/mkdocs build --strict
 
 clean:

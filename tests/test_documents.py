@@ -3,12 +3,13 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import nearnext
-from nearnext.cli.commands import command_reference
+from nearnext.cli.reference import command_reference, method_reference
 from nearnext.evaluation.metrics import CASE_METRICS, LIST_METRICS
 from nearnext.registry import METRICS
 
@@ -16,8 +17,9 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 
 
-def test_the_command_reference_is_up_to_date():
-    assert (ROOT / "docs" / "commands.md").read_text("utf-8") == command_reference(), "run 'make docs'"
+@pytest.mark.parametrize(("page", "made"), [("commands.md", command_reference), ("methods.md", method_reference)])
+def test_a_reference_is_up_to_date(page: str, made: Callable[[], str]):
+    assert (ROOT / "docs" / page).read_text("utf-8") == made(), "run 'make docs'"
 
 
 @pytest.mark.parametrize("metric", [*CASE_METRICS, *LIST_METRICS, *METRICS])

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from nearnext.types import RawId
 
 
-def _option_facts(method: str) -> list[dict[str, Any]]:
+OPTION_HEADINGS = ("option", "values", "default", "tuning tries", "what")
+
+
+def option_facts(method: str) -> list[dict[str, Any]]:
     """The options of a method as plain data."""
     defaults = make_recommender(method).params()
     return [
@@ -42,6 +45,13 @@ def _option_facts(method: str) -> list[dict[str, Any]]:
     ]
 
 
+def option_row(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The texts of one option under `OPTION_HEADINGS`."""
+    where = "".join(f"; {name} {', '.join(map(str, values))}" for name, values in facts["searched_where"].items())
+    default, search, what = _default(facts["default"]), (facts["search"] or "") + where, facts["help"]
+    return facts["option"], facts["values"], default, search, what.replace("`", "")
+
+
 @app.command("options")
 @imports_parts
 @takes("results", json_file)
@@ -53,23 +63,15 @@ def list_options(
     """The options of a method: what each may be, its default, what tuning tries, and what it is for."""
     from nearnext.report.tables import framed
 
-    facts = _option_facts(method)
+    facts = option_facts(method)
     results.write({"method": canonical_name(method), "options": facts})
     if not facts:
         console.print(f"{canonical_name(method)} has no options")
     table = framed()
-    for heading in ("option", "values", "default", "tuning tries", "what"):
+    for heading in OPTION_HEADINGS:
         table.add_column(heading, overflow="fold", no_wrap=heading == "option")
     for each in facts:
-        where = "".join(f"; {name} {', '.join(map(str, values))}" for name, values in each["searched_where"].items())
-        row = (
-            each["option"],
-            each["values"],
-            _default(each["default"]),
-            (each["search"] or "") + where,
-            each["help"].replace("`", ""),
-        )
-        table.add_row(*map(Text, row))
+        table.add_row(*map(Text, option_row(each)))
     if facts:
         console.print(table)
     results.announce()
