@@ -103,6 +103,13 @@ def test_many_methods_share_one_grey_entry_of_the_legend() -> None:
     assert found.count("others") == 1
 
 
+def test_the_number_of_cases_stands_below_each_prefix_length() -> None:
+    line = {"1": at(0.2), "2": at(0.1)}
+    found = words(prefix_figure("MRR@20", {"pop": line}, {"1": 14_548, "2": 400}))
+    assert found.index("1") + 1 == found.index("15k")
+    assert "400" in found
+
+
 @pytest.mark.parametrize(
     "draw",
     [

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from nearnext.data.statistics import RECURRING_BINS
 from nearnext.extras import needed
-from nearnext.report.numbers import compact
 from nearnext.types import FloatArray, Int64Array
 
 Axes = Any  # matplotlib's own stubs leave its keyword arguments unknown
@@ -165,7 +164,9 @@ def prefix_figure(
             else:
                 at = np.arange(len(lengths))
             axes.plot(at, heights, label=_label(number, name, len(values)), linewidth=1.3, **(look | {"markersize": 4}))
-        labels = [f"{_short(length, LONGEST_TICK)}\n{compact(cases.get(length, 0))}" for length in lengths]
+        ticker: Any = import_module("matplotlib.ticker")
+        rounded = ticker.EngFormatter(places=0, sep="")
+        labels = [f"{_short(length, LONGEST_TICK)}\n{rounded(cases.get(length, 0))}" for length in lengths]
         axes.set_xticks(range(len(lengths)), labels)
         axes.tick_params(axis="x", labelsize="small" if len(lengths) <= CROWDED_TICKS else "xx-small")
         axes.set_xlabel("clicks given (prefix length), and number of cases")
