@@ -83,7 +83,11 @@ def test_an_evaluation_and_a_recommender_are_cards():
     assert "markov-1: " in found._repr_html_()  # pyright: ignore[reportPrivateUsage]
     card = nearnext.VSKNN(k=7)._repr_html_()  # pyright: ignore[reportPrivateUsage]
     assert "vsknn, not fitted" in card
-    assert "sample_size" in card
+    assert "<td>idf_weighting</td><td>2</td>" in card
+    assert "<td>remind</td><td>true</td>" in card
+    assert "&quot;" not in card
+    assert "hellip" not in card
+    assert "<td>layers</td><td>64,32</td>" in nearnext.GRU4Rec(layers=(64, 32))._repr_html_()  # pyright: ignore[reportPrivateUsage]
 
 
 def test_a_comparison_is_a_frame_a_card_and_a_report(tmp_path: Path):

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from nearnext.shown import text
+
 
 def model_card(manifest: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()) -> str:
     """The README.md of a model folder, from its manifest and the metrics of each epoch.
@@ -55,7 +57,7 @@ def _figures(history: Sequence[Mapping[str, float]]) -> str:
 def _table(title: str, rows: Mapping[str, Any]) -> str:
     if not rows:
         return ""
-    lines = [f"| `{name}` | {str(value).replace('|', chr(92) + '|')} |" for name, value in rows.items()]
+    lines = [f"| `{name}` | {text(value).replace('|', chr(92) + '|')} |" for name, value in rows.items()]
     return "\n".join([f"## {title}", "", "| option | value |", "|---|---|", *lines])
 
 

@@ -1,7 +1,7 @@
 """Notebook display: a title and the first rows of a frame."""
 
 from html import escape
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import polars as pl
 
@@ -29,10 +29,25 @@ class Shown:
 
 
 def card(title: str, frame: pl.DataFrame) -> str:
-    """A title over a table, as HTML.
+    """A title over a table of all rows, as HTML.
 
-    >>> "<b>1 &lt; 2</b>" in card("1 < 2", pl.DataFrame({"a": [1]}))
-    True
+    >>> card("1 < 2", pl.DataFrame({"a": ["x & y", None], "b": [0.5, 1e-9]})).partition("<tbody>")[2]
+    '<tr><td>x &amp; y</td><td>0.5</td></tr><tr><td></td><td>1e-09</td></tr></tbody></table></div>'
     """
-    with pl.Config(tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True):
-        return f"<div><b>{escape(title)}</b>{frame._repr_html_()}</div>"  # pyright: ignore[reportPrivateUsage]
+    head = "".join(f"<th>{escape(name)}</th>" for name in frame.columns)
+    rows = ("".join(f"<td>{escape(text(value))}</td>" for value in row) for row in frame.iter_rows())
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<div><b>{escape(title)}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def text(value: Any) -> str:
+    """A value as options are written: several separated by commas, nothing for none.
+
+    >>> text(True), text([64, 32]), text(None), text(0.1 + 0.2)
+    ('true', '64,32', '', '0.3')
+    """
+    if isinstance(value, list | tuple):
+        return ",".join(map(text, cast("list[Any]", value)))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -18,6 +18,7 @@ from nearnext.cli.options import ModelArgument
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
+from nearnext.shown import text
 
 if TYPE_CHECKING:
     from nearnext.explanation import Evidence, Explanation, Pull
@@ -48,7 +49,7 @@ def option_facts(method: str) -> list[dict[str, Any]]:
 def option_row(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of one option under `OPTION_HEADINGS`."""
     where = "".join(f"; {name} {', '.join(map(str, values))}" for name, values in facts["searched_where"].items())
-    default, search, what = _default(facts["default"]), (facts["search"] or "") + where, facts["help"]
+    default, search, what = text(facts["default"]), (facts["search"] or "") + where, facts["help"]
     return facts["option"], facts["values"], default, search, what.replace("`", "")
 
 
@@ -75,12 +76,6 @@ def list_options(
     if facts:
         console.print(table)
     results.announce()
-
-
-def _default(default: Any) -> str:
-    if isinstance(default, list | tuple):
-        return ",".join(str(each) for each in default)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    return "" if default is None else str(default).lower() if isinstance(default, bool) else str(default)
 
 
 @app.command(cls=JsonSwitch)

@@ -18,7 +18,7 @@ from nearnext.options import Count, check, checked, require_option
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.stored import LARGEST, require_array
-from nearnext.shown import card
+from nearnext.shown import card, text
 from nearnext.types import Int64Array
 
 State = dict[str, NDArray[Any]]
@@ -68,7 +68,7 @@ class Method(ABC):
 
     def _repr_html_(self) -> str:
         state = "fitted" if self.fitted else "not fitted"
-        rows = {name: str(value) for name, value in self.params().items()}
+        rows = {name: text(value) for name, value in self.params().items()}
         frame = pl.DataFrame({"option": list(rows), "value": list(rows.values())})
         return card(f"{self.name}, {state}", frame)
 
