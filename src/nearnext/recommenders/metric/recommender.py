@@ -56,7 +56,7 @@ TRIAL = 200_000
 """Sessions, at most, on which it is tried whether a correction helps; of a small log its most recent half."""
 
 RETRAINING = 2
-"""Epochs from the weights of another model: together less than a third of a fit's passes and choices."""
+"""Epochs from the weights of another model; docs/retraining.md has times and accuracy."""
 
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
