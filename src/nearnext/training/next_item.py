@@ -178,8 +178,12 @@ def _loss(
     encoded = network.session_encoder.every_prefix(functional.embedding(batch.clicks[:, :-1], table), given)
     sessions, items = l2_normalised(encoded[follows]), l2_normalised(table)  # [N, D], [U, D]
     targets = batch.clicks[:, 1:][follows]
+    # What a session clicks is there because of the session: it was not drawn, and counts once.
+    certain = batch.clicks.where(batch.real, batch.clicks[:, :1])[follows.nonzero()[:, 0]]
     if loss is None:
-        return sampled_softmax(sessions, items, targets, batch.log_presence, config.temperature, config.smoothing)
+        return sampled_softmax(
+            sessions, items, targets, certain, batch.log_presence, config.temperature, config.smoothing
+        )
     next_items = items[targets]
     between = all_pairs(next_items, items, normalised=True)[:, None] if loss.needs_item_distances else None
     return loss(
@@ -188,29 +192,37 @@ def _loss(
             negative=all_pairs(sessions, items, normalised=True),
             positive_negative=between,
             negative_mask=targets[:, None] != torch.arange(len(items), device=targets.device),
-            log_proposal=batch.log_presence,
+            log_proposal=batch.log_presence.expand(len(sessions), -1).scatter(1, certain, 0.0),
         )
     )
 
 
 def sampled_softmax(
-    sessions: Tensor, items: Tensor, targets: Tensor, log_presence: Tensor, temperature: float, smoothing: float
+    sessions: Tensor,
+    items: Tensor,
+    targets: Tensor,
+    certain: Tensor,
+    log_presence: Tensor,
+    temperature: float,
+    smoothing: float,
 ) -> Tensor:
     """Mean cross-entropy of the next items with smoothed labels, over the items that are there: a scalar.
 
-    The logit of item j is cosine / τ − ln(probability that j is there); that of the next item is cosine / τ alone: it
-    is there because it is the next item, not because it was drawn. Gradients reach ``sessions`` [N, D] and ``items``
-    [U, D], which have length 1; ``targets`` are rows of next items [N], ``log_presence`` is [U], and ``smoothing`` is
-    the share of the label that is spread over all U items.
+    The logit of item j is cosine / τ − ln(probability that j is there); that of an item of the session itself, the next
+    one among them, is cosine / τ alone: it is there because of the session, not because it was drawn. Gradients reach
+    ``sessions`` [N, D] and ``items`` [U, D], which have length 1; ``targets`` are rows of next items [N], ``certain``
+    those of the session's items, the next one among them, some perhaps twice [N, C], ``log_presence`` is [U], and
+    ``smoothing`` is the share of the label that is spread over all U items.
     """
-    return cast("Any", _SampledSoftmax).apply(sessions, items, targets, log_presence, temperature, smoothing)
+    given = (sessions, items, targets, certain, log_presence, temperature, smoothing)
+    return cast("Any", _SampledSoftmax).apply(*given)
 
 
 class _SampledSoftmax(torch.autograd.Function):
     """The logits of a step are its largest array by far: written once, they are turned in place into what is needed.
 
-    With E = exp(cosine / τ − highest of the row), w = 1 / presence and Z = E w (w of a row's target taken as 1), the
-    probabilities are E w / Z; the gradient by the logits is (probability − (1 − ε) [target] − ε / U) / N.
+    With E = exp(cosine / τ − highest of the row), w = 1 / presence and Z = E w (w of a session's own items taken as 1),
+    the probabilities are E w / Z; the gradient by the logits is (probability − (1 − ε) [target] − ε / U) / N.
     """
 
     @staticmethod
@@ -219,6 +231,7 @@ class _SampledSoftmax(torch.autograd.Function):
         sessions: Tensor,
         items: Tensor,
         targets: Tensor,
+        certain: Tensor,
         log_presence: Tensor,
         temperature: float,
         smoothing: float,
@@ -230,20 +243,18 @@ class _SampledSoftmax(torch.autograd.Function):
         grown.sub_(highest).exp_()
         # Weights of items hardly ever there are huge: relative to the largest they stay finite.
         weights = (log_presence.min() - log_presence).exp()
-        target_presence = log_presence[targets]
-        own = grown.gather(1, targets[:, None]) * (target_presence[:, None]).exp()
-        grown.scatter_(1, targets[:, None], own)
+        grown.scatter_(1, certain, grown.gather(1, certain) * log_presence[certain].exp())
         total = grown @ weights
         log_total = total.log() - log_presence.min() + highest[:, 0]
-        n_items = len(items)
-        spread = (scaled @ items.sum(dim=0) - log_presence.sum() + target_presence) / n_items
+        drawn = log_presence.sum() - _sum_once(certain, log_presence)
+        spread = (scaled @ items.sum(dim=0) - drawn) / len(items)
         loss = log_total - (1 - smoothing) * at_target[:, 0] - smoothing * spread
         ctx.save_for_backward(sessions, items, targets, grown, weights, total)
         ctx.temperature, ctx.smoothing = temperature, smoothing
         return loss.mean()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         sessions, items, targets, grown, weights, total = ctx.saved_tensors
         unit = gradients[0] / (len(sessions) * ctx.temperature)
         even = ctx.smoothing / len(items)
@@ -251,4 +262,11 @@ class _SampledSoftmax(torch.autograd.Function):
         of_sessions.sub_(items.index_select(0, targets), alpha=1 - ctx.smoothing).sub_(items.sum(dim=0), alpha=even)
         of_items = (grown.T @ (sessions / total[:, None])) * weights[:, None]
         of_items.index_add_(0, targets, sessions, alpha=ctx.smoothing - 1).sub_(sessions.sum(dim=0), alpha=even)
-        return of_sessions.mul_(unit), of_items.mul_(unit), None, None, None, None
+        return of_sessions.mul_(unit), of_items.mul_(unit), None, None, None, None, None
+
+
+def _sum_once(rows: Tensor, values: Tensor) -> Tensor:
+    """Sum of the values [U] at the different rows of each example: [N, C] → [N]."""
+    ordered = rows.sort(dim=1).values
+    again = functional.pad(ordered[:, 1:] == ordered[:, :-1], (1, 0))
+    return values[ordered].masked_fill(again, 0.0).sum(dim=1)
