@@ -1,6 +1,5 @@
 """Sessions as frozen compressed arrays: all clicks in one row, cut by offsets."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from nearnext.data.blocks import BLOCK, in_blocks
+from nearnext.data.blocks import BLOCK, digest, in_blocks
 from nearnext.data.ids import series_of
 from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
 from nearnext.data.session_views import SessionViews
@@ -303,16 +302,8 @@ class Sessions(SessionViews):
 
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
-        digest = hashlib.sha256()
         arrays = [self.items, self.offsets, *list(self.per_click().values())[1:]]
-        for block in (block for array in arrays for block in in_blocks(array)):
-            digest.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
-        for ids in (self.vocabulary.ids, self.session_ids):
-            digest.update(str(ids.dtype).encode())
-            for begin in range(0, len(ids), BLOCK):
-                separator = "\x1f" if begin else ""
-                digest.update((separator + "\x1f".join(map(str, ids[begin : begin + BLOCK].to_list()))).encode())
-        return digest.hexdigest()
+        return digest(arrays, (self.vocabulary.ids, self.session_ids))
 
 
 def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:

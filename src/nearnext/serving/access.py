@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from nearnext.errors import ConfigError
-from nearnext.serving.messages import HTTPError
+from nearnext.serving.problems import HTTPError
 
 SHORTEST_KEY = 16
 """Characters of a key that is not easily guessed."""

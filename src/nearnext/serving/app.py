@@ -12,8 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from nearnext.serving.background import settle_memory
 from nearnext.serving.endpoints import Endpoints
-from nearnext.serving.messages import HTTPError
 from nearnext.serving.operations import Operation, Resource, operations, refuse
+from nearnext.serving.problems import HTTPError
 from nearnext.serving.service import Service
 
 PARENT_WATCH = 0.5

@@ -15,7 +15,7 @@ from uvicorn.config import Config
 from uvicorn.server import ServerState
 
 from nearnext.serving.framing import HEADER_BYTES, Chunks, Head, find_head, read_head
-from nearnext.serving.messages import PROBLEM, HTTPError, problem
+from nearnext.serving.problems import PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service
 
 DRAINED = 16

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from nearnext.serving.messages import HTTPError
+from nearnext.serving.problems import HTTPError
 
 HEADER_BYTES = 64 << 10
 """Longest request line with headers, bytes."""

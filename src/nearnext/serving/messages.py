@@ -1,17 +1,14 @@
 """Requests and answers: the one definition that bodies are parsed by, encoded by and documented from."""
 
-from collections.abc import Mapping
-from http import HTTPStatus
 from typing import Annotated, Any, Literal, cast
 
-import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
-from starlette.exceptions import HTTPException
 
 from nearnext.data.conditions import LONGEST
 from nearnext.data.ids import BLANKS, NO_ID, NOTHING, tidy_text
 from nearnext.recommenders.item_rules import MOST, STRONGEST, WEAKEST
 from nearnext.recommenders.ranking import Source
+from nearnext.serving.problems import HTTPError
 from nearnext.types import RawId
 
 MAX_ID = 512
@@ -282,26 +279,6 @@ class Health(Struct):
     store: Literal["up", "down", "memory"]
 
 
-class Problem(Struct):
-    """Why a request was refused (RFC 9457)."""
-
-    title: str
-    status: int
-    detail: str
-    request_id: str
-
-
-PROBLEM = b"application/problem+json"
-"""Media type of a problem document."""
-
-
-class HTTPError(HTTPException):
-    """A request that cannot be served: its HTTP status, and one line that says why."""
-
-    def __init__(self, status_code: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status_code, detail, headers)
-
-
 def _require_ids(found: Any) -> None:
     """A check of an id, or of all ids in nested lists."""
     for one in cast("list[Any]", found) if isinstance(found, list) else [found]:
@@ -324,9 +301,3 @@ def require_id(text: str) -> str:
     if len(tidied) > MAX_ID:
         raise HTTPError(422, f"expected an id of at most {MAX_ID} characters, found {len(tidied)}")
     return tidied
-
-
-def problem(error: HTTPException, request_id: str) -> bytes:
-    """The problem document of an error, as JSON."""
-    title = HTTPStatus(error.status_code).phrase
-    return msgspec.json.encode(Problem(title, error.status_code, error.detail, request_id))

@@ -9,8 +9,9 @@ from typing import Any, cast
 import msgspec
 
 from nearnext.data.ids import NO_ID
-from nearnext.serving.messages import ID_SCHEMA, Health, Problem
+from nearnext.serving.messages import ID_SCHEMA, Health
 from nearnext.serving.operations import Answer, Operation
+from nearnext.serving.problems import Problem
 
 Schema = dict[str, Any]
 
