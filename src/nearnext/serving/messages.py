@@ -1,6 +1,6 @@
 """Requests and answers: the one definition that bodies are parsed by, encoded by and documented from."""
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -84,6 +84,8 @@ class Restrictions(Request, kw_only=True):
 
 class RecommendRequest(Restrictions, kw_only=True):
     """A session of clicks, oldest first, or several sessions, and what the lists of next items must respect."""
+
+    ONE_OF: ClassVar = ("items", "sessions")  # lists of which a request has exactly one
 
     items: Annotated[Clicks | None, Meta(description="The clicks of one session.")] = None
     sessions: Annotated[

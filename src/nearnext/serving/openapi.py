@@ -33,6 +33,10 @@ def description(operations: Sequence[Operation], max_k: int) -> Schema:
     used = {one for operation in operations for one in (*operation.answers, operation.body, operation.query)}
     types = sorted(filter(_is_message, used | {Problem}), key=lambda one: one.__name__)
     _, components = msgspec.json.schema_components(types, ref_template=REF)
+    for one in types:
+        if lists := getattr(one, "ONE_OF", ()):
+            alternatives = [{"required": [name], "properties": {name: {"type": "array"}}} for name in lists]
+            components[one.__name__]["oneOf"] = alternatives
     for schema in components.values():
         if k := schema.get("properties", {}).get("k"):
             _limit(k, max_k)
