@@ -221,3 +221,19 @@ def test_sessions_without_two_known_clicks_are_refused(log: Sessions):
     known = log.with_vocabulary(Vocabulary.of(["a", "b"]))
     with pytest.raises(DataError, match="at least two clicks on known items, found none"):
         train_on(network_of(known), known, CONFIG)
+
+
+def test_a_large_log_is_shuffled_in_blocks_each_window_once(monkeypatch: pytest.MonkeyPatch):
+    for name, n in (("MANY", 20), ("MIXED", 16), ("BLOCK", 4)):
+        monkeypatch.setattr(f"nearnext.sampling.windows.{name}", n)
+    log = Sessions.of([[f"a{s}", f"b{s}", f"c{s}"][: 2 + s % 2] for s in range(45)])
+    of_log = PrefixWindows.of(log, 4)
+    epochs = [list(of_log.batches(3, np.random.default_rng(n))) for n in range(2)]
+    for epoch in epochs:
+        assert len(epoch) == of_log.n_batches(3) == 5 * 2 + 6 + 5
+        firsts = np.concatenate([batch[:, 0] for batch in epoch])
+        assert sorted(firsts.tolist()) == sorted(log.items[log.offsets[:-1]].tolist())
+    assert [batch.tolist() for batch in epochs[0]] != [batch.tolist() for batch in epochs[1]]
+    for start in (2, 13):
+        rest = of_log.batches(3, np.random.default_rng(0), start)
+        assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in epochs[0][start:]]

@@ -13,6 +13,10 @@ from nearnext.types import IndexArray, Int64Array
 POOL = 25
 """Batches that are sorted by length together, so that a batch has little padding."""
 
+MANY, MIXED, BLOCK = 1 << 21, 1 << 20, 1 << 12
+"""Windows up to which all are shuffled together. Of more, random blocks of so many consecutive ones are, MIXED windows
+at a time: so a mapped log is read block by block, and the order takes no memory that grows with it."""
+
 
 @dataclass(frozen=True, eq=False)
 class PrefixWindows:
@@ -47,19 +51,46 @@ class PrefixWindows:
 
     def batches(self, size: int, rng: np.random.Generator, start_batch: int = 0) -> Iterator[IndexArray]:
         """Clicks of each batch from ``start_batch`` on, padded with 0 at the right, in random order: [B, T]."""
-        order = rng.permutation(len(self.begins))
-        batches = list[Int64Array]()
-        for begin in range(0, len(order), size * POOL):
-            pool = order[begin : begin + size * POOL]
-            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
-            batches.extend(pool[at : at + size] for at in range(0, len(pool), size))
-        for number in rng.permutation(len(batches))[start_batch:]:
-            rows = batches[int(number)]
-            steps = np.arange(int(self.lengths[rows].max()))
-            real = steps < self.lengths[rows, None]
-            clicks = np.zeros(real.shape, dtype=np.int32)
-            clicks[real] = self.items[(self.begins[rows, None] + steps)[real]]
-            yield clicks
+        for pool in self._pools(rng):
+            order = pool[rng.permutation(len(pool))]
+            batches = list[Int64Array]()
+            for begin in range(0, len(order), size * POOL):
+                near = order[begin : begin + size * POOL]
+                near = near[np.argsort(self.lengths[near], kind="stable")]
+                batches.extend(near[at : at + size] for at in range(0, len(near), size))
+            numbers = rng.permutation(len(batches))
+            for number in numbers[start_batch:]:
+                yield self._clicks(batches[int(number)])
+            start_batch = max(start_batch - len(batches), 0)
+
+    def n_batches(self, size: int) -> int:
+        """Number of batches of so many windows."""
+        pools, rest = divmod(len(self.begins), MIXED)
+        if len(self.begins) <= MANY:
+            return -(-len(self.begins) // size)
+        return pools * -(-MIXED // size) - (-rest // size)
+
+    def _pools(self, rng: np.random.Generator) -> Iterator[Int64Array]:
+        """Windows that are shuffled together: all of them, or random blocks of a large log."""
+        n = len(self.begins)
+        if n <= MANY:
+            yield np.arange(n)
+            return
+        # The last block, which may be shorter, comes last: pools are as long in every epoch.
+        blocks = np.append(rng.permutation(n // BLOCK), n // BLOCK) * BLOCK
+        for first in range(0, len(blocks), MIXED // BLOCK):
+            windows = blocks[first : first + MIXED // BLOCK, None] + np.arange(BLOCK)
+            pool = windows[windows < n]
+            if len(pool):
+                yield pool
+
+    def _clicks(self, rows: Int64Array) -> IndexArray:
+        """The clicks of windows, padded with 0 at the right: [B, T]."""
+        steps = np.arange(int(self.lengths[rows].max()))
+        real = steps < self.lengths[rows, None]
+        clicks = np.zeros(real.shape, dtype=np.int32)
+        clicks[real] = self.items[(self.begins[rows, None] + steps)[real]]
+        return clicks
 
 
 class Step(NamedTuple):

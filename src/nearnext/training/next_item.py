@@ -103,7 +103,7 @@ class PrefixBatches:
     @property
     def n_batches(self) -> int:
         """Number of batches in an epoch."""
-        return -(-len(self.windows.begins) // self.batch_size)
+        return self.windows.n_batches(self.batch_size)
 
     def epoch(self, number: int, start_batch: int = 0) -> Iterator[PrefixBatch]:
         """The batches of an epoch, counted from 0, from ``start_batch`` on."""
