@@ -85,6 +85,17 @@ def test_many_chunks_and_partitions_of_a_shuffled_log(tmp_path: Path, monkeypatc
     assert (done.filtered, done.partitions, done.read.rows) == (report, 7, 5000)
 
 
+def test_two_workers_write_what_one_writes(tmp_path: Path) -> None:
+    draw = random.Random(7)
+    rows = [f"u{draw.randrange(50)},i{draw.randrange(30)},{draw.randrange(10**6)}" for _ in range(1000)]
+    (tmp_path / "log.csv").write_text("user_id,item_id,time\n" + "\n".join(rows))
+    for workers in (1, 2):
+        done = prepare(tmp_path / "log.csv", tmp_path / f"by{workers}", gap=20_000, partitions=4, workers=workers)
+        assert done.sessions > 0
+    one, two = ({file.name: file.read_bytes() for file in (tmp_path / f"by{n}").iterdir()} for n in (1, 2))
+    assert one == two
+
+
 def test_the_file_holds_whole_sessions_in_order_of_time(tmp_path: Path) -> None:
     frame = pl.DataFrame({"session": [1, 2, 1, 2], "item": ["b", "c", "a", "d"], "ts": [20, 1, 10, 5]})
     prepare(frame, tmp_path / "out.parquet", partitions=1)

@@ -1,5 +1,6 @@
 """Commands about logs: stats, prepare, synth."""
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -55,6 +56,9 @@ def prepare(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, or a file *.parquet.")],
     *,
     partitions: Annotated[int, typer.Option(help="Parts that are held in memory one by one; 0: by size.")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Processes that cut parts, each with one in memory, half a GiB; 0: one for each core.")
+    ] = 0,
     chosen: "Filter",
     reading: Reading,
 ) -> None:
@@ -70,6 +74,7 @@ def prepare(
         collapse_repeats=reading.collapse_repeats,
         chosen=chosen,
         partitions=partitions or None,
+        workers=workers or os.cpu_count() or 1,
     )
     counted = done.repeats.facts(reading.options.used(done.read.event_types))
     show_reading(replace(done.read, repeats=counted), reading)

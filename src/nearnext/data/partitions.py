@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
@@ -13,6 +13,22 @@ from nearnext.data.sessionise import group
 from nearnext.types import Int64Array
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+class Partition(NamedTuple):
+    """The events of one partition: in files, or in memory."""
+
+    files: list[Path]  # one for each type of the columns
+    only: list[pl.DataFrame]
+    text: list[str]  # columns that are text somewhere in the log
+
+    def events(self) -> list[pl.DataFrame]:
+        """All events in one frame, in the order of the log, or none; the files are gone afterwards."""
+        parts = [*self.only, *map(pl.read_ipc_stream, self.files)]
+        for file in self.files:
+            file.unlink()
+        text = pl.col(self.text).cast(pl.String)
+        return [pl.concat([part.with_columns(text) for part in parts], how="diagonal").sort("row")] if parts else []
 
 
 class Partitions:
@@ -58,18 +74,13 @@ class Partitions:
         for writer in self._writers.values():
             writer.close()
 
-    def __iter__(self) -> Iterator[list[pl.DataFrame]]:
-        """Each partition's events in frames, none where it has no events; its files are gone afterwards."""
-        for partition in range(self.n):
-            parts, self._only = self._only, []
-            for number, kinds in self._writers:
-                if number == partition:
-                    path = self._folder / f"events-{partition}-{kinds}.arrow"
-                    parts.append(pl.read_ipc_stream(path))
-                    path.unlink()
-            text = pl.col(sorted(self._text)).cast(pl.String)
-            # A partition has a file for each type of its columns; the order of the log is that of its rows.
-            yield [pl.concat([part.with_columns(text) for part in parts], how="diagonal").sort("row")] if parts else []
+    def __iter__(self) -> Iterator[Partition]:
+        """Each partition once."""
+        files = [list[Path]() for _ in range(self.n)]
+        for number, kinds in self._writers:
+            files[number].append(self._folder / f"events-{number}-{kinds}.arrow")
+        only, self._only = self._only, []
+        return (Partition(found, only, sorted(self._text)) for found in files)
 
 
 def _partition_of(keys: pl.Series, n: int) -> Any:

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from nearnext.data.arrow import arrow_parquet
 from nearnext.data.events import EventLog, EventScan, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Filter, FilterReport, by_length, by_support
-from nearnext.data.partitions import Partitions
+from nearnext.data.partitions import Partition, Partitions
 from nearnext.data.prepared import is_prepared, write_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import Repeats
@@ -24,6 +25,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.stored_sessions import StoredSessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
+from nearnext.processes import in_processes
 from nearnext.progress import track
 
 PARTITION_EVENTS = 3_000_000
@@ -68,6 +70,7 @@ def prepare(
     gap: float = GAP,
     collapse_repeats: bool | None = None,
     partitions: int | None = None,
+    workers: int = 1,
     columns: Mapping[str, str] | None = None,
     layout: str | None = None,
     time_unit: str | None = None,
@@ -83,8 +86,9 @@ def prepare(
     in .parquet. Reading it gives the sessions that filtering the whole log in memory would give, in the same order. It
     appears when it is complete; an interrupted run leaves nothing behind. ``chosen`` are the sessions and items
     to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
-    by the log's size. The log and the options from ``columns`` on are as in `read_events`, ``gap`` and
-    ``collapse_repeats`` as in `sessionise`.
+    by the log's size; ``workers`` the processes that do so, each with a part in memory, which changes no result. The
+    log and the options from ``columns`` on are as in `read_events`, ``gap`` and ``collapse_repeats`` as in
+    `sessionise`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -98,7 +102,14 @@ def prepare(
     """
     options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target)
     return prepare_by(
-        source, out, options, chosen=chosen, gap=gap, collapse_repeats=collapse_repeats, partitions=partitions
+        source,
+        out,
+        options,
+        chosen=chosen,
+        gap=gap,
+        collapse_repeats=collapse_repeats,
+        partitions=partitions,
+        workers=workers,
     )
 
 
@@ -111,9 +122,11 @@ def prepare_by(
     gap: float = GAP,
     collapse_repeats: bool | None = None,
     partitions: int | None = None,
+    workers: int = 1,
 ) -> PrepareReport:
     """What `prepare` gives, by options of reading that are one value."""
     partitions = checked("the number of partitions", partitions, Count | None)
+    workers = checked("the number of workers", workers, Count)
     scan = EventScan(source, options)
     target = _checked_target(path_of("out", out), scan)
     if options.target is not None and target.suffix in PARQUET:
@@ -121,7 +134,9 @@ def prepare_by(
     try:
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             parts = Partitions(Path(folder), partitions or _n_partitions(scan))
-            return _prepared(scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats, options)
+            return _prepared(
+                scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats, options, workers
+            )
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}; free some space or name another folder"
@@ -156,23 +171,19 @@ def _prepared(
     gap: float,
     collapse_repeats: bool | None,
     options: ReadOptions,
+    workers: int,
 ) -> PrepareReport:
     for chunk in scan:
         parts.add(chunk)
     parts.close()
     work, filtered, repeats = StoredSessions(folder), FilterReport(), Repeats()
+    cut = partial(cut_partition, report=scan.report, gap=gap, collapse_repeats=collapse_repeats, chosen=chosen)
     with track("cutting sessions", parts.n, "parts") as advance:
-        for events in parts:
-            if events:
-                log = EventLog.of([part.drop("row") for part in events], scan.report)
-                sessions, found, first = cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)
-                rows = np.concatenate([part["row"].to_numpy() for part in events])[first]
-                keys = pl.DataFrame({"session_id": sessions.session_ids, "begun": sessions.starts, "row": rows})
-                repeats += found
-                numbers = pl.Series("key", np.arange(sessions.n_sessions))
-                kept, taken = by_length(replace(sessions, session_ids=numbers), chosen)
-                filtered += taken
-                work.add(kept, keys)
+        for part in in_processes(cut, parts, min(workers, parts.n)):
+            if part is not None:
+                repeats += part.repeats
+                filtered += part.filtered
+                work.add(part.sessions, part.keys)
             advance(1)
     filtered += by_support(work, work.counts, chosen)
     if work.counts.sum() == 0:
@@ -197,6 +208,31 @@ def _prepared(
         partitions=parts.n,
         repeats=repeats,
     )
+
+
+class CutPartition(NamedTuple):
+    """The sessions of a partition that the filter keeps by their length; their ids are rows of ``keys``."""
+
+    sessions: Sessions
+    keys: pl.DataFrame  # of all its sessions, see `StoredSessions.add`
+    filtered: FilterReport
+    repeats: Repeats
+
+
+def cut_partition(
+    partition: Partition, *, report: ReadReport, gap: float, collapse_repeats: bool | None, chosen: Filter
+) -> CutPartition | None:
+    """The sessions of a partition; None where it has no events."""
+    events = partition.events()
+    if not events:
+        return None
+    log = EventLog.of([part.drop("row") for part in events], report)
+    sessions, repeats, first = cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)
+    rows = np.concatenate([part["row"].to_numpy() for part in events])[first]
+    keys = pl.DataFrame({"session_id": sessions.session_ids, "begun": sessions.starts, "row": rows})
+    numbers = pl.Series("key", np.arange(sessions.n_sessions))
+    kept, filtered = by_length(replace(sessions, session_ids=numbers), chosen)
+    return CutPartition(kept, keys, filtered, repeats)
 
 
 def _write_parquet(parts: Iterable[Sessions], path: Path) -> int:
