@@ -1,9 +1,10 @@
 """Notebook display: a title and the first rows of a frame."""
 
 from html import escape
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import polars as pl
+if TYPE_CHECKING:
+    import polars as pl
 
 ROWS = 10
 """Rows that a notebook shows."""
@@ -12,7 +13,7 @@ ROWS = 10
 class Framed(Protocol):
     """A value with a title and a frame."""
 
-    def to_frame(self) -> pl.DataFrame:
+    def to_frame(self) -> "pl.DataFrame":
         """Its rows."""
         ...
 
@@ -28,9 +29,10 @@ class Shown:
         return card(self.title(), self.to_frame().head(ROWS))
 
 
-def card(title: str, frame: pl.DataFrame) -> str:
+def card(title: str, frame: "pl.DataFrame") -> str:
     """A title over a table of all rows, as HTML.
 
+    >>> import polars as pl
     >>> card("1 < 2", pl.DataFrame({"a": ["x & y", None], "b": [0.5, 1e-9]})).partition("<tbody>")[2]
     '<tr><td>x &amp; y</td><td>0.5</td></tr><tr><td></td><td>1e-09</td></tr></tbody></table></div>'
     """
