@@ -53,7 +53,8 @@ if TYPE_CHECKING:
     from nearnext.model.losses import BPR, NCAS, TOP1, WARP, Contrastive, Loss, LossInput, MetricLearning, Triplet
     from nearnext.recommenders.base import Recommender
     from nearnext.recommenders.gru4rec import GRU4Rec
-    from nearnext.recommenders.metric.recommender import Metric, MetricFast
+    from nearnext.recommenders.metric.fast import MetricFast
+    from nearnext.recommenders.metric.recommender import Metric
     from nearnext.recommenders.named import BASELINES, make_recommender
     from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
     from nearnext.recommenders.popularity import Pop, SessionPop
@@ -202,7 +203,8 @@ _MODULES = {
     "model.losses": "BPR NCAS TOP1 WARP Contrastive Loss LossInput MetricLearning Triplet",
     "recommenders.base": "Recommender",
     "recommenders.gru4rec": "GRU4Rec",
-    "recommenders.metric.recommender": "Metric MetricFast",
+    "recommenders.metric.fast": "MetricFast",
+    "recommenders.metric.recommender": "Metric",
     "recommenders.neighbours": "SKNN VSKNN VSTAN",
     "recommenders.popularity": "Pop SessionPop",
     "recommenders.ranking": "Recommendation",

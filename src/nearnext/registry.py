@@ -209,7 +209,7 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
     "recommenders.base:Recommender",
     {
         "metric": "recommenders.metric.recommender:Metric",
-        "metric-fast": "recommenders.metric.recommender:MetricFast",
+        "metric-fast": "recommenders.metric.fast:MetricFast",
         "pop": "recommenders.popularity:Pop",
         "spop": "recommenders.popularity:SessionPop",
         "markov-1": "recommenders.rules:Markov",

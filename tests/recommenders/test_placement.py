@@ -162,9 +162,12 @@ def test_a_table_taken_in_later_gives_the_same_lists(name: str) -> None:
         made().fit(LOG, items=table(46).frame)  # type: ignore[arg-type]
 
 
-def test_voters_that_learn_of_further_items_are_those_of_a_fit_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("features", [["session", "item"], []])
+def test_voters_that_learn_of_further_items_are_those_of_a_fit_with_them(
+    features: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
-    model = tiny(voters=["vsknn", "sr"]).fit(LOG, items=table(46))
+    model = tiny(voters=["vsknn", "sr"], features=features).fit(LOG, items=table(46))
     found = model.generators
     assert found is not None
     assert model.network is not None

@@ -148,10 +148,8 @@ class Metric(MetricOptions):
             return
         if held_out is not None and self.voters:
             self._fit_reranker(network, learned, held_out)
-        if held_out is not None and self.refit:
-            network = self._refitted(sessions)
-        elif held_out is not None:
-            network = self._grown(network, learned.vocabulary, sessions)
+        if held_out is not None:
+            network = self._refitted(sessions) if self.refit else self._grown(network, learned.vocabulary, sessions)
         self._complete(network, sessions)
 
     def _continue(self, start: "Metric", sessions: Sessions) -> None:
@@ -179,7 +177,7 @@ class Metric(MetricOptions):
         voters, statistics = self.generators.voters, self.generators.evidence.items
         for voter in voters.values():
             voter._add_unclicked(new)
-        # Row 0 has the mean, which items without clicks have too.
+        # Row 0 has the mean, which items without clicks have too; without groups of features there are no rows.
         statistics = np.concatenate([statistics, np.repeat(statistics[:1], len(new), axis=0)])
         self.generators = self._generators(self.network, self.index, voters, statistics)
 
@@ -320,25 +318,3 @@ class Metric(MetricOptions):
             return own
 
         return rank_chunk
-
-
-@formerly(**RENAMED)
-@dataclass(eq=False)
-class MetricFast(Metric):
-    """`Metric` in a fraction of the time: a smaller space, fewer epochs, two voting methods.
-
-    >>> MetricFast().params()["dim"]
-    64
-    """
-
-    name: ClassVar[str] = "metric-fast"
-
-    dim: int | None = 64
-    epochs: int | None = 2
-    negatives: int | None = 1024
-    batch_size: int | None = 128
-    voters: tuple[str, ...] = ("vsknn", "sr")
-    candidates: int = 50
-    hidden: int = 32
-    reranker_steps: int = 400
-    reranker_prefixes: int = 8_000
