@@ -30,7 +30,7 @@ KEY = "0123456789abcdef-the-key"
         (b'{"items": [1], "time": -1}', 422, ">= 0"),
         (b"[]", 422, "Expected `object`"),
         (b"null", 422, "Expected `object`"),
-        (b"{}", 422, "missing required field `items`"),
+        (b"{}", 422, "expected either items, the clicks of one session, or sessions"),
         (b'{"items": "i1"}', 422, "$.items"),
         (b'{"items": [1.5]}', 422, "$.items[0]"),
         (b'{"items": [true]}', 422, "$.items[0]"),
