@@ -106,10 +106,10 @@ class LiveItems:
         in_table = (rows >= 0) & (rows < table.height)
         in_live = rows >= table.height
         found = pl.concat([table.clear(1), table[rows[in_table]], live[rows[in_live] - table.height]])
-        places = np.zeros(len(rows), dtype=np.int64)
-        places[in_table] = np.arange(1, in_table.sum() + 1)
-        places[in_live] = np.arange(in_table.sum() + 1, len(found))
-        return found[places]
+        positions = np.zeros(len(rows), dtype=np.int64)
+        positions[in_table] = np.arange(1, in_table.sum() + 1)
+        positions[in_live] = np.arange(in_table.sum() + 1, len(found))
+        return found[positions]
 
     def shown(self, items: Sequence[RawId], names: Sequence[str]) -> list[dict[str, Any]]:
         """Some attributes of items, null where unknown.
