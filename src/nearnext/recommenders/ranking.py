@@ -237,6 +237,15 @@ def unknown_ids(raw: Sequence[RawId], indices: IndexArray) -> list[RawId]:
     return [one for one, index in zip(raw, indices.tolist(), strict=True) if not index]
 
 
+def shortage_of(n: int, k: int, lacking: str = "may be recommended") -> str | None:
+    """Why a list of k items has n; None where it has them all.
+
+    >>> shortage_of(3, 5), shortage_of(5, 5)
+    ('3 of 5: no further item may be recommended', None)
+    """
+    return None if n == k else f"{n} of {k}: no further item {lacking}"
+
+
 def sources_of(clicks: Int64Array, own: int) -> list[Source]:
     """What the items of a list come from, by their training clicks: [n]."""
     added: list[Source] = ["popular"] * (len(clicks) - own)
@@ -262,9 +271,7 @@ def recommendations(
     result = list[Recommendation]()
     for row, lost in enumerate(unknown):
         items = ranking.items[row][ranking.items[row] > 0]
-        n, k = len(items), ranking.k
-        shortage = None if n == k else f"{n} of {k}: no further item may be recommended"
-        scores = ranking.scores[row, :n].tolist()
+        scores, shortage = ranking.scores[row, : len(items)].tolist(), shortage_of(len(items), ranking.k)
         own, listed = int(ranking.own[row]), vocabulary.decode(items)
         sources = sources_of(clicks[items], own)
         result.append(Recommendation(listed, scores, own, lost, shortage, list(unmatched), sources))

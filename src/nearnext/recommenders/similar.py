@@ -9,7 +9,7 @@ from nearnext.errors import ConfigError
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import SessionNeighbours
-from nearnext.recommenders.ranking import Recommendation
+from nearnext.recommenders.ranking import Recommendation, shortage_of
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.recommenders.space import EmbeddingSpace, space_of
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
@@ -53,7 +53,7 @@ def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10)
             found.append(Recommendation([], [], 0, [item], f"0 of {k}: training never saw {item!r}"))
             continue
         similar = similar_items(recommender, item, k)
-        shortage = None if len(similar) == k else f"{len(similar)} of {k}: no further item is similar to it"
+        shortage = shortage_of(len(similar), k, "is similar to it")
         listed, scores = [one for one, _ in similar], [score for _, score in similar]
         found.append(Recommendation(listed, scores, len(similar), [], shortage, [], ["similar"] * len(similar)))
     return found

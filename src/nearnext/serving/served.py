@@ -10,7 +10,7 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.explanation import session_index_of, similar_items
 from nearnext.recommenders.item_rules import ItemRules
-from nearnext.recommenders.ranking import RankChunk, Recommendation, Request, Source
+from nearnext.recommenders.ranking import RankChunk, Recommendation, Request, Source, shortage_of, unknown_ids
 from nearnext.recommenders.ruled import AppliedRules, Listed
 from nearnext.recommenders.space import space_of
 from nearnext.serving.available import AvailableItems
@@ -182,11 +182,8 @@ class ServedModel:
         return found
 
     def _presented(self, query: Query, clicks: IndexArray, found: "_List") -> Recommendation:
-        n = len(found.items)
-        unknown: list[RawId] = []
-        if not clicks.all():
-            unknown = [raw for raw, index in zip(query.items, clicks.tolist(), strict=True) if not index]
-        shortage = None if n == query.k else f"{n} of {query.k}: no further item may be recommended"
+        unknown = [] if clicks.all() else unknown_ids(query.items, clicks)
+        shortage = shortage_of(len(found.items), query.k)
         unmatched = self._unmatched(query) if query.restricted else []
         return Recommendation(found.items, found.scores, found.own, unknown, shortage, unmatched, self._sources(found))
 
@@ -206,8 +203,7 @@ class ServedModel:
     def _unmatched(self, query: Query) -> list[RawId]:
         """What was excluded or allowed and names no item, of the model or of the catalogue."""
         named = [*(query.allow or ()), *query.exclude]
-        found = self._vocabulary.encode(named).tolist()
-        lacking = [raw for raw, index in zip(named, found, strict=True) if not index]
+        lacking = unknown_ids(named, self._vocabulary.encode(named))
         return [raw for raw in lacking if self._vocabulary.as_stored(raw) not in self.available.new]
 
     def _join(
@@ -254,7 +250,7 @@ class ServedModel:
             return SimilarAnswer(listed.items, listed.scores, "recommendations", listed.shortage, self.version)
         found = similar_items(self.recommender, item, k, admissible=self.available.admissible)
         lacking = "may be recommended" if located else "shares a session with it"
-        shortage = None if len(found) == k else f"{len(found)} of {k}: no further item {lacking}"
+        shortage = shortage_of(len(found), k, lacking)
         items, scores = [one for one, _ in found], [score for _, score in found]
         return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
 
@@ -267,8 +263,7 @@ class ServedModel:
         found = self._space.index.search(vector[np.newaxis], k, admissible=listed)
         n = int(found.found[0])
         items: list[RawId] = [self._ids[index] for index in found.items[0, :n].tolist()]
-        shortage = None if n == k else f"{n} of {k}: no further item may be recommended"
-        return SimilarAnswer(items, found.scores[0, :n].tolist(), "embeddings", shortage, self.version)
+        return SimilarAnswer(items, found.scores[0, :n].tolist(), "embeddings", shortage_of(n, k), self.version)
 
 
 @dataclass
