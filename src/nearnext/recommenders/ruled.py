@@ -149,6 +149,7 @@ class RuledItems:
         self._parts, self._rows = parts, rows
         self._matching: dict[object, BoolArray] = {}
         self._groups: dict[str, Groups] = {}
+        self._latest: tuple[object, AppliedRules] | None = None
 
     def apply(self, rules: ItemRules, now: int | None = None) -> AppliedRules:
         """Rules over these items, at a time in microseconds since 1970 UTC, by default now.
@@ -157,6 +158,13 @@ class RuledItems:
             ConfigError: a rule that cannot be read, or names an unknown column.
         """
         now = time.time_ns() // 1_000 if now is None else now
+        conditions = (*rules.where, *(condition for condition, _ in rules.boost))
+        key = rules, *(_moment(condition, now) for condition in conditions)
+        if self._latest is None or self._latest[0] != key:
+            self._latest = key, self._applied(rules, now)
+        return self._latest[1]
+
+    def _applied(self, rules: ItemRules, now: int) -> AppliedRules:
         matching = np.ones(len(self._rows), dtype=np.bool_)
         for condition in rules.where:
             matching &= self._matches(condition, now)
@@ -168,7 +176,7 @@ class RuledItems:
         return AppliedRules(matching, factors, [Limit(self._values(name), most) for name, most in rules.at_most])
 
     def _matches(self, condition: str, now: int) -> BoolArray:
-        key = (condition, now // SECOND) if AVAILABLE in condition else condition
+        key = condition, _moment(condition, now)
         if key not in self._matching:
             if len(self._matching) >= KEPT:
                 self._matching.clear()
@@ -186,6 +194,11 @@ class RuledItems:
             positions = np.arange(int(starts[-1])) + np.repeat(begins[self._rows] - starts[:-1], lengths)
             self._groups[column] = Groups(starts, np.concatenate([part.codes for part in parts])[positions])
         return self._groups[column]
+
+
+def _moment(condition: str, now: int) -> int:
+    """The second that a condition depends on; 0 where it depends on none."""
+    return now // SECOND if AVAILABLE in condition else 0
 
 
 def rules_over(
