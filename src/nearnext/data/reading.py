@@ -127,7 +127,8 @@ class Reading:
 
     def _usable(self, chunk: Chunk, reader: LogReader) -> pl.DataFrame:
         frame = chunk.frame
-        selected = self._selected(frame)
+        words = self._event_words(frame)
+        selected = self._selected(words, frame.height)
         times = self._clock.read(frame["time"], frame["date"] if "date" in frame.columns else None)
         columns = [self._ids[role] for role in (self._key, "item")]
         ids = [column.read(frame[column.name], untyped=reader.untyped) for column in columns]
@@ -153,11 +154,11 @@ class Reading:
         )
         times_kept = pl.Series("time", times.micros if kept.all() else times.micros[kept])
         events = [owners.alias(f"{self._key}_id"), items.alias("item_id"), times_kept]
-        if "event" in frame.columns and (self._events is None or len(self._events) > 1):
-            events.append(self._event_codes(_kept(frame["event"], kept)))
-        if self._target is not None:
-            types = _kept(frame["event"], kept).cast(pl.String).fill_null("(none)")
-            events.append(types.is_in(list(self._target)).alias("target"))
+        words = None if words is None else _kept(words, kept)
+        if words is not None and (self._events is None or len(self._events) > 1):
+            events.append(self._event_codes(words))
+        if words is not None and self._target is not None:
+            events.append(words.is_in(list(self._target)).alias("target"))
         if self._key == "session" and "user" in frame.columns:
             events.append(user_codes(_kept(frame["user"], kept)).alias("user"))
         return pl.DataFrame(events)
@@ -180,23 +181,27 @@ class Reading:
             with self._writing():
                 self._writer.writerows((reader.where, row.line, row.reason, row.text) for row in rows)
 
-    def _event_codes(self, types: pl.Series) -> pl.Series:
+    def _event_words(self, frame: pl.DataFrame) -> pl.Series | None:
+        """The event type of each row; None where the log has none: [n]."""
+        if "event" not in frame.columns:
+            return None
+        if frame["event"].dtype.is_nested():
+            raise DataError(f"expected words as event types, found values of type {frame['event'].dtype}")
+        return frame["event"].cast(pl.String).fill_null("(none)")
+
+    def _event_codes(self, words: pl.Series) -> pl.Series:
         """Event types as numbers, the same in every chunk; from the 255th on they share one: [n]."""
-        words = types.cast(pl.String).fill_null("(none)")
         for word in words.unique().sort().to_list():
             self._codes.setdefault(word, min(len(self._codes), 255))
         return words.replace_strict(self._codes, return_dtype=pl.UInt8).alias("event")
 
-    def _selected(self, frame: pl.DataFrame) -> BoolArray:
-        """Rows of the event types to use: [n]."""
-        selected = np.ones(frame.height, np.bool_)
-        if "event" not in frame.columns:
-            return selected
-        if frame["event"].dtype.is_nested():
-            raise DataError(f"expected words as event types, found values of type {frame['event'].dtype}")
-        types = frame["event"].cast(pl.String).fill_null("(none)")
-        self._event_types.update(dict(types.value_counts().iter_rows()))
-        return selected if self._events is None else types.is_in(list(self._events)).to_numpy()
+    def _selected(self, words: pl.Series | None, n: int) -> BoolArray:
+        """Rows of the event types to use, which are counted: [n]."""
+        if words is not None:
+            self._event_types.update(dict(words.value_counts().iter_rows()))
+            if self._events is not None:
+                return words.is_in(list(self._events)).to_numpy()
+        return np.ones(n, np.bool_)
 
     def report(self, source: str, left_out: Sequence[str], *, strict: bool) -> ReadReport:
         """What was read; a DataError where nothing can be used, or where a row cannot and ``strict`` is given."""
