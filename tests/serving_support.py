@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 
 from nearnext.artifact import save_artifact
 from nearnext.data.sessions import Sessions
+from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import make_recommender
+from nearnext.serving.catalogue import Catalogue, Change
+from nearnext.serving.loading import LoadedModel
+from nearnext.serving.served import ServedModel
 from training_support import seeded
 
 LOG = Sessions.of(
@@ -37,6 +41,15 @@ PATIENT = [
     for word in (f"--{limit}", str(PATIENCE))
 ]
 """Options of a service that cuts off nobody for being slow; tests of a limit give their own value after these."""
+
+
+def served_model(recommender: Recommender, folder: Path, *changes: Change) -> ServedModel:
+    """A model in this process, with a catalogue of these changes in a folder."""
+    catalogue = Catalogue(folder / "changes")
+    for change in changes:
+        catalogue.write(change, durable=False)
+    catalogue.refresh()
+    return ServedModel(LoadedModel(recommender, {}, "v1"), catalogue)
 
 
 @dataclass(frozen=True)

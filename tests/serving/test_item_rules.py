@@ -12,12 +12,12 @@ from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.named import make_recommender
-from nearnext.serving.catalogue import Catalogue, Change
-from nearnext.serving.loading import LoadedModel, load_model
-from nearnext.serving.served import Query, ServedModel
+from nearnext.serving.catalogue import Change
+from nearnext.serving.loading import load_model
+from nearnext.serving.served import Query
 from nearnext.serving.settings import ServiceSettings
 from nearnext.testing import assert_same_lists
-from serving_support import LOG, started
+from serving_support import LOG, served_model, started
 from training_support import seeded
 
 pytestmark = pytest.mark.slow
@@ -54,17 +54,9 @@ def fitted(name: str) -> Recommender:
     return _fitted[name]
 
 
-def served(recommender: Recommender, tmp_path: Path, *changes: Change) -> ServedModel:
-    catalogue = Catalogue(tmp_path / "changes")
-    for change in changes:
-        catalogue.write(change, durable=False)
-    catalogue.refresh()
-    return ServedModel(LoadedModel(recommender, {}, "v1"), catalogue)
-
-
 @pytest.mark.parametrize("name", QUICK)
 def test_served_lists_by_rules_are_the_recommenders(name: str, tmp_path: Path) -> None:
-    model = served(fitted(name), tmp_path)
+    model = served_model(fitted(name), tmp_path)
     asked = [(session, rules, seen) for session in SESSIONS for rules in RULES for seen in (False, True)]
     queries = [Query(session, 6, exclude_seen=seen, rules=ItemRules.of(**rules)) for session, rules, seen in asked]
     for (session, rules, seen), query, together in zip(asked, queries, model.answer(queries), strict=True):
@@ -76,7 +68,7 @@ def test_served_lists_by_rules_are_the_recommenders(name: str, tmp_path: Path) -
 
 @pytest.mark.parametrize("name", QUICK)
 def test_new_items_without_attributes_match_no_condition_and_no_limit(name: str, tmp_path: Path) -> None:
-    model = served(fitted(name), tmp_path, *(Change("put", f"new-{n}", clicks=["i1"]) for n in range(3)))
+    model = served_model(fitted(name), tmp_path, *(Change("put", f"new-{n}", clicks=["i1"]) for n in range(3)))
     where, limit = ItemRules.of("price >= 0"), ItemRules.of(at_most={"category": 1})
     (only,) = model.answer([Query(["i1"], 30, rules=where)])
     assert set(only.items) == {f"i{n}" for n in range(23)}
@@ -168,7 +160,7 @@ def test_a_model_that_the_rules_of_the_service_do_not_fit_is_refused(tmp_path: P
 
 
 def test_a_request_with_rules_to_a_model_without_items_is_refused(tmp_path: Path) -> None:
-    model = served(make_recommender("pop", {}).fit(LOG), tmp_path)
+    model = served_model(make_recommender("pop", {}).fit(LOG), tmp_path)
     rules = ItemRules.of("price < 5")
     assert rules is not None
     with pytest.raises(ConfigError, match="rules need an item table"):

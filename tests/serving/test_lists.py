@@ -18,7 +18,7 @@ from nearnext.serving.loading import LoadedModel
 from nearnext.serving.served import Query, ServedModel
 from nearnext.testing import assert_same_lists
 from nearnext.types import RawId
-from serving_support import LOG
+from serving_support import LOG, served_model
 from training_support import seeded
 
 pytestmark = pytest.mark.slow
@@ -41,14 +41,6 @@ def fitted(name: str) -> Recommender:
     return _fitted[name]
 
 
-def predictor(recommender: Recommender, tmp_path: Path, *changes: Change) -> ServedModel:
-    catalogue = Catalogue(tmp_path / "changes")
-    for change in changes:
-        catalogue.write(change, durable=False)
-    catalogue.refresh()
-    return ServedModel(LoadedModel(recommender, {}, "v1"), catalogue)
-
-
 QUERIES = [
     Query(session, k, exclude, allow, exclude_seen, time)
     for session in (["i1"], ["i1", "x", "i4", "i1"], ["i5", "i6", "i7", "i8"], [], ["x"])
@@ -65,7 +57,7 @@ QUERIES = [
 @pytest.mark.parametrize("name", METHODS)
 def test_answers_are_the_recommenders_alone_and_in_batches(name: str, tmp_path: Path):
     recommender = fitted(name)
-    served = predictor(recommender, tmp_path)
+    served = served_model(recommender, tmp_path)
     together = served.answer(QUERIES)
     for query, answer in zip(QUERIES, together, strict=True):
         expected = recommender.recommend(
@@ -83,7 +75,7 @@ def test_answers_are_the_recommenders_alone_and_in_batches(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_new_items_join_in_order_and_once(name: str, tmp_path: Path):
-    served = predictor(
+    served = served_model(
         fitted(name),
         tmp_path,
         Change("put", "new-1", clicks=["i1"]),
@@ -106,7 +98,7 @@ def test_new_items_join_in_order_and_once(name: str, tmp_path: Path):
 @pytest.mark.parametrize("name", METRIC)
 def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, tmp_path: Path):
     recommender = fitted(name)
-    served = predictor(
+    served = served_model(
         recommender,
         tmp_path,
         Change("put", "new"),
@@ -129,7 +121,7 @@ def test_a_new_item_lies_at_the_mean_of_the_sessions_that_touched_it(name: str, 
 
 def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nearer(tmp_path: Path):
     recommender = fitted("metric-fast")
-    served = predictor(recommender, tmp_path, Change("put", "new", clicks=["i1"]))
+    served = served_model(recommender, tmp_path, Change("put", "new", clicks=["i1"]))
     space = space_of(recommender)
     assert space
     encode = recommender.vocabulary.encode
@@ -157,7 +149,7 @@ def test_where_votes_count_too_a_new_item_stands_behind_as_many_items_as_are_nea
 
 def test_without_a_space_a_new_item_stands_beside_the_best_where_everybody_reached_it_from(tmp_path: Path):
     model = make_recommender("markov-1").fit(Sessions.of([["a", "b"]] * 3 + [["a", "c"], ["d", "b"]]))
-    served = predictor(
+    served = served_model(
         model,
         tmp_path,
         Change("put", "new"),
@@ -213,7 +205,7 @@ def test_items_that_come_and_go_lie_where_a_later_start_puts_them(name: str, tmp
 @pytest.mark.parametrize("name", ["vsknn", "metric-fast", *METRIC])
 def test_refused_new_items_cost_the_others_no_place(name: str, tmp_path: Path):
     crowd: list[str | int] = [f"near-{number}" for number in range(30)]
-    served = predictor(
+    served = served_model(
         fitted(name),
         tmp_path,
         *(Change("put", item, clicks=["i1"]) for item in [*crowd, "beside"]),
@@ -227,7 +219,7 @@ def test_refused_new_items_cost_the_others_no_place(name: str, tmp_path: Path):
 
 
 def test_new_items_are_found_by_the_embeddings_of_the_models_own_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    served = predictor(fitted("metric-fast"), tmp_path, Change("put", "new", clicks=["i1"]))
+    served = served_model(fitted("metric-fast"), tmp_path, Change("put", "new", clicks=["i1"]))
     encoded: list[int] = []
     encode = SessionEncoding.__call__
 
@@ -256,5 +248,5 @@ def test_a_model_is_prepared_while_the_catalogue_goes_on_changing(tmp_path: Path
 
 def test_integer_catalogues_take_ids_from_paths(tmp_path: Path):
     model = make_recommender("markov-1").fit(Sessions.of([[1, 2], [1, 3], [1, 2]]))
-    served = predictor(model, tmp_path, Change("delete", "2"))
+    served = served_model(model, tmp_path, Change("delete", "2"))
     assert served.answer([Query(["1"], 3)])[0].items == [3, 1]

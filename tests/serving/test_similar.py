@@ -9,10 +9,10 @@ from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
-from nearnext.serving.catalogue import Catalogue, Change
-from nearnext.serving.loading import LoadedModel
+from nearnext.serving.catalogue import Change
 from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.served import ServedModel
+from serving_support import served_model
 
 pytestmark = pytest.mark.slow
 
@@ -23,11 +23,7 @@ def served(name: str, tmp_path: Path, *changes: Change, remember: bool = False, 
     recommender: Recommender = make_recommender(name, options).fit(LOG)
     if remember:
         recommender.remember(LOG)
-    catalogue = Catalogue(tmp_path / "changes")
-    for change in changes:
-        catalogue.write(change, durable=False)
-    catalogue.refresh()
-    return ServedModel(LoadedModel(recommender, {}, "v1"), catalogue)
+    return served_model(recommender, tmp_path, *changes)
 
 
 def found(similar: SimilarAnswer | None) -> SimilarAnswer:
