@@ -111,7 +111,7 @@ class Cases:
             raise DataError(
                 f"expected {what}, found none among {sessions.n_sessions} test sessions; choose a larger test part"
             )
-        session = np.searchsorted(sessions.offsets, prefixes.starts, side="right") - 1
+        session = sessions.session_of_event()[prefixes.starts]
         first, end = prefixes.ends, sessions.offsets[1:][session]
         last_until = np.concatenate([[0], np.cumsum(_last_of_item(sessions))]).astype(np.int64)
         until = np.concatenate([[0], np.cumsum(sessions.predicted)]).astype(np.int64)

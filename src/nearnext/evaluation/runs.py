@@ -54,7 +54,7 @@ class RunLists:
 def query_ids(test: Sessions) -> pl.Series:
     """The id of each case: the session's raw id and the number of clicks given, as ``s-17:2``: [C]."""
     prefixes = Prefixes.every(test)
-    sessions = np.searchsorted(test.offsets, prefixes.starts, side="right") - 1
+    sessions = test.session_of_event()[prefixes.starts]
     return pl.select(pl.format("{}:{}", _fields(test.session_ids).gather(sessions), prefixes.lengths)).to_series()
 
 
