@@ -76,7 +76,7 @@ def test_damage_is_one_clear_error(folder: Path, name: str, size: int | None) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 3}, "has schema 3, this nearnext reads 2"),
+        ({"schema": 4}, "has schema 4, this nearnext reads 3"),
         ({"sessions": 4}, "is damaged .expected 5 numbers in offsets.bin, found 6"),
         ({"read": {}}, "is damaged"),
     ],

@@ -1,7 +1,7 @@
 """How commands read logs: the options, what is printed, and training and test logs together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -52,8 +52,8 @@ def _reading_options(
     column: Annotated[
         list[str] | None,
         _option(
-            "A column by its name or position, e.g. item=sku or item=5; roles: session, user, item, time, event. "
-            "Repeatable.",
+            "A column by its name or position, e.g. item=sku or item=5; roles: session, user, item, time, event, "
+            "weight. Repeatable.",
             metavar="ROLE=COLUMN",
         ),
     ] = None,
@@ -65,6 +65,13 @@ def _reading_options(
     target: Annotated[
         str | None,
         _option("Event types to predict and score, e.g. purchase; the others are input all the same; default: all."),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        _option(
+            "How much an event counts when it is learned from, by type, e.g. view=1,cart=3,purchase=5; 0: input only; "
+            "default: 1 each."
+        ),
     ] = None,
     quoting: Annotated[
         bool, _option("Quotes in text files enclose fields, or are part of the text.", "--quoting/--no-quoting")
@@ -87,7 +94,11 @@ def _reading_options(
 
     columns = pairs(column or [], "--column")
     types, targets = ([name.strip() for name in given.split(",")] if given else None for given in (events, target))
-    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects, targets)
+    factors = weights and {
+        name: checked(f"weight of {name}", value, NonNegative, text=True)
+        for name, value in pairs(weights.split(","), "--weights").items()
+    }
+    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects, targets, factors or None)
     return Reading(options, 60.0 * checked("gap", gap, NonNegative), collapse_repeats)
 
 
@@ -142,7 +153,8 @@ def read_test_log(
     from nearnext.data.leaks import find_leaks
     from nearnext.data.sessions import Sessions
 
-    sessions, report = read_log(source, reading, show=False)
+    unweighted = replace(reading.options, weights=None)  # cases count alike, and a test log may lack event types
+    sessions, report = read_log(source, replace(reading, options=unweighted), show=False)
     imprint = Imprint.of(known) if isinstance(known, Sessions) else known
     print_warnings(find_leaks(imprint, sessions).lines())
     for each in (*earlier, report):

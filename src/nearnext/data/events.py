@@ -9,6 +9,7 @@ import polars as pl
 
 from nearnext.data.chunks import FrameReader, LogReader, ParquetReader
 from nearnext.data.delimited import DelimitedReader
+from nearnext.data.event_weights import checked_weights
 from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
@@ -37,6 +38,7 @@ class ReadOptions:
     strict: bool = False
     rejects: str | Path | None = None
     target: Iterable[str] | None = None
+    weights: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         for name, value in {
@@ -47,12 +49,15 @@ class ReadOptions:
             "time_unit": Clock(self.time_unit).unit,
             "events": _event_types(self.events),
             "target": _event_types(self.target),
+            "weights": checked_weights(self.weights),
             "rejects": None if self.rejects is None else path_of("rejects", self.rejects),
         }.items():
             object.__setattr__(self, name, value)
         if self.events and self.target and not set(self.target) <= set(self.events):
             left_out = ", ".join(sorted(set(self.target) - set(self.events)))
             raise ConfigError(f"expected to read the events to predict, found {left_out} not among events; add it")
+        if self.weights and "weight" in (self.columns or {}):
+            raise ConfigError("expected weights by event type or in a column, found both; leave one out")
 
     def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
         """Rows of each event type, for the types that are used."""
@@ -70,6 +75,7 @@ class EventLog:
         types: event type of each event, as a number (UInt8), where the log has several.
         users: user of each event, as a number (UInt64, 0 for none), where the log has session ids and users.
         targets: whether each event is to be predicted (Boolean), where not all are.
+        weights: how much each event counts (Float64), where weights are given.
     """
 
     frame: pl.DataFrame
@@ -77,6 +83,7 @@ class EventLog:
     types: pl.Series | None = None
     users: pl.Series | None = None
     targets: pl.Series | None = None
+    weights: pl.Series | None = None
 
     @classmethod
     def of(cls, chunks: Sequence[pl.DataFrame], report: ReadReport) -> "EventLog":
@@ -84,11 +91,12 @@ class EventLog:
         frame = pl.concat(_same_types(chunks), how="diagonal")
         types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
         return cls(
-            frame=frame.drop("event", "user", "target", strict=False),
+            frame=frame.drop("event", "user", "target", "weight", strict=False),
             report=report,
             types=types if types is not None and types.n_unique() > 1 else None,
             users=_codes(frame["user"]) if "user" in frame.columns else None,
             targets=frame["target"] if "target" in frame.columns else None,
+            weights=frame["weight"] if "weight" in frame.columns else None,
         )
 
 
@@ -105,6 +113,7 @@ class EventScan:
         self._options = options
         self._mapped = cast("Mapping[Role, str]", options.columns)
         self._types = cast("tuple[frozenset[str] | None, frozenset[str] | None]", (options.events, options.target))
+        self._weights = options.weights
         self._rejects = cast("Path | None", options.rejects)
         self._source = source
         self._report: ReadReport | None = None
@@ -145,7 +154,7 @@ class EventScan:
                 yield DelimitedReader(file, self._mapped, quoting=self._options.quoting)
 
     def __iter__(self) -> Iterator[pl.DataFrame]:
-        with Reading(Clock(self._options.time_unit), *self._types, self._rejects) as reading:
+        with Reading(Clock(self._options.time_unit), *self._types, self._weights, self._rejects) as reading:
             for reader in self.readers():
                 layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._options.layout)
                 reading.enter(reader, layout)
@@ -187,13 +196,14 @@ def scan_events(
     strict: bool = False,
     rejects: str | Path | None = None,
     target: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> EventScan:
     """The events of a log, chunk by chunk, in bounded memory; ``source`` and options as in `read_events`.
 
     >>> scan_events(pl.DataFrame({"user": ["u"], "item": ["i"], "ts": ["2014-04-07"]})).name
     'polars frame'
     """
-    return EventScan(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target))
+    return EventScan(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights))
 
 
 def read_events(
@@ -207,14 +217,15 @@ def read_events(
     strict: bool = False,
     rejects: str | Path | None = None,
     target: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> EventLog:
     """The events of a click log.
 
     Args:
         source: path of a file (CSV, TSV, JSONL, Parquet; gzip, bz2, xz, zstd or lz4), of a folder of such files or a
             glob, or a pandas, polars or pyarrow frame.
-        columns: column of each role (session, user, item, time, event) that its name does not tell; a name, or a
-            position from 1 where the file has no header. A mapped user without a mapped session means: cut sessions
+        columns: column of each role (session, user, item, time, event, weight) that its name does not tell; a name, or
+            a position from 1 where the file has no header. A mapped user without a mapped session means: cut sessions
             per user.
         layout: a known layout, where it must not be guessed: session-rec, yoochoose-clicks, retailrocket, diginetica,
             otto, columns.
@@ -225,6 +236,8 @@ def read_events(
         strict: whether a rejected row, or a file of a folder that is not read, is an error.
         rejects: CSV file to write rejected rows to (file, line, reason, text); it is no part of the log in a folder.
         target: event types to predict and score, such as purchases; the others are read all the same; all without it.
+        weights: how much an event of each type counts when it is learned from, at least 0 and 1 for other types, e.g.
+            ``{"cart": 3, "purchase": 5}``; 0 is input only. A column of weights is mapped by ``columns`` instead.
 
     Raises:
         DataError: nothing usable is there, or a row is rejected and ``strict`` is given.
@@ -234,7 +247,7 @@ def read_events(
     >>> log.frame.rows()
     [('u', '007', 1396867869000000)]
     """
-    return events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target))
+    return events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights))
 
 
 def events_of(source: object, options: ReadOptions) -> EventLog:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from nearnext.errors import ConfigError, DataError
 
-Role = Literal["session", "user", "item", "time", "event", "date"]
+Role = Literal["session", "user", "item", "time", "event", "weight", "date"]
 
 NAMES: dict[Role, tuple[str, ...]] = {
     "session": ("sessionid", "session", "usersession"),
@@ -15,8 +15,9 @@ NAMES: dict[Role, tuple[str, ...]] = {
     "item": ("itemid", "aid", "item", "productid"),
     "time": ("timestamp", "time", "ts", "datetime", "eventtime", "eventtimestamp", "timeframe", "eventdate"),
     "event": ("event", "eventtype", "type"),
+    "weight": (),
 }
-"""Column names of each role without case and punctuation, the most telling first."""
+"""Column names of each role without case and punctuation, the most telling first; weights are never guessed."""
 
 SESSION_REC = "session-rec TSV"
 YOOCHOOSE = "yoochoose-clicks"
@@ -147,8 +148,8 @@ def _column(where: str, role: Role, names: Sequence[str], mapped: Mapping[Role, 
     if role in mapped:
         candidates = [name for name in names if name == mapped[role]] or [mapped[role]]
     else:
-        by_alias = [[name for name in names if plain(name) == alias] for alias in NAMES[role]]
-        candidates = max(by_alias, key=bool)
+        by_alias = ([name for name in names if plain(name) == alias] for alias in NAMES[role])
+        candidates = next(filter(None, by_alias), list[str]())
     if len(candidates) > 1 and len(set(candidates)) == 1:
         position = names.index(candidates[0]) + 1
         raise DataError(

@@ -79,6 +79,7 @@ def prepare(
     strict: bool = False,
     rejects: str | Path | None = None,
     target: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> PrepareReport:
     """Write a sessionised, filtered copy of a log of any size; memory holds one partition and the items.
 
@@ -100,7 +101,7 @@ def prepare(
     >>> report.sessions, report.filtered.short_sessions
     (1, 1)
     """
-    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target)
+    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights)
     return prepare_by(
         source,
         out,
@@ -129,8 +130,9 @@ def prepare_by(
     workers = checked("the number of workers", workers, Count)
     scan = EventScan(source, options)
     target = _checked_target(path_of("out", out), scan)
-    if options.target is not None and target.suffix in PARQUET:
-        raise ConfigError(f"{target}: a Parquet file keeps no event types; name a folder, or leave --target out")
+    weighted = options.weights or "weight" in (options.columns or {})
+    if (options.target is not None or weighted) and target.suffix in PARQUET:
+        raise ConfigError(f"{target}: a Parquet file keeps no event types or weights; name a folder, or leave them out")
     try:
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             parts = Partitions(Path(folder), partitions or _n_partitions(scan))

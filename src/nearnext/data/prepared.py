@@ -6,7 +6,7 @@ session.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,11 +25,12 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.forks import require_polars
 
-SCHEMA, WITH_TARGETS = 1, 2
-"""Versions of the folder's layout, without and with clicks to predict."""
+SCHEMA, WITH_TARGETS, WITH_WEIGHTS = 1, 2, 3
+"""Versions of the folder's layout: without further arrays of clicks, with those to predict, and with weights."""
 
 MANIFEST, ITEMS, TIMES, OFFSETS = "prepared.json", "items.bin", "times.bin", "offsets.bin"
-TARGETS = "targets.bin"
+FURTHER = {"targets": ("targets.bin", "?"), "weights": ("weights.bin", "<f8")}
+"""File and type of arrays that not every log has."""
 VOCABULARY, SESSION_IDS = "vocabulary.arrow", "session_ids.arrow"
 
 
@@ -49,12 +50,11 @@ def open_prepared(folder: str | Path) -> tuple[Sessions, ReadReport]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         schema = manifest["schema"]
-        if schema not in (SCHEMA, WITH_TARGETS):
-            raise DataError(f"{folder} has schema {schema}, this nearnext reads {WITH_TARGETS}; prepare it again")
+        if schema not in (SCHEMA, WITH_TARGETS, WITH_WEIGHTS):
+            raise DataError(f"{folder} has schema {schema}, this nearnext reads {WITH_WEIGHTS}; prepare it again")
         vocabulary = Vocabulary(_ids(folder / VOCABULARY).rechunk())
         sessions = _mapped(folder, ITEMS, manifest["sessions"], manifest["events"], vocabulary)
-        if schema == WITH_TARGETS:
-            sessions = replace(sessions, targets=_array(folder / TARGETS, "?", sessions.n_events))
+        sessions = _with_further(sessions, folder, manifest.get("further", ["targets"] * (schema == WITH_TARGETS)))
         return sessions, ReadReport(**manifest["read"])
     except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
         raise DataError(f"{folder} is damaged ({error}); prepare the log again") from error
@@ -67,6 +67,13 @@ def _mapped(folder: Path, items: str, n_sessions: int, n_events: int, vocabulary
         times=_array(folder / TIMES, "<i8", n_events),
         vocabulary=vocabulary,
         session_ids=_ids(folder / SESSION_IDS),
+    )
+
+
+def _with_further(sessions: Sessions, folder: Path, names: Sequence[str]) -> Sessions:
+    files = {name: FURTHER[name] for name in names}
+    return replace(
+        sessions, **{name: _array(folder / file, dtype, sessions.n_events) for name, (file, dtype) in files.items()}
     )
 
 
@@ -90,19 +97,22 @@ def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) ->
     n_sessions = n_events = 0
     vocabulary = Vocabulary.of([])
     with ExitStack() as stack:
-        items, times, offsets, targets = (
-            stack.enter_context((folder / name).open("wb")) for name in (given, TIMES, OFFSETS, TARGETS)
-        )
+        items, times, offsets = (stack.enter_context((folder / name).open("wb")) for name in (given, TIMES, OFFSETS))
+        files: dict[str, Any] = {}
         ids = stack.enter_context(_IdWriter(folder / SESSION_IDS))
         offsets.write(np.zeros(1, "<i8").tobytes())
         for part in parts:
             items.write(part.items.astype("<i4", copy=False).tobytes())
             times.write(part.times.astype("<i8", copy=False).tobytes())
-            targets.write(b"" if part.targets is None else part.targets.tobytes())
+            for name in FURTHER.keys() & part.per_click().keys():
+                file, dtype = FURTHER[name]
+                files[name] = files.get(name) or stack.enter_context((folder / file).open("wb"))
+                files[name].write(getattr(part, name).astype(dtype, copy=False).tobytes())
             offsets.write((part.offsets[1:] + n_events).astype("<i8", copy=False).tobytes())
             ids.write(part.session_ids)
             n_sessions, n_events, vocabulary = n_sessions + part.n_sessions, n_events + part.n_events, part.vocabulary
-    sessions = _mapped(folder, given, n_sessions, n_events, vocabulary)
+    further = sorted(files)
+    sessions = _with_further(_mapped(folder, given, n_sessions, n_events, vocabulary), folder, further)
     order = sessions.by_popularity()
     new_index = np.zeros(sessions.n_items + 1, "<i4")
     new_index[order] = np.arange(1, len(order) + 1)
@@ -111,11 +121,9 @@ def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) ->
             items.write(new_index[block].tobytes())
         ids.write(vocabulary.ids.gather(order - 1))
     (folder / given).unlink()
-    marked = (folder / TARGETS).stat().st_size > 0
-    if not marked:
-        (folder / TARGETS).unlink()
-    schema = WITH_TARGETS if marked else SCHEMA
-    facts = {"schema": schema, "sessions": n_sessions, "events": n_events, "items": len(order), "read": asdict(read)}
+    schema = WITH_WEIGHTS if "weights" in files else WITH_TARGETS if files else SCHEMA
+    facts: dict[str, Any] = {"further": further} if further else {}
+    facts |= {"schema": schema, "sessions": n_sessions, "events": n_events, "items": len(order), "read": asdict(read)}
     (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     return n_sessions
 

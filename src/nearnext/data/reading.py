@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Generator, Sequence, Set
+from collections.abc import Generator, Mapping, Sequence, Set
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.chunks import Chunk, FrameReader, LogReader, Rejected
+from nearnext.data.event_weights import weights_in, weights_of_types
 from nearnext.data.ids import IdColumn, user_codes
 from nearnext.data.layouts import BY_NAME, Layout, Role
 from nearnext.data.times import Clock
@@ -61,11 +62,17 @@ class Reading:
     """
 
     def __init__(
-        self, clock: Clock, events: frozenset[str] | None, target: frozenset[str] | None, rejects: Path | None
+        self,
+        clock: Clock,
+        events: frozenset[str] | None,
+        target: frozenset[str] | None,
+        weights: Mapping[str, float] | None,
+        rejects: Path | None,
     ) -> None:
         self._clock = clock
         self._events = events
         self._target = target
+        self._weights = weights
         self._path = rejects
         self._open = ExitStack()
         self._writer: Any = None
@@ -109,9 +116,9 @@ class Reading:
                 f"{reader.where} tells events by {key}, the files before it by {self._key}; read them apart, or map "
                 "the columns"
             )
-        if (self._events or self._target) and "event" not in layout.columns:
+        if (self._events or self._target or self._weights) and "event" not in layout.columns:
             raise DataError(
-                f"{reader.where}: no event column to select types from; map it, e.g. event=COLUMN, or select none"
+                f"{reader.where}: no event column to select types from; map it, e.g. event=COLUMN, or name none"
             )
         frame = layout.name == BY_NAME and isinstance(reader, FrameReader)
         self._key = key
@@ -139,6 +146,10 @@ class Reading:
             ("unparsable time", times.unparsable),
             ("time out of range", times.out_of_range),
         ]
+        weights = None
+        if "weight" in frame.columns:
+            weights, wrong = weights_in(frame["weight"])
+            checks.append(("weight is no number of at least 0", wrong))
         codes = np.zeros(frame.height, np.uint8)
         for code, (_, wrong) in enumerate(checks, 1):
             if wrong.any():
@@ -159,6 +170,10 @@ class Reading:
             events.append(self._event_codes(words))
         if words is not None and self._target is not None:
             events.append(words.is_in(list(self._target)).alias("target"))
+        if words is not None and self._weights is not None:
+            events.append(weights_of_types(words, self._weights).alias("weight"))
+        elif weights is not None:
+            events.append(_kept(weights, kept).alias("weight"))
         if self._key == "session" and "user" in frame.columns:
             events.append(user_codes(_kept(frame["user"], kept)).alias("user"))
         return pl.DataFrame(events)
@@ -224,6 +239,11 @@ class Reading:
             raise DataError(
                 f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; check the "
                 "columns and the time unit"
+            )
+        if missing := sorted((self._weights or {}).keys() - types.keys()):
+            raise DataError(
+                f"{source}: weights name the event types {', '.join(missing)}, which it does not have; found types "
+                f"{', '.join(list(types)[:LISTED])}"
             )
         if self._target is not None and not self._target & types.keys():
             raise DataError(

@@ -129,23 +129,25 @@ def merge_repeats(
     again = _again(sessions)
     across = again & _mixed_runs(again, codes) if codes is not None else np.zeros_like(again)
     exact = _exact(sessions, codes)
-    merged = sessions if collapse_repeats is False else _with_targets_of_runs(sessions, again)
+    absorbed = {True: again, False: np.zeros_like(again), None: across}[collapse_repeats]
+    merged = _with_values_of_runs(sessions, absorbed)
     if collapse_repeats:
         merged = merged.keep_events(~exact) if exact.any() else merged
         merged = merged.keep_events(~_again(merged)) if again.any() or exact.any() else merged
-    elif collapse_repeats is None and across.any():
-        merged = merged.keep_events(~across)
+    elif absorbed.any():
+        merged = merged.keep_events(~absorbed)
     n_dropped = sessions.n_events - merged.n_events
     return merged, Repeats(sessions.n_events, int(again.sum()), int(across.sum()), n_dropped, int(exact.sum()))
 
 
-def _with_targets_of_runs(sessions: Sessions, again: BoolArray) -> Sessions:
-    """The first click of a run is to be predicted if any of the run is, as it will stand for them."""
-    if sessions.targets is None or not len(again):
-        return sessions
-    firsts, targets = np.flatnonzero(~again), sessions.targets.copy()
-    targets[firsts] = np.logical_or.reduceat(targets, firsts)
-    return replace(sessions, targets=targets)
+def _with_values_of_runs(sessions: Sessions, absorbed: BoolArray) -> Sessions:
+    """Clicks that stand for absorbed ones after them: to be predicted if any is, with the largest weight."""
+    firsts, highest = np.flatnonzero(~absorbed), dict[str, Any]()
+    for name, values in sessions.per_click().items():
+        if name in ("targets", "weights") and absorbed.any():
+            highest[name] = values.copy()
+            highest[name][firsts] = np.maximum.reduceat(values, firsts)
+    return replace(sessions, **highest) if highest else sessions
 
 
 def _again(sessions: Sessions) -> BoolArray:

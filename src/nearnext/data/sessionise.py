@@ -155,10 +155,11 @@ def _grouped(log: EventLog, gap: float) -> tuple[Sessions, Positions, EventCodes
     types = log.types.to_numpy()[order] if log.types is not None else None
     users = log.users.to_numpy()[order] if log.users is not None else None
     targets = log.targets.to_numpy()[order] if log.targets is not None else None
+    weights = log.weights.to_numpy()[order] if log.weights is not None else None
     del codes, order
     items += 1
     ids = ids.alias("session_id")
-    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids, targets), first, types, users
+    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids, targets, weights), first, types, users
 
 
 def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
@@ -220,6 +221,7 @@ def read_sessions(
     strict: bool = False,
     rejects: str | Path | None = None,
     target: Sequence[str] | None = None,
+    weights: Mapping[str, float] | None = None,
 ) -> Sessions:
     """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
 
@@ -234,7 +236,7 @@ def read_sessions(
     >>> read_sessions(frame).raw(0)
     [7, 8]
     """
-    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target)
+    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights)
     sessions, report = read_log(source, options, gap=gap, collapse_repeats=collapse_repeats)
     for note in repeat_notes([asdict(report)]):
         warnings.warn(note, LogWarning, stacklevel=2)

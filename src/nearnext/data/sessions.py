@@ -10,13 +10,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.blocks import BLOCK, digest, in_blocks
+from nearnext.data.event_weights import item_weights, joined_weights, require_weights
 from nearnext.data.ids import series_of
 from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
 from nearnext.data.session_views import SessionViews
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import require_type
-from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, RawId
 
 if TYPE_CHECKING:
     from nearnext.data.imprint import Imprint
@@ -35,6 +36,7 @@ class Sessions(SessionViews):
         vocabulary: raw ids of items 1..I.
         session_ids: raw id of each session: [S].
         targets: whether each click is to be predicted; None: all are: [E].
+        weights: how much each click counts when it is learned from, at least 0; None: all count 1: [E].
 
     Raises:
         DataError: the arrays do not fit one another, or an item index is outside 0..I.
@@ -52,6 +54,7 @@ class Sessions(SessionViews):
     vocabulary: Vocabulary
     session_ids: pl.Series
     targets: BoolArray | None = None
+    weights: FloatArray | None = None
 
     def __post_init__(self) -> None:
         self._check()
@@ -60,7 +63,7 @@ class Sessions(SessionViews):
 
     def per_click(self) -> dict[str, NDArray[Any]]:
         """The arrays that have a value for each click, by name: [E] each."""
-        arrays = {"items": self.items, "times": self.times, "targets": self.targets}
+        arrays = {"items": self.items, "times": self.times, "targets": self.targets, "weights": self.weights}
         return {name: array for name, array in arrays.items() if array is not None}
 
     def _check(self) -> None:
@@ -75,6 +78,7 @@ class Sessions(SessionViews):
             raise DataError("expected offsets that rise from 0 to the number of clicks; every session needs a click")
         if n_events and (self.items.min() < 0 or self.items.max() > len(self.vocabulary)):
             raise DataError(f"expected item indices in 0..{len(self.vocabulary)}, found {self.items.max()}")
+        require_weights(self.weights)
 
     @classmethod
     def of(cls, clicks: Iterable[Iterable[RawId]], starts: Iterable[Moment] | None = None) -> "Sessions":
@@ -260,13 +264,12 @@ class Sessions(SessionViews):
             DataError: a click has an unknown item, so that it has no raw id to keep.
         """
         order = self.by_popularity()
-        if np.array_equal(order, np.arange(1, self.n_items + 1)):
-            return self
-        return self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(order - 1)))
+        ordered = np.array_equal(order, np.arange(1, self.n_items + 1))
+        return self if ordered else self.with_vocabulary(Vocabulary(self.vocabulary.ids.gather(order - 1)))
 
     def by_popularity(self) -> Int64Array:
-        """Indices of the items that are clicked, the most clicked first, equal counts by their first click: [n]."""
-        counts = self.item_counts()
+        """Indices of clicked items by falling sum of weights, equal ones by their first click: [n]."""
+        counts, weighed = self.item_counts(), item_weights(self)
         if counts[0]:
             raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
         first = np.zeros_like(counts)
@@ -274,13 +277,10 @@ class Sessions(SessionViews):
             items = self.items[begin : begin + BLOCK]
             first[items[::-1]] = np.arange(begin, begin + len(items))[::-1]  # of equal indices the last one stays
         present = np.flatnonzero(counts)
-        return present[np.lexsort((first[present], -counts[present]))]
+        return present[np.lexsort((first[present], -weighed[present]))]
 
     def followed_by(self, later: "Sessions") -> "Sessions":
-        """These sessions and then others, in a vocabulary of both: known items keep their index, new ones come after.
-
-        Where one side has integer ids and the other strings, all are strings: 7 and ``"7"`` are the same item.
-        """
+        """These sessions, then others, in a vocabulary of both: new items come after; all ids are texts if some are."""
         require_sessions("later sessions", later)
         new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
         vocabulary = Vocabulary(_joined(self.vocabulary.ids, new))
@@ -291,6 +291,7 @@ class Sessions(SessionViews):
             vocabulary=vocabulary,
             session_ids=_joined(self.session_ids, later.session_ids),
             targets=None if self.targets is later.targets is None else np.append(self.predicted, later.predicted),
+            weights=joined_weights(self, later),
         )
 
     @cached_property
