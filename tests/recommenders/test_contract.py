@@ -1,5 +1,6 @@
 """The laws that every recommender keeps, run over every name in the registry."""
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -51,6 +52,13 @@ def fitted(name: str) -> Recommender:
 
 def prefixes() -> Prefixes:
     return Prefixes.every(TEST.with_vocabulary(TRAIN.vocabulary))
+
+
+@every_method
+def test_a_weight_of_1_for_each_event_changes_nothing(name: str):
+    weighted = make(name).fit(replace(TRAIN, weights=np.ones(TRAIN.n_events)))
+    assert_same_lists(weighted.rank(prefixes(), 7), fitted(name).rank(prefixes(), 7))
+    assert weighted.popularity.tolist() == fitted(name).popularity.tolist()
 
 
 @every_method

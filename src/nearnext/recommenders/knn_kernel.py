@@ -115,7 +115,7 @@ def _vote(
         step_weights[step] = (
             math.exp((1 - step) / votes.score_scale) if votes.score_scale > 0 else step_weight(votes.score_decay, step)
         )
-    n_candidates = 0
+    n_candidates, weighted = 0, len(index.click_weights) > 0
     for position in range(n_neighbours):
         session = int(scratch.touched[position])
         vote = scratch.notes.similarities[position] * step_weights[scratch.notes.steps[position]]
@@ -123,6 +123,10 @@ def _vote(
         for at in range(index.session_offsets[session], index.session_offsets[session + 1]):
             item = index.session_items[at]
             score = vote * index.item_weights[item]
+            if weighted:
+                if index.click_weights[at] == 0:
+                    continue
+                score *= index.click_weights[at]
             if votes.gap_scale > 0:
                 score *= scratch.gap_weights[abs(index.last_positions[at] - anchor)]
             if scratch.listed[item] == current.mark:

@@ -1,20 +1,44 @@
 """POP and SPOP: the most popular items, of the log and of the session."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from nearnext.compiled import compiled
+from nearnext.data.event_weights import item_weights
 from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
+from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.topk import best_scored, fill_from_popularity
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 
 @dataclass(eq=False)
-class Pop(Recommender):
+class _Popularity(Recommender):
+    """Shared part: supp, the sum of the weights of each item's clicks, 1 each without weights: [I + 1]."""
+
+    support: FloatArray = field(init=False, repr=False)
+
+    def _learn(self, sessions: Sessions) -> None:
+        self.support = item_weights(sessions).astype(np.float64)
+
+    def _state(self) -> State:
+        return {"support": self.support}
+
+    def _restore(self, state: State) -> None:
+        support = state.get("support", self.popularity.astype(np.float64))
+        self.support = require_array("support", support, np.float64, self.popularity.shape, 0, LARGEST)
+
+    def _prior(self) -> FloatArray:
+        return self.support / (1.0 + self.support)
+
+
+@dataclass(eq=False)
+class Pop(_Popularity):
     """POP: the most clicked items of the training log for everybody, score supp / (1 + supp).
 
     Paper: §5.1. Reference: session-rec ``Pop``.
@@ -28,7 +52,7 @@ class Pop(Recommender):
     name: ClassVar[str] = "pop"
 
     def _ranker(self) -> RankChunk:
-        score = np.asarray(self.popularity / (1.0 + self.popularity), dtype=np.float32)
+        score = self._prior().astype(np.float32)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
             own = np.zeros(len(prefixes), dtype=np.int32)
@@ -41,7 +65,7 @@ class Pop(Recommender):
 
 
 @dataclass(eq=False)
-class SessionPop(Recommender):
+class SessionPop(_Popularity):
     """SPOP: items of the session by number of clicks, then the popular ones; score = clicks + supp / (1 + supp).
 
     Paper: §5.1. Reference: session-rec ``SessionPop``; there only the 100 most popular items break ties, here all do.
@@ -55,7 +79,7 @@ class SessionPop(Recommender):
     name: ClassVar[str] = "spop"
 
     def _ranker(self) -> RankChunk:
-        prior = self.popularity / (1.0 + self.popularity)
+        prior = self._prior()
         counts = np.zeros(len(prior))
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:

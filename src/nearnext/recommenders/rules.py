@@ -10,6 +10,7 @@ import polars as pl
 from scipy import sparse
 
 from nearnext.compiled import compiled
+from nearnext.data.event_weights import item_weights
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
@@ -148,16 +149,22 @@ def _ranges(pairs: Int64Array | FloatArray) -> list[tuple[int, int]]:
 
 
 def _sequential(sessions: Sessions, weights: FloatArray) -> Iterator[Any]:
-    """Weight of "b after a": sum over all pairs at distance i of weights[i − 1]; blocks of rows of [I + 1, I + 1]."""
+    """Weight of "b after a": sum over all pairs at distance i of weights[i − 1] times the weight of the click on b.
+
+    Blocks of rows of [I + 1, I + 1].
+    """
     counts = sessions.item_counts()
     for low, high in _ranges(counts * len(weights)):
-        sources, targets, steps = _pairs(sessions.items, sessions.offsets, len(weights), low, high)
+        sources, followers, steps = _pairs(sessions.items, sessions.offsets, len(weights), low, high)
+        targets = sessions.items[followers]
         shape = (high - low, len(counts))
         total: Any = sparse.csr_array(shape, dtype=np.float64)
         for step, weight in enumerate(weights, start=1):
             pair = steps == step
             if weight and pair.any():
                 values = np.full(np.count_nonzero(pair), weight)
+                if sessions.weights is not None:
+                    values *= sessions.weights[followers[pair]]
                 total = total + sparse.csr_array((values, (sources[pair], targets[pair])), shape=shape)
         yield total
 
@@ -165,24 +172,24 @@ def _sequential(sessions: Sessions, weights: FloatArray) -> Iterator[Any]:
 @compiled()
 def _pairs(
     items: IndexArray, offsets: Int64Array, most: int, low: int, high: int
-) -> tuple[IndexArray, IndexArray, IndexArray]:
-    """Clicks on items low..high − 1, from 0, the clicks at most so many steps later, and the steps: [P] each."""
+) -> tuple[IndexArray, Int64Array, IndexArray]:
+    """Items low..high − 1 of clicks, from 0, positions of the clicks up to ``most`` steps later, and the steps: [P]."""
     n = 0
     for session in range(len(offsets) - 1):
         end = offsets[session + 1]
         for click in range(offsets[session], end):
             if low <= items[click] < high:
                 n += min(most, end - 1 - click)
-    sources, targets, steps = np.empty(n, np.int32), np.empty(n, np.int32), np.empty(n, np.int32)
+    sources, followers, steps = np.empty(n, np.int32), np.empty(n, np.int64), np.empty(n, np.int32)
     n = 0
     for session in range(len(offsets) - 1):
         end = offsets[session + 1]
         for click in range(offsets[session], end):
             if low <= items[click] < high:
                 for later in range(click + 1, min(click + most + 1, end)):
-                    sources[n], targets[n], steps[n] = items[click] - low, items[later], later - click
+                    sources[n], followers[n], steps[n] = items[click] - low, later, later - click
                     n += 1
-    return sources, targets, steps
+    return sources, followers, steps
 
 
 @dataclass(eq=False)
@@ -239,23 +246,26 @@ class SequentialRules(_Rules):
         self.table = RuleTable.of(_sequential(sessions, weights), self._kept(sessions))
 
 
-def _click_counts(sessions: Sessions) -> Any:
-    """Clicks of each session on each item: sparse [S, I + 1]."""
+def _click_sums(sessions: Sessions, values: FloatArray) -> Any:
+    """Sum of the values [E] of each session's clicks on each item: sparse [S, I + 1]."""
     clicks: Any = sparse.csr_array(
-        (np.ones(sessions.n_events), sessions.items.copy(), sessions.offsets.copy()),
+        (values.copy(), sessions.items.copy(), sessions.offsets.copy()),
         shape=(sessions.n_sessions, sessions.n_items + 1),
     )
     clicks.sum_duplicates()
     return clicks
 
 
-def _together(clicks: Any, counts: Int64Array) -> Iterator[Any]:
-    """Co-occurrence counts of items in sessions: blocks of rows of [I + 1, I + 1]."""
+def _together(clicks: Any, weighed: Any, totals: Int64Array | FloatArray) -> Iterator[Any]:
+    """Weights of the clicks on b together with those on a, each pair of clicks once: blocks of rows of [I + 1, I + 1].
+
+    ``clicks`` and ``weighed`` are the clicks of sessions on items and their weights, ``totals`` their sums [I + 1].
+    """
     of_item = clicks.T.tocsr()
-    n_pairs = np.bincount(clicks.indices, np.repeat(np.diff(clicks.indptr), np.diff(clicks.indptr)), len(counts))
+    n_pairs = np.bincount(clicks.indices, np.repeat(np.diff(clicks.indptr), np.diff(clicks.indptr)), len(totals))
     for low, high in _ranges(n_pairs):
-        pairs = of_item[low:high] @ clicks
-        pairs.setdiag(pairs.diagonal(low) - counts[low:high], low)
+        pairs = of_item[low:high] @ weighed
+        pairs.setdiag(pairs.diagonal(low) - totals[low:high], low)
         yield pairs.tocsr()
 
 
@@ -273,7 +283,8 @@ def _longest_window(distinct: Int64Array) -> int:
 class AssociationRules(_Rules):
     """AR: how often two items were clicked in one session, in any order.
 
-    With c clicks of item a and d of item b in a session, the rule a → b gains c · d, and a → a gains c · (c − 1).
+    With c clicks of item a and d of item b in a session, the rule a → b gains c · d, and a → a gains c · (c − 1); with
+    weights, each pair of clicks gains that of the click on b.
 
     Time and memory grow with the square of a session's distinct items. Where all sessions together have more than
     10 million pairs, only the last clicks of the longest ones count, 200 or more; ``note`` says how many.
@@ -293,13 +304,14 @@ class AssociationRules(_Rules):
     note: str = field(init=False, repr=False, default="")
 
     def _learn(self, sessions: Sessions) -> None:
-        clicks = _click_counts(sessions)
+        clicks = _click_sums(sessions, np.ones(sessions.n_events))
         distinct = np.diff(clicks.indptr)
         longest = _longest_window(distinct)
         self.note = ""
         if (too_long := distinct > longest).any():
             from_end = np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
             sessions = sessions.keep_events((from_end <= longest) | ~np.repeat(too_long, sessions.lengths))
-            clicks = _click_counts(sessions)
+            clicks = _click_sums(sessions, np.ones(sessions.n_events))
             self.note = f"ar: of {too_long.sum():,} long sessions only the last {longest:,} clicks count"
-        self.table = RuleTable.of(_together(clicks, sessions.item_counts()), self._kept(sessions))
+        weighed = clicks if sessions.weights is None else _click_sums(sessions, sessions.weights)
+        self.table = RuleTable.of(_together(clicks, weighed, item_weights(sessions)), self._kept(sessions))

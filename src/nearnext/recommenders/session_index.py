@@ -33,6 +33,7 @@ class SessionIndex(NamedTuple):
     ends: Int64Array  # time of each session's last click, microseconds: [S]
     item_weights: FloatArray  # factor of a vote for each item, 1 + λ · idf: [I + 1]
     idf: FloatArray  # log(sessions / clicks on the item): [I + 1]
+    click_weights: FloatArray  # largest weight of a session's clicks on that item: [Q]; [0]: all weights are 1
 
 
 def newest_first(sessions: Sessions) -> Int64Array:
@@ -70,7 +71,35 @@ def build_index(sessions: Sessions, idf_factor: float, most: int = 0) -> Session
         ends=sessions.ends[by_recency],
         item_weights=1.0 + idf_factor * idf,
         idf=idf,
+        click_weights=_largest_weights(sessions, by_recency, session_offsets, session_items),
     )
+
+
+def _largest_weights(sessions: Sessions, order: Int64Array, offsets: Int64Array, items: IndexArray) -> FloatArray:
+    """Largest weight of the clicks of each session on each of its items, which are sorted: [Q]."""
+    if sessions.weights is None:
+        return np.zeros(0)
+    largest = np.zeros(len(items))
+    _fill_weights(sessions.items, sessions.weights, sessions.offsets, order, offsets, items, largest)
+    return largest
+
+
+@compiled()
+def _fill_weights(
+    clicks: IndexArray,
+    weights: FloatArray,
+    click_offsets: Int64Array,
+    order: Int64Array,
+    offsets: Int64Array,
+    items: IndexArray,
+    largest: FloatArray,
+) -> None:
+    for number, session in enumerate(order):
+        begin, end = offsets[number], offsets[number + 1]
+        if begin < end:
+            for click in range(click_offsets[session], click_offsets[session + 1]):
+                at = begin + np.searchsorted(items[begin:end], clicks[click])  # pyright: ignore[reportUnknownVariableType]
+                largest[at] = max(largest[at], weights[click])
 
 
 @compiled()
@@ -129,7 +158,8 @@ def _fill(
 
 def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int64Array]:
     """The arrays from which `stored_index` makes the index again, by name."""
-    return {name: array for name, array in index._asdict().items() if name != "item_positions"}
+    left_out = {"item_positions"} if len(index.click_weights) else {"item_positions", "click_weights"}
+    return {name: array for name, array in index._asdict().items() if name not in left_out}
 
 
 def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
@@ -139,6 +169,7 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
     >>> stored_index(stored_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
     True
     """
+    weights = arrays.get("click_weights", np.zeros(0))
     n_pairs, n_listed, n_sessions = (len(arrays[name]) for name in ("session_items", "item_sessions", "ends"))
     index = SessionIndex(
         item_offsets=require_offsets("offsets of items", arrays["item_offsets"], n_items + 1, n_listed),
@@ -150,6 +181,7 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
         ends=require_array("ends of sessions", arrays["ends"], np.int64, (n_sessions,), -LATEST, LATEST),
         item_weights=require_array("weights of items", arrays["item_weights"], np.float64, (n_items + 1,)),
         idf=require_array("idf", arrays["idf"], np.float64, (n_items + 1,)),
+        click_weights=require_array("weights of clicks", weights, np.float64, (n_pairs if len(weights) else 0,), 0.0),
     )
     if not (n_sessions and np.all(index.ends[1:] <= index.ends[:-1]) and _look_up(index)):
         raise DataError("expected sessions by recency with the sessions of each item, found others")
@@ -197,7 +229,7 @@ class SessionMemory:
         """The last ``limit`` sessions, at least 1, without the times of their clicks; numbered unless ids are kept."""
         limit = checked("limit", limit, Count)
         kept = sessions.select(newest_first(sessions)[:limit][::-1])
-        memory = cls(replace(kept, times=np.repeat(kept.ends, kept.lengths)))
+        memory = cls(replace(kept, times=np.repeat(kept.ends, kept.lengths), weights=None))
         return memory if keep_ids else memory.numbered()
 
     def numbered(self) -> "SessionMemory":
