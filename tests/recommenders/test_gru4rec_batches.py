@@ -20,7 +20,7 @@ def test_columns_count_how_often_an_item_occurs():
     read = StepReader(batches_of(logq=0.0), LOG.item_counts())
     slots = np.arange(2)
     for _ in range(2):
-        step = Step(slots, slots[:0], np.array([4, 9], np.int32), np.array([5, 4], np.int32))
+        step = Step(slots, slots[:0], np.array([4, 9], np.int32), np.array([5, 4], np.int32), slots)
         batch = read(step, np.array([5, 5, 7], np.int32))
         assert batch.rows["outputs"].tolist() == [5, 4, 7, 9]
         assert batch.target_at.tolist() == [0, 1]

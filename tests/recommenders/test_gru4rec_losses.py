@@ -22,7 +22,7 @@ def sigmoid(x: float) -> float:
 def objective_of(loss: str, *, logq: float = 0.0, bpreg: float = 0.0, elu: float = 0.0) -> list[float]:
     options = SessionParallel(Sessions.of([["a"]]), 3, len(SAMPLES), 0.5, logq=logq, inputs=True, seed=0)
     slots, targets = np.arange(3), np.array(TARGETS, np.int32)
-    batch = StepReader(options, POPULARITY)(Step(slots, slots, targets, targets), np.array(SAMPLES, np.int32))
+    batch = StepReader(options, POPULARITY)(Step(slots, slots, targets, targets, slots), np.array(SAMPLES, np.int32))
     scores = torch.tensor([[SCORE[item][row] for item in batch.rows["outputs"].tolist()] for row in range(3)])
     if loss == "bpr-max":
         return bpr_max(scores, batch.target_at, batch.occurrences, regularisation=bpreg, elu=elu).tolist()

@@ -48,7 +48,8 @@ def propagated_embeddings(
 def neighbouring_items(sessions: Sessions) -> Any:
     """How near items are clicked to one another, D^−½ A D^−½ of the weights A: sparse [I + 1, I + 1], float32.
 
-    Of a log with more than ``MOST`` clicks so many count, in sessions taken evenly from its whole time.
+    A pair of clicks counts with the weight of the later one. Of a log with more than ``MOST`` clicks so many count, in
+    sessions taken evenly from its whole time.
     """
     if sessions.n_events > MOST:
         n_kept = max(1, sessions.n_sessions * MOST // sessions.n_events)
@@ -60,7 +61,8 @@ def neighbouring_items(sessions: Sessions) -> Any:
         pair = (owner[:-gap] == owner[gap:]) & (left != right) & (left > 0) & (right > 0)
         first.append(left[pair])
         second.append(right[pair])
-        weights.append(np.full(int(pair.sum()), 1 / gap, dtype=np.float32))
+        weight = np.full(int(pair.sum()), 1 / gap, dtype=np.float32)
+        weights.append(weight if sessions.weights is None else weight * sessions.weights[gap:][pair].astype(np.float32))
     size = sessions.n_items + 1
     positions = (np.concatenate([*first, np.zeros(0, np.int32)]), np.concatenate([*second, np.zeros(0, np.int32)]))
     clicked: Any = coo_matrix(

@@ -22,6 +22,7 @@ class Batch:
         negative_mask: False where an entry is no negative of that example: [B, N].
         log_proposal: natural logarithm of how often the proposal is expected to draw each negative for an example that
             may have it, as a correction for popularity (logQ) needs; 0 at index 0: [B, N], or [N] where shared.
+        weights: of each example in the loss, by its next click; None: all are 1: [B].
     """
 
     sessions: Int64Array
@@ -31,6 +32,7 @@ class Batch:
     negatives: IndexArray
     negative_mask: BoolArray
     log_proposal: ScoreArray
+    weights: ScoreArray | None = None
 
     def __len__(self) -> int:
         return len(self.sessions)

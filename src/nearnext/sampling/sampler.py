@@ -8,13 +8,14 @@ from itertools import pairwise
 import numpy as np
 
 from nearnext.compiled import compiled
+from nearnext.data.event_weights import training_weights
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, Natural, check, checked
 from nearnext.sampling.batch import Batch, Examples, clicks_between
 from nearnext.sampling.negatives import Block, Drawer, Negatives, Uniform
 from nearnext.sampling.positives import Fill, NeighbourPositives, Positives, require_neighbours
-from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 BLOCK = 4096
 """Units drawn together: enough to make numpy's cost per call small, few enough to stay in the processor's cache."""
@@ -120,13 +121,14 @@ class Sampler(ABC):
         n_units = len(unit_offsets) - 1
         n_batches = -(-n_units // batch_size)
         per_block = max(1, BLOCK // batch_size)
+        weights = training_weights(positives.sessions)
         for block in range(start_batch // per_block, -(-n_batches // per_block)):
             first = block * per_block
             units = np.minimum(np.arange(first, min(first + per_block, n_batches) + 1) * batch_size, n_units)
             rows, others = unit_offsets[units], (np.diff(units) - 1) / max(n_units - 1, 1)
             rng = np.random.default_rng([*seeds, block + 1])
             examples = Examples.at(positives.sessions, next_clicks[rows[0] : rows[-1]])
-            drawn = list(self._block(positives, draw_negatives, examples, rows - rows[0], others, rng))
+            drawn = list(self._block(positives, draw_negatives, examples, rows - rows[0], others, rng, weights))
             if block == 0 and not any(batch.negative_mask.any() for batch in drawn):
                 raise DataError(
                     f"none of {sum(map(len, drawn))} examples has a negative: their sessions leave no item to draw; "
@@ -142,6 +144,7 @@ class Sampler(ABC):
         cuts: Int64Array,
         others: FloatArray,
         rng: np.random.Generator,
+        weights: ScoreArray | None,
     ) -> Iterator[Batch]:
         """The batches that are drawn together, see `Block`."""
         items, length = positives.sessions.items, self._prefix_length
@@ -162,6 +165,7 @@ class Sampler(ABC):
                 negatives=negative.items,
                 negative_mask=negative.mask,
                 log_proposal=negative.log_proposal,
+                weights=None if weights is None else weights[examples.next_click[begin:end]],
             )
 
     @property

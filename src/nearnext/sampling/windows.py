@@ -3,12 +3,15 @@
 import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nearnext.data.sessions import Sessions
 from nearnext.types import IndexArray, Int64Array
+
+T = TypeVar("T", bound=np.generic)
 
 POOL = 25
 """Batches that are sorted by length together, so that a batch has little padding."""
@@ -51,6 +54,10 @@ class PrefixWindows:
 
     def batches(self, size: int, rng: np.random.Generator, start_batch: int = 0) -> Iterator[IndexArray]:
         """Clicks of each batch from ``start_batch`` on, padded with 0 at the right, in random order: [B, T]."""
+        yield from (self.read(self.items, rows) for rows in self.rows(size, rng, start_batch))
+
+    def rows(self, size: int, rng: np.random.Generator, start_batch: int = 0) -> Iterator[Int64Array]:
+        """Numbers of the windows of each batch from ``start_batch`` on, in random order: [B]."""
         for pool in self._pools(rng):
             order = pool[rng.permutation(len(pool))]
             batches = list[Int64Array]()
@@ -60,7 +67,7 @@ class PrefixWindows:
                 batches.extend(near[at : at + size] for at in range(0, len(near), size))
             numbers = rng.permutation(len(batches))
             for number in numbers[start_batch:]:
-                yield self._clicks(batches[int(number)])
+                yield batches[int(number)]
             start_batch = max(start_batch - len(batches), 0)
 
     def n_batches(self, size: int) -> int:
@@ -84,13 +91,13 @@ class PrefixWindows:
             if len(pool):
                 yield pool
 
-    def _clicks(self, rows: Int64Array) -> IndexArray:
-        """The clicks of windows, padded with 0 at the right: [B, T]."""
+    def read(self, values: NDArray[T], rows: Int64Array) -> NDArray[T]:
+        """Values [E] of the clicks of windows, padded with 0 at the right: [B, T]."""
         steps = np.arange(int(self.lengths[rows].max()))
         real = steps < self.lengths[rows, None]
-        clicks = np.zeros(real.shape, dtype=np.int32)
-        clicks[real] = self.items[(self.begins[rows, None] + steps)[real]]
-        return clicks
+        found = np.zeros(real.shape, dtype=values.dtype)
+        found[real] = values[(self.begins[rows, None] + steps)[real]]
+        return found
 
 
 class Step(NamedTuple):
@@ -100,6 +107,7 @@ class Step(NamedTuple):
     begun: Int64Array  # positions in ``slots`` of the sessions that begin with this click
     inputs: IndexArray  # item index of the click: [B]
     targets: IndexArray  # item index of the next click: [B]
+    at: Int64Array  # position of the next click in the log: [B]
 
 
 def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Iterator[Step]:
@@ -115,7 +123,7 @@ def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Ite
     click: Int64Array = firsts[:entered].copy()
     last: Int64Array = lasts[:entered].copy()
     while len(slots) >= max(least, 1):
-        yield Step(slots, begun, sessions.items[click], sessions.items[click + 1])
+        yield Step(slots, begun, sessions.items[click], sessions.items[click + 1], click + 1)
         click += 1
         ended = np.flatnonzero(click == last)
         begun = ended[: len(long_enough) - entered]

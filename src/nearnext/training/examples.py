@@ -37,6 +37,7 @@ class Minibatch:
     positive_mask: Tensor  # [B, P]
     negative_mask: Tensor  # [B, N]
     log_proposal: Tensor  # as in `Batch`
+    weights: Tensor | None = None  # [B]
 
     def __len__(self) -> int:
         return len(self.prefixes)
@@ -72,6 +73,7 @@ class Minibatch:
             positive_mask=self.positive_mask[mine],
             negative_mask=self.negative_mask[mine],
             log_proposal=self.log_proposal[mine] if own else self.log_proposal,
+            weights=None if self.weights is None else self.weights[mine],
         )
 
 
@@ -102,6 +104,7 @@ class BatchReader:
             positive_mask=self._tensor(batch.positive_mask),
             negative_mask=self._tensor(batch.negative_mask),
             log_proposal=self._tensor(batch.log_proposal),
+            weights=None if batch.weights is None else self._tensor(batch.weights),
         )
 
     def _tensor(self, array: "np.typing.NDArray[np.generic]") -> Tensor:
@@ -151,6 +154,7 @@ class Objective:
                 positive_mask=batch.positive_mask,
                 negative_mask=batch.negative_mask,
                 log_proposal=batch.log_proposal if self.logq else None,
+                weights=batch.weights,
             )
         )
 

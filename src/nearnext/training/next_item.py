@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nearnext.data.event_weights import training_weights
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.model.distances import all_pairs, l2_normalised, pairwise
@@ -34,6 +35,7 @@ from nearnext.training.config import Schedule
 from nearnext.training.optimisers import Adam
 from nearnext.training.recipe import Recipe
 from nearnext.training.validation import Validation
+from nearnext.types import ScoreArray
 
 BETAS = (0.9, 0.98)
 TABLE = "item_embedding.weight"
@@ -71,6 +73,7 @@ class PrefixBatch:
     clicks: Tensor  # position of each click among them, 0 where padded: [B, T]
     real: Tensor  # True at clicks: [B, T]
     log_presence: Tensor  # logarithm of how probably each item is in such a batch: [U]
+    weights: Tensor | None = None  # of each click in the loss; None: all are 1: [B, T]
 
     def __len__(self) -> int:
         return int(self.real[:, 1:].sum())
@@ -87,7 +90,8 @@ class PrefixBatch:
     def share(self, process: int, n_processes: int) -> "PrefixBatch":
         """The windows of one of several processes."""
         mine = slice(process, None, n_processes)
-        return replace(self, clicks=self.clicks[mine], real=self.real[mine])
+        weights = None if self.weights is None else self.weights[mine]
+        return replace(self, clicks=self.clicks[mine], real=self.real[mine], weights=weights)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +103,7 @@ class PrefixBatches:
     n_items: int  # number of items I
     batch_size: int  # windows in a batch
     seed: int  # of order and draws
+    weights: ScoreArray | None = None  # of each click in the loss; None: all are 1: [E]
 
     @property
     def n_batches(self) -> int:
@@ -109,7 +114,8 @@ class PrefixBatches:
         """The batches of an epoch, counted from 0, from ``start_batch`` on."""
         distinct, order = DistinctItems(self.n_items), np.random.default_rng((self.seed, number))
         drawn = np.zeros((0, self.items.n), dtype=np.int32)
-        for batch, clicks in enumerate(self.windows.batches(self.batch_size, order, start_batch), start_batch):
+        for batch, windows in enumerate(self.windows.rows(self.batch_size, order, start_batch), start_batch):
+            clicks = self.windows.read(self.windows.items, windows)
             if batch == start_batch or batch % BLOCK == 0:
                 rng = np.random.default_rng((self.seed, number, 1 + batch // BLOCK))
                 drawn = self.items.proposal.draw(rng, (BLOCK, self.items.n))
@@ -119,7 +125,8 @@ class PrefixBatches:
             positions = np.zeros(real.shape, dtype=np.int64)
             positions[real] = found[:n_clicks]
             presence = self.items.log_presence(rows, n_clicks)
-            yield PrefixBatch(as_tensor(rows), as_tensor(positions), as_tensor(real), as_tensor(presence))
+            weights = None if self.weights is None else as_tensor(self.windows.read(self.weights, windows))
+            yield PrefixBatch(as_tensor(rows), as_tensor(positions), as_tensor(real), as_tensor(presence), weights)
 
 
 def next_item_recipe(
@@ -154,7 +161,7 @@ def next_item_recipe(
     items = BatchItems.of(known, config.negatives, config.alpha)
     return Recipe(
         network=network,
-        batches=PrefixBatches(windows, items, network.n_items, config.batch_size, seed),
+        batches=PrefixBatches(windows, items, network.n_items, config.batch_size, seed, training_weights(known)),
         loss=partial(_loss, network, config, loss),
         schedule=config.schedule(),
         tables={TABLE: Adam(config.learning_rate, BETAS, exact=False)},
@@ -180,9 +187,10 @@ def _loss(
     targets = batch.clicks[:, 1:][follows]
     # What a session clicks is there because of the session: it was not drawn, and counts once.
     certain = batch.clicks.where(batch.real, batch.clicks[:, :1])[follows.nonzero()[:, 0]]
+    weights = None if batch.weights is None else batch.weights[:, 1:][follows]
     if loss is None:
         return sampled_softmax(
-            sessions, items, targets, certain, batch.log_presence, config.temperature, config.smoothing
+            sessions, items, targets, certain, batch.log_presence, config.temperature, config.smoothing, weights
         )
     next_items = items[targets]
     between = all_pairs(next_items, items, normalised=True)[:, None] if loss.needs_item_distances else None
@@ -193,6 +201,7 @@ def _loss(
             positive_negative=between,
             negative_mask=targets[:, None] != torch.arange(len(items), device=targets.device),
             log_proposal=batch.log_presence.expand(len(sessions), -1).scatter(1, certain, 0.0),
+            weights=weights,
         )
     )
 
@@ -205,6 +214,7 @@ def sampled_softmax(
     log_presence: Tensor,
     temperature: float,
     smoothing: float,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the next items with smoothed labels, over the items that are there: a scalar.
 
@@ -212,9 +222,9 @@ def sampled_softmax(
     one among them, is cosine / τ alone: it is there because of the session, not because it was drawn. Gradients reach
     ``sessions`` [N, D] and ``items`` [U, D], which have length 1; ``targets`` are rows of next items [N], ``certain``
     those of the session's items, the next one among them, some perhaps twice [N, C], ``log_presence`` is [U], and
-    ``smoothing`` is the share of the label that is spread over all U items.
+    ``smoothing`` is the share of the label that is spread over all U items; ``weights`` multiply the losses [N].
     """
-    given = (sessions, items, targets, certain, log_presence, temperature, smoothing)
+    given = (sessions, items, targets, certain, log_presence, temperature, smoothing, weights)
     return cast("Any", _SampledSoftmax).apply(*given)
 
 
@@ -235,34 +245,38 @@ class _SampledSoftmax(torch.autograd.Function):
         log_presence: Tensor,
         temperature: float,
         smoothing: float,
+        weights: Tensor | None,
     ) -> Tensor:
         scaled = sessions / temperature
         grown = scaled @ items.T
         highest = grown.amax(dim=1, keepdim=True)
         at_target = grown.gather(1, targets[:, None])
         grown.sub_(highest).exp_()
-        # Weights of items hardly ever there are huge: relative to the largest they stay finite.
-        weights = (log_presence.min() - log_presence).exp()
+        # One over the presence of items hardly ever there is huge: relative to the largest it stays finite.
+        scarcity = (log_presence.min() - log_presence).exp()
         grown.scatter_(1, certain, grown.gather(1, certain) * log_presence[certain].exp())
-        total = grown @ weights
+        total = grown @ scarcity
         log_total = total.log() - log_presence.min() + highest[:, 0]
         drawn = log_presence.sum() - _sum_once(certain, log_presence)
         spread = (scaled @ items.sum(dim=0) - drawn) / len(items)
         loss = log_total - (1 - smoothing) * at_target[:, 0] - smoothing * spread
-        ctx.save_for_backward(sessions, items, targets, grown, weights, total)
-        ctx.temperature, ctx.smoothing = temperature, smoothing
-        return loss.mean()
+        ctx.save_for_backward(sessions, items, targets, grown, scarcity, total)
+        ctx.temperature, ctx.smoothing, ctx.weights = temperature, smoothing, weights
+        return loss.mean() if weights is None else (loss * weights).mean()
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
-        sessions, items, targets, grown, weights, total = ctx.saved_tensors
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None, None]:
+        sessions, items, targets, grown, scarcity, total = ctx.saved_tensors
         unit = gradients[0] / (len(sessions) * ctx.temperature)
         even = ctx.smoothing / len(items)
-        of_sessions = (grown @ (items * weights[:, None])) / total[:, None]
+        of_sessions = (grown @ (items * scarcity[:, None])) / total[:, None]
         of_sessions.sub_(items.index_select(0, targets), alpha=1 - ctx.smoothing).sub_(items.sum(dim=0), alpha=even)
-        of_items = (grown.T @ (sessions / total[:, None])) * weights[:, None]
+        if ctx.weights is not None:
+            of_sessions.mul_(ctx.weights[:, None])
+            sessions = sessions * ctx.weights[:, None]
+        of_items = (grown.T @ (sessions / total[:, None])) * scarcity[:, None]
         of_items.index_add_(0, targets, sessions, alpha=ctx.smoothing - 1).sub_(sessions.sum(dim=0), alpha=even)
-        return of_sessions.mul_(unit), of_items.mul_(unit), None, None, None, None, None
+        return of_sessions.mul_(unit), of_items.mul_(unit), None, None, None, None, None, None
 
 
 def _sum_once(rows: Tensor, values: Tensor) -> Tensor:

@@ -19,10 +19,15 @@ class MaskedDistances:
     negative_mask: Tensor  # ``[B, N]`` booleans, likewise
     positive_negative: Tensor | None  # ``[B, P, N]`` distances between items, or None
     log_proposal: Tensor | None  # ``[B, N]`` logarithms of expected counts, or None
+    weights: Tensor | None = None  # ``[B]`` factors of the sessions' losses, or None
 
     def mean_over_sessions(self, per_session: Tensor) -> Tensor:
-        """The mean of ``per_session: [B]`` over the sessions with a positive and a negative; 0 where none has."""
+        """The mean of ``per_session: [B]``, times the weights if any; 0 where no session has a positive and a negative.
+
+        It is over the sessions that have both.
+        """
         counted = self.positive_mask.any(dim=1) & self.negative_mask.any(dim=1)
+        per_session = per_session if self.weights is None else per_session * self.weights
         return torch.where(counted, per_session, 0.0).sum() / counted.sum().clamp(min=1)
 
 
@@ -39,6 +44,7 @@ class LossInput:
         negative_mask: ``[B, N]`` booleans, likewise.
         log_proposal: ``[B, N]`` or ``[N]`` natural logarithms of how often the sampler expects to draw each negative,
             for a loss that corrects for popularity (NCAS).
+        weights: ``[B]`` factors of the sessions' losses, see `MaskedDistances.mean_over_sessions`; None when all are 1.
 
     Raises:
         ConfigError: shapes that do not fit together, or masks that are not boolean.
@@ -54,6 +60,7 @@ class LossInput:
     positive_mask: Tensor | None = None
     negative_mask: Tensor | None = None
     log_proposal: Tensor | None = None
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.positive.ndim != 2 or self.negative.ndim != 2 or len(self.positive) != len(self.negative):  # noqa: PLR2004
@@ -66,6 +73,7 @@ class LossInput:
         _require_shape("positive_mask", self.positive_mask, positive)
         _require_shape("negative_mask", self.negative_mask, negative)
         _require_shape("log_proposal", self.log_proposal, negative, negative[1:])
+        _require_shape("weights", self.weights, positive[:1])
         for name, mask in (("positive_mask", self.positive_mask), ("negative_mask", self.negative_mask)):
             if mask is not None and mask.dtype != torch.bool:
                 raise ConfigError(f"{name} must be boolean, found {mask.dtype}; compare the lengths instead")
@@ -88,6 +96,7 @@ class LossInput:
             negative_mask=negative_mask,
             positive_negative=item_distances,
             log_proposal=log_proposal,
+            weights=self.weights,
         )
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nearnext.data.event_weights import training_weights
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.model.tensors import as_tensor
@@ -34,6 +35,7 @@ class ClickBatch:
     occurrences: Tensor
     correction: Tensor  # what each session's loss is raised by: [B]
     n_slots: int  # slots of the mini-batch, empty ones included
+    weights: Tensor | None = None  # of each next click in the loss; None: all are 1: [B]
 
     def __len__(self) -> int:
         """Slots: as in the authors' program, the loss is the mean over all of them."""
@@ -94,6 +96,7 @@ class StepReader:
         self._as_target = clicks**-options.logq
         self._as_sample = clicks ** (-options.logq * options.sample_alpha)
         self._correction = options.logq * np.log(clicks)
+        self._weights = training_weights(options.sessions)
 
     def __call__(self, step: Step, samples: IndexArray) -> ClickBatch:
         """The batch of a step."""
@@ -116,6 +119,7 @@ class StepReader:
             occurrences=as_tensor(occurrences),
             correction=as_tensor(self._correction[step.targets]),
             n_slots=self._options.batch_size,
+            weights=None if self._weights is None else as_tensor(self._weights[step.at]),
         )
 
 
@@ -212,4 +216,5 @@ class GRU4RecNetwork(nn.Module):
             entered = functional.dropout(entered, of_hidden) if of_hidden else entered
             layer.state[batch.slots] = entered.detach()
         scores = functional.pad(entered, (0, 1), value=1.0) @ outputs.T  # [B, U], the last column of a row is its bias
-        return (self._loss(scores, batch.target_at, batch.occurrences) + batch.correction).sum() / len(batch)
+        loss = self._loss(scores, batch.target_at, batch.occurrences) + batch.correction
+        return (loss if batch.weights is None else loss * batch.weights).sum() / len(batch)
