@@ -11,6 +11,8 @@ from nearnext.model.encoders import (
     Caser,
     EncoderConfig,
     MaxPool,
+    Narm,
+    SelfAttention,
     SessionEncoder,
     TagSpace,
     TextCNN,
@@ -35,6 +37,8 @@ VARIANTS: dict[str, EncoderConfig] = {
     "lstm deep": LSTM(DIM, hidden=5, layers=2, dense_layers=2),
     "gru in a cube": GRU(DIM, hidden=5, last_tanh=True),
     "rnn bare": RNN(DIM, hidden=DIM, dense_layers=0),
+    "selfattention deep": SelfAttention(DIM, positions=3, blocks=3, heads=2),
+    "narm": Narm(DIM, hidden=5),
     "attention inside": Attention(DIM, positions=3, correction=False),
 }
 

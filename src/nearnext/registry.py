@@ -159,6 +159,8 @@ ENCODERS: "Registry[EncoderConfig]" = Registry(
         "gru": "model.encoders.rnn:GRU",
         "lstm": "model.encoders.rnn:LSTM",
         "attention": "model.encoders.attention:Attention",
+        "selfattention": "model.encoders.self_attention:SelfAttention",
+        "narm": "model.encoders.narm:Narm",
     },
 )
 """Session encoders φ: the config class of each. Paper: §4.4."""
@@ -219,6 +221,8 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
         "vsknn": "recommenders.neighbours:VSKNN",
         "vstan": "recommenders.neighbours:VSTAN",
         "gru4rec": "recommenders.gru4rec.recommender:GRU4Rec",
+        "sasrec": "recommenders.metric.peers:SASRec",
+        "narm": "recommenders.metric.peers:NARM",
         "content-knn": "recommenders.content:ContentKNN",
         "category-pop": "recommenders.content:CategoryPopularity",
     },

@@ -93,7 +93,8 @@ def test_samples_are_spread_over_the_log_and_have_items_of_their_own():
 
 
 def test_estimating_leaves_the_recommender_unfitted():
-    for name, options in (("vsknn", {}), ("gru4rec", GRU4REC), ("sml-maxpool-ncas", TINY)):
+    narm = {"epochs": 1, "negatives": 8}
+    for name, options in (("vsknn", {}), ("gru4rec", GRU4REC), ("sml-maxpool-ncas", TINY), ("narm", narm)):
         recommender = make_recommender(name, options)
         sized = estimate(recommender, LOG)
         assert sized.fits

@@ -15,9 +15,9 @@ from nearnext.model.encoders import (
     AvgPool,
     LastItem,
     MaxPool,
+    SessionEncoder,
     WeightedPool,
 )
-from nearnext.model.encoders.attention import AttentionEncoder
 from nearnext.model.layers import CentredConvolution, zero_padding
 from nearnext.options import options_of
 from nearnext.registry import ENCODERS
@@ -156,10 +156,9 @@ def test_rnn_ends_in_the_state_after_the_last_click() -> None:
     torch.testing.assert_close(alone(encoder, session), state)
 
 
-def attentive(variant: str) -> AttentionEncoder:
+def attentive(variant: str) -> SessionEncoder:
     """The encoder with every weight drawn: those that begin at zero would hide what they do."""
     encoder = built(variant)
-    assert isinstance(encoder, AttentionEncoder)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for weight in encoder.parameters():
@@ -189,7 +188,57 @@ def test_attention_mixes_what_matters_for_the_last_click_with_that_click(variant
     torch.testing.assert_close(alone(encoder, session), expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("variant", ["attention", "attention inside"])
+def normal(state: Tensor, weights: dict[str, nn.Parameter], name: str) -> Tensor:
+    centred = state - state.mean()
+    return centred / (centred.square().mean() + 1e-5).sqrt() * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_self_attention_reads_the_clicks_before_each_block_by_block(length: int) -> None:
+    encoder, (session,) = attentive("selfattention deep"), sessions([length])
+    weights, width = dict(encoder.named_parameters()), DIM // 2
+    states = [click / click.norm() * DIM**0.5 + weights["position"][min(at, 2)] for at, click in enumerate(session)]
+    for block in (f"blocks.{number}" for number in range(3)):
+        normals, read = [normal(state, weights, f"{block}.before_attention") for state in states], list[Tensor]()
+        for at, asked in enumerate(normals):
+            heads = list[Tensor]()
+            for head in (slice(0, width), slice(width, DIM)):
+                query, keys, values = (
+                    torch.stack([weights[f"{block}.{name}.weight"][head] @ one for one in of])
+                    for name, of in (("queries", [asked]), ("keys", normals[: at + 1]), ("values", normals[: at + 1]))
+                )
+                heads.append((query @ keys.mT / width**0.5).softmax(dim=1)[0] @ values)
+            read.append(states[at] + torch.cat(heads))
+        inner = [
+            torch.relu(
+                weights[f"{block}.inner.weight"] @ normal(state, weights, f"{block}.before_feed")
+                + weights[f"{block}.inner.bias"]
+            )
+            for state in read
+        ]
+        states = [
+            state + weights[f"{block}.outer.weight"] @ one + weights[f"{block}.outer.bias"]
+            for state, one in zip(read, inner, strict=True)
+        ]
+    expected = normal(states[-1], weights, "last_norm")
+    torch.testing.assert_close(alone(encoder, session), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("length", [1, 2, 7])
+def test_narm_joins_the_last_state_and_the_states_that_matter_for_it(length: int) -> None:
+    encoder, (session,) = attentive("narm"), sessions([length])
+    weights = dict(encoder.named_parameters())
+    gru = encoder.get_submodule("recurrent")
+    states = [gru((session[: end + 1] / session[: end + 1].norm(dim=1, keepdim=True) * DIM**0.5)[None])[1][0, 0]
+              for end in range(length)]  # fmt: skip
+    asked, local = weights["last.weight"] @ states[-1], torch.zeros(5)
+    for state in states:
+        local = local + weights["energy.weight"][0] @ torch.sigmoid(asked + weights["state.weight"] @ state) * state
+    expected = weights["decoder.weight"] @ torch.cat([states[-1], local])
+    torch.testing.assert_close(alone(encoder, session), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("variant", ["attention", "attention inside", "selfattention deep", "narm"])
 @settings(deadline=None, max_examples=20)
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4), padding=st.integers(0, 5))
 def test_every_prefix_of_attention_is_what_that_prefix_alone_gives(

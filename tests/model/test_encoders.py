@@ -92,7 +92,7 @@ def test_dropout_acts_in_training_only() -> None:
 def test_every_name_gives_the_paper_dimension_by_default() -> None:
     assert list(ENCODERS) == [
         "maxpool", "avgpool", "weightedpool", "lastitem", "textcnn", "tagspace", "caser", "rnn", "gru", "lstm",
-        "attention",
+        "attention", "selfattention", "narm",
     ]  # fmt: skip
     assert {ENCODERS.make(name).dim for name in ENCODERS} == {400}
     assert ENCODERS.make("gru") == GRU(dim=400, hidden=400, layers=1, dense_layers=1, dropout=0.0)
@@ -136,6 +136,7 @@ def test_every_name_gives_the_paper_dimension_by_default() -> None:
         ("attention", {"positions": 0}, "positions must be a whole number of at least 1, found 0"),
         ("attention", {"dropout": 1.5}, "dropout must be a finite number of at least 0 and below 1, found 1.5"),
         ("attention", {"correction": "no"}, "correction must be true or false, found 'no'"),
+        ("selfattention", {"dim": 9, "heads": 2}, r"selfattention: expected heads that divide dim \(9\), found 2"),
         ("maxpool", {"dense_layers": -1}, "dense_layers must be a whole number of at least 0, found -1"),
         ("maxpool", {"zeros_up_to": 1.5}, "zeros_up_to must be a whole number of at least 0, found 1.5"),
         ("avgpool", {"last_tanh": True}, "last_tanh follows the last dense layer, found none; set dense_layers to 1"),
@@ -148,7 +149,7 @@ def test_bad_options_are_one_clear_line(name: str, options: dict[str, object], m
         ENCODERS.make(name, **options)
 
 
-@pytest.mark.parametrize("name", ["maxpool", "avgpool", "weightedpool", "lastitem", "attention"])
+@pytest.mark.parametrize("name", ["maxpool", "avgpool", "weightedpool", "lastitem", "attention", "selfattention"])
 def test_pools_and_attention_refuse_clicks_of_another_dimension(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name} keeps the clicks' dimension: expected 6, found 4"):
         ENCODERS.make(name, dim=6).build(4)

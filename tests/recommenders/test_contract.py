@@ -32,7 +32,7 @@ TINY = {"dim": 8, "epochs": 1, "negatives": 16, "hidden": 4, "reranker_steps": 5
 
 SMALL: dict[str, dict[str, Any]] = {
     "gru4rec": {"layers": (8, 6), "epochs": 2, "batch_size": 8, "n_sample": 16},
-    **dict.fromkeys(DEFAULTS, TINY),
+    **dict.fromkeys((*DEFAULTS, "sasrec", "narm"), TINY),
     **{name: {"dim": 8, "epochs": 2, "batch_size": 16, "extra": 32, "device": "cpu"} for name in METRIC_MODELS},
 }
 """Options of methods whose defaults are too slow for a law that is checked many times; any options keep the laws."""

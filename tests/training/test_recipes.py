@@ -73,6 +73,8 @@ RECIPES: dict[str, Callable[[], Recipe[Any]]] = {
     "sml-gru-triplet, paper": partial(sampled, "sml-gru-triplet", preset="paper", hidden=5, fill="mask", improvement=0),
     "metric": partial(every_prefix, "attention"),
     "metric, own encoder and own loss": partial(every_prefix, Built(), Gap()),
+    "sasrec": partial(every_prefix, "selfattention"),
+    "narm": partial(every_prefix, "narm"),
     "metric, gru": partial(every_prefix, "gru"),
     "metric, weightedpool": partial(every_prefix, "weightedpool"),
     "metric, gru, triplet": partial(every_prefix, "gru", Triplet(pairing="all", margin=0.9)),

@@ -20,7 +20,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.evaluation.protocol import measured
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.named import DEFAULTS, make_recommender
+from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.recommenders.trained import TrainedRecommender
 
@@ -127,11 +127,11 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
 
 def _settled(recommender: Recommender, sessions: Sessions) -> tuple[dict[str, Any], int]:
     """The options that follow from the log, and the most validation cases that an epoch is measured on."""
-    if recommender.name not in DEFAULTS:
+    if not hasattr(recommender, "size"):
         return {}, sessions.n_events
     from nearnext.recommenders.metric.recommender import MEASURED, Metric  # methods without torch do without it
 
-    assert isinstance(recommender, Metric)  # noqa: S101 - what the names stand for
+    assert isinstance(recommender, Metric)  # noqa: S101 - no other method has a size
     return asdict(recommender.size(sessions)), MEASURED
 
 
@@ -196,7 +196,8 @@ def _passes(options: Mapping[str, Any], epochs: int, best: float) -> float:
     fraction = options.get("validation_fraction", 0.0)
     if "refit" not in options or fraction == 0:
         return epochs
-    return epochs + (options["correction"] is None) + options["refit"] * best / (1 - fraction)
+    tried = options["correction"] is None and options["encoder"].startswith("attention")
+    return epochs + tried + options["refit"] * best / (1 - fraction)
 
 
 def _search_seconds(n_items: int, dim: int) -> float:

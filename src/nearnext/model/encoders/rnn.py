@@ -27,8 +27,8 @@ GATES: dict[type[nn.RNNBase], tuple[str, tuple[int, ...]]] = {
 update, reset, new; input, forget, cell, output become input, output, forget, cell."""
 
 
-def last_state(network: nn.RNNBase, clicks: Tensor, steps: Tensor) -> Tensor:
-    """State of the last layer after the last step of each session, while a graph is exported: [B, T, D] → [B, hidden].
+def exported_states(network: nn.RNNBase, clicks: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    """States of the last layer [B, T, H], and after the last step of each session [B, H], while a graph is exported.
 
     One ONNX operator for each layer, for sessions of any length; torch's exporter alone writes out the steps of one
     length. The operators stop at the end of each session, which has ``steps`` clicks, at least 1 [B]; torch cannot
@@ -55,7 +55,7 @@ def last_state(network: nn.RNNBase, clicks: Tensor, steps: Tensor) -> Tensor:
             version=VERSION,
         )
         inputs = states.squeeze(1)
-    return last.squeeze(0)
+    return inputs.transpose(0, 1), last.squeeze(0)
 
 
 def _reordered(weight: Tensor, order: tuple[int, ...]) -> Tensor:
@@ -169,7 +169,7 @@ class RecurrentEncoder(SessionEncoder):
 
     def _last_state(self, clicks: Tensor, steps: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
-            return last_state(self.recurrent, clicks, steps)
+            return exported_states(self.recurrent, clicks, steps)[1]
         packed = pack_padded_sequence(clicks, steps.cpu(), batch_first=True, enforce_sorted=False)
         _, state = self.recurrent(packed)
         hidden: Tensor = state[0] if isinstance(self.recurrent, nn.LSTM) else state  # [layers, B, hidden]
