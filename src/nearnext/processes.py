@@ -1,4 +1,4 @@
-"""Work on several processes: results come in the order of the arguments, so that they do not depend on the number."""
+"""Where functions of independent parts run; results come in the order of the arguments, whatever runs them."""
 
 import multiprocessing
 import os
@@ -6,36 +6,86 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from nearnext.errors import NearnextError
 
 A = TypeVar("A")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
-def in_processes(function: Callable[[A], R], arguments: Iterable[A], workers: int) -> Iterator[R]:
-    """The function of each argument, in order; of a few arguments at a time, so that memory stays bounded.
+class Executor(Protocol):
+    """Maps a function over arguments, on this machine or on others.
 
-    With one worker it is computed here. More are spawned: function, arguments and results are pickled.
+    Results are the same, in the same order, whatever the executor and its number of workers.
     """
-    if workers == 1:
-        yield from map(function, arguments)
-        return
-    waiting = deque[Future[R]]()
-    spawned = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, mp_context=spawned, initializer=_on_one_thread) as pool:
-            for argument in arguments:
-                waiting.append(pool.submit(function, argument))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-    except BrokenProcessPool as error:
-        raise NearnextError(
-            f"one of {workers} worker processes died, perhaps for lack of memory; use fewer of them, or 1"
-        ) from error
+
+    @property
+    def workers(self) -> int:
+        """Arguments that are worked on at the same time."""
+        ...
+
+    @property
+    def remote(self) -> bool:
+        """Whether workers may be on machines that do not see the temporary files of this one."""
+        ...
+
+    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
+        """The function of each argument, in order; few arguments are taken in advance, so that memory stays bounded."""
+        ...
+
+
+@dataclass(frozen=True)
+class Processes:
+    """An executor of spawned processes on this machine; with one worker, this process itself.
+
+    More than one: function, arguments and results are pickled.
+
+    >>> list(Processes().map(len, ["ab", "c"]))
+    [2, 1]
+    """
+
+    workers: int = 1
+    remote = False
+
+    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
+        """See `Executor`.
+
+        Raises:
+            NearnextError: a process died.
+        """
+        if self.workers == 1:
+            yield from map(function, arguments)
+            return
+        spawned = multiprocessing.get_context("spawn")
+        try:
+            with ProcessPoolExecutor(self.workers, mp_context=spawned, initializer=_on_one_thread) as pool:
+
+                def submit(argument: A) -> Future[R]:
+                    return pool.submit(function, argument)
+
+                yield from in_order(submit, Future[R].result, arguments, self.workers)
+        except BrokenProcessPool as error:
+            raise NearnextError(
+                f"one of {self.workers} worker processes died, perhaps for lack of memory; use fewer of them, or 1"
+            ) from error
+
+
+ONE_PROCESS = Processes()
+"""Everything in this process."""
+
+
+def in_order(submit: Callable[[A], T], result: Callable[[T], R], arguments: Iterable[A], workers: int) -> Iterator[R]:
+    """Results of submitted tasks in the order of their arguments, one more task waiting than there are workers."""
+    waiting = deque[T]()
+    for argument in arguments:
+        waiting.append(submit(argument))
+        if len(waiting) > workers:
+            yield result(waiting.popleft())
+    while waiting:
+        yield result(waiting.popleft())
 
 
 def _on_one_thread() -> None:

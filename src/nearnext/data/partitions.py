@@ -22,6 +22,10 @@ class Partition(NamedTuple):
     only: list[pl.DataFrame]
     text: list[str]  # columns that are text somewhere in the log
 
+    def loaded(self) -> "Partition":
+        """The partition in memory; its files are gone afterwards."""
+        return Partition([], self.events(), self.text)
+
     def events(self) -> list[pl.DataFrame]:
         """All events in one frame, in the order of the log, or none; the files are gone afterwards."""
         parts = [*self.only, *map(pl.read_ipc_stream, self.files)]

@@ -1,6 +1,6 @@
 """Logs larger than memory: read, sessionised, filtered and written part by part."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +25,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.stored_sessions import StoredSessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
-from nearnext.processes import in_processes
+from nearnext.processes import Executor, Processes
 from nearnext.progress import track
 
 PARTITION_EVENTS = 3_000_000
@@ -70,7 +70,7 @@ def prepare(
     gap: float = GAP,
     collapse_repeats: bool | None = None,
     partitions: int | None = None,
-    workers: int = 1,
+    workers: int | Executor = 1,
     columns: Mapping[str, str] | None = None,
     layout: str | None = None,
     time_unit: str | None = None,
@@ -87,9 +87,9 @@ def prepare(
     in .parquet. Reading it gives the sessions that filtering the whole log in memory would give, in the same order. It
     appears when it is complete; an interrupted run leaves nothing behind. ``chosen`` are the sessions and items
     to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
-    by the log's size; ``workers`` the processes that do so, each with a part in memory, which changes no result. The
-    log and the options from ``columns`` on are as in `read_events`, ``gap`` and ``collapse_repeats`` as in
-    `sessionise`.
+    by the log's size; ``workers`` the processes that do so, each with a part in memory, or another executor, which
+    changes no result. The log and the options from ``columns`` on are as in `read_events`, ``gap`` and
+    ``collapse_repeats`` as in `sessionise`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -123,11 +123,11 @@ def prepare_by(
     gap: float = GAP,
     collapse_repeats: bool | None = None,
     partitions: int | None = None,
-    workers: int = 1,
+    workers: int | Executor = 1,
 ) -> PrepareReport:
     """What `prepare` gives, by options of reading that are one value."""
     partitions = checked("the number of partitions", partitions, Count | None)
-    workers = checked("the number of workers", workers, Count)
+    executor = Processes(checked("the number of workers", workers, Count)) if isinstance(workers, int) else workers
     scan = EventScan(source, options)
     target = _checked_target(path_of("out", out), scan)
     weighted = options.weights or "weight" in (options.columns or {})
@@ -137,7 +137,7 @@ def prepare_by(
         with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
             parts = Partitions(Path(folder), partitions or _n_partitions(scan))
             return _prepared(
-                scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats, options, workers
+                scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats, options, executor
             )
     except OSError as error:
         raise DataError(
@@ -173,7 +173,7 @@ def _prepared(
     gap: float,
     collapse_repeats: bool | None,
     options: ReadOptions,
-    workers: int,
+    executor: Executor,
 ) -> PrepareReport:
     for chunk in scan:
         parts.add(chunk)
@@ -181,7 +181,7 @@ def _prepared(
     work, filtered, repeats = StoredSessions(folder), FilterReport(), Repeats()
     cut = partial(cut_partition, report=scan.report, gap=gap, collapse_repeats=collapse_repeats, chosen=chosen)
     with track("cutting sessions", parts.n, "parts") as advance:
-        for part in in_processes(cut, parts, min(workers, parts.n)):
+        for part in _mapped(executor, cut, parts):
             if part is not None:
                 repeats += part.repeats
                 filtered += part.filtered
@@ -210,6 +210,14 @@ def _prepared(
         partitions=parts.n,
         repeats=repeats,
     )
+
+
+def _mapped(
+    executor: Executor, cut: Callable[[Partition], "CutPartition | None"], parts: Partitions
+) -> "Iterator[CutPartition | None]":
+    if parts.n == 1:
+        return map(cut, parts)
+    return executor.map(cut, map(Partition.loaded, parts) if executor.remote else parts)
 
 
 class CutPartition(NamedTuple):

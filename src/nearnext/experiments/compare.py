@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from nearnext.experiments.tuning.search import Space
 from nearnext.experiments.tuning.tune import tune_method, validation_split
 from nearnext.forks import require_polars
 from nearnext.options import Count, Natural, options, require_type
+from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, canonical_name, make_recommender
@@ -158,6 +159,7 @@ def compare(
     command: str = "",
     store: RunStore | None = None,
     lists: str | Path | None = None,
+    executor: Executor = ONE_PROCESS,
 ) -> ComparisonResult:
     """Fit and evaluate every method on the same cases; the result is plain data, ready for JSON.
 
@@ -173,6 +175,8 @@ def compare(
         store: where finished runs are kept, and taken from instead of fitting a method again.
         lists: folder for the lists of every method as TREC runs, and the next items as ``qrels.txt``; see
             `nearnext.evaluation.runs`.
+        executor: where methods are tuned, fitted and measured, several of them side by side; times of fits that share
+            processors are longer, other figures the same.
 
     Raises:
         ConfigError: lists are asked for together with a store, whose runs have none.
@@ -195,10 +199,10 @@ def compare(
     planned = chosen.plan.splits(log, test)
     leaks = reduce(Leaks.plus, (one.split.leaks for one in planned))
     warn_of(leaks)
-    tuned = _tuned(planned[0], chosen)
+    tuned = _tuned(planned[0], chosen, executor)
     chosen = replace(chosen, options={**chosen.options, **{name: found["options"] for name, found in tuned.items()}})
     folder = RunFolder(lists) if lists is not None else None
-    runs, verdict = run_all(planned, leaks, chosen, store, folder)
+    runs, verdict = run_all(planned, leaks, chosen, store, folder, executor)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.names}
     methods = [
         _method_result(name, runs[name], replicates[name], chosen) | ({"tuning": tuned[name]} if name in tuned else {})
@@ -243,17 +247,24 @@ def compare(
     )
 
 
-def _tuned(first: PlannedSplit, chosen: Comparison) -> dict[str, Result]:
+def _tuned(first: PlannedSplit, chosen: Comparison, executor: Executor) -> dict[str, Result]:
     """The best options of every method, all found on one validation period that ends before the test part begins."""
     if chosen.tuning is None:
         return {}
     plan = chosen.plan
     split = validation_split(first.training_log(), chosen.tuning, chosen=plan.chosen, unknown=plan.unknown)
+    tune_one = partial(
+        tune_method,
+        split=split,
+        tuning=chosen.tuning,
+        max_length=plan.chosen.max_length,
+        threads=chosen.threads,
+    )
     tuned: dict[str, Result] = {}
     with track("tuning", len(chosen.names), "methods") as advance:
-        for name in chosen.names:
-            space, longest = chosen.space(name), plan.chosen.max_length
-            tuned[name] = tune_method(space, split, chosen.tuning, max_length=longest, threads=chosen.threads)
+        found = executor.map(tune_one, map(chosen.space, chosen.names))
+        for name, one in zip(chosen.names, found, strict=True):
+            tuned[name] = one
             advance(1)
     return tuned
 

@@ -1,8 +1,9 @@
 """Batch recommendation: lists for all sessions of a log, written block by block with bounded memory."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from nearnext.atomic import whole_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
+from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
@@ -34,11 +36,13 @@ def write_lists(
     exclude_seen: bool = False,
     rules: ItemRules | None = None,
     threads: int | None = None,
+    executor: Executor = ONE_PROCESS,
 ) -> int:
     """Write the list of every session as a row of a Parquet file; returns how many.
 
     The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``; ``own``,
-    how many leading items the method itself scored; ``unknown``, how many clicks training never saw.
+    how many leading items the method itself scored; ``unknown``, how many clicks training never saw. The executor ranks
+    blocks of sessions side by side; each is ranked by ``threads`` threads.
 
     Raises:
         ConfigError: k below 1, a rule that cannot be applied, or not fitted yet.
@@ -48,28 +52,43 @@ def write_lists(
     if unmatched:
         raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
     asked_at, applied = recommender.asked_at(None), rules_over(recommender, rules)
+    ranked = partial(
+        _lists,
+        recommender,
+        asked_at=asked_at,
+        k=k,
+        admissible=mask,
+        exclude_seen=exclude_seen,
+        rules=applied,
+        threads=threads,
+    )
+    blocks = (
+        sessions.select(np.arange(begin, min(begin + BLOCK, sessions.n_sessions)))
+        for begin in range(0, sessions.n_sessions, BLOCK)
+    )
     with whole_file(file) as unfinished, track("recommending", sessions.n_sessions, "sessions") as advance:
         writer: Any = None
         try:
-            for begin in range(0, sessions.n_sessions, BLOCK):
-                part = sessions.select(np.arange(begin, min(begin + BLOCK, sessions.n_sessions)))
-                clicks = part.with_vocabulary(recommender.vocabulary).items
-                times = np.full(part.n_sessions, asked_at, dtype=np.int64)
-                prefixes = Prefixes(clicks, part.offsets[:-1], part.offsets[1:], times)
-                ranking = recommender.rank(
-                    prefixes, k, admissible=mask, exclude_seen=exclude_seen, rules=applied, threads=threads
-                )
-                unknown = np.add.reduceat((clicks == 0).astype(np.int64), part.offsets[:-1])
-                frame: Any = _frame(recommender, part, ranking).with_columns(unknown=pl.Series(unknown))
-                table = frame.to_arrow()
+            for lists in executor.map(ranked, blocks):
+                table = cast("Any", lists).to_arrow()
                 if writer is None:
                     writer = arrow_parquet.ParquetWriter(str(unfinished), table.schema, compression="zstd")
                 writer.write_table(table)
-                advance(part.n_sessions)
+                advance(lists.height)
         finally:
             if writer is not None:
                 writer.close()
     return sessions.n_sessions
+
+
+def _lists(recommender: Recommender, sessions: Sessions, *, asked_at: int, k: int, **request: Any) -> pl.DataFrame:
+    """The lists of some sessions, a row each."""
+    clicks = sessions.with_vocabulary(recommender.vocabulary).items
+    times = np.full(sessions.n_sessions, asked_at, dtype=np.int64)
+    prefixes = Prefixes(clicks, sessions.offsets[:-1], sessions.offsets[1:], times)
+    ranking = recommender.rank(prefixes, k, **request)
+    unknown = np.add.reduceat((clicks == 0).astype(np.int64), sessions.offsets[:-1])
+    return _frame(recommender, sessions, ranking).with_columns(unknown=pl.Series(unknown))
 
 
 def _frame(recommender: Recommender, sessions: Sessions, ranking: Ranking) -> pl.DataFrame:
