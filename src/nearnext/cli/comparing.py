@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from nearnext.cli.app import app, command_line, imports_parts, takes
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.options import (
     Config,
     Cutoffs,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
 @takes("tuning", tuned_options)
 @takes("results", result_files)
 @measures
+@runs_parts
 @filters_by(min_support=1, max_length=1000)
 def compare(
     log: LogArgument,
@@ -95,6 +97,7 @@ def compare(
     ] = None,
     chosen: "Filter",
     protocol: Protocol,
+    engine: Engine,
     results: Results,
     tuning: TunedOptions,
     reading: Reading,
@@ -128,9 +131,17 @@ def compare(
         return
     store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
-    result = run_comparison(
-        sessions, test, comparison, reading=readings, command=command_line(), store=store, lists=runs
-    )
+    with engine.executor(default=1) as executor:
+        result = run_comparison(
+            sessions,
+            test,
+            comparison,
+            reading=readings,
+            command=command_line(),
+            store=store,
+            lists=runs,
+            executor=executor,
+        )
     results.write(result, lambda: comparison_page(result, definitions(comparison.metrics)))
     results.write_tables(lambda width: _main_tables(result, width))
     _print_comparison(result)

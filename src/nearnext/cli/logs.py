@@ -1,6 +1,5 @@
 """Commands about logs: stats, prepare, synth."""
 
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearnext.cli.app import app, command_line, takes
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.output import Results, console, result_files, writable
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 from nearnext.errors import ConfigError
@@ -50,15 +50,14 @@ def stats(
 
 @app.command()
 @reads_logs
+@runs_parts
 @filters_by(min_support=1, max_length=0)
 def prepare(
     log: LogArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, or a file *.parquet.")],
     *,
     partitions: Annotated[int, typer.Option(help="Parts that are held in memory one by one; 0: by size.")] = 0,
-    workers: Annotated[
-        int, typer.Option(help="Processes that cut parts, each with one in memory, half a GiB; 0: one for each core.")
-    ] = 0,
+    engine: Engine,
     chosen: "Filter",
     reading: Reading,
 ) -> None:
@@ -66,16 +65,17 @@ def prepare(
     from nearnext.data.prepare import prepare_by
 
     writable(out.with_name(f".{out.name}.new"))
-    done = prepare_by(
-        log,
-        out,
-        reading.options,
-        gap=reading.gap,
-        collapse_repeats=reading.collapse_repeats,
-        chosen=chosen,
-        partitions=partitions or None,
-        workers=workers or os.cpu_count() or 1,
-    )
+    with engine.executor() as executor:
+        done = prepare_by(
+            log,
+            out,
+            reading.options,
+            gap=reading.gap,
+            collapse_repeats=reading.collapse_repeats,
+            chosen=chosen,
+            partitions=partitions or None,
+            workers=executor,
+        )
     counted = done.repeats.facts(reading.options.used(done.read.event_types))
     show_reading(replace(done.read, repeats=counted), reading)
     taken = done.filtered

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nearnext.cli.app import app, ids, imports_parts, takes
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.lists import list_table, write_answers
 from nearnext.cli.options import ModelArgument, Threads
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, writable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 @app.command(cls=JsonSwitch)
 @imports_parts
 @reads_logs
+@runs_parts
 @takes("given", rule_options)
 def recommend(
     model: ModelArgument,
@@ -38,6 +40,7 @@ def recommend(
     given: Rules,
     threads: Threads = 0,
     json: JsonFile = None,
+    engine: Engine,
     reading: Reading,
 ) -> None:
     """Next items for sessions of item ids, or for all sessions of a log."""
@@ -61,7 +64,10 @@ def recommend(
     recommender = load_artifact(model).recommender
     sessions, _ = read_log(log, reading)
     rules = ItemRules.of(**rule_arguments(given))
-    written = write_lists(recommender, sessions, out, k, rules=rules, threads=threads or None, **limits)
+    with engine.executor(default=1) as executor:
+        written = write_lists(
+            recommender, sessions, out, k, rules=rules, threads=threads or None, executor=executor, **limits
+        )
     console.print(f"{written:,} lists of {recommender.name}: {out}", soft_wrap=True)
 
 

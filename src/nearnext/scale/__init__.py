@@ -1,0 +1,1 @@
+"""More machines than one: executors that run the same functions as one machine does."""

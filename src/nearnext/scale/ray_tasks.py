@@ -1,0 +1,130 @@
+"""An executor of Ray tasks: the functions that `Processes` maps, on a Ray cluster."""
+
+import os
+import socket
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, TypeVar
+
+from nearnext.errors import ConfigError, NearnextError
+from nearnext.extras import missing
+from nearnext.processes import in_order
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+STORE_BYTES = 1 << 30
+"""Memory, at most, in which a cluster made for one command keeps arguments and results."""
+
+WAIT = 5.0
+"""Seconds to wait for the head of a cluster to answer."""
+
+RETRIES = 3
+"""How often a task is run again whose worker died."""
+
+
+@dataclass(frozen=True)
+class RayTasks:
+    """An executor of tasks on the cluster that this process is connected to, each on one processor.
+
+    A task whose worker dies is run again, up to `RETRIES` times. Functions, arguments and results are pickled; modules
+    that they refer to, and files that they name, must be there on every machine.
+    """
+
+    ray: Any  # the module
+    workers: int
+    remote = True
+
+    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
+        """See `Executor`.
+
+        Raises:
+            NearnextError: a task failed outside of its function: workers die on it, or lack a module that it needs.
+        """
+        task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
+        shared = [self.ray.put(function)]  # in a list, a reference arrives as it is
+
+        def submit(argument: A) -> Any:
+            return task.remote(shared, argument)
+
+        yield from in_order(submit, self._result, arguments, self.workers)
+
+    def _result(self, reference: Any) -> Any:
+        failures = self.ray.exceptions
+        try:
+            return self.ray.get(reference)
+        except failures.RayTaskError as error:
+            if not isinstance(error.cause, failures.RayError):
+                raise error.cause from error
+            failed = error.cause
+        except failures.RayError as error:
+            failed = error
+        reason = str(failed).splitlines()[0].removeprefix("System error: ")
+        if isinstance(failed, failures.OutOfMemoryError | failures.WorkerCrashedError):
+            reason = "workers died on one part again and again, perhaps for lack of memory; use fewer, or more memory"
+        raise NearnextError(f"the Ray cluster cannot go on: {reason}") from failed
+
+
+@contextmanager
+def ray_tasks(address: str | None = None, workers: int | None = None) -> Generator[RayTasks]:
+    """Connect to a Ray cluster while the executor is used.
+
+    Args:
+        address: of the cluster's head, as ``10.0.0.5:6379``; None: a cluster of this machine that ends with the block.
+        workers: tasks at the same time; by default one for each processor of the cluster.
+
+    Raises:
+        ConfigError: nothing answers at the address.
+        MissingPackageError: Ray is not installed.
+    """
+    require_cluster(address)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray: Any = import_module("ray")
+    own = {"num_cpus": workers, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+    try:
+        ray.init(address or "local", **({} if address else own), log_to_driver=False, logging_level="ERROR")
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        place = f"at {address}" if address else "on this machine"
+        raise ConfigError(f"no Ray cluster could be used {place}: {str(error).splitlines()[0]}") from error
+    try:
+        yield RayTasks(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+    finally:
+        ray.shutdown()
+
+
+def require_cluster(address: str | None) -> None:
+    """A check that Ray is installed, and that something answers at the address, if one is given.
+
+    Raises:
+        ConfigError: nothing answers.
+        MissingPackageError: Ray is not installed.
+    """
+    if find_spec("ray") is None:
+        raise missing("the engine ray", ["ray"], "ray")
+    if address is None:
+        return
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or not host or "/" in host:
+        raise ConfigError(f"expected HOST:PORT of a Ray cluster's head, e.g. 10.0.0.5:6379; found {address}")
+    try:
+        socket.create_connection((host, int(port)), timeout=WAIT).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"nothing answers at {address} ({error}); start the cluster's head with: ray start --head --port {port}"
+        ) from error
+
+
+def _call(shared: list[Any], argument: Any) -> Any:
+    return _fetched(shared[0])(argument)
+
+
+@lru_cache(maxsize=1)
+def _fetched(reference: Any) -> Any:
+    """The function, once for each worker process and call of `map`."""
+    import ray
+
+    return ray.get(reference)
