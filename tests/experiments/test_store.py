@@ -14,8 +14,8 @@ from nearnext.experiments import running
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, Run
+from nearnext.experiments.running import Fit
 from nearnext.experiments.store import RunKey, RunStore
-from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.sml.recommender import SML
 from nearnext.training.run import Checkpoint, RunDirectory
 from training_support import seed
@@ -34,9 +34,9 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     found: Fits = []
     run: Callable[..., Run] = running._run  # pyright: ignore[reportPrivateUsage]
 
-    def counted(one: object, chosen: object, make: Callable[[], Recommender], *others: object) -> Run:
-        found.append(make().name)
-        return run(one, chosen, make, *others)
+    def counted(fit: Fit, *others: object) -> Run:
+        found.append(fit.method.name)
+        return run(fit, *others)
 
     monkeypatch.setattr(running, "_run", counted)
     return found
@@ -72,10 +72,10 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(
     store = RunStore(tmp_path)
     counted = running._run  # pyright: ignore[reportPrivateUsage]
 
-    def interrupted(one: object, chosen: object, make: Callable[[], Recommender], *others: object) -> Run:
-        if make().name == "sknn":
+    def interrupted(fit: Fit, *others: object) -> Run:
+        if fit.method.name == "sknn":
             raise KeyboardInterrupt
-        return counted(one, chosen, make, *others)  # type: ignore[arg-type]
+        return counted(fit, *others)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(running, "_run", interrupted)

@@ -36,7 +36,8 @@ class Stub(TrainedRecommender, Pop):
     epochs: ClassVar[Mapping[int, list[float]]] = {}
     failing: ClassVar[Mapping[int, BaseException]] = {}
 
-    def _learn(self, sessions: Sessions) -> None:  # noqa: ARG002 - it learns nothing
+    def _learn(self, sessions: Sessions) -> None:
+        super()._learn(sessions)
         self.seen.append(self.x)
         if self.x in self.failing:
             raise self.failing[self.x]
