@@ -10,7 +10,7 @@ import pytest
 
 PROGRAM = """
 import json, sys
-sys.modules.update(torch=None, accelerate=None)  # as if they were not installed
+sys.modules.update(torch=None)  # as if they were not installed
 
 import contextlib, io
 from nearnext.cli import main
@@ -30,7 +30,7 @@ print(json.dumps([run(*words) for words in json.loads(sys.argv[1])]))
 
 SERVED = """
 import sys
-sys.modules.update(torch=None, accelerate=None)
+sys.modules.update(torch=None)
 from pathlib import Path
 import nearnext
 from nearnext.serving.catalogue import Catalogue

@@ -10,7 +10,7 @@ from nearnext.errors import MissingPackageError
 PACKAGES = {"faiss": "faiss-cpu", "pytorch_metric_learning": "pytorch-metric-learning"}
 """Package names of modules with another name."""
 
-TRAINING = ("accelerate", "torch")
+TRAINING = ("torch",)
 """Modules of the extra train, which nearnext's own modules import wherever they train or use what was trained."""
 
 

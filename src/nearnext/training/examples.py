@@ -231,6 +231,7 @@ def sampled_recipe(
         validate=None if examples.validation is None else partial(examples.validation.measure, network),
         seed=examples.seed,
         devices=devices,
+        alone=isinstance(objective.loss, MetricLearningLoss),  # it compares all examples of a batch
         remedy=f"lower learning_rate ({config.learning_rate:g}) or set clip ({config.clip:g})",
     )
 

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from nearnext.errors import ConfigError
+from nearnext.training.group import ALONE, Group
 from nearnext.training.optimisers import EPSILON
 from nearnext.training.recipe import Recipe, TrainingBatch
 
 
 @runtime_checkable
 class Sharable(Protocol):
-    """A batch of which several processes can compute a share each."""
+    """A batch of which several processes can compute a share each: the loss is a mean over its examples."""
 
     @property
     def n_counted(self) -> int:
@@ -40,15 +41,18 @@ class Learner(Generic[B]):
     """A recipe in training: the network's tables and their optimisers, its layers and theirs.
 
     A step reads the rows of its batch only, so its cost does not grow with the catalogue. The network is trained in
-    place, and is on the recipe's device.
+    place, and is on the recipe's device. The processes of ``group`` draw the same batches, compute a share of the
+    examples each, and take the same step.
     """
 
-    def __init__(self, recipe: Recipe[B]) -> None:
-        self._recipe, self._devices = recipe, recipe.devices
+    def __init__(self, recipe: Recipe[B], group: Group = ALONE) -> None:
+        self._recipe, self._group = recipe, group
         by_name = dict(recipe.network.named_parameters())
         self._tables = {name: by_name.pop(name) for name in recipe.tables}
         self._rows = {name: rule.rows(self._tables[name].detach()) for name, rule in recipe.tables.items()}
         self._layers: dict[str, nn.Parameter] = {**by_name, **{f"loss.{n}": p for n, p in recipe.learned.items()}}
+        buffers = dict(recipe.network.named_buffers())
+        self._carried = [buffers[name] for name in recipe.carried]
         self._layer_rule = recipe.layers.layers(list(self._layers.values())) if self._layers else None
         self._clips = [rule.clip for rule in recipe.tables.values()] + [recipe.layers.clip]
 
@@ -59,13 +63,7 @@ class Learner(Generic[B]):
             name: optimiser.read(rows[name], rules[name].rate * share).requires_grad_()
             for name, optimiser in self._rows.items()
         }
-        loss = self._loss(batch, leaves)
-        learned = [*leaves.values(), *self._layers.values()]
-        found = cast("Sequence[Tensor | None]", torch.autograd.grad(loss, learned, allow_unused=True))
-        gradients = [
-            torch.zeros_like(parameter) if gradient is None else self._devices.mean(gradient)
-            for parameter, gradient in zip(learned, found, strict=True)
-        ]
+        loss, gradients = self._shared(batch, leaves)
         of_layers = gradients[len(leaves) :]
         for clip, group in zip(self._clips, [*([one] for one in gradients[: len(leaves)]), of_layers], strict=True):
             if clip and group:
@@ -74,18 +72,39 @@ class Learner(Generic[B]):
             optimiser.write(rows[name], gradient, rules[name].rate * share)
         if self._layer_rule is not None:
             self._layer_rule.step(of_layers, self._recipe.layers.rate * share)
-        return StepFigures(self._devices.mean(loss.detach()), len(batch))
+        return StepFigures(loss, len(batch))
 
-    def _loss(self, batch: B, leaves: Mapping[str, Tensor]) -> Tensor:
-        n_processes = self._devices.n_processes
-        with self._devices.autocast():
-            if n_processes == 1:
-                return self._recipe.loss(batch, leaves)
-            if not isinstance(batch, Sharable):
-                raise ConfigError(f"expected one process, found {n_processes}: this method's batches cannot be shared")
-            mine = batch.share(self._devices.process, n_processes)
-            # The mean over the processes of these is the mean over the examples of the whole batch.
-            return self._recipe.loss(mine, leaves) * (mine.n_counted * n_processes / max(batch.n_counted, 1))
+    def _shared(self, batch: B, leaves: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The loss of the whole batch, and its gradients by the rows of each table, then by the layers."""
+        learned = [*leaves.values(), *self._layers.values()]
+        if self._group.size == 1:
+            return self._differentiated(batch, leaves, learned)
+        if not isinstance(batch, Sharable):
+            raise ConfigError("expected batches that processes can share, found others; train with one process")
+        mine = cast("B", batch.share(self._group.rank, self._group.size))
+        counted = cast("Sharable", mine).n_counted
+        before = [tensor.clone() for tensor in self._carried]
+        # The loss of no examples is no number.
+        loss, gradients = torch.zeros(()), [torch.zeros_like(parameter) for parameter in learned]
+        if counted:  # the sum of these over the processes is the mean over the examples of the whole batch
+            loss, gradients = self._differentiated(mine, leaves, learned, counted / batch.n_counted)
+        changes = [tensor - old for tensor, old in zip(self._carried, before, strict=True)]
+        loss, *summed = self._group.sums([loss, *gradients, *changes])
+        for tensor, old, change in zip(self._carried, before, summed[len(learned) :], strict=True):
+            torch.add(old, change, out=tensor)
+        return loss, summed[: len(learned)]
+
+    def _differentiated(
+        self, batch: B, leaves: Mapping[str, Tensor], learned: Sequence[Tensor], weight: float = 1.0
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The loss of a batch, times a weight, and its gradients."""
+        with self._recipe.devices.autocast():
+            loss = self._recipe.loss(batch, leaves) * weight
+        found = cast("Sequence[Tensor | None]", torch.autograd.grad(loss, learned, allow_unused=True))
+        return loss.detach(), [
+            torch.zeros_like(parameter) if gradient is None else gradient
+            for parameter, gradient in zip(learned, found, strict=True)
+        ]
 
     def settle(self, share: float) -> None:
         """Bring the tables up to date: before they are read whole, or the learning rate changes."""

@@ -1,18 +1,20 @@
 """The training loop of every recipe: epochs, validation, schedule, checkpoints; the best weights are what remains."""
 
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from typing import Generic, TypeVar
+from pickle import PicklingError
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, NearnextError
 from nearnext.model.tensors import one_thread, own_randomness, seed_draws
 from nearnext.progress import Advance, track
 from nearnext.training.config import Standing
+from nearnext.training.group import ALONE, Group, present_group
 from nearnext.training.learner import Learner, part_of
 from nearnext.training.recipe import Recipe, TrainingBatch
 from nearnext.training.run import (
@@ -27,8 +29,8 @@ from nearnext.training.run import (
 Epoch = dict[str, float]
 """Figures of one epoch by name: epoch, loss, learning_rate, seconds, and the validation metrics."""
 
-SEED_STEP, EPOCH_STEP = 1_000_000_007, 1_000_003
-"""Distance between the draws of two seeds, and of two epochs, in steps."""
+SEED_STEP, EPOCH_STEP, RANK_STEP = 1_000_000_007, 1_000_003, 500_009
+"""Distance between the draws of two seeds, of two epochs, and of two processes, in steps."""
 
 CHECK_EVERY = 50
 """Steps between two looks at the loss: each look waits for an accelerator."""
@@ -69,12 +71,31 @@ def train(
 
     Paper: §5.2.
     """
-    devices = recipe.devices
-    with _locked(run if devices.main else None, resume), one_thread(), own_randomness(devices.device):
-        recipe.network.to(devices.device)
-        loop = _Loop(recipe, run)
-        with open_log(run.path if run and devices.main else None) as log, deferred_interrupt(run is not None) as stop:
-            return loop.run(loop.resumed() if resume and run else _Progress(), log, stop, watch)
+    group = ALONE if recipe.alone else present_group()
+    if group.size > 1 and recipe.devices.device.type != "cpu":
+        raise ConfigError(f"expected the CPU for {group.size} processes, found {recipe.devices.device}; set device=cpu")
+    with _locked(run, resume), one_thread(), own_randomness(recipe.devices.device):
+        recipe.network.to(recipe.devices.device)
+        loop = _Loop(recipe, run, group)
+        progress = loop.resumed() if resume and run else _Progress()
+        loop.call_in(progress)
+        with open_log(run.path if run else None) as log, deferred_interrupt(run is not None) as stop:
+            return loop.run(progress, log, stop, watch)
+
+
+def take_part(group: Group) -> None:
+    """Take part in every training of the first process of the group, until it has no more.
+
+    Raises:
+        GroupError: it ended.
+    """
+    while (begun := group.from_first(None)) is not None:
+        recipe, state, progress = cast("tuple[Recipe[Any], dict[str, Tensor], _Progress]", begun)
+        # What one process finds wrong all do: the first one says so.
+        with one_thread(), own_randomness(), suppress(NearnextError):
+            loop = _Loop(recipe, None, group)
+            loop.restore(state)
+            loop.run(progress, lambda _: None, lambda: False, None)
 
 
 @contextmanager
@@ -89,12 +110,28 @@ def _locked(run: RunDirectory | None, resume: bool) -> Generator[None]:
 class _Loop(Generic[B]):
     """One run: what does not change while it goes on, the learner, and the best weights so far."""
 
-    def __init__(self, recipe: Recipe[B], run: RunDirectory | None) -> None:
-        self._recipe, self._run = recipe, run
-        self._learner = Learner(recipe)
+    def __init__(self, recipe: Recipe[B], run: RunDirectory | None, group: Group) -> None:
+        self._recipe, self._run, self._group = recipe, run, group
+        self._learner = Learner(recipe, group)
         self._n_batches = recipe.batches.n_batches
         self._best: dict[str, Tensor] = {}
         self._saved = time.perf_counter()
+
+    def call_in(self, progress: _Progress) -> None:
+        """Send the other processes all that they need to go on from here."""
+        state = self._learner.state() if progress != _Progress() else {}
+        try:
+            self._group.from_first((replace(self._recipe, validate=None), state, progress))
+        except (PicklingError, AttributeError, TypeError) as error:
+            raise ConfigError(
+                f"expected a training that can be sent to other processes, found one that cannot ({error}); define own "
+                "parts at the top of a module, or train with one process"
+            ) from error
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the weights and moments of a training that goes on; {}: it begins."""
+        if state:
+            self._learner.restore(state)
 
     def run(
         self,
@@ -116,7 +153,8 @@ class _Loop(Generic[B]):
                     watch(progress.history[-1])
                 if stop() and not progress.standing.finished:
                     self._interrupt(progress)
-        self._recipe.network.load_state_dict(self._best)
+        if self._group.first:
+            self._recipe.network.load_state_dict(self._best)
         self._recipe.network.eval()
         return progress.history
 
@@ -130,7 +168,8 @@ class _Loop(Generic[B]):
             advance(progress.n_batches)
             for batch in recipe.batches.epoch(standing.epoch, progress.n_batches):
                 # Seeded step by step, a run that resumes anywhere draws what it would have drawn.
-                seed_draws(recipe.seed * SEED_STEP + standing.epoch * EPOCH_STEP + done.n_batches)
+                drawn = recipe.seed * SEED_STEP + standing.epoch * EPOCH_STEP + self._group.rank * RANK_STEP
+                seed_draws(drawn + done.n_batches)
                 share = recipe.schedule.share(standing, done.n_batches, self._n_batches)
                 figures = self._learner.step(batch, share)
                 total += figures.loss * figures.examples
@@ -138,7 +177,7 @@ class _Loop(Generic[B]):
                 advance(1)
                 if done.n_batches % CHECK_EVERY == 0:
                     self._look(total, done, advance)
-                if recipe.devices.n_processes == 1 and done.n_batches < self._n_batches:
+                if done.n_batches < self._n_batches:
                     self._between_steps(done, total, begin, stop)
         self._look(total, done, Advance())
         self._learner.settle(share)
@@ -172,10 +211,10 @@ class _Loop(Generic[B]):
 
     def _validated(self, done: _Progress, loss: float, share: float, begin: float) -> _Progress:
         recipe = self._recipe
-        # The processes agree on each figure, so that they agree on what comes next.
-        metrics = {} if recipe.validate is None else recipe.devices.mean_figures(recipe.validate())
+        # The processes have the same figures, so that they agree on what comes next.
+        metrics = self._group.from_first({} if recipe.validate is None else recipe.validate())
         after = recipe.schedule.after(done.standing, metrics)
-        if after.best_epoch == after.epoch:
+        if self._group.first and after.best_epoch == after.epoch:
             self._best = {name: tensor.clone() for name, tensor in recipe.network.state_dict().items()}
         rule = next(iter(recipe.tables.values()), recipe.layers)
         figures: Epoch = {
@@ -197,7 +236,7 @@ class _Loop(Generic[B]):
 
     def _save(self, progress: _Progress) -> None:
         self._saved = time.perf_counter()
-        if self._run is None or not self._recipe.devices.main:
+        if self._run is None:
             return
         best = {f"best.{name}": tensor for name, tensor in self._best.items()}
         self._run.save(Checkpoint({**self._learner.state(), **best}, asdict(progress)))

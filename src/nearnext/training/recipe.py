@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,51 +15,24 @@ from nearnext.training.optimisers import Rule
 
 @dataclass(frozen=True)
 class Devices:
-    """The device of this process, and its number among the processes that train together.
+    """Where the process computes, and how precisely."""
 
-    Several processes are started by ``accelerate launch`` (or ``torchrun``); each draws the same batches, computes its
-    share of the examples, and all take the same step.
-    """
-
-    device: torch.device  # where this process computes
+    device: torch.device
     precision: Precision = "fp32"  # ``fp32`` or ``bf16``
-    process: int = 0  # number of this process, from 0
-    n_processes: int = 1  # how many there are
 
     @classmethod
     def find(cls, device: DeviceName, precision: Precision) -> "Devices":
         """The devices that there are."""
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("expected a CUDA device, found none; choose device=auto or device=cpu")
-        # accelerate takes a second to import and is needed here alone.
-        from accelerate import PartialState
-
-        state: Any = PartialState(cpu=device == "cpu")
-        found = torch.device("cpu") if device == "cpu" else state.device
-        return cls(found, precision, state.process_index, state.num_processes)
-
-    @property
-    def main(self) -> bool:
-        """Whether this process is the one that logs and writes."""
-        return self.process == 0
+        found = "cpu"
+        if device != "cpu":
+            found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return cls(torch.device(found), precision)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Layers computed with bf16 inside, where that is the precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
-
-    def mean_figures(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """The mean of each figure over the processes."""
-        values = torch.tensor(list(figures.values()), dtype=torch.float64, device=self.device)
-        return {name: float(value) for name, value in zip(figures, self.mean(values), strict=True)}
-
-    def mean(self, tensor: Tensor) -> Tensor:
-        """The mean of a tensor over the processes."""
-        if self.n_processes == 1:
-            return tensor
-        from accelerate import utils
-
-        untyped: Any = utils
-        return untyped.reduce(tensor, reduction="mean")
 
 
 class TrainingBatch(Protocol):
@@ -107,6 +80,8 @@ class Recipe(Generic[B]):
     learned: Mapping[str, nn.Parameter] = field(default_factory=dict[str, nn.Parameter])
     validate: Callable[[], dict[str, float]] | None = None  # figures to compare epochs by; None: the last epoch is kept
     seed: int = 0  # of random draws in a step, at least 0
+    carried: tuple[str, ...] = ()  # buffers that a step changes, each row by the examples that it belongs to
+    alone: bool = False  # whether one process trains it, even where several train together
     devices: Devices = field(default_factory=lambda: Devices(torch.device("cpu")))  # of the computation
     title: str = "training"  # shown with progress
     remedy: str = "lower learning_rate"  # advice in the error about a loss that is not finite

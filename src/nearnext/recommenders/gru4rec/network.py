@@ -1,7 +1,7 @@
 """GRU4Rec in training: batches of session-parallel clicks, the network that reads them, and its two losses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -41,9 +41,27 @@ class ClickBatch:
         """Slots: as in the authors' program, the loss is the mean over all of them."""
         return self.n_slots
 
+    @property
+    def n_counted(self) -> int:
+        """Slots, which a share has all of: its loss is a sum over its sessions, divided by them."""
+        return self.n_slots
+
     def rows_of(self, table: str) -> Tensor:
         """The rows that the step reads of a table: [U]."""
         return self.rows[table]
+
+    def share(self, process: int, n_processes: int) -> "ClickBatch":
+        """The sessions of one of several processes."""
+        mine = slice(process, None, n_processes)
+        slots = self.slots[mine]
+        return replace(
+            self,
+            slots=slots,
+            begun=self.begun[torch.isin(self.begun, slots)],
+            input_at=self.input_at[mine],
+            target_at=self.target_at[mine],
+            correction=self.correction[mine],
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -162,6 +162,7 @@ class GRU4Rec(TrainedRecommender):
             tables={name: rule for name in ("outputs", "inputs") if getattr(network, name) is not None},
             layers=rule,
             seed=self.seed,
+            carried=tuple(name for name, _ in network.named_buffers()),
             title="gru4rec: training",
             remedy=f"lower learning_rate ({self.learning_rate:g}) or momentum ({self.momentum:g})",
         )

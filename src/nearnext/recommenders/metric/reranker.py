@@ -116,6 +116,7 @@ def reranker_recipe(
         layers=Adam(RATE, decay=min(PRIOR / max(len(rows), 1), MOST_DECAY)),
         seed=seed,
         title="re-ranker",
+        alone=True,
     )
 
 

@@ -1,0 +1,91 @@
+"""The processes that train together: each takes a share of the examples of a step, and all take the same step."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from nearnext.errors import NearnextError
+
+T = TypeVar("T")
+
+
+class GroupError(NearnextError):
+    """A process of the group ended before the others."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train together, by default alone."""
+
+    rank: int = 0  # number of this process, from 0; the first one validates, logs and writes
+    size: int = 1  # how many there are
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that validates, logs and writes."""
+        return self.rank == 0
+
+    def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """The sum over the processes of each tensor, the same bits in all of them; alone, the tensors themselves.
+
+        Raises:
+            GroupError: another process has ended.
+        """
+        if self.size == 1:
+            return list(tensors)
+        # One message for all: a small one takes as long as a step's arithmetic on a few examples.
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        with _together():
+            dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
+        parts = flat.split_with_sizes([tensor.numel() for tensor in tensors])
+        return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def from_first(self, value: T) -> T:
+        """The first process's value; others give any.
+
+        Raises:
+            GroupError: another process has ended.
+        """
+        if self.size == 1:
+            return value
+        box: list[Any] = [value]
+        with _together():
+            dist.broadcast_object_list(box)
+        return box[0]
+
+
+ALONE = Group()
+
+_present: ContextVar[Group] = ContextVar("group", default=ALONE)
+
+
+def present_group() -> Group:
+    """The processes that a training which begins now is shared with."""
+    return _present.get()
+
+
+@contextmanager
+def in_group(group: Group) -> Generator[None]:
+    """Trainings inside are shared with the processes of a group."""
+    before = _present.set(group)
+    try:
+        yield
+    finally:
+        _present.reset(before)
+
+
+@contextmanager
+def _together() -> Generator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # what torch raises when a connection is closed or nobody answers
+        raise GroupError(
+            "another process of this training ended before it; look there for the reason, then start again, with "
+            "--resume where checkpoints were kept"
+        ) from error

@@ -1,0 +1,190 @@
+"""Worker processes: started here on this machine, or by ``torchrun`` on one machine or several.
+
+A worker knows nothing of logs or methods: it waits for a training, takes part in it, and waits for the next one.
+"""
+
+import atexit
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import cache
+from multiprocessing import connection, get_context
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import torch.distributed as dist
+from torch.distributed import FileStore, rendezvous  # pyright: ignore[reportPrivateImportUsage, reportUnknownVariableType]
+
+from nearnext.errors import ConfigError, NearnextError
+from nearnext.launched import ADDRESS, PORT, Launched, launched
+from nearnext.progress import show_progress
+from nearnext.training.group import Group, GroupError, in_group, present_group
+from nearnext.training.loop import take_part
+
+PATIENCE = timedelta(hours=12)
+"""How long a process waits for another one that is alive, for example while it ranks a large validation part."""
+
+MEETING = timedelta(minutes=5)
+"""How long the processes wait for one another before the first training."""
+
+INTERFACE = "GLOO_SOCKET_IFNAME"
+LOOPBACK = "lo"
+
+
+@contextmanager
+def workers(n: int) -> Generator[None]:
+    """Trainings inside are shared by n processes, this one among them; they are started here, and end with the block.
+
+    Where ``torchrun`` started this process, see `join`, they are those that it started.
+
+    Raises:
+        ConfigError: torchrun started another number of processes.
+        NearnextError: a worker ended.
+    """
+    joined = present_group()
+    if joined.size == 1:
+        joined = join()
+    if joined.size > 1 and n not in (1, joined.size):
+        raise ConfigError(f"expected the {joined.size} workers that were started, found workers={n}; leave it out")
+    if joined.size > 1 or n == 1:
+        with in_group(joined):
+            yield
+    else:
+        with _started(n) as group, in_group(group):
+            yield
+
+
+def join() -> Group:
+    """The processes that ``torchrun`` started, this one among them; alone, a group of one.
+
+    Only the first one returns. The others take part in its trainings until it ends, and exit.
+
+    Raises:
+        ConfigError: the environment is incomplete, or the processes do not find one another.
+    """
+    place = launched()
+    return Group() if place is None else _joined(place)
+
+
+@cache
+def _joined(place: Launched) -> Group:
+    group = Group(*place)
+    if not dist.is_initialized():  # another library may have done so
+        try:
+            store, *_ = next(rendezvous("env://", timeout=MEETING))
+            store.set(f"nearnext/{place.rank}", "here")
+            store.wait([f"nearnext/{rank}" for rank in range(place.size)], MEETING)
+            dist.init_process_group("gloo", store=store, rank=place.rank, world_size=place.size, timeout=PATIENCE)
+        except (RuntimeError, ValueError) as error:
+            where = f"{os.environ[ADDRESS]}:{os.environ[PORT]}"
+            raise ConfigError(
+                f"expected {place.size} processes to meet at {where} within {MEETING}, found: "
+                f"{str(error).splitlines()[0]}; check that all were started, that the address is of the first one's "
+                "machine, and that the port is free"
+            ) from error
+    if place.rank:
+        show_progress(False)
+        take_part(group)
+        sys.exit(0)
+    atexit.register(_dismiss, group)
+    return group
+
+
+def _dismiss(group: Group) -> None:
+    with suppress(GroupError):
+        group.from_first(None)
+
+
+@contextmanager
+def _started(n: int) -> Generator[Group]:
+    """A group of this process and n − 1 new ones, which end with the block."""
+    if dist.is_initialized():
+        raise ConfigError("expected a process without a process group of torch, found one; leave it before the fit")
+    processes, pipes = list[BaseProcess](), list[connection.Connection]()
+    with tempfile.TemporaryDirectory(prefix="nearnext-", ignore_cleanup_errors=True) as folder, _on_this_machine():
+        try:
+            for rank in range(1, n):
+                _start(f"{folder}/store", rank, n, processes, pipes)
+            if any(_said(pipe, MEETING.total_seconds()) is None for pipe in pipes):
+                raise GroupError
+            _meet(f"{folder}/store", 0, n)
+            yield Group(0, n)
+        except GroupError as error:
+            raise NearnextError(_what_ended(processes, pipes)) from error
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            for process in processes:
+                process.kill()
+                process.join()
+
+
+def _start(store: str, rank: int, n: int, processes: list[BaseProcess], pipes: list[connection.Connection]) -> None:
+    context = get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, store, rank, n), daemon=True)
+    process.start()
+    theirs.close()
+    processes.append(process)
+    pipes.append(mine)
+
+
+def _work(pipe: connection.Connection, store: str, rank: int, n: int) -> None:
+    """What a worker does that was started here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process, which ends this one
+    try:
+        pipe.send("")
+        _meet(store, rank, n)
+        take_part(Group(rank, n))
+    except GroupError:
+        sys.exit(1)  # another process says why
+    except BaseException as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        sys.exit(1)
+
+
+def _said(pipe: connection.Connection, seconds: float = 0.0) -> str | None:
+    """What a worker said, None: nothing."""
+    try:
+        return pipe.recv() if pipe.poll(seconds) else None
+    except (EOFError, OSError):
+        return None
+
+
+def _meet(store: str, rank: int, n: int) -> None:
+    dist.init_process_group("gloo", store=FileStore(store, n), rank=rank, world_size=n, timeout=PATIENCE)
+
+
+@contextmanager
+def _on_this_machine() -> Generator[None]:
+    """Connections within this machine alone, unless an interface is named."""
+    named = INTERFACE in os.environ
+    if not named and Path("/sys/class/net", LOOPBACK).exists():
+        os.environ[INTERFACE] = LOOPBACK
+    try:
+        yield
+    finally:
+        if not named:
+            os.environ.pop(INTERFACE, None)
+
+
+def _what_ended(processes: list[BaseProcess], pipes: list[connection.Connection]) -> str:
+    """Which worker ended, and why."""
+    connection.wait([process.sentinel for process in processes], timeout=5)
+    reasons = list[str]()
+    for process, pipe in zip(processes, pipes, strict=True):
+        code, said = process.exitcode, _said(pipe)
+        if said:
+            reasons.insert(0, said)
+        elif code is not None and code < 0:
+            reasons.insert(0, f"signal {-code}, perhaps for lack of memory")
+        elif code is not None:  # perhaps because another one ended
+            reasons.append(f"status {code}; a script that fits needs `if __name__ == '__main__':`")
+    return (
+        f"one of {len(processes) + 1} processes of the training ended: "
+        f"{[*reasons, 'its connection is closed'][0]}; use fewer workers, and resume where there are checkpoints"
+    )

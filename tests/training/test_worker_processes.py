@@ -1,0 +1,140 @@
+"""Worker processes that end, resume, or cannot meet."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from nearnext import load_artifact
+from nearnext.data.sessions import Sessions
+from nearnext.errors import ConfigError, NearnextError
+from nearnext.recommenders.named import make_recommender
+from nearnext.training import workers as workers_module
+from nearnext.training.group import present_group
+from nearnext.training.loop import train
+from nearnext.training.run import RunDirectory
+from nearnext.training.workers import join, workers
+from recipe_support import every_prefix
+
+pytestmark = pytest.mark.slow
+
+
+class Stopped(Exception):  # noqa: N818 - it stands for no error
+    """The end of a run after an epoch."""
+
+
+def stop(_: Mapping[str, float]) -> None:
+    raise Stopped
+
+
+@pytest.mark.parametrize("together_first", [False, True])
+def test_another_number_of_processes_resumes(together_first: bool, tmp_path: Path):
+    make, run = partial(every_prefix, "weightedpool"), RunDirectory(tmp_path / "run", {})
+    through, recipe = make(), make()
+    history = train(through)
+    with workers(2 if together_first else 1), pytest.raises(Stopped):
+        train(make(), run=run, watch=stop)
+    with workers(1 if together_first else 2):
+        resumed = train(recipe, run=run, resume=True)
+    assert [epoch["loss"] for epoch in resumed] == pytest.approx([epoch["loss"] for epoch in history], rel=1e-4)
+    torch.testing.assert_close(recipe.network.state_dict(), through.network.state_dict(), rtol=1e-4, atol=1e-4)
+
+
+def killed(*_: Any) -> torch.Tensor:
+    """A loss that kills every process but the first."""
+    if multiprocessing.parent_process() is not None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return torch.zeros((), requires_grad=True)
+
+
+def without_memory(*_: Any) -> torch.Tensor:
+    """A loss for which every process but the first lacks memory."""
+    if multiprocessing.parent_process() is not None:
+        raise MemoryError("out of memory")
+    return torch.zeros((), requires_grad=True)
+
+
+@pytest.mark.parametrize(("loss", "reason"), [(killed, "signal 9"), (without_memory, "MemoryError: out of memory")])
+def test_a_worker_that_ends_is_named(loss: Callable[..., torch.Tensor], reason: str):
+    with pytest.raises(NearnextError, match=f"one of 2 processes of the training ended: {reason}"), workers(2):
+        train(replace(every_prefix("maxpool"), loss=loss))
+    assert present_group().size == 1
+
+
+LOG = Sessions.of([["a", "b", "c"]] * 3)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "reason"),
+    [
+        ("metric", {"workers": 0}, "workers"),
+        ("gru4rec", {"workers": 4}, "as many workers as sessions, 3, found 4"),
+        ("sml-gru-pml:proxy-nca", {"workers": 2}, "compares all examples of a batch"),
+        ("vsknn", {"workers": 2}, "workers"),
+    ],
+)
+def test_workers_that_cannot_share_a_training_are_refused(method: str, options: dict[str, Any], reason: str):
+    with pytest.raises(ConfigError, match=reason):
+        make_recommender(method, options).fit(LOG)
+
+
+def launched_as(monkeypatch: pytest.MonkeyPatch, rank: int, port: int) -> None:
+    place = {"RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    for name, value in place.items():
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(workers_module, "MEETING", timedelta(seconds=1))
+
+
+def test_processes_that_cannot_meet_say_where(monkeypatch: pytest.MonkeyPatch):
+    with socket.socket() as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        launched_as(monkeypatch, 0, taken.getsockname()[1])
+        with pytest.raises(ConfigError, match=r"expected 2 processes to meet at 127.0.0.1:\d+ within 0:00:01"):
+            join()
+    launched_as(monkeypatch, 1, free_port())
+    with pytest.raises(ConfigError, match="check that all were started"):
+        join()
+    monkeypatch.delenv("MASTER_ADDR")
+    with pytest.raises(ConfigError, match=r"MASTER_ADDR=\(none\)"):
+        join()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_one_fit_of_several_launched_processes_writes_one_model(tmp_path: Path):
+    log = tmp_path / "log.csv"
+    clicks = [f"s{s},i{(s * 3 + c * c) % 11},{1_600_000_000 + s * 600 + c}" for s in range(60) for c in range(3)]
+    log.write_text("\n".join(["session_id,item_id,timestamp", *clicks]), "utf-8")
+    options = ["--method", "gru4rec", "--set", "layers=8", "--set", "epochs=2", "--out", str(tmp_path / "model")]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    runs = [
+        subprocess.Popen(
+            [sys.executable, "-m", "nearnext", "fit", str(log), *options],
+            env={**os.environ, **place, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    first, second = (run.communicate(timeout=300)[0] for run in runs)
+    assert [run.returncode for run in runs] == [0, 0], first + second
+    assert "fitted on 60 sessions" in first
+    assert second == ""
+    assert load_artifact(tmp_path / "model").recommender.name == "gru4rec"
