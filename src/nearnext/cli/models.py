@@ -39,6 +39,9 @@ from nearnext.cli.reading import (
     reads_logs,
 )
 from nearnext.errors import ArtifactError, ConfigError
+from nearnext.extras import training_extra
+from nearnext.launched import launched
+from nearnext.options import Count, checked
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -78,6 +81,9 @@ def fit(
     seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random; default: its own.")] = None,
     run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share each step of a training, one core each; default: 1.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
@@ -91,13 +97,15 @@ def fit(
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
+    if launched() is not None:
+        join_workers()
     from nearnext.artifact import load_artifact
     from nearnext.experiments.single import fit_model, size_model
     from nearnext.recommenders.named import make_recommender
     from nearnext.recommenders.session_index import REMEMBERED
 
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: value for name, value in {**given, "workers": workers}.items() if value is not None}
     artifact = None if start is None else load_artifact(start)
     named = method or (artifact.recommender.name if artifact else "metric")
     _require_switches(named, options)
@@ -139,6 +147,13 @@ def fit(
         console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
 
 
+def join_workers() -> None:
+    """Where torchrun started this process: the first one goes on, others take part in its trainings until it ends."""
+    with training_extra("a fit by several processes"):
+        from nearnext.training.workers import join
+    join()
+
+
 def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) -> "Recommender":
     """What is fitted from the weights of a model: it has the model's options, and those given must be the same."""
     from nearnext.recommenders.named import canonical_name, make_recommender
@@ -151,6 +166,7 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
     successor = model.successor()
     chosen, default, own = make_recommender(method, options).params(), make_recommender(method).params(), model.params()
     successor.seed = chosen["seed"] if "seed" in options else successor.seed
+    successor.workers = checked("workers", options.get("workers", 1), Count)
     for name, value in chosen.items():
         given = name in options or "preset" in options or value != default[name]
         if given and name != "seed" and value != own[name]:
@@ -160,7 +176,7 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
     return successor
 
 
-SWITCHES = {"preset": "--preset", "seed": "--seed", "directory": "--run", "resume": "--resume"}
+SWITCHES = {"preset": "--preset", "seed": "--seed", "directory": "--run", "resume": "--resume", "workers": "--workers"}
 """Options of methods that have a switch of their own."""
 
 
@@ -170,9 +186,11 @@ def _require_switches(method: str, given: Mapping[str, Any]) -> None:
 
     name = canonical_name(method)
     for option in given.keys() - method_options(name).keys():
-        reason = {"preset": "has no presets: sml-* methods have", "seed": "draws nothing at random"}.get(
-            option, "does not train in epochs, and keeps no checkpoints"
-        )
+        reason = {
+            "preset": "has no presets: sml-* methods have",
+            "seed": "draws nothing at random",
+            "workers": "counts instead of training, in one process",
+        }.get(option, "does not train in epochs, and keeps no checkpoints")
         raise ConfigError(f"{name} {reason}; leave {SWITCHES[option]} out")
 
 

@@ -1,6 +1,7 @@
 """The base class of recommenders trained in epochs: seed, checkpoints, figures of each epoch."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -9,7 +10,9 @@ from nearnext.data.items import ItemTable
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
-from nearnext.options import Natural, checked
+from nearnext.extras import training_extra
+from nearnext.launched import launched
+from nearnext.options import Count, Natural, checked
 from nearnext.recommenders.base import Recommender
 
 if TYPE_CHECKING:
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
-NOT_KEPT = ("directory", "resume")
+NOT_KEPT = ("directory", "resume", "workers")
 """Options that say how a fit runs, not what it gives."""
 
 
@@ -30,11 +33,13 @@ class TrainedRecommender(Recommender):
         seed: of weights, order and draws, at least 0.
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
+        workers: processes that share each training step, this one among them.
     """
 
     seed: Natural = 7
     directory: str = ""
     resume: bool = False
+    workers: Count = 1
 
     # Figures of each epoch of the fit, and what was out of the ordinary in it.
     history: list[dict[str, float]] = field(init=False, repr=False, default_factory=list[dict[str, float]])
@@ -61,7 +66,7 @@ class TrainedRecommender(Recommender):
 
         Raises:
             DataError: there are no sessions.
-            ConfigError: training gave no finite loss, or a checkpoint is of other options.
+            ConfigError: training gave no finite loss, a checkpoint is of other options, or more workers than sessions.
             ArtifactError: the directory of the run cannot be used.
         """
         if seed is not None:
@@ -74,7 +79,12 @@ class TrainedRecommender(Recommender):
                 f"expected item ids that are {kinds[self.start.vocabulary.integer]}, as the model to start from has "
                 f"them, found {kinds[sessions.vocabulary.integer]}; fit from scratch"
             )
-        super().fit(sessions, items=items)
+        if self.workers > sessions.n_sessions:
+            raise ConfigError(
+                f"expected at most as many workers as sessions, {sessions.n_sessions}, found {self.workers}; use fewer"
+            )
+        with self._working():
+            super().fit(sessions, items=items)
         self.start = None
         return self
 
@@ -128,6 +138,17 @@ class TrainedRecommender(Recommender):
     def training_seconds(self) -> float:
         """Seconds of all epochs of the last fit, those before an interruption included."""
         return sum(epoch.get("seconds", 0.0) for epoch in self.history)
+
+    @contextmanager
+    def _working(self) -> Generator[None]:
+        """The worker processes of a fit."""
+        if self.workers == 1 and launched() is None:
+            yield
+            return
+        with training_extra(f"fitting {self.name}"):
+            from nearnext.training.workers import workers
+        with workers(self.workers):
+            yield
 
     def _run(self, sessions: Sessions) -> "RunDirectory | None":
         """Where checkpoints of a fit on these sessions go; None: nowhere."""
