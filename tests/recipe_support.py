@@ -1,5 +1,6 @@
 """Small recipes of every kind, the same each time they are made."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from nearnext.training.validation import Validation
 from training_support import seed
 
 LOG = Sessions.of([[f"i{(s + j * j) % 9}" for j in range(2 + s % 4)] for s in range(48)])
+WEIGHTED = replace(LOG, weights=np.arange(LOG.n_events) % 3 + 0.5)
 LATER = Sessions.of([["i1", "i2", "i4"], ["i3", "i4"]]).with_vocabulary(LOG.vocabulary)
 
 
@@ -32,7 +34,9 @@ def sampled(name: str, **options: Any) -> Recipe[Any]:
     return sampled_recipe(network, objective, examples, model.training)
 
 
-def every_prefix(encoder: str | Built, loss: Loss | None = None, *, batch_size: int = 8) -> Recipe[Any]:
+def every_prefix(
+    encoder: str | Built, loss: Loss | None = None, *, batch_size: int = 8, log: Sessions = LOG
+) -> Recipe[Any]:
     """Training on every prefix, with an encoder by name or the user's own."""
     config = NextItemTraining(epochs=3, batch_size=batch_size, learning_rate=0.05, encoder_rate=0.01, negatives=4)
     with own_randomness():
@@ -42,14 +46,14 @@ def every_prefix(encoder: str | Built, loss: Loss | None = None, *, batch_size: 
             sizes |= {"hidden": 5} if encoder == "gru" else {}
             encoder = ENCODERS.make(encoder, dim=6, **sizes)  # pyright: ignore[reportAssignmentType]
         network = SessionItemNetwork(LOG.n_items, ItemTower(encoder.dim), encoder, max_length=4)  # pyright: ignore[reportAttributeAccessIssue, reportArgumentType]
-    return next_item_recipe(network, LOG, config, loss=loss, seed=seed(3), validation=Validation.of(LATER))
+    return next_item_recipe(network, log, config, loss=loss, seed=seed(3), validation=Validation.of(LATER))
 
 
-def gru4rec(**options: Any) -> Recipe[Any]:
+def gru4rec(log: Sessions = LOG, **options: Any) -> Recipe[Any]:
     """GRU4Rec with options."""
     given: dict[str, Any] = {"layers": (5,), "batch_size": 6, "n_sample": 8, "epochs": 3, "seed": seed(), **options}
     method = GRU4Rec(**given)
-    return method.recipe(LOG, method.drawn(LOG))
+    return method.recipe(log, method.drawn(log))
 
 
 def reranker() -> Recipe[Any]:

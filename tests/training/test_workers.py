@@ -13,7 +13,7 @@ from nearnext.training.group import ALONE, Group, in_group, present_group
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 from nearnext.training.workers import workers
-from recipe_support import every_prefix, gru4rec, reranker, sampled
+from recipe_support import WEIGHTED, every_prefix, gru4rec, reranker, sampled
 
 pytestmark = pytest.mark.slow
 
@@ -28,7 +28,9 @@ RECIPES: dict[str, Callable[[], Recipe[Any]]] = {
     "sml-gru-pml:proxy-nca": partial(sampled, "sml-gru-pml:proxy-nca"),
     "metric": partial(every_prefix, "weightedpool"),
     "metric, one session in the last batch": partial(every_prefix, "maxpool", batch_size=47),
+    "metric, weighted events": partial(every_prefix, "maxpool", log=WEIGHTED),
     "gru4rec": partial(gru4rec, dropout_embedding=0.0),
+    "gru4rec, weighted events": partial(gru4rec, WEIGHTED, dropout_embedding=0.0),
     "gru4rec, bpr-max, two layers": partial(
         gru4rec, loss="bpr-max", bpreg=0.5, layers=(5, 6), momentum=0.2, dropout_embedding=0.0
     ),

@@ -174,7 +174,8 @@ def _on_this_machine() -> Generator[None]:
 
 def _what_ended(processes: list[BaseProcess], pipes: list[connection.Connection]) -> str:
     """Which worker ended, and why."""
-    connection.wait([process.sentinel for process in processes], timeout=5)
+    for process in processes:  # each ends once another one has
+        process.join(timeout=30)
     reasons = list[str]()
     for process, pipe in zip(processes, pipes, strict=True):
         code, said = process.exitcode, _said(pipe)

@@ -61,6 +61,7 @@ class ClickBatch:
             input_at=self.input_at[mine],
             target_at=self.target_at[mine],
             correction=self.correction[mine],
+            weights=None if self.weights is None else self.weights[mine],
         )
 
 
