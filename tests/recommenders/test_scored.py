@@ -16,6 +16,7 @@ from nearnext.errors import ConfigError, ContractError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.recommenders.named import BASELINES, DEFAULTS, make_recommender
 from nearnext.registry import RECOMMENDERS
+from nearnext.testing import check_recommender
 from nearnext.types import FloatArray
 
 pytestmark = pytest.mark.slow
@@ -58,6 +59,15 @@ def test_learn_and_score_make_a_recommender():
     seen = own.recommend([["i3", "i0"]], k=17, exclude_seen=True, exclude=["i2"])[0].items
     assert not {"i3", "i0", "i2"} & set(seen)
     assert len(seen) == 14
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_session_without_clicks_is_never_given_the_clicks_of_another():
+    check_recommender(After())
+    own = After(smoothing=0.1).fit(LOG)
+    alone = own.recommend([["never"]], k=5)[0].items
+    assert [one.items for one in own.recommend([[], ["i3"], []], k=5)[::2]] == [alone, alone]
+    assert own.recommend([[]], k=5)[0].items == alone == LOG.vocabulary.decode([1, 2, 3, 4, 5])
 
 
 @pytest.mark.usefixtures("registered")

@@ -45,6 +45,7 @@ class ScoredRecommender(Recommender):
         """Scores of all item indices for B prefixes: [B, I + 1]; column 0 is ignored.
 
         An item with −∞ is not in the method's own list. The row of a prefix must not depend on other prefixes.
+        Every prefix has a click: a session without one is given as one unknown click, item index 0.
         """
 
     def learn(self, sessions: Sessions) -> None:
@@ -70,7 +71,8 @@ class ScoredRecommender(Recommender):
             setattr(self, name.removeprefix("learned."), value if value.ndim else value.item())
 
     def _scores(self, prefixes: Prefixes) -> ScoreArray:
-        given, expected = np.asarray(self.score(prefixes)), (len(prefixes), len(self.vocabulary) + 1)
+        given = np.asarray(self.score(_with_clicks(prefixes)))
+        expected = (len(prefixes), len(self.vocabulary) + 1)
         if given.shape != expected:
             raise DataError(
                 f"expected scores {list(expected)} from {self.name}, found {list(given.shape)}; "
@@ -80,3 +82,13 @@ class ScoredRecommender(Recommender):
 
     def _ranker(self) -> RankChunk:
         return ranked_by_scores(self._scores, len(self.vocabulary))
+
+
+def _with_clicks(prefixes: Prefixes) -> Prefixes:
+    """The prefixes, each empty one as one unknown click: ``ends - 1`` of an empty one is a click of another session."""
+    empty = prefixes.lengths == 0
+    if not empty.any():
+        return prefixes
+    unknown = len(prefixes.items)
+    starts, ends = np.where(empty, unknown, prefixes.starts), np.where(empty, unknown + 1, prefixes.ends)
+    return Prefixes(np.append(prefixes.items, np.int32(0)), starts, ends, prefixes.times)
