@@ -188,6 +188,19 @@ def test_unknown_metrics_are_refused_with_those_that_are_known():
         further_names(["ndgc"])
 
 
+def test_one_name_instead_of_several_is_refused():
+    with pytest.raises(ConfigError, match="several names, found 'NDCG'"):
+        nearnext.evaluate(nearnext.make_recommender("pop").fit(LOG), LOG, metrics="NDCG")
+
+
+def test_lists_longer_than_the_catalogue_are_those_of_all_items():
+    pop = nearnext.make_recommender("pop").fit(LOG)
+    long = nearnext.evaluate(pop, LOG, k=[2, 10**12], metrics=["Diversity", "NDCG"], train=LOG).values()
+    every = nearnext.evaluate(pop, LOG, k=[2, LOG.n_items], metrics=["Diversity", "NDCG"], train=LOG).values()
+    for name in ("HitRate", "MRR", "Diversity", "NDCG"):
+        assert long[f"{name}@{10**12}"] == pytest.approx(every[f"{name}@{LOG.n_items}"])
+
+
 def test_a_model_that_remembers_its_sessions_measures_diversity():
     markov = Markov().fit(LOG)
     with pytest.raises(ConfigError, match="needs the training sessions"):

@@ -32,6 +32,7 @@ def test_lists_are_those_of_recommend(options: dict[str, Any], tmp_path: Path, m
         assert row["items"] == alone.items
         assert row["scores"] == pytest.approx(alone.scores, rel=1e-5)
         assert (row["own"], row["unknown"]) == (alone.own, len(alone.unknown))
+        assert row["sources"] == alone.sources
 
 
 def test_a_session_for_which_nothing_is_allowed_has_an_empty_list(tmp_path: Path):
@@ -52,7 +53,7 @@ def test_the_command_line_writes_lists_of_a_log(nearnext: Command, tmp_path: Pat
     assert done.code == 0, done.err
     assert "23 lists of markov-1" in done.out
     frame = pl.read_parquet(tmp_path / "l.parquet")
-    assert frame.columns == ["session_id", "items", "scores", "own", "unknown"]
+    assert frame.columns == ["session_id", "items", "scores", "sources", "own", "unknown"]
     assert frame["items"].list.len().to_list() == [3] * 23
 
 
@@ -64,3 +65,12 @@ def test_what_to_recommend_for_is_asked_for(nearnext: Command, tmp_path: Path, a
     done = nearnext("recommend", tmp_path, *arguments)
     assert done.code == 2
     assert "--out" in done.err
+
+
+def test_a_list_longer_than_the_catalogue_costs_no_more(tmp_path: Path):
+    markov = Markov().fit(LOG)
+    asked, items = 10**12, LOG.n_items
+    answer = markov.recommend([["i3"]], asked)[0]
+    assert (len(answer.items), answer.shortage) == (items, f"{items} of {asked}: no further item may be recommended")
+    batch.write_lists(markov, LATER, tmp_path / "lists.parquet", asked)
+    assert pl.read_parquet(tmp_path / "lists.parquet")["items"].list.len().to_list() == [items] * 23

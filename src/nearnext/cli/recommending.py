@@ -31,7 +31,7 @@ def recommend(
         str | None, typer.Option(help="Recommend after every session of this click log instead; needs --out.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Parquet file for the lists: session_id, items, scores, own, unknown.")
+        Path | None, typer.Option(help="Parquet file for the lists: session_id, items, scores, sources, own, unknown.")
     ] = None,
     k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,
     exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",

@@ -15,6 +15,9 @@ from nearnext.recommenders.ranking import Ranking
 from nearnext.topk import ranks_of
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
+ROWS = 1024
+"""Lists whose items are compared at once."""
+
 
 @dataclass(frozen=True, eq=False)
 class Training:
@@ -39,9 +42,20 @@ class Training:
         clicks: Int64Array = np.cumsum(self.counts[1:])
         return int(np.count_nonzero(clicks < clicks[-1] / 2)) + 1 if len(clicks) else 0
 
-    def together(self, items: IndexArray, others: IndexArray) -> FloatArray:
-        """Cosine of the sets of training sessions that clicked two items, in [0, 1], for pairs of item indices: [n]."""
-        return np.asarray(self._cosines[items, others], dtype=np.float64).ravel() if len(items) else np.zeros(0)
+    def closeness(self, items: IndexArray) -> FloatArray:
+        """Sum over all ordered pairs of two items of a list of their cosine, in [0, 1]: [B, n] → [B].
+
+        The cosine is that of the sets of training sessions that clicked them.
+        """
+        sums = np.zeros(len(items))
+        for begin in range(0, len(items), ROWS):
+            part = items[begin : begin + ROWS]
+            row, column = np.nonzero(part)
+            shape = (len(part), len(self.counts))
+            listed: Any = sparse.csr_matrix((np.ones(len(row)), (row, part[row, column])), shape=shape)
+            pairs: Any = listed.multiply(listed @ self._cosines).sum(axis=1)
+            sums[begin : begin + ROWS] = np.asarray(pairs).ravel() - listed @ self._cosines.diagonal()
+        return sums
 
     @cached_property
     def _cosines(self) -> Any:

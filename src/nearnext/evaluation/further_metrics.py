@@ -8,9 +8,6 @@ import numpy as np
 from nearnext.evaluation.case_metric import CaseMetric, Lists
 from nearnext.types import BoolArray, FloatArray
 
-PAIRS = 2_000_000
-"""Item pairs compared per block."""
-
 
 @dataclass(frozen=True)
 class NDCG(CaseMetric):
@@ -72,18 +69,8 @@ class Diversity(CaseMetric):
     """
 
     def values(self, lists: Lists) -> FloatArray:
-        first, second = np.triu_indices(lists.items.shape[1], k=1)
-        values = np.zeros(len(lists.items))
-        step = max(1, PAIRS // max(len(first), 1))
-        for begin in range(0, len(values), step):
-            items = lists.items[begin : begin + step]
-            one, other = items[:, first], items[:, second]
-            both = (one > 0) & (other > 0)
-            near = lists.training.together(one[both], other[both])
-            distances = np.zeros(both.shape)
-            distances[both] = 1 - near
-            values[begin : begin + step] = distances.sum(axis=1) / np.maximum(both.sum(axis=1), 1)
-        return values
+        pairs = lists.lengths * (lists.lengths - 1)
+        return (pairs - lists.training.closeness(lists.items)) / np.maximum(pairs, 1)
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,11 @@ def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
     >>> further_names(["ndcg", "HitRate", "novelty"])
     ('NDCG', 'Novelty')
     """
+    if isinstance(metrics, str):
+        raise ConfigError(f"metrics must be several names, found {metrics!r}; write it in [ ]")
+    require_type("metrics", metrics, Iterable, "give for example ['NDCG']")
     known = {name.lower(): name for name in (*METRIC_DEFINITIONS, *METRICS)}
-    asked = [known.get(name.strip().lower(), name) for name in metrics]
+    asked = [known.get(str(name).strip().lower(), name) for name in metrics]
     for name in asked:
         require_known("metric", name, tuple(known.values()))
     return tuple(dict.fromkeys(name for name in asked if name not in METRIC_DEFINITIONS))

@@ -64,8 +64,8 @@ def measured() -> Generator[Cost]:
         watcher.join()
 
 
-BLOCK = 32_768
-"""Cases whose lists are held at a time."""
+BLOCK, CELLS = 32_768, 1 << 22
+"""Most cases, and most items of their lists, that are held at a time."""
 
 TIE_RULE = "equal scores (as 32-bit floats) are ranked by popularity in training, then by first appearance there"
 FALLBACK_RULE = (
@@ -194,13 +194,15 @@ def evaluate(
         train = train.with_vocabulary(recommender.vocabulary)
     filled = MetricAccumulator(cases, recommender.popularity, ks, further, train)
     unfilled = MetricAccumulator(cases, recommender.popularity, ks, further, train)
-    recommender.rank(cases.prefixes.slice(0, 1), ks[-1], threads=1)  # compiled code is loaded outside the clock
+    longest = min(ks[-1], len(recommender.vocabulary))
+    block = max(1, min(BLOCK, CELLS // longest))
+    recommender.rank(cases.prefixes.slice(0, 1), longest, threads=1)  # compiled code is loaded outside the clock
     seconds, peak = 0.0, 0.0
     with track(f"{recommender.name}: ranking", len(cases), "cases") as advance:
-        for begin in range(0, len(cases), BLOCK):
-            prefixes = cases.prefixes.slice(begin, begin + BLOCK)
+        for begin in range(0, len(cases), block):
+            prefixes = cases.prefixes.slice(begin, begin + block)
             with measured() as cost:
-                ranking = recommender.rank(prefixes, ks[-1], threads=threads, advance=advance)
+                ranking = recommender.rank(prefixes, longest, threads=threads, advance=advance)
             seconds += cost.seconds
             peak = max(peak, cost.peak_rss_mb)
             filled.add(ranking)

@@ -215,9 +215,10 @@ class Recommender(Method):
         encoded = [self.vocabulary.encode(session) for session in given]
         prefixes = Prefixes.of(encoded, self.asked_at(time))
         rules = rules_over(self, ItemRules.of(where, boost, at_most), time)
-        ranking = self.rank(prefixes, k, admissible=mask, exclude_seen=exclude_seen, rules=rules, threads=1)
+        longest = min(k, len(self.vocabulary))
+        ranking = self.rank(prefixes, longest, admissible=mask, exclude_seen=exclude_seen, rules=rules, threads=1)
         unknown = map(unknown_ids, given, encoded)
-        return recommendations(ranking, self.vocabulary, self.popularity, unknown, unmatched)
+        return recommendations(ranking, k, self.vocabulary, self.popularity, unknown, unmatched)
 
     def similar(self, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
         """The items most similar to each given one, by distance in the metric space, else by co-occurrence in sessions.

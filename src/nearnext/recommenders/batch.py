@@ -13,6 +13,7 @@ from nearnext.atomic import whole_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
+from nearnext.options import Count, checked
 from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
@@ -21,8 +22,8 @@ from nearnext.recommenders.ranking import Ranking, admissible_items
 from nearnext.recommenders.ruled import rules_over
 from nearnext.types import RawId
 
-BLOCK = 32_768
-"""Sessions per block."""
+BLOCK, CELLS = 32_768, 1 << 22
+"""Most sessions, and most items of their lists, per block."""
 
 
 def write_lists(
@@ -40,8 +41,9 @@ def write_lists(
 ) -> int:
     """Write the list of every session as a row of a Parquet file; returns how many.
 
-    The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``; ``own``,
-    how many leading items the method itself scored; ``unknown``, how many clicks training never saw. The executor ranks
+    The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``;
+    ``sources``, what each item comes from, as in `Recommendation`; ``own``, how many leading items the method itself
+    scored; ``unknown``, how many clicks training never saw. The executor ranks
     blocks of sessions side by side; each is ranked by ``threads`` threads.
 
     Raises:
@@ -51,6 +53,8 @@ def write_lists(
     mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
     if unmatched:
         raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
+    k = min(checked("k", k, Count), len(recommender.vocabulary))
+    block = max(1, min(BLOCK, CELLS // k))
     asked_at, applied = recommender.asked_at(None), rules_over(recommender, rules)
     ranked = partial(
         _lists,
@@ -63,8 +67,8 @@ def write_lists(
         threads=threads,
     )
     blocks = (
-        sessions.select(np.arange(begin, min(begin + BLOCK, sessions.n_sessions)))
-        for begin in range(0, sessions.n_sessions, BLOCK)
+        sessions.select(np.arange(begin, min(begin + block, sessions.n_sessions)))
+        for begin in range(0, sessions.n_sessions, block)
     )
     with whole_file(file) as unfinished, track("recommending", sessions.n_sessions, "sessions") as advance:
         writer: Any = None
@@ -94,15 +98,17 @@ def _lists(recommender: Recommender, sessions: Sessions, *, asked_at: int, k: in
 def _frame(recommender: Recommender, sessions: Sessions, ranking: Ranking) -> pl.DataFrame:
     """One row per session, its list in two columns."""
     row, column = np.nonzero(ranking.items)
+    clicks = recommender.popularity[ranking.items[row, column]]
     listed = pl.DataFrame(
         {
             "row": row,
             "items": recommender.vocabulary.ids.gather(ranking.items[row, column] - 1),
             "scores": ranking.scores[row, column],
+            "sources": np.where(column >= ranking.own[row], "popular", np.where(clicks > 0, "model", "cold")),
         }
     )
-    lists = listed.group_by("row", maintain_order=True).agg("items", "scores")
+    lists = listed.group_by("row", maintain_order=True).agg("items", "scores", "sources")
     every = pl.DataFrame({"row": np.arange(len(ranking)), "session_id": sessions.session_ids, "own": ranking.own})
     return every.join(lists, on="row", how="left", maintain_order="left").select(
-        "session_id", pl.col("items", "scores").fill_null([]), "own"
+        "session_id", pl.col("items", "scores", "sources").fill_null([]), "own"
     )

@@ -254,6 +254,7 @@ def sources_of(clicks: Int64Array, own: int) -> list[Source]:
 
 def recommendations(
     ranking: Ranking,
+    k: int,
     vocabulary: Vocabulary,
     clicks: Int64Array,
     unknown: Iterable[list[RawId]],
@@ -263,6 +264,7 @@ def recommendations(
 
     Args:
         ranking: of item indices.
+        k: length of the lists that were asked for.
         vocabulary: of the items.
         clicks: in training, of each item: [I + 1].
         unknown: the ids of each session that training never saw.
@@ -271,7 +273,7 @@ def recommendations(
     result = list[Recommendation]()
     for row, lost in enumerate(unknown):
         items = ranking.items[row][ranking.items[row] > 0]
-        scores, shortage = ranking.scores[row, : len(items)].tolist(), shortage_of(len(items), ranking.k)
+        scores, shortage = ranking.scores[row, : len(items)].tolist(), shortage_of(len(items), k)
         own, listed = int(ranking.own[row]), vocabulary.decode(items)
         sources = sources_of(clicks[items], own)
         result.append(Recommendation(listed, scores, own, lost, shortage, list(unmatched), sources))
