@@ -5,14 +5,17 @@ import math
 
 import pytest
 
+from nearnext.data.events import read_events
 from nearnext.data.filters import Filter
+from nearnext.data.sessionise import sessionise
 from nearnext.data.sessions import Sessions
-from nearnext.data.synthetic import SyntheticShop
+from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result
 from nearnext.recommenders.named import BASELINES
+from nearnext.recommenders.neighbours import VSKNN
 
 pytestmark = pytest.mark.slow
 
@@ -103,11 +106,16 @@ def test_options_reach_their_method():
     assert [method["params"]["k"] for method in found["methods"]] == [1000, 7]
 
 
-def test_popularity_order_and_markov_structure_are_found_in_a_synthetic_shop():
-    from nearnext.data.events import read_events
-    from nearnext.data.sessionise import sessionise
-    from nearnext.data.synthetic import generate
+def test_frames_of_clicks_are_compared_as_their_sessions():
+    frame = LOG.to_frame()
+    comparison = Comparison(["pop", "sr"], ks=(5,), replicates=20)
+    methods = [compare(log, comparison=comparison)["methods"] for log in (frame, sessionise(read_events(frame)))]
+    assert [each["metrics"] for each in methods[0]] == [each["metrics"] for each in methods[1]]
+    with pytest.raises(ConfigError, match="expected Sessions as test"):
+        compare(frame, [["a", "b"]])  # pyright: ignore[reportArgumentType]
 
+
+def test_popularity_order_and_markov_structure_are_found_in_a_synthetic_shop():
     log = sessionise(read_events(generate(SyntheticShop(sessions=3000, items=300, categories=5, seed=3))))
     plan = SplitPlan(chosen=Filter())
     found = compare(log, comparison=Comparison(["pop", "markov-1"], plan=plan, ks=(10,), replicates=50))
@@ -124,6 +132,9 @@ def test_popularity_order_and_markov_structure_are_found_in_a_synthetic_shop():
         ({"methods": ["pop"], "options": {"vsknn": {"k": 1}}}, "not among the compared"),
         ({"methods": ["vsknn"], "options": {"vsknn": {"kk": 1}}}, "no option 'kk'"),
         ({"ks": (0,)}, "0"),
+        ({"metrics": "NDCG"}, "list of texts, found 'NDCG'"),
+        ({"methods": [VSKNN]}, "the class VSKNN; make one"),
+        ({"methods": ["pop", "sr"], "seeds": (1, 2)}, "pop, sr draw nothing at random"),
     ],
 )
 def test_comparisons_that_make_no_sense_are_refused(options: dict[str, object], reason: str):

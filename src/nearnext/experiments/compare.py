@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from functools import partial, reduce
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nearnext.data.leaks import Leaks, warn_of
-from nearnext.data.sessions import Sessions, require_sessions
+from nearnext.data.sessionise import as_sessions
+from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_names
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
@@ -38,6 +39,9 @@ from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import BASELINES, canonical_name, make_recommender
 from nearnext.types import FloatArray
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
 
 
 @options
@@ -99,6 +103,8 @@ class Comparison:
         settled = {"methods": names, "options": options, "ks": cutoffs(self.ks), "seeds": seeds}
         for field_name, value in {**settled, "metrics": further_names(self.metrics)}.items():
             object.__setattr__(self, field_name, value)
+        if seeds and not any(self.seeds_of(name) == seeds for name in names):
+            raise ConfigError(f"seeds are given, and {', '.join(names)} draw nothing at random; leave the seeds out")
         for name in names:
             self.make(name, self.seeds_of(name)[0])
             if self.tuning is not None:
@@ -138,6 +144,10 @@ class Comparison:
         names, made = list[str](), dict(self.made)
         taken = {self._name(method) for method in self.methods if isinstance(method, str)}
         for method in self.methods:
+            if isinstance(method, type):
+                raise ConfigError(
+                    f"expected recommenders, found the class {method.__name__}; make one: {method.__name__}()"
+                )
             if not isinstance(method, Recommender):
                 names.append(self._name(method))
                 continue
@@ -151,8 +161,8 @@ class Comparison:
 
 
 def compare(
-    log: Sessions,
-    test: Sessions | None = None,
+    log: "Sessions | IntoDataFrame",
+    test: "Sessions | IntoDataFrame | None" = None,
     comparison: Comparison | None = None,
     *,
     reading: Sequence[Mapping[str, Any]] = (),
@@ -167,8 +177,8 @@ def compare(
     is earlier than the training log or among it.
 
     Args:
-        log: the sessions to split, or to train on where ``test`` is given.
-        test: sessions of a test log of its own.
+        log: the sessions to split, or to train on where ``test`` is given; a frame of clicks is read and sessionised.
+        test: sessions or a frame of a test log of its own.
         comparison: methods and protocol; the defaults compare all baselines on the last 10% of the sessions.
         reading: reports of how the logs were read, to be kept in the result.
         command: how to repeat this.
@@ -190,7 +200,8 @@ def compare(
     (['pop', 'markov-1'], True)
     """
     require_polars("comparing methods")
-    require_sessions("log", log)
+    log = as_sessions("log", log)
+    test = None if test is None else as_sessions("test", test)
     chosen = Comparison() if comparison is None else comparison
     require_type("comparison", chosen, Comparison, "make it with Comparison(methods=['pop', 'vsknn'])")
     if store is not None and lists is not None:
