@@ -115,6 +115,7 @@ def test_what_trains_names_the_extra_in_one_line(shop: Path):
         assert (code, said.count("\n")) == (2, 1), (words, said)
         assert EXTRA in said, (words, said)
     assert "the method metric needs" in ended[0][1]
+    assert "the method gru4rec needs" in ended[3][1]
     assert not (shop / "none").exists()
 
 

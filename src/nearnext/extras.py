@@ -3,6 +3,7 @@
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from nearnext.errors import MissingPackageError
@@ -32,6 +33,14 @@ def needed(module: str, extra: str, purpose: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise missing(purpose, [module.partition(".")[0]], extra) from error
+
+
+def require_training(purpose: str) -> None:
+    """Make sure, before any work is done, that the extra train is installed; nothing is imported."""
+    with training_extra(purpose):
+        for module in TRAINING:
+            if find_spec(module) is None:
+                raise ModuleNotFoundError(name=module)
 
 
 @contextmanager

@@ -92,6 +92,7 @@ def test_the_command_line_writes_vectors_and_lists_similar_items(nearnext: Comma
     shown = nearnext("similar", folder, "i3", "nope")
     assert all(item in shown.out for item in model.similar(["i3"])[0].items)
     assert "training never saw 'nope'" in shown.out
+    assert "expected the ids of items, found an empty one" in nearnext("similar", folder, "i3", " ").err
     csv = nearnext("export", folder, "--vectors", tmp_path / "items.csv")
     assert "written as Parquet; name a file that ends in .parquet" in csv.err
     assert not (tmp_path / "items.csv").exists()

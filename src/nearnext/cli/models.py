@@ -274,22 +274,25 @@ def evaluate(
 ) -> None:
     """Evaluate a saved model on all sessions of a later log."""
     from nearnext.artifact import load_artifact
+    from nearnext.evaluation.metrics import further_names
     from nearnext.experiments.single import evaluate_model
     from nearnext.report.tables import comparison_table
 
+    # Wrong options are refused before a long log is read.
+    ks, further = cutoff_numbers(k), further_names(method_names(metrics))
     artifact = load_artifact(model)
     sessions, read = read_test_log(log, reading, artifact.recommender.imprint)
     result = evaluate_model(
         artifact,
         sessions,
-        ks=cutoff_numbers(k),
+        ks=ks,
         unknown=unknown,
         max_length=max_length or None,
         threads=threads or None,
         reading=asdict(read),
         command=command_line(),
         lists=runs,
-        metrics=method_names(metrics),
+        metrics=further,
     )
     results.write(result)
     results.write_tables(lambda width: [comparison_table(result, width=width)])

@@ -22,6 +22,8 @@ def similar(
     json: JsonFile = None,
 ) -> None:
     """Items most similar to an item: nearest in the metric space, or clicked in the same training sessions."""
+    if not all(map(str.strip, items)):
+        raise ConfigError("expected the ids of items, found an empty one; give for example: nearnext similar MODEL a b")
     results = Results(json)
     from nearnext.artifact import load_artifact
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from nearnext.errors import ConfigError
-from nearnext.extras import training_extra
+from nearnext.extras import require_training, training_extra
 from nearnext.options import Option, make, options_of, require_known, require_type
 from nearnext.options.fields import current_names
 from nearnext.registry import RECOMMENDERS, is_metric_name, metric_names, parts_of_name
@@ -75,13 +75,18 @@ def make_recommender(name: str, options: Mapping[str, Any] | None = None) -> "Re
             from nearnext.recommenders.sml.recommender import SML
 
         return SML(**parts_from_options(key, options))
+    from nearnext.recommenders.trained import TrainedRecommender
+
     method = RECOMMENDERS[key]
+    if issubclass(method, TrainedRecommender):
+        require_training(f"the method {key}")
     return make(method, current_names(method, options), method.name, text=True)
 
 
 def stored_recommender(name: str, params: Mapping[str, Any]) -> "Recommender":
     """The unfitted recommender of a saved model, whose options may have former names."""
     key = canonical_name(name)
-    if not is_metric_name(key):
-        params = current_names(RECOMMENDERS[key], params, warn=False)
-    return make_recommender(key, params)
+    if is_metric_name(key):
+        return make_recommender(key, params)
+    method = RECOMMENDERS[key]
+    return make(method, current_names(method, params, warn=False), method.name, text=True)
