@@ -16,6 +16,7 @@ from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.loading import LoadedModel
+from nearnext.serving.playground import find_items
 from nearnext.serving.served import Query, ServedModel
 from serving_support import LOG, started
 from training_support import seeded
@@ -87,6 +88,15 @@ def test_a_new_item_is_where_the_fit_would_place_its_attributes(name: str, tmp_p
 def _listed(model: ServedModel, session: list[Any], **rules: Any) -> tuple[list[Any], list[Any]]:
     answer = model.answer([Query(session, 30, rules=ItemRules.of(**rules))])[0]
     return answer.items, list(answer.sources)
+
+
+def test_the_page_finds_titles_that_the_catalogue_gave(tmp_path: Path) -> None:
+    changes = [Change("put", "i3", attributes={"title": "Blue canoe"}), Change("put", "n1", attributes=COLD)]
+    model, _ = served(fitted("vsknn"), tmp_path, *changes)
+    live = model.available.live
+    assert [item["id"] for item in find_items(model.recommender, "canoe", live=live)] == ["i3"]
+    assert "i3" not in [item["id"] for item in find_items(model.recommender, "thing 3", live=live)]
+    assert find_items(model.recommender, "n1", live=live) == [{"id": "n1", "clicks": 0, "title": "Thing 99"}]
 
 
 @pytest.mark.parametrize("name", METHODS)

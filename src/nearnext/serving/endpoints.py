@@ -180,8 +180,9 @@ class Endpoints:
     @operation("GET", "/v1/items")
     async def found_items(self, asked: messages.SearchParameters) -> messages.ItemsAnswer:
         """Items by part of their ids or titles; the most popular ones where nothing is asked for."""
-        recommender = self._service.current().recommender
-        found = await asyncio.to_thread(find_items, recommender, asked.query, asked.limit)
+        model = self._service.current()
+        live = model.available.live
+        found = await asyncio.to_thread(find_items, model.recommender, asked.query, asked.limit, live)
         return messages.ItemsAnswer([messages.FoundItem(**item) for item in found])
 
     @operation("GET", "/healthz", public=True)

@@ -100,6 +100,12 @@ class LiveItems:
             rows = np.where(np.array(changed) < 0, rows, self._table.frame.height + np.array(changed))
         return ItemTable(self._at(rows))
 
+    def titles(self, items: Sequence[RawId]) -> pl.Series:
+        """The title of each item, null where none is known."""
+        if "title" not in (() if self._recommender.items is None else self._table.frame.columns):
+            return pl.Series([None] * len(items), dtype=pl.String)
+        return self.of(items).frame["title"]
+
     def _at(self, rows: Int64Array) -> pl.DataFrame:
         """Rows of the table and of changed items, nulls for -1."""
         table, live = self._table.frame, self._live.frame

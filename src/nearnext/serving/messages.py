@@ -231,7 +231,7 @@ class SimilarAnswer(Struct):
 
 
 class FoundItem(Struct):
-    """An item that the model was trained with."""
+    """An item that can be recommended."""
 
     id: RawId
     clicks: Annotated[int, Meta(description="Clicks on it in training.")]
