@@ -180,3 +180,10 @@ def test_pipes_and_links_are_written_through(log: Path, tmp_path: Path):
     assert shell('nn stats "$1" --json "$2"', log, tmp_path / "link.json").returncode == 0
     assert (tmp_path / "link.json").is_symlink()
     assert "table1" in json.loads((tmp_path / "target.json").read_text("utf-8"))
+
+
+def test_help_shows_whole_names_of_options_in_a_narrow_terminal():
+    words = [sys.executable, "-m", "nearnext", "serve", "--help"]
+    shown = subprocess.run(words, env={**os.environ, "COLUMNS": "60"}, capture_output=True, text=True, check=True)
+    assert all(name in shown.stdout for name in ("--shutdown-timeout", "--request-timeout", "--session-clicks"))
+    assert max(map(len, shown.stdout.splitlines())) <= 60

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
+from shutil import get_terminal_size
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -41,11 +42,19 @@ class QuickGroup(TyperGroup):
                 parameter.default = False
         return parameters
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The list of commands is a table on every terminal: plain text would cut off what they do."""
+        self.rich_markup_mode = "rich"
+        super().format_help(ctx, formatter)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands, the first to be used first."""
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
 
+
+NARROW = 90
+"""Columns of a terminal below which the tables of help would cut off names of options: it is plain text then."""
 
 app = typer.Typer(
     name="nearnext",
@@ -53,7 +62,7 @@ app = typer.Typer(
     help="From a click log to a next-item recommender, measured honestly.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="rich" if get_terminal_size().columns >= NARROW else None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
