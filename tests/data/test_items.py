@@ -82,6 +82,12 @@ def test_frames_of_every_library_give_the_same_table() -> None:
         assert read_items(source).frame.rows() == expected
 
 
+def test_a_column_given_twice_is_named() -> None:
+    twice = pd.DataFrame([[1, "x", "y"]], columns=["id", "title", "title"])
+    with pytest.raises(DataError, match="'title' 2 times"):
+        read_items(twice)
+
+
 def test_json_lines_may_mix_types(tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     path.write_text(

@@ -40,7 +40,7 @@ def raw_items(source: object) -> list[RawItems]:
             f"expected a path or a pandas, polars or pyarrow frame of items, found {type(source).__name__}"
         ) from error
     except (ValueError, PolarsError) as error:
-        raise DataError(f"cannot read the item frame: {str(error).splitlines()[0]}; correct it first") from error
+        raise DataError(f"cannot read the item frame: {' '.join(str(error).split())}; correct it first") from error
     return [RawItems("frame", pl.DataFrame(columns), True, Counter())]
 
 

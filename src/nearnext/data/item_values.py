@@ -10,6 +10,7 @@ from nearnext.errors import DataError
 SEPARATOR = "|"
 """Separator of several categories in one text."""
 ENGLISH, CONTINENTAL = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?(\d+|\d{1,3}(\.\d{3})+),\d{1,2}$"
+GROUPED = r"^-?\d{1,3}(['’ \u00a0\u202f]\d{3})+([.,]\d{1,2})?$"
 CURRENCY = r"^(?:[A-Z]{3}\s*|[$€£¥]\s*)|(?:\s*[A-Z]{3}|\s*[$€£¥])$"
 
 TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
@@ -27,10 +28,10 @@ def text_of(raw: pl.Series) -> pl.Series:
 
 
 def numbers_of(raw: pl.Series) -> Read:
-    """Numbers, also as ``1,299.00``, ``12,50`` or ``€ 12.50``; ``true`` is 1, ``false`` 0.
+    """Numbers, also as ``1,299.00``, ``1 299,00``, ``1'299``, ``12,50`` or ``€ 12.50``; ``true`` is 1, ``false`` 0.
 
-    >>> numbers_of(pl.Series(["1,299.00", "12,50", "€ 3", "True", "n/a?", ""]))[0].to_list()
-    [1299.0, 12.5, 3.0, 1.0, None, None]
+    >>> numbers_of(pl.Series(["1,299.00", "1 299,50 €", "12,50", "€ 3", "True", "n/a?", ""]))[0].to_list()
+    [1299.0, 1299.5, 12.5, 3.0, 1.0, None, None]
     """
     if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
         numbers = raw.cast(pl.Float64)
@@ -39,8 +40,11 @@ def numbers_of(raw: pl.Series) -> Read:
         text = text_of(raw)
         missing = text.is_null()
         column = pl.col("text").str.replace_all(CURRENCY, "")
+        blanks = column.str.replace_all(r"['’ \u00a0\u202f]", "").str.replace(",", ".", literal=True)
         plain = (
-            pl.when(column.str.contains(ENGLISH))
+            pl.when(column.str.contains(GROUPED))
+            .then(blanks)
+            .when(column.str.contains(ENGLISH))
             .then(column.str.replace_all(",", "", literal=True))
             .when(column.str.contains(CONTINENTAL))
             .then(column.str.replace_all(".", "", literal=True).str.replace(",", ".", literal=True))
