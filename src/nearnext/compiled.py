@@ -66,22 +66,6 @@ def _without_constants(get_call_template: Callable[..., Any]) -> Callable[..., A
     return resolve
 
 
-class _Stamped:
-    """What is compiled is up to date while its own file, the compiled functions and the numbers that it uses are.
-
-    Numba looks at a function's own file only, although what it calls is compiled into it: after an upgrade the old
-    code of a called function would go on running.
-    """
-
-    def __init__(self, function: Any, file: str) -> None:
-        super().__init__(function, file)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-        # A digest: each part has the parts that it uses in its own stamp, and whole texts would double at each step.
-        self._used = hashlib.sha256("\n".join(sorted(_parts(function.__globals__))).encode()).hexdigest()
-
-    def get_source_stamp(self) -> Any:
-        return (super().get_source_stamp(), self._used)  # type: ignore[misc]  # pyright: ignore
-
-
 def _parts(names: dict[str, Any]) -> list[str]:
     """The compiled functions and the numbers among the global names of a module, as text."""
     found: list[str] = []
@@ -94,19 +78,7 @@ def _parts(names: dict[str, Any]) -> list[str]:
     return found
 
 
-class _Provided(_Stamped, UserProvidedCacheLocator):
-    pass
-
-
-class _InTree(_Stamped, InTreeCacheLocator):
-    pass
-
-
-class _UserWide(_Stamped, UserWideCacheLocator):
-    pass
-
-
-class _Temporary(_Stamped, InTreeCacheLocator):
+class _Temporary(InTreeCacheLocator):
     """A folder of this user among the temporary files; one that another user could write to is not trusted."""
 
     def get_cache_path(self) -> str:
@@ -127,13 +99,24 @@ def _temporary_folder() -> Path:
 
 
 class _Impl(CompileResultCacheImpl):
-    _locator_classes = [_Provided, _InTree, _UserWide, _Temporary]  # noqa: RUF012 - as numba has it
+    _locator_classes = [UserProvidedCacheLocator, InTreeCacheLocator, UserWideCacheLocator, _Temporary]  # noqa: RUF012 - as numba has it
 
 
 class _Cache(FunctionCache):
-    """Numba's cache, written by one process at a time: two could give one file name to the code of two signatures."""
+    """Numba's cache, up to date with all that a function uses, and written by one process at a time.
+
+    Numba looks at a function's own file only, although what it calls is compiled into it: after an upgrade the old
+    code of a called function would go on running. Two processes could give one file name to the code of two signatures.
+    """
 
     _impl_class = _Impl
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        # A digest: each part has the parts that it uses in its own stamp, and whole texts would double at each step.
+        used = hashlib.sha256("\n".join(sorted(_parts(function.__globals__))).encode()).hexdigest()
+        file: Any = cast("Any", self)._cache_file
+        file._source_stamp = file._source_stamp, used
 
     def _save_overload(self, sig: Any, data: Any) -> None:
         own: Any = self
