@@ -28,14 +28,11 @@ class _Fork:
     lost: bool = False
 
     def before(self) -> None:
-        self.threads = "polars" in sys.modules and _has_threads()
+        started = not TASKS.is_dir() or any(WORKER.match(_name(task)) for task in TASKS.iterdir())
+        self.threads = "polars" in sys.modules and started
 
     def in_child(self) -> None:
         self.lost = self.lost or self.threads
-
-
-def _has_threads() -> bool:
-    return not TASKS.is_dir() or any(WORKER.match(_name(task)) for task in TASKS.iterdir())
 
 
 def _name(task: Path) -> str:

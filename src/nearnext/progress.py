@@ -66,7 +66,7 @@ class _Display:
     def begin(self, task: Advance) -> None:
         if not self.tasks:
             self.due = time.monotonic() + FIRST
-            if _terminal():
+            if sys.stderr is not None and sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison] - closed
                 self.bars = _rich_bars()
                 self.bars.start()
         self.tasks.append(task)
@@ -131,10 +131,6 @@ def track(description: str, total: int | None, unit: str) -> Generator[Advance]:
         yield task
     finally:
         _display.end(task)
-
-
-def _terminal() -> bool:
-    return sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
 
 
 def _rate(per_second: float) -> str:
