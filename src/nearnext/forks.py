@@ -28,8 +28,9 @@ class _Fork:
     lost: bool = False
 
     def before(self) -> None:
-        started = not TASKS.is_dir() or any(WORKER.match(_name(task)) for task in TASKS.iterdir())
-        self.threads = "polars" in sys.modules and started
+        self.threads = "polars" in sys.modules and (
+            not TASKS.is_dir() or any(WORKER.match(_name(task)) for task in TASKS.iterdir())
+        )
 
     def in_child(self) -> None:
         self.lost = self.lost or self.threads
