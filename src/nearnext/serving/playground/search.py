@@ -21,7 +21,8 @@ def find_items(
     limit = checked("limit", limit, Count)
     wanted = query.strip().lower()
     live = LiveItems(recommender) if live is None else live
-    ids: list[RawId] = [*recommender.vocabulary.ids.to_list(), *live.new]
+    known = recommender.vocabulary.ids
+    ids: list[RawId] = [*(known if wanted else known.head(limit)).to_list(), *live.new]
     titles = live.titles(ids)
     if not wanted:
         found = np.arange(min(limit, len(ids)))
@@ -34,5 +35,8 @@ def find_items(
             begins |= text.str.starts_with(wanted).to_numpy()
             inside |= text.str.contains(wanted, literal=True).to_numpy()
         found = np.concatenate([np.flatnonzero(begins), np.flatnonzero(inside & ~begins)])[:limit]
-    clicks = np.append(recommender.popularity[1:], np.zeros(len(live.new), np.int64))
-    return [{"id": ids[at], "clicks": int(clicks[at]), "title": titles[at]} for at in found.tolist()]
+    clicks = recommender.popularity
+    return [
+        {"id": ids[at], "clicks": int(clicks[at + 1]) if at < len(known) else 0, "title": titles[at]}
+        for at in found.tolist()
+    ]
