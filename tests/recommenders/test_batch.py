@@ -22,7 +22,7 @@ LATER = Sessions.of([["i3"], ["never", "i1", "i0"], ["never"], *LOG[40:60]])
 
 @pytest.mark.parametrize("options", [{}, {"exclude": ["i3", "i1"], "exclude_seen": True}, {"allow": ["i2", "i5"]}])
 def test_lists_are_those_of_recommend(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(batch, "BLOCK", 7)
+    monkeypatch.setattr("nearnext.recommenders.ranking.MOST_LISTS", 7)
     vsknn = VSKNN().fit(LOG)
     assert batch.write_lists(vsknn, LATER, tmp_path / "lists.parquet", 5, threads=2, **options) == 23
     rows = pl.read_parquet(tmp_path / "lists.parquet").to_dicts()

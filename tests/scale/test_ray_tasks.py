@@ -93,7 +93,7 @@ def test_a_log_is_prepared_to_the_same_bytes(cluster: scale.RayTasks, tmp_path: 
 
 
 def test_lists_of_a_log_are_the_same(cluster: scale.RayTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(batch, "BLOCK", 7)
+    monkeypatch.setattr("nearnext.recommenders.ranking.MOST_LISTS", 7)
     markov = Markov().fit(LOG)
     for name, executor in (("here", Processes()), ("ray", cluster)):
         assert batch.write_lists(markov, LOG, tmp_path / name, 3, threads=1, executor=executor) == LOG.n_sessions

@@ -22,7 +22,7 @@ from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.ranking import Ranking
+from nearnext.recommenders.ranking import Ranking, lists_at_a_time
 from nearnext.shown import Shown
 
 if TYPE_CHECKING:
@@ -63,9 +63,6 @@ def measured() -> Generator[Cost]:
         ended.set()
         watcher.join()
 
-
-BLOCK, CELLS = 32_768, 1 << 22
-"""Most cases, and most items of their lists, that are held at a time."""
 
 TIE_RULE = "equal scores (as 32-bit floats) are ranked by popularity in training, then by first appearance there"
 FALLBACK_RULE = (
@@ -195,7 +192,7 @@ def evaluate(
     filled = MetricAccumulator(cases, recommender.popularity, ks, further, train)
     unfilled = MetricAccumulator(cases, recommender.popularity, ks, further, train)
     longest = min(ks[-1], len(recommender.vocabulary))
-    block = max(1, min(BLOCK, CELLS // longest))
+    block = lists_at_a_time(longest)
     recommender.rank(cases.prefixes.slice(0, 1), longest, threads=1)  # compiled code is loaded outside the clock
     seconds, peak = 0.0, 0.0
     with track(f"{recommender.name}: ranking", len(cases), "cases") as advance:

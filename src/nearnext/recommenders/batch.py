@@ -18,12 +18,9 @@ from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
-from nearnext.recommenders.ranking import Ranking, admissible_items
+from nearnext.recommenders.ranking import Ranking, admissible_items, lists_at_a_time
 from nearnext.recommenders.ruled import rules_over
 from nearnext.types import RawId
-
-BLOCK, CELLS = 32_768, 1 << 22
-"""Most sessions, and most items of their lists, per block."""
 
 
 def write_lists(
@@ -43,8 +40,8 @@ def write_lists(
 
     The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``;
     ``sources``, what each item comes from, as in `Recommendation`; ``own``, how many leading items the method itself
-    scored; ``unknown``, how many clicks training never saw. The executor ranks
-    blocks of sessions side by side; each is ranked by ``threads`` threads.
+    scored; ``unknown``, how many clicks training never saw. The executor ranks blocks of sessions side by side; each is
+    ranked by ``threads`` threads.
 
     Raises:
         ConfigError: k below 1, a rule that cannot be applied, or not fitted yet.
@@ -54,7 +51,7 @@ def write_lists(
     if unmatched:
         raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
     k = min(checked("k", k, Count), len(recommender.vocabulary))
-    block = max(1, min(BLOCK, CELLS // k))
+    block = lists_at_a_time(k)
     asked_at, applied = recommender.asked_at(None), rules_over(recommender, rules)
     ranked = partial(
         _lists,

@@ -21,6 +21,9 @@ from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 CHUNK = 1024
 """Prefixes ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
 
+MOST_LISTS, MOST_LISTED = 32_768, 1 << 22
+"""Most lists, and most items in them, that are held at a time."""
+
 BLOCK_BYTES = 64 * 2**20
 """Memory of the scores of all items that are computed together."""
 
@@ -78,6 +81,15 @@ class Ranking:
             items=np.where(scored, self.items, 0).astype(np.int32, copy=False),
             scores=np.where(scored, self.scores, 0).astype(np.float32, copy=False),
         )
+
+
+def lists_at_a_time(k: int) -> int:
+    """How many lists of k items, at least 1, are held at a time where a log has many.
+
+    >>> lists_at_a_time(20), lists_at_a_time(1_000_000)
+    (32768, 4)
+    """
+    return max(1, min(MOST_LISTS, MOST_LISTED // k))
 
 
 def require_known_items(prefixes: Prefixes, admissible: BoolArray | None, n_items: int) -> None:
