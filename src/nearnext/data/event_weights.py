@@ -50,10 +50,13 @@ def weights_in(column: pl.Series) -> tuple[pl.Series, BoolArray]:
     return weights, ~usable
 
 
-def item_weights(sessions: "Sessions") -> Int64Array | FloatArray:
-    """Sum of the weights of each item's clicks, without weights their number; 0 are unknown items: [I + 1]."""
+def item_weights(sessions: "Sessions", counts: Int64Array | None = None) -> Int64Array | FloatArray:
+    """Sum of the weights of each item's clicks, without weights their number; 0 are unknown items: [I + 1].
+
+    ``counts`` are the numbers, where they are counted already.
+    """
     if sessions.weights is None:
-        return sessions.item_counts()
+        return sessions.item_counts() if counts is None else counts
     total = np.zeros(sessions.n_items + 1)
     for begin in range(0, sessions.n_events, BLOCK):
         part = slice(begin, begin + BLOCK)

@@ -269,7 +269,7 @@ class Sessions(SessionViews):
 
     def by_popularity(self) -> Int64Array:
         """Indices of clicked items by falling sum of weights, equal ones by their first click: [n]."""
-        counts, weighed = self.item_counts(), item_weights(self)
+        counts = self.item_counts()
         if counts[0]:
             raise DataError("expected known items only, found clicks on unknown items; drop them before reindexing")
         first = np.zeros_like(counts)
@@ -277,7 +277,7 @@ class Sessions(SessionViews):
             items = self.items[begin : begin + BLOCK]
             first[items[::-1]] = np.arange(begin, begin + len(items))[::-1]  # of equal indices the last one stays
         present = np.flatnonzero(counts)
-        return present[np.lexsort((first[present], -weighed[present]))]
+        return present[np.lexsort((first[present], -item_weights(self, counts)[present]))]
 
     def followed_by(self, later: "Sessions") -> "Sessions":
         """These sessions, then others, in a vocabulary of both: new items come after; all ids are texts if some are."""

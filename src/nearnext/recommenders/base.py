@@ -69,7 +69,7 @@ class Recommender(Method):
             require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")
         imprint = None if polars_is_lost() else sessions.imprint
         popularity = sessions.item_counts()
-        if popularity[0] or np.any(np.diff(item_weights(sessions)[1:]) > 0):
+        if popularity[0] or np.any(np.diff(item_weights(sessions, popularity)[1:]) > 0):
             sessions = sessions.keep_events(sessions.items > 0).reindexed()
             popularity = sessions.item_counts()
         own = not all(is_built_in(part) for part in self.parts())
