@@ -118,7 +118,9 @@ class _Loop(Generic[B]):
         self._saved = time.perf_counter()
 
     def call_in(self, progress: _Progress) -> None:
-        """Send the other processes all that they need to go on from here."""
+        """Send the other processes, if there are any, all that they need to go on from here."""
+        if self._group.size == 1:
+            return
         state = self._learner.state() if progress != _Progress() else {}
         try:
             self._group.from_first((replace(self._recipe, validate=None), state, progress))
