@@ -1,7 +1,7 @@
 """Training on every prefix: what is read, what moves, and what is refused."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from nearnext.registry import ENCODERS
 from nearnext.sampling.windows import PrefixWindows
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, next_item_recipe
+from nearnext.types import IndexArray
 from training_support import assert_same_weights, seed
 
 pytestmark = pytest.mark.slow
@@ -91,10 +92,14 @@ def test_windows_predict_every_click_but_the_first_of_a_session(lengths: list[in
     assert len(short) == sum(used.count(one) for one in whole)
 
 
+def batches_of(windows: PrefixWindows, size: int, seed: int, start: int = 0) -> Iterator[IndexArray]:
+    return (windows.read(windows.items, rows) for rows in windows.rows(size, np.random.default_rng(seed), start))
+
+
 def test_a_batch_holds_each_window_once_padded_at_the_right():
     windows = PrefixWindows.of(LOG, 4)
     found: list[list[int]] = []
-    for clicks in windows.batches(5, np.random.default_rng(0)):
+    for clicks in batches_of(windows, 5, 0):
         assert 1 <= len(clicks) <= 5
         for row in clicks.tolist():
             known = [item for item in row if item > 0]
@@ -228,12 +233,12 @@ def test_a_large_log_is_shuffled_in_blocks_each_window_once(monkeypatch: pytest.
         monkeypatch.setattr(f"nearnext.sampling.windows.{name}", n)
     log = Sessions.of([[f"a{s}", f"b{s}", f"c{s}"][: 2 + s % 2] for s in range(45)])
     of_log = PrefixWindows.of(log, 4)
-    epochs = [list(of_log.batches(3, np.random.default_rng(n))) for n in range(2)]
+    epochs = [list(batches_of(of_log, 3, n)) for n in range(2)]
     for epoch in epochs:
         assert len(epoch) == of_log.n_batches(3) == 6 + 6 + 5
         firsts = np.concatenate([batch[:, 0] for batch in epoch])
         assert sorted(firsts.tolist()) == sorted(log.items[log.offsets[:-1]].tolist())
     assert [batch.tolist() for batch in epochs[0]] != [batch.tolist() for batch in epochs[1]]
     for start in (2, 13):
-        rest = of_log.batches(3, np.random.default_rng(0), start)
+        rest = batches_of(of_log, 3, 0, start)
         assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in epochs[0][start:]]

@@ -26,7 +26,7 @@ class PrefixWindows:
     """What a step reads of each session: its last clicks, and for a long one the clicks before them likewise.
 
     >>> windows = PrefixWindows.of(Sessions.of([["a", "b", "c"], ["c"]]), max_length=15)
-    >>> [batch.tolist() for batch in windows.batches(8, np.random.default_rng(0))]
+    >>> [windows.read(windows.items, rows).tolist() for rows in windows.rows(8, np.random.default_rng(0))]
     [[[2, 3, 1]]]
     """
 
@@ -51,10 +51,6 @@ class PrefixWindows:
         begins, ends = np.concatenate(found_begins), np.concatenate(found_ends)
         kept = ends - begins > 1
         return cls(sessions.items, begins[kept], (ends - begins)[kept])
-
-    def batches(self, size: int, rng: np.random.Generator, start_batch: int = 0) -> Iterator[IndexArray]:
-        """Clicks of each batch from ``start_batch`` on, padded with 0 at the right, in random order: [B, T]."""
-        yield from (self.read(self.items, rows) for rows in self.rows(size, rng, start_batch))
 
     def rows(self, size: int, rng: np.random.Generator, start_batch: int = 0) -> Iterator[Int64Array]:
         """Numbers of the windows of each batch from ``start_batch`` on, in random order: [B]."""
