@@ -12,7 +12,7 @@ from nearnext.recommenders.metric.recommender import Metric
 class _Peer(Metric):
     """Shared part: items start at random, and no votes re-rank the lists."""
 
-    dim: Dim | None = 128
+    dim: Dim = 128  # pyright: ignore[reportIncompatibleVariableOverride] - it does not follow from the log
     steps: Natural = 0
     voters: tuple[str, ...] = ()
 
