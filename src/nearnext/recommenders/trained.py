@@ -79,7 +79,7 @@ class TrainedRecommender(Recommender):
                 f"expected item ids that are {kinds[self.start.vocabulary.integer]}, as the model to start from has "
                 f"them, found {kinds[sessions.vocabulary.integer]}; fit from scratch"
             )
-        if self.workers > sessions.n_sessions:
+        if 1 < self.workers > sessions.n_sessions:
             raise ConfigError(
                 f"expected at most as many workers as sessions, {sessions.n_sessions}, found {self.workers}; use fewer"
             )
