@@ -97,6 +97,11 @@ def compare(
     from nearnext.experiments.store import RunStore
     from nearnext.report.html import comparison_page
 
+    on_items = cold_items is not None or bool(items)
+    if on_items:
+        given = {"--work": work, "--runs": runs, "--seeds": seeds, "--metrics": metrics, "--tuned": tuning}
+        given |= {"--engine": engine.name != "local", "--workers": engine.workers}
+        _require_cold(given, results)
     names = method_names(methods)
     comparison = Comparison(
         methods=names,
@@ -113,9 +118,8 @@ def compare(
     )
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
-    if cold_items is not None or items:
-        given = {"--work": work, "--runs": runs, "--seeds": seeds, "--metrics": metrics, "--tuned": tuning}
-        _compare_cold(log, items, cold_items, comparison, protocol, results, reading, given)
+    if on_items:
+        _compare_cold(log, items, cold_items, comparison, protocol, results, reading)
         return
     store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
@@ -136,6 +140,14 @@ def compare(
     results.announce()
 
 
+def _require_cold(given: Mapping[str, Any], results: Results) -> None:
+    """A check that no option was given that has no meaning with items without clicks."""
+    if other := [name for name, value in given.items() if value]:
+        raise ConfigError(f"{other[0]} has no meaning with --items; leave one of them out")
+    if results.report is not None:
+        raise ConfigError("--report has no page for items without clicks; write --json")
+
+
 def _compare_cold(
     log: str,
     items: list[str] | None,
@@ -144,16 +156,11 @@ def _compare_cold(
     protocol: Protocol,
     results: Results,
     reading: Reading,
-    given: Mapping[str, Any],
 ) -> None:
     """Compare methods on items without clicks."""
     from nearnext.experiments.cold_items import compare_cold
     from nearnext.report.cold_items import cold_findings, cold_table
 
-    if other := [name for name, value in given.items() if value]:
-        raise ConfigError(f"{other[0]} has no meaning with --items; leave one of them out")
-    if results.report is not None:
-        raise ConfigError("--report has no page for items without clicks; write --json")
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     table = read_item_table(items)
     if table is None:
