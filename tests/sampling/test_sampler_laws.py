@@ -69,7 +69,7 @@ def batches(sampler: Sampler, log: Sessions, neighbours: NeighbourPositives, epo
 
 
 def arrays(batch: Batch) -> list[np.ndarray]:
-    return list(vars(batch).values())
+    return [array for array in vars(batch).values() if array is not None]  # no weights: all are 1
 
 
 def equal(one: list[Batch], other: list[Batch]) -> bool:
