@@ -110,11 +110,11 @@ def discount_popularity(reranker: Reranker, exponent: float) -> Reranker:
     return replace(reranker, linear=linear)
 
 
-def items_covered(reranker: Reranker, candidates: Candidates) -> int:
-    """Number of different items in the lists of 20."""
+def items_covered(values: FloatArray, candidates: Candidates) -> int:
+    """Number of different items in the lists of 20 by the values, at least 0, of the candidates: [C]."""
     n = len(candidates.offsets) - 1
     items, scores = np.zeros((n, K), dtype=np.int32), np.zeros((n, K), dtype=np.float32)
-    best_candidates(candidates.offsets, candidates.items, reranker.probabilities(candidates), items, scores)
+    best_candidates(candidates.offsets, candidates.items, values.astype(np.float32), items, scores)
     return len(np.unique(items[items > 0]))
 
 
@@ -125,15 +125,17 @@ def raise_coverage(
 
     A discount is affordable while the sum of hits among the first 20 and reciprocal ranks loses at most its cost.
     """
-    chosen, least = reranker, 0.0
+    probabilities = reranker.probabilities(candidates).astype(np.float64)
+    rarity = np.exp(-candidates.features[:, POPULARITY].astype(np.float64))
+    chosen, least = 0.0, 0.0
     for exponent in DISCOUNTS.tolist():
-        tried = discount_popularity(reranker, exponent)
-        ranks = reciprocal_ranks(tried.probabilities(candidates).astype(np.float64), candidates, positions)
+        discounted = probabilities * rarity**exponent
+        ranks = reciprocal_ranks(discounted, candidates, positions)
         quality = float((ranks + (ranks > 0)).sum())
         if quality < least:
             break
         least = (1 - cost) * quality if exponent == 0 else least
-        chosen = tried
-        if items_covered(tried, candidates) >= enough:
+        chosen = exponent
+        if items_covered(discounted, candidates) >= enough:
             break
-    return chosen
+    return discount_popularity(reranker, chosen)
