@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,16 +21,9 @@ from nearnext.recommenders.rules import Markov
 from nearnext.scale import ray_tasks as scale
 
 ray: Any = pytest.importorskip("ray", reason="needs the extra ray")
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
 
 LOG = Sessions.of([["a", "b"], ["b", "c", "d"], ["a", "b", "c"], ["d", "a"]] * 12)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[scale.RayTasks]:
-    """A cluster of two workers on this machine."""
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import tests
-    with scale.ray_tasks(workers=2) as executor:
-        yield executor
 
 
 def test_results_come_in_order_and_errors_as_they_are(cluster: scale.RayTasks):

@@ -1,19 +1,24 @@
 """The options --engine and --address: where the parts of a command run."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from nearnext.cli.app import takes
 from nearnext.errors import ConfigError
+from nearnext.extras import training_extra
+from nearnext.launched import launched
 from nearnext.options import require_known
 
 if TYPE_CHECKING:
     from nearnext.processes import Executor
+    from nearnext.recommenders.base import Recommender
+
+T = TypeVar("T")
 
 ENGINES = ("local", "ray")
 
@@ -39,6 +44,19 @@ class Engine:
         with ray_tasks(self.address, self.workers) as executor:
             yield executor
 
+    def fitted(self, recommender: "Recommender", fit: Callable[[], T]) -> T:
+        """What a fit gives; a cluster shares its trainings, local workers are an option of the recommender."""
+        if self.name == "local":
+            return fit()
+        from nearnext.recommenders.trained import TrainedRecommender
+        from nearnext.scale.ray_tasks import ray_tasks
+
+        assert isinstance(recommender, TrainedRecommender)  # noqa: S101 - others have no option workers
+        with training_extra(f"fitting {recommender.name}"):
+            from nearnext.scale.ray_training import fit_together
+        with ray_tasks(self.address, self.workers) as cluster:
+            return fit_together(cluster, recommender, fit)
+
 
 def _engine_options(
     engine: Annotated[str, typer.Option(help="What runs independent parts: local, or ray, a Ray cluster.")] = "local",
@@ -47,13 +65,20 @@ def _engine_options(
         typer.Option(help="With --engine ray: HOST:PORT of the cluster's head; default: a cluster for this command."),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=0, help="Parts that are worked on at the same time; 0: by the number of processors.")
+        int,
+        typer.Option(
+            min=0,
+            help="Parts that are worked on at the same time, or processes that share a training; 0: one for each "
+            "processor for prepare and Ray, else 1.",
+        ),
     ] = 0,
 ) -> Engine:
     require_known("engine", engine, ENGINES)
     if address is not None and engine != "ray":
         raise ConfigError(f"--address {address} is of a Ray cluster; add --engine ray, or leave it out")
     if engine == "ray":
+        if launched() is not None:
+            raise ConfigError("expected processes of torchrun or of a Ray cluster, found both; leave --engine ray out")
         from nearnext.scale.ray_tasks import require_cluster
 
         require_cluster(address)  # before a long log is read

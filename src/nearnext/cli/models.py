@@ -5,12 +5,14 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nearnext.cli.app import app, command_line, imports_parts, takes
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.options import (
     Cutoffs,
     Metrics,
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 @app.command()
 @imports_parts
 @reads_logs
+@runs_parts
 @filters_by(min_support=1, max_length=1000)
 def fit(
     log: LogArgument,
@@ -81,9 +84,6 @@ def fit(
     seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random; default: its own.")] = None,
     run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that share each step of a training, one core each; default: 1.")
-    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
@@ -94,6 +94,7 @@ def fit(
         bool, typer.Option("--keep-session-ids", help="Keep the raw ids of these sessions, for explain; else numbers.")
     ] = False,
     chosen: "Filter",
+    engine: Engine,
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
@@ -105,10 +106,11 @@ def fit(
     from nearnext.recommenders.session_index import REMEMBERED
 
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
-    options = {name: value for name, value in {**given, "workers": workers}.items() if value is not None}
+    local = engine.workers if engine.name == "local" else None
+    options = {name: value for name, value in {**given, "workers": local}.items() if value is not None}
     artifact = None if start is None else load_artifact(start)
     named = method or (artifact.recommender.name if artifact else "metric")
-    _require_switches(named, options)
+    _require_switches(named, options if engine.name == "local" else {**options, "workers": 1})
     options = own_options(config, named) | options | own_settings(settings, named)
     if artifact is None:
         recommender = make_recommender(named, options)
@@ -124,7 +126,8 @@ def fit(
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     _announce_replacement(out, recommender.name)
     sessions, read = read_log(log, reading)
-    provenance = fit_model(
+    fit_all = partial(
+        fit_model,
         recommender,
         sessions,
         chosen,
@@ -134,6 +137,7 @@ def fit(
         reading=asdict(read),
         command=command_line(),
     )
+    provenance = engine.fitted(recommender, fit_all)
     if artifact is not None:
         before = artifact.manifest.get("started_from", {})
         data = {"fingerprint": artifact.manifest.get("data", {}).get("fingerprint")}
@@ -176,7 +180,13 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
     return successor
 
 
-SWITCHES = {"preset": "--preset", "seed": "--seed", "directory": "--run", "resume": "--resume", "workers": "--workers"}
+SWITCHES = {
+    "preset": "--preset",
+    "seed": "--seed",
+    "directory": "--run",
+    "resume": "--resume",
+    "workers": "--workers and --engine",
+}
 """Options of methods that have a switch of their own."""
 
 

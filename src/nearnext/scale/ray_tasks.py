@@ -51,9 +51,10 @@ class RayTasks:
         def submit(argument: A) -> Any:
             return task.remote(shared, argument)
 
-        yield from in_order(submit, self._result, arguments, self.workers)
+        yield from in_order(submit, self.result, arguments, self.workers)
 
-    def _result(self, reference: Any) -> Any:
+    def result(self, reference: Any) -> Any:
+        """What a task gave; its own error where it raised one, else as `map`."""
         failures = self.ray.exceptions
         try:
             return self.ray.get(reference)
@@ -82,7 +83,9 @@ def ray_tasks(address: str | None = None, workers: int | None = None) -> Generat
         MissingPackageError: Ray is not installed.
     """
     require_cluster(address)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray prints the death of a worker to standard output, where results go.
+    for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."}.items():
+        os.environ.setdefault(name, value)
     ray: Any = import_module("ray")
     own = {"num_cpus": workers, "object_store_memory": STORE_BYTES, "include_dashboard": False}
     try:

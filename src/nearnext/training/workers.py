@@ -17,7 +17,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import torch.distributed as dist
-from torch.distributed import FileStore, rendezvous  # pyright: ignore[reportPrivateImportUsage, reportUnknownVariableType]
+from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage, reportUnknownVariableType]
 
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.launched import ADDRESS, PORT, Launched, launched
@@ -111,16 +111,24 @@ def _started(n: int) -> Generator[Group]:
                 _start(f"{folder}/store", rank, n, processes, pipes)
             if any(_said(pipe, MEETING.total_seconds()) is None for pipe in pipes):
                 raise GroupError
-            _meet(f"{folder}/store", 0, n)
-            yield Group(0, n)
+            with met(FileStore(f"{folder}/store", n), 0, n) as group:
+                yield group
         except GroupError as error:
             raise NearnextError(_what_ended(processes, pipes)) from error
         finally:
-            if dist.is_initialized():
-                dist.destroy_process_group()
             for process in processes:
                 process.kill()
                 process.join()
+
+
+@contextmanager
+def met(store: Store, rank: int, n: int) -> Generator[Group]:
+    """The group of n processes that meet at a store, until the block ends."""
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=n, timeout=PATIENCE)
+    try:
+        yield Group(rank, n)
+    finally:
+        dist.destroy_process_group()
 
 
 def _start(store: str, rank: int, n: int, processes: list[BaseProcess], pipes: list[connection.Connection]) -> None:
@@ -138,8 +146,8 @@ def _work(pipe: connection.Connection, store: str, rank: int, n: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process, which ends this one
     try:
         pipe.send("")
-        _meet(store, rank, n)
-        take_part(Group(rank, n))
+        with met(FileStore(store, n), rank, n) as group:
+            take_part(group)
     except GroupError:
         sys.exit(1)  # another process says why
     except BaseException as error:
@@ -153,10 +161,6 @@ def _said(pipe: connection.Connection, seconds: float = 0.0) -> str | None:
         return pipe.recv() if pipe.poll(seconds) else None
     except (EOFError, OSError):
         return None
-
-
-def _meet(store: str, rank: int, n: int) -> None:
-    dist.init_process_group("gloo", store=FileStore(store, n), rank=rank, world_size=n, timeout=PATIENCE)
 
 
 @contextmanager

@@ -1,0 +1,112 @@
+"""Training by this process and tasks of a Ray cluster, which share each step; a worker that dies is replaced."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
+
+from nearnext.errors import ConfigError, NearnextError
+from nearnext.own_parts import find_own_parts
+from nearnext.progress import show_progress
+from nearnext.recommenders.trained import TrainedRecommender
+from nearnext.scale.ray_tasks import RETRIES, RayTasks
+from nearnext.training.group import ALONE, Group, GroupError, in_group
+from nearnext.training.loop import take_part
+from nearnext.training.run import holds_checkpoint
+from nearnext.training.workers import MEETING, met
+
+T = TypeVar("T")
+
+WAIT = 30.0
+"""Seconds that the cluster may take to say why a worker died."""
+
+
+def fit_together(cluster: RayTasks, recommender: TrainedRecommender, fit: Callable[[], T]) -> T:
+    """What ``fit``, which fits the recommender, gives; its trainings are shared by this process and cluster tasks.
+
+    Where a worker dies it is called again, up to `RETRIES` times: it goes on from the last checkpoint of this fit if
+    the recommender has a directory, else it begins again.
+
+    Args:
+        cluster: its machines must reach this one, and ``cluster.workers`` processes share each step, this one among
+            them.
+        recommender: to be fitted; ``resume`` is set where the fit goes on.
+        fit: fits it.
+
+    Raises:
+        ConfigError: the cluster has too few free processors.
+        NearnextError: workers die again and again, or fail otherwise.
+    """
+    directory = Path(recommender.directory) if recommender.directory else None
+    of_another_fit = directory is not None and holds_checkpoint(directory) and not recommender.resume
+    for left in reversed(range(RETRIES + 1)):
+        try:
+            with _workers(cluster) as group, in_group(group):
+                return fit()
+        except GroupError:
+            if not left:
+                raise
+        recommender.resume = directory is not None and holds_checkpoint(directory) and not of_another_fit
+    raise AssertionError
+
+
+@contextmanager
+def _workers(cluster: RayTasks) -> Generator[Group]:
+    """A group of this process and tasks of the cluster, which end with the block."""
+    n = cluster.workers
+    if n == 1:
+        yield ALONE
+        return
+    host = cluster.ray.util.get_node_ip_address()
+    store = TCPStore(host, 0, is_master=True, wait_for_workers=False)
+    task = cluster.ray.remote(num_cpus=1, max_retries=0)(_take_part)
+    tasks = [task.remote(host, store.port, rank, n) for rank in range(1, n)]
+    try:
+        _wait(cluster, store, tasks)
+        with met(store, 0, n) as group:
+            yield group
+            group.from_first(None)  # there are no more trainings
+    except GroupError:
+        _raise_reason(cluster, tasks)
+        raise
+
+
+def _take_part(host: str, port: int, rank: int, n: int) -> None:
+    """What a worker does."""
+    find_own_parts()
+    show_progress(False)
+    store = TCPStore(host, port, is_master=False, timeout=MEETING)
+    store.set(str(rank), "here")
+    with met(store, rank, n) as group:
+        take_part(group)
+
+
+def _wait(cluster: RayTasks, store: TCPStore, tasks: Sequence[Any]) -> None:
+    """Wait for all workers."""
+    until = time.monotonic() + MEETING.total_seconds()
+    while not store.check([str(rank) for rank in range(1, len(tasks) + 1)]):
+        ended, _ = cluster.ray.wait(tasks, timeout=0.1)
+        if ended:
+            raise GroupError("a worker of the training ended before it began")
+        if time.monotonic() > until:
+            raise ConfigError(
+                f"expected {len(tasks)} free processors of the Ray cluster within {MEETING}, "
+                "found fewer; use fewer workers, or wait for other work to end"
+            )
+
+
+def _raise_reason(cluster: RayTasks, tasks: Sequence[Any]) -> None:
+    """Raise why a worker ended; GroupError where it died, so that another one may do."""
+    ended, _ = cluster.ray.wait(tasks, num_returns=len(tasks), timeout=WAIT)
+    for task in ended:
+        try:
+            cluster.result(task)
+        except GroupError:  # because another one ended
+            continue
+        except NearnextError as error:
+            raise GroupError(str(error)) from error
+        except Exception as error:
+            raise NearnextError(f"a worker of the training failed: {type(error).__name__}: {error}") from error
