@@ -173,12 +173,11 @@ def _compare_cold(
     asked, taken = result["protocol"], result["data"]["taken_items"]
     console.print(
         f"[bold]{asked['cases']:,} cases[/bold], {asked['cold_cases']:,} of them with a next item that has attributes "
-        f"and no click in training; clicks on {taken:,} items were taken from it",
-        soft_wrap=True,
+        f"and no click in training; clicks on {taken:,} items were taken from it"
     )
     console.print(cold_table(result))
     for line in cold_findings(result):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(line, markup=False, highlight=False)
     console.print(f"{asked['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
     results.announce()
 
@@ -199,22 +198,19 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
     console.print(
         f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
         f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
-        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
-        soft_wrap=True,
+        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})"
     )
     main, *at_each_k = _main_tables(result, console.width)
     console.print(main)
-    console.print(
-        "[bold]each method's own lists[/bold], not filled from popularity where they are short", soft_wrap=True
-    )
+    console.print("[bold]each method's own lists[/bold], not filled from popularity where they are short")
     console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
     for table in at_each_k:
-        console.print("[bold]at each k[/bold]", soft_wrap=True)
+        console.print("[bold]at each k[/bold]")
         console.print(table)
     for found in finding(result):
-        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False)
     if any(method.get("tuning") for method in result["methods"]):
-        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", soft_wrap=True)
+        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}")
         console.print(tuning_table(result))
     print_audit(result["audit"])
     console.print(f"{protocol['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
@@ -225,8 +221,8 @@ def print_audit(audit: Mapping[str, Any]) -> None:
     if audit["passed"]:
         skipped = [check["name"] for check in audit["checks"] if not check.get("tried", True)]
         text = f"[green]leak audit passed[/green]: {len(audit['checks']) - len(skipped)} checks with planted sessions"
-        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""), soft_wrap=True)
+        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""))
     for check in audit["checks"]:
         if not check["passed"]:
             text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"
-            console.print(text, soft_wrap=True)
+            console.print(text)

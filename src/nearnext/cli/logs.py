@@ -81,8 +81,7 @@ def prepare(
     taken = done.filtered
     console.print(
         f"the filter took {taken.short_sessions:,} short sessions and {taken.rare_clicks:,} clicks on rare items, "
-        f"and cut {taken.cut_clicks:,} clicks from {taken.cut_sessions:,} long sessions",
-        soft_wrap=True,
+        f"and cut {taken.cut_clicks:,} clicks from {taken.cut_sessions:,} long sessions"
     )
     console.print(f"{done.events:,} clicks in {done.sessions:,} sessions on {done.items:,} items: {done.out}")
 

@@ -148,7 +148,7 @@ def fit(
         f"{provenance['fit_seconds']:.2f} s: {out}"
     )
     if note := getattr(recommender, "note", ""):
-        console.print(f"[yellow]{note}[/yellow]", soft_wrap=True)
+        console.print(f"[yellow]{note}[/yellow]")
 
 
 def join_workers() -> None:
@@ -214,7 +214,7 @@ def _announce_replacement(out: Path, method: str) -> None:
     before = replaced_method(out)
     if before is not None and before != method:
         text = f"{out} holds a model of {before}; the one of {method} will replace it"
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
+        console.print(text, style="yellow", markup=False)
 
 
 def _save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -> None:

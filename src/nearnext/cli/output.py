@@ -45,6 +45,11 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 class _Console(Console):
     """The terminal; where its reader has gone, as ``head`` does, the work goes on without it."""
 
+    def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
+        """Print; texts, unlike tables, are not cut into lines: what is copied from a terminal stays whole."""
+        texts = all(isinstance(each, str) for each in objects)
+        super().print(*objects, soft_wrap=texts if soft_wrap is None else soft_wrap, **options)
+
     def on_broken_pipe(self) -> None:
         """Print into nothing from now on."""
         self.quiet = True
@@ -168,9 +173,9 @@ class Results:
     def announce(self) -> None:
         """Print where the result is."""
         if self.json is not None and not self.printed:
-            console.print(f"result: {self.json}", markup=False, soft_wrap=True)
+            console.print(f"result: {self.json}", markup=False)
         if self.report is not None:
-            console.print(f"report: {self.report}", markup=False, soft_wrap=True)
+            console.print(f"report: {self.report}", markup=False)
 
 
 class JsonSwitch(TyperCommand):

@@ -1,7 +1,7 @@
 """Commands about the paper's tables: paper table1, fig1, table2, table3, coverage."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +25,6 @@ from nearnext.errors import ConfigError
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
     from nearnext.experiments.paper.lineup import Entry
-    from nearnext.experiments.plan import SplitPlan
     from nearnext.experiments.result import Result
 
 paper = typer.Typer(
@@ -40,19 +39,8 @@ Methods = Annotated[
     str, typer.Option(help="Only these rows, by the paper's names or ours, and any other method; default: all.")
 ]
 
-
-@dataclass(frozen=True)
-class TrainingOptions:
-    """The options of the tables that train and evaluate methods."""
-
-    preset: str
-    seed: int
-    config: Path | None
-    settings: list[str]
-    work: Path | None
-    plan: "SplitPlan"
-    protocol: Protocol
-    results: Results
+Tables = Callable[["Callable[[Result, str], Result]", "Sequence[Entry]", str, Reading], None]
+"""Trains the methods of some rows, and prints the table that a function makes of their comparison on a log."""
 
 
 @takes("results", result_files)
@@ -75,14 +63,37 @@ def _training_options(
     chosen: "Filter",
     protocol: Protocol,
     results: Results,
-) -> TrainingOptions:
+) -> Tables:
     if quick and preset not in (None, "quick"):
         raise ConfigError(f"--quick is a preset of its own, found --preset {preset} as well; give one of the two")
     preset = "quick" if quick else preset or "paper"
-    return TrainingOptions(preset, seed, config, settings or [], work, protocol.plan(chosen), protocol, results)
+
+    def table(make: "Callable[[Result, str], Result]", rows: "Sequence[Entry]", log: str, reading: Reading) -> None:
+        from nearnext.experiments.compare import compare
+        from nearnext.experiments.paper.lineup import comparison_of
+        from nearnext.experiments.store import RunStore
+
+        plan = protocol.plan(chosen)
+        store = RunStore(work) if work is not None else None
+        comparison = comparison_of(
+            rows,
+            preset,
+            seed=seed,
+            options=method_options(config, settings, [entry.name for entry in rows]),
+            plan=plan,
+            replicates=protocol.replicates,
+            threads=protocol.threads,
+        )
+        sessions, test, readings = read_both(log, protocol.test, reading, plan.warnings)
+        result = compare(sessions, test, comparison, reading=readings, command=command_line(), store=store)
+        result["protocol"]["preset"] = preset
+        name = _name(log) if protocol.test is None else f"{_name(log)}, tested on {_name(protocol.test)}"
+        _show(make(result, name), results)
+
+    return table
 
 
-trains = takes("training", _training_options)
+trains = takes("table", _training_options)
 
 
 @paper.command()
@@ -111,12 +122,12 @@ def fig1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Readi
 @imports_parts
 @reads_logs
 @trains
-def table2(log: LogArgument, *, methods: Methods = "", training: TrainingOptions, reading: Reading) -> None:
+def table2(log: LogArgument, *, methods: Methods = "", table: Tables, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
     from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
     from nearnext.experiments.paper.tables import table2_result
 
-    _compare(table2_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, training, reading)
+    table(table2_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, reading)
 
 
 @paper.command()
@@ -127,7 +138,7 @@ def table3(
     log: LogArgument,
     *,
     encoders: Annotated[str, typer.Option(help="Only these session encoders, as in the paper; default: all.")] = "",
-    training: TrainingOptions,
+    table: Tables,
     reading: Reading,
 ) -> None:
     """Table 3: what common embedding, sampler, margin and swap contribute to REC@20 and MRR@20, for two encoders."""
@@ -139,54 +150,25 @@ def table3(
     if unknown := [name for name in names if name not in known]:
         raise ConfigError(f"'{unknown[0]}' is not an encoder of this table; known: {', '.join(ENCODERS)}")
     chosen = {known[name]: ENCODERS[known[name]] for name in names} or ENCODERS
-    _compare(table3_result, table_3_lineup(chosen), log, training, reading)
+    table(table3_result, table_3_lineup(chosen), log, reading)
 
 
 @paper.command()
 @imports_parts
 @reads_logs
 @trains
-def coverage(log: LogArgument, *, methods: Methods = "", training: TrainingOptions, reading: Reading) -> None:
+def coverage(log: LogArgument, *, methods: Methods = "", table: Tables, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
     from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
     from nearnext.experiments.paper.tables import coverage_result
 
-    _compare(coverage_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, training, reading)
+    table(coverage_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, reading)
 
 
 def _describe(make: "Callable[..., Result]", log: str, chosen: "Filter", results: Results, reading: Reading) -> None:
     sessions, report = read_log(log, reading)
     read = asdict(report)
     _show(make(sessions, chosen, name=_name(log), reading=read, command=command_line()), results)
-
-
-def _compare(
-    make: "Callable[[Result, str], Result]",
-    rows: "Sequence[Entry]",
-    log: str,
-    training: TrainingOptions,
-    reading: Reading,
-) -> None:
-    from nearnext.experiments.compare import compare
-    from nearnext.experiments.paper.lineup import comparison_of
-    from nearnext.experiments.store import RunStore
-
-    store = RunStore(training.work) if training.work is not None else None
-    protocol, plan = training.protocol, training.plan
-    comparison = comparison_of(
-        rows,
-        training.preset,
-        seed=training.seed,
-        options=method_options(training.config, training.settings, [entry.name for entry in rows]),
-        plan=plan,
-        replicates=protocol.replicates,
-        threads=protocol.threads,
-    )
-    sessions, test, readings = read_both(log, protocol.test, reading, plan.warnings)
-    result = compare(sessions, test, comparison, reading=readings, command=command_line(), store=store)
-    result["protocol"]["preset"] = training.preset
-    name = _name(log) if protocol.test is None else f"{_name(log)}, tested on {_name(protocol.test)}"
-    _show(make(result, name), training.results)
 
 
 def _name(log: str) -> str:

@@ -184,7 +184,7 @@ def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
     from nearnext.data.items import read_items
 
     table = read_items(list(sources))
-    console.print(table.summary(), markup=False, soft_wrap=True)
+    console.print(table.summary(), markup=False)
     return table
 
 
@@ -205,7 +205,7 @@ def show_reading(read: "ReadReport", reading: Reading) -> None:
 def print_warnings(lines: Sequence[str]) -> None:
     """Print warnings, before any result: what is not clean in red, the rest in yellow."""
     for line in lines:
-        console.print(line, style="red" if line.startswith("not clean") else "yellow", markup=False, soft_wrap=True)
+        console.print(line, style="red" if line.startswith("not clean") else "yellow", markup=False)
 
 
 def print_result_warnings(result: Mapping[str, Any]) -> None:

@@ -1,21 +1,25 @@
-"""The command recommend: lists for sessions on the command line, or for every session of a log."""
+"""Commands that ask a saved model: recommend, similar, export."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
 from nearnext.cli.app import app, ids, imports_parts, takes
 from nearnext.cli.engine import Engine, runs_parts
-from nearnext.cli.lists import list_table, write_answers
-from nearnext.cli.options import ModelArgument, Threads
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, writable
+from nearnext.cli.options import ModelArgument, Rules, Threads, rule_arguments, rule_options
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, require_extra, writable
 from nearnext.cli.reading import Reading, read_log, reads_logs
-from nearnext.cli.rules import Rules, rule_arguments, rule_options
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
+    from nearnext.recommenders.base import Recommender
     from nearnext.recommenders.ranking import Recommendation
+    from nearnext.types import RawId
 
 
 @app.command(cls=JsonSwitch)
@@ -68,7 +72,7 @@ def recommend(
         written = write_lists(
             recommender, sessions, out, k, rules=rules, threads=threads or None, executor=executor, **limits
         )
-    console.print(f"{written:,} lists of {recommender.name}: {out}", soft_wrap=True)
+    console.print(f"{written:,} lists of {recommender.name}: {out}")
 
 
 def _recommend_sessions(model: Path, session: list[str], k: int, limits: dict[str, Any], json: Path | None) -> None:
@@ -95,3 +99,123 @@ def _print_list(text: str, answer: "Recommendation", titles: list[str], method: 
         console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
     if answer.shortage:
         console.print(answer.shortage)
+
+
+@app.command()
+@imports_parts
+def similar(
+    model: ModelArgument,
+    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of the items.")],
+    *,
+    k: Annotated[int, typer.Option("--k", help="How many items.")] = 10,
+    json: JsonFile = None,
+) -> None:
+    """Items most similar to an item: nearest in the metric space, or clicked in the same training sessions."""
+    if not all(map(str.strip, items)):
+        raise ConfigError("expected the ids of items, found an empty one; give for example: nearnext similar MODEL a b")
+    results = Results(json)
+    from nearnext.artifact import load_artifact
+
+    recommender = load_artifact(model).recommender
+    answers = recommender.similar(items, k)
+    titles = write_answers(results, recommender, answers)
+    if results.printed:
+        return
+    for item, answer, shown in zip(items, answers, titles, strict=True):
+        console.print(list_table(f"like {item}", answer.items, answer.scores, shown))
+        if answer.shortage:
+            console.print(answer.shortage, markup=False)
+    results.announce()
+
+
+@app.command()
+@imports_parts
+def export(
+    model: ModelArgument,
+    *,
+    onnx: Annotated[
+        Path | None, typer.Option(help="ONNX file of the session encoder; its items and description go next to it.")
+    ] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(help="Parquet file of the item embeddings: item_id, vector, clicks.")
+    ] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension, with --onnx.")] = 1e-5,
+) -> None:
+    """Export a metric model: the session encoder as verified ONNX, the item embeddings for a vector database."""
+    if onnx is None and vectors is None:
+        raise ConfigError("nothing to export: name a file with --onnx, --vectors or both")
+    if onnx is not None:
+        require_extra("onnx", "export")
+    if vectors is not None and vectors.suffix.lower() != ".parquet":
+        raise ConfigError(f"--vectors {vectors}: the vectors are written as Parquet; name a file that ends in .parquet")
+    writable(onnx, vectors)
+    if vectors is not None:
+        _export_vectors(model, vectors)
+    if onnx is not None:
+        _export_encoder(model, onnx, tolerance)
+
+
+def _export_vectors(model: Path, file: Path) -> None:
+    from nearnext.artifact import load_artifact
+    from nearnext.atomic import whole_file
+    from nearnext.recommenders.space import embedded, space_of
+
+    recommender = load_artifact(model).recommender
+    frame = embedded(recommender).item_vectors()
+    space = space_of(recommender)
+    distance = "" if space is None else space.distance
+    with whole_file(file) as unfinished:
+        frame.write_parquet(unfinished)
+    dimension = frame["vector"].dtype.shape[0]  # type: ignore[attr-defined]
+    console.print(f"{len(frame):,} items, {dimension} dimensions, {distance} distance: {file}")
+    if getattr(recommender, "reranker", None) is not None:
+        text = f"{recommender.name} re-ranks the nearest items; search by these vectors alone is less accurate"
+        console.print(text, style="yellow")
+
+
+def _export_encoder(model: Path, file: Path, tolerance: float) -> None:
+    from nearnext.artifact import load_artifact
+    from nearnext.portable.encoder import encoder_latency, export_encoder
+
+    artifact = load_artifact(model)
+    done = export_encoder(artifact.recommender, artifact.manifest, file, tolerance=tolerance)
+    console.print(f"graph: {done.file}")
+    console.print(f"items: {done.items}")
+    console.print(f"description: {done.description}")
+    console.print(
+        f"largest difference from the model on {done.sessions} random sessions of every length: "
+        f"{done.max_difference:.2g} (tolerance {tolerance:g})"
+    )
+    latency = encoder_latency(artifact.recommender, done.file)
+    console.print(
+        f"one session, median on one thread: onnxruntime {latency.onnx:.0f} µs, the model {latency.model:.0f} µs"
+    )
+
+
+def titles_of(recommender: "Recommender", items: "Sequence[RawId]") -> list[str]:
+    """The title of each item, empty where it has none; no titles if the model has no item table."""
+    table = recommender.items
+    if table is None or "title" not in table.frame.columns:
+        return []
+    return [title or "" for title in table.titles(items)]
+
+
+def write_answers(results: Results, recommender: "Recommender", answers: Sequence[Any]) -> list[list[str]]:
+    """Write answers that have ``items`` as JSON, with titles where there are any; returns the titles of each."""
+    titles = [titles_of(recommender, answer.items) for answer in answers]
+    results.write(
+        [asdict(one) | ({"titles": shown} if shown else {}) for one, shown in zip(answers, titles, strict=True)]
+    )
+    return titles
+
+
+def list_table(
+    heading: str, items: "Sequence[RawId]", scores: Sequence[float], titles: Sequence[str], sources: Sequence[str] = ()
+) -> Table:
+    """A list, best first; ``sources``: what each item comes from, if that is shown."""
+    columns = ["rank", "item", *(["title"] if titles else []), "score", *(["from"] if sources else [])]
+    table = Table(*columns, title=heading, title_justify="left")
+    for at, (item, score) in enumerate(zip(items, scores, strict=True)):
+        title = [escape(titles[at])] if titles else []
+        table.add_row(str(at + 1), str(item), *title, f"{score:.6g}", *sources[at : at + 1])
+    return table

@@ -9,10 +9,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from nearnext.cli.app import app, imports_parts, takes
-from nearnext.cli.options import cutoff_numbers
+from nearnext.cli.options import Rules, cutoff_numbers, rule_options
 from nearnext.cli.output import Results, console, json_file, require_extra
 from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
-from nearnext.cli.rules import Rules, rule_options
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import options_of
 
@@ -67,7 +66,7 @@ def serve(
     from nearnext.serving.settings import ServiceSettings
 
     settings = ServiceSettings(**{name: given[name] for name in options_of(ServiceSettings)})
-    run_service(settings, announce=lambda url: console.print(f"serving {artifact} at {url}", soft_wrap=True))
+    run_service(settings, announce=lambda url: console.print(f"serving {artifact} at {url}"))
 
 
 @app.command()
@@ -137,14 +136,13 @@ def _print_tables(result: "Replay") -> None:
 def _print_course(result: "Replay") -> None:
     console.print(
         f"{result.clicks:,} clicks in {result.seconds:.1f} s, {result.clicks / max(result.seconds, 1e-9):,.0f}/s; "
-        f"the client took {result.client_seconds:.1f} s of processor time",
-        soft_wrap=True,
+        f"the client took {result.client_seconds:.1f} s of processor time"
     )
     for kind, times in result.errors.items():
-        console.print(f"[red]{times:,} errors[/red]: {escape(kind)}", soft_wrap=True)
+        console.print(f"[red]{times:,} errors[/red]: {escape(kind)}")
     if len(result.models) > 1:
         parts = ", ".join(f"{escape(version)} ({times:,} lists)" for version, times in result.models.items())
-        console.print(f"[yellow]several models answered[/yellow]: {parts}", soft_wrap=True)
+        console.print(f"[yellow]several models answered[/yellow]: {parts}")
 
 
 def _print_verdict(result: "Replay") -> None:
@@ -154,8 +152,7 @@ def _print_verdict(result: "Replay") -> None:
         return
     console.print(
         f"[red]NOT equal[/red]: {result.differing:,} of {lists} differ from those that were evaluated; is it this "
-        "model that is served, with an empty catalogue of changes?",
-        soft_wrap=True,
+        "model that is served, with an empty catalogue of changes?"
     )
 
 
@@ -171,18 +168,13 @@ def forget(
 
     erased = forget_session(event_log, session)
     if erased.lines:
-        console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}", soft_wrap=True)
+        console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}")
     if erased.unsearched:
         names = ", ".join(str(path.relative_to(event_log)) for path in erased.unsearched)
-        console.print(
-            f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]", soft_wrap=True
-        )
+        console.print(f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]")
     for file, n_lines in erased.unread.items():
         where = file.relative_to(event_log)
-        console.print(
-            f"[yellow]not searched, unreadable: {n_lines:,} lines of {where}[/yellow]",
-            soft_wrap=True,
-        )
+        console.print(f"[yellow]not searched, unreadable: {n_lines:,} lines of {where}[/yellow]")
     if not erased.lines:
         raise DataError(f"no readable line of session '{session}' in {event_log}; nothing was erased, check the id")
-    console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim", soft_wrap=True)
+    console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim")

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from nearnext.cli.app import app, ids, imports_parts, takes
-from nearnext.cli.lists import titles_of
 from nearnext.cli.options import ModelArgument
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra
+from nearnext.cli.recommending import titles_of
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
 from nearnext.shown import text
@@ -120,9 +120,9 @@ def _print(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
         console.print(found, _sessions_table(why.evidence, why.item))
     if why.unknown:
         ignored = ", ".join(map(_shown, why.unknown))
-        console.print(f"ignored, because training never saw them: {ignored}", soft_wrap=True)
+        console.print(f"ignored, because training never saw them: {ignored}")
     for part, reason in why.left_out.items():
-        console.print(f"no {part}: {escape(reason)}", style="dim", soft_wrap=True)
+        console.print(f"no {part}: {escape(reason)}", style="dim")
 
 
 def _print_place(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
@@ -130,8 +130,7 @@ def _print_place(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
     score = "" if why.score is None else f", score {why.score:.6g}"
     console.print(
         f"[bold]{_shown(why.item, titles)}[/bold] by {why.method}: {rank}{score}; {why.popularity:,} clicks in "
-        f"training, number {why.popularity_rank:,} by popularity",
-        soft_wrap=True,
+        f"training, number {why.popularity_rank:,} by popularity"
     )
 
 
@@ -188,7 +187,7 @@ def index(
         threads=threads,
     )
     written = save_artifact(artifact.recommender, out or model, {**artifact.provenance, "index": asdict(report)})
-    console.print(f"[bold]{report.kind}[/bold]: {report.reason}", soft_wrap=True)
+    console.print(f"[bold]{report.kind}[/bold]: {report.reason}")
     console.print(f"{report.items:,} items of dimension {report.dim}, {report.bytes_per_item:,.0f} bytes per item")
     if report.recall is not None and report.exact and report.approximate:
         console.print(f"recall@20 {report.recall:.4f} on {report.queries}, search width {report.ef_search}")

@@ -78,7 +78,7 @@ def tune(
     results.write_tables(lambda _: [trials_table(result)])
     _print_tuned(result)
     if out is None:
-        console.print(table, end="", markup=False, highlight=False, soft_wrap=True)
+        console.print(table, end="", markup=False, highlight=False)
     else:
         console.print(f"options: {out}")
     console.print(f"study: {result['study']}")
@@ -94,11 +94,10 @@ def _print_tuned(result: Mapping[str, Any]) -> None:
         f"[bold]{result['method']}[/bold]: {used['trials']} trials in {duration(used['seconds'])} "
         f"({used['earlier_trials']} from earlier runs, {used['pruned']} pruned, {used['failed']} failed), learned from "
         f"{data['train']['sessions']:,} sessions, measured on the {data['validation']['sessions']:,} that follow, from "
-        f"{data['validation']['first']}",
-        soft_wrap=True,
+        f"{data['validation']['first']}"
     )
     if result["note"]:
-        console.print(f"[yellow]{result['method']}: {result['note']}[/yellow]", soft_wrap=True)
+        console.print(f"[yellow]{result['method']}: {result['note']}[/yellow]")
     console.print(trials_table(result))
     if failed := [trial for trial in result["trials"] if trial["state"] == "failed"]:
         console.print(f"trial {failed[0]['number']} failed: {failed[0]['reason']}", style="yellow", markup=False)
@@ -107,4 +106,4 @@ def _print_tuned(result: Mapping[str, Any]) -> None:
     if result["best_trial"] != 0:
         ahead = f", {(best / start - 1):+.1%}" if start else ""
         text = f"best: trial {result['best_trial']} with {metric} {fixed(best)}, begun with {fixed(start)}{ahead}"
-    console.print(text, soft_wrap=True)
+    console.print(text)
