@@ -159,7 +159,7 @@ def _compare_cold(
 ) -> None:
     """Compare methods on items without clicks."""
     from nearnext.experiments.cold_items import compare_cold
-    from nearnext.report.cold_items import cold_findings, cold_table
+    from nearnext.report.tables import cold_findings, cold_table
 
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     table = read_item_table(items)

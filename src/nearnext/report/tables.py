@@ -166,11 +166,17 @@ def statistics_table(result: Mapping[str, Any]) -> Table:
 
 def reading_table(report: Mapping[str, Any]) -> Table:
     """What was read from one source: layout, columns, time unit, rows used, rows rejected by reason."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="dim")
+    styles = {True: "yellow", False: ""}
+    return _facts((name, Text(text, styles[name.startswith("rejected:")])) for name, text in reading_rows(report))
+
+
+def _facts(rows: Iterable[tuple[str, str | Text]], frame: box.Box | None = None) -> Table:
+    """Names and texts, without headings."""
+    table = Table(box=frame, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in reading_rows(report):
-        table.add_row(Text(name), Text(text, style="yellow" if name.startswith("rejected:") else ""))
+    for name, text in rows:
+        table.add_row(Text(name), text if isinstance(text, Text) else Text(text))
     return table
 
 
@@ -214,12 +220,7 @@ def sizing_table(sized: Mapping[str, Any]) -> Table:
     ]
     if sized["epochs"]:
         rows.append(("epochs", f"up to {count(sized['epochs'])}"))
-    table = Table(box=box.SIMPLE, show_header=False, pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in (*rows, ("time", duration(sized["seconds"])), ("measured", str(sized["basis"]))):
-        table.add_row(name, Text(text))
-    return table
+    return _facts([*rows, ("time", duration(sized["seconds"])), ("measured", str(sized["basis"]))], box.SIMPLE)
 
 
 SHOWN_TRIALS = 5
@@ -278,3 +279,32 @@ def trials_table(tuned: Mapping[str, Any]) -> Table:
         for trial in shown + [trial for trial in complete if trial["number"] == 0 and trial not in shown]
     ]
     return framed(["trial", tuned["metric"], *parts, "s", "options"], rows, wide=["options"])
+
+
+GROUPS = {"cold": "items without clicks", "warm": "the rest"}
+"""The kinds of cases of a comparison on items without clicks."""
+
+
+def cold_table(result: Mapping[str, Any]) -> Table:
+    """Each method's hit rates and reciprocal ranks on cases of either kind, with half the width of each interval."""
+    columns = [f"{metric}@{k}" for k in result["protocol"]["k"] for metric in ("HitRate", "MRR")]
+    headings = [f"{group}\n{column.replace('@', chr(10) + '@')}" for group in GROUPS for column in columns]
+    rows = [
+        [method["name"], *(_around(method[group][column]) for group in GROUPS for column in columns)]
+        for method in result["methods"]
+    ]
+    return framed(["method", *headings], rows, wide=["method"])
+
+
+def _around(cell: Mapping[str, float]) -> str:
+    return f"{fixed(cell['value'])} ±{fixed((cell['high'] - cell['low']) / 2)}"
+
+
+def cold_findings(result: Mapping[str, Any]) -> list[str]:
+    """What attributes do, one sentence for each method, kind of case and metric."""
+    return [
+        f"{found['method']}, {GROUPS[found['group']]}: {found['metric']} {fixed(found['value'])} against "
+        f"{fixed(found['other'])} of {found['against']}, difference {found['difference']:+.4f} "
+        f"[{found['low']:+.4f}, {found['high']:+.4f}], p {'<' if found['p_is_bound'] else '='} {found['p']:.4f}"
+        for found in result["findings"]
+    ]
