@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nearnext.model.encoders import GRU, LSTM
-from nearnext.model.encoders.gru_states import gru_last_state, has_gru_states
+from nearnext.model.encoders.rnn import gru_last_state, has_gru_states
 
 
 def drawn(lengths: list[int], dtype: torch.dtype = torch.float32) -> tuple[nn.GRU, Tensor, Tensor]:

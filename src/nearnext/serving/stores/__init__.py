@@ -4,9 +4,8 @@ Both keep the clicks of running sessions; each session expires some time after i
 """
 
 from nearnext.serving.settings import MEMORY, ServiceSettings
-from nearnext.serving.stores.memory import MemoryStore
+from nearnext.serving.stores.memory import MemoryStore, StoreDown
 from nearnext.serving.stores.redis import RedisStore
-from nearnext.serving.stores.store import StoreDown
 
 __all__ = ["MemoryStore", "RedisStore", "SessionStore", "StoreDown", "make_store"]
 

@@ -1,12 +1,22 @@
-"""Sessions in the memory of one process, bounded in time and size."""
+"""What stores have in common, and sessions in the memory of one process, bounded in time and size."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
-from nearnext.serving.stores.store import SESSION_BYTES
 from nearnext.types import RawId
+
+SESSION_BYTES = 64 << 10
+"""Bytes of the ids that a session keeps at most, the last ones: a longer one would delay the requests of all others."""
+
+
+class StoreDown(Exception):  # noqa: N818 - a state of the store, which callers live with
+    """The store is unreachable or returned an error; the text says which."""
+
+    def __init__(self, reason: str = "the session store does not answer") -> None:
+        super().__init__(reason)
+
 
 ENTRY_BYTES = 400
 """Memory of a session without its id and clicks: entry of the table, record, list."""

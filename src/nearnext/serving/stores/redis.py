@@ -12,7 +12,7 @@ import msgspec
 from nearnext.errors import ConfigError
 from nearnext.extras import needed
 from nearnext.serving.messages import MAX_ID, IntegerId
-from nearnext.serving.stores.store import SESSION_BYTES, StoreDown
+from nearnext.serving.stores.memory import SESSION_BYTES, StoreDown
 from nearnext.types import RawId
 
 PREFIX = "nearnext:session:"
