@@ -56,11 +56,8 @@ class _Console(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _is_terminal() -> bool:
-    return sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
-
-
-console = _Console(width=None if _is_terminal() or "COLUMNS" in os.environ else PIPED_WIDTH)
+_terminal = sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
+console = _Console(width=None if _terminal or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file; -: to stdout.")]

@@ -88,7 +88,9 @@ def propose(space: Space, trials: Sequence[Trial], seed: int) -> "tuple[dict[str
 
     study = _study(space, trials)
     if not trials:
-        return _as_it_is(space), study.ask()
+        started = {option: space.start[option] for option, each in space.searched.items() if each.applies(space.start)}
+        # One that is None follows from the log, and is left to do so.
+        return {option: as_plain(value) for option, value in started.items() if value is not None}, study.ask()
     if not space.searched:
         return None
     tried = {_key(trial.options) for trial in trials}
@@ -107,15 +109,6 @@ def propose(space: Space, trials: Sequence[Trial], seed: int) -> "tuple[dict[str
 
 def _key(options: Mapping[str, Any]) -> str:
     return json.dumps(options, sort_keys=True)
-
-
-def _as_it_is(space: Space) -> dict[str, Any]:
-    """The options as they are; one that is None follows from the log, and is left to do so."""
-    return {
-        option: as_plain(space.start[option])
-        for option, search in space.searched.items()
-        if search.applies(space.start) and space.start[option] is not None
-    }
 
 
 def _suggested(asked: "optuna.Trial", option: str, search: Search) -> Any:
