@@ -62,8 +62,10 @@ def mutants(array: NDArray[Any], rng: np.random.Generator) -> Iterator[tuple[str
     if array.size == 0:
         return
     yield "reversed", array[::-1]
-    for value in values(array):
+    possible = values(array)
+    for value in rng.permutation(np.array(possible, object))[:3]:
         yield f"all {value}", np.full_like(array, value)
+    for value in rng.permutation(np.array(possible, object))[:3]:
         changed = array.copy()
         changed.flat[rng.integers(array.size)] = value
         yield f"one {value}", changed
@@ -116,7 +118,7 @@ def spoiled(model: Path, left_out: set[str]) -> Iterator[tuple[str, Path]]:
                 yield f"{file}: {what}", signed(copy)
         else:
             whole = (model / file).read_bytes()
-            for turn in range(300):
+            for turn in range(60):
                 changed = bytearray(whole)
                 begin = int(rng.integers(len(whole)))
                 changed[begin : begin + 4] = rng.bytes(4)
@@ -149,10 +151,11 @@ def try_one(model: Path, left_out: set[str]) -> None:
         for answer in recommender.recommend(sessions, k=10, time=1.5e9) + recommender.recommend(sessions, k=30):
             assert len(set(answer.items)) == len(answer.items) >= min(10, len(known)), what
             assert np.isfinite(answer.scores).all(), what
-        try:
-            explain(recommender, known[:2], known[2])
-        except NearnextError:
-            continue
+        if counts["loaded"] % 4 == 0:
+            try:
+                explain(recommender, known[:2], known[2])
+            except NearnextError:
+                continue
     assert counts["refused"] > 0 == counts["refused in several lines"]
 
 
