@@ -108,7 +108,6 @@ def test_what_trains_names_the_extra_in_one_line(shop: Path):
         ["options", "metric"],
         ["tune", "shop.csv", "--method", "metric", "--trials", "2"],
         ["paper", "table2", "shop.csv"],
-        ["index", "vstan"],
     ]
     ended = json.loads(ran(PROGRAM, json.dumps(commands), shop))
     for words, (code, said) in zip(commands, ended, strict=True):
@@ -117,6 +116,9 @@ def test_what_trains_names_the_extra_in_one_line(shop: Path):
     assert "the method metric needs" in ended[0][1]
     assert "the method gru4rec needs" in ended[3][1]
     assert not (shop / "none").exists()
+    [(code, said)] = json.loads(ran(PROGRAM, json.dumps([["index", "vstan"]]), shop))
+    assert code == 2
+    assert said.startswith("error: vstan has no vectors; fit a method with a metric space")
 
 
 @pytest.mark.slow

@@ -177,9 +177,12 @@ def index(
     if kind == "approximate":
         require_extra("ann", "an approximate index")
     from nearnext.artifact import load_artifact, save_artifact
-    from nearnext.indexing import reindex
+    from nearnext.recommenders.space import embedded
 
     artifact = load_artifact(model)
+    embedded(artifact.recommender)  # before torch is needed
+    from nearnext.indexing import reindex
+
     report = reindex(
         artifact.recommender,
         kind=kind,  # pyright: ignore[reportArgumentType] - checked there
