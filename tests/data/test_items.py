@@ -78,7 +78,8 @@ def test_frames_of_every_library_give_the_same_table() -> None:
     pandas = pd.DataFrame(
         {"item_id": [1.0, 2.0], "title": ["a", None], "categories": [["x"], ["y", "z"]], "v": [[0.5], [1.0]]}
     )
-    for source in (frame, frame.lazy(), arrow, pandas):
+    indexed = pandas.set_index("item_id")
+    for source in (frame, frame.lazy(), arrow, pandas, indexed):
         assert read_items(source).frame.rows() == expected
 
 
@@ -185,6 +186,9 @@ def test_unknown_roles_and_sources_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(DataError, match="is empty"):
         read_items(tmp_path / "empty.csv")
+    (tmp_path / "latin.csv").write_bytes("id,title\n1,Köcher\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"no items in latin\.csv: not valid UTF-8 1; convert it to UTF-8"):
+        read_items(tmp_path / "latin.csv")
 
 
 SHOP = SyntheticShop(sessions=50, items=400, categories=4, successors=8, affinity=1.0, complements=1.0)

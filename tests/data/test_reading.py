@@ -74,9 +74,10 @@ def test_a_folder_is_its_log_files_by_name_and_a_glob_what_it_matches(tmp_path: 
         FRAME.to_arrow(),
         PANDAS,
         PANDAS.astype(object),
+        PANDAS.set_index("session_id"),
         PANDAS.assign(timestamp=pd.to_datetime(PANDAS["timestamp"], unit="s")),
     ],
-    ids=["polars", "lazy", "arrow", "pandas", "objects", "timestamps"],
+    ids=["polars", "lazy", "arrow", "pandas", "objects", "index", "timestamps"],
 )
 def test_frames_are_read(frame: object) -> None:
     log = read_events(frame)

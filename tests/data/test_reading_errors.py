@@ -29,6 +29,7 @@ def parquet_bytes(frame: pl.DataFrame, path: Path) -> bytes:
         ("log.csv", b"session_id,item_id,timestamp\n,,1\n", r"none of 1 rows can be used \(missing session id 1\)"),
         ("log.csv", b"session_id,item_id,timestamp\n1,2\n", "wrong column count 1"),
         ("log.csv", bytes(range(256)) * 20, "its first line is binary"),
+        ("log.csv", "session,item,größe\n".encode("latin-1"), "text in another encoding than UTF-8; convert the file"),
         ("log.parquet", b"PAR1" + bytes(200), "cannot read .*log.parquet"),
         ("log.csv.gz", gzip.compress(CSV.encode() * 9, mtime=0)[:-20], "cannot read .*: Truncated compressed stream"),
         ("log.csv.gz", b"\x1f\x8bnonsense", "cannot read"),

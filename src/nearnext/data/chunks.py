@@ -21,6 +21,8 @@ from nearnext.types import BoolArray, Int64Array
 ROWS = 1 << 17
 """Rows of a chunk of a Parquet file or a frame."""
 ID_ROLES: tuple[Role, ...] = ("session", "user", "item")
+NOT_UTF8 = "not valid UTF-8"
+"""The reason of rows in another encoding."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class FrameReader:
 
     def __init__(self, source: object) -> None:
         try:
-            names, frame = _distinct(source)
+            names, frame = _distinct(with_named_index(source))
             found: Any = nw.from_native(frame)
             self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
             self.names: list[str] = [str(name) for name in names or self._frame.columns]
@@ -121,6 +123,15 @@ class FrameReader:
                 if role in ID_ROLES and foreign.any():
                     faults.append((not_an_id(role), foreign))
             yield _typed_chunk(values, begin, faults)
+
+
+def with_named_index(frame: Any) -> Any:
+    """A pandas frame with the levels of its index that have a name as columns; any other frame as it is."""
+    known: Any = nw.dependencies
+    if not known.is_pandas_dataframe(frame):
+        return frame
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return frame.reset_index(level=named) if named else frame
 
 
 def _distinct(source: Any) -> tuple[list[Any], Any]:
@@ -156,7 +167,7 @@ def _typed_chunk(values: Mapping[Role, pl.Series], done: int, faults: Sequence[t
     for role, column in values.items():
         columns[role], undecodable = decoded(column)
         if undecodable.any():
-            faults = [*faults, ("not valid UTF-8", undecodable)]
+            faults = [*faults, (NOT_UTF8, undecodable)]
     frame = pl.DataFrame([column.alias(role) for role, column in columns.items()])
     lines = np.arange(done + 1, done + 1 + frame.height)
     return Chunk(frame, lines, lambda row: _json(frame.row(row, named=True)), frame.height, faults=faults)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.arrow import arrow, arrow_csv
-from nearnext.data.chunks import Chunk, Rejected, decoded
+from nearnext.data.chunks import NOT_UTF8, Chunk, Rejected, decoded
 from nearnext.data.files import BLOCK, BOM, SAMPLE, LogFile, blocks, data_errors
 from nearnext.data.layouts import Role, known_names, position_of
 from nearnext.data.records import Framer, Records, shown
@@ -123,7 +123,7 @@ class DelimitedReader:
             lambda row: records.text(int(rows[row])),
             work,
             sorted([*records.rejected, *(row for row in rejected if row.text.strip())], key=lambda row: row.line),
-            [("not valid UTF-8", damaged)] if damaged.any() else [],
+            [(NOT_UTF8, damaged)] if damaged.any() else [],
             {LITERAL: records.literal} if records.literal else {},
         )
 

@@ -175,14 +175,17 @@ def _text_format(path: Path, sample: bytes) -> Format:
     if text.startswith(b"["):
         raise DataError(f"{path} holds one JSON array; write one JSON object per line (JSONL) instead")
     first_line = text.splitlines()[0]
-    try:
-        readable = not any(ord(letter) < ord(" ") and letter != "\t" for letter in first_line.decode())
-    except UnicodeDecodeError:
-        readable = False
-    if not readable:
+    if any(byte < ord(" ") and byte != ord("\t") for byte in first_line):
         raise DataError(
             f"{path} is neither CSV in UTF-8, JSONL nor Parquet: its first line is binary; convert it to one of these"
         )
+    try:
+        first_line.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path}: the first line is text in another encoding than UTF-8; convert the file, for example with "
+            "iconv -f latin1 -t utf-8"
+        ) from error
     return "text"
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
+from nearnext.data.chunks import with_named_index
 from nearnext.data.delimited import DelimitedReader
 from nearnext.data.files import LogFile, blocks, data_errors, identify, log_files
 from nearnext.data.jsonlines import json_object
@@ -32,7 +33,7 @@ def raw_items(source: object) -> list[RawItems]:
     if isinstance(source, Sequence):
         return [raw for each in cast("Sequence[object]", source) for raw in raw_items(each)]
     try:
-        native: Any = nw.from_native(cast("Any", source))
+        native: Any = nw.from_native(with_named_index(source))
         frame: nw.DataFrame[Any] = native.collect() if isinstance(native, nw.LazyFrame) else native
         columns = [_of_frame(frame[name]).alias(str(name)) for name in frame.columns]
     except TypeError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from nearnext.data.chunks import NOT_UTF8
 from nearnext.data.ids import IdColumn, ids_as
 from nearnext.data.item_files import RawItems, raw_items
 from nearnext.data.item_layouts import (
@@ -168,7 +169,10 @@ def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = 
     frame = reading.last_rows(frame)
     if not frame.height:
         reason = _counts(reading.rejected) or "there are no rows"
-        raise DataError(f"no items in {source_name}: {reason}; expected one row per item, below the header")
+        remedy = (
+            "convert it to UTF-8" if NOT_UTF8 in reading.rejected else "expected one row per item, below the header"
+        )
+        raise DataError(f"no items in {source_name}: {reason}; {remedy}")
     return ItemTable(frame, reading.report(source_name, layout))
 
 

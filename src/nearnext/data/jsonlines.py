@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 import polars as pl
 
-from nearnext.data.chunks import ID_ROLES, Chunk, Rejected, not_an_id
+from nearnext.data.chunks import ID_ROLES, NOT_UTF8, Chunk, Rejected, not_an_id
 from nearnext.data.files import BLOCK, LogFile, blocks
 from nearnext.data.ids import series_of
 from nearnext.data.layouts import Layout, Role, recognise
@@ -209,4 +209,4 @@ def _refused(number: int, line: bytes, row: JsonObject | None, events: str | Non
     text = line.decode(errors="backslashreplace")
     if row is not None and events is not None and _events(row, events) == []:
         return Rejected(number, f"no {events} in the line", text)
-    return Rejected(number, "malformed JSON" if text.encode() == line else "not valid UTF-8", text)
+    return Rejected(number, "malformed JSON" if text.encode() == line else NOT_UTF8, text)
