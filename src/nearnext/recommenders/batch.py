@@ -18,7 +18,7 @@ from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
-from nearnext.recommenders.ranking import Ranking, admissible_items, lists_at_a_time
+from nearnext.recommenders.ranking import Ranking, admissible_items, lists_at_a_time, sources_of
 from nearnext.recommenders.ruled import rules_over
 from nearnext.types import RawId
 
@@ -101,7 +101,7 @@ def _frame(recommender: Recommender, sessions: Sessions, ranking: Ranking) -> pl
             "row": row,
             "items": recommender.vocabulary.ids.gather(ranking.items[row, column] - 1),
             "scores": ranking.scores[row, column],
-            "sources": np.where(column >= ranking.own[row], "popular", np.where(clicks > 0, "model", "cold")),
+            "sources": sources_of(clicks, column >= ranking.own[row]),
         }
     )
     lists = listed.group_by("row", maintain_order=True).agg("items", "scores", "sources")

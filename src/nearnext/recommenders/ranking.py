@@ -258,10 +258,9 @@ def shortage_of(n: int, k: int, lacking: str = "may be recommended") -> str | No
     return None if n == k else f"{n} of {k}: no further item {lacking}"
 
 
-def sources_of(clicks: Int64Array, own: int) -> list[Source]:
-    """What the items of a list come from, by their training clicks: [n]."""
-    added: list[Source] = ["popular"] * (len(clicks) - own)
-    return [*("model" if times else "cold" for times in clicks[:own].tolist()), *added]
+def sources_of(clicks: Int64Array, filled_in: BoolArray) -> list[Source]:
+    """What listed items come from, by their training clicks and whether they were filled in from popularity: [n]."""
+    return np.where(filled_in, "popular", np.where(clicks > 0, "model", "cold")).tolist()
 
 
 def recommendations(
@@ -287,6 +286,6 @@ def recommendations(
         items = ranking.items[row][ranking.items[row] > 0]
         scores, shortage = ranking.scores[row, : len(items)].tolist(), shortage_of(len(items), k)
         own, listed = int(ranking.own[row]), vocabulary.decode(items)
-        sources = sources_of(clicks[items], own)
+        sources = sources_of(clicks[items], np.arange(len(items)) >= own)
         result.append(Recommendation(listed, scores, own, lost, shortage, list(unmatched), sources))
     return result
