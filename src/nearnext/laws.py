@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from nearnext.errors import ContractError
+from nearnext.errors import ConfigError, ContractError
 
 P = TypeVar("P")
 
@@ -15,12 +15,14 @@ Laws = Mapping[str, Law[P]]
 
 
 def require_lawful(part: P, laws: Laws[P], called: str) -> None:
-    """A check that a part keeps all laws of its kind.
+    """A check that a part keeps all laws of its kind; `ConfigError` for a class instead of an object of it.
 
     >>> require_lawful(3, {"a number is even": lambda number: f"found {number}" if number % 2 else None}, "three")
     Traceback (most recent call last):
     nearnext.errors.ContractError: three breaks a law: a number is even; found 3
     """
+    if isinstance(part, type):
+        raise ConfigError(f"expected an object, found the class {part.__name__}; make one: {part.__name__}(...)")
     for law, example_of in laws.items():
         try:
             example, cause = example_of(part), None

@@ -10,7 +10,7 @@ import nearnext
 from broken_parts_support import ENCODERS, LOSSES, SAMPLERS, Attracting, Built, Gap, OwnPositives, PerSession, Wide
 from nearnext import Sessions
 from nearnext.data.prefixes import Prefixes
-from nearnext.errors import ContractError
+from nearnext.errors import ConfigError, ContractError
 from nearnext.model.encoders.laws import LAWS as ENCODER_LAWS
 from nearnext.model.losses import NCAS, Triplet
 from nearnext.model.losses.laws import LAWS as LOSS_LAWS
@@ -149,6 +149,14 @@ def test_a_fit_with_a_part_that_breaks_a_law_names_it(options: dict[str, Any], m
     given: dict[str, Any] = {"encoder": nearnext.MaxPool(4), "training": TrainingConfig(epochs=1, device="cpu")}
     with pytest.raises(ContractError, match=message):
         SML(**{**given, **options}).fit(LOG)
+
+
+@pytest.mark.parametrize(("check", "part"), [(check_recommender, Pop), (check_encoder, Built), (check_loss, Gap)])
+def test_a_class_instead_of_an_object_is_named(check: Any, part: type):
+    with pytest.raises(ConfigError, match=f"found the class {part.__name__}; make one"):
+        check(part)
+    with pytest.raises(ConfigError, match="expected Sampler as sampler, found a str"):
+        check_sampler("uniform")  # pyright: ignore[reportArgumentType]
 
 
 def test_an_own_part_that_keeps_the_laws_is_fitted():

@@ -7,6 +7,7 @@ import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.laws import Laws, require_lawful
+from nearnext.options import require_type
 from nearnext.sampling.batch import Batch
 from nearnext.sampling.positives import NeighbourPositives
 from nearnext.sampling.sampler import Sampler
@@ -31,11 +32,13 @@ def check_sampler(sampler: Sampler) -> None:
     """A check that a sampler keeps the laws of its kind, on a small log of its own.
 
     Raises:
-        ContractError: it breaks one; the message names the law and an example.
+        ConfigError: no sampler, for example the class instead of an object of it.
+        ContractError: it breaks a law; the message names it and an example.
 
     >>> from nearnext.sampling import EveryPrefix, InBatch
     >>> check_sampler(EveryPrefix(n_positives=2, negatives=InBatch()))
     """
+    require_type("sampler", sampler, Sampler, "make one, for example EveryPrefix()")
     require_lawful(sampler, LAWS, f"sampler {type(sampler).__name__} with {type(sampler.negatives).__name__}")
 
 

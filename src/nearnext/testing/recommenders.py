@@ -10,6 +10,7 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.laws import Laws, require_lawful
+from nearnext.options import require_type
 from nearnext.recommenders.agreement import ROUNDING, Listed, ScoredList, difference, list_of
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.laws import check_lists, check_parts
@@ -68,11 +69,13 @@ def check_recommender(recommender: Recommender) -> None:
         recommender: unfitted, with options that make a fit quick; it stays as it is.
 
     Raises:
-        ContractError: it breaks one; the message names the law and an example.
+        ConfigError: no recommender, for example the class instead of an object of it.
+        ContractError: it breaks a law; the message names it and an example.
 
     >>> from nearnext.recommenders.rules import Markov
     >>> check_recommender(Markov())
     """
+    require_type("recommender", recommender, Recommender, "make one, for example Markov()")
     check_parts(recommender)
     require_lawful(recommender, LAWS, f"method {recommender.name}")
 
