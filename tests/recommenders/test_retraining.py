@@ -129,6 +129,8 @@ def test_what_cannot_be_started_from_is_refused():
     yesterday = fitted("gru4rec")
     with pytest.raises(DataError, match=r"expected item ids that are texts.*found whole numbers; fit from scratch"):
         yesterday.retrain(Sessions.of([[1, 2], [2, 3]]))
+    with pytest.raises(ConfigError, match="pop has no weights to start from; fit a new one"):
+        make_recommender("pop").fit(TODAY).retrain(TODAY)
     with pytest.raises(ConfigError, match="not fitted"):
         make_recommender("gru4rec").retrain(TODAY)  # type: ignore[attr-defined]
     nothing = make_recommender("metric").fit(Sessions.of([["a"], ["b"]]))

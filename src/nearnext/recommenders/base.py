@@ -88,6 +88,10 @@ class Recommender(Method):
             check_lists(self, sessions)
         return self
 
+    def retrain(self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None) -> Self:  # noqa: ARG002
+        """A new model that starts from the weights of this one; `ConfigError` for methods that have none."""
+        raise ConfigError(f"{self.name} has no weights to start from; fit a new one: model.unfitted().fit(sessions)")
+
     def take_in(self, items: ItemTable, sessions: "Sessions | IntoDataFrame") -> Self:
         """Take in an item table after the fit on these sessions, once; `fit` does it where it is given one.
 
