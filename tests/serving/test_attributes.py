@@ -135,6 +135,15 @@ def test_attributes_put_over_http_count_at_once_and_outlast_a_restart(tmp_path: 
         assert (answer["items"], answer["shown"]) == (["new"], [{"title": "A new thing"}])
         assert answer["sources"] == ["cold"]
         assert client("GET", "/v1/items/new/similar?k=2").json["basis"] == "embeddings"
+        why = client("POST", "/v1/explain", {"items": ["i1"], "item": "new", "show": ["title"]}).json
+        assert why["rank"] == client("POST", "/v1/recommend", {"items": ["i1"], "k": 30}).json["items"].index("new") + 1
+        assert why["left_out"]["clicks"] == "it joined after training, placed by its attributes"
+        assert (len(why["similar"]), why["shown"]) == (5, {"title": "A new thing"})
+        client("PUT", "/v1/items/bare", {})
+        why = client("POST", "/v1/explain", {"items": ["i1"], "item": "bare"}).json
+        assert why["rank"] is None
+        assert "nothing places it" in why["left_out"]["clicks"]
+        assert client("POST", "/v1/explain", {"items": ["i1"], "item": "never"}).status == 404
         for attributes, reason in (
             ({"colour": "red"}, "expected attributes of the item table, found 'colour'; known: title, price, category"),
             ({"price": "cheap"}, "expected a number as price, found 'cheap'"),

@@ -131,12 +131,16 @@ class Endpoints:
     async def explain(self, asked: messages.ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
         model = self._service.current()
-        if not model.available.knows(asked.item):
-            raise HTTPError(404, "the model was not trained with this item")
-        try:
-            found = await asyncio.to_thread(explain, model.recommender, asked.items, asked.item)
-        except NearnextError as error:
-            raise HTTPError(422, str(error)) from None
+        item = model.stored(asked.item)
+        if item in model.available.new:
+            found = model.explain_new(asked.items, item)
+        elif not model.available.knows(item):
+            raise HTTPError(404, "neither the model nor the catalogue has this item, or it is out of stock")
+        else:
+            try:
+                found = await asyncio.to_thread(explain, model.recommender, asked.items, item)
+            except NearnextError as error:
+                raise HTTPError(422, str(error)) from None
         answer = found.as_dict()
         entries: list[dict[str, Any]] = [answer, *answer["clicks"], *answer["similar"]]
         if asked.show:

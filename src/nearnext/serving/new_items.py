@@ -77,6 +77,15 @@ class NewItems(ABC):
         """Whether sessions or similar items led to a new item."""
         return self._items[item].summed > 0
 
+    def origin(self, item: RawId) -> str:
+        """What places a new item, in words."""
+        new = self._items[item]
+        if new.summed:
+            return f"placed by {new.summed:,} sessions that led to it or items that it is like"
+        if new.placed is not None:
+            return "placed by its attributes"
+        return "nothing places it: put it with items that it is like or with attributes, or send clicks on it"
+
     def vector(self, item: RawId) -> ScoreArray | None:  # noqa: ARG002 - a subclass may have one
         """The embedding of an item; None where it has none: [D]."""
         return None

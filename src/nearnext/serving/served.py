@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
-from nearnext.explanation import session_index_of, similar_items
+from nearnext.explanation import DEPTH, Explanation, session_index_of, similar_items
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request, Source, shortage_of, unknown_ids
 from nearnext.recommenders.ruled import AppliedRules, Listed
@@ -253,6 +253,35 @@ class ServedModel:
         shortage = shortage_of(len(found), k, lacking)
         items, scores = [one for one, _ in found], [score for _, score in found]
         return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
+
+    def explain_new(self, items: Sequence[RawId], item: RawId) -> Explanation:
+        """Why a new item stands where it stands for a session: what places it, and the items nearest to it."""
+        listed, alike = self.answer([Query(items, DEPTH)])[0], self._like_new(item, 5)
+        at = listed.items.index(item) if item in listed.items else None
+        left_out = {
+            "rank": f"not among the first {DEPTH:,}",
+            "score": f"{self.recommender.name} itself does not score it for this session",
+            "clicks": f"it joined after training, {self.available.new.origin(item)}",
+            "similar": "it has no embedding",
+            "evidence": "no training session clicked it",
+        }
+        found = Explanation(
+            method=self.recommender.name,
+            item=item,
+            rank=None if at is None else at + 1,
+            score=None if at is None or at >= listed.own else listed.scores[at],
+            popularity=0,
+            popularity_rank=len(self._ids),
+            clicks=[],
+            similar=[] if alike is None else list(zip(alike.items, alike.scores, strict=True)),
+            evidence=None,
+            unknown=listed.unknown,
+            left_out=left_out,
+        )
+        for part in ("rank", "score", "similar"):
+            if getattr(found, part) not in (None, []):
+                del left_out[part]
+        return found
 
     def _like_new(self, item: RawId, k: int) -> SimilarAnswer | None:
         """The items nearest to a new one, where that has an embedding."""
