@@ -265,3 +265,25 @@ def test_one_table_has_the_differences_on_every_metric(result: dict[str, Any]) -
     rows = text[text.index("The first method on each metric minus") : text.index("Lists as the methods leave them")]
     assert re.search(r"method HitRate@20 MRR@20 vsknn first 0\.\d{4}", rows), rows
     assert re.search(r"markov 0\.\d{4}.* p = 0\.002 first pop 0\.\d{4}.* p = 0\.002 –", rows), rows
+
+
+def test_example_cases_show_each_list_with_the_next_item_marked(result: dict[str, Any]):
+    result["examples"] = [{"clicks": ["a", 7], "next": HOSTILE}]
+    for method in result["methods"]:
+        method["examples"] = [["b", HOSTILE] if method["name"] == "vsknn" else ["c"]]
+    page = Page(comparison_page(result))
+    assert "a → 7" in page.text
+    assert page.text.count(f"✓ {HOSTILE}") == 1
+    assert "vsknn" in page.text.partition("Example sessions")[2]
+
+
+def test_the_page_says_what_to_do_next_with_commands_that_name_the_log(result: dict[str, Any]):
+    result["data"]["unknown_test_clicks"] = 1200
+    result["methods"][0]["params"]["seed"] = 7
+    steps = Page(comparison_page(result)).text.partition("What to do next")[2].partition("What to do next")[2]
+    for part in ("--tuned", "--seeds 7,8,9", "33.3%", "fit clicks.csv", "--method vsknn", "nearnext serve model"):
+        assert part in steps
+    result["audit"]["passed"] = False
+    steps = Page(comparison_page(result)).text.rpartition("What to do next")[2]
+    assert "compare again" in steps
+    assert "serve" not in steps

@@ -12,6 +12,7 @@ from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.evaluation.examples import ExampleCases
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_names
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
 from nearnext.evaluation.runs import RunFolder
@@ -213,7 +214,8 @@ def compare(
     tuned = _tuned(planned[0], chosen, executor)
     chosen = replace(chosen, options={**chosen.options, **{name: found["options"] for name, found in tuned.items()}})
     folder = RunFolder(lists) if lists is not None else None
-    runs, verdict = run_all(planned, leaks, chosen, store, folder, executor)
+    examples = ExampleCases.draw(planned[0].split.test, seed=chosen.seed, max_prefix=chosen.plan.chosen.max_length)
+    runs, verdict = run_all(planned, leaks, chosen, store, folder, executor, examples)
     replicates = {name: _replicates(runs[name], chosen) for name in chosen.names}
     methods = [
         _method_result(name, runs[name], replicates[name], chosen) | ({"tuning": tuned[name]} if name in tuned else {})
@@ -253,6 +255,7 @@ def compare(
                 "checks": [asdict(check) for check in verdict.checks],
             },
             "methods": methods,
+            "examples": examples.facts(),
             "significance": significance_result(methods, replicates, chosen.ks[-1]),
         }
     )

@@ -24,7 +24,7 @@ from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.registry import METRICS
 from nearnext.shown import Shown
-from nearnext.types import FloatArray
+from nearnext.types import FloatArray, RawId
 
 Result = dict[str, Any]
 
@@ -57,13 +57,17 @@ class ComparisonResult(Shown, dict[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One method on one split; ``kept``: the run was made earlier and comes from a store. Memory in MB."""
+    """One method on one split; ``kept``: the run was made earlier and comes from a store. Memory in MB.
+
+    ``examples`` are its lists for the example cases of the comparison.
+    """
 
     evaluation: Evaluation
     fit_seconds: float
     peak_rss_mb: float
     audit: MethodAudit | None = None
     kept: bool = False
+    examples: Sequence[Sequence[RawId]] = ()
 
 
 def called(method: Mapping[str, Any]) -> str:
@@ -105,6 +109,7 @@ def method_result(runs: Sequence["Run"], replicates: FloatArray, label: str = ""
         "peak_rss_mb": max(run.peak_rss_mb for run in runs),
         "by_prefix_length": _by_prefix_length([run.evaluation.filled for run in runs]),
         "windows": [_mean_values([run.evaluation.filled]) for run in runs] if len(runs) > 1 else [],
+        **({"examples": [list(one) for one in runs[0].examples]} if runs[0].examples else {}),
         **({"kept": True} if any(run.kept for run in runs) else {}),
     }
 

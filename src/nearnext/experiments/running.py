@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from nearnext.data.leaks import Leaks
 from nearnext.data.splits import Split
 from nearnext.evaluation.audit import Audit, Verdict
+from nearnext.evaluation.examples import ExampleCases
 from nearnext.evaluation.protocol import evaluate, measured
 from nearnext.evaluation.runs import RunFolder, RunLists, write_judgements
 from nearnext.experiments.plan import PlannedSplit
@@ -48,6 +49,7 @@ def run_all(
     store: RunStore | None = None,
     folder: RunFolder | None = None,
     executor: Executor = ONE_PROCESS,
+    examples: ExampleCases | None = None,
 ) -> tuple[dict[str, SeedRuns], Verdict]:
     """Run every method on every split, and audit the first split, which in windows is followed by real later data.
 
@@ -60,7 +62,7 @@ def run_all(
     fits = list(_fits(planned, chosen, store))
     kept = [store.load(fit.key) if store is not None else None for fit in fits]
     kept = [None if fit.audited and run and run.audit is None else run for fit, run in zip(fits, kept, strict=True)]
-    function = partial(run_fit, planned=planned, chosen=chosen, audit=audit, folder=folder)
+    function = partial(run_fit, planned=planned, chosen=chosen, audit=audit, folder=folder, examples=examples)
     new = executor.map(function, [fit for fit, run in zip(fits, kept, strict=True) if run is None])
     runs: dict[str, SeedRuns] = {name: {} for name in chosen.names}
     with track("comparing", len(fits), "methods") as advance:
@@ -100,16 +102,30 @@ def _fits(planned: Sequence[PlannedSplit], chosen: "Comparison", store: RunStore
 
 
 def run_fit(
-    fit: Fit, *, planned: Sequence[PlannedSplit], chosen: "Comparison", audit: Audit, folder: RunFolder | None
+    fit: Fit,
+    *,
+    planned: Sequence[PlannedSplit],
+    chosen: "Comparison",
+    audit: Audit,
+    folder: RunFolder | None,
+    examples: ExampleCases | None,
 ) -> Run:
-    """Fit and measure one method on one split, and write its lists."""
+    """Fit and measure one method on one split, and write its lists; the example cases are those of the first split."""
     split = planned[fit.window].split
     opened = folder.lists(fit.lists, split.test, split.train.vocabulary) if folder is not None else nullcontext()
     with opened as lists:
-        return _run(fit, split, chosen, audit if fit.audited else None, lists)
+        first = fit.window == 0
+        return _run(fit, split, chosen, audit if fit.audited else None, lists, examples if first else None)
 
 
-def _run(fit: Fit, split: Split, chosen: "Comparison", audit: Audit | None, lists: RunLists | None) -> Run:
+def _run(
+    fit: Fit,
+    split: Split,
+    chosen: "Comparison",
+    audit: Audit | None,
+    lists: RunLists | None,
+    examples: ExampleCases | None,
+) -> Run:
     recommender = fit.method.unfitted()
     if fit.directory is not None and isinstance(recommender, TrainedRecommender):
         recommender = recommender.with_checkpoints(fit.directory)
@@ -136,4 +152,5 @@ def _run(fit: Fit, split: Split, chosen: "Comparison", audit: Audit | None, list
         seconds,
         max(cost.peak_rss_mb, evaluation.peak_rss_mb),
         audit.of(recommender, seconds, lambda train: fit.method.unfitted().fit(train)) if audit else None,
+        examples=examples.lists(recommender) if examples is not None else (),
     )

@@ -114,6 +114,7 @@ class RunStore:
             "fit_seconds": run.fit_seconds,
             "peak_rss_mb": run.peak_rss_mb,
             "audit": asdict(run.audit) if run.audit is not None else None,
+            "examples": [list(one) for one in run.examples],
         }
         text = json.dumps(facts, default=str)
         metadata = {"run": text, "sha256": _checksum(json.loads(text), arrays)}
@@ -152,4 +153,4 @@ def _run(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Run:
         facts["name"], facts["params"], filled, unfilled, facts["seconds"], facts["evaluation_peak_rss_mb"]
     )
     audit = MethodAudit(**facts["audit"]) if facts["audit"] is not None else None
-    return Run(evaluation, facts["fit_seconds"], facts["peak_rss_mb"], audit, kept=True)
+    return Run(evaluation, facts["fit_seconds"], facts["peak_rss_mb"], audit, True, facts["examples"])

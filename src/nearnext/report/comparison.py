@@ -152,6 +152,29 @@ def _values(method: Mapping[str, Any], lists: Lists) -> Mapping[str, Mapping[str
     return method.get(lists) or {}
 
 
+@dataclass(frozen=True)
+class Example:
+    """One example case: its last clicks, the item that followed, and by method the items it lists, best first."""
+
+    clicks: tuple[str, ...]
+    next: str
+    lists: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def example_cases(result: Mapping[str, Any], methods: Sequence[Mapping[str, Any]]) -> list[Example]:
+    """The example cases of a result with the lists of the methods, which may lack them."""
+    cases: Sequence[Mapping[str, Any]] = result.get("examples") or ()
+    lists = [(method_name(each), each["examples"]) for each in methods if each.get("examples")]
+    return [
+        Example(
+            tuple(map(str, case["clicks"])),
+            str(case["next"]),
+            tuple((name, tuple(map(str, each[at]))) for name, each in lists),
+        )
+        for at, case in enumerate(cases)
+    ]
+
+
 def finding(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
     """A summary in words: the best method by each metric, its interval and its lead."""
     k = main_cutoff(result)

@@ -15,6 +15,7 @@ from nearnext.report import figures
 from nearnext.report.comparison import (
     compare_table,
     cutoffs,
+    example_cases,
     finding,
     main_cutoff,
     method_name,
@@ -22,6 +23,7 @@ from nearnext.report.comparison import (
     ordered_methods,
     p_text,
 )
+from nearnext.report.next_steps import next_steps
 from nearnext.report.numbers import command_lines, compact, count, duration, fixed, moment, percent, plain
 from nearnext.report.tables import reading_rows, statistics_rows, tuned_rows
 
@@ -97,12 +99,15 @@ def comparison_page(result: Mapping[str, Any], definitions: Mapping[str, str] | 
     ``definitions`` say what each metric means, by its name without ``@k``; what the result lacks is left out.
     """
     k = main_cutoff(result)
+    methods = ordered_methods(result, f"HitRate@{k}")
     unfilled = any(method.get("unfilled_metrics") for method in result["methods"])
     return result_page(
         "comparison.html",
         result,
         k=k,
-        methods=ordered_methods(result, f"HitRate@{k}"),
+        methods=methods,
+        examples=example_cases(result, methods),
+        next_steps=next_steps(result),
         findings=finding(result),
         table=compare_table(result, k),
         unfilled=compare_table(result, k, "unfilled_metrics") if unfilled else None,

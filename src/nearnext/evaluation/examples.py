@@ -1,0 +1,72 @@
+"""Example cases: a few test sessions drawn at random, and what a recommender lists for them."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from nearnext.data.prefixes import Prefixes
+from nearnext.data.sessions import Sessions
+from nearnext.evaluation.cases import Cases
+from nearnext.recommenders.base import Recommender
+from nearnext.types import RawId
+
+N_EXAMPLES, N_ITEMS = 5, 10
+"""Cases of a result, and the items of each list: what one looks at."""
+
+N_CLICKS = 8
+"""Clicks of a session that are kept, the last ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleCases:
+    """A few cases of a test log whose clicks and next item are known to training, each of another session.
+
+    Attributes:
+        prefixes: what a recommender sees: [n].
+        clicks: the last clicks of each prefix as raw ids, oldest first: n lists.
+        next: raw id of the click that follows each prefix: [n].
+
+    >>> one = ExampleCases.draw(Sessions.of([["a", "b", "c"]]), seed=1)
+    >>> one.clicks, one.next
+    ([['a', 'b']], ['c'])
+    """
+
+    prefixes: Prefixes
+    clicks: list[list[RawId]]
+    next: list[RawId]
+
+    @classmethod
+    def draw(cls, test: Sessions, *, seed: int, max_prefix: int | None = None) -> "ExampleCases":
+        """At most `N_EXAMPLES` cases, those with more than one click first; none where no case is all known.
+
+        Raises:
+            DataError: no test session has 2 clicks.
+        """
+        cases = Cases.of(test, max_prefix)
+        drawn = np.random.default_rng(seed).permutation(len(cases))
+        unknown = np.concatenate([[0], np.cumsum(test.items == 0)])
+        starts, ends = cases.prefixes.starts[drawn], cases.prefixes.ends[drawn]
+        drawn = drawn[(cases.targets[drawn] > 0) & (unknown[starts] == unknown[ends])]
+        drawn = drawn[np.argsort(cases.prefixes.lengths[drawn] == 1, kind="stable")]
+        _, firsts = np.unique(cases.session[drawn], return_index=True)
+        drawn = drawn[np.sort(firsts)[:N_EXAMPLES]]
+        every = cases.prefixes
+        starts, ends = every.starts[drawn], every.ends[drawn]
+        spans = zip(starts, ends, strict=True)
+        return cls(
+            replace(every, starts=starts, ends=ends, times=every.times[drawn]),
+            [test.vocabulary.decode(test.items[max(start, end - N_CLICKS) : end]) for start, end in spans],
+            test.vocabulary.decode(cases.targets[drawn]),
+        )
+
+    def facts(self) -> list[dict[str, Any]]:
+        """The cases as plain data for a result."""
+        return [{"clicks": clicks, "next": item} for clicks, item in zip(self.clicks, self.next, strict=True)]
+
+    def lists(self, recommender: Recommender) -> list[list[RawId]]:
+        """The first items that the recommender lists for each case, as raw ids."""
+        if not self.next:
+            return []
+        ranking = recommender.rank(self.prefixes, min(N_ITEMS, len(recommender.vocabulary)), threads=1)
+        return [recommender.vocabulary.decode(row[row > 0]) for row in ranking.items]
