@@ -72,6 +72,7 @@ def test_unknown_names_are_ignored_and_unreadable_values_missing_and_named() -> 
         ({"available_until": "soon"}, "expected a time as available_until, found 'soon'"),
         ({"category": {"a": 1}}, "expected categories as category"),
         ({"vector": [1.0]}, "expected numbers, as many as other items have as vector"),
+        ({"vector": []}, "expected numbers, as many as other items have as vector"),
         ({"vector": "x"}, "expected numbers, as many as other items have as vector"),
     ],
 )

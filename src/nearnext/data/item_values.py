@@ -91,6 +91,8 @@ def vectors_of(raw: pl.Series) -> Read:
     """Vectors of one length; those of another length or with a non-finite number are missing."""
     lists = raw.cast(pl.List(pl.Float32), strict=False)
     missing = lists.is_null() | (lists.list.len() == 0).fill_null(True)
+    if missing.all():
+        return lists.set(missing, None), 0
     width = lists.filter(~missing).list.len().mode().max()
     number = pl.element()
     finite = lists.list.eval(number.is_finite().fill_null(False)).list.all()
