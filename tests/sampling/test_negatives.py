@@ -62,7 +62,7 @@ def test_negatives_follow_their_law_over_what_is_not_excluded(
     size = 20_000
     sampler = PositiveNegative(n_positives=1, negatives=law(n_negatives=size, **options))
     batch = next(sampler.epoch(log, 0, 11, 1))
-    excluded = log.vocabulary.index[positive]
+    excluded = int(log.vocabulary.encode([positive])[0])
     left = np.array([weight * (item != excluded) for item, weight in enumerate(weights, start=1)])
     expected = size * left / left.sum()
     drawn = np.bincount(batch.negatives[0], minlength=7)[1:]
@@ -115,7 +115,7 @@ class TestInBatch:
         assert batch.shared
         assert batch.negatives.tolist() == batch.positives.ravel().tolist()
         for row, positive in enumerate(batch.positives[:, 0]):
-            later = {self.log.vocabulary.index["c"]} if batch.sessions[row] == 0 else set()
+            later = {int(self.log.vocabulary.encode(["c"])[0])} if batch.sessions[row] == 0 else set()
             expected = [item != positive and item not in later for item in batch.negatives.tolist()]
             assert batch.negative_mask[row].tolist() == expected
 
@@ -252,8 +252,8 @@ class TestExtremeCatalogues:
         items = [f"i{number}" for number in range(300)]
         log = Sessions.of([["first", *items], *[[item] for item in items for _ in range(20)]])
         batch = next(SlidingWindow(window=1, n_positives=1, negatives=negatives).epoch(log, 0, 7, 300))
-        row = batch.prefixes[:, 0].tolist().index(log.vocabulary.index["first"])
-        assert set(batch.negatives[row].tolist()) == {log.vocabulary.index["first"]}
+        row = batch.prefixes[:, 0].tolist().index(int(log.vocabulary.encode(["first"])[0]))
+        assert set(batch.negatives[row].tolist()) == {int(log.vocabulary.encode(["first"])[0])}
         assert batch.log_proposal[row] == pytest.approx(np.log(8), rel=1e-5)
 
     def test_what_is_left_may_be_less_than_rounding_errors(self):
@@ -274,7 +274,7 @@ class TestExtremeCatalogues:
         assert not batch.negatives[full].any()
         assert not batch.negative_mask[full].any()
         assert not batch.log_proposal[full].any()
-        assert np.all(batch.negatives[~full] == log.vocabulary.index["c"])
+        assert np.all(batch.negatives[~full] == int(log.vocabulary.encode(["c"])[0]))
 
     @pytest.mark.parametrize("negatives", [Uniform, Popularity, InversePopularity, InBatch])
     def test_an_epoch_without_any_negative_says_so(self, negatives: type[Negatives]):

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from nearnext.data.id_lookup import IdLookup
 from nearnext.data.ids import ids_as, series_of, tidy_text
 from nearnext.data.raw import indices, raw_ids
 from nearnext.errors import DataError
@@ -58,9 +59,8 @@ class Vocabulary:
         return self.ids.dtype == pl.Int64
 
     @cached_property
-    def index(self) -> dict[RawId, int]:
-        """``item_index`` of each raw id."""
-        return {raw: position for position, raw in enumerate(self.ids.to_list(), start=1)}
+    def _lookup(self) -> IdLookup:
+        return IdLookup(self.ids)
 
     def encode(self, raw: Iterable[RawId] | pl.Series) -> IndexArray:
         """Item indices of raw ids, 0 where unknown: [n].
@@ -74,24 +74,21 @@ class Vocabulary:
         if isinstance(raw, pl.Series) and not polars_is_lost():
             return self._encode_series(raw)
         raw = raw_ids("item ids", raw)
-        known, kind = self.index, int if self.integer else str
-        found = [known.get(value if type(value) is kind else self.as_stored(value), 0) for value in raw]
-        if not self.integer and 0 in found:
-            found = [index or known.get(self.as_stored(value), 0) for index, value in zip(found, raw, strict=True)]
-        return np.array(found, dtype=np.int32)
+        if self.integer:
+            return self._lookup.find(self.as_stored(raw))
+        texts = list(map(str, raw))
+        found = self._lookup.find(texts)
+        left = np.flatnonzero(found == 0)
+        if len(left):
+            found[left] = self._lookup.find([tidy_text(texts[at]) for at in left])
+        return found
 
-    def as_stored(self, value: RawId) -> RawId:
-        """The id as the vocabulary would have it: ``"12"`` becomes 12 where ids are integers, 12 ``"12"`` where not."""
-        if self.integer and not isinstance(value, str):
-            return value
-        text = str(value)
-        if text in self.index:
-            return text
-        text = tidy_text(text)
-        if not self.integer:
-            return text
-        canonical = text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
-        return int(text) if canonical else value
+    def as_stored(self, raw: Iterable[RawId]) -> list[RawId]:
+        """Ids as the vocabulary would have them: ``"12"`` becomes 12 where ids are integers, 12 ``"12"`` where not."""
+        if self.integer:
+            return [_as_integer(one) if isinstance(one, str) else one for one in raw]
+        texts = list(map(str, raw))
+        return [text if at else tidy_text(text) for text, at in zip(texts, self._lookup.find(texts), strict=True)]
 
     def _encode_series(self, raw: pl.Series) -> IndexArray:
         if self.integer or raw.dtype != pl.String:
@@ -114,4 +111,10 @@ class Vocabulary:
             DataError: an index that is not in 1..I.
         """
         known = indices("item indices", item_indices, 1, len(self), "0 stands for an unknown item: leave it out")
-        return self.ids.gather(known - 1).to_list()
+        return list(map(self.ids.item, (known - 1).tolist()))  # gather takes 0.2 ms, whatever it gathers
+
+
+def _as_integer(value: str) -> RawId:
+    text = tidy_text(value)
+    canonical = text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
+    return int(text) if canonical else value

@@ -60,7 +60,7 @@ def pulls(recommender: Recommender, session: Sequence[RawId], item: RawId) -> tu
 
 
 def _ranks(recommender: Recommender, sessions: Sequence[Sequence[RawId]], item: RawId) -> list[Rank]:
-    stored = recommender.vocabulary.as_stored(item)
+    stored = recommender.vocabulary.as_stored([item])[0]
     depth = min(DEPTH, len(recommender.vocabulary))
     ranks = [_rank(answer, stored) for answer in recommender.recommend(sessions, depth)]
     missing = [row for row, found in enumerate(ranks) if found.rank is None]
@@ -162,7 +162,7 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
         left_out["evidence"] = str(error)
     return Explanation(
         method=recommender.name,
-        item=recommender.vocabulary.as_stored(item),
+        item=recommender.vocabulary.as_stored([item])[0],
         rank=found.rank,
         score=found.score,
         popularity=int(recommender.popularity[index]),

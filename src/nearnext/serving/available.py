@@ -32,25 +32,26 @@ class AvailableItems:
 
     def knows(self, item: RawId) -> bool:
         """Whether the model was trained with the item."""
-        return self._vocabulary.as_stored(item) in self._vocabulary.index
+        return bool(self._vocabulary.encode([item])[0])
 
     def update(self, items: Iterable[RawId]) -> None:
         """Apply the catalogue's changes to these items."""
         new = dict[RawId, Entry | None]()
         changes = dict[RawId, Attributes]()
-        for item in items:
+        changed = list(items)
+        indices, stored = self._vocabulary.encode(changed).tolist(), self._vocabulary.as_stored(changed)
+        for item, index, known in zip(changed, indices, stored, strict=True):
             entry = self._catalogue.entries.get(item)
             available = entry is None or entry.available
             (self.hidden.discard if available else self.hidden.add)(item)
-            stored = self._vocabulary.as_stored(item)
-            if index := self._vocabulary.index.get(stored):
+            if index:
                 self.admissible[index] = available
             else:
                 new[item] = entry
             life = None if entry is None else entry.life
             if self._lives.get(item) != life:  # otherwise only a session was added
                 self._lives[item] = life
-                changes[stored if index else item] = {} if entry is None else entry.attributes
+                changes[known if index else item] = {} if entry is None else entry.attributes
         self.live.follow(changes)
         placed = [item for item, entry in new.items() if entry is not None and entry.available and changes.get(item)]
         vectors = self._place(self.live.of(placed)) if placed and self._place else ()

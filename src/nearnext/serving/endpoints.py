@@ -44,7 +44,7 @@ class Endpoints:
         if asked.k is not None:
             self._check_k(asked.k)
         model = service.current()
-        clicked = [model.stored(item) for item in asked.items]
+        clicked = model.stored(asked.items)
         clicks, reason, logged = clicked, None if asked.consent else NO_CONSENT, None
         if asked.consent:
             try:
@@ -111,8 +111,7 @@ class Endpoints:
     async def put_item(self, item: str, entry: messages.CatalogueEntry) -> messages.CatalogueChange:
         """Add an item to the catalogue, or change it; it counts at once and outlasts a restart."""
         model = self._service.current()
-        stored = model.stored(item)
-        like = [model.stored(one) for one in entry.like]
+        stored, *like = model.stored([item, *entry.like])
         if entry.attributes:
             try:
                 model.available.live.require(entry.attributes)
@@ -125,13 +124,13 @@ class Endpoints:
     @operation("DELETE", "/v1/items/{item}")
     async def delete_item(self, item: str) -> None:
         """Take an item out of the catalogue; it is never recommended until it is put there again."""
-        await self._change(Change("delete", self._service.current().stored(item)))
+        await self._change(Change("delete", self._service.current().stored([item])[0]))
 
     @operation("POST", "/v1/explain")
     async def explain(self, asked: messages.ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
         model = self._service.current()
-        item = model.stored(asked.item)
+        item = model.stored([asked.item])[0]
         if item in model.available.new:
             found = model.explain_new(asked.items, item)
         elif not model.available.knows(item):

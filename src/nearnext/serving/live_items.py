@@ -83,11 +83,11 @@ class LiveItems:
         if self._ruled is None:
             rows = np.concatenate([self._known_rows, self._table_rows(self.new)])
             if self._changed:
-                index, first = self._recommender.vocabulary.index, len(self._known_rows)
-                numbers = index | {item: first + at for at, item in enumerate(self.new)}
-                changed = [(numbers[item], row) for item, row in self._changed.items() if item in numbers]
-                at, row = np.array(changed, dtype=np.int64).reshape(-1, 2).T
-                rows[at] = self._table.frame.height + row
+                numbers = {item: at for at, item in enumerate(self.new, start=len(self._known_rows))}
+                known = self._recommender.vocabulary.encode(list(self._changed)).tolist()
+                at = np.array([index or numbers.get(item, 0) for index, item in zip(known, self._changed, strict=True)])
+                row = np.fromiter(self._changed.values(), np.int64, len(at))
+                rows[at[at > 0]] = self._table.frame.height + row[at > 0]
             self._ruled = RuledItems([self._table, self._live], rows)
         return self._ruled.apply(rules, now)
 
@@ -95,8 +95,7 @@ class LiveItems:
         """Rows of items, nulls where nothing is known."""
         rows = self._table_rows(items)
         if self._changed:
-            stored = self._recommender.vocabulary.as_stored
-            changed = [self._changed.get(stored(item), -1) for item in items]
+            changed = [self._changed.get(item, -1) for item in self._recommender.vocabulary.as_stored(items)]
             rows = np.where(np.array(changed) < 0, rows, self._table.frame.height + np.array(changed))
         return ItemTable(self._at(rows))
 

@@ -51,7 +51,6 @@ class ServedModel:
         self.page: bytes | None = None
         self.map: asyncio.Task[ItemMap] | None = None
         self._vocabulary = self.recommender.vocabulary
-        self._ids: list[RawId] = ["", *self._vocabulary.ids.to_list()]
         self._space = space_of(self.recommender)
         self._unclicked = not self.recommender.popularity[1:].all()
         self._rank: RankChunk = self.recommender.ranker()
@@ -115,7 +114,7 @@ class ServedModel:
 
     def _ranked(self, queries: Sequence[Query], mask: BoolArray) -> list[Recommendation]:
         query, clicks = queries[0], [self._vocabulary.encode(query.items) for query in queries]
-        allow = None if query.allow is None else set(self._stored(query.allow))
+        allow = None if query.allow is None else set(self.stored(query.allow))
         if query.rules is None:
             lists = self._lists(queries, clicks, query.k, mask, allow)
         else:
@@ -131,9 +130,10 @@ class ServedModel:
         items = np.zeros((len(queries), k), dtype=np.int32)
         scores = np.zeros((len(queries), k), dtype=np.float32)
         own: list[int] = self._rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
+        ids, ends = self._vocabulary.decode(items[items > 0]), np.count_nonzero(items, axis=1).cumsum().tolist()
         lists = [
-            _List([self._ids[index] for index in indices if index], listed, n)
-            for indices, listed, n in zip(items.tolist(), scores.tolist(), own, strict=True)
+            _List(ids[begin:end], listed, n)
+            for begin, end, listed, n in zip([0, *ends], ends, scores.tolist(), own, strict=False)
         ]
         if self.available.new:
             self._join(queries, clicks, k, new, lists)
@@ -158,14 +158,14 @@ class ServedModel:
         admissible = np.fromiter((allow is None or item in allow for item in new), np.bool_, len(new))
         ruled = rules.narrowed(np.concatenate([mask, admissible]))
         numbers: dict[RawId, int] = {item: n_known + at for at, item in enumerate(new)}
-        index = self._vocabulary.index
 
         def lists(rows: slice, n: int, among: BoolArray) -> list[_List]:
             allowed = {item for item, number in numbers.items() if among[number]}
             return self._lists(queries[rows], clicks[rows], n, among[:n_known], allowed)
 
         def numbered(one: _List) -> Listed:
-            items = [index.get(item) or numbers[item] for item in one.items]
+            known = self._vocabulary.encode(one.items).tolist()
+            items = [index or numbers[item] for index, item in zip(known, one.items, strict=True)]
             return np.array(items, np.int32), np.array(one.scores, np.float32), one.own
 
         every = slice(0, len(queries))
@@ -178,7 +178,8 @@ class ServedModel:
                 return numbered(lists(slice(row, row + 1), n, among)[0])
 
             items, scores, own = rules.ruled_list(k, ruled, rank, numbered(first))
-            found.append(_List([self._ids[at] if at < n_known else new[at - n_known] for at in items], scores, own))
+            ids = [new[at - n_known] if at >= n_known else self._vocabulary.decode([at])[0] for at in items]
+            found.append(_List(ids, scores, own))
         return found
 
     def _presented(self, query: Query, clicks: IndexArray, found: "_List") -> Recommendation:
@@ -191,20 +192,21 @@ class ServedModel:
         """What each item of a list comes from."""
         added: list[Source] = ["popular"] * (len(found.items) - found.own)
         if self._unclicked or self.available.new:
-            return [*map(self._source, found.items[: found.own]), *added]
+            items = found.items[: found.own]
+            return [*map(self._source, items, self._vocabulary.encode(items).tolist()), *added]
         ranked: list[Source] = ["model"] * found.own
         return ranked + added
 
-    def _source(self, item: RawId) -> Source:
-        if index := self._vocabulary.index.get(item):
+    def _source(self, item: RawId, index: int) -> Source:
+        if index:
             return "model" if self.recommender.popularity[index] else "cold"
         return "similar" if self.available.new.led_to(item) else "cold"
 
     def _unmatched(self, query: Query) -> list[RawId]:
         """What was excluded or allowed and names no item, of the model or of the catalogue."""
         named = [*(query.allow or ()), *query.exclude]
-        lacking = unknown_ids(named, self._vocabulary.encode(named))
-        return [raw for raw in lacking if self._vocabulary.as_stored(raw) not in self.available.new]
+        lacking, new = unknown_ids(named, self._vocabulary.encode(named)), self.available.new
+        return [raw for raw, stored in zip(lacking, self.stored(lacking), strict=True) if stored not in new]
 
     def _join(
         self,
@@ -226,14 +228,11 @@ class ServedModel:
     def _refused(self, query: Query) -> Sequence[RawId]:
         if not query.exclude and not query.exclude_seen:
             return ()
-        return self._stored([*query.exclude, *(query.items if query.exclude_seen else ())])
+        return self.stored([*query.exclude, *(query.items if query.exclude_seen else ())])
 
-    def _stored(self, items: Iterable[RawId]) -> list[RawId]:
-        return [self._vocabulary.as_stored(item) for item in items]
-
-    def stored(self, item: RawId) -> RawId:
-        """An item's id in the model's own type."""
-        return self._vocabulary.as_stored(item)
+    def stored(self, items: Iterable[RawId]) -> list[RawId]:
+        """Ids in the model's own type."""
+        return self._vocabulary.as_stored(items)
 
     def similar(self, item: RawId, k: int) -> SimilarAnswer | None:
         """The items most similar to one, without itself; None for an item that the model was not trained with.
@@ -271,7 +270,7 @@ class ServedModel:
             rank=None if at is None else at + 1,
             score=None if at is None or at >= listed.own else listed.scores[at],
             popularity=0,
-            popularity_rank=len(self._ids),
+            popularity_rank=len(self._vocabulary) + 1,
             clicks=[],
             similar=[] if alike is None else list(zip(alike.items, alike.scores, strict=True)),
             evidence=None,
@@ -285,13 +284,13 @@ class ServedModel:
 
     def _like_new(self, item: RawId, k: int) -> SimilarAnswer | None:
         """The items nearest to a new one, where that has an embedding."""
-        vector = self.available.new.vector(self._vocabulary.as_stored(item))
+        vector = self.available.new.vector(self.stored([item])[0])
         if vector is None or self._space is None:
             return None
         listed = self._space.located & self.available.admissible
         found = self._space.index.search(vector[np.newaxis], k, admissible=listed)
         n = int(found.found[0])
-        items: list[RawId] = [self._ids[index] for index in found.items[0, :n].tolist()]
+        items = self._vocabulary.decode(found.items[0, :n])
         return SimilarAnswer(items, found.scores[0, :n].tolist(), "embeddings", shortage_of(n, k), self.version)
 
 
