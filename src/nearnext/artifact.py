@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,10 +12,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 from safetensors import SafetensorError
-from safetensors.numpy import (
-    load_file,  # pyright: ignore[reportUnknownVariableType] - arrays of any type
-    save_file,  # pyright: ignore[reportUnknownVariableType]
-)
+from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType] - arrays of any type
 
 from nearnext.atomic import whole_folder
 from nearnext.data.imprint import Imprint
@@ -32,6 +29,7 @@ from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
+from nearnext.stored_arrays import mapped_arrays
 
 SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
@@ -116,15 +114,14 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     """
     require_polars("saving a model")
     require_type("recommender", recommender, Recommender, "make one with make_recommender('vsknn').fit(sessions)")
-    provenance = {} if provenance is None else provenance
-    require_type("provenance", provenance, Mapping, "give for example {}")
+    require_type("provenance", {} if provenance is None else provenance, Mapping, "give for example {}")
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
     target = path_of("directory", directory)
     replaced_method(target)
     try:
         with whole_folder(target) as fresh:
-            _write(recommender, fresh, provenance)
+            _write(recommender, fresh, provenance or {})
     except (OSError, SafetensorError, pl.exceptions.PolarsError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ArtifactError(f"cannot write {target}: {reason}; nothing was replaced") from error
@@ -170,8 +167,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "sha256": {name: _checksum(folder / name) for name in written},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    figures: Sequence[Mapping[str, float]] = getattr(recommender, "history", ())
-    (folder / CARD).write_text(model_card(manifest, figures), encoding="utf-8")
+    (folder / CARD).write_text(model_card(manifest, getattr(recommender, "history", ())), encoding="utf-8")
 
 
 def _write_index(recommender: Recommender, file: Path) -> None:
@@ -194,7 +190,7 @@ def _read_index(recommender: Recommender, file: Path) -> None:
 def _read_imprint(folder: Path, manifest: Mapping[str, Any]) -> Imprint | None:
     """What is known of the training sessions: of an older artifact the time of the last click, or nothing."""
     if IMPRINT in manifest["sha256"]:
-        return Imprint.from_arrays(load_file(folder / IMPRINT))
+        return Imprint.from_arrays(mapped_arrays(folder / IMPRINT))
     last_time = manifest.get("data", {}).get("last_time")
     return Imprint.until(int(last_time)) if last_time is not None else None
 
@@ -245,7 +241,8 @@ def _identity(folder: Path) -> tuple[int, int, int] | None:
     return found.st_dev, found.st_ino, found.st_mtime_ns
 
 
-def _loaded(folder: Path) -> Artifact:
+def verified_manifest(folder: Path) -> dict[str, Any]:
+    """What a directory says of itself, after its checksums were verified; `ArtifactError` where one differs."""
     manifest = _read_manifest(folder)
     for name, expected in manifest["sha256"].items():
         file = folder / Path(name).name
@@ -253,9 +250,14 @@ def _loaded(folder: Path) -> Artifact:
             raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
         if _checksum(file) != expected:
             raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
+    return manifest
+
+
+def _loaded(folder: Path) -> Artifact:
+    manifest = verified_manifest(folder)
     _require_own_parts(folder, manifest)
     try:
-        state = load_file(folder / STATE)
+        state = mapped_arrays(folder / STATE)
         ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
         if str(ids.dtype) not in {"Int64", "String"} or not len(ids) or len(ids) != manifest.get("items", len(ids)):
             raise ArtifactError(f"{folder / VOCABULARY} holds other items than its model; fit the model again")
@@ -263,9 +265,8 @@ def _loaded(folder: Path) -> Artifact:
     except (ArtifactError, MissingPackageError, MemoryError):
         raise
     except Exception as error:  # whatever a part makes of arrays that are not its own
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, KeyError):
-            reason = f"expected the array {reason}, found none"
+        lacking, said = isinstance(error, KeyError), " ".join(str(error).split()) or type(error).__name__
+        reason = f"expected the array {said}, found none" if lacking else said
         raise ArtifactError(f"{folder} does not hold what its manifest says ({reason}); fit the model again") from error
     if INDEX in manifest["sha256"]:
         _read_index(recommender, folder / INDEX)

@@ -5,7 +5,7 @@ Deviation: a long session is its last clicks in training and prediction alike, w
 first ones; and the item tower is trained, whose weights never reach the optimiser there.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -91,6 +91,15 @@ class SessionItemNetwork(nn.Module):
         self.item_embedding = _embedding_table(n_items, item.dim, std)
         self.click_embedding = None if common_embedding else _embedding_table(n_items, item.dim, std)
         self._instead: EncodeClicks | None = None
+
+    def take_over(self, weights: Mapping[str, Tensor], n_items: int) -> None:
+        """Load weights for another number of items without a copy: the network then shares their memory."""
+        self.n_items = n_items
+        for table in filter(None, (self.item_embedding, self.click_embedding)):
+            table.num_embeddings = n_items + 1
+            table.weight = nn.Parameter(torch.empty(n_items + 1, table.embedding_dim, device="meta"))
+        kinds = {name: tensor.dtype for name, tensor in self.state_dict().items()}
+        self.load_state_dict({name: tensor.to(kinds[name]) for name, tensor in weights.items()}, assign=True)
 
     def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of sessions [B, T] → [B, D] and of candidate items [B, N] → [B, N, D].

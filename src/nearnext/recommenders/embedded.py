@@ -23,15 +23,18 @@ from nearnext.recommenders.method import State
 from nearnext.recommenders.placement import Placement
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace
-from nearnext.recommenders.stored import require_array, require_finite
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
+from nearnext.stored_arrays import require_array, require_finite
 from nearnext.training.examples import TABLES
 from nearnext.training.learner import part_of
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
 FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
 """Figures of an epoch that an artifact keeps."""
+
+LARGE = 2**23
+"""Numbers in the item embeddings above which what is searched is stored too: processes share it, and start sooner."""
 
 PREFIXES = 4_096
 """Number of training sessions whose embeddings give the direction of least session energy."""
@@ -145,9 +148,9 @@ class EmbeddedRecommender(TrainedRecommender):
         self._serve(self._whole(weights))
 
     def _whole(self, weights: Mapping[str, Tensor]) -> SessionItemNetwork:
-        """The network over the whole catalogue with these weights."""
-        network = self._network(len(self.vocabulary))
-        network.load_state_dict(weights)
+        """The network over the whole catalogue with these weights, whose memory it shares."""
+        network = self._network(1)  # tables of all items would be drawn, and then replaced
+        network.take_over(weights, len(self.vocabulary))
         return network
 
     def _grown(self, network: SessionItemNetwork, vocabulary: Vocabulary, sessions: Sessions) -> SessionItemNetwork:
@@ -159,19 +162,25 @@ class EmbeddedRecommender(TrainedRecommender):
         whole.load_state_dict(weights)
         return whole
 
-    def _serve(self, network: SessionItemNetwork) -> None:
+    def _serve(self, network: SessionItemNetwork, stored: State | None = None) -> None:
         self.network = network.eval()
-        self.index = ExactIndex(item_vectors(network), network.distance)
+        if stored:
+            self.index = ExactIndex.restored(stored, len(self.vocabulary), network.item.dim, network.distance)
+        else:
+            self.index = ExactIndex(item_vectors(network), network.distance)
 
     def _state(self) -> State:
         weights = {} if self.network is None else self.network.state_dict()
         placed = {} if self.placement is None else self.placement.arrays()
+        exact = getattr(self.index, "exact", self.index)
+        searched = exact.arrays() if isinstance(exact, ExactIndex) and exact.n_items * exact.dim > LARGE else {}
         figures = [[epoch.get(name, np.nan) for name in FIGURES] for epoch in self.history]
         return {
             "trained": self.trained,
             "history": np.array(figures, dtype=np.float64).reshape(-1, len(FIGURES)),
             **{f"network.{name}": tensor.numpy() for name, tensor in weights.items()},
             **{f"placement.{name}": array for name, array in placed.items()},
+            **{f"index.{name}": array for name, array in searched.items()},
         }
 
     def _restore(self, state: State) -> None:
@@ -180,15 +189,13 @@ class EmbeddedRecommender(TrainedRecommender):
             {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
             for row in state["history"]
         ]
-        weights = {
-            name: as_tensor(require_finite(name, array).copy()) for name, array in part_of(state, "network.").items()
-        }
+        weights = {name: as_tensor(require_finite(name, array)) for name, array in part_of(state, "network.").items()}
         self.network = None
         layers = self.params().get("layers", 1)
         if weights and isinstance(layers, int) and layers > len(weights):
             raise DataError(f"expected at most {len(weights)} layers, found {layers}")
         if weights:
-            self._serve(self._whole(weights))
+            self._serve(self._whole(weights), part_of(state, "index."))
         placed = part_of(state, "placement.")
         self.placement = None
         if placed and weights and self.items is not None:

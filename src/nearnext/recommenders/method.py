@@ -17,8 +17,8 @@ from nearnext.errors import ConfigError
 from nearnext.options import Count, check, checked, require_option
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.session_index import SessionMemory
-from nearnext.recommenders.stored import LARGEST, require_array
 from nearnext.shown import card, text
+from nearnext.stored_arrays import LARGEST, require_array
 from nearnext.types import Int64Array
 
 State = dict[str, NDArray[Any]]

@@ -17,7 +17,7 @@ import numpy as np
 
 from nearnext.data.item_features import BINS, SIZE, ItemFeatures, Sparse
 from nearnext.data.items import ItemTable
-from nearnext.recommenders.stored import LARGEST, require_array
+from nearnext.stored_arrays import LARGEST, require_array
 from nearnext.types import FloatArray, Int64Array, ScoreArray
 
 HALF_TRUST = 1_000

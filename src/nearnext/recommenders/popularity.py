@@ -12,7 +12,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.stored import LARGEST, require_array
+from nearnext.stored_arrays import LARGEST, require_array
 from nearnext.topk import best_scored, fill_from_popularity
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 

@@ -13,13 +13,12 @@ from nearnext.compiled import compiled
 from nearnext.data.event_weights import item_weights
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.errors import DataError
 from nearnext.options import Count, Natural, Search
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.decay import step_weights
 from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.stored import require_array, require_offsets
+from nearnext.stored_arrays import require_array, require_distinct, require_offsets
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 MOST_PAIRS = 10_000_000
@@ -93,9 +92,7 @@ class _Rules(Recommender):
             require_array("items of rules", state["items"], np.int32, (n_rules,), 1, n_items),
             require_array("weights of rules", state["weights"], np.float64, (n_rules,), 0.0),
         )
-        source = np.repeat(np.arange(n_items + 1), np.diff(self.table.offsets))
-        if len(np.unique(source * (n_items + 1) + self.table.items)) < n_rules:
-            raise DataError("expected each rule once, found some twice")
+        require_distinct("rules", self.table.offsets, self.table.items)
 
     def _ranker(self) -> RankChunk:
         table = self.table

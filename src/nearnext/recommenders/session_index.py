@@ -14,7 +14,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import Count, checked
-from nearnext.recommenders.stored import require_array, require_offsets
+from nearnext.stored_arrays import require_array, require_offsets
 from nearnext.types import FloatArray, IndexArray, Int64Array, RawId
 
 MOST_POSITION, LATEST = 1 << 24, 1 << 62
@@ -158,12 +158,12 @@ def _fill(
 
 def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int64Array]:
     """The arrays from which `stored_index` makes the index again, by name."""
-    left_out = {"item_positions"} if len(index.click_weights) else {"item_positions", "click_weights"}
+    left_out = set[str]() if len(index.click_weights) else {"click_weights"}
     return {name: array for name, array in index._asdict().items() if name not in left_out}
 
 
 def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
-    """The index whose `stored_arrays` are given.
+    """The index whose `stored_arrays` are given; those of an earlier nearnext lack ``item_positions``.
 
     >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
     >>> stored_index(stored_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
@@ -171,10 +171,11 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
     """
     weights = arrays.get("click_weights", np.zeros(0))
     n_pairs, n_listed, n_sessions = (len(arrays[name]) for name in ("session_items", "item_sessions", "ends"))
+    positions = arrays.get("item_positions", np.zeros(n_listed, np.int32))
     index = SessionIndex(
         item_offsets=require_offsets("offsets of items", arrays["item_offsets"], n_items + 1, n_listed),
         item_sessions=require_array("sessions", arrays["item_sessions"], np.int32, (n_listed,), 0, n_sessions - 1),
-        item_positions=np.zeros(n_listed, np.int32),
+        item_positions=require_array("positions", positions, np.int32, (n_listed,), 0, MOST_POSITION),
         session_offsets=require_offsets("offsets of sessions", arrays["session_offsets"], n_sessions, n_pairs),
         session_items=require_array("items of sessions", arrays["session_items"], np.int32, (n_pairs,), 0, n_items),
         last_positions=require_array("positions", arrays["last_positions"], np.int32, (n_pairs,), 1, MOST_POSITION),
@@ -183,14 +184,14 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
         idf=require_array("idf", arrays["idf"], np.float64, (n_items + 1,)),
         click_weights=require_array("weights of clicks", weights, np.float64, (n_pairs if len(weights) else 0,), 0.0),
     )
-    if not (n_sessions and np.all(index.ends[1:] <= index.ends[:-1]) and _look_up(index)):
+    if not (n_sessions and np.all(index.ends[1:] <= index.ends[:-1]) and _agrees(index)):
         raise DataError("expected sessions by recency with the sessions of each item, found others")
     return index
 
 
 @compiled()
-def _look_up(index: SessionIndex) -> bool:
-    """Set the positions of items in their sessions; False where these lack the item, or a list is out of order."""
+def _agrees(index: SessionIndex) -> bool:
+    """Whether lists are in order and sessions have the items, at the positions given; positions of 0 are set."""
     for session in range(len(index.ends)):
         for at in range(index.session_offsets[session] + 1, index.session_offsets[session + 1]):
             if index.session_items[at - 1] >= index.session_items[at]:
@@ -205,7 +206,10 @@ def _look_up(index: SessionIndex) -> bool:
                 return False
             if at > begin and index.item_sessions[at - 1] >= session:
                 return False
-            index.item_positions[at] = index.last_positions[found]
+            if index.item_positions[at] == 0:
+                index.item_positions[at] = index.last_positions[found]
+            if index.item_positions[at] != index.last_positions[found]:
+                return False
     return True
 
 

@@ -5,10 +5,13 @@ are scored again in 64 bits, term by term in one order, so the list of a query d
 query uses products in 8 bits, whose error is bounded. Products use one thread; callers rank in several threads.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
@@ -17,6 +20,7 @@ from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.options import Count, checked
 from nearnext.retrieval.quantised import QuantisedItems
+from nearnext.stored_arrays import require_array
 from nearnext.topk import CHUNK, exclude_clicks, insert, near_best
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -92,7 +96,23 @@ class ExactIndex:
         self._transposed = as_tensor(self._vectors).T
         self._squares = np.einsum("id,id->i", self._vectors, self._vectors, dtype=np.float64)
         self._longest = float(np.sqrt(self._squares.max()))
-        self._quantised: QuantisedItems | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The embeddings and their 8-bit copy, for a file."""
+        return {"vectors": self._vectors, **self._quantised.arrays()}
+
+    @classmethod
+    def restored(
+        cls, arrays: Mapping[str, NDArray[Any]], n_items: int, dim: int, distance: DistanceName
+    ) -> "ExactIndex":
+        """The index whose `arrays` are given, which it shares; `DataError` where they do not fit."""
+        index = cls(require_array("index.vectors", arrays["vectors"], np.float32, (n_items, dim)), distance)
+        index._quantised = QuantisedItems.restored(arrays, n_items, dim)
+        return index
+
+    @cached_property
+    def _quantised(self) -> QuantisedItems:
+        return QuantisedItems(self._vectors)
 
     @property
     def vectors(self) -> ScoreArray:
@@ -134,16 +154,8 @@ class ExactIndex:
                 proposed += shift
             if seen is not None:
                 exclude_clicks(seen.items, seen.starts[rows], seen.ends[rows], proposed)
-            _select(
-                proposed,
-                queries[rows],
-                self._vectors,
-                self._kind,
-                rounding,
-                found.items[rows],
-                found.scores[rows],
-                found.found[rows],
-            )
+            written = found.items[rows], found.scores[rows], found.found[rows]
+            _select(proposed, queries[rows], self._vectors, self._kind, rounding, *written)
         return found
 
     def _shift(self, admissible: BoolArray | None) -> ScoreArray | None:
@@ -185,8 +197,6 @@ class ExactIndex:
         lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries, dtype=np.float64))
         rounding = self._rounding(lengths)
         if len(queries) <= (FEW_SHORT_QUERIES if self.dim <= SHORT else FEW_QUERIES):
-            if self._quantised is None:
-                self._quantised = QuantisedItems(self._vectors)
             return 2.0 * rounding + self._quantised.products(queries, products)
         with one_thread():
             torch.mm(as_tensor(queries), self._transposed, out=as_tensor(products))

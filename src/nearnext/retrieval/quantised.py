@@ -6,10 +6,15 @@ are summed in 16 bits, in which a processor computes twice as many at once as in
 sum of theirs can leave these bits, again by Cauchy-Schwarz.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from nearnext.compiled import compiled
+from nearnext.errors import DataError
+from nearnext.stored_arrays import require_array
 from nearnext.types import FloatArray, ScoreArray
 
 LEVELS = 127
@@ -30,7 +35,6 @@ class QuantisedItems:
 
     def __init__(self, vectors: ScoreArray) -> None:
         n_items, dim = vectors.shape
-        self._n_items = n_items
         lengths = np.sqrt(np.einsum("id,id->i", vectors, vectors, dtype=np.float64))
         # Items and queries get about the same share of the bits of a sum.
         wanted, largest = np.sqrt(MOST) / max(float(lengths.max()), 1e-300), float(np.abs(vectors).max(initial=0.0))
@@ -44,6 +48,22 @@ class QuantisedItems:
             lost = max(lost, float(np.linalg.norm(exact - steps / self._scale, axis=1).max()))
             longest = max(longest, float(np.linalg.norm(steps, axis=1).max()))
         self._lost, self._longest = lost, longest
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it, for a file."""
+        return {"steps": self._steps, "bounds": np.array([self._scale, self._lost, self._longest])}
+
+    @classmethod
+    def restored(cls, arrays: Mapping[str, NDArray[Any]], n_items: int, dim: int) -> "QuantisedItems":
+        """The items whose `arrays` are given, which are shared; `DataError` where they do not fit."""
+        items = cls.__new__(cls)
+        n_blocks = -(-n_items // BLOCK)
+        items._steps = require_array("index.steps", arrays["steps"], np.int8, (n_blocks, dim, BLOCK), -LEVELS, LEVELS)
+        bounds = require_array("index.bounds", arrays["bounds"], np.float64, (3,), 0.0)
+        items._scale, items._lost, items._longest = bounds.tolist()
+        if items._scale == 0:
+            raise DataError("expected a scale above 0 in index.bounds, found 0")
+        return items
 
     def products(self, queries: ScoreArray, products: ScoreArray) -> FloatArray:
         """Inner products [B, I] of finite queries [B, D] with the rounded items, written into ``products``.

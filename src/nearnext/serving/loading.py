@@ -1,17 +1,19 @@
 """Models from a directory that is watched: what is put there is tried, and taken over or refused with a reason."""
 
+import ctypes
 import hashlib
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 
-from nearnext.artifact import load_artifact
-from nearnext.atomic import whole_folder
+from nearnext.artifact import load_artifact, verified_manifest
+from nearnext.atomic import exclusive_folder, whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain
 from nearnext.recommenders.base import Recommender
@@ -73,6 +75,8 @@ def _loaded(folder: Path, *, onnx: bool) -> LoadedModel:
     first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
     answers = recommender.recommend([first, []], k=2, exclude_seen=True)
     explain(recommender, first[:1], first[-1], n=1)  # compiles too what the first explanation needs
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc: what loading took goes back to the system
+        trim(0)
     if not all(np.isfinite(answer.scores).all() for answer in answers):
         raise ArtifactError(f"{folder} holds a model that gives no finite scores; fit it again")
     return LoadedModel(recommender, artifact.manifest, version)
@@ -89,9 +93,10 @@ def _encode_by_onnx(recommender: Recommender) -> None:
 
 
 class ModelWatcher:
-    """Loads the model in a directory whenever it changes, and keeps a copy of the last model that worked.
+    """Loads the model in a directory whenever it changes, from a copy, which is kept if the model works.
 
-    With the copy a process starts even if the directory holds a model that is refused.
+    With the copy a process starts even if the directory holds a model that is refused. Its files are mapped, and nobody
+    writes to them; all processes that serve the same model share them.
     """
 
     def __init__(self, folder: Path, kept: Path, *, onnx: bool = False, rules: ItemRules | None = None) -> None:
@@ -120,26 +125,37 @@ class ModelWatcher:
         """The model there now; None: it is refused, and ``refused`` says why. It takes a while."""
         self._signature = artifact_signature(self._folder)
         try:
-            loaded = load_model(self._folder, onnx=self._onnx, rules=self._rules)
+            loaded = self._loaded()
         except NearnextError as error:
             self._error, self.refused = error, str(error)
             return None
         self.refused = None
-        self._keep()
         return loaded
 
-    def _keep(self) -> None:
+    def _loaded(self) -> LoadedModel:
         try:
-            if _same(self._folder / MANIFEST, self._kept / MANIFEST):
-                return
-            with whole_folder(self._kept) as fresh:
-                for file in self._folder.iterdir():
-                    if file.is_file():
-                        shutil.copyfile(file, fresh / file.name)
-                if self.changed:
-                    raise OSError("it was replaced meanwhile")
+            self._kept.parent.mkdir(parents=True, exist_ok=True)
+            with exclusive_folder(self._kept.parent):  # the first process makes the copy, the others find it
+                if not _same(self._folder / MANIFEST, self._kept / MANIFEST):
+                    with whole_folder(self._kept) as fresh:
+                        return self._copied(fresh)
+            verified_manifest(self._folder)
+            with suppress(NearnextError):  # the copy was damaged
+                return load_model(self._kept, onnx=self._onnx, rules=self._rules)
         except OSError as error:
             log.warning("no copy of the model is kept in %s (%s)", self._kept, error)
+        return load_model(self._folder, onnx=self._onnx, rules=self._rules)
+
+    def _copied(self, fresh: Path) -> LoadedModel:
+        for file in self._folder.iterdir():
+            if file.is_file():
+                shutil.copyfile(file, fresh / file.name)
+        if self.changed:
+            raise ArtifactError(f"{self._folder} was changed while it was read; wait until it is complete")
+        try:
+            return load_model(fresh, onnx=self._onnx, rules=self._rules)
+        except NearnextError as error:
+            raise type(error)(str(error).replace(str(fresh), str(self._folder))) from error
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -13,8 +13,8 @@ from nearnext.options import SOME, Count, Fraction, Natural, NonNegative, Positi
 from nearnext.recommenders.gru4rec.scoring import Weights, ranker
 from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk
-from nearnext.recommenders.stored import require_finite
 from nearnext.recommenders.trained import TrainedRecommender
+from nearnext.stored_arrays import require_finite
 from nearnext.types import FloatArray
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.model.arithmetic import add_product, copy_to
 from nearnext.model.propagation import extended_embeddings
 from nearnext.recommenders.ranking import RankChunk, ranked_by_scores
-from nearnext.recommenders.stored import require_array
+from nearnext.stored_arrays import require_array
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 

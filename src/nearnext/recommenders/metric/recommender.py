@@ -39,10 +39,10 @@ from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, k
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.stored import require_array
 from nearnext.recommenders.unclicked import UnclickedItems
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
+from nearnext.stored_arrays import require_array
 from nearnext.training.learner import part_of
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe

@@ -22,7 +22,7 @@ from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.features import Candidates
-from nearnext.recommenders.stored import require_array
+from nearnext.stored_arrays import require_array
 from nearnext.training.config import Schedule
 from nearnext.training.loop import train
 from nearnext.training.optimisers import Adam
