@@ -177,15 +177,17 @@ def kth_smallest(values: NDArray[Number], k: int) -> Number:
 
 
 @compiled()
-def exclude_clicks(clicks: IndexArray, starts: Int64Array, ends: Int64Array, values: ScoreArray) -> None:
+def exclude_clicks(clicks: IndexArray, starts: Int64Array, ends: Int64Array, values: ScoreArray, first: int) -> None:
     """Set the scores of the items of each prefix to −∞.
 
-    Clicks [E], 0 where unknown, of prefixes from ``starts`` to ``ends`` [B]; values of item j + 1 in column j: [B, I].
+    Clicks [E], 0 where unknown, of prefixes from ``starts`` to ``ends`` [B]; values [B, n] of item ``first`` + j + 1 in
+    column j.
     """
     for row in range(len(starts)):
         for position in range(starts[row], ends[row]):
-            if clicks[position] > 0:
-                values[row, clicks[position] - 1] = -np.inf
+            column = clicks[position] - 1 - first
+            if clicks[position] > 0 and 0 <= column < values.shape[1]:
+                values[row, column] = -np.inf
 
 
 @compiled()

@@ -135,3 +135,21 @@ def test_faults_say_what_was_expected():
         ExactIndex(np.eye(3, dtype=np.float32), "taxi")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="finite item embeddings"):
         ExactIndex(np.full((2, 2), np.nan, np.float32))
+
+
+@every_distance
+@pytest.mark.parametrize("dim", [12, 70])
+def test_lists_are_the_same_however_items_are_blocked(distance: str, dim: int, monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(3)
+    vectors, queries = unit(rng, 300, dim), unit(rng, 100, dim)
+    admissible, seen = rng.random(301) < 0.7, Prefixes.of(list(rng.integers(0, 301, (100, 5), np.int32)))
+    index = ExactIndex(vectors, distance)  # pyright: ignore[reportArgumentType]
+    whole = index.search(queries, 10, admissible=admissible, seen=seen)
+    monkeypatch.setattr(module, "BLOCK_ROWS", 30)
+    monkeypatch.setattr(module, "BLOCK_BYTES", 4 * 30 * 70)
+    blocked = index.search(queries, 10, admissible=admissible, seen=seen)
+    assert np.array_equal(blocked.items, whole.items)
+    assert np.array_equal(blocked.scores, whole.scores)
+    few = index.search(queries, 250, admissible=admissible, seen=seen)
+    assert few.found.max() < 250
+    assert np.array_equal(few.items[:, :10], whole.items)

@@ -1,8 +1,6 @@
 """Ranked lists: computed chunk by chunk in threads as item indices, and given to users as raw ids."""
 
-import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -15,6 +13,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import require_type
 from nearnext.shown import Shown
+from nearnext.threads import in_threads
 from nearnext.topk import best_columns, exclude_clicks, fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
@@ -128,7 +127,7 @@ def ranked_by_scores(score: Callable[[Prefixes], ScoreArray], n_items: int, n_by
             part = prefixes.slice(begin, begin + n_rows)
             values = score(part)
             if request.exclude_seen:
-                exclude_clicks(part.items, part.starts, part.ends, values)
+                exclude_clicks(part.items, part.starts, part.ends, values, 0)
             for row, at in enumerate(range(begin, begin + len(part))):
                 own[at] = best_columns(values[row], request.admissible, items[at], scores[at])
         return own
@@ -158,14 +157,7 @@ def rank_in_chunks(
             if advance is not None:
                 advance(len(part))
 
-    begins = range(0, len(prefixes), CHUNK)
-    workers = max(1, min(threads or os.cpu_count() or 1, len(begins)))
-    if workers == 1:
-        work(begins)
-    else:
-        with ThreadPoolExecutor(workers) as pool:
-            for done in [pool.submit(work, begins[worker::workers]) for worker in range(workers)]:
-                done.result()
+    in_threads(work, range(0, len(prefixes), CHUNK), threads)
     return Ranking(items, scores, own)
 
 

@@ -5,33 +5,34 @@ are scored again in 64 bits, term by term in one order, so the list of a query d
 query uses products in 8 bits, whose error is bounded. Products use one thread; callers rank in several threads.
 """
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import product
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.options import Count, checked
 from nearnext.retrieval.quantised import QuantisedItems
+from nearnext.retrieval.scoring import COSINE, EUCLIDEAN, SQUARED, best_among, put_best
 from nearnext.stored_arrays import require_array
-from nearnext.topk import CHUNK, exclude_clicks, insert, near_best
+from nearnext.topk import exclude_clicks
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-COSINE, EUCLIDEAN, SQUARED = range(3)
 KINDS = dict(zip(DISTANCES, (COSINE, EUCLIDEAN, SQUARED), strict=True))
 
 BLOCK_BYTES = 32 * 2**20
 """Memory of one block of approximate scores."""
 
 BLOCK_ROWS = 256
-"""Largest number of queries in a block; with more, the result no longer fits the processor's cache."""
+"""Largest number of queries in a block: items are read once for all of them."""
 
 FEW_QUERIES, FEW_SHORT_QUERIES, SHORT = 6, 64, 64
 """Up to so many queries, reading the items takes longer than multiplying: items in 8 bits are read.
@@ -143,19 +144,22 @@ class ExactIndex:
         if admissible is not None and n_listed * FEW < self.n_items:
             return self._search_among(np.flatnonzero(admissible[1:]), queries, k, seen)
         found = _no_neighbours(len(queries), k)
-        n_rows = min(BLOCK_ROWS, max(1, BLOCK_BYTES // (4 * self.n_items)))
-        block = np.empty((min(n_rows, len(queries)), self.n_items), dtype=np.float32)
+        few = len(queries) <= (FEW_SHORT_QUERIES if self.dim <= SHORT else FEW_QUERIES)
+        n_rows = min(len(queries), max(1, BLOCK_BYTES // (4 * self.n_items)) if few else BLOCK_ROWS)
+        n_columns = self.n_items if few else min(self.n_items, BLOCK_BYTES // (4 * n_rows))
+        block = np.empty(n_rows * n_columns, dtype=np.float32)
         shift = self._shift(None if n_listed == self.n_items else admissible)
-        for begin in range(0, len(queries), n_rows):
-            rows = slice(begin, min(begin + n_rows, len(queries)))
-            proposed = block[: rows.stop - begin]
-            rounding = self._propose(queries[rows], proposed)
+        for begin, first in product(range(0, len(queries), n_rows), range(0, self.n_items, n_columns)):
+            rows, columns = slice(begin, begin + n_rows), slice(first, first + n_columns)
+            shape = len(queries[rows]), len(self._vectors[columns])
+            proposed = block[: math.prod(shape)].reshape(shape)
+            rounding = self._propose(queries[rows], None if few else columns, proposed)
             if shift is not None:
-                proposed += shift
+                proposed += shift[columns]
             if seen is not None:
-                exclude_clicks(seen.items, seen.starts[rows], seen.ends[rows], proposed)
+                exclude_clicks(seen.items, seen.starts[rows], seen.ends[rows], proposed, first)
             written = found.items[rows], found.scores[rows], found.found[rows]
-            _select(proposed, queries[rows], self._vectors, self._kind, rounding, *written)
+            put_best(proposed, first, queries[rows], self._vectors, self._kind, rounding, *written)
         return found
 
     def _shift(self, admissible: BoolArray | None) -> ScoreArray | None:
@@ -189,17 +193,17 @@ class ExactIndex:
         Neither what is not ``admissible`` [I + 1] nor any of ``clicks`` is listed.
         """
         items, scores = np.zeros(k, dtype=np.int32), np.zeros(k, dtype=np.float32)
-        n = _best_of(np.sort(candidates), query, self._vectors, self._kind, admissible, clicks, items, scores)
+        n = best_among(np.sort(candidates), query, self._vectors, self._kind, admissible, clicks, items, scores)
         return items[:n], scores[:n]
 
-    def _propose(self, queries: ScoreArray, products: ScoreArray) -> FloatArray:
-        """Inner products with all items, written into ``products`` [B, I], and the most by which each can err: [B]."""
+    def _propose(self, queries: ScoreArray, columns: slice | None, products: ScoreArray) -> FloatArray:
+        """Inner products with some items, None: all, in 8 bits, written into ``products``; gives how they err: [B]."""
         lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries, dtype=np.float64))
         rounding = self._rounding(lengths)
-        if len(queries) <= (FEW_SHORT_QUERIES if self.dim <= SHORT else FEW_QUERIES):
+        if columns is None:
             return 2.0 * rounding + self._quantised.products(queries, products)
         with one_thread():
-            torch.mm(as_tensor(queries), self._transposed, out=as_tensor(products))
+            torch.mm(as_tensor(queries), self._transposed[:, columns], out=as_tensor(products))
         return rounding
 
     def _rounding(self, lengths: FloatArray) -> FloatArray:
@@ -226,93 +230,3 @@ def _no_neighbours(n_queries: int, k: int) -> Neighbours:
         np.zeros((n_queries, k), dtype=np.float32),
         np.zeros(n_queries, dtype=np.int32),
     )
-
-
-@compiled()
-def _best_of(
-    candidates: Int64Array,
-    query: ScoreArray,
-    vectors: ScoreArray,
-    kind: int,
-    admissible: BoolArray,
-    clicks: IndexArray,
-    items: IndexArray,
-    scores: ScoreArray,
-) -> int:
-    """Write the best of ascending item indices; returns how many."""
-    rows, n_rows = np.empty(len(candidates), dtype=np.int32), 0
-    for item in candidates:
-        if admissible[item] and not (clicks == item).any():
-            rows[n_rows] = item - 1
-            n_rows += 1
-    return _rank(rows[:n_rows], query, vectors, kind, items, scores)
-
-
-@compiled()
-def _select(
-    proposed: ScoreArray,
-    queries: ScoreArray,
-    vectors: ScoreArray,
-    kind: int,
-    rounding: FloatArray,
-    items: IndexArray,
-    scores: ScoreArray,
-    found: IndexArray,
-) -> None:
-    """Write the k best items of each row by exact score; items that may not be listed have −∞ in ``proposed``."""
-    highest = np.empty(-(-proposed.shape[1] // CHUNK), dtype=np.float32)
-    near = np.empty(proposed.shape[1], dtype=np.int32)
-    for row in range(len(proposed)):
-        n_near = near_best(proposed[row], items.shape[1], 2.0 * rounding[row], highest, near)
-        found[row] = _rank(near[:n_near], queries[row], vectors, kind, items[row], scores[row])
-
-
-@compiled()
-def _rank(
-    near: IndexArray, query: ScoreArray, vectors: ScoreArray, kind: int, items: IndexArray, scores: ScoreArray
-) -> int:
-    """Write the best items of the rows ``near`` by exact score; returns how many."""
-    n_listed, last = 0, len(near) - 1
-    for begin in range(0, len(near), 4):
-        one, two, three, four = (
-            near[begin],
-            near[min(begin + 1, last)],
-            near[min(begin + 2, last)],
-            near[min(begin + 3, last)],
-        )
-        four_scores = _four_scores(query, vectors[one], vectors[two], vectors[three], vectors[four], kind)
-        for at in range(min(4, len(near) - begin)):
-            n_listed = insert(int(near[begin + at] + 1), four_scores[at], n_listed, items, scores)
-    return n_listed
-
-
-@compiled()
-def _four_scores(
-    query: ScoreArray, one: ScoreArray, two: ScoreArray, three: ScoreArray, four: ScoreArray, kind: int
-) -> tuple[np.float32, np.float32, np.float32, np.float32]:
-    """Scores of four items in 64 bits, term by term in the order of the dimensions, rounded once.
-
-    Four sums are independent, so they take as long as one.
-    """
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    for at in range(len(query)):
-        value = np.float64(query[at])
-        if kind == COSINE:
-            a += value * np.float64(one[at])
-            b += value * np.float64(two[at])
-            c += value * np.float64(three[at])
-            d += value * np.float64(four[at])
-        else:
-            a += (value - np.float64(one[at])) ** 2
-            b += (value - np.float64(two[at])) ** 2
-            c += (value - np.float64(three[at])) ** 2
-            d += (value - np.float64(four[at])) ** 2
-    return _read(a, kind), _read(b, kind), _read(c, kind), _read(d, kind)
-
-
-@compiled()
-def _read(total: float, kind: int) -> np.float32:
-    """The score of a sum of products or of squared differences."""
-    if kind == COSINE:
-        return np.float32(min(max(1.0 + total, 0.0), 2.0))
-    return np.float32(-total) if kind == SQUARED else np.float32(-np.sqrt(total))

@@ -1,5 +1,6 @@
 """What is compared between epochs: how well the network predicts the next item of sessions that were held out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.model.encoding import item_vectors, session_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.retrieval import ExactIndex
+from nearnext.threads import in_threads
 from nearnext.topk import ranks_of
 from nearnext.types import IndexArray
 
@@ -37,10 +39,14 @@ class Validation:
         training = network.training
         network.eval()
         ranks = np.zeros(len(self.targets))
-        for begin in range(0, len(self.targets), CHUNK):
-            rows = slice(begin, begin + CHUNK)
-            vectors, _ = session_vectors(network, self.prefixes.slice(begin, begin + CHUNK))
-            ranks[rows] = ranks_of(self.targets[rows], index.search(vectors, K).items)
+
+        def work(begins: Sequence[int]) -> None:
+            for begin in begins:
+                rows = slice(begin, begin + CHUNK)
+                vectors, _ = session_vectors(network, self.prefixes.slice(begin, begin + CHUNK))
+                ranks[rows] = ranks_of(self.targets[rows], index.search(vectors, K).items)
+
+        in_threads(work, range(0, len(self.targets), CHUNK))
         network.train(training)
         found = ranks > 0
         return {f"HitRate@{K}": float(found.mean()), f"MRR@{K}": float((found / np.maximum(ranks, 1)).mean())}

@@ -17,6 +17,7 @@ from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.ranking import CHUNK, Request
 from nearnext.registry import RECOMMENDERS
 from nearnext.retrieval import Index
+from nearnext.threads import in_threads
 from nearnext.topk import insert
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
@@ -131,14 +132,19 @@ class CandidateGenerators:
         return max((len(np.unique(items[items > 0])) for items in lists), default=0)
 
     def candidates(self, prefixes: Prefixes) -> Candidates:
-        """Candidates of many prefixes, chunk by chunk."""
-        request = Request(self.most, self.clicked)
-        generate, parts = self.generator(), list[Candidates]()
+        """Candidates of many prefixes, chunk by chunk in threads."""
+        request, found = Request(self.most, self.clicked), dict[int, Candidates]()
         with track("candidates", len(prefixes), "cases") as advance:
-            for begin in range(0, len(prefixes), CHUNK):
-                part = prefixes.slice(begin, begin + CHUNK)
-                parts.append(generate(part, request)[0])
-                advance(len(part))
+
+            def work(begins: Sequence[int]) -> None:
+                generate = self.generator()
+                for begin in begins:
+                    part = prefixes.slice(begin, begin + CHUNK)
+                    found[begin] = generate(part, request)[0]
+                    advance(len(part))
+
+            in_threads(work, range(0, len(prefixes), CHUNK))
+        parts = [found[begin] for begin in sorted(found)]
         counts = np.concatenate([np.diff(part.offsets) for part in parts])
         return Candidates(
             np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
