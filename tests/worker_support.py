@@ -16,8 +16,8 @@ def recommend(client: Client, _: int = 0) -> Any:
 
 def workers_of(server: Server) -> list[psutil.Process]:
     """The processes that answer."""
-    children = [child for child in psutil.Process(server.process.pid).children() if lives(child)]
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    children = psutil.Process(server.process.pid).children()
+    return [child for parent in children for child in parent.children() if lives(child)]
 
 
 def lives(process: psutil.Process) -> bool:

@@ -302,6 +302,6 @@ def test_workers_share_the_catalogue_and_come_back_when_they_die(artifact: Path,
         wait_until(lambda: recommend(server.client)["items"] is not None)
         wait_until(lambda: len(workers_of(server)) == 2 and workers[0] not in workers_of(server))
         assert first not in recommend(server.client)["items"]
-        children = psutil.Process(server.process.pid).children()
+        children = psutil.Process(server.process.pid).children(recursive=True)
         server.kill()
         wait_until(lambda: not any(lives(child) for child in children))

@@ -5,6 +5,7 @@ import logging
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from multiprocessing.process import BaseProcess
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
@@ -25,7 +26,9 @@ PROBES = frozenset(("/healthz", "/readyz"))
 log = logging.getLogger(__name__)
 
 
-def application(service: Service, ready: Callable[[], None] = lambda: None, parent: int | None = None) -> ASGIApp:
+def application(
+    service: Service, ready: Callable[[], None] = lambda: None, parent: BaseProcess | None = None
+) -> ASGIApp:
     """The application of one worker; it calls ``ready`` once it serves, and stops when its parent process ends."""
 
     @asynccontextmanager
@@ -67,9 +70,9 @@ def application(service: Service, ready: Callable[[], None] = lambda: None, pare
     return guarded
 
 
-async def _outlived_by(parent: int) -> None:
+async def _outlived_by(parent: BaseProcess) -> None:
     """Stop once the parent is gone: nothing else would restart or end this process."""
-    while os.getppid() == parent:
+    while parent.is_alive():
         await asyncio.sleep(PARENT_WATCH)
     log.error("the process that started this worker is gone; the worker stops")
     os._exit(1)

@@ -1,6 +1,5 @@
 """The server: one socket, one or more worker processes, an orderly end."""
 
-import asyncio
 import logging
 import logging.config
 import os
@@ -12,7 +11,8 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from math import ceil
-from multiprocessing import connection
+from multiprocessing import connection, parent_process
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import uvicorn
@@ -53,10 +53,7 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     log.info("loading %s; the first start compiles kernels, up to half a minute", settings.artifact)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as many connections as the system allows
-    # Everything that can be wrong is found here, where it is one line, and not in a worker.
     service = Service(settings) if settings.workers == 1 else None
-    if service is None:
-        asyncio.run(Service(settings).stop())
     with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as metrics:
         host, port = listening.getsockname()[:2]
         url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -67,24 +64,26 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
             run_workers(_work, settings, listening, lambda: announce(url))
 
 
-def _work(settings: ServiceSettings, listening: socket.socket, parent: int, started: connection.Connection) -> None:
+def _work(settings: ServiceSettings, listening: socket.socket, started: connection.Connection) -> None:
     """The life of one of several workers."""
     logging.config.dictConfig(log_config())
 
     def ready() -> None:
-        started.send(None)
+        started.send("")
         started.close()
 
     try:
-        _run(Service(settings), listening, ready, parent)
+        _run(Service(settings), listening, ready, parent_process())
     except NearnextError as error:
-        log.error("a worker cannot start: %s", error)
+        started.send(str(error))
         sys.exit(NEVER_STARTED)
     except KeyboardInterrupt:
         sys.exit(0)  # Ctrl-C reaches all processes; the first one says so
 
 
-def _run(service: Service, listening: socket.socket, ready: Callable[[], None], parent: int | None = None) -> None:
+def _run(
+    service: Service, listening: socket.socket, ready: Callable[[], None], parent: BaseProcess | None = None
+) -> None:
     """Serve with one process until a signal ends it."""
     settings = service.settings
     signal.signal(signal.SIGTERM, _end)

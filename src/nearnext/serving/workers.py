@@ -1,4 +1,7 @@
-"""Several processes behind one socket: started, started again when they die, and ended together."""
+"""Several processes behind one socket: started, started again when they die, and ended together.
+
+They are forked from a process that has imported what they need, and nothing else: they share it, and start at once.
+"""
 
 import logging
 import multiprocessing
@@ -7,11 +10,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import ForkServerProcess
 
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, NearnextError
 from nearnext.serving.settings import ServiceSettings
 
 NEVER_STARTED = 3
@@ -28,36 +32,37 @@ LOOK = 0.05
 
 log = logging.getLogger(__name__)
 
-Work = Callable[[ServiceSettings, socket.socket, int, Connection], None]
+Work = Callable[[ServiceSettings, socket.socket, Connection], None]
 
 
 @dataclass
 class _Worker:
-    """A process, the pipe in which it says that it answers, and when another one takes its place."""
+    """A process, the pipe in which it says how it started, and when another one takes its place."""
 
-    process: SpawnProcess
+    process: ForkServerProcess
     said: Connection
     pause: float
     due: float | None = None
+    _started: str | None = None
+
+    def started(self) -> str | None:
+        """An empty text once it answers, or why it cannot; None before, and if it died without a word."""
+        if self._started is None and self.said.poll():
+            with suppress(EOFError):
+                self._started = self.said.recv()
+        return self._started
 
     @property
     def answers(self) -> bool:
         """Whether it said that it answers, and lives."""
-        return self.said.poll() and self.process.is_alive()
-
-    def has_answered(self) -> bool:
-        """Whether it said that it answers, before it died."""
-        try:
-            self.said.recv()
-        except EOFError:
-            return False
-        return True
+        return self.started() == "" and self.process.is_alive()
 
 
 class _Workers:
     def __init__(self, work: Work, settings: ServiceSettings, listening: socket.socket) -> None:
         self._work, self._settings, self._listening = work, settings, listening
-        self._spawn = multiprocessing.get_context("spawn")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(["nearnext.serving.preloaded"])
         self._running = [self._started(PAUSE) for _ in range(settings.workers)]
 
     @property
@@ -71,11 +76,15 @@ class _Workers:
             process = worker.process
             if process.is_alive():
                 continue
+            if first and (reason := worker.started()):
+                raise NearnextError(reason)
             if first and process.exitcode == NEVER_STARTED:
                 raise ConfigError("a worker could not start; the log above says why")
             if worker.due is None:
                 log.error("worker %s died (status %s); another takes its place", process.pid, process.exitcode)
-                worker.pause = PAUSE if worker.has_answered() else worker.pause
+                if reason := worker.started():
+                    log.error("it cannot start: %s", reason)
+                worker.pause = PAUSE if reason == "" else worker.pause
                 worker.due = time.monotonic() + worker.pause
             elif worker.due <= time.monotonic():
                 self._running[place] = self._started(min(2 * worker.pause, LONGEST_PAUSE))
@@ -100,9 +109,9 @@ class _Workers:
                 process.join()
 
     def _started(self, pause: float) -> _Worker:
-        said, sender = self._spawn.Pipe(duplex=False)
-        arguments = (self._settings, self._listening, os.getpid(), sender)
-        process = self._spawn.Process(target=self._work, args=arguments, name="nearnext worker")
+        said, sender = self._context.Pipe(duplex=False)
+        arguments = (self._settings, self._listening, sender)
+        process = self._context.Process(target=self._work, args=arguments, name="nearnext worker")
         process.start()
         sender.close()
         return _Worker(process, said, pause)
