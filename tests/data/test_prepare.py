@@ -85,7 +85,8 @@ def test_many_chunks_and_partitions_of_a_shuffled_log(tmp_path: Path, monkeypatc
     assert (done.filtered, done.partitions, done.read.rows) == (report, 7, 5000)
 
 
-def test_two_workers_write_what_one_writes(tmp_path: Path) -> None:
+def test_two_workers_write_what_one_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nearnext.data.prepare.PROCESSES_PAY", 0)
     draw = random.Random(7)
     rows = [f"u{draw.randrange(50)},i{draw.randrange(30)},{draw.randrange(10**6)}" for _ in range(1000)]
     (tmp_path / "log.csv").write_text("user_id,item_id,time\n" + "\n".join(rows))

@@ -33,6 +33,8 @@ PARTITION_EVENTS = 3_000_000
 EVENT_BYTES = {"bytes": 25, "rows": 1}
 COMPRESSION = 5
 MOST_PARTITIONS = 256
+PROCESSES_PAY = 10_000_000
+"""Events from which processes of this machine save more than their start takes; docs/scale.md has the times."""
 PARQUET = (".parquet", ".pq")
 """Ending of output names that become Parquet files; others become folders."""
 
@@ -87,9 +89,9 @@ def prepare(
     in .parquet. Reading it gives the sessions that filtering the whole log in memory would give, in the same order. It
     appears when it is complete; an interrupted run leaves nothing behind. ``chosen`` are the sessions and items
     to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
-    by the log's size; ``workers`` the processes that do so, each with a part in memory, or another executor, which
-    changes no result. The log and the options from ``columns`` on are as in `read_events`, ``gap`` and
-    ``collapse_repeats`` as in `sessionise`.
+    by the log's size; ``workers`` the processes that do so if it has 10 million events or more, each with a part in
+    memory, or another executor, which changes no result. The log and the options from ``columns`` on are as in
+    `read_events`, ``gap`` and ``collapse_repeats`` as in `sessionise`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -181,7 +183,7 @@ def _prepared(
     work, filtered, repeats = StoredSessions(folder), FilterReport(), Repeats()
     cut = partial(cut_partition, report=scan.report, gap=gap, collapse_repeats=collapse_repeats, chosen=chosen)
     with track("cutting sessions", parts.n, "parts") as advance:
-        for part in _mapped(executor, cut, parts):
+        for part in _mapped(executor, cut, parts, scan.report.used):
             if part is not None:
                 repeats += part.repeats
                 filtered += part.filtered
@@ -213,9 +215,9 @@ def _prepared(
 
 
 def _mapped(
-    executor: Executor, cut: Callable[[Partition], "CutPartition | None"], parts: Partitions
+    executor: Executor, cut: Callable[[Partition], "CutPartition | None"], parts: Partitions, n_events: int
 ) -> "Iterator[CutPartition | None]":
-    if parts.n == 1:
+    if parts.n == 1 or (n_events < PROCESSES_PAY and not executor.remote):
         return map(cut, parts)
     return executor.map(cut, map(Partition.loaded, parts) if executor.remote else parts)
 
