@@ -21,6 +21,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules, numbered
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.ranking import Recommendation
+from nearnext.types import BoolArray
 from training_support import seeded
 
 Command = Callable[..., Any]
@@ -112,6 +113,7 @@ def test_lists_by_rules_are_those_of_brute_force(
     with pytest.MonkeyPatch.context() as patch:
         # Limits alone are exact however many items are ranked at once; together with boosts, where all of them are.
         patch.setattr(ruled, "AHEAD", 23 if boost else 1)
+        patch.setattr(ruled, "DEEPEST", 5_000 if boost else 1)
         found = model.recommend(
             [session], k, where=where, boost=boost, at_most=limits, exclude_seen=exclude_seen
         )[0]  # fmt: skip
@@ -120,6 +122,25 @@ def test_lists_by_rules_are_those_of_brute_force(
     score_of = dict(zip(whole.items, whole.scores, strict=True))
     assert found.scores == pytest.approx([score_of[item] for item in expected], rel=1e-5, abs=1e-6)
     assert (found.shortage is None) == (len(expected) == k)
+
+
+def test_limits_take_from_one_list_where_a_method_ranks_a_part_in_another_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = ruled.ItemColumns.of(read_items(pl.DataFrame(ROWS)).frame)
+    rules = ItemRules.of(at_most={"category": 1})
+    assert rules is not None
+    applied, admissible = ruled.RuledItems([columns], np.arange(-1, 22)).apply(rules), np.arange(23) > 0
+
+    def rank(n: int, among: BoolArray) -> ruled.Listed:
+        found = np.flatnonzero(among)[:: 1 if among[1:].all() else -1][:n].astype(np.int32)
+        return found, np.ones(len(found), np.float32), len(found)
+
+    expected = applied.ruled_list(6, admissible, rank, rank(22, admissible))
+    monkeypatch.setattr(ruled, "AHEAD", 1)
+    for deeper in (2, 3, 100):
+        monkeypatch.setattr(ruled, "DEEPER", deeper)
+        assert applied.ruled_list(6, admissible, rank) == expected
 
 
 @pytest.mark.slow

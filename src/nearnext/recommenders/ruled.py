@@ -4,7 +4,8 @@ A list by rules is taken from the method's own list of admissible items that mat
 
 1. A boost moves an item from rank r to r / factor, among the items that the method itself ranks and among those that
    popularity adds; scores have another meaning in each method, ranks do not.
-2. A limit takes items from the top as long as each of their categories has room.
+2. A limit takes items from the top as long as each of their categories has room. Where the first list is too short, a
+   longer one is ranked, not the rest alone: a re-ranked method may order a part of the items in another way.
 """
 
 import math
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
 DEEPEST = 5_000
-"""Most items that a boost looks at, or the length of the list if that is larger."""
+"""Most items of one ranking that boosts and limits look at, or the length of the list if that is larger."""
 SCRATCH = 1 << 24
 """Items ranked at once for many lists."""
 KEPT = 256
 """Conditions whose matching items are kept."""
 SECOND = 1_000_000
-AHEAD = 3
-"""With limits per category, so many times the length of the list is ranked at once."""
+AHEAD, DEEPER = 3, 16
+"""With limits per category, so many times the length of the list is ranked at once, and then so many times as many."""
 
 
 class Limit(NamedTuple):
@@ -97,10 +98,9 @@ class AppliedRules(NamedTuple):
         """
         items, scores, own = list[int](), list[float](), 0
         counts = [dict[int, int]() for _ in self.limits]
-        while len(items) < k:
-            n = self.horizon(k - len(items), admissible)
-            found, values, n_own = first or rank(n, admissible)
-            first = None
+        n, deepest = self.horizon(k, admissible), min(DEEPEST, int(np.count_nonzero(admissible)))
+        found, values, n_own = first or rank(n, admissible)
+        while True:
             for at in self._order(found, n_own):
                 item = int(found[at])
                 if len(items) == k or not self._take(item, counts):
@@ -108,12 +108,19 @@ class AppliedRules(NamedTuple):
                 own += at < n_own and own == len(items)
                 items.append(item)
                 scores.append(float(values[at]))
-            if len(found) < n or not self.limits:
+            if len(items) == k or len(found) < n or not self.limits:
                 break
-            admissible = admissible.copy()
-            admissible[found] = False
-            for limit, count in zip(self.limits, counts, strict=True):
-                admissible &= limit.without([code for code, times in count.items() if times >= limit.most])
+            if n < deepest:
+                n, own = min(n * DEEPER, deepest), 0
+                for partial in (items, scores, *counts):
+                    partial.clear()
+            else:
+                admissible, deepest = admissible.copy(), 0
+                admissible[found] = False
+                for limit, count in zip(self.limits, counts, strict=True):
+                    admissible &= limit.without([code for code, times in count.items() if times >= limit.most])
+                n = self.horizon(k - len(items), admissible)
+            found, values, n_own = rank(n, admissible)
         return items, scores[:own] + [0.0] * (len(items) - own), own
 
     def _order(self, found: IndexArray, n_own: int) -> list[int]:
