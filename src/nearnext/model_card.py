@@ -41,13 +41,22 @@ def _learned(manifest: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
+    """Number and metrics of the epoch that was best on held-out sessions; {}: none were held out.
+
+    >>> best_epoch([{"epoch": 1, "loss": 2.0, "MRR@20": 0.3}, {"epoch": 2, "loss": 1.0, "MRR@20": 0.2}])
+    {'epoch': 1, 'MRR@20': 0.3}
+    """
+    measured = [{name: value for name, value in epoch.items() if "@" in name or name == "epoch"} for epoch in history]
+    best = max([{}, *measured], key=lambda epoch: [value for name, value in epoch.items() if "@" in name])
+    return best if best.keys() - {"epoch"} else {}
+
+
 def _figures(history: Sequence[Mapping[str, float]]) -> str:
-    """Metrics of the best epoch on held-out sessions, if the fit had any."""
-    measured = [epoch for epoch in history if any("@" in name for name in epoch)]
-    if not measured:
+    best = best_epoch(history)
+    if not best:
         return ""
-    best = max(measured, key=lambda epoch: [value for name, value in epoch.items() if "@" in name])
-    found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if "@" in name)
+    found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name != "epoch")
     return (
         f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}). What it reaches on your next "
         "days: `nearnext evaluate MODEL LOG`."

@@ -139,17 +139,6 @@ def test_each_epoch_is_a_line_of_the_log_with_its_figures(tmp_path: Path):
     assert json.loads((tmp_path / "config.json").read_text("utf-8")) == identity()
 
 
-def test_tensorboard_gets_the_same_figures(tmp_path: Path):
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    history = run(tmp_path).history
-    events = EventAccumulator(str(tmp_path / "tensorboard"))
-    events.Reload()
-    values = [event.value for event in events.Scalars("loss")]
-    assert values == pytest.approx([epoch["loss"] for epoch in history])
-
-
 class Diverging:
     """A loss that is no number from the second call on."""
 

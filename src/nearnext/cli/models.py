@@ -43,7 +43,6 @@ from nearnext.cli.reading import (
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.extras import training_extra
 from nearnext.launched import launched
-from nearnext.options import Count, checked
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -84,6 +83,12 @@ def fit(
     seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random; default: its own.")] = None,
     run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Experiment tracker for options and metrics: tensorboard (the default with --run), mlflow or wandb."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
@@ -106,8 +111,8 @@ def fit(
     from nearnext.recommenders.session_index import REMEMBERED
 
     given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
-    local = engine.workers if engine.name == "local" else None
-    options = {name: value for name, value in {**given, "workers": local}.items() if value is not None}
+    given |= {"workers": engine.workers if engine.name == "local" else None, "track": track}
+    options = {name: value for name, value in given.items() if value is not None}
     artifact = None if start is None else load_artifact(start)
     named = method or (artifact.recommender.name if artifact else "metric")
     _require_switches(named, options if engine.name == "local" else {**options, "workers": 1})
@@ -168,9 +173,11 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
     if not isinstance(model, TrainedRecommender):
         raise ConfigError(f"{model.name} has no weights to start from, and its fit is quick; leave --from out")
     successor = model.successor()
-    chosen, default, own = make_recommender(method, options).params(), make_recommender(method).params(), model.params()
-    successor.seed = chosen["seed"] if "seed" in options else successor.seed
-    successor.workers = checked("workers", options.get("workers", 1), Count)
+    made = make_recommender(method, options)
+    assert isinstance(made, TrainedRecommender)  # noqa: S101 - it is of the model's class
+    chosen, default, own = made.params(), make_recommender(method).params(), model.params()
+    successor.seed = made.seed if "seed" in options else successor.seed
+    successor.workers, successor.track = made.workers, made.track
     for name, value in chosen.items():
         given = name in options or "preset" in options or value != default[name]
         if given and name != "seed" and value != own[name]:
@@ -178,16 +185,6 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
                 f"--from is a model with {name}={own[name]}, found {value}; fit from scratch, or leave {name} out"
             )
     return successor
-
-
-SWITCHES = {
-    "preset": "--preset",
-    "seed": "--seed",
-    "directory": "--run",
-    "resume": "--resume",
-    "workers": "--workers and --engine",
-}
-"""Options of methods that have a switch of their own."""
 
 
 def _require_switches(method: str, given: Mapping[str, Any]) -> None:
@@ -201,7 +198,7 @@ def _require_switches(method: str, given: Mapping[str, Any]) -> None:
             "seed": "draws nothing at random",
             "workers": "counts instead of training, in one process",
         }.get(option, "does not train in epochs, and keeps no checkpoints")
-        raise ConfigError(f"{name} {reason}; leave {SWITCHES[option]} out")
+        raise ConfigError(f"{name} {reason}; leave --{'run' if option == 'directory' else option} out")
 
 
 def _announce_replacement(out: Path, method: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,8 +13,10 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.extras import training_extra
 from nearnext.launched import launched
+from nearnext.model_card import best_epoch
 from nearnext.options import Count, Natural, checked
 from nearnext.recommenders.base import Recommender
+from nearnext.training.tracking import TrackerName, tracked
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
-NOT_KEPT = ("directory", "resume", "workers")
+NOT_KEPT = ("directory", "resume", "workers", "track")
 """Options that say how a fit runs, not what it gives."""
 
 
@@ -34,12 +37,14 @@ class TrainedRecommender(Recommender):
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
         workers: processes that share each training step, this one among them.
+        track: experiment tracker that gets options and metrics; None: TensorBoard where there is a directory.
     """
 
     seed: Natural = 7
     directory: str = ""
     resume: bool = False
     workers: Count = 1
+    track: TrackerName | None = None
 
     # Figures of each epoch of the fit, and what was out of the ordinary in it.
     history: list[dict[str, float]] = field(init=False, repr=False, default_factory=list[dict[str, float]])
@@ -68,6 +73,7 @@ class TrainedRecommender(Recommender):
             DataError: there are no sessions.
             ConfigError: training gave no finite loss, a checkpoint is of other options, or more workers than sessions.
             ArtifactError: the directory of the run cannot be used.
+            MissingPackageError: the package of the tracker is not installed.
         """
         if seed is not None:
             self.seed = checked("seed", seed, Natural)
@@ -83,7 +89,7 @@ class TrainedRecommender(Recommender):
             raise ConfigError(
                 f"expected at most as many workers as sessions, {sessions.n_sessions}, found {self.workers}; use fewer"
             )
-        with self._working():
+        with self._tracking(sessions), self._working():
             super().fit(sessions, items=items)
         self.start = None
         return self
@@ -138,6 +144,33 @@ class TrainedRecommender(Recommender):
     def training_seconds(self) -> float:
         """Seconds of all epochs of the last fit, those before an interruption included."""
         return sum(epoch.get("seconds", 0.0) for epoch in self.history)
+
+    @contextmanager
+    def _tracking(self, sessions: Sessions) -> Generator[None]:
+        """Send options and metrics of a fit to a tracker."""
+        track = self.track or ("tensorboard" if self.directory and find_spec("tensorboard") else None)
+        if track is None:
+            yield
+            return
+        data = {"sessions": sessions.n_sessions, "clicks": sessions.n_events, "items": sessions.n_items}
+        facts = {"method": self.name, **self.params(), **data, "data": sessions.fingerprint()}
+        directory, before = Path(self.directory) if self.directory else None, self.watch
+        with tracked(track, facts, directory, resume=self.resume) as run:
+
+            def watch(metrics: Mapping[str, float]) -> None:
+                run.write({name: value for name, value in metrics.items() if name != "epoch"}, int(metrics["epoch"]))
+                if before is not None:
+                    before(metrics)
+
+            self.watch = watch
+            try:
+                yield
+            finally:
+                self.watch = before
+            if self.history:
+                best = {f"best/{name}": value for name, value in best_epoch(self.history).items()}
+                run.write({**best, "training_seconds": self.training_seconds}, len(self.history))
+        self.note = "; ".join(filter(None, (self.note, run.lost)))
 
     @contextmanager
     def _working(self) -> Generator[None]:

@@ -23,7 +23,7 @@ from nearnext.training.run import (
     TrainingInterrupted,
     WriteRecord,
     deferred_interrupt,
-    open_log,
+    epoch_log,
 )
 
 Epoch = dict[str, float]
@@ -79,8 +79,8 @@ def train(
         loop = _Loop(recipe, run, group)
         progress = loop.resumed() if resume and run else _Progress()
         loop.call_in(progress)
-        with open_log(run.path if run else None) as log, deferred_interrupt(run is not None) as stop:
-            return loop.run(progress, log, stop, watch)
+        with deferred_interrupt(run is not None) as stop:
+            return loop.run(progress, epoch_log(run.path if run else None), stop, watch)
 
 
 def take_part(group: Group) -> None:

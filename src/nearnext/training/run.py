@@ -7,9 +7,8 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO, cast
@@ -126,30 +125,19 @@ WriteRecord = Callable[[Mapping[str, Any]], None]
 """Logs one epoch: ``epoch``, its number from 1, and figures by name."""
 
 
-@contextmanager
-def open_log(directory: Path | None) -> Generator[WriteRecord]:
-    """What writes the epochs of a run to ``log.jsonl`` and ``tensorboard/``; a run that resumes appends."""
-    if directory is None:
-        yield lambda record: None  # noqa: ARG005 - there is nowhere to write
-        return
-    with ExitStack() as stack:
-        writer = None
-        if find_spec("tensorboard") is not None:
-            from torch.utils.tensorboard import SummaryWriter
+def epoch_log(directory: Path | None) -> WriteRecord:
+    """What writes the epochs of a run to ``log.jsonl``; a run that resumes appends."""
 
-            writer = stack.enter_context(SummaryWriter(str(directory / "tensorboard")))
+    def write(record: Mapping[str, Any]) -> None:
+        if directory is None:
+            return
+        try:
+            with (directory / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise ArtifactError(f"cannot write the log in {directory}: {error.strerror or error}") from error
 
-        def write(record: Mapping[str, Any]) -> None:
-            try:
-                with (directory / LOG).open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(record) + "\n")
-            except OSError as error:
-                raise ArtifactError(f"cannot write the log in {directory}: {error.strerror or error}") from error
-            for name, value in record.items():
-                if writer is not None and name != "epoch":
-                    writer.add_scalar(name, value, record["epoch"])  # pyright: ignore[reportUnknownMemberType]
-
-        yield write
+    return write
 
 
 class TrainingInterrupted(KeyboardInterrupt):
