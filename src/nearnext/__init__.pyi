@@ -44,6 +44,8 @@ from nearnext.experiments.compare import Comparison as Comparison
 from nearnext.experiments.compare import compare as compare
 from nearnext.experiments.tuning.budget import Tuning as Tuning
 from nearnext.experiments.tuning.tune import tune as tune
+from nearnext.hub import pull as pull
+from nearnext.hub import push as push
 from nearnext.model.encoders import GRU as GRU
 from nearnext.model.encoders import LSTM as LSTM
 from nearnext.model.encoders import RNN as RNN

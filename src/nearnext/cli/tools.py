@@ -200,6 +200,34 @@ def index(
     console.print(f"model: {written}")
 
 
+@app.command()
+def push(
+    model: ModelArgument,
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="NAME or OWNER/NAME of a model repository.")],
+    *,
+    public: Annotated[
+        bool, typer.Option("--public", help="Everybody may read a repository that this creates; else: its owner.")
+    ] = False,
+) -> None:
+    """Upload a model and its card to a Hugging Face hub, at HF_ENDPOINT; it holds the sessions kept by --remember."""
+    from nearnext.hub import push as upload
+
+    console.print(f"model: {upload(model, repo, public=public)}")
+
+
+@app.command()
+def pull(
+    repo: Annotated[str, typer.Argument(metavar="REPO", help="OWNER/NAME of a model repository.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Directory to write the model to.")],
+    *,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit; default: the newest.")] = None,
+) -> None:
+    """Download a model from a Hugging Face hub, at HF_ENDPOINT, and verify it."""
+    from nearnext.hub import pull as download
+
+    console.print(f"model: {download(repo, folder, revision=revision)}")
+
+
 METRIC: dict[str, object] = {
     "dim": 8,
     "epochs": 1,
