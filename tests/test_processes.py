@@ -2,6 +2,11 @@
 
 import math
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -19,3 +24,30 @@ def test_results_come_in_order_and_errors_as_they_are(workers: int):
 def test_a_worker_that_dies_gives_one_line():
     with pytest.raises(NearnextError, match="one of 2 worker processes died"):
         list(Processes(2).map(os._exit, [1]))
+
+
+WORKING = """
+import os, time
+from nearnext.processes import Processes
+
+def work(seconds):
+    print(os.getpid(), flush=True)
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    list(Processes(2).map(work, [600, 600]))
+"""
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_process_and_say_nothing(tmp_path: Path, number: int):
+    (tmp_path / "working.py").write_text(WORKING)
+    command = [sys.executable, tmp_path / "working.py"]
+    process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
+    assert process.stdout
+    workers = [int(process.stdout.readline()) for _ in range(2)]
+    for pid in (process.pid, *workers) if number == signal.SIGINT else (process.pid,):
+        os.kill(pid, number)  # Ctrl-C reaches them all
+    said = process.communicate(timeout=300)[1]  # it ends when the last of them has closed its output
+    assert said.count("Traceback") == (number == signal.SIGINT)

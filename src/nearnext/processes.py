@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -41,7 +43,8 @@ class Executor(Protocol):
 class Processes:
     """An executor of spawned processes on this machine; with one worker, this process itself.
 
-    More than one: function, arguments and results are pickled.
+    More than one: function, arguments and results are pickled. Workers end with this process, however that ends, and
+    with the first error; they ignore Ctrl-C, which is for this process to handle.
 
     >>> list(Processes().map(len, ["ab", "c"]))
     [2, 1]
@@ -61,12 +64,21 @@ class Processes:
             return
         spawned = multiprocessing.get_context("spawn")
         try:
-            with ProcessPoolExecutor(self.workers, mp_context=spawned, initializer=_on_one_thread) as pool:
+            with ProcessPoolExecutor(self.workers, mp_context=spawned, initializer=_begin) as pool:
 
                 def submit(argument: A) -> Future[R]:
-                    return pool.submit(function, argument)
+                    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new workers inherit it
+                    try:
+                        return pool.submit(function, argument)
+                    finally:
+                        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-                yield from in_order(submit, Future[R].result, arguments, self.workers)
+                try:
+                    yield from in_order(submit, Future[R].result, arguments, self.workers)
+                except BaseException:
+                    for process in list((pool._processes or {}).values()):  # pyright: ignore
+                        process.terminate()
+                    raise
         except BrokenProcessPool as error:
             raise NearnextError(
                 f"one of {self.workers} worker processes died, perhaps for lack of memory; use fewer of them, or 1"
@@ -88,5 +100,14 @@ def in_order(submit: Callable[[A], T], result: Callable[[T], R], arguments: Iter
         yield result(waiting.popleft())
 
 
-def _on_one_thread() -> None:
+def _begin() -> None:
     os.environ["POLARS_MAX_THREADS"] = "1"  # read when polars starts its threads
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End once the parent has: a worker of a process that was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # noqa: S101 - only workers call it
+    parent.join()
+    os._exit(1)
