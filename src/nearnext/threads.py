@@ -1,12 +1,15 @@
 """Work in several threads: compiled code and torch compute without Python's lock."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 
-def in_threads(work: Callable[[Sequence[int]], None], begins: Sequence[int], threads: int | None = None) -> None:
-    """Call ``work`` with every n-th of the numbers in each of n threads, by default one for each core.
+def in_threads(work: Callable[[Iterable[int]], None], begins: Sequence[int], threads: int | None = None) -> None:
+    """Call ``work`` in n threads, by default one for each core; each takes the next number whenever it has time.
+
+    After an error or Ctrl-C the numbers that are left are not worked on.
 
     >>> squares = {}
     >>> in_threads(lambda some: squares.update({each: each**2 for each in some}), range(3))
@@ -17,6 +20,18 @@ def in_threads(work: Callable[[Sequence[int]], None], begins: Sequence[int], thr
     if workers == 1:
         work(begins)
         return
+    left = deque(begins)
+
+    def taken() -> Iterator[int]:
+        while True:
+            try:
+                yield left.popleft()
+            except IndexError:
+                return
+
     with ThreadPoolExecutor(workers) as pool:
-        for done in [pool.submit(work, begins[worker::workers]) for worker in range(workers)]:
-            done.result()
+        try:
+            for done in [pool.submit(work, taken()) for _ in range(workers)]:
+                done.result()
+        finally:
+            left.clear()

@@ -148,7 +148,7 @@ def rank_in_chunks(
     scores = np.zeros((len(prefixes), request.k), dtype=np.float32)
     own = np.zeros(len(prefixes), dtype=np.int32)
 
-    def work(begins: Sequence[int]) -> None:
+    def work(begins: Iterable[int]) -> None:
         rank_chunk = make_ranker()
         for begin in begins:
             rows = slice(begin, begin + CHUNK)

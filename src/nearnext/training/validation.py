@@ -1,6 +1,6 @@
 """What is compared between epochs: how well the network predicts the next item of sessions that were held out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,7 +40,7 @@ class Validation:
         network.eval()
         ranks = np.zeros(len(self.targets))
 
-        def work(begins: Sequence[int]) -> None:
+        def work(begins: Iterable[int]) -> None:
             for begin in begins:
                 rows = slice(begin, begin + CHUNK)
                 vectors, _ = session_vectors(network, self.prefixes.slice(begin, begin + CHUNK))

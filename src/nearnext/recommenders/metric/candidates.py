@@ -1,6 +1,6 @@
 """Candidates: generators (the index of a metric model, and voters fitted on the same sessions), and lists of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -136,7 +136,7 @@ class CandidateGenerators:
         request, found = Request(self.most, self.clicked), dict[int, Candidates]()
         with track("candidates", len(prefixes), "cases") as advance:
 
-            def work(begins: Sequence[int]) -> None:
+            def work(begins: Iterable[int]) -> None:
                 generate = self.generator()
                 for begin in begins:
                     part = prefixes.slice(begin, begin + CHUNK)
