@@ -1,25 +1,29 @@
 """Weights of events: how much a click counts as something to predict, in popularity, rules, votes and training."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import numpy as np
 import polars as pl
 
 from nearnext.data.blocks import BLOCK
 from nearnext.errors import ConfigError, DataError
-from nearnext.options import NonNegative, checked
+from nearnext.options import at_least, at_most, checked
 from nearnext.types import BoolArray, FloatArray, Int64Array, ScoreArray
 
 if TYPE_CHECKING:
     from nearnext.data.sessions import Sessions
 
 
+HEAVIEST = 10**9
+"""Largest weight: sums of larger ones lose the clicks of weight 1, and end in infinity."""
+
+
 def checked_weights(weights: object) -> dict[str, float] | None:
     """The weight of each event type; other types weigh 1.
 
     Raises:
-        ConfigError: no mapping of event types to finite numbers of at least 0, or none above 0.
+        ConfigError: no mapping of event types to numbers in 0..`HEAVIEST`, or none above 0.
 
     >>> checked_weights({"view": 1, "purchase": 5})
     {'view': 1.0, 'purchase': 5.0}
@@ -29,7 +33,8 @@ def checked_weights(weights: object) -> dict[str, float] | None:
     if not isinstance(weights, Mapping) or not weights:
         raise ConfigError(f"expected the weight of each event type, e.g. {{'purchase': 5}}, found {weights!r}")
     given = cast("Mapping[object, object]", weights)
-    found = {str(name): float(checked(f"weight of {name}", value, NonNegative)) for name, value in given.items()}
+    weight = Annotated[float, at_least(0), at_most(HEAVIEST)]
+    found = {str(name): float(checked(f"weight of {name}", value, weight)) for name, value in given.items()}
     if not any(found.values()):
         raise ConfigError(f"expected a weight above 0, found only 0 for {', '.join(found)}; give one, e.g. 1")
     return found
@@ -41,12 +46,12 @@ def weights_of_types(words: pl.Series, weights: Mapping[str, float]) -> pl.Serie
 
 
 def weights_in(column: pl.Series) -> tuple[pl.Series, BoolArray]:
-    """Weights from a column of numbers or texts, and which are no finite numbers of at least 0: [n], [n]."""
+    """Weights from a column of numbers or texts, and which are no numbers in 0..`HEAVIEST`: [n], [n]."""
     numbers = column.str.strip_chars() if column.dtype == pl.String else column
     if numbers.dtype.is_nested() or numbers.dtype.is_temporal() or numbers.dtype == pl.Boolean:
         raise ConfigError(f"expected numbers as weights, found values of type {column.dtype}")
     weights = numbers.cast(pl.Float64, strict=False)
-    usable = (weights.is_finite() & (weights >= 0)).fill_null(False).to_numpy()
+    usable = weights.is_between(0, HEAVIEST).fill_null(False).to_numpy()
     return weights, ~usable
 
 

@@ -149,7 +149,7 @@ class Reading:
         weights = None
         if "weight" in frame.columns:
             weights, wrong = weights_in(frame["weight"])
-            checks.append(("weight is no number of at least 0", wrong))
+            checks.append(("weight is no number of 0 to 10^9", wrong))
         codes = np.zeros(frame.height, np.uint8)
         for code, (_, wrong) in enumerate(checks, 1):
             if wrong.any():
