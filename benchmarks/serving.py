@@ -148,7 +148,7 @@ def compute(model: Path, test: Sessions, cases: int = 2000) -> None:
             begin, begin_busy = time.perf_counter(), time.thread_time()
             msgspec.json.encode(served.answer([query])[0])
             seconds[case], busy[case] = time.perf_counter() - begin, time.thread_time() - begin_busy
-    print(f"  compute of one request: {_percentiles(seconds)}; processor time {_percentiles(busy)}")
+    print(f"  compute of one request: {percentiles(seconds)}; processor time {percentiles(busy)}")
 
 
 def closed_loop(load: Load, connections: int, seconds: int) -> None:
@@ -200,7 +200,7 @@ async def _open_loop(load: Load, rate: float, seconds: float, connections: int, 
     spent = time.perf_counter() - begin
     busy, own = load.busy() - before, time.process_time() - own
     print(
-        f"  open loop at {rate:,.0f}/s: {n_requests / spent:,.0f}/s answered, {_percentiles(latencies)}; "
+        f"  open loop at {rate:,.0f}/s: {n_requests / spent:,.0f}/s answered, {percentiles(latencies)}; "
         f"server busy {busy / spent:.0%}, client {own / spent:.0%}"
     )
 
@@ -220,7 +220,8 @@ def soak(method: str, minutes: int, rate: float, folder: Path) -> None:
             save_artifact(recommenders[minute % 2], model, {})
 
 
-def _percentiles(seconds: np.ndarray) -> str:
+def percentiles(seconds: np.ndarray) -> str:
+    """The usual ones of latencies in seconds, in ms."""
     p50, p90, p99 = np.nanpercentile(seconds * 1000, [50, 90, 99])
     return f"p50 {p50:.3f}, p90 {p90:.3f}, p99 {p99:.3f} ms"
 
