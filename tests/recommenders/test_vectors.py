@@ -97,6 +97,10 @@ def test_the_command_line_writes_vectors_and_lists_similar_items(nearnext: Comma
     assert "written as Parquet; name a file that ends in .parquet" in csv.err
     assert not (tmp_path / "items.csv").exists()
     without = save_artifact(Markov().fit(LOG), tmp_path / "markov", {})
+    graph = tmp_path / "none.onnx"
+    twice = nearnext("export", folder, "--vectors", graph.with_suffix(".items.parquet"), "--onnx", graph)
+    assert (twice.code, list(tmp_path.glob("none.*"))) == (2, [])
+    assert "writes this file too; choose another name" in twice.err
     refused = nearnext("export", without, "--vectors", tmp_path / "none.parquet")
     assert "markov-1 has no vectors; fit a method with a metric space, e.g. metric" in refused.err
     refused = nearnext("export", folder)

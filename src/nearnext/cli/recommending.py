@@ -148,6 +148,8 @@ def export(
         require_extra("onnx", "export")
     if vectors is not None and vectors.suffix.lower() != ".parquet":
         raise ConfigError(f"--vectors {vectors}: the vectors are written as Parquet; name a file that ends in .parquet")
+    if onnx is not None and vectors in (onnx, onnx.with_suffix(".items.parquet")):
+        raise ConfigError(f"--vectors {vectors}: --onnx {onnx} writes this file too; choose another name")
     writable(onnx, vectors)
     if vectors is not None:
         _export_vectors(model, vectors)
