@@ -198,7 +198,8 @@ def _require_switches(method: str, given: Mapping[str, Any]) -> None:
             "seed": "draws nothing at random",
             "workers": "counts instead of training, in one process",
         }.get(option, "does not train in epochs, and keeps no checkpoints")
-        raise ConfigError(f"{name} {reason}; leave --{'run' if option == 'directory' else option} out")
+        switch = {"directory": "run", "workers": "workers and --engine"}.get(option, option)
+        raise ConfigError(f"{name} {reason}; leave --{switch} out")
 
 
 def _announce_replacement(out: Path, method: str) -> None:
