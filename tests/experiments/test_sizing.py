@@ -188,3 +188,11 @@ def test_a_fit_without_a_folder_to_write_to_is_refused(nearnext: Any, tmp_path: 
     done = nearnext("fit", tmp_path / "none.csv")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "--out is missing" in done.err
+
+
+@pytest.mark.parametrize(("most", "in_trial"), [(200, 1.0), (19, 0.2)])
+def test_the_trial_of_a_correction_is_bounded(most: int, in_trial: float, monkeypatch: pytest.MonkeyPatch):
+    options = Metric(epochs=4, refit=False, validation_fraction=0.05).params()
+    monkeypatch.setattr("nearnext.recommenders.metric.recommender.TRIAL", most)
+    passes = sizing._passes(options, 4, 2, LOG)  # pyright: ignore[reportPrivateUsage]
+    assert passes == pytest.approx(4 + in_trial)

@@ -101,7 +101,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     most = min(sessions.n_events, int(n_prefixes / max(fraction, 0.01))) if n_prefixes else sessions.n_events
     events = (few.sample.n_events, many.sample.n_events, most)
     items = (few.sample.n_items, many.sample.n_items, sessions.n_items)
-    seconds = many.per_pass * sessions.n_events / many.sample.n_events * _passes(options, epochs, epochs)
+    seconds = many.per_pass * sessions.n_events / many.sample.n_events * _passes(options, epochs, epochs, sessions)
     seconds += _on_line(few.rest, many.rest, *events)
     if n_held_out and trained:
         n_searches = epochs * min(most_cases, n_held_out) + min(n_prefixes, n_held_out)
@@ -187,17 +187,23 @@ def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: i
         kept |= {"network of the refit": weights} if options.get("refit") else {}
         if options.get("reranker_steps") and options["validation_fraction"] and options["voters"]:
             n_reranker_fits = 2 + any(each.startswith("reranker.") for each in state)
-    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best), 0.0)
+    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best, sample), 0.0)
     return _Fit(sample, seconds, per_pass, rest, n_reranker_fits, kept, max(peak - before - sum(kept.values()), 0))
 
 
-def _passes(options: Mapping[str, Any], epochs: int, best: float) -> float:
-    """Epochs of a fit in which one was best: those asked for, one to choose a correction, and the refit's, longer."""
+def _passes(options: Mapping[str, Any], epochs: int, best: float, sessions: Sessions) -> float:
+    """Epochs of a fit in which one was best: those asked for, two of the trial of a correction, the refit's, longer.
+
+    Those of the trial are of half the log or less.
+    """
     fraction = options.get("validation_fraction", 0.0)
     if "refit" not in options or fraction == 0:
         return epochs
+    from nearnext.recommenders.metric.recommender import TRIAL
+
     tried = options["correction"] is None and options["encoder"].startswith("attention")
-    return epochs + tried + options["refit"] * best / (1 - fraction)
+    in_trial = min(1.0, 2 * TRIAL / max((1 - fraction) * sessions.n_sessions, 1))
+    return epochs + tried * in_trial + options["refit"] * best / (1 - fraction)
 
 
 def _search_seconds(n_items: int, dim: int) -> float:
