@@ -76,8 +76,9 @@ def test_version_and_help_are_answered_everywhere(nearnext: Command, words: list
 
 
 def test_a_renamed_class_says_what_it_is_called_now(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delitem(package.__dict__, "MetricRecommender", raising=False)
+    name = "MetricRecommender"
+    monkeypatch.delitem(package.__dict__, name, raising=False)
     with pytest.warns(FutureWarning, match=r"nearnext.MetricRecommender is now nearnext.SML"):
-        old: Any = package.__getattr__("MetricRecommender")
+        old: Any = getattr(package, name)
     assert old is package.SML
     assert {"Metric", "MetricFast", "SML", "GRU4Rec"} <= set(dir(package))
