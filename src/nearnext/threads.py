@@ -3,13 +3,13 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 
 def in_threads(work: Callable[[Iterable[int]], None], begins: Sequence[int], threads: int | None = None) -> None:
-    """Call ``work`` in n threads, by default one for each core; each takes the next number whenever it has time.
+    """Call ``work`` in n threads, by default one for each core; each takes the next number when it is free.
 
-    After an error or Ctrl-C the numbers that are left are not worked on.
+    After an error in any thread, or Ctrl-C, the remaining numbers are skipped; the error is raised.
 
     >>> squares = {}
     >>> in_threads(lambda some: squares.update({each: each**2 for each in some}), range(3))
@@ -31,7 +31,9 @@ def in_threads(work: Callable[[Iterable[int]], None], begins: Sequence[int], thr
 
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for done in [pool.submit(work, taken()) for _ in range(workers)]:
-                done.result()
+            futures = [pool.submit(work, taken()) for _ in range(workers)]
+            wait(futures, return_when=FIRST_EXCEPTION)
         finally:
             left.clear()
+    for done in futures:
+        done.result()
