@@ -83,6 +83,13 @@ def test_a_model_answers_the_same_after_another_took_its_place(method: str, tmp_
     assert load_artifact(saved).recommender.recommend([["x"]], k=1)[0].items == ["y"]
 
 
+def test_an_array_that_the_network_lacks_is_named():
+    fitted = make_recommender("sml-weightedpool-ncas", {"epochs": 1, "dim": 8, "device": "cpu"}).fit(LOG)
+    state = {**fitted.state(), "network.more": np.zeros(1, np.float32)}
+    with pytest.raises(RuntimeError, match='Unexpected key.*"more"'):
+        fitted.unfitted().restore(LOG.vocabulary, state)
+
+
 def test_models_without_stored_indices_load_as_well(tmp_path: Path):
     fitted = make_recommender("vsknn").fit(LOG)
     saved = save_artifact(fitted, tmp_path / "model", {})

@@ -99,7 +99,8 @@ class SessionItemNetwork(nn.Module):
             table.num_embeddings = n_items + 1
             table.weight = nn.Parameter(torch.empty(n_items + 1, table.embedding_dim, device="meta"))
         kinds = {name: tensor.dtype for name, tensor in self.state_dict().items()}
-        self.load_state_dict({name: tensor.to(kinds[name]) for name, tensor in weights.items()}, assign=True)
+        taken = {name: tensor.to(kinds.get(name, tensor.dtype)) for name, tensor in weights.items()}
+        self.load_state_dict(taken, assign=True)
 
     def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
         """Embeddings of sessions [B, T] → [B, D] and of candidate items [B, N] → [B, N, D].
