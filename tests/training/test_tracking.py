@@ -91,7 +91,7 @@ def test_a_tracker_that_fails_ends_the_tracking_but_not_the_fit(mlflow: Any, mon
     monkeypatch.setattr(mlflow, "log_metrics", unreachable)
     fitted = model("mlflow").fit(LOG)
     assert fitted.fitted
-    assert fitted.note == "mlflow has the metrics before epoch 1 alone: no route to host"
+    assert fitted.note == "mlflow lacks metrics from epoch 1 on: no route to host"
 
 
 @pytest.mark.slow
@@ -155,6 +155,36 @@ def test_a_run_that_cannot_start_is_one_line_before_the_fit(monkeypatch: pytest.
     monkeypatch.setitem(tracking._TRACKERS, "wandb", refuse)  # pyright: ignore[reportPrivateUsage, reportArgumentType]
     with pytest.raises(ConfigError, match="wandb cannot start a run: no key found; set it up, or leave track out"):
         GRU4Rec(track="wandb").fit(LOG)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*:FutureWarning")
+def test_a_run_that_starts_in_part_is_ended(mlflow: Any, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        raise OSError("no route")
+
+    monkeypatch.setattr(mlflow, "log_params", refuse)
+    with pytest.raises(ConfigError, match="mlflow cannot start a run: no route"):
+        model("mlflow").fit(LOG)
+    assert mlflow.active_run() is None
+    (run,) = mlflow.MlflowClient().search_runs(["0"])
+    assert run.info.status == "FAILED"
+
+
+def test_a_run_that_cannot_end_is_noted_and_the_fit_kept(monkeypatch: pytest.MonkeyPatch):
+    class Endless:
+        id = ""
+
+        def __init__(self, *_: object) -> None: ...
+
+        def write(self, metrics: Mapping[str, float], epoch: int) -> None: ...
+
+        def end(self, *, failed: bool) -> None:
+            raise OSError(f"failed={failed}, not sent")
+
+    monkeypatch.setitem(tracking._TRACKERS, "wandb", Endless)  # pyright: ignore[reportPrivateUsage, reportArgumentType]
+    fitted = model("wandb").fit(LOG)
+    assert fitted.note == "wandb may lack metrics, its run did not end: failed=False, not sent"
 
 
 def test_an_unknown_tracker_is_refused():

@@ -71,7 +71,8 @@ class TrainedRecommender(Recommender):
 
         Raises:
             DataError: there are no sessions.
-            ConfigError: training gave no finite loss, a checkpoint is of other options, or more workers than sessions.
+            ConfigError: training gave no finite loss, a checkpoint is of other options, there are more workers
+                than sessions, or the tracker cannot start a run.
             ArtifactError: the directory of the run cannot be used.
             MissingPackageError: the package of the tracker is not installed.
         """

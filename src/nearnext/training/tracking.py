@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -17,7 +17,7 @@ class Tracker(Protocol):
 
     @property
     def id(self) -> str:
-        """What a later process continues the run by."""
+        """Id by which a later process continues the run."""
         ...
 
     def write(self, metrics: Mapping[str, float], epoch: int) -> None:
@@ -51,7 +51,11 @@ class _MLflow:
     def __init__(self, facts: Mapping[str, Any], _directory: Path | None, known: str | None) -> None:
         self._mlflow = needed("mlflow", "mlflow", "track=mlflow")
         self.id: str = self._mlflow.start_run(known, run_name=facts["method"], nested=True).info.run_id
-        self._mlflow.log_params(facts)
+        try:
+            self._mlflow.log_params(facts)
+        except Exception:
+            self.end(failed=True)  # else later runs of this process would be nested in it
+            raise
 
     def write(self, metrics: Mapping[str, float], epoch: int) -> None:
         self._mlflow.log_metrics(metrics, step=epoch, run_id=self.id)
@@ -96,7 +100,14 @@ class Tracked:
             if self._identity is not None:
                 self._identity.write_text(self._tracker.id, encoding="utf-8")
         except Exception as error:  # of a library, a server or a disk, after hours of training
-            self.lost = f"{self._name} has the metrics before epoch {epoch} alone: {_reason(error)}"
+            self.lost = f"{self._name} lacks metrics from epoch {epoch} on: {_reason(error)}"
+
+    def end(self, *, failed: bool) -> None:
+        """End the run."""
+        try:
+            self._tracker.end(failed=failed)
+        except Exception as error:  # the fit is worth more
+            self.lost = self.lost or f"{self._name} may lack metrics, its run did not end: {_reason(error)}"
 
 
 @contextmanager
@@ -108,7 +119,8 @@ def tracked(
     The directory of the fit keeps the id of the run, so that a fit that resumes continues the same run.
 
     Raises:
-        ConfigError: the package is not installed, or its run cannot start.
+        MissingPackageError: the package of the tracker is not installed.
+        ConfigError: its run cannot start.
     """
     identity = None if directory is None else directory / f"{name}.id"
     known = identity.read_text("utf-8") if identity is not None and resume and identity.is_file() else None
@@ -118,13 +130,12 @@ def tracked(
         raise
     except Exception as error:
         raise ConfigError(f"{name} cannot start a run: {_reason(error)}; set it up, or leave track out") from error
-    failed = True
+    run, failed = Tracked(name, tracker, identity), True
     try:
-        yield Tracked(name, tracker, identity)
+        yield run
         failed = False
     finally:
-        with suppress(Exception):  # the fit is worth more
-            tracker.end(failed=failed)
+        run.end(failed=failed)
 
 
 def _reason(error: Exception) -> str:
