@@ -9,19 +9,19 @@ from nearnext.report.comparison import main_cutoff, method_name, ordered_methods
 from nearnext.report.numbers import percent
 
 MANY_UNKNOWN = 0.1
-"""Share of the test clicks on items that training lacks from which on such items matter."""
+"""Share of test clicks on items that training lacks above which the page advises on such items."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """Something to do, why, and the command for it where there is one."""
+    """A step in words, with its reason, and its command if there is one."""
 
     text: str
     command: str = ""
 
 
 def next_steps(result: Mapping[str, Any]) -> list[Step]:
-    """What to do after a comparison by the command ``compare``; nothing after others."""
+    """Steps after a comparison by the command ``compare``; none if Python code made it."""
     protocol: Mapping[str, Any] = result.get("protocol") or {}
     command = str(protocol.get("command") or "")
     if not command.startswith("nearnext compare "):
@@ -32,24 +32,24 @@ def next_steps(result: Mapping[str, Any]) -> list[Step]:
 
 
 def _surer(result: Mapping[str, Any], command: str) -> Iterator[Step]:
-    """How to be surer of the result."""
+    """Steps that make the result more certain."""
     methods, data = result["methods"], result["data"]
     if not any(each.get("tuning") for each in methods):
         yield Step(
-            "Every method ran with the options shown below. Give each the same number of trials:", f"{command} --tuned"
+            "Every method ran with the options shown above. Give each the same number of trials:", f"{command} --tuned"
         )
     if not result["protocol"].get("seeds") and any("seed" in each["params"] for each in methods):
         yield Step("Some methods draw at random. See how far their figures vary:", f"{command} --seeds 7,8,9")
     unknown = data.get("unknown_test_clicks", 0) / max(data["test"]["events"], 1)
     if unknown > MANY_UNKNOWN:
         yield Step(
-            f"{percent(unknown)} of the test clicks are on items that training lacks. Fit often, such as daily, and "
-            "name the attributes of the items, by which new ones are placed."
+            f"{percent(unknown)} of the test clicks are on items that training lacks. Fit often, for example daily, "
+            "and give an item table with --items: metric models place new items by their attributes."
         )
 
 
 def _in_use(result: Mapping[str, Any]) -> Iterator[Step]:
-    """How to use the method that is first."""
+    """Steps that put the best method to use."""
     best = ordered_methods(result, f"HitRate@{main_cutoff(result)}")[0]
     files = [str(report["source"]) for report in result["data"]["reading"]]
     log = shlex.quote(files[0]) if files else "LOG"
