@@ -86,7 +86,7 @@ def test_a_model_answers_the_same_after_another_took_its_place(method: str, tmp_
 def test_an_array_that_the_network_lacks_is_named():
     fitted = make_recommender("sml-weightedpool-ncas", {"epochs": 1, "dim": 8, "device": "cpu"}).fit(LOG)
     state = {**fitted.state(), "network.more": np.zeros(1, np.float32)}
-    with pytest.raises(RuntimeError, match='Unexpected key.*"more"'):
+    with pytest.raises(RuntimeError, match=r'Unexpected key.*"more"'):
         fitted.unfitted().restore(LOG.vocabulary, state)
 
 

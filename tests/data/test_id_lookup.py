@@ -1,6 +1,9 @@
 """Ids are found by their hashes, and by themselves where hashes are equal."""
 
+import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 
 import polars as pl
@@ -36,6 +39,12 @@ def test_ids_are_found_where_they_are_whatever_their_hashes(bits: int, ids: list
         assert lookup.find(asked).tolist() == [known.get(one, 0) for one in asked]  # pyright: ignore
 
 
-def test_a_lookup_works_in_another_process() -> None:
-    lookup = IdLookup(pl.Series(["a", "b"]))
-    assert pickle.loads(pickle.dumps(lookup)).find(["b"]).tolist() == [2]
+FIND = "import pickle, sys; print(pickle.load(sys.stdin.buffer).find(['b', 'c', 'z']).tolist())"
+
+
+def test_a_lookup_works_in_another_process_which_hashes_otherwise() -> None:
+    content, found = pickle.dumps(IdLookup(pl.Series(["a", "b", "c"]))), set[bytes]()
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        found.add(subprocess.check_output([sys.executable, "-c", FIND], input=content, env=environment))
+    assert found == {b"[2, 3, 0]\n"}

@@ -1,4 +1,4 @@
-"""Which id is where in a column, by a sorted array of hashes: 12 bytes for each id, where a dictionary takes 150."""
+"""Positions of ids in a column, by sorted hashes: 12 bytes for each id, where a dictionary takes 150."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ class IdLookup:
         self._hashes = hashes[self._order]
 
     def __reduce__(self) -> tuple[type["IdLookup"], tuple[pl.Series]]:
-        """Made again in another process, where Python gives texts other hashes."""
+        """Rebuild after pickling: another process of Python has other hashes of texts."""
         return IdLookup, (self._ids,)
 
     def find(self, ids: Sequence[RawId]) -> IndexArray:
