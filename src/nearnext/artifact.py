@@ -242,7 +242,7 @@ def _identity(folder: Path) -> tuple[int, int, int] | None:
 
 
 def verified_manifest(folder: Path) -> dict[str, Any]:
-    """What a directory says of itself, after its checksums were verified; `ArtifactError` where one differs."""
+    """The manifest of a model directory, after a check of its checksums; `ArtifactError` if one differs."""
     manifest = _read_manifest(folder)
     for name, expected in manifest["sha256"].items():
         file = folder / Path(name).name

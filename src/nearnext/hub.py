@@ -65,13 +65,16 @@ def pull(repo: str, directory: str | Path, *, revision: str | None = None) -> Pa
         directory: where to; load it with `nearnext.load`.
         revision: branch, tag or commit; default: the newest.
 
+    Returns:
+        The directory.
+
     Raises:
         ArtifactError: the directory holds something else, or the repository no intact model; no such repository, no
             right, no network.
         MissingPackageError: the extra ``hub`` is not installed.
     """
     target = path_of("directory", directory)
-    replaced_method(target)
+    replaced_method(target)  # refuses a folder that is no model
     try:
         with whole_folder(target) as fresh:
             with _hub(f"pull {repo}") as hub:

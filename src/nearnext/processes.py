@@ -76,6 +76,7 @@ class Processes:
                 try:
                     yield from in_order(submit, Future[R].result, arguments, self.workers)
                 except BaseException:
+                    # Else the pool would wait for their work; a public way is in Python 3.14 and later.
                     for process in list((pool._processes or {}).values()):  # pyright: ignore
                         process.terminate()
                     raise

@@ -19,21 +19,22 @@ TYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4", "U64": "<u8",
     "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8",
 }  # fmt: skip
-"""Names of types in such a file."""
+"""Types of numpy by their names in a safetensors file."""
 
 LARGEST = 1e12
 """The largest magnitude of a stored number: products and sums of such still have room in 32-bit floats."""
 
 
 def mapped_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays by name; what is written to them stays in this process and never reaches the file.
+    """The arrays of a safetensors file by name, mapped copy-on-write: changes stay in this process.
 
-    They stay as they are when another file takes the place of this one. Read-only arrays would be copied by torch, and
-    compiled functions would be compiled once more for them.
+    They stay valid when another file replaces this one. Writable, since torch would copy read-only arrays and numba
+    would compile each function once more for them.
 
     Raises:
         ArtifactError: an array of another type.
-        SafetensorError: no such file, or a damaged one.
+        SafetensorError: a damaged file.
+        OSError: no such file.
     """
     opened: Any = safe_open(str(path), framework="numpy")  # which checks that the arrays fill the file
     with opened as file, path.open("rb") as raw:
@@ -82,7 +83,7 @@ def require_finite(name: str, found: Any) -> NDArray[Any]:
 
 
 def require_distinct(name: str, offsets: Int64Array, items: IndexArray) -> None:
-    """A check that none of the parts that offsets cut has an item, at most as many as there are parts, twice."""
+    """A check that no part from one offset to the next has an item twice; items are smaller than ``len(offsets)``."""
     if _repeated(offsets, items):
         raise DataError(f"expected {name} with each item once, found some twice")
 

@@ -45,7 +45,7 @@ class Engine:
             yield executor
 
     def fitted(self, recommender: "Recommender", fit: Callable[[], T]) -> T:
-        """What a fit gives; a cluster shares its trainings, local workers are an option of the recommender."""
+        """Run a fit and return its result; a cluster shares its trainings, local workers are an option of methods."""
         if self.name == "local":
             return fit()
         from nearnext.recommenders.trained import TrainedRecommender

@@ -206,7 +206,7 @@ def push(
     repo: Annotated[str, typer.Argument(metavar="REPO", help="NAME or OWNER/NAME of a model repository.")],
     *,
     public: Annotated[
-        bool, typer.Option("--public", help="Everybody may read a repository that this creates; else: its owner.")
+        bool, typer.Option("--public", help="Make a repository that this creates public; default: private.")
     ] = False,
 ) -> None:
     """Upload a model and its card to a Hugging Face hub, at HF_ENDPOINT; it holds the sessions kept by --remember."""

@@ -12,10 +12,10 @@ from nearnext.recommenders.base import Recommender
 from nearnext.types import RawId
 
 N_EXAMPLES, N_ITEMS = 5, 10
-"""Cases of a result, and the items of each list: what one looks at."""
+"""Cases of a result, and items of each list."""
 
 N_CLICKS = 8
-"""Clicks of a session that are kept, the last ones."""
+"""Last clicks of a session that are kept."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class ExampleCases:
 
     @classmethod
     def draw(cls, test: Sessions, *, seed: int, max_prefix: int | None = None) -> "ExampleCases":
-        """At most `N_EXAMPLES` cases, those with more than one click first; none where no case is all known.
+        """At most `N_EXAMPLES` cases, those with several clicks first; none if each has an unknown item.
 
         Raises:
             DataError: no test session has 2 clicks.

@@ -35,7 +35,7 @@ KEPT = 256
 """Conditions whose matching items are kept."""
 SECOND = 1_000_000
 AHEAD, DEEPER = 3, 16
-"""With limits per category, so many times the length of the list is ranked at once, and then so many times as many."""
+"""With limits per category, AHEAD times the length of a list is ranked; if that is too short, DEEPER times as many."""
 
 
 class Limit(NamedTuple):

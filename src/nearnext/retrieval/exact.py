@@ -197,7 +197,7 @@ class ExactIndex:
         return items[:n], scores[:n]
 
     def _propose(self, queries: ScoreArray, columns: slice | None, products: ScoreArray) -> FloatArray:
-        """Inner products with some items, None: all, in 8 bits, written into ``products``; gives how they err: [B]."""
+        """Write inner products with ``columns`` of items, None: all, in 8 bits; returns bounds of their errors: [B]."""
         lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries, dtype=np.float64))
         rounding = self._rounding(lengths)
         if columns is None:

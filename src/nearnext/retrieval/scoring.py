@@ -42,7 +42,7 @@ def put_best(
     scores: ScoreArray,
     found: IndexArray,
 ) -> None:
-    """Put the k best items from row ``first`` on into the lists; what may not be listed has −∞ in ``proposed``."""
+    """Merge the k best of a block of items, from row ``first`` on, into the lists; −∞ in ``proposed`` excludes."""
     highest = np.empty(-(-proposed.shape[1] // CHUNK), dtype=np.float32)
     near = np.empty(proposed.shape[1], dtype=np.int32)
     for row in range(len(proposed)):

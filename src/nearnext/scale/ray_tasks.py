@@ -54,7 +54,7 @@ class RayTasks:
         yield from in_order(submit, self.result, arguments, self.workers)
 
     def result(self, reference: Any) -> Any:
-        """What a task gave; its own error where it raised one, else as `map`."""
+        """The result of a task; raises the task's own error, or what `map` raises."""
         failures = self.ray.exceptions
         try:
             return self.ray.get(reference)

@@ -25,32 +25,36 @@ WAIT = 30.0
 
 
 def fit_together(cluster: RayTasks, recommender: TrainedRecommender, fit: Callable[[], T]) -> T:
-    """What ``fit``, which fits the recommender, gives; its trainings are shared by this process and cluster tasks.
+    """Call ``fit``, which fits the recommender, and return its result; cluster tasks share its trainings.
 
-    Where a worker dies it is called again, up to `RETRIES` times: it goes on from the last checkpoint of this fit if
-    the recommender has a directory, else it begins again.
+    If a worker dies, ``fit`` is called again, at most `RETRIES` times: it resumes from the last checkpoint of this fit
+    if the recommender has a directory, else it starts over.
 
     Args:
         cluster: its machines must reach this one, and ``cluster.workers`` processes share each step, this one among
             them.
-        recommender: to be fitted; ``resume`` is set where the fit goes on.
-        fit: fits it.
+        recommender: to be fitted; ``resume`` is set when the fit resumes.
+        fit: fits it; it may be called several times.
+
+    Returns:
+        What ``fit`` returns.
 
     Raises:
         ConfigError: the cluster has too few free processors.
-        NearnextError: workers die again and again, or fail otherwise.
+        NearnextError: workers still die after the last try, or one fails for another reason.
     """
     directory = Path(recommender.directory) if recommender.directory else None
     of_another_fit = directory is not None and holds_checkpoint(directory) and not recommender.resume
-    for left in reversed(range(RETRIES + 1)):
+    tries = 0
+    while True:
         try:
             with _workers(cluster) as group, in_group(group):
                 return fit()
         except GroupError:
-            if not left:
+            if tries == RETRIES:
                 raise
+        tries += 1
         recommender.resume = directory is not None and holds_checkpoint(directory) and not of_another_fit
-    raise AssertionError
 
 
 @contextmanager
@@ -75,7 +79,7 @@ def _workers(cluster: RayTasks) -> Generator[Group]:
 
 
 def _take_part(host: str, port: int, rank: int, n: int) -> None:
-    """What a worker does."""
+    """Join the group as a worker, and share its trainings until it ends."""
     find_own_parts()
     show_progress(False)
     store = TCPStore(host, port, is_master=False, timeout=MEETING)
@@ -85,7 +89,7 @@ def _take_part(host: str, port: int, rank: int, n: int) -> None:
 
 
 def _wait(cluster: RayTasks, store: TCPStore, tasks: Sequence[Any]) -> None:
-    """Wait for all workers."""
+    """Wait until all workers have started."""
     until = time.monotonic() + MEETING.total_seconds()
     while not store.check([str(rank) for rank in range(1, len(tasks) + 1)]):
         ended, _ = cluster.ray.wait(tasks, timeout=0.1)
@@ -99,7 +103,7 @@ def _wait(cluster: RayTasks, store: TCPStore, tasks: Sequence[Any]) -> None:
 
 
 def _raise_reason(cluster: RayTasks, tasks: Sequence[Any]) -> None:
-    """Raise why a worker ended; GroupError where it died, so that another one may do."""
+    """Raise the reason why a worker ended; `GroupError` if it died, so that the fit is tried again."""
     ended, _ = cluster.ray.wait(tasks, num_returns=len(tasks), timeout=WAIT)
     for task in ended:
         try:

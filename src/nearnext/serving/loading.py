@@ -95,8 +95,8 @@ def _encode_by_onnx(recommender: Recommender) -> None:
 class ModelWatcher:
     """Loads the model in a directory whenever it changes, from a copy, which is kept if the model works.
 
-    With the copy a process starts even if the directory holds a model that is refused. Its files are mapped, and nobody
-    writes to them; all processes that serve the same model share them.
+    With the copy a process starts even if the directory holds a model that is refused. Its files are mapped and
+    never written to; all processes that serve the same model share them.
     """
 
     def __init__(self, folder: Path, kept: Path, *, onnx: bool = False, rules: ItemRules | None = None) -> None:

@@ -254,7 +254,7 @@ class ServedModel:
         return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
 
     def explain_new(self, items: Sequence[RawId], item: RawId) -> Explanation:
-        """Why a new item stands where it stands for a session: what places it, and the items nearest to it."""
+        """The rank of a new item for a session, what places it, and the items nearest to it."""
         listed, alike = self.answer([Query(items, DEPTH)])[0], self._like_new(item, 5)
         at = listed.items.index(item) if item in listed.items else None
         left_out = {

@@ -1,6 +1,6 @@
 """Several processes behind one socket: started, started again when they die, and ended together.
 
-They are forked from a process that has imported what they need, and nothing else: they share it, and start at once.
+They are forked from a process that has only imported their modules: they share these, and start sooner.
 """
 
 import logging
@@ -37,7 +37,7 @@ Work = Callable[[ServiceSettings, socket.socket, Connection], None]
 
 @dataclass
 class _Worker:
-    """A process, the pipe in which it says how it started, and when another one takes its place."""
+    """A process, the pipe in which it reports its start, and when it is replaced."""
 
     process: ForkServerProcess
     said: Connection
@@ -46,7 +46,7 @@ class _Worker:
     _started: str | None = None
 
     def started(self) -> str | None:
-        """An empty text once it answers, or why it cannot; None before, and if it died without a word."""
+        """An empty text once it answers, or why it cannot start; None before that, or if it died without a reason."""
         if self._started is None and self.said.poll():
             with suppress(EOFError):
                 self._started = self.said.recv()

@@ -126,7 +126,7 @@ WriteRecord = Callable[[Mapping[str, Any]], None]
 
 
 def epoch_log(directory: Path | None) -> WriteRecord:
-    """What writes the epochs of a run to ``log.jsonl``; a run that resumes appends."""
+    """A function that appends epochs to ``log.jsonl`` in a directory; None: it does nothing."""
 
     def write(record: Mapping[str, Any]) -> None:
         if directory is None:
