@@ -51,9 +51,13 @@ def push(directory: str | Path, repo: str, *, public: bool = False) -> str:
     with _hub(f"push {folder} to {repo}") as hub:
         api = hub.HfApi(library_name="nearnext")
         created = api.create_repo(repo, private=not public, exist_ok=True)
-        message = f"Upload a {method} model"
-        files: dict[str, Any] = {"allow_patterns": FILES, "delete_patterns": FILES}
-        api.upload_folder(repo_id=created.repo_id, folder_path=folder, commit_message=message, **files)
+        api.upload_folder(
+            repo_id=created.repo_id,
+            folder_path=folder,
+            commit_message=f"Upload a {method} model",
+            allow_patterns=FILES,
+            delete_patterns=FILES,
+        )
     return str(created)
 
 

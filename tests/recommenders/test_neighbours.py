@@ -11,7 +11,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.neighbours import SKNN, VSKNN, VSTAN
-from nearnext.recommenders.session_index import build_index, stored_arrays, stored_index
+from nearnext.recommenders.session_index import build_index, index_arrays, stored_index
 from plain_session_knn import PlainIndex, plain_vsknn, plain_vstan
 
 DECAYS = ["same", "div", "linear", "quadratic", "log"]
@@ -211,5 +211,5 @@ def test_lists_cut_to_the_sessions_that_are_compared_rank_the_same(
         cut.neighbours(cut.vocabulary.encode(prefix))[0].tolist()
         == whole.neighbours(whole.vocabulary.encode(prefix))[0].tolist()
     )
-    again = stored_index(stored_arrays(cut.index), cut.index.item_offsets.size - 2)
+    again = stored_index(index_arrays(cut.index), cut.index.item_offsets.size - 2)
     assert all(np.array_equal(one, other) for one, other in zip(again, cut.index, strict=True))

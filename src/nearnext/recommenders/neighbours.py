@@ -18,7 +18,7 @@ from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
 from nearnext.recommenders.knn_kernel import SIMILARITIES, nearest_sessions, rank_by_neighbours
 from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.session_index import SessionIndex, build_index, stored_arrays, stored_index
+from nearnext.recommenders.session_index import SessionIndex, build_index, index_arrays, stored_index
 from nearnext.sampling.positives import NeighbourPositives
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
@@ -95,7 +95,7 @@ class SessionNeighbours(Recommender):
         )
 
     def _state(self) -> State:
-        return stored_arrays(self.index)
+        return index_arrays(self.index)
 
     def _restore(self, state: State) -> None:
         self.index = stored_index(state, len(self.vocabulary))

@@ -156,17 +156,17 @@ def _fill(
     return item_sessions, item_positions, session_items, last_positions
 
 
-def stored_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int64Array]:
+def index_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int64Array]:
     """The arrays from which `stored_index` makes the index again, by name."""
     left_out = set[str]() if len(index.click_weights) else {"click_weights"}
     return {name: array for name, array in index._asdict().items() if name not in left_out}
 
 
 def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
-    """The index whose `stored_arrays` are given; those of an earlier nearnext lack ``item_positions``.
+    """The index whose `index_arrays` are given; those of an earlier nearnext lack ``item_positions``.
 
     >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
-    >>> stored_index(stored_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
+    >>> stored_index(index_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
     True
     """
     weights = arrays.get("click_weights", np.zeros(0))
