@@ -15,7 +15,9 @@ from safetensors.numpy import load_file, save_file
 
 from nearnext.artifact import STATE, VOCABULARY
 from nearnext.artifact import _checksum as checksum  # pyright: ignore[reportPrivateUsage]
+from nearnext.recommenders.rules import Markov
 from nearnext.serving import service as services
+from nearnext.serving.loading import ModelWatcher
 from nearnext.serving.service import Service
 from nearnext.serving.settings import ServiceSettings
 from serving_support import LOG, OTHER_LOG, Client, Redis, Server, fitted, started, wait_until
@@ -195,3 +197,14 @@ def test_workers_have_the_users_own_parts(tmp_path: Path, redis: Redis):
     with started(model, *options, folder=tmp_path) as server:
         assert all(recommend(client)["items"] for client in clients_of_both_workers(server, each=1))
         assert server.client("GET", "/v1/model").json["method"] == "own-pop"
+
+
+def test_a_damaged_copy_is_made_again(tmp_path: Path):
+    model, kept = Markov().fit(LOG).save(tmp_path / "model"), tmp_path / "kept"
+    assert ModelWatcher(model, kept).look() is not None
+    whole = (kept / STATE).read_bytes()
+    (kept / STATE).write_bytes(b"damaged")
+    watcher = ModelWatcher(model, kept)
+    assert watcher.look() is not None
+    assert watcher.refused is None
+    assert (kept / STATE).read_bytes() == whole

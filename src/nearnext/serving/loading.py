@@ -137,25 +137,28 @@ class ModelWatcher:
             self._kept.parent.mkdir(parents=True, exist_ok=True)
             with exclusive_folder(self._kept.parent):  # the first process makes the copy, the others find it
                 if not _same(self._folder / MANIFEST, self._kept / MANIFEST):
-                    with whole_folder(self._kept) as fresh:
-                        return self._copied(fresh)
+                    return self._copied()
             verified_manifest(self._folder)
-            with suppress(NearnextError):  # the copy was damaged
+            with suppress(NearnextError):
                 return load_model(self._kept, onnx=self._onnx, rules=self._rules)
+            with exclusive_folder(self._kept.parent):  # the copy was damaged
+                return self._copied()
         except OSError as error:
             log.warning("no copy of the model is kept in %s (%s)", self._kept, error)
         return load_model(self._folder, onnx=self._onnx, rules=self._rules)
 
-    def _copied(self, fresh: Path) -> LoadedModel:
-        for file in self._folder.iterdir():
-            if file.is_file():
-                shutil.copyfile(file, fresh / file.name)
-        if self.changed:
-            raise ArtifactError(f"{self._folder} was changed while it was read; wait until it is complete")
-        try:
-            return load_model(fresh, onnx=self._onnx, rules=self._rules)
-        except NearnextError as error:
-            raise type(error)(str(error).replace(str(fresh), str(self._folder))) from error
+    def _copied(self) -> LoadedModel:
+        """The model from a new copy, which is kept if it works."""
+        with whole_folder(self._kept) as fresh:
+            for file in self._folder.iterdir():
+                if file.is_file():
+                    shutil.copyfile(file, fresh / file.name)
+            if self.changed:
+                raise ArtifactError(f"{self._folder} was changed while it was read; wait until it is complete")
+            try:
+                return load_model(fresh, onnx=self._onnx, rules=self._rules)
+            except NearnextError as error:
+                raise type(error)(str(error).replace(str(fresh), str(self._folder))) from error
 
 
 def _same(one: Path, other: Path) -> bool:
