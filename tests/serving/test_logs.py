@@ -128,7 +128,7 @@ def test_a_worker_that_does_not_answer_yet_gets_no_sighup(monkeypatch: pytest.Mo
             self.pid, self.is_alive = pid, lambda: True
 
     (loading, _), (answering, sender) = [multiprocessing.Pipe(duplex=False) for _ in range(2)]
-    sender.send(None)
+    sender.send("")
     group: Any = object.__new__(workers._Workers)  # pyright: ignore[reportPrivateUsage]
     made: Any = workers._Worker  # pyright: ignore[reportPrivateUsage]
     group._running = [made(Process(1), loading, 0.0), made(Process(2), answering, 0.0)]
