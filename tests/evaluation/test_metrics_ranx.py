@@ -8,7 +8,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import case_values, metric_names
 from nearnext.recommenders.ranking import Ranking
-from nearnext.types import FloatArray
+from ranx_support import Judged, by_ranx
 
 pytestmark = pytest.mark.slow
 
@@ -44,21 +44,17 @@ def remaining_names(cases: Cases) -> list[list[str]]:
     ]
 
 
-def by_ranx(wanted: list[set[str]], ranking: Ranking, metric: str) -> FloatArray:
-    """Values of one ranx metric per case: [C]."""
-    from ranx import Qrels, Run, evaluate
-
+def asked(wanted: list[set[str]], ranking: Ranking, *metrics: str) -> tuple[Judged, Judged, list[str]]:
+    """What ranx is asked: the items wanted and listed in each case, and its names of metrics at every k."""
     names = [f"{case:06d}" for case in range(len(ranking))]
-    qrels = Qrels({name: dict.fromkeys(sorted(items), 1) for name, items in zip(names, wanted, strict=True)})
+    qrels = {name: dict.fromkeys(sorted(items), 1) for name, items in zip(names, wanted, strict=True)}
     lists = [
         {str(item): float(score) for item, score in zip(items, scores, strict=True) if item}
         for items, scores in zip(ranking.items.tolist(), ranking.scores.tolist(), strict=True)
     ]
-    run = Run(dict(zip(names, lists, strict=True)))
-    return np.asarray(evaluate(qrels, run, metric, return_mean=False), dtype=np.float64)
+    return qrels, dict(zip(names, lists, strict=True)), [f"{metric}@{k}" for metric in metrics for k in KS]
 
 
-@pytest.mark.filterwarnings("ignore")
 def test_metrics_equal_ranx() -> None:
     rng = np.random.default_rng(11)
     cases = random_cases(rng)
@@ -66,12 +62,17 @@ def test_metrics_equal_ranx() -> None:
     values = case_values(ranking, cases, np.ones(N_ITEMS + 1), KS)
     ours = dict(zip(metric_names(KS), values.T, strict=True))
     rests = remaining_names(cases)
-    next_item, all_items = [{rest[0]} for rest in rests], [set(rest) for rest in rests]
+    next_item, every = by_ranx(
+        [
+            asked([{rest[0]} for rest in rests], ranking, "hit_rate", "mrr"),
+            asked([set(rest) for rest in rests], ranking, "precision", "map", "recall"),
+        ]
+    )
     for k in KS:
-        np.testing.assert_allclose(ours[f"HitRate@{k}"], by_ranx(next_item, ranking, f"hit_rate@{k}"), atol=1e-12)
-        np.testing.assert_allclose(ours[f"MRR@{k}"], by_ranx(next_item, ranking, f"mrr@{k}"), atol=1e-12)
-        np.testing.assert_allclose(ours[f"Precision@{k}"], by_ranx(all_items, ranking, f"precision@{k}"), atol=1e-12)
-        np.testing.assert_allclose(ours[f"AP@{k}"], by_ranx(all_items, ranking, f"map@{k}"), atol=1e-12)
+        np.testing.assert_allclose(ours[f"HitRate@{k}"], next_item[f"hit_rate@{k}"], atol=1e-12)
+        np.testing.assert_allclose(ours[f"MRR@{k}"], next_item[f"mrr@{k}"], atol=1e-12)
+        np.testing.assert_allclose(ours[f"Precision@{k}"], every[f"precision@{k}"], atol=1e-12)
+        np.testing.assert_allclose(ours[f"AP@{k}"], every[f"map@{k}"], atol=1e-12)
         # ranx divides by distinct items, our Recall by clicks.
-        recall = by_ranx(all_items, ranking, f"recall@{k}") * cases.distinct / cases.remaining
+        recall = every[f"recall@{k}"] * cases.distinct / cases.remaining
         np.testing.assert_allclose(ours[f"Recall@{k}"], recall, atol=1e-12)
