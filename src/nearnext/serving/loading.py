@@ -134,14 +134,16 @@ class ModelWatcher:
 
     def _loaded(self) -> LoadedModel:
         try:
-            self._kept.parent.mkdir(parents=True, exist_ok=True)
-            with exclusive_folder(self._kept.parent):  # the first process makes the copy, the others find it
+            # A lock of its own: that of the folder guards the catalogue, which requests wait for.
+            lock = self._kept.with_name(f"{self._kept.name}.lock")
+            lock.mkdir(parents=True, exist_ok=True)
+            with exclusive_folder(lock):  # the first process makes the copy, the others find it
                 if not _same(self._folder / MANIFEST, self._kept / MANIFEST):
                     return self._copied()
             verified_manifest(self._folder)
             with suppress(NearnextError):
                 return load_model(self._kept, onnx=self._onnx, rules=self._rules)
-            with exclusive_folder(self._kept.parent):  # the copy was damaged
+            with exclusive_folder(lock):  # the copy was damaged
                 return self._copied()
         except OSError as error:
             log.warning("no copy of the model is kept in %s (%s)", self._kept, error)

@@ -75,6 +75,9 @@ def _work(settings: ServiceSettings, listening: socket.socket, started: connecti
     try:
         _run(Service(settings), listening, ready, parent_process())
     except NearnextError as error:
+        if started.closed:  # it answered for a while
+            log.error("%s", error)
+            sys.exit(1)
         started.send(str(error))
         sys.exit(NEVER_STARTED)
     except KeyboardInterrupt:
