@@ -81,6 +81,14 @@ class Prefixes:
         """Prefixes begin..end − 1, sharing the clicks."""
         return Prefixes(self.items, self.starts[begin:end], self.ends[begin:end], self.times[begin:end])
 
+    def take(self, rows: Int64Array | Sequence[int]) -> "Prefixes":
+        """The prefixes of some rows, in that order, sharing the clicks: [n].
+
+        >>> Prefixes.every(Sessions.of([["a", "b", "c", "d"]])).take([2, 0]).lengths.tolist()
+        [3, 1]
+        """
+        return Prefixes(self.items, self.starts[rows], self.ends[rows], self.times[rows])
+
 
 def _indices(clicks: Any) -> IndexArray:
     """Item indices of one prefix; they are compared with a vocabulary when they are ranked."""

@@ -3,11 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from nearnext.data.leaks import Leaks
 from nearnext.data.prefixes import Prefixes
@@ -176,11 +174,7 @@ def _choose(test: Sessions, seed: int) -> Prefixes:
     """Some test prefixes, in order, which are ranked again and again."""
     prefixes = Prefixes.every(test)
     size = min(SAMPLE, len(prefixes))
-    return _some(prefixes, np.sort(np.random.default_rng(seed).choice(len(prefixes), size=size, replace=False)))
-
-
-def _some(prefixes: Prefixes, rows: NDArray[Any]) -> Prefixes:
-    return Prefixes(prefixes.items, prefixes.starts[rows], prefixes.ends[rows], prefixes.times[rows])
+    return prefixes.take(np.sort(np.random.default_rng(seed).choice(len(prefixes), size=size, replace=False)))
 
 
 def _decoys(split: Split, probe: Prefixes, begin: int) -> Sessions:
@@ -246,14 +240,14 @@ def _looks_ahead(method: Recommender, test: Sessions, probe: Prefixes, expected:
     items[inside] = test.items[inside]
     # A later probe of the same session would keep clicks behind an earlier one: rank the longest probe of each session.
     longest = np.flatnonzero(np.append(np.diff(probe.starts) != 0, True))
-    again = method.rank(_some(replace(probe, items=items), longest), LIST_LENGTH, threads=1)
+    again = method.rank(replace(probe, items=items).take(longest), LIST_LENGTH, threads=1)
     return _differing(again, _rows(expected, longest)) > 0
 
 
 def _depends_on_other_cases(method: Recommender, test: Sessions, probe: Prefixes, expected: Ranking) -> bool:
     """The probes in reverse order among other cases: a method that learns from test sessions would differ."""
     order = np.arange(len(probe))[::-1]
-    others, last_first = Prefixes.every(test).slice(0, 10 * SAMPLE), _some(probe, order)
+    others, last_first = Prefixes.every(test).slice(0, 10 * SAMPLE), probe.take(order)
     mixed = Prefixes(
         probe.items,
         np.concatenate([others.starts, last_first.starts]),

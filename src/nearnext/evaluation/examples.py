@@ -1,6 +1,6 @@
 """Example cases: a few test sessions drawn at random, and what a recommender lists for them."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -51,11 +51,10 @@ class ExampleCases:
         drawn = drawn[np.argsort(cases.prefixes.lengths[drawn] == 1, kind="stable")]
         _, firsts = np.unique(cases.session[drawn], return_index=True)
         drawn = drawn[np.sort(firsts)[:N_EXAMPLES]]
-        every = cases.prefixes
-        starts, ends = every.starts[drawn], every.ends[drawn]
-        spans = zip(starts, ends, strict=True)
+        prefixes = cases.prefixes.take(drawn)
+        spans = zip(prefixes.starts, prefixes.ends, strict=True)
         return cls(
-            replace(every, starts=starts, ends=ends, times=every.times[drawn]),
+            prefixes,
             [test.vocabulary.decode(test.items[max(start, end - N_CLICKS) : end]) for start, end in spans],
             test.vocabulary.decode(cases.targets[drawn]),
         )

@@ -127,7 +127,7 @@ class EmbeddedRecommender(TrainedRecommender):
         known = np.flatnonzero(self.trained)
         every = Prefixes.every(sessions)
         some = np.linspace(0, len(every) - 1, min(len(every), PREFIXES)).astype(np.int64)
-        prefixes = Prefixes(every.items, every.starts[some], every.ends[some], every.times[some])
+        prefixes = every.take(some)
         self.placement = Placement.of(
             items.of(self.vocabulary.ids.gather(known - 1)),
             self.popularity[known],

@@ -212,7 +212,7 @@ class ApproximateIndex:
                 items[row], scores[row] = near, their_scores
         found = Neighbours(items, scores, np.full(len(queries), k, dtype=np.int32))
         if left:
-            some = None if seen is None else Prefixes(seen.items, seen.starts[left], seen.ends[left], seen.times[left])
+            some = None if seen is None else seen.take(left)
             exact = self.exact.search(queries[left], k, admissible=admissible, seen=some)
             found.items[left], found.scores[left], found.found[left] = exact
         return found

@@ -30,7 +30,7 @@ class Validation:
         """The cases of sessions in the training vocabulary, about ``most`` at most, evenly over the period."""
         every = Prefixes.every(sessions)
         step = -(-len(every) // most) or 1 if most else 1
-        prefixes = Prefixes(every.items, every.starts[::step], every.ends[::step], every.times[::step])
+        prefixes = every.take(np.arange(0, len(every), step))
         return cls(prefixes, sessions.items[prefixes.ends])
 
     def measure(self, network: SessionItemNetwork) -> dict[str, float]:
