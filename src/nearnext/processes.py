@@ -107,7 +107,7 @@ def _begin() -> None:
 
 
 def _end_with_parent() -> None:
-    """End once the parent has: a worker of a process that was killed would wait for work for ever."""
+    """End once the parent has: a worker of a process that was killed would wait for work without end."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - only workers call it
     parent.join()

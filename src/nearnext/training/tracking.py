@@ -97,8 +97,9 @@ class Tracked:
             return
         try:
             self._tracker.write({re.sub(r"[^\w/.-]", "_", name): value for name, value in metrics.items()}, epoch)
-            if self._identity is not None:
+            if self._identity is not None:  # now, as the fit makes its directory after the run has started
                 self._identity.write_text(self._tracker.id, encoding="utf-8")
+                self._identity = None
         except Exception as error:  # of a library, a server or a disk, after hours of training
             self.lost = f"{self._name} lacks metrics from epoch {epoch} on: {_reason(error)}"
 

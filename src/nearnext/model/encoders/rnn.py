@@ -200,8 +200,8 @@ def gru_last_state(network: nn.GRU, clicks: Tensor, steps: Tensor) -> Tensor:
     ordered, order = steps.sort(descending=True, stable=True)
     n_steps = torch.arange(clicks.shape[1])[:, None]
     real = n_steps < ordered  # [T, B], the longest sessions first
-    places = (n_steps + order * clicks.shape[1])[real]
-    packed = clicks.flatten(0, 1).index_select(0, places)
+    indices = (n_steps + order * clicks.shape[1])[real]
+    packed = clicks.flatten(0, 1).index_select(0, indices)
     weights = (network.weight_ih_l0, network.weight_hh_l0, network.bias_ih_l0, network.bias_hh_l0)
     sizes = [int(size) for size in real.sum(dim=1) if size]
     apply = cast("Callable[..., Tensor]", _LastState.apply)  # pyright: ignore[reportUnknownMemberType]
