@@ -6,7 +6,8 @@
     comparison = ( "=" | "!=" | "<" | "<=" | ">" | ">=" ) value | [ "not" ] "in" "(" value { "," value } ")"
     value      = 'text' | "text" | number | "true" | "false"
 
-A comparison with a missing value is unknown, and so is its negation: the item does not match.
+A comparison with a missing value is unknown, and so is its negation: the item does not match. An item may have several
+categories: ``=`` is true if one of them is the value, ``!=`` if none is; without a category both are unknown.
 """
 
 import operator
@@ -118,9 +119,6 @@ class ItemColumns:
             raise ConfigError(f"at most: expected a column, found '{name}'; known: {known}")
         values = self.column(name)
         if values.dtype == pl.List(pl.String):
-            if name == CATEGORY and self.kinds:
-                other = pl.any_horizontal(pl.element().str.starts_with(f"{kind}=") for kind in self.kinds)
-                values = values.list.eval(pl.element().filter(~other))
             counts = values.list.len().fill_null(0)
             values = values.explode().drop_nulls()
         else:
@@ -134,11 +132,13 @@ class ItemColumns:
         if name in self.frame.columns:
             values = self.frame[name]
             return values.dt.timestamp("us") if values.dtype == pl.Datetime else values
-        lists = self.frame["categories"]
+        lists, each = self.frame["categories"], pl.element()
         if name in self.kinds:
             start = f"{name}="
-            each = pl.element()
             lists = lists.list.eval(each.filter(each.str.starts_with(start)).str.strip_prefix(start))
+        elif self.kinds:
+            other = pl.any_horizontal(each.str.starts_with(f"{kind}=") for kind in self.kinds)
+            lists = lists.list.eval(each.filter(~other))
         return lists.set(lists.list.len() == 0, None)
 
 
@@ -285,6 +285,8 @@ class _Condition:
         if column.dtype == pl.String:
             return COMPARISONS[sign](column, text)
         found = column.list.contains(text)
+        if name == CATEGORY and "=" in text:  # it may look like a value of another column
+            found = found | self._columns.frame["categories"].list.contains(text)
         return found if sign == "=" else ~found
 
     def _available(self) -> pl.Series:
