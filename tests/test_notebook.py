@@ -127,11 +127,12 @@ def test_the_card_of_a_fit_says_what_it_learned_from():
         "command": "nearnext fit clicks.csv",
         "own_parts": [{"kind": "loss", "name": "squared", "from": "own_loss.py"}],
     }
-    history = [{"epoch": 1, "loss": 2.0, "HitRate@20": 0.3}, {"epoch": 2, "loss": 1.0, "HitRate@20": 0.25}]
+    figures = {"HitRate@20": [0.3, 0.29, 0.25], "MRR@20": [0.1, 0.13, 0.1], "best_epoch": [1, 2, 2]}
+    history = [{"epoch": 1 + at, "loss": 1.0, **{name: figures[name][at] for name in figures}} for at in range(3)]
     text = model_card(manifest, history)
     assert "1,234 sessions with 5,678 clicks on 99 items, from 2025-01-01 to 2025-01-31" in text
     assert "$ nearnext fit clicks.csv" in text
-    assert "HitRate@20 0.3000 (epoch 1)" in text
+    assert "HitRate@20 0.2900, MRR@20 0.1300 (epoch 2)" in text
     assert r"| `a` | x\|y |" in text
     assert "the loss `squared` of `own_loss.py`" in text
     assert not re.search(r"\n\n\n", text)

@@ -44,12 +44,17 @@ def _learned(manifest: Mapping[str, Any]) -> str:
 def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
     """Number and metrics of the epoch that was best on held-out sessions; {}: none were held out.
 
-    >>> best_epoch([{"epoch": 1, "loss": 2.0, "MRR@20": 0.3}, {"epoch": 2, "loss": 1.0, "MRR@20": 0.2}])
+    The training chose it, and each epoch says which one was best so far; the history of an older nearnext does not.
+
+    >>> history = [{"epoch": 1, "MRR@20": 0.3, "best_epoch": 1}, {"epoch": 2, "MRR@20": 0.2, "best_epoch": 1}]
+    >>> best_epoch(history)
     {'epoch': 1, 'MRR@20': 0.3}
     """
-    measured = [{name: value for name, value in epoch.items() if "@" in name or name == "epoch"} for epoch in history]
-    best = max([{}, *measured], key=lambda epoch: [value for name, value in epoch.items() if "@" in name])
-    return best if best.keys() - {"epoch"} else {}
+    for epoch in history:
+        measured = {name: value for name, value in epoch.items() if "@" in name}
+        if measured and epoch["epoch"] == history[-1].get("best_epoch"):
+            return {"epoch": epoch["epoch"], **measured}
+    return {}
 
 
 def _figures(history: Sequence[Mapping[str, float]]) -> str:

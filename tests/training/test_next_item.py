@@ -169,7 +169,7 @@ def test_an_epoch_that_goes_on_has_the_batches_that_were_left():
 def test_without_validation_the_last_epoch_remains():
     short, long = network_of(LOG), network_of(LOG)
     (one,) = train_on(short, LOG, NextItemTraining(epochs=1, batch_size=8))
-    assert set(one) == {"epoch", "loss", "learning_rate", "seconds"}
+    assert set(one) == {"epoch", "loss", "best_epoch", "learning_rate", "seconds"}
     seen: list[float] = []
     train(next_item_recipe(long, LOG, CONFIG), watch=lambda epoch: seen.append(epoch["epoch"]))
     assert seen == [1, 2, 3]

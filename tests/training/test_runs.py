@@ -135,7 +135,7 @@ def test_each_epoch_is_a_line_of_the_log_with_its_figures(tmp_path: Path):
     history = run(tmp_path).history
     lines = (tmp_path / "log.jsonl").read_text("utf-8").splitlines()
     assert [json.loads(line) for line in lines] == history
-    assert set(history[0]) == {"epoch", "loss", "HitRate@20", "MRR@20", "learning_rate", "seconds"}
+    assert set(history[0]) == {"epoch", "loss", "HitRate@20", "MRR@20", "best_epoch", "learning_rate", "seconds"}
     assert json.loads((tmp_path / "config.json").read_text("utf-8")) == identity()
 
 

@@ -31,7 +31,7 @@ def expected(fitted: TrainedRecommender) -> dict[str, list[float]]:
     """What a tracker has of a fit."""
     history = fitted.history
     assert len(history) == 2
-    best = max(history, key=lambda epoch: (epoch["HitRate@20"], epoch["MRR@20"]))
+    best = history[int(history[-1]["best_epoch"]) - 1]
     return {
         "loss": [epoch["loss"] for epoch in history],
         "HitRate_20": [epoch["HitRate@20"] for epoch in history],

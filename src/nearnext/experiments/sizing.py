@@ -179,7 +179,7 @@ def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: i
     if isinstance(fitted, TrainedRecommender):
         fitted.require_learned()
         per_pass = min(epoch["seconds"] for epoch in fitted.history)
-        best = int(max(fitted.history, key=lambda epoch: epoch.get("HitRate@20", 0) + epoch.get("MRR@20", 0))["epoch"])
+        best = int(fitted.history[-1]["best_epoch"])
         arrays = [array for part, array in state.items() if part.startswith("network.")] or list(state.values())
         weights = sum(array.nbytes for array in arrays if array.dtype == np.float32)
         kept = {"weights": weights, "optimiser": 2 * weights, "best weights": weights}

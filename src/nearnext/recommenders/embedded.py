@@ -30,8 +30,8 @@ from nearnext.training.examples import TABLES
 from nearnext.training.learner import part_of
 from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
 
-FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate")
-"""Figures of an epoch that an artifact keeps."""
+FIGURES = ("epoch", "loss", "HitRate@20", "MRR@20", "learning_rate", "best_epoch")
+"""Figures of an epoch that an artifact keeps; older ones keep the first five."""
 
 LARGE = 2**23
 """Numbers in the item embeddings above which what is searched is stored too: processes share it, and start sooner."""
@@ -186,7 +186,7 @@ class EmbeddedRecommender(TrainedRecommender):
     def _restore(self, state: State) -> None:
         self.trained = require_array("trained", state["trained"], np.bool_, (len(self.vocabulary) + 1,), 0, 1)
         self.history = [
-            {name: float(value) for name, value in zip(FIGURES, row, strict=True) if not np.isnan(value)}
+            {name: float(value) for name, value in zip(FIGURES, row, strict=False) if not np.isnan(value)}
             for row in state["history"]
         ]
         weights = {name: as_tensor(require_finite(name, array)) for name, array in part_of(state, "network.").items()}

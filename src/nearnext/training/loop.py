@@ -27,7 +27,7 @@ from nearnext.training.run import (
 )
 
 Epoch = dict[str, float]
-"""Figures of one epoch by name: epoch, loss, learning_rate, seconds, and the validation metrics."""
+"""Figures of one epoch by name: epoch, loss, the validation metrics, the best epoch so far, learning_rate, seconds."""
 
 SEED_STEP, EPOCH_STEP, RANK_STEP = 1_000_000_007, 1_000_003, 500_009
 """Distance between the draws of two seeds, of two epochs, and of two processes, in steps."""
@@ -223,6 +223,7 @@ class _Loop(Generic[B]):
             "epoch": after.epoch,
             "loss": loss,
             **metrics,
+            "best_epoch": after.best_epoch,
             "learning_rate": rule.rate * share,
             "seconds": time.perf_counter() - begin,
         }
