@@ -109,8 +109,9 @@ def test_cases_end_before_what_is_to_be_predicted_and_count_it_alone():
 
 
 def test_nothing_to_predict_is_an_error():
-    with pytest.raises(DataError, match="no event is of type order, so there is nothing to predict; found types"):
-        read_sessions(log_of(ROWS), target=["order"])
+    for target in (["order"], ["purchase", "order"]):
+        with pytest.raises(DataError, match="no event is of type order, which target names; found types purchase, view, cart"):
+            read_sessions(log_of(ROWS), target=target)
     with pytest.raises(DataError, match="no event column"):
         read_sessions(log_of(ROWS).drop("event"), target=["purchase"])
     with pytest.raises(ConfigError, match="purchase not among events"):

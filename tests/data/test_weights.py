@@ -107,7 +107,7 @@ def test_a_prepared_log_keeps_them(tmp_path: Path, partitions: int, target: list
 
 
 def test_weights_that_cannot_be_used_are_refused():
-    with pytest.raises(DataError, match="weights name the event types order, which it does not have; found types view"):
+    with pytest.raises(DataError, match="no event is of type order, which weights names; found types view"):
         read_sessions(log_of(ROWS), weights={"order": 2})
     with pytest.raises(DataError, match="no event column"):
         read_sessions(log_of(ROWS).drop("event"), weights=WEIGHTS)
@@ -132,7 +132,7 @@ def test_commands_learn_from_weights(nearnext: Command, tmp_path: Path):
     )
     assert done.code == 0, done.err
     for given, said in {
-        "purchas=5": "purchas, which it does not have; found types view, cart, purchase",
+        "purchas=5": "no event is of type purchas, which weights names; found types view, cart, purchase",
         "cart": "--weights cart: expected NAME=VALUE",
         "cart=-1": "weight of cart must be a finite number of at least 0, found '-1'",
         "cart=1e10": "and at most 1000000000, found 10000000000.0",

@@ -240,16 +240,12 @@ class Reading:
                 f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; check the "
                 "columns and the time unit"
             )
-        if missing := sorted((self._weights or {}).keys() - types.keys()):
-            raise DataError(
-                f"{source}: weights name the event types {', '.join(missing)}, which it does not have; found types "
-                f"{', '.join(list(types)[:LISTED])}"
-            )
-        if self._target is not None and not self._target & types.keys():
-            raise DataError(
-                f"{source}: no event is of type {', '.join(sorted(self._target))}, so there is nothing to predict; "
-                f"found types {', '.join(list(types)[:LISTED])}"
-            )
+        for option, named in (("weights", self._weights), ("target", self._target)):
+            if missing := sorted(set(named or ()) - types.keys()):
+                raise DataError(
+                    f"{source}: no event is of type {', '.join(missing)}, which {option} names; found types "
+                    f"{', '.join(list(types)[:LISTED])}"
+                )
         return ReadReport(
             source=source,
             layout=" and ".join(self._layouts) or "none",
@@ -261,7 +257,7 @@ class Reading:
             event_types=types,
             changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
-            notes=_type_notes((self._events or frozenset()) | (self._target or frozenset()), list(self._event_types)),
+            notes=_type_notes(self._events or frozenset(), list(self._event_types)),
         )
 
 
