@@ -1,13 +1,12 @@
 """Example cases: a few test sessions drawn at random, and what a recommender lists for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.evaluation.cases import Cases
 from nearnext.recommenders.base import Recommender
 from nearnext.types import RawId
 
@@ -38,25 +37,21 @@ class ExampleCases:
 
     @classmethod
     def draw(cls, test: Sessions, *, seed: int, max_prefix: int | None = None) -> "ExampleCases":
-        """At most `N_EXAMPLES` cases, those with several clicks first; none if each has an unknown item.
-
-        Raises:
-            DataError: no test session has 2 clicks.
-        """
-        cases = Cases.of(test, max_prefix)
-        drawn = np.random.default_rng(seed).permutation(len(cases))
+        """At most `N_EXAMPLES` cases, those with several clicks first; none if each has an unknown item."""
+        every = Prefixes.every(test)
+        drawn = np.random.default_rng(seed).permutation(len(every))
         unknown = np.concatenate([[0], np.cumsum(test.items == 0)])
-        starts, ends = cases.prefixes.starts[drawn], cases.prefixes.ends[drawn]
-        drawn = drawn[(cases.targets[drawn] > 0) & (unknown[starts] == unknown[ends])]
-        drawn = drawn[np.argsort(cases.prefixes.lengths[drawn] == 1, kind="stable")]
-        _, firsts = np.unique(cases.session[drawn], return_index=True)
+        starts = every.starts if max_prefix is None else np.maximum(every.starts, every.ends - max_prefix)
+        drawn = drawn[unknown[starts[drawn]] == unknown[every.ends[drawn] + 1]]  # the next click is known too
+        drawn = drawn[np.argsort(every.ends[drawn] - starts[drawn] == 1, kind="stable")]
+        _, firsts = np.unique(every.starts[drawn], return_index=True)  # of each session
         drawn = drawn[np.sort(firsts)[:N_EXAMPLES]]
-        prefixes = cases.prefixes.take(drawn)
+        prefixes = replace(every, starts=starts).take(drawn)
         spans = zip(prefixes.starts, prefixes.ends, strict=True)
         return cls(
             prefixes,
             [test.vocabulary.decode(test.items[max(start, end - N_CLICKS) : end]) for start, end in spans],
-            test.vocabulary.decode(cases.targets[drawn]),
+            test.vocabulary.decode(test.items[prefixes.ends]),
         )
 
     def facts(self) -> list[dict[str, Any]]:
