@@ -41,7 +41,7 @@ def whole_file(path: str | Path) -> Generator[Path]:
             yield path
             return
         target = Path(os.path.realpath(path))
-        with _scratch(target) as fresh:
+        with scratch_path(target) as fresh:
             fresh.touch()
             yield fresh
             fresh.replace(target)
@@ -66,7 +66,7 @@ def whole_folder(path: Path) -> Generator[Path]:
     'done'
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _scratch(path) as fresh:
+    with scratch_path(path) as fresh:
         fresh.mkdir()
         yield fresh
         _sync(*fresh.rglob("*"), fresh)
@@ -75,8 +75,8 @@ def whole_folder(path: Path) -> Generator[Path]:
 
 
 @contextmanager
-def _scratch(path: Path) -> Generator[Path]:
-    """The name of something new in a folder of this writer alone, next to a path; those of dead writers are removed."""
+def scratch_path(path: Path) -> Generator[Path]:
+    """The name of something new in a folder next to a path, removed at the end; those of killed writers are removed."""
     _clean_up(path)
     with ExitStack() as stack:
         scratch: Path | None = None

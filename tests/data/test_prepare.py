@@ -121,6 +121,14 @@ def test_an_interrupted_run_leaves_nothing_and_keeps_the_old_file(
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.parquet", "old")]
 
 
+def test_a_run_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    left = tmp_path / ".out.parquet.a1b2c3d4" / "new"
+    left.mkdir(parents=True)
+    (left / "events-0-.arrow").write_text("half")
+    prepare(pl.DataFrame({"session": [1, 1], "item": [1, 2], "ts": [1, 2]}), tmp_path / "out.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
 def test_a_full_disk_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_args: object) -> int:
         raise OSError(28, "No space left on device")

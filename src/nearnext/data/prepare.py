@@ -5,13 +5,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from nearnext.atomic import whole_folder
+from nearnext.atomic import scratch_path, whole_folder
 from nearnext.data.arrow import arrow_parquet
 from nearnext.data.events import EventLog, EventScan, ReadOptions
 from nearnext.data.files import same_path
@@ -136,11 +135,10 @@ def prepare_by(
     if (options.target is not None or weighted) and target.suffix in PARQUET:
         raise ConfigError(f"{target}: a Parquet file keeps no event types or weights; name a folder, or leave them out")
     try:
-        with TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as folder:
-            parts = Partitions(Path(folder), partitions or _n_partitions(scan))
-            return _prepared(
-                scan, parts, Path(folder), target, chosen or Filter(), gap, collapse_repeats, options, executor
-            )
+        with scratch_path(target) as folder:
+            folder.mkdir()
+            parts = Partitions(folder, partitions or _n_partitions(scan))
+            return _prepared(scan, parts, folder, target, chosen or Filter(), gap, collapse_repeats, options, executor)
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}; free some space or name another folder"

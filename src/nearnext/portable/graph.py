@@ -6,7 +6,6 @@ onnxruntime adds in another order.
 
 import json
 import logging
-import tempfile
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nearnext.atomic import scratch_path
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError, DataError
 from nearnext.extras import needed
@@ -142,9 +142,10 @@ def export_onnx(
 def _whole_files(target: Path) -> Generator[Path]:
     """A temporary path with the target's own file name, by which a graph refers to its weights."""
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            yield Path(folder) / target.name
-            for written in sorted(Path(folder).iterdir(), reverse=True):  # the graph, of the shorter name, last
+        with scratch_path(target) as folder:
+            folder.mkdir()
+            yield folder / target.name
+            for written in sorted(folder.iterdir(), reverse=True):  # the graph, of the shorter name, last
                 written.replace(target.parent / written.name)
     except OSError as error:
         reason = error.strerror or str(error)
