@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -126,15 +127,29 @@ def test_a_limit_too_small_to_import_anything_is_one_line(log: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("error", ["KeyboardInterrupt()", "ImportError('numpy.core.multiarray failed to import')"])
-def test_ctrl_c_while_modules_are_imported_is_one_line(error: str):
+def test_an_interrupt_while_modules_are_imported_is_one_line(error: str, number: int):
     program = (
-        "import os, signal, sys\nfrom nearnext.cli.ending import one_line\n"
-        "with one_line():\n    try:\n        os.kill(os.getpid(), signal.SIGINT)\n"
+        "import os, sys\nfrom nearnext.cli.ending import one_line\n"
+        f"with one_line():\n    try:\n        os.kill(os.getpid(), {number})\n"
         f"    except KeyboardInterrupt:\n        raise {error} from None\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert (done.returncode, done.stderr) == (128 + number, "interrupted\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("background", [False, True])
+def test_a_terminated_program_removes_its_temporary_folder(tmp_path: Path, background: bool):
+    program = (
+        "import os, signal\nfrom pathlib import Path\nfrom nearnext.atomic import whole_folder\n"
+        "from nearnext.cli.ending import one_line\n"
+        f"signal.signal(signal.SIGINT, signal.{'SIG_IGN' if background else 'default_int_handler'})\n"
+        f"with one_line(), whole_folder(Path({str(tmp_path)!r}, 'model')):\n    os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, [*tmp_path.iterdir()]) == (143, "interrupted\n", [])
 
 
 def test_an_error_of_the_program_itself_keeps_its_traceback():

@@ -12,7 +12,7 @@ from nearnext.errors import NearnextError
 from nearnext.extras import training_extra
 
 INTERRUPTED = 130
-"""Exit status of a program stopped with Ctrl-C, as shells have it."""
+"""Exit status of a program stopped with Ctrl-C, as shells have it; SIGTERM: 143."""
 
 NO_MEMORY = "not enough memory; filter the log first with 'nearnext prepare', or use a shorter log"
 
@@ -21,19 +21,28 @@ WHAT_MEMORY_LACKS = ("cannot allocate memory", "can't start new thread", "failed
 
 
 class _Interrupt:
-    """Ctrl-C, and whether it was pressed: libraries turn the error into one of their own while they are imported."""
+    """The signal that interrupts, else 0: libraries turn the error into one of their own while they are imported.
 
-    pressed = False
+    SIGTERM does what Ctrl-C does at that moment: a training writes its checkpoint, and temporary folders are removed.
+    """
+
+    signal = 0
 
     @classmethod
     def note(cls, signum: int, frame: FrameType | None) -> None:
-        cls.pressed = True
+        cls.signal = cls.signal or signum
         signal.default_int_handler(signum, frame)
+
+    @classmethod
+    def terminate(cls, signum: int, frame: FrameType | None) -> None:
+        cls.signal = signum
+        handler = signal.getsignal(signal.SIGINT)  # a job in the background of a script ignores Ctrl-C
+        (handler if callable(handler) else signal.default_int_handler)(signum, frame)
 
 
 @contextmanager
 def one_line() -> Generator[None]:
-    """Run a program; an error that a user can mend, Ctrl-C or too little memory ends it with one line."""
+    """Run a program; an error that a user can mend, Ctrl-C, SIGTERM or too little memory ends it with one line."""
     _take_interrupts()
     _print_anything()
     try:
@@ -48,7 +57,7 @@ def one_line() -> Generator[None]:
             raise
         _interrupted(ended)
     except BaseException as error:
-        if _Interrupt.pressed:
+        if _Interrupt.signal:
             _interrupted(error)
         if reason := _reason(error):
             _fail(reason)
@@ -56,10 +65,12 @@ def one_line() -> Generator[None]:
 
 
 def _take_interrupts() -> None:
-    _Interrupt.pressed = False
+    _Interrupt.signal = 0
     with suppress(ValueError):  # outside the main thread there are no signals
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, _Interrupt.note)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and "TORCHELASTIC_RUN_ID" not in os.environ:
+            signal.signal(signal.SIGTERM, _Interrupt.terminate)
 
 
 def _print_anything() -> None:
@@ -96,13 +107,14 @@ def _reason(error: BaseException) -> str:
 def _interrupted(ended: BaseException) -> NoReturn:
     """End as Ctrl-C does; what was stopped says how to go on, if it can."""
     with suppress(ValueError):
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # pressed once more it ends the program at once
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # once more, it ends the program at once
     said, cause = "", ended
     while cause is not None and not said:
         said = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
         cause = cause.__cause__ or cause.__context__
     _say(said or "interrupted")
-    sys.exit(INTERRUPTED)
+    sys.exit(128 + (_Interrupt.signal or signal.SIGINT))
 
 
 def _fail(message: str) -> NoReturn:
