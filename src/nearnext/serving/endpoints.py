@@ -132,7 +132,7 @@ class Endpoints:
         model = self._service.current()
         item = model.stored([asked.item])[0]
         if item in model.available.new:
-            found = model.explain_new(asked.items, item)
+            found = await model.explain_new(asked.items, item)
         elif not model.available.knows(item):
             raise HTTPError(404, "neither the model nor the catalogue has this item, or it is out of stock")
         else:

@@ -131,10 +131,8 @@ class ServedModel:
         scores = np.zeros((len(queries), k), dtype=np.float32)
         own: list[int] = self._rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
         ids, ends = self._vocabulary.decode(items[items > 0]), np.count_nonzero(items, axis=1).cumsum().tolist()
-        lists = [
-            _List(ids[begin:end], listed, n)
-            for begin, end, listed, n in zip([0, *ends], ends, scores.tolist(), own, strict=False)
-        ]
+        rows = zip([0, *ends], ends, items.tolist(), scores.tolist(), own, strict=False)
+        lists = [_List(ids[begin:end], listed, n, indices[: end - begin]) for begin, end, indices, listed, n in rows]
         if self.available.new:
             self._join(queries, clicks, k, new, lists)
         for one in lists:
@@ -164,8 +162,7 @@ class ServedModel:
             return self._lists(queries[rows], clicks[rows], n, among[:n_known], allowed)
 
         def numbered(one: _List) -> Listed:
-            known = self._vocabulary.encode(one.items).tolist()
-            items = [index or numbers[item] for index, item in zip(known, one.items, strict=True)]
+            items = [index or numbers[item] for index, item in zip(one.indices, one.items, strict=True)]
             return np.array(items, np.int32), np.array(one.scores, np.float32), one.own
 
         every = slice(0, len(queries))
@@ -179,7 +176,7 @@ class ServedModel:
 
             items, scores, own = rules.ruled_list(k, ruled, rank, numbered(first))
             ids = [new[at - n_known] if at >= n_known else self._vocabulary.decode([at])[0] for at in items]
-            found.append(_List(ids, scores, own))
+            found.append(_List(ids, scores, own, [at if at < n_known else 0 for at in items]))
         return found
 
     def _presented(self, query: Query, clicks: IndexArray, found: "_List") -> Recommendation:
@@ -192,8 +189,7 @@ class ServedModel:
         """What each item of a list comes from."""
         added: list[Source] = ["popular"] * (len(found.items) - found.own)
         if self._unclicked or self.available.new:
-            items = found.items[: found.own]
-            return [*map(self._source, items, self._vocabulary.encode(items).tolist()), *added]
+            return [*map(self._source, found.items[: found.own], found.indices), *added]
         ranked: list[Source] = ["model"] * found.own
         return ranked + added
 
@@ -253,14 +249,15 @@ class ServedModel:
         items, scores = [one for one, _ in found], [score for _, score in found]
         return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
 
-    def explain_new(self, items: Sequence[RawId], item: RawId) -> Explanation:
+    async def explain_new(self, items: Sequence[RawId], item: RawId) -> Explanation:
         """The rank of a new item for a session, what places it, and the items nearest to it."""
-        listed, alike = self.answer([Query(items, DEPTH)])[0], self._like_new(item, 5)
+        origin, alike = self.available.new.origin(item), self._like_new(item, 5)
+        listed = await self.ask(Query(items, DEPTH))
         at = listed.items.index(item) if item in listed.items else None
         left_out = {
             "rank": f"not among the first {DEPTH:,}",
             "score": f"{self.recommender.name} itself does not score it for this session",
-            "clicks": f"it joined after training, {self.available.new.origin(item)}",
+            "clicks": f"it joined after training, {origin}",
             "similar": "it has no embedding",
             "evidence": "no training session clicked it",
         }
@@ -296,11 +293,12 @@ class ServedModel:
 
 @dataclass
 class _List:
-    """Items and scores of one answer, and how many leading items are scored."""
+    """Items and scores of one answer, how many leading items are scored, and item indices, 0 for new items."""
 
     items: list[RawId]
     scores: list[float]
     own: int
+    indices: list[int]
 
     def join(self, near: Iterable[tuple[float, RawId]], k: int) -> None:
         """Take in further items by their scores, after equal ones."""
@@ -312,6 +310,7 @@ class _List:
                 break
             self.items.insert(place, item)
             self.scores.insert(place, score)
+            self.indices.insert(place, 0)
             self.own += 1
-        del self.items[k:], self.scores[k:]
+        del self.items[k:], self.scores[k:], self.indices[k:]
         self.own = min(self.own, k)
