@@ -280,7 +280,8 @@ function reasons(why) {
 }
 
 function lead(why) {
-  if (!why.clicks.length && why.left_out.clicks) return `It ${why.left_out.clicks.slice(3)}.`;
+  const reason = why.left_out.clicks;
+  if (!why.clicks.length && reason) return `${reason[0].toUpperCase()}${reason.slice(1)}.`;
   if (why.score === null) return why.clicks.length ? "The method gives it no score here; it stands here by popularity." : "Without clicks everybody gets what is popular.";
   const alone = why.clicks.filter((one) => one.without === null);
   if (alone.length === 1) return `It is here only because of click ${alone[0].position}, ${full(alone[0].item)}.`;
