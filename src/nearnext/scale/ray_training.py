@@ -1,6 +1,7 @@
 """Training by this process and tasks of a Ray cluster, which share each step; a worker that dies is replaced."""
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,7 @@ def fit_together(cluster: RayTasks, recommender: TrainedRecommender, fit: Callab
     """Call ``fit``, which fits the recommender, and return its result; cluster tasks share its trainings.
 
     If a worker dies, ``fit`` is called again, at most `RETRIES` times: it resumes from the last checkpoint of this fit
-    if the recommender has a directory, else it starts over.
+    if the recommender has a directory, else it starts over. Each time is a ``RuntimeWarning``.
 
     Args:
         cluster: its machines must reach this one, and ``cluster.workers`` processes share each step, this one among
@@ -55,6 +56,8 @@ def fit_together(cluster: RayTasks, recommender: TrainedRecommender, fit: Callab
                 raise
         tries += 1
         recommender.resume = directory is not None and holds_checkpoint(directory) and not of_another_fit
+        how = "goes on from its last checkpoint" if recommender.resume else "starts over"
+        warnings.warn(f"a worker died; the fit {how}, {tries} of {RETRIES} times at most", RuntimeWarning, stacklevel=2)
 
 
 @contextmanager
