@@ -196,3 +196,10 @@ def test_what_a_killed_writer_leaves_is_put_back_and_removed(tmp_path: Path):
     assert load_artifact(target).recommender.name == "markov-1"
     assert sorted(path.name for path in tmp_path.iterdir()) == [".m.backup12", "m"]
     assert json.loads((target / "manifest.json").read_text("utf-8"))["method"] == "markov-1"
+
+
+def test_a_model_that_is_missing_while_it_is_replaced_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    fitted = make_recommender("markov-1").fit(Sessions.of([["a", "b"]]))
+    fresh = save_artifact(fitted, tmp_path / "fresh", {})
+    monkeypatch.setattr("nearnext.artifact.time.sleep", lambda _: fresh.rename(tmp_path / "model"))  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
+    assert load_artifact(tmp_path / "model").recommender.name == "markov-1"

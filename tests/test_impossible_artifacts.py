@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from nearnext.artifact import IMPRINT, INDEX, MANIFEST, SESSIONS, STATE, VOCABULARY, load_artifact, save_artifact
-from nearnext.artifact import _checksum as checksum  # pyright: ignore[reportPrivateUsage]
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain
 from nearnext.indexing import reindex
 from nearnext.recommenders.named import BASELINES, make_recommender
+from nearnext.stored_arrays import checksum
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,8 @@
 """A fitted recommender as one directory: manifest, arrays, raw ids, sessions. Nothing in it is executable."""
 
-import hashlib
 import json
 import platform
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -29,7 +29,7 @@ from nearnext.recommenders.session_index import SessionMemory
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
-from nearnext.stored_arrays import mapped_arrays
+from nearnext.stored_arrays import checksum, mapped_arrays
 
 SCHEMA = 1
 """Version of the directory's layout; raised when an older nearnext could no longer read it."""
@@ -81,14 +81,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _checksum(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ArtifactError(f"{path} cannot be read ({error.strerror}); fit the model again") from error
 
 
 def save_artifact(recommender: Recommender, directory: str | Path, provenance: Mapping[str, Any] | None = None) -> Path:
@@ -145,7 +137,6 @@ def replaced_method(directory: str | Path) -> str | None:
 def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]) -> None:
     arrays = {name: np.ascontiguousarray(array) for name, array in recommender.state().items()}
     save_file(arrays, folder / STATE)
-    (folder / STATE).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as somebody else
     pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
     if recommender.memory is not None:
         recommender.memory.to_frame().write_parquet(folder / SESSIONS)
@@ -153,9 +144,10 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         recommender.items.frame.write_parquet(folder / ITEMS)
     if recommender.imprint is not None:
         save_file(recommender.imprint.arrays(), folder / IMPRINT)
-        (folder / IMPRINT).chmod(0o644)
     _write_index(recommender, folder / INDEX)
     written = [name for name in (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX) if (folder / name).is_file()]
+    for name in written:
+        (folder / name).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as somebody else
     manifest = {
         "schema": SCHEMA,
         "method": recommender.name,
@@ -164,7 +156,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "versions": versions(),
         "own_parts": origins(recommender.parts()),
         **provenance,
-        "sha256": {name: _checksum(folder / name) for name in written},
+        "sha256": {name: checksum(folder / name) for name in written},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / CARD).write_text(model_card(manifest, getattr(recommender, "history", ())), encoding="utf-8")
@@ -218,14 +210,16 @@ def load_artifact(directory: str | Path) -> Artifact:
         ConfigError: it has an approximate index, and the extra ``ann`` is not installed.
     """
     require_polars("loading a model")
-    folder = path_of("directory", directory)
+    folder, waited = path_of("directory", directory), False
     while True:
         before = _identity(folder)
         try:
             artifact = _loaded(folder)
         except Exception:
-            if _identity(folder) == before:
+            if _identity(folder) == before and (before or waited):
                 raise
+            time.sleep(0.2)  # some file systems lack a folder for a moment while it is replaced
+            waited = True
         else:
             if _identity(folder) == before:
                 return artifact
@@ -248,7 +242,7 @@ def verified_manifest(folder: Path) -> dict[str, Any]:
         file = folder / Path(name).name
         if not file.is_file():
             raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
-        if _checksum(file) != expected:
+        if checksum(file) != expected:
             raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
     return manifest
 

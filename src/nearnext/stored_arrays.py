@@ -3,6 +3,7 @@
 Pages are read when they are used, and processes share them. A model from elsewhere is data, whatever its checksums say.
 """
 
+import hashlib
 import mmap
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ TYPES = {
 
 LARGEST = 1e12
 """The largest magnitude of a stored number: products and sums of such still have room in 32-bit floats."""
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits; `ArtifactError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read ({error.strerror}); fit the model again") from error
 
 
 def mapped_arrays(path: Path) -> dict[str, NDArray[Any]]:

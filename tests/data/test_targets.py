@@ -110,7 +110,9 @@ def test_cases_end_before_what_is_to_be_predicted_and_count_it_alone():
 
 def test_nothing_to_predict_is_an_error():
     for target in (["order"], ["purchase", "order"]):
-        with pytest.raises(DataError, match="no event is of type order, which target names; found types purchase, view, cart"):
+        with pytest.raises(
+            DataError, match="no event is of type order, which target names; found types purchase, view, cart"
+        ):
             read_sessions(log_of(ROWS), target=target)
     with pytest.raises(DataError, match="no event column"):
         read_sessions(log_of(ROWS).drop("event"), target=["purchase"])

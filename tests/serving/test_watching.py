@@ -14,12 +14,12 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from nearnext.artifact import STATE, VOCABULARY
-from nearnext.artifact import _checksum as checksum  # pyright: ignore[reportPrivateUsage]
 from nearnext.recommenders.rules import Markov
 from nearnext.serving import service as services
 from nearnext.serving.loading import ModelWatcher
 from nearnext.serving.service import Service
 from nearnext.serving.settings import ServiceSettings
+from nearnext.stored_arrays import checksum
 from serving_support import LOG, OTHER_LOG, Client, Redis, Server, fitted, started, wait_until
 from worker_support import clients_of_both_workers, lives, recommend, workers_of
 

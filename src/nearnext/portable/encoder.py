@@ -1,6 +1,5 @@
 """The session encoder of a fitted metric model as files that other programs can use: ONNX graph, items, description."""
 
-import hashlib
 import json
 import tempfile
 import time
@@ -20,6 +19,7 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.portable.graph import TOLERANCE, OnnxEncoder, OnnxExport, export_onnx
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import space_of
+from nearnext.stored_arrays import checksum
 from nearnext.types import IndexArray
 
 KEPT = ("method", "params", "data", "versions")
@@ -61,7 +61,7 @@ def export_encoder(
         "items": {"file": done.items.name, "columns": {name: str(kind) for name, kind in table.schema.items()}},
         "agreement": {"max_difference": done.max_difference, "tolerance": tolerance, "sessions": done.sessions},
         "model": {name: manifest[name] for name in KEPT if name in manifest},
-        "sha256": {path.name: _checksum(path) for path in (done.file, done.items)},
+        "sha256": {path.name: checksum(path) for path in (done.file, done.items)},
     }
     with whole_file(done.description) as unfinished:
         unfinished.write_text(json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -118,8 +118,3 @@ def _network(recommender: Recommender) -> SessionItemNetwork:
             f"{recommender.name} has no session encoder to export; fit a metric model, e.g. --method sml-gru-ncas"
         )
     raise ConfigError(f"{recommender.name} has learned no encoder ({getattr(recommender, 'note', '')}); fit it again")
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
