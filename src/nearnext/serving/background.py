@@ -30,9 +30,14 @@ async def in_daemon(work: Callable[[], T]) -> T:
     return await asyncio.wrap_future(done)
 
 
-def settle_memory() -> None:
-    """Exclude long-lived objects from garbage collection: with a model, one pass takes tenths of a second."""
-    gc.unfreeze()
+def settle_memory(*, again: bool = False) -> None:
+    """Exclude long-lived objects from garbage collection: with a model, one pass takes tenths of a second.
+
+    ``again`` looks once more at what was excluded, to free a model that was replaced; it writes to pages that workers
+    share.
+    """
+    if again:
+        gc.unfreeze()
     gc.collect()
     gc.freeze()
 

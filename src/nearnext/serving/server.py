@@ -1,4 +1,7 @@
-"""The server: one socket, one or more worker processes, an orderly end."""
+"""The server: one socket, one or more worker processes, an orderly end.
+
+What answers requests is imported where it is used: the process that only starts others does without it.
+"""
 
 import logging
 import logging.config
@@ -9,21 +12,12 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
-from math import ceil
 from multiprocessing import connection, parent_process
-from multiprocessing.process import BaseProcess
-from typing import Any
-
-import uvicorn
 
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.progress import show_progress
-from nearnext.serving.app import application
-from nearnext.serving.connection import Connection
 from nearnext.serving.logs import log_config
 from nearnext.serving.metrics import MULTIPROCESS
-from nearnext.serving.service import Service
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.workers import NEVER_STARTED, run_workers
 
@@ -53,19 +47,29 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     log.info("loading %s; the first start compiles kernels, up to half a minute", settings.artifact)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as many connections as the system allows
-    service = Service(settings) if settings.workers == 1 else None
-    with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as metrics:
-        host, port = listening.getsockname()[:2]
-        url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        if service is not None:
-            _run(service, listening, ready=lambda: announce(url))
-        else:
+    if settings.workers == 1:
+        from nearnext.serving.service import Service
+        from nearnext.serving.worker import run
+
+        service = Service(settings)
+        with listen(settings.host, settings.port) as listening:
+            run(service, listening, lambda: announce(_url(listening)))
+    else:
+        with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as metrics:
             os.environ[MULTIPROCESS] = metrics
-            run_workers(_work, settings, listening, lambda: announce(url))
+            run_workers(_work, settings, listening, lambda: announce(_url(listening)))
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _work(settings: ServiceSettings, listening: socket.socket, started: connection.Connection) -> None:
     """The life of one of several workers."""
+    from nearnext.serving.service import Service
+    from nearnext.serving.worker import run
+
     logging.config.dictConfig(log_config())
 
     def ready() -> None:
@@ -73,7 +77,7 @@ def _work(settings: ServiceSettings, listening: socket.socket, started: connecti
         started.close()
 
     try:
-        _run(Service(settings), listening, ready, parent_process())
+        run(Service(settings), listening, ready, parent_process())
     except NearnextError as error:
         if started.closed:  # it answered for a while
             log.error("%s", error)
@@ -82,33 +86,3 @@ def _work(settings: ServiceSettings, listening: socket.socket, started: connecti
         sys.exit(NEVER_STARTED)
     except KeyboardInterrupt:
         sys.exit(0)  # Ctrl-C reaches all processes; the first one says so
-
-
-def _run(
-    service: Service, listening: socket.socket, ready: Callable[[], None], parent: BaseProcess | None = None
-) -> None:
-    """Serve with one process until a signal ends it."""
-    settings = service.settings
-    signal.signal(signal.SIGTERM, _end)
-    http: Any = partial(Connection, service)
-    config = uvicorn.Config(
-        application(service, ready, parent),
-        http=http,
-        loop="uvloop",
-        ws="none",
-        lifespan="on",
-        timeout_graceful_shutdown=ceil(settings.shutdown_timeout),
-        log_config=log_config(),
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-    )
-    server = uvicorn.Server(config)
-    server.run(sockets=[listening])
-    if not server.started:
-        sys.exit(NEVER_STARTED)
-
-
-def _end(_signal: int, _frame: object) -> None:
-    """End as one should: the server raises the signal that ended it once more when all is done."""
-    sys.exit(0)

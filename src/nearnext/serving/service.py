@@ -132,7 +132,7 @@ class Service:
             finally:
                 self._changed = None
             before, self.model = self.model, model
-            settle_memory()
+            settle_memory(again=True)
             self.metrics.swaps.inc()
             self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))
             log.info("model %s replaces %s", model.version, before.version)
