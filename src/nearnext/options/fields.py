@@ -17,13 +17,14 @@ from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cache, partial, wraps
 from types import MappingProxyType
-from typing import Any, TypeVar, cast, dataclass_transform, overload
-from typing import get_type_hints as hints_of
+from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, overload
 
 from nearnext.errors import ConfigError
 from nearnext.options.values import checked, expected, metadata_of, require_option, values_of
 
 T = TypeVar("T")
+
+hints_of = cache(get_type_hints)
 
 DIGITS = 4
 """Significant digits of a number that tuning tries: more say nothing, and make option files unreadable."""
