@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -208,3 +209,25 @@ def test_a_damaged_copy_is_made_again(tmp_path: Path):
     assert watcher.look() is not None
     assert watcher.refused is None
     assert (kept / STATE).read_bytes() == whole
+
+
+def test_checksums_are_verified_again_only_after_a_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    model, kept, verified = Markov().fit(LOG).save(tmp_path / "model"), tmp_path / "kept", list[Path]()
+
+    def noted(path: Path) -> str:
+        verified.append(path)
+        return checksum(path)
+
+    monkeypatch.setattr("nearnext.artifact.checksum", noted)
+    assert ModelWatcher(model, kept).look() is not None
+    assert {path.name for path in verified} == {STATE, VOCABULARY, "training.safetensors"}
+    verified.clear()
+    assert ModelWatcher(model, kept).look() is not None
+    assert not verified
+    for folder in (kept, model):  # of the same size, and as old as before
+        state, before = (folder / STATE).read_bytes(), (folder / STATE).stat()
+        (folder / STATE).write_bytes(state[:-1] + bytes([state[-1] ^ 1]))
+        os.utime(folder / STATE, ns=(before.st_atime_ns, before.st_mtime_ns))
+        watcher = ModelWatcher(model, kept)
+        assert (watcher.look() is None) == (folder == model)
+    assert "was altered" in str(watcher.refused)

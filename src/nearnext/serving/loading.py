@@ -23,18 +23,21 @@ from nearnext.types import RawId
 
 MANIFEST = "manifest.json"
 
+VERIFIED = "verified.json"
+"""File with the states of a model and its copy whose checksums were verified."""
+
 log = logging.getLogger(__name__)
 
 Signature = tuple[tuple[str, int, int, int], ...]
 
 
 def artifact_signature(folder: Path) -> Signature:
-    """What tells one state of a directory from another without reading it: name, inode, size and time of each file."""
+    """What tells one state of a directory from another without reading it: name, inode, size, last change of each."""
     try:
         found = [(file.name, file.stat()) for file in sorted(folder.iterdir()) if file.is_file()]
     except OSError:
         return ()
-    return tuple((name, entry.st_ino, entry.st_size, entry.st_mtime_ns) for name, entry in found)
+    return tuple((name, entry.st_ino, entry.st_size, entry.st_ctime_ns) for name, entry in found)
 
 
 class LoadedModel(NamedTuple):
@@ -45,10 +48,13 @@ class LoadedModel(NamedTuple):
     version: str
 
 
-def load_model(folder: Path, *, onnx: bool = False, rules: ItemRules | None = None) -> LoadedModel:
-    """A model from its directory, after it has answered once; the first answer also compiles what is needed."""
+def load_model(folder: Path, *, onnx: bool = False, rules: ItemRules | None = None, verify: bool = True) -> LoadedModel:
+    """A model from its directory, after it has answered once; the first answer also compiles what is needed.
+
+    ``verify`` is as in `load_artifact`.
+    """
     try:
-        loaded = _loaded(folder, onnx=onnx)
+        loaded = _loaded(folder, onnx=onnx, verify=verify)
         rules_over(loaded.recommender, rules)
         return loaded
     except NearnextError:
@@ -60,9 +66,9 @@ def load_model(folder: Path, *, onnx: bool = False, rules: ItemRules | None = No
         raise ArtifactError(f"{folder} holds a model that cannot be used ({reason}); fit it again") from error
 
 
-def _loaded(folder: Path, *, onnx: bool) -> LoadedModel:
+def _loaded(folder: Path, *, onnx: bool, verify: bool) -> LoadedModel:
     before = artifact_signature(folder)
-    artifact = load_artifact(folder)
+    artifact = load_artifact(folder, verify=verify)
     version = hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()[:12]
     if artifact_signature(folder) != before:
         raise ArtifactError(f"{folder} was changed while it was read; wait until it is complete")
@@ -135,19 +141,42 @@ class ModelWatcher:
     def _loaded(self) -> LoadedModel:
         try:
             # A lock of its own: that of the folder guards the catalogue, which requests wait for.
-            lock = self._kept.with_name(f"{self._kept.name}.lock")
+            lock = self._lock
             lock.mkdir(parents=True, exist_ok=True)
             with exclusive_folder(lock):  # the first process makes the copy, the others find it
                 if not _same(self._folder / MANIFEST, self._kept / MANIFEST):
                     return self._copied()
-            verified_manifest(self._folder)
+            verified = self._verified_before()
+            if not verified:
+                verified_manifest(self._folder)
             with suppress(NearnextError):
-                return load_model(self._kept, onnx=self._onnx, rules=self._rules)
+                loaded = load_model(self._kept, onnx=self._onnx, rules=self._rules, verify=not verified)
+                self._note_verified()
+                return loaded
             with exclusive_folder(lock):  # the copy was damaged
                 return self._copied()
         except OSError as error:
             log.warning("no copy of the model is kept in %s (%s)", self._kept, error)
         return load_model(self._folder, onnx=self._onnx, rules=self._rules)
+
+    @property
+    def _lock(self) -> Path:
+        return self._kept.with_name(f"{self._kept.name}.lock")
+
+    @property
+    def _states(self) -> bytes:
+        """What the model and its copy were when they were last looked at."""
+        return msgspec.json.encode([self._signature, artifact_signature(self._kept)])
+
+    def _verified_before(self) -> bool:
+        """Whether checksums were verified, by any process, and no file has changed since: they take a second a GB."""
+        with suppress(OSError):
+            return (self._lock / VERIFIED).read_bytes() == self._states
+        return False
+
+    def _note_verified(self) -> None:
+        with suppress(OSError):
+            (self._lock / VERIFIED).write_bytes(self._states)
 
     def _copied(self) -> LoadedModel:
         """The model from a new copy, which is kept if it works."""
@@ -158,9 +187,11 @@ class ModelWatcher:
             if self.changed:
                 raise ArtifactError(f"{self._folder} was changed while it was read; wait until it is complete")
             try:
-                return load_model(fresh, onnx=self._onnx, rules=self._rules)
+                loaded = load_model(fresh, onnx=self._onnx, rules=self._rules)
             except NearnextError as error:
                 raise type(error)(str(error).replace(str(fresh), str(self._folder))) from error
+        self._note_verified()
+        return loaded
 
 
 def _same(one: Path, other: Path) -> bool:
