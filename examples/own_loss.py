@@ -29,10 +29,10 @@ class SquaredHinge:
 
 
 def main() -> None:
-    shop = nearnext.SyntheticShop(sessions=2000, items=300, categories=5, seed=7)
+    shop = nearnext.SyntheticShop(sessions=1000, items=200, categories=5, seed=7)
     log = nearnext.sessionise(nearnext.read_events(nearnext.generate(shop)))
     methods = ["pop", "sml-maxpool-triplet", "sml-maxpool-squared"]
-    quick = {name: {"preset": "quick", "epochs": 5} for name in methods if name.startswith("sml")}
+    quick = {name: {"preset": "quick", "epochs": 3} for name in methods if name.startswith("sml")}
     result = nearnext.compare(log, comparison=nearnext.Comparison(methods, options=quick))
     for method in result["methods"]:
         print(f"{method['name']:20} HitRate@20 {method['metrics']['HitRate@20']['value']:.3f}")

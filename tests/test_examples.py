@@ -95,7 +95,7 @@ def test_own_parts_can_be_compared_and_tuned(nearnext: Command, log: Path, tmp_p
     own = ("--import", EXAMPLES / "own_encoder.py", "--import", EXAMPLES / "own_loss.py")
     small = [
         word
-        for option in ("dim=8", "epochs=1", "encoder=recency", "loss=squared")
+        for option in ("dim=8", "epochs=1", "reranker_steps=20", "encoder=recency", "loss=squared")
         for word in ("--set", f"metric.{option}")
     ]
     compared = nearnext("compare", log, *own, "--methods", "pop,metric", *small, "--json", tmp_path / "result.json")

@@ -76,7 +76,7 @@ class Metric(MetricOptions):
     Paper: §4, with what the decisions of this project found since.
 
     >>> log = Sessions.of([["a", "b", "c"]] * 40 + [["x", "y", "z"]] * 40)
-    >>> model = Metric(dim=8, epochs=2).fit(log, seed=7)
+    >>> model = Metric(dim=8, epochs=2, reranker_steps=50).fit(log, seed=7)
     >>> model.recommend([["x", "y"]], k=1, exclude_seen=True)[0].items
     ['z']
     """
