@@ -14,14 +14,16 @@ from metric_support import CLICKS, LOG, N_ITEMS, tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.data.splits import split_at
+from nearnext.data.splits import split_at, split_last
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.recommenders.agreement import differing_lists, list_of
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.metric.recommender import Metric
+from nearnext.recommenders.metric.reranker import Reranker
 from nearnext.recommenders.named import DEFAULTS
 from nearnext.recommenders.ranking import Ranking, Recommendation
 from nearnext.testing import assert_same_lists
+from nearnext.training.recipe import Recipe
 from training_support import assert_same_weights, seed
 
 pytestmark = pytest.mark.slow
@@ -190,6 +192,23 @@ def test_of_a_large_log_a_correction_is_tried_on_the_last_sessions(monkeypatch: 
     monkeypatch.setattr("nearnext.recommenders.metric.recommender.TRIAL", 9)
     tiny(correction=None, refit=False).fit(Sessions.of(LATE))
     assert [sessions.session_ids.to_list() for sessions in trained[:2]] == [list(range(27, 36))] * 2
+
+
+@pytest.mark.usefixtures("reranked")
+def test_fewer_prefixes_take_fewer_steps_of_the_reranker(monkeypatch: pytest.MonkeyPatch):
+    taken = list[int]()
+    fit = selection.fit_reranker
+
+    def counted(recipe: Recipe[Any]) -> Reranker:
+        taken.append(recipe.batches.n_batches)
+        return fit(recipe)
+
+    monkeypatch.setattr(selection, "fit_reranker", counted)
+    monkeypatch.setattr("nearnext.recommenders.metric.reranker.FEW_STEPS", 3)
+    n = len(Prefixes.every(split_last(LOG, 0.1).test))
+    tiny(reranker_steps=60, reranker_prefixes=100).fit(LOG)
+    assert taken == [60 * (n // 2) // 100, 60 * (n // 2) // 100, 60 * n // 100]
+    assert taken[0] > 3, "no fewer than that would be taken in any case"
 
 
 def test_what_is_held_out_changes_no_loss_of_the_first_training():

@@ -33,9 +33,6 @@ ENOUGH_SECONDS = 1.0
 EPOCHS, STEPS, SEARCHES = 2, 40, 64
 """Measured: epochs, of which the fastest counts, steps of the re-ranker, and searches."""
 
-RERANKER_FITS = 3
-"""On either half of the sessions held out, and on all of them where the re-ranker is used."""
-
 FLOAT = 4
 """Bytes of a weight."""
 
@@ -109,7 +106,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     if many.n_reranker_fits:
         longer = _measured(recommender.name, _replaced(brief, reranker_steps=1 + STEPS), many.sample, before)
         step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
-        seconds += RERANKER_FITS * options["reranker_steps"] * step
+        seconds += _reranker_steps(min(n_prefixes, n_held_out), n_prefixes, options["reranker_steps"]) * step
     sizes = items if trained else events
     kept = {name: int(_on_line(few.kept[name], size, *sizes)) for name, size in many.kept.items()}
     # Of a network alone the rest is libraries and batches, which grow no more.
@@ -204,6 +201,13 @@ def _passes(options: Mapping[str, Any], epochs: int, best: float, sessions: Sess
     tried = options["correction"] is None and options["encoder"].startswith("attention")
     in_trial = min(1.0, 2 * TRIAL / max((1 - fraction) * sessions.n_sessions, 1))
     return epochs + tried * in_trial + options["refit"] * best / (1 - fraction)
+
+
+def _reranker_steps(n_prefixes: int, most_prefixes: int, most_steps: int) -> int:
+    """Steps on either half of the prefixes held out, and on all of them, for the re-ranker is used."""
+    from nearnext.recommenders.metric.reranker import steps_for
+
+    return sum(steps_for(n_prefixes // parts, most_prefixes, most_steps) for parts in (2, 2, 1))
 
 
 def _search_seconds(n_items: int, dim: int) -> float:

@@ -102,7 +102,8 @@ class MetricOptions(EmbeddedRecommender):
         neighbours: neighbouring sessions of a session-kNN voter, at least 1.
         sample_size: sessions that a session-kNN voter compares, 0 for all that share an item.
         hidden: hidden units of the re-ranker, at least 1.
-        reranker_steps: optimiser steps of the re-ranker, at least 1.
+        reranker_steps: optimiser steps of the re-ranker on ``reranker_prefixes``, at least 1; in proportion on fewer
+            prefixes, down to 800.
         coverage_cost: share of hits and reciprocal ranks on held-out sessions that may be lost for lists that cover as
             much of the catalogue as those of session-kNN, in [0, 1).
         reranker_prefixes: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
@@ -136,8 +137,8 @@ class MetricOptions(EmbeddedRecommender):
     neighbours: Count = 100
     sample_size: Natural = 1000
     hidden: Count = 64
-    reranker_steps: Count = 800
-    reranker_prefixes: Annotated[int, at_least(100)] = 20_000
+    reranker_steps: Count = 1600
+    reranker_prefixes: Annotated[int, at_least(100)] = 30_000
     coverage_cost: Fraction = 0.01
     refit: bool = True
 

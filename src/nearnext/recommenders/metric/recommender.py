@@ -222,10 +222,9 @@ class Metric(MetricOptions):
         self.reranker = select_reranker(
             self._fitted(network, ExactIndex(item_vectors(network.eval())), learned),
             held_out,
-            partial(reranker_recipe, used=used, hidden=self.hidden, steps=self.reranker_steps, seed=self.seed),
-            most_prefixes=self.reranker_prefixes,
-            coverage_cost=self.coverage_cost,
-        )
+            partial(reranker_recipe, used=used, hidden=self.hidden, seed=self.seed),
+            steps=self.reranker_steps, most_prefixes=self.reranker_prefixes, coverage_cost=self.coverage_cost,
+        )  # fmt: skip
         if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 

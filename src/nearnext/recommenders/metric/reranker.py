@@ -34,6 +34,9 @@ BATCH, RATE, RISING = 256, 6e-3, 0.3
 NEGATIVES = 24
 """Candidates drawn for a step besides each next item, from all of its prefix: as good as all, in half the time."""
 
+FEW_STEPS = 800
+"""Steps that a fit on few prefixes takes; with more it learns them by heart."""
+
 PRIOR, MOST_DECAY = 3_000, 10.0
 """Weight decay pulls the weights to the order by distance, by PRIOR over the number of prefixes, at most MOST_DECAY."""
 
@@ -92,13 +95,22 @@ def fit_reranker(recipe: "Recipe[_Batch]") -> Reranker:
     )  # fmt: skip
 
 
+def steps_for(n_prefixes: int, most_prefixes: int, most_steps: int) -> int:
+    """Optimiser steps of a fit: fewer where there are fewer prefixes, but at least 800 if so many are asked for.
+
+    >>> [steps_for(n, 30_000, 1600) for n in (30_000, 22_500, 5_000)]
+    [1600, 1200, 800]
+    """
+    return max(min(most_steps, FEW_STEPS), most_steps * n_prefixes // most_prefixes)
+
+
 def reranker_recipe(
     candidates: Candidates,
     positions: Int64Array,  # of the next items among their prefix's candidates; −1, missing, leaves out the prefix: [B]
+    steps: int,  # of an epoch; a step has 256 prefixes
     *,
     used: BoolArray | None = None,  # which features count, all by default: [F]
     hidden: int,
-    steps: int,  # of an epoch; a step has 256 prefixes
     seed: int = 0,
     epochs: int = 1,
 ) -> "Recipe[_Batch]":

@@ -15,7 +15,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
-from nearnext.recommenders.metric.reranker import Reranker, fit_reranker
+from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, steps_for
 from nearnext.training.recipe import Recipe
 from nearnext.types import FloatArray, Int64Array
 
@@ -33,8 +33,9 @@ DISCOUNTS = np.linspace(0.0, 0.5, 11)
 def select_reranker(
     generators: CandidateGenerators,
     held_out: Sessions,
-    recipe: Callable[[Candidates, Int64Array], Recipe[Any]],  # `reranker_recipe` with its options
+    recipe: Callable[[Candidates, Int64Array, int], Recipe[Any]],  # `reranker_recipe` with its options, given the steps
     *,
+    steps: int,  # of a fit on the most prefixes
     most_prefixes: int,
     coverage_cost: float,
 ) -> Reranker | None:
@@ -49,10 +50,11 @@ def select_reranker(
     owners = held_out.session_of_event()[prefixes.ends]
     owners = owners - owners[0]
     halves = [np.where(owners % 2 == half, positions, -1) for half in (0, 1)]
-    even, odd = (fit_reranker(recipe(found, half)) for half in halves)
+    of_half, of_whole = (steps_for(len(prefixes) // parts, most_prefixes, steps) for parts in (2, 1))
+    even, odd = (fit_reranker(recipe(found, half, of_half)) for half in halves)
     if not significantly_better((even, odd), found, positions, owners):
         return None
-    whole = fit_reranker(recipe(found, positions))
+    whole = fit_reranker(recipe(found, positions, of_whole))
     return raise_coverage(whole, found, positions, generators.items_covered_by_neighbours(prefixes, K), coverage_cost)
 
 
