@@ -3,10 +3,12 @@
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nearnext import read_sessions
 from nearnext.serving.stores import MemoryStore
 
 pytestmark = pytest.mark.slow
@@ -55,6 +57,18 @@ def test_memory_forgets_after_the_last_click_not_the_first():
     clock.now = 119
     assert done(store.clicks("s")) == []
     assert (len(store), store.size) == (0, 0)
+
+
+@settings(max_examples=50)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([None, "view", "purchase"])), min_size=1, max_size=8))
+def test_a_session_has_the_clicks_that_a_fit_reads(events: list[tuple[str, str | None]]):
+    store, _ = memory(clicks=9)
+    for item, event in events:
+        done(store.append("s", [item], event))
+    columns = {"session_id": ["s"] * len(events), "timestamp": [1e9 + at for at in range(len(events))]}
+    log = pl.DataFrame(columns | {"item_id": [item for item, _ in events], "event": [event for _, event in events]})
+    typed = any(event for _, event in events)
+    assert done(store.clicks("s")) == read_sessions(log if typed else log.drop("event")).raw(0)
 
 
 def test_answers_are_copies():

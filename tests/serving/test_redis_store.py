@@ -50,6 +50,15 @@ def test_redis_keeps_what_memory_keeps(redis: Redis):
     on_redis(redis, work)
 
 
+def test_events_on_one_item_under_several_types_are_one_click_on_redis(redis: Redis):
+    async def work(store: RedisStore) -> None:
+        assert await store.append("s", ["a", "a"], "view") == ["a", "a"]
+        assert await store.append("s", ["a"], "purchase") == ["a"]
+        assert await store.append("s", ["b"]) == await store.clicks("s") == ["a", "b"]
+
+    on_redis(redis, work, clicks=9)
+
+
 def test_redis_forgets_after_the_last_click(redis: Redis):
     async def work(store: RedisStore) -> None:
         client: Any = from_url(redis.url)

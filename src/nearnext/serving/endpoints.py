@@ -48,7 +48,7 @@ class Endpoints:
         clicks, reason, logged = clicked, None if asked.consent else NO_CONSENT, None
         if asked.consent:
             try:
-                clicks = await service.store.append(session, clicked)
+                clicks = await service.store.append(session, clicked, asked.event)
                 await self._touch(model, clicks, len(clicked))
             except StoreDown as error:
                 reason = str(error)

@@ -104,7 +104,7 @@ class EventsRequest(Restrictions, kw_only=True):
     items: Annotated[list[ItemId], Meta(min_length=1, max_length=MAX_ITEMS)]
     event: Annotated[
         Annotated[str, Meta(min_length=1, max_length=MAX_ID)] | None,
-        Meta(description="Type of the clicks for the event log, e.g. purchase."),
+        Meta(description="Type of the clicks, e.g. purchase; an item's view and purchase in a row are one click."),
     ] = None
     consent: Annotated[bool, Meta(description="Whether the clicks may be stored and logged.")] = False
     k: Annotated[Length | None, Meta(description="How many items to recommend; null: none.")] = None  # pyright: ignore[reportIncompatibleVariableOverride] - requests are only read

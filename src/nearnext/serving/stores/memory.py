@@ -2,7 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 from nearnext.types import RawId
@@ -24,9 +25,33 @@ ENTRY_BYTES = 400
 CLICK_BYTES = 64
 """Memory of a click without the text of its id."""
 
+TYPED_BYTES = 112
+"""Memory that an event type adds to a click, without its text."""
+
+Event = RawId | tuple[RawId, str]
+"""A click as it is stored: the item, with its event type where the request gave one."""
+
+
+def typed(items: Sequence[RawId], event: str | None) -> Sequence[Event]:
+    """Clicks of one request as they are stored."""
+    return items if event is None else [(item, event) for item in items]
+
+
+def clicks_of(events: Iterable[Event]) -> list[RawId]:
+    """Clicks of stored events: a run of events on one item under several types is one click, as in a fit.
+
+    >>> clicks_of([("a", "view"), ("a", "purchase"), "b", "b"])
+    ['a', 'b', 'b']
+    """
+    clicks = list[RawId]()
+    for item, run in groupby(events, lambda one: one[0] if isinstance(one, tuple) else one):
+        types = [one[1] if isinstance(one, tuple) else None for one in run]
+        clicks += [item] * (len(types) if len(set(types)) == 1 else 1)
+    return clicks
+
 
 class _Session(NamedTuple):
-    clicks: list[RawId]
+    events: list[Event]
     expires: float
     size: int
 
@@ -45,30 +70,30 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
-        """Append clicks; returns all stored clicks of the session, oldest first."""
+    async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[RawId]:
+        """Append clicks of an event type; returns all stored clicks of the session, oldest first, see `clicks_of`."""
         now = self._clock()
         self._expire(now)
         known = self._remove(session)
-        clicks = [*(known.clicks if known else ()), *items][-self._clicks :]
-        texts = [_text_bytes(item) for item in clicks]
+        events = [*(known.events if known else ()), *typed(items, event)][-self._clicks :]
+        texts = [_text_bytes(one) for one in events]
         total, dropped = sum(texts), 0
         while total > SESSION_BYTES:
             total -= texts[dropped]
             dropped += 1
-        del clicks[:dropped]
-        size = ENTRY_BYTES + _text_bytes(session) + CLICK_BYTES * len(clicks) + total
-        self._sessions[session] = _Session(clicks, now + self._ttl, size)
+        del events[:dropped]
+        size = ENTRY_BYTES + _text_bytes(session) + CLICK_BYTES * len(events) + total
+        self._sessions[session] = _Session(events, now + self._ttl, size)
         self.size += size
         while self.size > self._limit and len(self._sessions) > 1:
             self._remove(next(iter(self._sessions)))
-        return list(clicks)
+        return clicks_of(events)
 
     async def clicks(self, session: str) -> list[RawId]:
         """The clicks of a session, none of an unknown one."""
         self._expire(self._clock())
         found = self._sessions.get(session)
-        return list(found.clicks) if found else []
+        return clicks_of(found.events) if found else []
 
     async def forget(self, session: str) -> None:
         """Forget a session."""
@@ -94,8 +119,10 @@ class MemoryStore:
             self._remove(first)
 
 
-def _text_bytes(value: RawId) -> int:
-    """Bytes of a text beyond what every click is counted with; up to 4 per character."""
+def _text_bytes(value: Event) -> int:
+    """Bytes of a text, and of an event type, beyond what every click is counted with; up to 4 per character."""
+    if isinstance(value, tuple):
+        return TYPED_BYTES + sum(map(_text_bytes, value))
     if isinstance(value, int):
         return 0
     return len(value) if value.isascii() else 4 * len(value)

@@ -12,7 +12,7 @@ import msgspec
 from nearnext.errors import ConfigError
 from nearnext.extras import needed
 from nearnext.serving.messages import MAX_ID, IntegerId
-from nearnext.serving.stores.memory import SESSION_BYTES, StoreDown
+from nearnext.serving.stores.memory import SESSION_BYTES, StoreDown, clicks_of, typed
 from nearnext.types import RawId
 
 PREFIX = "nearnext:session:"
@@ -55,7 +55,10 @@ return {{reset, kept}}
 number and bytes, and whether the key was something else than a session, and is reset."""
 
 log = logging.getLogger(__name__)
-decode = msgspec.json.Decoder(IntegerId | Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]).decode
+# Two decoders: one of the union of both mistakes the least length of texts, and crashed (msgspec 0.22.0).
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
+decode = msgspec.json.Decoder(IntegerId | Text).decode
+decode_typed = msgspec.json.Decoder(tuple[IntegerId | Text, Text]).decode
 
 
 class RedisStore:
@@ -95,9 +98,9 @@ class RedisStore:
         self._resume_at = self._silent_until = 0.0
         self.state: Literal["up", "down"] = "up"
 
-    async def append(self, session: str, items: Sequence[RawId]) -> list[RawId]:
-        """Append clicks; returns all stored clicks of the session, oldest first."""
-        encoded = [msgspec.json.encode(item) for item in items]
+    async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[RawId]:
+        """Append clicks of an event type; returns all stored clicks of the session, oldest first, see `clicks_of`."""
+        encoded = [msgspec.json.encode(one) for one in typed(items, event)]
         kept = await self._session(APPEND, session, self._ttl, *encoded)
         if kept is None:
             kept = await self._session(APPEND, session, self._ttl, *encoded)
@@ -113,7 +116,7 @@ class RedisStore:
         if reset:
             log.warning("a session on the store was not a list, and was reset: another program writes to these keys")
         try:
-            return [decode(value) for value in kept]
+            return clicks_of(decode_typed(value) if value.startswith(b"[") else decode(value) for value in kept)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("a session on the store holds what is no id, and is reset: %s", error)
             await self.forget(session)
