@@ -10,12 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearnext.training.optimisers import RowAdagrad, RowAdam, RowOptimiser, WholeAdam
+from nearnext.training.optimisers import RowAdagrad, RowAdam, WholeAdam
+from nearnext.training.tables import RowTable
 
 RATE = 0.01
 
 
-def steps(adam: RowOptimiser, rows: list[list[int]], rate: float = RATE) -> None:
+def steps(adam: RowTable, rows: list[list[int]], rate: float = RATE) -> None:
     """One step for each list of rows, with gradients that depend on the step and the row alone."""
     for step, chosen in enumerate(rows):
         index = torch.tensor(chosen)
@@ -78,7 +79,7 @@ def test_a_row_without_any_gradient_stays_exactly():
     assert torch.equal(mine[7], before)
 
 
-EVERY: dict[str, Callable[[torch.Tensor], RowOptimiser]] = {
+EVERY: dict[str, Callable[[torch.Tensor], RowTable]] = {
     "exact adam": RowAdam,
     "lazy adam": partial(RowAdam, betas=(0.9, 0.98), exact=False),
     "adagrad": partial(RowAdagrad, momentum=0.3),
@@ -88,7 +89,7 @@ every_optimiser = pytest.mark.parametrize("optimiser", EVERY.values(), ids=EVERY
 
 
 @every_optimiser
-def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: Callable[[torch.Tensor], RowOptimiser]):
+def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: Callable[[torch.Tensor], RowTable]):
     first, second = [[4, 1], [2], [1]], [[2, 7], [4]]
     table, other = tables()
     through = optimiser(table)
@@ -104,7 +105,7 @@ def test_a_restored_optimiser_goes_on_as_if_nothing_had_been(optimiser: Callable
 
 
 @pytest.mark.parametrize("optimiser", [EVERY["lazy adam"], EVERY["adagrad"]])
-def test_rows_that_no_step_reads_stay(optimiser: Callable[[torch.Tensor], RowOptimiser]):
+def test_rows_that_no_step_reads_stay(optimiser: Callable[[torch.Tensor], RowTable]):
     table, before = tables()
     lazy = optimiser(table)
     steps(lazy, [[4, 1], [1], [4]])

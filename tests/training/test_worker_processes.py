@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -23,7 +24,8 @@ from nearnext.recommenders.named import make_recommender
 from nearnext.training import workers as workers_module
 from nearnext.training.group import present_group
 from nearnext.training.loop import train
-from nearnext.training.run import RunDirectory
+from nearnext.training.recipe import Recipe
+from nearnext.training.run import RunDirectory, TrainingInterrupted
 from nearnext.training.workers import join, workers
 from recipe_support import every_prefix
 
@@ -38,14 +40,43 @@ def stop(_: Mapping[str, float]) -> None:
     raise Stopped
 
 
-@pytest.mark.parametrize("together_first", [False, True])
-def test_another_number_of_processes_resumes(together_first: bool, tmp_path: Path):
+def interrupting(given: Callable[..., torch.Tensor], batch: Any, rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A loss with Ctrl-C in the first process, in each step."""
+    if multiprocessing.parent_process() is None:
+        signal.raise_signal(signal.SIGINT)
+    return given(batch, rows)
+
+
+def stopped_after_an_epoch(recipe: Recipe[Any], run: RunDirectory) -> None:
+    with pytest.raises(Stopped):
+        train(recipe, run=run, watch=stop)
+
+
+def interrupted_within_an_epoch(recipe: Recipe[Any], run: RunDirectory) -> None:
+    with pytest.raises(TrainingInterrupted):
+        train(replace(recipe, loss=partial(interrupting, recipe.loss)), run=run)
+
+
+@pytest.mark.parametrize(
+    ("first", "begin", "second"),
+    [
+        (partial(workers, 1), stopped_after_an_epoch, partial(workers, 2, sharded=True)),
+        (partial(workers, 3, sharded=True), interrupted_within_an_epoch, partial(workers, 2)),
+    ],
+    ids=["one, two sharded", "three sharded, two"],
+)
+def test_another_number_of_processes_resumes(
+    first: Callable[[], AbstractContextManager[None]],
+    begin: Callable[[Recipe[Any], RunDirectory], None],
+    second: Callable[[], AbstractContextManager[None]],
+    tmp_path: Path,
+):
     make, run = partial(every_prefix, "weightedpool"), RunDirectory(tmp_path / "run", {})
     through, recipe = make(), make()
     history = train(through)
-    with workers(2 if together_first else 1), pytest.raises(Stopped):
-        train(make(), run=run, watch=stop)
-    with workers(1 if together_first else 2):
+    with first():
+        begin(make(), run)
+    with second():
         resumed = train(recipe, run=run, resume=True)
     assert [epoch["loss"] for epoch in resumed] == pytest.approx([epoch["loss"] for epoch in history], rel=1e-4)
     torch.testing.assert_close(recipe.network.state_dict(), through.network.state_dict(), rtol=1e-4, atol=1e-4)
@@ -82,6 +113,8 @@ LOG = Sessions.of([["a", "b", "c"]] * 3)
         ("gru4rec", {"workers": 4}, "as many workers as sessions, 3, found 4"),
         ("sml-gru-pml:proxy-nca", {"workers": 2}, "compares all examples of a batch"),
         ("vsknn", {"workers": 2}, "workers"),
+        ("metric", {"sharded": True}, "expected several workers for sharded tables, found one"),
+        ("sml-gru-pml:proxy-nca", {"sharded": True}, "compares all examples of a batch"),
     ],
 )
 def test_workers_that_cannot_share_a_training_are_refused(method: str, options: dict[str, Any], reason: str):

@@ -57,10 +57,11 @@ def trained(recipe: Recipe[Any]) -> tuple[list[float], Mapping[str, torch.Tensor
 @pytest.mark.parametrize("make", RECIPES.values(), ids=RECIPES.keys())
 def test_two_processes_train_as_one(make: Callable[[], Recipe[Any]], pair: Group):
     losses, weights = trained(make())
-    with in_group(pair):
-        together, found = trained(make())
-    assert together == pytest.approx(losses, rel=1e-4)
-    torch.testing.assert_close(found, weights, rtol=1e-4, atol=1e-4)
+    for group in (pair, replace(pair, sharded=True)):
+        with in_group(group):
+            together, found = trained(make())
+        assert together == pytest.approx(losses, rel=1e-4)
+        torch.testing.assert_close(found, weights, rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_sent_is_refused(pair: Group):

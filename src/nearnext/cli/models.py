@@ -177,7 +177,7 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
     assert isinstance(made, TrainedRecommender)  # noqa: S101 - it is of the model's class
     chosen, default, own = made.params(), make_recommender(method).params(), model.params()
     successor.seed = made.seed if "seed" in options else successor.seed
-    successor.workers, successor.track = made.workers, made.track
+    successor.workers, successor.sharded, successor.track = made.workers, made.sharded, made.track
     for name, value in chosen.items():
         given = name in options or "preset" in options or value != default[name]
         if given and name != "seed" and value != own[name]:

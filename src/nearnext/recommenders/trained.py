@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
-NOT_KEPT = ("directory", "resume", "workers", "track")
+NOT_KEPT = ("directory", "resume", "workers", "sharded", "track")
 """Options that say how a fit runs, not what it gives."""
 
 
@@ -37,6 +37,7 @@ class TrainedRecommender(Recommender):
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
         workers: processes that share each training step, this one among them.
+        sharded: whether each of several workers holds a part of the item embeddings in training, instead of all.
         track: experiment tracker that gets options and metrics; None: TensorBoard where there is a directory.
     """
 
@@ -44,6 +45,7 @@ class TrainedRecommender(Recommender):
     directory: str = ""
     resume: bool = False
     workers: Count = 1
+    sharded: bool = False
     track: TrackerName | None = None
 
     # Figures of each epoch of the fit, and what was out of the ordinary in it.
@@ -176,12 +178,12 @@ class TrainedRecommender(Recommender):
     @contextmanager
     def _working(self) -> Generator[None]:
         """The worker processes of a fit."""
-        if self.workers == 1 and launched() is None:
+        if self.workers == 1 and launched() is None and not self.sharded:
             yield
             return
         with training_extra(f"fitting {self.name}"):
             from nearnext.training.workers import workers
-        with workers(self.workers):
+        with workers(self.workers, sharded=self.sharded):
             yield
 
     def _run(self, sessions: Sessions) -> "RunDirectory | None":

@@ -25,6 +25,7 @@ class Group:
 
     rank: int = 0  # number of this process, from 0; the first one validates, logs and writes
     size: int = 1  # how many there are
+    sharded: bool = False  # whether each holds some rows of an embedding table, instead of all of them
 
     @property
     def first(self) -> bool:
@@ -45,6 +46,32 @@ class Group:
             dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
         parts = flat.split_with_sizes([tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
+
+    def exchanged(self, rows: Tensor, sent: Sequence[int], received: Sequence[int]) -> Tensor:
+        """The rows that the processes send to this one, those of the first process first: [sum of ``received``, ...].
+
+        The first ``sent[0]`` of its rows are for the first process, and so on; ``received`` says how many each sends.
+
+        Raises:
+            GroupError: another process has ended.
+        """
+        found = rows.new_empty(sum(received), *rows.shape[1:])
+        with _together():
+            dist.all_to_all_single(found, rows.contiguous(), list(received), list(sent))  # pyright: ignore[reportUnknownMemberType]
+        return found
+
+    def decided(self, flag: bool) -> bool:
+        """Whether the first process says so, where all must act together; else whether this one does.
+
+        Raises:
+            GroupError: another process has ended.
+        """
+        if not self.sharded:
+            return flag
+        said = torch.tensor(flag)
+        with _together():
+            dist.broadcast(said, 0)  # pyright: ignore[reportUnknownMemberType]
+        return bool(said)
 
     def from_first(self, value: T) -> T:
         """The first process's value; others give any.

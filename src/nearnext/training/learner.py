@@ -10,6 +10,7 @@ from nearnext.errors import ConfigError
 from nearnext.training.group import ALONE, Group
 from nearnext.training.optimisers import EPSILON
 from nearnext.training.recipe import Recipe, TrainingBatch
+from nearnext.training.tables import row_table
 
 
 @runtime_checkable
@@ -49,33 +50,38 @@ class Learner(Generic[B]):
         self._recipe, self._group = recipe, group
         by_name = dict(recipe.network.named_parameters())
         self._tables = {name: by_name.pop(name) for name in recipe.tables}
-        self._rows = {name: rule.rows(self._tables[name].detach()) for name, rule in recipe.tables.items()}
+        self._rows = {name: row_table(self._tables[name].detach(), rule, group) for name, rule in recipe.tables.items()}
         self._layers: dict[str, nn.Parameter] = {**by_name, **{f"loss.{n}": p for n, p in recipe.learned.items()}}
         buffers = dict(recipe.network.named_buffers())
         self._carried = [buffers[name] for name in recipe.carried]
         self._layer_rule = recipe.layers.layers(list(self._layers.values())) if self._layers else None
-        self._clips = [rule.clip for rule in recipe.tables.values()] + [recipe.layers.clip]
+        # A sharded table limits the gradient of its rows itself, no process has all of it.
+        of_rows = [0.0 if group.sharded else rule.clip for rule in recipe.tables.values()]
+        self._clips = [*of_rows, recipe.layers.clip]
 
     def step(self, batch: B, share: float = 1.0) -> StepFigures:
         """One step, at a share of the peak learning rates, on all examples, those of other processes included."""
         rules, rows = self._recipe.tables, {name: batch.rows_of(name) for name in self._rows}
         leaves = {
-            name: optimiser.read(rows[name], rules[name].rate * share).requires_grad_()
-            for name, optimiser in self._rows.items()
+            name: table.read(rows[name], rules[name].rate * share).requires_grad_()
+            for name, table in self._rows.items()
         }
         loss, gradients = self._shared(batch, leaves)
         of_layers = gradients[len(leaves) :]
         for clip, group in zip(self._clips, [*([one] for one in gradients[: len(leaves)]), of_layers], strict=True):
             if clip and group:
                 _shorten(group, clip)
-        for (name, optimiser), gradient in zip(self._rows.items(), gradients, strict=False):
-            optimiser.write(rows[name], gradient, rules[name].rate * share)
+        for (name, table), gradient in zip(self._rows.items(), gradients, strict=False):
+            table.write(rows[name], gradient, rules[name].rate * share)
         if self._layer_rule is not None:
             self._layer_rule.step(of_layers, self._recipe.layers.rate * share)
         return StepFigures(loss, len(batch))
 
     def _shared(self, batch: B, leaves: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The loss of the whole batch, and its gradients by the rows of each table, then by the layers."""
+        """The loss of the whole batch, and its gradients by the rows of each table, then by the layers.
+
+        Those by rows of sharded tables are of this process's examples.
+        """
         learned = [*leaves.values(), *self._layers.values()]
         if self._group.size == 1:
             return self._differentiated(batch, leaves, learned)
@@ -89,10 +95,12 @@ class Learner(Generic[B]):
         if counted:  # the sum of these over the processes is the mean over the examples of the whole batch
             loss, gradients = self._differentiated(mine, leaves, learned, counted / batch.n_counted)
         changes = [tensor - old for tensor, old in zip(self._carried, before, strict=True)]
-        loss, *summed = self._group.sums([loss, *gradients, *changes])
-        for tensor, old, change in zip(self._carried, before, summed[len(learned) :], strict=True):
+        own = gradients[: len(leaves)] if self._group.sharded else []
+        loss, *summed = self._group.sums([loss, *gradients[len(own) :], *changes])
+        found = [*own, *summed]
+        for tensor, old, change in zip(self._carried, before, found[len(learned) :], strict=True):
             torch.add(old, change, out=tensor)
-        return loss, summed[: len(learned)]
+        return loss, found[: len(learned)]
 
     def _differentiated(
         self, batch: B, leaves: Mapping[str, Tensor], learned: Sequence[Tensor], weight: float = 1.0
@@ -108,19 +116,24 @@ class Learner(Generic[B]):
 
     def settle(self, share: float) -> None:
         """Bring the tables up to date: before they are read whole, or the learning rate changes."""
-        for name, optimiser in self._rows.items():
-            optimiser.settle(self._recipe.tables[name].rate * share)
+        for name, table in self._rows.items():
+            table.settle(self._recipe.tables[name].rate * share)
 
     def weights(self) -> dict[str, Tensor]:
-        """All trained parameters and the network's buffers by name, not copied."""
+        """Weights and buffers of the network by name, not copied; sharded tables are in the first process only."""
+        tables = self._tables if self._group.first or not self._group.sharded else {}
         buffers = dict(self._recipe.network.named_buffers())
-        return {name: tensor.detach() for name, tensor in {**self._tables, **self._layers, **buffers}.items()}
+        return {name: tensor.detach() for name, tensor in {**tables, **self._layers, **buffers}.items()}
 
     def state(self) -> dict[str, Tensor]:
-        """The state for an exact `restore`, by name; tensors are not copied."""
-        state = {f"weight.{name}": tensor for name, tensor in self.weights().items()}
-        for name, optimiser in self._rows.items():
-            state |= {f"rows.{name}.{part}": tensor for part, tensor in optimiser.state().items()}
+        """The state for an exact `restore`, by name; tensors are not copied.
+
+        Where tables are sharded all processes ask for it, and the first one is given all of it.
+        """
+        state = dict[str, Tensor]()
+        for name, table in self._rows.items():
+            state |= {f"rows.{name}.{part}": tensor for part, tensor in table.state().items()}
+        state |= {f"weight.{name}": tensor for name, tensor in self.weights().items()}
         layers = {} if self._layer_rule is None else self._layer_rule.state()
         return {**state, **{f"layers.{part}": tensor.detach() for part, tensor in layers.items()}}
 
@@ -128,8 +141,8 @@ class Learner(Generic[B]):
         """Weights and moments as they were when ``state`` was taken."""
         for name, tensor in self.weights().items():
             tensor.copy_(state[f"weight.{name}"])
-        for name, optimiser in self._rows.items():
-            optimiser.restore(part_of(state, f"rows.{name}."))
+        for name, table in self._rows.items():
+            table.restore(part_of(state, f"rows.{name}."))
         if self._layer_rule is not None:
             self._layer_rule.restore(part_of(state, "layers."))
 

@@ -25,6 +25,7 @@ from nearnext.training.run import (
     deferred_interrupt,
     epoch_log,
 )
+from nearnext.training.tables import without_tables
 
 Epoch = dict[str, float]
 """Figures of one epoch by name: epoch, loss, the validation metrics, the best epoch so far, learning_rate, seconds."""
@@ -76,9 +77,11 @@ def train(
         raise ConfigError(f"expected the CPU for {group.size} processes, found {recipe.devices.device}; set device=cpu")
     with _locked(run, resume), one_thread(), own_randomness(recipe.devices.device):
         recipe.network.to(recipe.devices.device)
+        state, progress = _resumed(run) if resume and run else (dict[str, Tensor](), _Progress())
+        _call_in(recipe, group, state, progress)
         loop = _Loop(recipe, run, group)
-        progress = loop.resumed() if resume and run else _Progress()
-        loop.call_in(progress)
+        loop.restore(state, progress)
+        del state  # it is as large as all weights and moments
         with deferred_interrupt(run is not None) as stop:
             return loop.run(progress, epoch_log(run.path if run else None), stop, watch)
 
@@ -90,11 +93,12 @@ def take_part(group: Group) -> None:
         GroupError: it ended.
     """
     while (begun := group.from_first(None)) is not None:
-        recipe, state, progress = cast("tuple[Recipe[Any], dict[str, Tensor], _Progress]", begun)
+        recipe, sharded, state, progress = cast("tuple[Recipe[Any], bool, dict[str, Tensor], _Progress]", begun)
         # What one process finds wrong all do: the first one says so.
         with one_thread(), own_randomness(), suppress(NearnextError):
-            loop = _Loop(recipe, None, group)
-            loop.restore(state)
+            loop = _Loop(recipe, None, replace(group, sharded=sharded))
+            loop.restore(state, progress)
+            del begun, state
             loop.run(progress, lambda _: None, lambda: False, None)
 
 
@@ -107,6 +111,30 @@ def _locked(run: RunDirectory | None, resume: bool) -> Generator[None]:
             yield
 
 
+def _resumed(run: RunDirectory) -> tuple[Mapping[str, Tensor], _Progress]:
+    """Weights, moments and progress of the last checkpoint."""
+    checkpoint = run.load()
+    found = dict(checkpoint.progress)
+    return checkpoint.tensors, _Progress(Standing(**found.pop("standing")), **found)
+
+
+def _call_in(recipe: Recipe[Any], group: Group, state: Mapping[str, Tensor], progress: _Progress) -> None:
+    """Send the other processes, if there are any, all that they need to go on from here, but for sharded tables."""
+    if group.size == 1:
+        return
+    tables = dict(recipe.network.named_parameters()) if group.sharded else {}
+    omitted = ("best.", *(f"{part}.{name}" for part in ("weight", "rows") for name in recipe.tables if tables))
+    sent = {name: tensor for name, tensor in state.items() if not name.startswith(omitted)}
+    try:
+        with without_tables(tables[name] for name in recipe.tables if tables):
+            group.from_first((replace(recipe, validate=None), group.sharded, sent, progress))
+    except (PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"expected a training that can be sent to other processes, found one that cannot ({error}); define own "
+            "parts at the top of a module, or train with one process"
+        ) from error
+
+
 class _Loop(Generic[B]):
     """One run: what does not change while it goes on, the learner, and the best weights so far."""
 
@@ -117,23 +145,12 @@ class _Loop(Generic[B]):
         self._best: dict[str, Tensor] = {}
         self._saved = time.perf_counter()
 
-    def call_in(self, progress: _Progress) -> None:
-        """Send the other processes, if there are any, all that they need to go on from here."""
-        if self._group.size == 1:
-            return
-        state = self._learner.state() if progress != _Progress() else {}
-        try:
-            self._group.from_first((replace(self._recipe, validate=None), state, progress))
-        except (PicklingError, AttributeError, TypeError) as error:
-            raise ConfigError(
-                f"expected a training that can be sent to other processes, found one that cannot ({error}); define own "
-                "parts at the top of a module, or train with one process"
-            ) from error
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the weights and moments of a training that goes on; {}: it begins."""
-        if state:
+    def restore(self, state: Mapping[str, Tensor], progress: _Progress) -> None:
+        """Take over the weights and moments of a training that goes on."""
+        if progress != _Progress():
             self._learner.restore(state)
+            best = part_of(state, "best.")
+            self._best = {name: tensor.to(self._recipe.devices.device) for name, tensor in best.items()}
 
     def run(
         self,
@@ -155,7 +172,7 @@ class _Loop(Generic[B]):
                     watch(progress.history[-1])
                 if stop() and not progress.standing.finished:
                     self._interrupt(progress)
-        if self._group.first:
+        if self._best:
             self._recipe.network.load_state_dict(self._best)
         self._recipe.network.eval()
         return progress.history
@@ -187,11 +204,12 @@ class _Loop(Generic[B]):
         return self._validated(done, float(total) / done.n_examples, share, begin)
 
     def _between_steps(self, done: _Progress, total: Tensor, begin: float, stop: Callable[[], bool]) -> None:
-        if stop() or (self._run is not None and time.perf_counter() - self._saved > SAVE_EVERY):
+        due = stop() or (self._run is not None and time.perf_counter() - self._saved > SAVE_EVERY)
+        if self._group.decided(due):
             stopped = replace(done, loss=float(total), seconds=time.perf_counter() - begin)
+            self._save(stopped)
             if stop():
                 self._interrupt(stopped)
-            self._save(stopped)
 
     def _look(self, total: Tensor, done: _Progress, advance: Advance) -> None:
         loss, epoch = float(total) / max(done.n_examples, 1), done.standing.epoch + 1
@@ -203,13 +221,20 @@ class _Loop(Generic[B]):
         advance.describe(f"epoch {epoch}, loss {loss:.4f}")
 
     def _require_bounded(self, standing: Standing) -> None:
+        # Sharded tables are whole in the first process only.
+        if large := self._group.from_first(self._too_large()):
+            raise ConfigError(
+                f"expected weights below {LARGEST:g}, found larger ones in {large} after epoch {standing.epoch + 1}; "
+                f"{self._recipe.remedy}"
+            )
+
+    def _too_large(self) -> str:
+        """The name of a weight without bounds; "": there is none."""
         for name, weight in self._learner.weights().items():
             lowest, highest = weight.aminmax() if weight.numel() else (weight.new_zeros(()), weight.new_zeros(()))
             if not -LARGEST < float(lowest) <= float(highest) < LARGEST:
-                raise ConfigError(
-                    f"expected weights below {LARGEST:g}, found larger ones in {name} after epoch "
-                    f"{standing.epoch + 1}; {self._recipe.remedy}"
-                )
+                return name
+        return ""
 
     def _validated(self, done: _Progress, loss: float, share: float, begin: float) -> _Progress:
         recipe = self._recipe
@@ -217,7 +242,9 @@ class _Loop(Generic[B]):
         metrics = self._group.from_first({} if recipe.validate is None else recipe.validate())
         after = recipe.schedule.after(done.standing, metrics)
         if self._group.first and after.best_epoch == after.epoch:
-            self._best = {name: tensor.clone() for name, tensor in recipe.network.state_dict().items()}
+            # The network itself has the best weights at the end, or as long as every epoch is better than before.
+            last = after.finished or recipe.validate is None
+            self._best = {} if last else {name: one.clone() for name, one in recipe.network.state_dict().items()}
         rule = next(iter(recipe.tables.values()), recipe.layers)
         figures: Epoch = {
             "epoch": after.epoch,
@@ -230,7 +257,6 @@ class _Loop(Generic[B]):
         return _Progress(after, history=[*done.history, figures])
 
     def _interrupt(self, progress: _Progress) -> None:
-        self._save(progress)
         where = self._run.path if self._run else ""
         raise TrainingInterrupted(
             f"stopped in epoch {progress.standing.epoch + 1}; the checkpoint is in {where}: "
@@ -239,22 +265,12 @@ class _Loop(Generic[B]):
 
     def _save(self, progress: _Progress) -> None:
         self._saved = time.perf_counter()
-        if self._run is None:
+        if not self._group.decided(self._run is not None):
             return
-        best = {f"best.{name}": tensor for name, tensor in self._best.items()}
-        self._run.save(Checkpoint({**self._learner.state(), **best}, asdict(progress)))
-
-    def resumed(self) -> _Progress:
-        """Where the checkpoint is, after weights and moments were taken from it."""
-        assert self._run is not None  # noqa: S101 - only called with one
-        checkpoint = self._run.load()
-        self._learner.restore(checkpoint.tensors)
-        self._best = {
-            name: tensor.to(self._recipe.devices.device)
-            for name, tensor in part_of(checkpoint.tensors, "best.").items()
-        }
-        found = dict(checkpoint.progress)
-        return _Progress(Standing(**found.pop("standing")), **found)
+        state = self._learner.state()
+        if self._run is not None:
+            best = {f"best.{name}": tensor for name, tensor in self._best.items()}
+            self._run.save(Checkpoint({**state, **best}, asdict(progress)))
 
 
 def _summary(figures: Epoch) -> str:

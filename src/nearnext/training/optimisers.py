@@ -4,9 +4,7 @@ Adam moves every row in every step, by its momentum, even where the gradient is 
 when the row is next read: what Adam would have done in the meantime is a known function of the row's two moments. Its
 lazy form, and Adagrad, leave a row and its moments as they are until it is read again.
 
-Each optimiser has ``read``, the distinct rows [U] as they are after all steps so far, copied [U, D]; ``write``, one
-step with gradients [U, D] for rows that were just read, and 0 for all others; ``settle``, before the table is read
-whole or the learning rate changes; ``state``, not copied, and ``restore``.
+Each optimiser of tables is a `nearnext.training.tables.RowTable`.
 
 References: Kingma, Ba, Adam, 2015; Duchi et al., Adagrad, 2011.
 """
@@ -203,7 +201,6 @@ class Adagrad:
         return LayerAdagrad(layers, self.momentum)
 
 
-RowOptimiser = RowAdam | RowAdagrad | WholeAdam
 Rule = Adam | Adagrad
 
 

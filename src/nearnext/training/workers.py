@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from multiprocessing import connection, get_context
@@ -36,13 +37,14 @@ LOOPBACK = "lo"
 
 
 @contextmanager
-def workers(n: int) -> Generator[None]:
+def workers(n: int, *, sharded: bool = False) -> Generator[None]:
     """Trainings inside are shared by n processes, this one among them; they are started here, and end with the block.
 
-    Where ``torchrun`` started this process, see `join`, they are those that it started.
+    Where ``torchrun`` started this process, see `join`, they are those that it started. ``sharded``: each of them holds
+    some rows of an embedding table, instead of all.
 
     Raises:
-        ConfigError: torchrun started another number of processes.
+        ConfigError: torchrun started another number of processes, or one process cannot shard.
         NearnextError: a worker ended.
     """
     joined = present_group()
@@ -50,11 +52,13 @@ def workers(n: int) -> Generator[None]:
         joined = join()
     if joined.size > 1 and n not in (1, joined.size):
         raise ConfigError(f"expected the {joined.size} workers that were started, found workers={n}; leave it out")
+    if sharded and joined.size == n == 1:
+        raise ConfigError("expected several workers for sharded tables, found one; set workers, or leave sharded out")
     if joined.size > 1 or n == 1:
-        with in_group(joined):
+        with in_group(replace(joined, sharded=sharded)):
             yield
     else:
-        with _started(n) as group, in_group(group):
+        with _started(n) as group, in_group(replace(group, sharded=sharded)):
             yield
 
 

@@ -87,10 +87,10 @@ class SML(EmbeddedRecommender):
             require_type("loss", self.loss, Loss, f"give for example NCAS(), {named}")
         require_type("sampler", self.sampler, Sampler, "give for example PositiveNegative()")
         require_type("training", self.training, TrainingConfig, "give for example TrainingConfig(epochs=5)")
-        if self.workers > 1 and isinstance(self.loss, MetricLearning):
+        if (self.workers > 1 or self.sharded) and isinstance(self.loss, MetricLearning):
             raise ConfigError(
-                f"{self.name} compares all examples of a batch, which workers share, found workers={self.workers}; "
-                "use 1, or a loss of nearnext"
+                f"{self.name} compares all examples of a batch, which workers share, found workers={self.workers}, "
+                f"sharded={self.sharded}; use one worker, or a loss of nearnext"
             )
         given = getattr(self.sampler, "max_length", self.max_length)
         if given < self.max_length:
