@@ -73,6 +73,13 @@ def test_weights_and_moments_are_what_training_holds(name: str, options: dict[st
     assert sized.memory["optimiser"] <= moments <= sized.memory["optimiser"] + 9 * rows + 100
 
 
+def test_pages_of_a_mapped_log_are_not_counted(tmp_path: Path):
+    (tmp_path / "log").write_bytes(bytes(1 << 26))
+    before, mapped = sizing.used_bytes(), np.memmap(tmp_path / "log", np.uint8, mode="r")
+    assert mapped.max() == 0
+    assert sizing.used_bytes() - before < 1 << 25
+
+
 def test_weights_grow_linearly_with_the_items(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sizing, "WARM_UP", 10)
     monkeypatch.setattr(sizing, "FEW", 20)

@@ -38,6 +38,12 @@ class Cost:
 
     seconds: float = 0.0
     peak_rss_mb: float = 0.0
+    peak_own_mb: float = 0.0
+
+
+def own_bytes(held: Any) -> int:
+    """Of psutil's ``memory_info`` what is no page of a file, such as a mapped log, which the system can take back."""
+    return int(held.rss - getattr(held, "shared", 0))  # where the system does not tell them apart: all
 
 
 @contextmanager
@@ -49,7 +55,9 @@ def measured() -> Generator[Cost]:
 
     def watch() -> None:
         while True:
-            cost.peak_rss_mb = max(cost.peak_rss_mb, process.memory_info().rss / 1e6)
+            held = process.memory_info()
+            cost.peak_rss_mb = max(cost.peak_rss_mb, held.rss / 1e6)
+            cost.peak_own_mb = max(cost.peak_own_mb, own_bytes(held) / 1e6)
             if ended.wait(INTERVAL):
                 return
 

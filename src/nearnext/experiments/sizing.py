@@ -5,7 +5,8 @@ steps of the re-ranker × seconds of one + the rest. A pass grows with clicks; t
 take, grows linearly from one fit to the other, up to the clicks from which a re-ranker is fitted on no more prefixes.
 
 **Memory** = what this process holds + what is learned, and what training keeps with it + the rest. Weights W grow
-linearly with the items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W.
+linearly with the items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W. Pages of
+files, such as a prepared log, are not counted: the system can take them back.
 """
 
 import time
@@ -18,7 +19,7 @@ import psutil
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.evaluation.protocol import measured
+from nearnext.evaluation.protocol import measured, own_bytes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
@@ -38,8 +39,8 @@ FLOAT = 4
 
 
 def used_bytes() -> int:
-    """Memory that this process holds now, bytes."""
-    return int(psutil.Process().memory_info().rss)
+    """Memory that this process holds now, bytes, without the pages of files."""
+    return own_bytes(psutil.Process().memory_info())
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,10 @@ def spread_sessions(sessions: Sessions, n: int) -> Sessions:
 
 
 def timed_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]:
-    """Seconds of a fit, above 0, and the most bytes that this process held meanwhile."""
+    """Seconds of a fit, above 0, and the most bytes that this process held meanwhile, without the pages of files."""
     with measured() as cost:
         recommender.fit(sessions)
-    return max(cost.seconds, 1e-9), int(cost.peak_rss_mb * 1e6)
+    return max(cost.seconds, 1e-9), int(cost.peak_own_mb * 1e6)
 
 
 def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: int) -> _Fit:
