@@ -76,11 +76,14 @@ def test_what_is_no_item_table_is_refused(
 
 def test_a_comparison_on_items_without_clicks(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:
     log, items = shop
-    given = ("compare", log, "--methods", "pop", "--k", 20, "--cold-items", 0.2)
+    given = ("compare", log, "--methods", "pop", "--k", "5,20", "--cold-items", 0.2)
     done = nearnext(*given, "--items", items, "--json", tmp_path / "result.json")
     assert done.code == 0
     result = json.loads((tmp_path / "result.json").read_text())
-    assert [method["name"] for method in result["methods"]] == ["category-pop", "content-knn", "pop"]
+    names = ["category-pop", "content-knn", "pop"]
+    assert [method["name"] for method in result["methods"]] == names
+    rows = [line.split()[:2] for line in done.out.splitlines() if "±" in line]
+    assert rows == [[name, k] for name in names for k in ("5", "20")]
     assert result["protocol"]["cold_items"] == 0.2
     assert 0 < result["protocol"]["cold_cases"] < result["protocol"]["cases"]
     assert "name their table with --items FILE" in nearnext(*given).err

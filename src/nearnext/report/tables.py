@@ -286,14 +286,14 @@ GROUPS = {"cold": "items without clicks", "warm": "the rest"}
 
 
 def cold_table(result: Mapping[str, Any]) -> Table:
-    """Each method's hit rates and reciprocal ranks on cases of either kind, with half the width of each interval."""
-    columns = [f"{metric}@{k}" for k in result["protocol"]["k"] for metric in ("HitRate", "MRR")]
-    headings = [f"{group}\n{column.replace('@', chr(10) + '@')}" for group in GROUPS for column in columns]
+    """Hit rates and reciprocal ranks of each method and k on cases of either kind, with half the width of intervals."""
+    headings = [f"{group}\n{metric}" for group in GROUPS for metric in FIRST]
     rows = [
-        [method["name"], *(_around(method[group][column]) for group in GROUPS for column in columns)]
+        [method["name"], str(k), *(_around(method[group][f"{metric}@{k}"]) for group in GROUPS for metric in FIRST)]
         for method in result["methods"]
+        for k in result["protocol"]["k"]
     ]
-    return framed(["method", *headings], rows, wide=["method"])
+    return framed(["method", "k", *headings], rows, wide=["method"])
 
 
 def _around(cell: Mapping[str, float]) -> str:
