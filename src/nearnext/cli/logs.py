@@ -62,14 +62,14 @@ def prepare(
     reading: Reading,
 ) -> None:
     """Read, sessionise and filter a log of any size once, so that other commands need little memory."""
-    from nearnext.data.prepare import prepare_by
+    from nearnext.data.prepare import prepare as prepare_log
 
     writable(out.with_name(f".{out.name}.new"))
     with engine.executor() as executor:
-        done = prepare_by(
+        done = prepare_log(
             log,
             out,
-            reading.options,
+            **vars(reading.options),
             gap=reading.gap,
             collapse_repeats=reading.collapse_repeats,
             chosen=chosen,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypedDict, Unpack, cast
 
 import polars as pl
 
@@ -24,6 +24,20 @@ from nearnext.progress import track
 
 OTHER_FILES = 255
 """The event type of events of files without event types, in a log that has others."""
+
+
+class ReadKeywords(TypedDict, total=False):
+    """The options of `read_events` as keywords of the functions that read a log for another purpose."""
+
+    columns: Mapping[str, str] | None
+    layout: str | None
+    time_unit: str | None
+    events: Sequence[str] | None
+    quoting: bool
+    strict: bool
+    rejects: str | Path | None
+    target: Sequence[str] | None
+    weights: Mapping[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -185,25 +199,13 @@ def _event_types(events: object) -> frozenset[str] | None:
     return frozenset(map(str, found))
 
 
-def scan_events(
-    source: object,
-    *,
-    columns: Mapping[str, str] | None = None,
-    layout: str | None = None,
-    time_unit: str | None = None,
-    events: Sequence[str] | None = None,
-    quoting: bool = True,
-    strict: bool = False,
-    rejects: str | Path | None = None,
-    target: Sequence[str] | None = None,
-    weights: Mapping[str, float] | None = None,
-) -> EventScan:
+def scan_events(source: object, **options: Unpack[ReadKeywords]) -> EventScan:
     """The events of a log, chunk by chunk, in bounded memory; ``source`` and options as in `read_events`.
 
     >>> scan_events(pl.DataFrame({"user": ["u"], "item": ["i"], "ts": ["2014-04-07"]})).name
     'polars frame'
     """
-    return EventScan(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights))
+    return EventScan(source, ReadOptions(**options))
 
 
 def read_events(
@@ -247,11 +249,7 @@ def read_events(
     >>> log.frame.rows()
     [('u', '007', 1396867869000000)]
     """
-    return events_of(source, ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights))
-
-
-def events_of(source: object, options: ReadOptions) -> EventLog:
-    """The events of a click log, as `read_events` gives them, by options that are one value."""
+    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights)
     scan = EventScan(source, options)
     chunks = list(scan)
     return EventLog.of(chunks, scan.report)

@@ -1,18 +1,18 @@
 """Logs larger than memory: read, sessionised, filtered and written part by part."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 import polars as pl
 
 from nearnext.atomic import scratch_path, whole_folder
 from nearnext.data.arrow import arrow_parquet
-from nearnext.data.events import EventLog, EventScan, ReadOptions
+from nearnext.data.events import EventLog, EventScan, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Filter, FilterReport, by_length, by_support
 from nearnext.data.partitions import Partition, Partitions
@@ -72,15 +72,7 @@ def prepare(
     collapse_repeats: bool | None = None,
     partitions: int | None = None,
     workers: int | Executor = 1,
-    columns: Mapping[str, str] | None = None,
-    layout: str | None = None,
-    time_unit: str | None = None,
-    events: Sequence[str] | None = None,
-    quoting: bool = True,
-    strict: bool = False,
-    rejects: str | Path | None = None,
-    target: Sequence[str] | None = None,
-    weights: Mapping[str, float] | None = None,
+    **options: Unpack[ReadKeywords],
 ) -> PrepareReport:
     """Write a sessionised, filtered copy of a log of any size; memory holds one partition and the items.
 
@@ -89,8 +81,8 @@ def prepare(
     appears when it is complete; an interrupted run leaves nothing behind. ``chosen`` are the sessions and items
     to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
     by the log's size; ``workers`` the processes that do so if it has 10 million events or more, each with a part in
-    memory, or another executor, which changes no result. The log and the options from ``columns`` on are as in
-    `read_events`, ``gap`` and ``collapse_repeats`` as in `sessionise`.
+    memory, or another executor, which changes no result. The log and further options are as in `read_events`, ``gap``
+    and ``collapse_repeats`` as in `sessionise`.
 
     Raises:
         DataError: nothing usable is read or left, or the file cannot be written.
@@ -102,43 +94,19 @@ def prepare(
     >>> report.sessions, report.filtered.short_sessions
     (1, 1)
     """
-    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights)
-    return prepare_by(
-        source,
-        out,
-        options,
-        chosen=chosen,
-        gap=gap,
-        collapse_repeats=collapse_repeats,
-        partitions=partitions,
-        workers=workers,
-    )
-
-
-def prepare_by(
-    source: object,
-    out: str | Path,
-    options: ReadOptions,
-    *,
-    chosen: Filter | None = None,
-    gap: float = GAP,
-    collapse_repeats: bool | None = None,
-    partitions: int | None = None,
-    workers: int | Executor = 1,
-) -> PrepareReport:
-    """What `prepare` gives, by options of reading that are one value."""
     partitions = checked("the number of partitions", partitions, Count | None)
     executor = Processes(checked("the number of workers", workers, Count)) if isinstance(workers, int) else workers
-    scan = EventScan(source, options)
+    reading = ReadOptions(**options)
+    scan = EventScan(source, reading)
     target = _checked_target(path_of("out", out), scan)
-    weighted = options.weights or "weight" in (options.columns or {})
-    if (options.target is not None or weighted) and target.suffix in PARQUET:
+    weighted = reading.weights or "weight" in (reading.columns or {})
+    if (reading.target is not None or weighted) and target.suffix in PARQUET:
         raise ConfigError(f"{target}: a Parquet file keeps no event types or weights; name a folder, or leave them out")
     try:
         with scratch_path(target) as folder:
             folder.mkdir()
             parts = Partitions(folder, partitions or _n_partitions(scan))
-            return _prepared(scan, parts, folder, target, chosen or Filter(), gap, collapse_repeats, options, executor)
+            return _prepared(scan, parts, folder, target, chosen or Filter(), gap, collapse_repeats, reading, executor)
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}; free some space or name another folder"

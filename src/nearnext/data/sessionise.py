@@ -1,10 +1,9 @@
 """Events into sessions: by session id, or cut per user by inactivity, over the whole log."""
 
 import warnings
-from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 import narwhals as nw
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nearnext.data.arrow import arrow
-from nearnext.data.events import EventLog, ReadOptions, events_of, read_events
+from nearnext.data.events import EventLog, ReadKeywords, ReadOptions, read_events
 from nearnext.data.prepared import is_prepared, open_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import EventCodes, Repeats, merge_repeats, repeat_notes
@@ -209,19 +208,7 @@ def _cut(users: pl.Series, offsets: Int64Array, times: Int64Array, gap: float) -
 
 
 def read_sessions(
-    source: object,
-    *,
-    gap: float = GAP,
-    collapse_repeats: bool | None = None,
-    columns: Mapping[str, str] | None = None,
-    layout: str | None = None,
-    time_unit: str | None = None,
-    events: Sequence[str] | None = None,
-    quoting: bool = True,
-    strict: bool = False,
-    rejects: str | Path | None = None,
-    target: Sequence[str] | None = None,
-    weights: Mapping[str, float] | None = None,
+    source: object, *, gap: float = GAP, collapse_repeats: bool | None = None, **options: Unpack[ReadKeywords]
 ) -> Sessions:
     """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
 
@@ -236,8 +223,7 @@ def read_sessions(
     >>> read_sessions(frame).raw(0)
     [7, 8]
     """
-    options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights)
-    sessions, report = read_log(source, options, gap=gap, collapse_repeats=collapse_repeats)
+    sessions, report = read_log(source, ReadOptions(**options), gap=gap, collapse_repeats=collapse_repeats)
     for note in repeat_notes([asdict(report)]):
         warnings.warn(note, LogWarning, stacklevel=2)
     return sessions
@@ -248,7 +234,7 @@ def read_log(
 ) -> tuple[Sessions, ReadReport]:
     """The sessions of a log and how it was read; a prepared log is mapped into memory."""
     if not is_prepared(source):
-        log = events_of(source, options)
+        log = read_events(source, **vars(options))
         sessions, repeats = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
         return sessions, replace(log.report, repeats=repeats.facts(options.used(log.report.event_types)))
     if (options, gap, collapse_repeats) != (ReadOptions(), GAP, None):
