@@ -40,8 +40,8 @@ from nearnext.errors import NearnextError as NearnextError
 from nearnext.evaluation.case_metric import CaseMetric as CaseMetric
 from nearnext.evaluation.protocol import Evaluation as Evaluation
 from nearnext.evaluation.protocol import evaluate as evaluate
-from nearnext.experiments.compare import Comparison as Comparison
 from nearnext.experiments.compare import compare as compare
+from nearnext.experiments.comparison import Comparison as Comparison
 from nearnext.experiments.tuning.budget import Tuning as Tuning
 from nearnext.experiments.tuning.tune import tune as tune
 from nearnext.hub import pull as pull

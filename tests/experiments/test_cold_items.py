@@ -13,7 +13,7 @@ from nearnext.data.shop_items import synthetic_items
 from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.errors import ConfigError, DataError
 from nearnext.experiments.cold_items import compare_cold
-from nearnext.experiments.compare import Comparison
+from nearnext.experiments.comparison import Comparison
 from nearnext.experiments.plan import SplitPlan
 from nearnext.recommenders.content import ContentKNN
 

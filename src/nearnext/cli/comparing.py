@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from nearnext.data.filters import Filter
-    from nearnext.experiments.compare import Comparison
+    from nearnext.experiments.comparison import Comparison
 
 
 @app.command()
@@ -92,8 +92,8 @@ def compare(
 ) -> None:
     """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
     from nearnext.evaluation.metrics import definitions
-    from nearnext.experiments.compare import Comparison
     from nearnext.experiments.compare import compare as run_comparison
+    from nearnext.experiments.comparison import Comparison
     from nearnext.experiments.store import RunStore
     from nearnext.report.html import comparison_page
 

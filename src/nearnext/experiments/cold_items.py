@@ -15,7 +15,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.significance import bootstrap, interval, paired
-from nearnext.experiments.compare import Comparison
+from nearnext.experiments.comparison import Comparison
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, describe_part, made_by
 from nearnext.options import Fraction, checked
@@ -102,14 +102,9 @@ def compare_cold(
         rows.append({"name": name, **{group: _row(columns, groups[group]) for group in GROUPS}})
     return {
         "protocol": {
-            "split": chosen.plan.describe(test is not None),
+            **chosen.protocol(test is not None, len(cold)),
             "cold_items": share,
-            "cases": len(cold),
             "cold_cases": int(cold.sum()),
-            "case": "every proper prefix of every test session; all items are ranked, none sampled",
-            "k": list(chosen.ks),
-            "intervals": f"95%, {chosen.replicates} bootstrap resamplings of the test sessions",
-            "seed": chosen.seed,
             **made_by(command, begin),
         },
         "data": {

@@ -22,7 +22,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
 
 if TYPE_CHECKING:
-    from nearnext.experiments.compare import Comparison
+    from nearnext.experiments.comparison import Comparison
 
 SeedRuns = dict[int | None, list[Run]]
 """The runs of one method in each window, by seed; None: its own seed, or a deterministic method."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from nearnext.experiments.compare import Comparison
+from nearnext.experiments.comparison import Comparison
 from nearnext.experiments.paper.printed import TABLE_3
 from nearnext.options import require_known
 from nearnext.recommenders.named import canonical_name, method_options
