@@ -92,7 +92,7 @@ def test_evaluating_on_what_was_learned_is_pointed_out(nearnext: Command, log: P
 def test_synth_and_prepare_make_logs_that_can_be_compared(nearnext: Command, tmp_path: Path):
     shop, clean = tmp_path / "shop.csv", tmp_path / "clean.parquet"
     assert nearnext("synth", shop, "--sessions", "300", "--items", "100").code == 0
-    assert "is the log's own file" in nearnext("synth", shop, "--item-table", shop).err
+    assert "reads it or writes it twice" in nearnext("synth", shop, "--item-table", shop).err
     assert nearnext("prepare", shop, clean, "--min-support", "2").code == 0
     assert nearnext("compare", clean, "--methods", "pop,markov").code == 0
 

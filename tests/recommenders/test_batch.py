@@ -57,6 +57,18 @@ def test_the_command_line_writes_lists_of_a_log(nearnext: Command, tmp_path: Pat
     assert frame["items"].list.len().to_list() == [3] * 23
 
 
+def test_lists_replace_neither_the_log_nor_the_model(nearnext: Command, tmp_path: Path):
+    model = save_artifact(Markov().fit(LOG), tmp_path / "model", {})
+    log, vocabulary = tmp_path / "later.parquet", model / "vocabulary.parquet"
+    LATER.to_frame().drop_nulls().write_parquet(log)
+    before = log.read_bytes(), vocabulary.read_bytes()
+    for out in (log, vocabulary):
+        done = nearnext("recommend", model, "--log", log, "--out", out)
+        assert (done.code, "reads it or writes it twice" in done.err) == (2, True)
+    assert (log.read_bytes(), vocabulary.read_bytes()) == before
+    assert "name a file that ends in .parquet" in nearnext("recommend", model, "--log", log, "--out", "lists.csv").err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [[], ["--out", "l.parquet"], ["--log", "x.csv"], ["--log", "x.csv", "--out", "l.parquet", "--session", "a"]],

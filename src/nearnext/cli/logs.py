@@ -10,7 +10,6 @@ from nearnext.cli.app import app, command_line, takes
 from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.output import Results, console, result_files, writable
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
-from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -111,8 +110,6 @@ def synth(
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, write_log
 
     writable(out, item_table)
-    if item_table is not None and item_table.resolve() == out.resolve():
-        raise ConfigError(f"--item-table {item_table} is the log's own file; name another one")
     if affinity is None:
         affinity = 0.0 if item_table is None else INFORMATIVE
     categories = max(1, min(MOST_CATEGORIES, items // ITEMS_PER_CATEGORY))

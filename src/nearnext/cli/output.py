@@ -83,8 +83,10 @@ def _installed(module: str) -> bool:
         return sys.modules.get(module) is not None
 
 
-def writable(*paths: Path | None) -> None:
-    """Make sure, before any work is done, that results can be written to these files."""
+def writable(*paths: Path | None, replaces_input: bool = False) -> None:
+    """Make sure, before any work is done, that results can be written to these files, and replace nothing else."""
+    if not replaces_input:
+        _refuse_inputs(*filter(None, paths))
     for path in paths:
         if path is None:
             continue

@@ -60,6 +60,7 @@ def recommend(
         return
     if out is None or session or json is not None:
         raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
+    _require_parquet("--out", out)
     writable(out)
     from nearnext.artifact import load_artifact
     from nearnext.recommenders.batch import write_lists
@@ -146,8 +147,8 @@ def export(
         raise ConfigError("nothing to export: name a file with --onnx, --vectors or both")
     if onnx is not None:
         require_extra("onnx", "export")
-    if vectors is not None and vectors.suffix.lower() != ".parquet":
-        raise ConfigError(f"--vectors {vectors}: the vectors are written as Parquet; name a file that ends in .parquet")
+    if vectors is not None:
+        _require_parquet("--vectors", vectors)
     if onnx is not None and vectors in (onnx, onnx.with_suffix(".items.parquet")):
         raise ConfigError(f"--vectors {vectors}: --onnx {onnx} writes this file too; choose another name")
     writable(onnx, vectors)
@@ -155,6 +156,11 @@ def export(
         _export_vectors(model, vectors)
     if onnx is not None:
         _export_encoder(model, onnx, tolerance)
+
+
+def _require_parquet(option: str, path: Path) -> None:
+    if path.suffix.lower() != ".parquet":
+        raise ConfigError(f"{option} {path}: it is written as Parquet; name a file that ends in .parquet")
 
 
 def _export_vectors(model: Path, file: Path) -> None:

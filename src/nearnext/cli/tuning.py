@@ -46,7 +46,7 @@ def tune(
     from nearnext.experiments.tuning.tune import tune as run_tuning
     from nearnext.report.tables import trials_table
 
-    writable(out)
+    writable(out, replaces_input=True)  # the options of other methods in it are kept
     if out is not None:
         readable_options(out)
     held = own_settings(settings, method)
