@@ -87,4 +87,5 @@ def test_a_comparison_on_items_without_clicks(shop: tuple[Path, Path], tmp_path:
     assert result["protocol"]["cold_items"] == 0.2
     assert 0 < result["protocol"]["cold_cases"] < result["protocol"]["cases"]
     assert "name their table with --items FILE" in nearnext(*given).err
-    assert "--seeds has no meaning with --items" in nearnext(*given, "--items", items, "--seeds", "1,2").err
+    given = ("compare", log, "--methods", "gru4rec", "--items", items, "--seeds", "1,2")
+    assert "--seeds has no meaning with --items" in nearnext(*given).err

@@ -119,7 +119,10 @@ def ids(text: str, option: str) -> list[str]:
 
 
 def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A decorator: a command takes the options of a function, and its value as the argument ``parameter``."""
+    """A decorator: a command takes the options of a function, and its value as the argument ``parameter``.
+
+    Help lists them in its place; without a parameter, last.
+    """
     added = inspect.signature(options).parameters
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
@@ -130,8 +133,12 @@ def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Calla
             value = options(**{name: arguments.pop(name) for name in added})
             return command(**arguments, **({parameter: value} if parameter else {}))
 
-        kept = [value for name, value in own.items() if name != parameter]
-        parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in (*kept, *added.values())]
+        placed = {name: added if name == parameter else {name: value} for name, value in own.items()}
+        if parameter is None:
+            placed[""] = added
+        parameters = [
+            value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for group in placed.values() for value in group.values()
+        ]
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         with_options.__annotations__ = {value.name: value.annotation for value in parameters}
         return with_options

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 from rich.markup import escape
@@ -47,16 +47,17 @@ if TYPE_CHECKING:
     from nearnext.experiments.comparison import Comparison
 
 
-@app.command()
-@imports_parts
-@reads_logs
+class Asked(NamedTuple):
+    """A comparison, and how it is measured."""
+
+    comparison: "Comparison"
+    protocol: Protocol
+
+
 @takes("tuning", tuned_options)
-@takes("results", result_files)
 @measures
-@runs_parts
 @filters_by(min_support=1, max_length=1000)
-def compare(
-    log: LogArgument,
+def _asked(
     *,
     methods: Annotated[
         str, typer.Option(help=f"Methods to compare; default: {', '.join(BASELINES)}.", show_default=False)
@@ -72,36 +73,13 @@ def compare(
             "standard deviation."
         ),
     ] = "",
-    work: Work = None,
-    runs: Runs = None,
     metrics: Metrics = "",
-    items: ItemsOption = None,
-    cold_items: Annotated[
-        float | None,
-        typer.Option(
-            help="With --items: share of items whose clicks are taken from the training part; figures are then of "
-            "cases whose next item has no click there, and of the rest; methods on attributes alone are added."
-        ),
-    ] = None,
     chosen: "Filter",
     protocol: Protocol,
-    engine: Engine,
-    results: Results,
     tuning: TunedOptions,
-    reading: Reading,
-) -> None:
-    """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
-    from nearnext.evaluation.metrics import definitions
-    from nearnext.experiments.compare import compare as run_comparison
+) -> Asked:
     from nearnext.experiments.comparison import Comparison
-    from nearnext.experiments.store import RunStore
-    from nearnext.report.html import comparison_page
 
-    on_items = cold_items is not None or bool(items)
-    if on_items:
-        given = {"--work": work, "--runs": runs, "--seeds": seeds, "--metrics": metrics, "--tuned": tuning}
-        given |= {"--engine": engine.name != "local", "--workers": engine.workers}
-        _require_cold(given, results)
     names = method_names(methods)
     comparison = Comparison(
         methods=names,
@@ -116,11 +94,47 @@ def compare(
         seeds=whole_numbers("--seeds", seeds, "7,8,9"),
         metrics=method_names(metrics),
     )
+    return Asked(comparison, protocol)
+
+
+@app.command()
+@imports_parts
+@reads_logs
+@takes("results", result_files)
+@runs_parts
+@takes("asked", _asked)
+def compare(
+    log: LogArgument,
+    *,
+    asked: Asked,
+    work: Work = None,
+    runs: Runs = None,
+    items: ItemsOption = None,
+    cold_items: Annotated[
+        float | None,
+        typer.Option(
+            help="With --items: share of items whose clicks are taken from the training part; figures are then of "
+            "cases whose next item has no click there, and of the rest; methods on attributes alone are added."
+        ),
+    ] = None,
+    engine: Engine,
+    results: Results,
+    reading: Reading,
+) -> None:
+    """Fit, time and evaluate every method on the same cases, with intervals, significance and a leak audit."""
+    from nearnext.evaluation.metrics import definitions
+    from nearnext.experiments.compare import compare as run_comparison
+    from nearnext.experiments.store import RunStore
+    from nearnext.report.html import comparison_page
+
+    comparison, protocol = asked
+    if cold_items is not None or items:
+        given = {"--work": work, "--runs": runs, "--engine": engine.name != "local", "--workers": engine.workers}
+        _require_cold(given, comparison, results)
+        _compare_cold(log, items, cold_items, asked, results, reading)
+        return
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
-    if on_items:
-        _compare_cold(log, items, cold_items, comparison, protocol, results, reading)
-        return
     store = RunStore(work) if work is not None else None
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     with engine.executor(default=1) as executor:
@@ -140,8 +154,9 @@ def compare(
     results.announce()
 
 
-def _require_cold(given: Mapping[str, Any], results: Results) -> None:
+def _require_cold(given: dict[str, Any], comparison: "Comparison", results: Results) -> None:
     """A check that no option was given that has no meaning with items without clicks."""
+    given |= {"--seeds": comparison.seeds, "--metrics": comparison.metrics, "--tuned": comparison.tuning}
     if other := [name for name, value in given.items() if value]:
         raise ConfigError(f"{other[0]} has no meaning with --items; leave one of them out")
     if results.report is not None:
@@ -152,8 +167,7 @@ def _compare_cold(
     log: str,
     items: list[str] | None,
     share: float | None,
-    comparison: "Comparison",
-    protocol: Protocol,
+    asked: Asked,
     results: Results,
     reading: Reading,
 ) -> None:
@@ -161,6 +175,7 @@ def _compare_cold(
     from nearnext.experiments.cold_items import compare_cold
     from nearnext.report.tables import cold_findings, cold_table
 
+    comparison, protocol = asked
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     table = read_item_table(items)
     if table is None:
@@ -170,15 +185,15 @@ def _compare_cold(
     )
     results.write(result)
     results.write_tables(lambda _: [cold_table(result)])
-    asked, taken = result["protocol"], result["data"]["taken_items"]
+    measured, taken = result["protocol"], result["data"]["taken_items"]
     console.print(
-        f"[bold]{asked['cases']:,} cases[/bold], {asked['cold_cases']:,} of them with a next item that has attributes "
-        f"and no click in training; clicks on {taken:,} items were taken from it"
+        f"[bold]{measured['cases']:,} cases[/bold], {measured['cold_cases']:,} of them with a next item that has "
+        f"attributes and no click in training; clicks on {taken:,} items were taken from it"
     )
     console.print(cold_table(result))
     for line in cold_findings(result):
         console.print(line, markup=False, highlight=False)
-    console.print(f"{asked['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
+    console.print(f"{measured['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
     results.announce()
 
 
