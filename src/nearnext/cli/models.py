@@ -1,10 +1,7 @@
 """Commands about one model: fit, evaluate."""
 
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,7 +24,7 @@ from nearnext.cli.options import (
     own_options,
     own_settings,
 )
-from nearnext.cli.output import Results, console, json_and_tables, writable
+from nearnext.cli.output import Results, console, json_and_tables
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -40,7 +37,8 @@ from nearnext.cli.reading import (
     read_test_log,
     reads_logs,
 )
-from nearnext.errors import ArtifactError, ConfigError
+from nearnext.cli.saving import announce_replacement, save
+from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
 from nearnext.launched import launched
 
@@ -49,17 +47,33 @@ if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
 
 
-@app.command()
-@imports_parts
-@reads_logs
-@runs_parts
-@filters_by(min_support=1, max_length=1000)
-def fit(
-    log: LogArgument,
-    *,
-    out: Annotated[
-        Path | None, typer.Option(help="Directory to write the model to; needed unless --dry-run is given.")
-    ] = None,
+@dataclass(frozen=True)
+class Asked:
+    """The method that a fit is asked for, its options, and the model that it starts from."""
+
+    method: str | None
+    start: Path | None
+    switches: dict[str, Any]  # options that have a switch of their own, by name
+    config: Path | None
+    settings: list[str] | None
+
+    def recommender(self, model: "Recommender | None", engine: Engine, *, dry_run: bool) -> "Recommender":
+        """What is to be fitted; ``model`` is the one to start from."""
+        from nearnext.recommenders.named import make_recommender
+
+        method = self.method or (model.name if model else "metric")
+        workers = {"workers": engine.workers} if engine.name == "local" and engine.workers else {}
+        _require_switches(method, self.switches | (workers if engine.name == "local" else {"workers": 1}))
+        options = own_options(self.config, method) | self.switches | workers | own_settings(self.settings, method)
+        if model is None:
+            return make_recommender(method, options)
+        if dry_run or "directory" in self.switches:
+            switch = "--run" if "directory" in self.switches else "--dry-run"
+            raise ConfigError(f"{switch} is for fits from scratch; leave it or --from out")
+        return _successor(model, method, options)
+
+
+def _asked(
     method: Annotated[str | None, typer.Option(help="Method to fit; default: metric.")] = None,
     start: Annotated[
         Path | None,
@@ -70,7 +84,6 @@ def fit(
             "LOG is all that the new model may know.",
         ),
     ] = None,
-    items: ItemsOption = None,
     settings: OwnSettings = None,
     config: OwnConfig = None,
     preset: Annotated[
@@ -89,6 +102,27 @@ def fit(
             help="Experiment tracker for options and metrics: tensorboard (the default with --run), mlflow or wandb."
         ),
     ] = None,
+) -> Asked:
+    directory = str(run) if run else None
+    given = {"preset": preset, "seed": seed, "directory": directory, "resume": resume or None, "track": track}
+    switches = {name: value for name, value in given.items() if value is not None}
+    return Asked(method, start, switches, config, settings)
+
+
+@app.command()
+@imports_parts
+@reads_logs
+@runs_parts
+@filters_by(min_support=1, max_length=1000)
+@takes("asked", _asked)
+def fit(
+    log: LogArgument,
+    *,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write the model to; needed unless --dry-run is given.")
+    ] = None,
+    asked: Asked,
+    items: ItemsOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
@@ -107,29 +141,17 @@ def fit(
         join_workers()
     from nearnext.artifact import load_artifact
     from nearnext.experiments.single import fit_model, size_model
-    from nearnext.recommenders.named import make_recommender
     from nearnext.recommenders.session_index import REMEMBERED
 
-    given = {"preset": preset, "seed": seed, "directory": str(run) if run else None, "resume": resume or None}
-    given |= {"workers": engine.workers if engine.name == "local" else None, "track": track}
-    options = {name: value for name, value in given.items() if value is not None}
-    artifact = None if start is None else load_artifact(start)
-    named = method or (artifact.recommender.name if artifact else "metric")
-    _require_switches(named, options if engine.name == "local" else {**options, "workers": 1})
-    options = own_options(config, named) | options | own_settings(settings, named)
-    if artifact is None:
-        recommender = make_recommender(named, options)
-    elif run or dry_run:
-        raise ConfigError(f"{'--run' if run else '--dry-run'} is for fits from scratch; leave it or --from out")
-    else:
-        recommender = _successor(artifact.recommender, named, options)
+    artifact = None if asked.start is None else load_artifact(asked.start)
+    recommender = asked.recommender(artifact and artifact.recommender, engine, dry_run=dry_run)
     if dry_run:
         sessions, _ = read_log(log, replace(reading, options=replace(reading.options, rejects=None)))
         _print_size(size_model(recommender, sessions, chosen))
         return
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
-    _announce_replacement(out, recommender.name)
+    announce_replacement(out, recommender.name)
     sessions, read = read_log(log, reading)
     fit_all = partial(
         fit_model,
@@ -139,15 +161,12 @@ def fit(
         items=read_item_table(items),
         remember=REMEMBERED if remember is None else remember,
         keep_ids=keep_session_ids,
+        start=artifact and artifact.manifest,
         reading=asdict(read),
         command=command_line(),
     )
     provenance = engine.fitted(recommender, fit_all)
-    if artifact is not None:
-        before = artifact.manifest.get("started_from", {})
-        data = {"fingerprint": artifact.manifest.get("data", {}).get("fingerprint")}
-        provenance["started_from"] = data | {"retrainings": 1 + before.get("retrainings", 0)}
-    _save(recommender, out, provenance)
+    save(recommender, out, provenance)
     console.print(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
         f"{provenance['fit_seconds']:.2f} s: {out}"
@@ -200,58 +219,6 @@ def _require_switches(method: str, given: Mapping[str, Any]) -> None:
         }.get(option, "does not train in epochs, and keeps no checkpoints")
         switch = {"directory": "run", "workers": "workers and --engine"}.get(option, option)
         raise ConfigError(f"{name} {reason}; leave --{switch} out")
-
-
-def _announce_replacement(out: Path, method: str) -> None:
-    """Say which model a fit will replace, where it is of another method."""
-    from nearnext.artifact import replaced_method
-
-    if not out.name:
-        raise ArtifactError(f"expected the name of a folder to make for the model, found {out}; name one, e.g. model")
-    writable(out.with_name(f".{out.name}.new"))
-    before = replaced_method(out)
-    if before is not None and before != method:
-        text = f"{out} holds a model of {before}; the one of {method} will replace it"
-        console.print(text, style="yellow", markup=False)
-
-
-def _save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -> None:
-    """Save a fitted model; where that fails, save it to a folder that has room, and say which."""
-    from nearnext.artifact import save_artifact
-
-    try:
-        save_artifact(recommender, out, provenance)
-    except ArtifactError as error:
-        while True:
-            for other in _other_folders(out):
-                try:
-                    saved = save_artifact(recommender, other, provenance)
-                except ArtifactError:
-                    with suppress(OSError):  # a failed removal must not hide why the save failed
-                        other.parent.rmdir()
-                    continue
-                raise ArtifactError(f"{error}; the fitted model is in {saved}: move it where you want it") from error
-            if not _asked_for_another_try(error):
-                raise
-
-
-def _other_folders(out: Path) -> Iterator[Path]:
-    """Names for a model in the folder for temporary files, the home folder and the current one."""
-    for folder in (tempfile.gettempdir, Path.home, Path.cwd):
-        try:
-            other = Path(tempfile.mkdtemp(dir=folder(), prefix="nearnext-")) / out.name
-        except (OSError, RuntimeError):  # there is no such folder, or it cannot be written
-            continue
-        yield other
-
-
-def _asked_for_another_try(error: ArtifactError) -> bool:
-    """Whether a user at the terminal has freed space: then nothing needs to be fitted again."""
-    if not (sys.stdin and sys.stdin.isatty() and sys.stderr and sys.stderr.isatty()):
-        return False
-    sys.stderr.write(f"{error}\nno other folder has room; free some, then press Enter to try again: ")
-    sys.stderr.flush()
-    return bool(sys.stdin.readline())
 
 
 def _print_size(sized: Mapping[str, Any]) -> None:

@@ -45,10 +45,14 @@ def fit_model(
     items: ItemTable | None = None,
     remember: int = REMEMBERED,
     keep_ids: bool = False,
+    start: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
     command: str = "",
 ) -> Result:
-    """Fit on a whole log after its filters; what is given back is the provenance that an artifact keeps."""
+    """Fit on a whole log after its filters; what is given back is the provenance that an artifact keeps.
+
+    ``start`` is the manifest of the model whose weights the recommender starts from.
+    """
     remember = checked("remember", remember, Natural)
     kept = _filtered(sessions, chosen)
     begin = time.perf_counter()
@@ -66,7 +70,13 @@ def fit_model(
         **_indexed(recommender, kept),
         "machine": machine(),
         "command": command,
+        **({} if start is None else {"started_from": _started_from(start)}),
     }
+
+
+def _started_from(manifest: Mapping[str, Any]) -> Result:
+    before = manifest.get("started_from", {}).get("retrainings", 0)
+    return {"fingerprint": manifest.get("data", {}).get("fingerprint"), "retrainings": 1 + before}
 
 
 def _indexed(recommender: Recommender, sessions: Sessions) -> Result:
