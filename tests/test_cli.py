@@ -108,6 +108,11 @@ def test_rejected_rows_are_counted_shown_and_written_aside(nearnext: Command, tm
     strict = nearnext("stats", log, "--strict")
     assert strict.code == 2
     assert strict.err.count("\n") == 1
+    again = nearnext("stats", tmp_path, "--rejects", tmp_path / "aside.csv")  # in the folder of the log
+    assert again.code == 0, again.err
+    refused = nearnext("evaluate", "model", tmp_path / "aside.csv", "--rejects", tmp_path / "aside.csv")
+    assert "reads it or writes it twice" in refused.err
+    assert (tmp_path / "aside.csv").read_text("utf-8") == aside
 
 
 def test_leading_zeros_survive_to_the_recommendation(nearnext: Command, tmp_path: Path):

@@ -86,7 +86,7 @@ def _installed(module: str) -> bool:
 def writable(*paths: Path | None, replaces_input: bool = False) -> None:
     """Make sure, before any work is done, that results can be written to these files, and replace nothing else."""
     if not replaces_input:
-        _refuse_inputs(*filter(None, paths))
+        refuse_inputs(*filter(None, paths))
     for path in paths:
         if path is None:
             continue
@@ -100,15 +100,22 @@ def writable(*paths: Path | None, replaces_input: bool = False) -> None:
             raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another path")
 
 
-def _refuse_inputs(*outputs: Path) -> None:
-    """Make sure that a result replaces nothing else that the command line names, nor a file of a folder it reads."""
+def refuse_inputs(*outputs: Path, of_folders: bool = True) -> None:
+    """Make sure that a result replaces nothing else that the command line names, nor a file of a folder it reads.
+
+    ``of_folders``: whether files of folders count, which they do not for a file that reading leaves out.
+    """
     words = [word.partition("=")[2] if word.startswith("--") and "=" in word else word for word in sys.argv[1:]]
     for path in outputs:
         named = 0
         for before, word in zip(["", *words], words, strict=False):
             other = Path(word).absolute()
-            read = other.is_dir() and before not in WRITTEN and path.is_file() and path.parent.samefile(other)
-            named += read or path.absolute().match(str(other)) or (path.exists() and _same_file(path, other))
+            folder = of_folders and other.is_dir() and before not in WRITTEN
+            named += (
+                (folder and path.is_file() and path.parent.samefile(other))
+                or path.absolute().match(str(other))
+                or (path.exists() and _same_file(path, other))
+            )
         if named > 1:
             raise ConfigError(f"cannot write {path}: the command reads it or writes it twice; name another file")
 
@@ -145,7 +152,7 @@ class Results:
         if self.report is not None:
             require_extra("report", "--report")
         files = [path for path in (self.json, self.report) if path is not None and path != STDOUT]
-        _refuse_inputs(*files)
+        refuse_inputs(*files)
         writable(*(path for path in files if not is_special(path)))
 
     @property

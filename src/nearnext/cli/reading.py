@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from nearnext.cli.app import pairs, takes
-from nearnext.cli.output import console
+from nearnext.cli.output import console, refuse_inputs
 from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _reading_options(
     from nearnext.data.events import ReadOptions
     from nearnext.options import NonNegative, checked
 
+    if rejects is not None:
+        refuse_inputs(rejects, of_folders=False)
     columns = pairs(column or [], "--column")
     types, targets = ([name.strip() for name in given.split(",")] if given else None for given in (events, target))
     factors = weights and {
