@@ -1,6 +1,7 @@
 """What completes a short list of positives."""
 
 from collections import Counter
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.sampling import NeighbourPositives, PositiveNegative
 from nearnext.sampling.batch import Examples
-from nearnext.sampling.positives import FILLS, Fill, Positives
+from nearnext.sampling.positives import Fill, Positives
 
 # Indices: a 1, b 2, c 3, d 4 (in session 0), then e 5, f 6, g 7, h 8.
 LOG = Sessions.of([["a", "b", "c", "d"], ["e", "f", "g", "h"]])
@@ -23,7 +24,7 @@ def positives(fill: Fill, next_click: int, width: int, seed: int = 0) -> list[in
     return items[0].tolist()
 
 
-@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("fill", get_args(Fill))
 def test_of_too_many_following_clicks_the_first_are_positives(fill: Fill):
     assert positives(fill, next_click=1, width=2) == [2, 3]
 

@@ -65,15 +65,9 @@ def tune(
         reading=[asdict(read)],
         command=command_line(),
     )
-    name, found, begun = result["method"], fixed(result["best_figure"]), fixed(result["start_figure"])
-    notes = [
-        f"best of {result['used']['trials']} trials: {result['metric']} {found} on the end of a training log, begun "
-        f"with {begun}",
-        f"log {result['data']['fingerprint'][:16]}, nearnext {result['protocol']['versions']['nearnext']}",
-    ]
-    table = options_table(name, result["options"], notes)
+    table = options_table(result["method"], result["options"], _notes(result))
     if out is not None:
-        write_options(out, name, table)
+        write_options(out, result["method"], table)
     results.write(result)
     results.write_tables(lambda _: [trials_table(result)])
     _print_tuned(result)
@@ -83,6 +77,16 @@ def tune(
         console.print(f"options: {out}")
     console.print(f"study: {result['study']}")
     results.announce()
+
+
+def _notes(result: Mapping[str, Any]) -> list[str]:
+    """Comments above the best options in their file."""
+    found, begun = fixed(result["best_figure"]), fixed(result["start_figure"])
+    return [
+        f"best of {result['used']['trials']} trials: {result['metric']} {found} on the end of a training log, begun "
+        f"with {begun}",
+        f"log {result['data']['fingerprint'][:16]}, nearnext {result['protocol']['versions']['nearnext']}",
+    ]
 
 
 def _print_tuned(result: Mapping[str, Any]) -> None:

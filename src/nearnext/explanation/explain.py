@@ -1,8 +1,9 @@
 """Why an item is recommended to a session, for any method: what does not exist for one is left out with a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from nearnext.errors import ConfigError
 from nearnext.explanation.near_sessions import Evidence, near_sessions
@@ -11,6 +12,8 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.recommenders.similar import index_of_item, similar_items
 from nearnext.types import RawId
+
+T = TypeVar("T")
 
 DEPTH = 1000
 """Length of the list in which the item is looked for."""
@@ -150,16 +153,8 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
         left_out["score"] = f"{recommender.name} itself does not score it for this session"
     if len(session) > LAST_CLICKS:
         left_out["clicks"] = f"only the last {LAST_CLICKS} of {len(session)} clicks"
-    similar: list[tuple[RawId, float]] = []
-    try:
-        similar = similar_items(recommender, item, n)
-    except ConfigError as error:
-        left_out["similar"] = str(error)
-    evidence = None
-    try:
-        evidence = near_sessions(recommender, clicks, index, n)
-    except ConfigError as error:
-        left_out["evidence"] = str(error)
+    similar = _part("similar", left_out, partial(similar_items, recommender, item, n))
+    evidence = _part("evidence", left_out, partial(near_sessions, recommender, clicks, index, n))
     return Explanation(
         method=recommender.name,
         item=recommender.vocabulary.as_stored([item])[0],
@@ -168,8 +163,17 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
         popularity=int(recommender.popularity[index]),
         popularity_rank=index,
         clicks=pulled,
-        similar=similar,
+        similar=similar or [],
         evidence=evidence,
         unknown=unknown,
         left_out=left_out,
     )
+
+
+def _part(name: str, left_out: dict[str, str], find: Callable[[], T]) -> T | None:
+    """A part of an explanation; where there is none, the reason goes to ``left_out``."""
+    try:
+        return find()
+    except ConfigError as error:
+        left_out[name] = str(error)
+        return None

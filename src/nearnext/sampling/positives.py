@@ -16,8 +16,6 @@ from nearnext.sampling.batch import Examples, clicks_between
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
 
 Fill = Literal["knn", "repeat", "first", "own", "mask"]
-
-FILLS: tuple[Fill, ...] = ("knn", "repeat", "first", "own", "mask")
 """What completes a list of fewer than P positives: neighbours' items, the same clicks again, the first of them again,
 the session's own last clicks before them, or nothing."""
 
