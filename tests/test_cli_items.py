@@ -82,8 +82,8 @@ def test_a_comparison_on_items_without_clicks(shop: tuple[Path, Path], tmp_path:
     result = json.loads((tmp_path / "result.json").read_text())
     names = ["category-pop", "content-knn", "pop"]
     assert [method["name"] for method in result["methods"]] == names
-    rows = [line.split()[:2] for line in done.out.splitlines() if "±" in line]
-    assert rows == [[name, k] for name in names for k in ("5", "20")]
+    rows = [line.split()[:3] for line in done.out.splitlines() if "±" in line]
+    assert rows == [[name, cases, k] for name in names for cases in ("cold", "warm") for k in ("5", "20")]
     assert result["protocol"]["cold_items"] == 0.2
     assert 0 < result["protocol"]["cold_cases"] < result["protocol"]["cases"]
     assert "name their table with --items FILE" in nearnext(*given).err

@@ -287,13 +287,13 @@ GROUPS = {"cold": "items without clicks", "warm": "the rest"}
 
 def cold_table(result: Mapping[str, Any]) -> Table:
     """Hit rates and reciprocal ranks of each method and k on cases of either kind, with half the width of intervals."""
-    headings = [f"{group}\n{metric}" for group in GROUPS for metric in FIRST]
     rows = [
-        [method["name"], str(k), *(_around(method[group][f"{metric}@{k}"]) for group in GROUPS for metric in FIRST)]
+        [method["name"], group, str(k), *(_around(method[group][f"{metric}@{k}"]) for metric in FIRST)]
         for method in result["methods"]
+        for group in GROUPS
         for k in result["protocol"]["k"]
     ]
-    return framed(["method", "k", *headings], rows, wide=["method"])
+    return framed(["method", "cases", "k", *FIRST], rows, wide=["method"])
 
 
 def _around(cell: Mapping[str, float]) -> str:
