@@ -231,9 +231,9 @@ class Metric(MetricOptions):
     def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
         """A network trained on all sessions, as long as was best on those held out."""
         assert self.fitted_size is not None  # noqa: S101 - set before training
-        best = max(self.history, key=lambda figures: figures["HitRate@20"] + figures["MRR@20"])
+        best = int(self.history[-1]["best_epoch"])
         network = self._initialised(self._start(sessions))
-        train(self.recipe(network, sessions, replace(self.fitted_size, epochs=int(best["epoch"]))))
+        train(self.recipe(network, sessions, replace(self.fitted_size, epochs=best)))
         return network
 
     def _voters(self) -> dict[str, Recommender]:
