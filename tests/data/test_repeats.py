@@ -49,6 +49,8 @@ def test_python_says_what_the_commands_say_before_any_figure(tmp_path: Path):
     assert [one.filename for one in caught] == [__file__]
     with pytest.warns(LogWarning, match="1 of 2 session ids have clicks of several users"):
         read_sessions(again.with_columns(user=pl.Series([1, 2, 3, 3])), gap=1e6)
+    with pytest.warns(LogWarning, match=r"1 of 4 rows cannot be used .missing item id 1., first polars frame row 4"):
+        read_sessions(again.with_columns(item=pl.Series(["a", "b", "c", None])), gap=1e6)
     with warnings.catch_warnings(action="error"):
         read_sessions(again, gap=1e6)
 

@@ -23,6 +23,9 @@ from nearnext.types import BoolArray
 LISTED = 12
 """Names that a message lists."""
 
+MANY = 0.05
+"""Share of rows that cannot be used from which on it is worth a line."""
+
 
 @dataclass(frozen=True)
 class ReadReport:
@@ -38,7 +41,7 @@ class ReadReport:
         repeats: how clicks that repeat the one before them were counted, once sessions are cut.
         changed: how many values were read otherwise than written, by kind, such as blanks around ids.
         left_out: what the folder or glob holds and was not read.
-        notes: what has to be known of the event types before any figure.
+        notes: what has to be known of the event types and of rows that cannot be used before any figure.
     """
 
     source: str
@@ -225,11 +228,10 @@ class Reading:
         types = dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0])))
         if self._rows == 0:
             raise DataError(f"{source} has no events: it is empty or has a header only; give a log with clicks")
+        unusable = sum(rejected.values())
+        lost = f"{unusable:,} of {self._rows:,} rows cannot be used ({described}), first {self._first}"
         if strict and self._first is not None:
-            raise DataError(
-                f"{source}: {sum(rejected.values()):,} of {self._rows:,} rows cannot be used ({described}), first "
-                f"{self._first}; correct them or read without strict"
-            )
+            raise DataError(f"{source}: {lost}; correct them or read without strict")
         if self._used == 0 and self._events is not None and not rejected:
             raise DataError(
                 f"{source}: no event is of type {', '.join(sorted(self._events))}; found types "
@@ -257,7 +259,13 @@ class Reading:
             event_types=types,
             changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
-            notes=_type_notes(self._events or frozenset(), list(self._event_types)),
+            notes=[
+                *_type_notes(self._events or frozenset(), list(self._event_types)),
+                *(
+                    [lost + "; --rejects FILE writes them aside" * (self._path is None)]
+                    * (unusable >= MANY * self._rows)
+                ),
+            ],
         )
 
 
