@@ -182,3 +182,11 @@ def test_a_user_is_the_same_in_every_spelling_and_file(tmp_path: Path) -> None:
     assert sessions_of(read_events(tmp_path))[1].shared == 1
     nested = pl.DataFrame(rows | {"user_id": [[5], [6]]})
     assert sessions_of(read_events(nested))[1].shared == 0
+
+
+@pytest.mark.parametrize("times", [[1_735_694_257, 1_735_694_357], [1e30, 5]])
+def test_times_that_32_bit_floats_round_are_refused(times: list[float]) -> None:
+    with pytest.raises(DataError, match="times in a column of type Float32 are exact up to 16,777,216 only"):
+        read_events(frame(timestamp=np.array(times, np.float32)))
+    counter = np.array([5, np.inf], np.float32)
+    assert read_events(frame(timestamp=counter)).report.rejected == {"unparsable time": 1}

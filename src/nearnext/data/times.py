@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.arrow import arrow, arrow_compute
-from nearnext.data.ids import BEYOND_64_BITS, NO_ID
+from nearnext.data.ids import BEYOND_64_BITS, EXACT_DIGITS, NO_ID
 from nearnext.data.units import (
     BY_MAGNITUDE,
     CALENDAR_END,
@@ -24,6 +24,7 @@ from nearnext.data.units import (
     is_compact,
     refuse_doubtful,
     refuse_misread,
+    telling,
 )
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
@@ -69,6 +70,14 @@ class Times:
         elif not raw.dtype.is_numeric():
             raise DataError(f"expected numbers, ISO 8601 text or timestamps as times, found values of type {raw.dtype}")
         raw = raw.to_physical()
+        if raw.dtype.is_float() and raw.dtype != pl.Float64:
+            exact = 2 ** EXACT_DIGITS[raw.dtype]
+            rounded = raw.filter(raw.is_finite() & (raw.abs() > exact))
+            if len(rounded):
+                raise DataError(
+                    f"times in a column of type {raw.dtype} are exact up to {exact:,} only, found {rounded[0]:,.0f}; "
+                    "give them as 64-bit floats, integers or timestamps"
+                )
         beyond = raw.dtype.is_float() or str(raw.dtype) in BEYOND_64_BITS
         raw = raw.cast(pl.Float64).fill_nan(None) if beyond else raw.cast(pl.Int64)
         self.missing = raw.is_null().to_numpy()
@@ -182,7 +191,7 @@ class Clock:
         return times
 
     def _looks_like_calendar(self, parts: Sequence[_Part]) -> bool | None:
-        """Whether the median is in the calendar; None where there are no times yet."""
+        """Whether the median of what is no stand-in for a missing time is in the calendar; None without times."""
         scale = PER_SECOND.get(self.unit or "", 1)
         numbers = np.concatenate([*(part.values / scale for part in parts if not part.kind), np.zeros(0)])
         seen = np.concatenate([numbers, *(part.values / part.per_second for part in parts if part.kind)])
@@ -191,7 +200,8 @@ class Clock:
         for part in parts:
             if part.kind == NANOSECONDS:
                 refuse_misread(part.values)
-        return bool(np.median(seen) >= CALENDAR_START) if len(seen) else None
+        said = telling(seen)
+        return bool(np.median(said if len(said) else seen) >= CALENDAR_START) if len(seen) else None
 
     def _since_day(self, times: Times, day: pl.Series) -> Times:
         dates = Clock().read(day)

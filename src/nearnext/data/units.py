@@ -59,7 +59,7 @@ DOUBTFUL = (
 
 def refuse_doubtful(numbers: FloatArray) -> None:
     """Stops at times that are not seconds, milliseconds, microseconds or nanoseconds, nor likely a counter: [n]."""
-    numbers = _telling(numbers[:: len(numbers) // SAMPLE + 1])
+    numbers = telling(numbers[:: len(numbers) // SAMPLE + 1])
     if not len(numbers):
         return
     span = f"times from {numbers.min():,.0f} to {numbers.max():,.0f}"
@@ -81,7 +81,7 @@ def refuse_doubtful(numbers: FloatArray) -> None:
             )
 
 
-def _telling(values: AnyNumbers) -> AnyNumbers:
+def telling(values: AnyNumbers) -> AnyNumbers:
     """Numbers that say something of their unit: not 0, -1 or 99991231, which stand for no time in many logs."""
     with np.errstate(divide="ignore", invalid="ignore"):
         first_four = values // 10.0 ** np.maximum(np.floor(np.log10(np.abs(values))) - 3, 0)
@@ -103,7 +103,7 @@ def refuse_misread(nanoseconds: Int64Array | FloatArray) -> None:
 
 def is_compact(values: Int64Array | FloatArray) -> bool:
     """Whether numbers are dates without punctuation."""
-    found = compact(_telling(values[:SAMPLE]))
+    found = compact(telling(values[:SAMPLE]))
     begin, end = CALENDAR_START * MICROSECONDS, CALENDAR_END * MICROSECONDS
     credible = found.is_between(begin, end).fill_null(False).to_numpy()
     return len(found) > 0 and bool(credible.mean() >= MOST)
