@@ -86,7 +86,13 @@ def test_otto_jsonl(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["session_id,item_id,timestamp", "SessionId,ItemId,Time", "session,aid,ts", " Session-ID , itemid ,TIMESTAMP"],
+    [
+        "session_id,item_id,timestamp",
+        "SessionId,ItemId,Time",
+        "session,aid,ts",
+        " Session-ID , itemid ,TIMESTAMP",
+        "session_id:token,item_id:token,timestamp:float",
+    ],
 )
 @pytest.mark.parametrize("delimiter", ["\t", ";", ",", "|"])
 def test_columns_are_found_by_name_and_delimiters_sniffed(tmp_path: Path, header: str, delimiter: str) -> None:

@@ -58,12 +58,12 @@ class Layout:
 
 
 def plain(name: str) -> str:
-    """A column name without case, punctuation and the table or list that it belongs to.
+    """A column name without case, punctuation, the table or list that it belongs to, and the type that RecBole adds.
 
-    >>> plain("Session_ID"), plain("clicks.item_id")
-    ('sessionid', 'itemid')
+    >>> plain("Session_ID"), plain("clicks.item_id"), plain("user_id:token")
+    ('sessionid', 'itemid', 'userid')
     """
-    return re.sub(r"[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
+    return re.sub(r":(token|float)(_seq)?$|[^a-z0-9]", "", name.rsplit(".", 1)[-1].lower())
 
 
 def known_names(names: Sequence[str], mapped: Mapping[Role, str]) -> int:
