@@ -22,7 +22,7 @@ SAMPLE = 1 << 20
 BLOCK = 1 << 22
 LONGEST_ROW = 1 << 28
 BOM = b"\xef\xbb\xbf"
-LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq"}
+LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"}
 COMPRESSED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4"}
 MAGIC = 6
 """Bytes that tell what a file is."""
@@ -43,6 +43,8 @@ FOREIGN = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
+TABLES = {"_delta_log": "a Delta", ".hoodie": "a Hudi"}
+"""What a table format keeps in its folder."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,18 @@ def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = 
     path = Path(source)
     with data_errors(path):
         if path.is_dir():
+            if table := next((kind for name, kind in TABLES.items() if (path / name).is_dir()), None):
+                raise DataError(
+                    f"{path} is {table} table, whose files also hold rows that were deleted or replaced; give it as a "
+                    f"frame or one Parquet file, or name {path}/*.parquet to read all files"
+                )
             held = [file for file in sorted(path.iterdir()) if leave_out is None or not same_path(file, leave_out)]
             found = [file for file in held if _is_log(file)]
             if not found:
+                below = next((file.suffix for file in path.rglob("*") if _is_log(file)), ".csv")
                 raise DataError(
                     f"no {what} files directly in folder {path}; expected names that end in "
-                    f"{', '.join(sorted(LOG_SUFFIXES))}; name a file or a glob such as {path}/**/*.csv"
+                    f"{', '.join(sorted(LOG_SUFFIXES))}; name a file or a glob such as {path}/**/*{below}"
                 )
             return _without_copies(found, [file for file in held if file not in found and not _is_bookkeeping(file)])
         if path.exists():
