@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnext.data import id_lookup
-from nearnext.data.id_lookup import IdLookup
+from nearnext.data import vocabulary
+from nearnext.data.vocabulary import IdLookup
 
 IDS = st.one_of(
     st.lists(st.integers(-(2**63), 2**63 - 1), unique=True),
@@ -30,9 +30,9 @@ def _hash_of(bits: int) -> Callable[[object], int]:
 @given(ids=IDS)
 def test_ids_are_found_where_they_are_whatever_their_hashes(bits: int, ids: list[int] | list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(id_lookup, "BLOCK", 3)
+        patch.setattr(vocabulary, "HASHED", 3)
         if bits < 64:
-            patch.setattr(id_lookup, "hash", _hash_of(bits), raising=False)
+            patch.setattr(vocabulary, "hash", _hash_of(bits), raising=False)
         lookup = IdLookup(pl.Series(ids, dtype=pl.String if ids and isinstance(ids[0], str) else pl.Int64))
         known = {one: at for at, one in enumerate(ids, start=1)}
         asked = [*reversed(ids), *BEYOND]

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from nearnext.data.conditions import ItemColumns
-from nearnext.data.item_changes import changed_rows, require_attributes
+from nearnext.data.item_values import changed_rows, require_attributes
 from nearnext.data.items import read_items
 from nearnext.errors import ConfigError
 

@@ -72,7 +72,7 @@ def test_ids_that_turn_out_to_be_text_stay_in_one_partition(tmp_path: Path) -> N
 
 def test_many_chunks_and_partitions_of_a_shuffled_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nearnext.data.delimited.BLOCK", 4096)
-    monkeypatch.setattr("nearnext.data.stored_sessions.BLOCK", 100)
+    monkeypatch.setattr("nearnext.data.prepared.BLOCK", 100)
     draw = random.Random(7)
     rows = [
         f"u{draw.randrange(200)},i{int(draw.paretovariate(0.7)) % 300},{draw.randrange(10**6)}" for _ in range(5000)

@@ -9,13 +9,14 @@ import polars as pl
 
 from nearnext.data.chunks import NOT_UTF8
 from nearnext.data.ids import IdColumn, ids_as
-from nearnext.data.item_files import RawItems, raw_items
-from nearnext.data.item_layouts import (
+from nearnext.data.item_files import (
     Columns,
     ItemRole,
+    RawItems,
     checked_roles,
     columns_of,
     known_layouts,
+    raw_items,
     refuse_log,
     require_columns,
 )

@@ -16,12 +16,11 @@ from nearnext.data.events import EventLog, EventScan, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Filter, FilterReport, by_length, by_support
 from nearnext.data.partitions import Partition, Partitions
-from nearnext.data.prepared import is_prepared, write_prepared
+from nearnext.data.prepared import StoredSessions, is_prepared, write_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import GAP, cut_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.data.stored_sessions import StoredSessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
 from nearnext.processes import Executor, Processes

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from nearnext.data.item_changes import Attributes
+from nearnext.data.item_values import Attributes
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.conditions import ItemColumns
-from nearnext.data.item_changes import Attributes, changed_rows, require_attributes
+from nearnext.data.item_values import Attributes, changed_rows, require_attributes
 from nearnext.data.items import ItemTable
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
