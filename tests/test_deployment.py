@@ -18,8 +18,8 @@ import yaml
 from nearnext.cli.commands import app
 from nearnext.serving.endpoints import Endpoints
 from nearnext.serving.operations import operations
+from nearnext.serving.server import GRACE
 from nearnext.serving.settings import ServiceSettings
-from nearnext.serving.workers import GRACE
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,7 +6,7 @@ from time import sleep
 
 import pytest
 
-from nearnext.threads import in_threads
+from nearnext.processes import in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -1,17 +1,17 @@
-"""Where functions of independent parts run; results come in the order of the arguments, whatever runs them."""
+"""Independent parts in processes and threads, with results in the order of the arguments; and processes of torchrun."""
 
 import multiprocessing
 import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
-from nearnext.errors import NearnextError
+from nearnext.errors import ConfigError, NearnextError
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -112,3 +112,66 @@ def _end_with_parent() -> None:
     assert parent is not None  # noqa: S101 - only workers call it
     parent.join()
     os._exit(1)
+
+
+def in_threads(work: Callable[[Iterable[int]], None], begins: Sequence[int], threads: int | None = None) -> None:
+    """Call ``work`` in n threads, by default one for each core; each takes the next number when it is free.
+
+    After an error in any thread, or Ctrl-C, the remaining numbers are skipped; the error is raised.
+
+    >>> squares = {}
+    >>> in_threads(lambda some: squares.update({each: each**2 for each in some}), range(3))
+    >>> sorted(squares.items())
+    [(0, 0), (1, 1), (2, 4)]
+    """
+    workers = max(1, min(threads or os.cpu_count() or 1, len(begins)))
+    if workers == 1:
+        work(begins)
+        return
+    left = deque(begins)
+
+    def taken() -> Iterator[int]:
+        while True:
+            try:
+                yield left.popleft()
+            except IndexError:
+                return
+
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            futures = [pool.submit(work, taken()) for _ in range(workers)]
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            left.clear()
+    for done in futures:
+        done.result()
+
+
+ADDRESS, PORT = "MASTER_ADDR", "MASTER_PORT"
+"""Variables that say where the processes meet."""
+
+
+class Launched(NamedTuple):
+    """A process among those that were started together."""
+
+    rank: int  # its number, from 0
+    size: int  # how many there are, at least 2
+
+
+def launched() -> Launched | None:
+    """This process among those that were started with it, by its environment; None: it is alone.
+
+    Raises:
+        ConfigError: the environment says how many there are, but not which one this is, or where they meet.
+    """
+    found = {name: os.environ.get(name, "") for name in ("RANK", "WORLD_SIZE", ADDRESS, PORT)}
+    if found["WORLD_SIZE"] in ("", "1"):
+        return None
+    rank, size, port = (int(text) if text.isdecimal() else -1 for name, text in found.items() if name != ADDRESS)
+    if not (0 <= rank < size and port > 0 and found[ADDRESS]):
+        given = ", ".join(f"{name}={text or '(none)'}" for name, text in found.items())
+        raise ConfigError(
+            f"expected the number of this process, how many there are, and where they meet, found {given}; start them "
+            "with torchrun, or unset WORLD_SIZE to train with one process"
+        )
+    return Launched(rank, size)

@@ -1,7 +1,7 @@
 """Example cases of a comparison."""
 
 from nearnext.data.sessions import Sessions
-from nearnext.evaluation.examples import N_CLICKS, N_EXAMPLES, ExampleCases
+from nearnext.evaluation.cases import N_CLICKS, N_EXAMPLES, ExampleCases
 from nearnext.recommenders.rules import Markov
 
 TRAIN = Sessions.of([["a", "b", "c", "d"], ["b", "c"], ["c", "d", "a"]])

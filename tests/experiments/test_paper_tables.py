@@ -11,15 +11,19 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.experiments.paper.lineup import (
+    COVERAGE,
     ENCODERS,
     PRESETS,
+    TABLE_1,
+    TABLE_2,
+    TABLE_2_COLUMNS,
     TABLE_2_LINEUP,
+    TABLE_3,
     Entry,
     chosen_entries,
     comparison_of,
     table_3_lineup,
 )
-from nearnext.experiments.paper.printed import COVERAGE, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3
 from nearnext.experiments.paper.tables import (
     coverage_result,
     figure1_result,

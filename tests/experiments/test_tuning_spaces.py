@@ -15,8 +15,8 @@ from torch import Tensor
 import nearnext
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Trial
-from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
 from nearnext.experiments.tuning.search import Space, propose
+from nearnext.experiments.tuning.tune import options_table, readable_options, write_options
 from nearnext.model.losses import LossInput
 from nearnext.options import Count, Search, options
 from nearnext.recommenders.named import make_recommender, method_options

@@ -12,7 +12,7 @@ from metric_support import LOG, N_ITEMS, tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
-from nearnext.experiments.tuning.options_file import options_table
+from nearnext.experiments.tuning.tune import options_table
 from nearnext.model.encoders import Caser
 from nearnext.model.losses import Triplet
 from nearnext.recommenders.metric import selection

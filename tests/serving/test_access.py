@@ -13,7 +13,7 @@ import pytest
 
 from chromium_support import Chromium
 from nearnext.errors import ConfigError
-from nearnext.serving.access import read_keys
+from nearnext.serving.problems import read_keys
 from nearnext.serving.settings import ServiceSettings
 from serving_support import Client, Server, lines_of, started, wait_until
 

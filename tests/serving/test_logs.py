@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from nearnext.serving import workers
+from nearnext.serving import server
 from nearnext.serving.logs import PENDING, LineWriter
 from serving_support import PATIENCE, Client, fitted, started, wait_until
 
@@ -129,11 +129,11 @@ def test_a_worker_that_does_not_answer_yet_gets_no_sighup(monkeypatch: pytest.Mo
 
     (loading, _), (answering, sender) = [multiprocessing.Pipe(duplex=False) for _ in range(2)]
     sender.send("")
-    group: Any = object.__new__(workers._Workers)  # pyright: ignore[reportPrivateUsage]
-    made: Any = workers._Worker  # pyright: ignore[reportPrivateUsage]
+    group: Any = object.__new__(server._Workers)  # pyright: ignore[reportPrivateUsage]
+    made: Any = server._Worker  # pyright: ignore[reportPrivateUsage]
     group._running = [made(Process(1), loading, 0.0), made(Process(2), answering, 0.0)]
     sent = list[tuple[int, int]]()
-    monkeypatch.setattr(workers.os, "kill", lambda process, number: sent.append((process, number)))  # pyright: ignore
+    monkeypatch.setattr(server.os, "kill", lambda process, number: sent.append((process, number)))  # pyright: ignore
     group.reopen()
     assert sent == [(2, signal.SIGHUP)]
 

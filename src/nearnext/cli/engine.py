@@ -11,8 +11,8 @@ import typer
 from nearnext.cli.app import takes
 from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
-from nearnext.launched import launched
 from nearnext.options import require_known
+from nearnext.processes import launched
 
 if TYPE_CHECKING:
     from nearnext.processes import Executor

@@ -24,7 +24,7 @@ from nearnext.cli.options import (
     own_options,
     own_settings,
 )
-from nearnext.cli.output import Results, console, json_and_tables
+from nearnext.cli.output import Results, announce_replacement, console, json_and_tables, save
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -37,10 +37,9 @@ from nearnext.cli.reading import (
     read_test_log,
     reads_logs,
 )
-from nearnext.cli.saving import announce_replacement, save
 from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
-from nearnext.launched import launched
+from nearnext.processes import launched
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter

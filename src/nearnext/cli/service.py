@@ -95,7 +95,7 @@ def replay(
     from nearnext.data.filters import keep_last_clicks
     from nearnext.evaluation.client import Load, Target
     from nearnext.evaluation.replay import replay as replay_sessions
-    from nearnext.serving.access import read_keys
+    from nearnext.serving.problems import read_keys
 
     ks = cutoff_numbers(k)
     target = Target(url, tuple(key.decode() for key in read_keys(api_key_file)) if api_key_file else (), timeout)

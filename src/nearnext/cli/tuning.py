@@ -41,8 +41,8 @@ def tune(
 ) -> None:
     """Find the best options of a method on the end of a log; the search begins at --config and keeps --set."""
     require_extra("tune", "tuning")
-    from nearnext.experiments.tuning.options_file import options_table, readable_options, write_options
     from nearnext.experiments.tuning.search import Space
+    from nearnext.experiments.tuning.tune import options_table, readable_options, write_options
     from nearnext.experiments.tuning.tune import tune as run_tuning
     from nearnext.report.tables import trials_table
 

@@ -12,7 +12,7 @@ from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
-from nearnext.evaluation.examples import ExampleCases
+from nearnext.evaluation.cases import ExampleCases
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
 from nearnext.evaluation.runs import RunFolder
 from nearnext.evaluation.significance import average_windows, bootstrap
@@ -23,12 +23,12 @@ from nearnext.experiments.result import (
     Result,
     data_result,
     made_by,
+    mean_result,
     method_result,
     significance_result,
     warning_lines,
 )
 from nearnext.experiments.running import SeedRuns, run_all
-from nearnext.experiments.seeds import mean_result
 from nearnext.experiments.store import RunStore
 from nearnext.experiments.tuning.tune import tune_method, validation_split
 from nearnext.forks import require_polars

@@ -7,7 +7,7 @@ from typing import Any
 from nearnext.errors import ConfigError
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_names
 from nearnext.experiments.plan import SplitPlan
-from nearnext.experiments.seeds import seed_numbers, seeds_of
+from nearnext.experiments.result import seed_numbers, seeds_of
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.experiments.tuning.search import Space
 from nearnext.options import Count, Natural, options, require_type

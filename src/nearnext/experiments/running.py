@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nearnext.data.leaks import Leaks
 from nearnext.data.splits import Split
 from nearnext.evaluation.audit import Audit, Verdict
-from nearnext.evaluation.examples import ExampleCases
+from nearnext.evaluation.cases import ExampleCases
 from nearnext.evaluation.protocol import evaluate, measured
 from nearnext.evaluation.runs import RunFolder, RunLists, write_judgements
 from nearnext.experiments.plan import PlannedSplit

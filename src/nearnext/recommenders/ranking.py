@@ -12,8 +12,8 @@ from nearnext.data.raw import raw_ids
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import require_type
+from nearnext.processes import in_threads
 from nearnext.shown import Shown
-from nearnext.threads import in_threads
 from nearnext.topk import best_columns, exclude_clicks, fill_from_popularity
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 

@@ -12,9 +12,9 @@ from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.extras import training_extra
-from nearnext.launched import launched
 from nearnext.model_card import best_epoch
 from nearnext.options import Count, Natural, checked
+from nearnext.processes import launched
 from nearnext.recommenders.base import Recommender
 from nearnext.training.tracking import TrackerName, tracked
 

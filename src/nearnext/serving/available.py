@@ -1,17 +1,141 @@
-"""The items that a model may recommend, in step with the catalogue."""
+"""The items that a model may recommend, in step with the catalogue, and their attributes."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import polars as pl
 
-from nearnext.data.item_values import Attributes
+from nearnext.data.conditions import ItemColumns
+from nearnext.data.item_values import Attributes, changed_rows, require_attributes
+from nearnext.data.items import ItemTable
+from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.item_rules import ItemRules
+from nearnext.recommenders.ruled import AppliedRules, RuledItems, require_items
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
-from nearnext.serving.live_items import LiveItems
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
 from nearnext.serving.new_items import ByClicks, NewItems
-from nearnext.types import BoolArray, RawId
+from nearnext.types import BoolArray, Int64Array, RawId
+
+
+class LiveItems:
+    """Attributes of the items of a model, and of the new items of a catalogue.
+
+    Items are numbered as in the model's vocabulary; new items follow it. Rows are those of the item table, followed by
+    those of items that the catalogue changed.
+    """
+
+    def __init__(self, recommender: Recommender) -> None:
+        self._recommender = recommender
+        self.new: list[RawId] = []  # the new items, in the order of their numbers
+        self._changed: dict[RawId, int] = {}  # row of each changed item, after those of the table
+        self._ruled: RuledItems | None = None
+
+    @cached_property
+    def _table(self) -> ItemColumns:
+        return ItemColumns.of(require_items(self._recommender).frame)
+
+    @cached_property
+    def _live(self) -> ItemColumns:
+        """Rows of changed items."""
+        return ItemColumns(self._table.frame.clear(), self._table.kinds)
+
+    @cached_property
+    def _known_rows(self) -> Int64Array:
+        """Row of each item index in the table, -1: none: [I + 1]."""
+        return np.append(-1, self._table_rows(self._recommender.vocabulary.ids))
+
+    def _table_rows(self, items: Iterable[RawId]) -> Int64Array:
+        return require_items(self._recommender).vocabulary.encode(items).astype(np.int64) - 1
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the attributes, none without an item table."""
+        return [] if self._recommender.items is None else self._table.attributes
+
+    def require(self, attributes: Attributes) -> None:
+        """Check attributes; `ConfigError` where the model has no item table, or one does not fit it."""
+        require_attributes(self._table, attributes)
+
+    def number(self, new: Sequence[RawId]) -> None:
+        """Take in which new items there are now."""
+        if self.new != new:
+            self.new, self._ruled = [*new], None
+
+    def follow(self, changes: Mapping[RawId, Attributes]) -> None:
+        """Take in what items' attributes are changed to, if to anything."""
+        if self._recommender.items is None or not (self._changed.keys() & changes or any(changes.values())):
+            return
+        self._ruled = None
+        kept = [item for item in self._changed if item not in changes]
+        given = [item for item, attributes in changes.items() if attributes]
+        before = self._at(self._table_rows(given)).with_columns(item_id=None)
+        rows, _ = changed_rows(self._table, before, [changes[item] for item in given])
+        parts = [self._live.frame[[self._changed[item] for item in kept]], rows.cast(self._live.frame.schema)]
+        self._live = ItemColumns(pl.concat(parts), self._table.kinds)
+        self._changed = {item: row for row, item in enumerate([*kept, *given])}
+
+    def apply(self, rules: ItemRules, now: int | None) -> AppliedRules:
+        """Rules over all items, at a time in microseconds since 1970 UTC, by default now.
+
+        Raises:
+            ConfigError: the model has no item table, or a rule cannot be read.
+        """
+        if self._ruled is None:
+            rows = np.concatenate([self._known_rows, self._table_rows(self.new)])
+            if self._changed:
+                numbers = {item: at for at, item in enumerate(self.new, start=len(self._known_rows))}
+                known = self._recommender.vocabulary.encode(list(self._changed)).tolist()
+                at = np.array([index or numbers.get(item, 0) for index, item in zip(known, self._changed, strict=True)])
+                row = np.fromiter(self._changed.values(), np.int64, len(at))
+                rows[at[at > 0]] = self._table.frame.height + row[at > 0]
+            self._ruled = RuledItems([self._table, self._live], rows)
+        return self._ruled.apply(rules, now)
+
+    def of(self, items: Sequence[RawId]) -> ItemTable:
+        """Rows of items, nulls where nothing is known."""
+        rows = self._table_rows(items)
+        if self._changed:
+            changed = [self._changed.get(item, -1) for item in self._recommender.vocabulary.as_stored(items)]
+            rows = np.where(np.array(changed) < 0, rows, self._table.frame.height + np.array(changed))
+        return ItemTable(self._at(rows))
+
+    def titles(self, items: Sequence[RawId]) -> pl.Series:
+        """The title of each item, null where none is known."""
+        if "title" not in (() if self._recommender.items is None else self._table.frame.columns):
+            return pl.Series([None] * len(items), dtype=pl.String)
+        return self.of(items).frame["title"]
+
+    def _at(self, rows: Int64Array) -> pl.DataFrame:
+        """Rows of the table and of changed items, nulls for -1."""
+        table, live = self._table.frame, self._live.frame
+        in_table = (rows >= 0) & (rows < table.height)
+        in_live = rows >= table.height
+        found = pl.concat([table.clear(1), table[rows[in_table]], live[rows[in_live] - table.height]])
+        positions = np.zeros(len(rows), dtype=np.int64)
+        positions[in_table] = np.arange(1, in_table.sum() + 1)
+        positions[in_live] = np.arange(in_table.sum() + 1, len(found))
+        return found[positions]
+
+    def shown(self, items: Sequence[RawId], names: Sequence[str]) -> list[dict[str, Any]]:
+        """Some attributes of items, null where unknown.
+
+        Raises:
+            ConfigError: the model has no item table, or an unknown name.
+        """
+        table = self._table
+        if unknown := [name for name in names if name not in table.attributes]:
+            known = ", ".join(table.attributes) or "none"
+            raise ConfigError(f"expected attributes to show, found '{unknown[0]}'; known: {known}")
+        columns = ItemColumns(self.of(items).frame, table.kinds)
+        found = {
+            name: (columns.frame[name] if name in columns.frame.columns else columns.column(name)).to_list()
+            for name in names
+        }
+        return [dict(zip(found, values, strict=True)) for values in zip(*found.values(), strict=True)]
 
 
 class AvailableItems:

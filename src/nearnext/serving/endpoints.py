@@ -12,14 +12,13 @@ from nearnext.explanation import explain
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving import messages
-from nearnext.serving.background import in_daemon
 from nearnext.serving.catalogue import Change
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
 from nearnext.serving.playground import POLICY, ItemMap, find_items, page
 from nearnext.serving.problems import HTTPError
 from nearnext.serving.served import Query, ServedModel
-from nearnext.serving.service import Service
+from nearnext.serving.service import Service, in_daemon
 from nearnext.serving.stores import StoreDown
 from nearnext.types import RawId
 

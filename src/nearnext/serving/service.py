@@ -1,21 +1,27 @@
-"""The state of one worker process: model, sessions, catalogue and event log, and what keeps them up to date."""
+"""The state of one worker process: model, sessions, catalogue and event log, and the work that keeps it up to date."""
 
 import asyncio
+import gc
 import logging
 import signal
+import threading
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import TypeVar
 
 from nearnext.errors import ConfigError
-from nearnext.serving.access import Access, read_keys
-from nearnext.serving.background import in_daemon, repeat, settle_memory
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.event_log import EventLogWriter
 from nearnext.serving.loading import ModelWatcher
 from nearnext.serving.logs import log_request
 from nearnext.serving.metrics import Metrics
+from nearnext.serving.problems import Access, read_keys
 from nearnext.serving.served import ServedModel
 from nearnext.serving.settings import ServiceSettings
 from nearnext.serving.stores import MemoryStore, make_store
 from nearnext.types import RawId
+
+T = TypeVar("T")
 
 WATCH = 0.5
 """Seconds between two looks at the artifact."""
@@ -27,6 +33,45 @@ CHECK = 1.0
 """Seconds between two checks of the session store, also when no request needs it."""
 
 log = logging.getLogger(__name__)
+
+
+async def in_daemon(work: Callable[[], T]) -> T:
+    """The result of work in a thread that the end of the process does not wait for."""
+    done = Future[T]()
+    done.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
+        except BaseException as error:
+            done.set_exception(RuntimeError(f"a thread ended with {error!r}"))
+
+    threading.Thread(target=run, daemon=True, name="nearnext background").start()
+    return await asyncio.wrap_future(done)
+
+
+def settle_memory(*, again: bool = False) -> None:
+    """Exclude long-lived objects from garbage collection: with a model, one pass takes tenths of a second.
+
+    ``again`` looks once more at what was excluded, to free a model that was replaced; it writes to pages that workers
+    share.
+    """
+    if again:
+        gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
+async def repeat(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Repeat forever, with a pause before each run; exceptions are logged."""
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except Exception:
+            log.exception("a background task failed and will be repeated")
 
 
 class Service:

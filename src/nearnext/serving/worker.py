@@ -1,21 +1,94 @@
-"""A process that answers requests until a signal ends it."""
+"""A process that answers requests until a signal ends it, and its ASGI application: routing, CORS, start and end."""
 
+import asyncio
+import logging
+import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from math import ceil
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from nearnext.serving.app import application
 from nearnext.serving.connection import Connection
+from nearnext.serving.endpoints import Endpoints
 from nearnext.serving.logs import log_config
-from nearnext.serving.service import Service
-from nearnext.serving.workers import NEVER_STARTED
+from nearnext.serving.operations import Operation, Resource, operations, refuse
+from nearnext.serving.problems import HTTPError
+from nearnext.serving.server import NEVER_STARTED
+from nearnext.serving.service import Service, settle_memory
+
+PARENT_WATCH = 0.5
+"""Seconds between two looks whether the process that started this one still lives."""
+
+PROBES = frozenset(("/healthz", "/readyz"))
+"""Paths that are asked by address: the name of the host says nothing."""
+
+log = logging.getLogger(__name__)
+
+
+def application(
+    service: Service, ready: Callable[[], None] = lambda: None, parent: BaseProcess | None = None
+) -> ASGIApp:
+    """The application of one worker; it calls ``ready`` once it serves, and stops when its parent process ends."""
+
+    @asynccontextmanager
+    async def life(_app: object) -> AsyncGenerator[None]:
+        await service.start()
+        settle_memory()
+        watch = asyncio.create_task(_outlived_by(parent)) if parent is not None else None
+        log.info("requests are answered by model %s", service.model.version)
+        ready()
+        yield
+        if watch:
+            watch.cancel()
+        await service.stop()
+
+    known, paths = operations(Endpoints), dict[str, list[Operation]]()
+    for one in known:
+        paths.setdefault(one.path, []).append(one)
+    endpoints, links = Endpoints(service), {one.path for one in known if one.public}
+    routes = [Route(path, Resource(path, methods, endpoints, service)) for path, methods in paths.items()]
+    routed: ASGIApp = Router(routes, redirect_slashes=False, default=_no_such_path, lifespan=life)
+    if origins := service.settings.origins:
+        routed = CORSMiddleware(
+            routed,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "PUT", "DELETE"),
+            allow_headers=("authorization", "content-type", "x-api-key", "x-request-id"),
+            expose_headers=("x-request-id",),
+        )
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] not in PROBES:
+            try:
+                service.access.check(scope["header"], navigation=scope["path"] in links)
+            except HTTPError as error:
+                await refuse(error, scope, send)
+                return
+        await routed(scope, receive, send)
+
+    return guarded
+
+
+async def _outlived_by(parent: BaseProcess) -> None:
+    """Stop once the parent is gone: nothing else would restart or end this process."""
+    while parent.is_alive():
+        await asyncio.sleep(PARENT_WATCH)
+    log.error("the process that started this worker is gone; the worker stops")
+    os._exit(1)
+
+
+async def _no_such_path(scope: Scope, _receive: Receive, send: Send) -> None:
+    await refuse(HTTPError(404, "unknown path; /docs lists the known ones"), scope, send)
 
 
 def run(

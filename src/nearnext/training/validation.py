@@ -9,8 +9,8 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.model.encoding import item_vectors, session_vectors
 from nearnext.model.network import SessionItemNetwork
+from nearnext.processes import in_threads
 from nearnext.retrieval import ExactIndex
-from nearnext.threads import in_threads
 from nearnext.topk import ranks_of
 from nearnext.types import IndexArray
 

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage, reportUnknownVariableType]
 
 from nearnext.errors import ConfigError, NearnextError
-from nearnext.launched import ADDRESS, PORT, Launched, launched
+from nearnext.processes import ADDRESS, PORT, Launched, launched
 from nearnext.progress import show_progress
 from nearnext.training.group import Group, GroupError, in_group, present_group
 from nearnext.training.loop import take_part

@@ -9,8 +9,7 @@ from typing import Any
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import RECURRING_BINS
-from nearnext.experiments.paper.lineup import ENCODERS, PRESETS, K
-from nearnext.experiments.paper.printed import COVERAGE, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3
+from nearnext.experiments.paper.lineup import COVERAGE, ENCODERS, PRESETS, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3, K
 from nearnext.experiments.result import Result, called
 from nearnext.experiments.single import statistics_result
 

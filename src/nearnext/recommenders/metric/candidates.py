@@ -10,6 +10,7 @@ from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
+from nearnext.processes import in_threads
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.metric.features import Candidates, Evidence, Lists, collect
@@ -17,7 +18,6 @@ from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.ranking import CHUNK, Request
 from nearnext.registry import RECOMMENDERS
 from nearnext.retrieval import Index
-from nearnext.threads import in_threads
 from nearnext.topk import insert
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 

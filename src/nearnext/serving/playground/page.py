@@ -12,7 +12,7 @@ import polars as pl
 
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
-from nearnext.serving.live_items import LiveItems
+from nearnext.serving.available import LiveItems
 from nearnext.types import RawId
 
 
