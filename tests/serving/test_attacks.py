@@ -86,6 +86,20 @@ def test_a_wrong_query_is_refused_with_a_reason(client: Client, query: str, said
     assert said in reply.json["detail"]
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "status", "said"),
+    [
+        ("/v1/recommend?k=3", {}, 422, "unknown parameter `k`: this path takes its options in the body"),
+        ("/v1/recommend", {"Content-Encoding": "gzip"}, 415, "encoded with gzip; send it without Content-Encoding"),
+        ("/v1/recommend?", {"Content-Encoding": "Identity"}, 200, ""),
+    ],
+)
+def test_no_part_of_a_request_is_ignored(client: Client, path: str, headers: dict[str, str], status: int, said: str):
+    reply = client("POST", path, {"items": ["sku-00001"]}, headers=headers)
+    assert reply.status == status
+    assert said in reply.json.get("detail", "")
+
+
 @pytest.mark.parametrize("part", ["%ff", "%", "50%", "%zz%41", "a%8", "%zz%ff", "a%80"])
 def test_an_id_that_is_no_text_is_refused(client: Client, part: str):
     reply = client("DELETE", f"/v1/sessions/{part}")

@@ -152,7 +152,13 @@ def _unquoted(text: str) -> str:
 def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(message)
 
-    def read(_scope: Scope, body: bytes) -> Any:
+    def read(scope: Scope, body: bytes) -> Any:
+        if scope["query_string"]:
+            name = scope["query_string"].decode(errors="replace").partition("=")[0]
+            raise HTTPError(422, f"unknown parameter `{name}`: this path takes its options in the body")
+        coding = scope["header"].get(b"content-encoding", b"identity").decode("latin-1")
+        if coding.lower() != "identity":
+            raise HTTPError(415, f"the body is encoded with {coding}; send it without Content-Encoding")
         try:
             return decoder.decode(body)
         except msgspec.ValidationError as error:
