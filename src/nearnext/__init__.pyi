@@ -70,7 +70,7 @@ from nearnext.model.losses import MetricLearning as MetricLearning
 from nearnext.model.losses import Triplet as Triplet
 from nearnext.recommenders.base import Recommender as Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec as GRU4Rec
-from nearnext.recommenders.metric.fast import MetricFast as MetricFast
+from nearnext.recommenders.metric.peers import MetricFast as MetricFast
 from nearnext.recommenders.metric.recommender import Metric as Metric
 from nearnext.recommenders.named import BASELINES as BASELINES
 from nearnext.recommenders.named import make_recommender as make_recommender

@@ -211,7 +211,7 @@ RECOMMENDERS: "Registry[Recommender]" = Registry(
     "recommenders.base:Recommender",
     {
         "metric": "recommenders.metric.recommender:Metric",
-        "metric-fast": "recommenders.metric.fast:MetricFast",
+        "metric-fast": "recommenders.metric.peers:MetricFast",
         "pop": "recommenders.popularity:Pop",
         "spop": "recommenders.popularity:SessionPop",
         "markov-1": "recommenders.rules:Markov",
@@ -241,7 +241,7 @@ METRICS: "Registry[CaseMetric]" = Registry(
     "metric",
     "evaluation.case_metric:CaseMetric",
     {
-        name: f"evaluation.further_metrics:{name}"
+        name: f"evaluation.case_metric:{name}"
         for name in ("NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity")
     },
     pattern=NAME,

@@ -20,9 +20,8 @@ from nearnext.recommenders.content import CategoryPopularity, ContentKNN
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.named import make_recommender
-from nearnext.recommenders.placement import Placement, _ridge  # pyright: ignore[reportPrivateUsage]
+from nearnext.recommenders.placement import Placement, UnclickedItems, _ridge, behind  # pyright: ignore[reportPrivateUsage]
 from nearnext.recommenders.ranking import Request
-from nearnext.recommenders.unclicked import UnclickedItems, behind
 from nearnext.retrieval import ExactIndex
 from nearnext.testing import assert_same_lists
 

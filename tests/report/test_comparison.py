@@ -4,7 +4,7 @@ import pytest
 
 from nearnext.errors import ConfigError
 from nearnext.report.comparison import compare_table, finding, main_cutoff, ordered_methods
-from nearnext.report.numbers import compact, duration, fixed, marks, moment, plain
+from nearnext.report.formats import compact, duration, fixed, marks, moment, plain
 
 
 def test_methods_are_ordered_by_hit_rate_and_columns_by_convention(result: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from nearnext.retrieval import ExactIndex
-from nearnext.retrieval.quantised import QuantisedItems
+from nearnext.retrieval.scoring import QuantisedItems
 
 values = st.floats(-4, 4, width=32)
 

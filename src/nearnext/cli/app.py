@@ -1,4 +1,4 @@
-"""The application object, and how commands are given options."""
+"""The application object, how commands are given options, and what runs their parts: --engine and --address."""
 
 import csv
 import inspect
@@ -6,10 +6,12 @@ import os
 import resource
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from shutil import get_terminal_size
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperGroup
@@ -17,8 +19,16 @@ from typer.core import TyperGroup
 import nearnext
 from nearnext.cli.output import console
 from nearnext.errors import ConfigError
+from nearnext.extras import training_extra
+from nearnext.options import require_known
 from nearnext.own_parts import VARIABLE, import_parts
+from nearnext.processes import launched
 from nearnext.progress import show_progress
+
+if TYPE_CHECKING:
+    from nearnext.processes import Executor
+    from nearnext.recommenders.base import Recommender
+
 
 T = TypeVar("T")
 
@@ -172,3 +182,72 @@ imports_parts = takes(None, _own_parts)
 def command_line() -> str:
     """The command as it was typed, for a result to say how to repeat it."""
     return shlex.join(["nearnext", *sys.argv[1:]])
+
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What runs the parts of a command: processes of this machine, or a Ray cluster."""
+
+    name: str
+    address: str | None
+    workers: int | None
+
+    @contextmanager
+    def executor(self, default: int | None = None) -> "Generator[Executor]":
+        """The executor; ``default`` local workers unless told, None: one for each processor."""
+        if self.name == "local":
+            from nearnext.processes import Processes
+
+            yield Processes(self.workers or default or os.cpu_count() or 1)
+            return
+        from nearnext.scale.ray_tasks import ray_tasks
+
+        with ray_tasks(self.address, self.workers) as executor:
+            yield executor
+
+    def fitted(self, recommender: "Recommender", fit: Callable[[], T]) -> T:
+        """Run a fit and return its result; a cluster shares its trainings, local workers are an option of methods."""
+        if self.name == "local":
+            return fit()
+        from nearnext.recommenders.trained import TrainedRecommender
+        from nearnext.scale.ray_tasks import ray_tasks
+
+        assert isinstance(recommender, TrainedRecommender)  # noqa: S101 - others have no option workers
+        with training_extra(f"fitting {recommender.name}"):
+            from nearnext.scale.ray_training import fit_together
+        with ray_tasks(self.address, self.workers) as cluster:
+            return fit_together(cluster, recommender, fit)
+
+
+def _engine_options(
+    engine: Annotated[str, typer.Option(help="What runs independent parts: local, or ray, a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --engine ray: HOST:PORT of the cluster's head; default: a cluster for this command."),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Parts that are worked on at the same time, or processes that share a training; 0: one for each "
+            "processor for prepare and Ray, else 1.",
+        ),
+    ] = 0,
+) -> Engine:
+    require_known("engine", engine, ENGINES)
+    if address is not None and engine != "ray":
+        raise ConfigError(f"--address {address} is of a Ray cluster; add --engine ray, or leave it out")
+    if engine == "ray":
+        if launched() is not None:
+            raise ConfigError("expected processes of torchrun or of a Ray cluster, found both; leave --engine ray out")
+        from nearnext.scale.ray_tasks import require_cluster
+
+        require_cluster(address)  # before a long log is read
+    return Engine(engine, address, workers or None)
+
+
+runs_parts = takes("engine", _engine_options)
+"""Give a command with an ``engine`` parameter the options of executors instead of it."""

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearnext.cli.app import app, command_line, takes
-from nearnext.cli.engine import Engine, runs_parts
+from nearnext.cli.app import Engine, app, command_line, runs_parts, takes
 from nearnext.cli.output import Results, console, result_files, writable
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 

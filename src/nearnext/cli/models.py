@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import app, command_line, imports_parts, takes
-from nearnext.cli.engine import Engine, runs_parts
+from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes
 from nearnext.cli.options import (
     Cutoffs,
     Metrics,

@@ -177,7 +177,7 @@ def _name(log: str) -> str:
 
 def _show(result: "Result", results: Results) -> None:
     from nearnext.experiments.result import called
-    from nearnext.report.numbers import duration
+    from nearnext.report.formats import duration
     from nearnext.report.paper import paper_page, paper_tables
 
     results.write(result, lambda: paper_page(result))

@@ -9,8 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import app, ids, imports_parts, takes
-from nearnext.cli.engine import Engine, runs_parts
+from nearnext.cli.app import Engine, app, ids, imports_parts, runs_parts, takes
 from nearnext.cli.options import ModelArgument, Rules, Threads, rule_arguments, rule_options
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, require_extra, writable
 from nearnext.cli.reading import Reading, read_log, reads_logs

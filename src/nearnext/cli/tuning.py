@@ -12,7 +12,7 @@ from nearnext.cli.options import OwnConfig, OwnSettings, Threads, Unknown, own_o
 from nearnext.cli.output import Results, console, json_and_tables, require_extra, writable
 from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
 from nearnext.experiments.tuning.budget import Tuning
-from nearnext.report.numbers import duration, fixed
+from nearnext.report.formats import duration, fixed
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter

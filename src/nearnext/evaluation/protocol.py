@@ -166,7 +166,7 @@ def evaluate(
         threads: worker threads, by default one per core.
         leaks: those of the split that both parts come from; by default they are looked for, in ``test``.
         record: called with the lists of the next cases, in their order, such as `RunLists.add`.
-        metrics: further metrics by name, e.g. NDCG; see `nearnext.evaluation.further_metrics`.
+        metrics: further metrics by name, e.g. NDCG; see `nearnext.evaluation.case_metric`.
         train: the training sessions, for metrics that use co-occurrence; by default those that the recommender
             remembers.
 

@@ -33,7 +33,7 @@ class Comparison:
         held: names of options, by method name or label, that tuning leaves as they are.
         seeds: stochastic methods are fitted once per seed, and their metrics are means with a standard deviation;
             empty: once, with their own seed.
-        metrics: metrics besides the default ones, such as NDCG; see `nearnext.evaluation.further_metrics`.
+        metrics: metrics besides the default ones, such as NDCG; see `nearnext.evaluation.case_metric`.
         made: the recommender objects among ``methods`` by label: the name, numbered if it is taken.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from nearnext.explanation.explain import DEPTH, Explanation, Pull, explain, pulls
 from nearnext.explanation.near_sessions import Evidence, NearSession, embed_memory, near_sessions
-from nearnext.recommenders.similar import session_index_of, similar_items
+from nearnext.recommenders.space import session_index_of, similar_items
 
 __all__ = [
     "DEPTH",

@@ -10,7 +10,7 @@ from nearnext.explanation.near_sessions import Evidence, near_sessions
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
-from nearnext.recommenders.similar import index_of_item, similar_items
+from nearnext.recommenders.space import index_of_item, similar_items
 from nearnext.types import RawId
 
 T = TypeVar("T")

@@ -13,8 +13,7 @@ from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import SKNN, SessionNeighbours
 from nearnext.recommenders.session_index import SessionIndex, SessionMemory
-from nearnext.recommenders.similar import items_of_sessions, session_index_of
-from nearnext.recommenders.space import EmbeddingSpace, space_of
+from nearnext.recommenders.space import EmbeddingSpace, items_of_sessions, session_index_of, space_of
 from nearnext.types import FloatArray, IndexArray, RawId, ScoreArray
 
 if TYPE_CHECKING:

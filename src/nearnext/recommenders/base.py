@@ -239,6 +239,6 @@ class Recommender(Method):
         >>> [(one.items, one.scores) for one in sknn.similar(["a"], k=1)]
         [(['b'], [1.0])]
         """
-        from nearnext.recommenders.similar import similar_lists
+        from nearnext.recommenders.space import similar_lists
 
         return similar_lists(self, items, k)

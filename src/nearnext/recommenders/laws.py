@@ -6,13 +6,12 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.laws import Laws, require_lawful
 from nearnext.model.encoders.laws import check_encoder
 from nearnext.model.losses.laws import check_loss
 from nearnext.recommenders.agreement import difference, list_of
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.scored import ScoredRecommender
-from nearnext.registration import kind_of
+from nearnext.registration import Laws, kind_of, require_lawful
 from nearnext.registry import is_built_in
 from nearnext.sampling.laws import check_sampler
 from nearnext.sampling.sampler import Sampler

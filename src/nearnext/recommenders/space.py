@@ -1,17 +1,24 @@
-"""The metric space of recommenders that have one: embeddings of items and sessions, and the index of the items."""
+"""The metric space of recommenders that have one, and the items similar to an item, in it or by shared sessions."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+import numpy as np
 import polars as pl
 
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
+from nearnext.data.raw import raw_ids
 from nearnext.errors import ConfigError
-from nearnext.types import BoolArray, IndexArray, RawId, ScoreArray
+from nearnext.options import Count, checked
+from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.neighbours import SessionNeighbours
+from nearnext.recommenders.ranking import Recommendation, shortage_of
+from nearnext.recommenders.session_index import SessionIndex
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
-if TYPE_CHECKING:  # torch takes over a second to import: methods without a space do without it
+if TYPE_CHECKING:
     from nearnext.model.distances import DistanceName
     from nearnext.recommenders.base import Recommender
     from nearnext.retrieval import Index
@@ -61,3 +68,102 @@ def embedded(recommender: "Recommender") -> HasSpace:
 def space_of(recommender: object) -> EmbeddingSpace | None:
     """The metric space of a recommender; None for methods without one."""
     return recommender.space() if isinstance(recommender, HasSpace) else None
+
+
+Similar = list[tuple[RawId, float]]
+
+
+def similar_items(
+    recommender: Recommender, item: RawId, k: int = 10, *, admissible: BoolArray | None = None
+) -> Similar:
+    """The items most like an item, with scores, best first; of equal scores the more popular item comes first.
+
+    In a metric space the score is that of the distance of the two embeddings: 2 − d for the cosine distance d, −d for
+    the Euclidean ones. Elsewhere it is the cosine of the sets of training sessions that clicked the items, in (0, 1];
+    items that share no session are not listed. ``admissible`` says which item indices may be listed: [I + 1].
+
+    >>> from nearnext.data.sessions import Sessions
+    >>> from nearnext.recommenders.neighbours import SKNN
+    >>> similar_items(SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]])), "a", k=1)
+    [('b', 1.0)]
+    """
+    k = checked("k", k, Count)
+    index = index_of_item(recommender, item)
+    space, sessions = space_of(recommender), session_index_of(recommender)
+    if space is not None and space.located[index]:
+        return _near_in_space(recommender, space, index, k, admissible)
+    if sessions is None:
+        raise ConfigError(
+            f"{recommender.name} has neither an embedding of {item!r} nor training sessions to compare items by; "
+            "fit it with --remember"
+        )
+    return _clicked_together(recommender, sessions, index, k, admissible)
+
+
+def similar_lists(recommender: Recommender, items: Iterable[RawId], k: int = 10) -> list[Recommendation]:
+    """The items most similar to each given one; an empty list with a reason for an item that training never saw."""
+    k = checked("k", k, Count)
+    found: list[Recommendation] = []
+    for item in raw_ids("items", items):
+        if recommender.fitted and not recommender.vocabulary.encode([item])[0]:
+            found.append(Recommendation([], [], 0, [item], f"0 of {k}: training never saw {item!r}"))
+            continue
+        similar = similar_items(recommender, item, k)
+        shortage = shortage_of(len(similar), k, "is similar to it")
+        listed, scores = [one for one, _ in similar], [score for _, score in similar]
+        found.append(Recommendation(listed, scores, len(similar), [], shortage, [], ["similar"] * len(similar)))
+    return found
+
+
+def index_of_item(recommender: Recommender, item: RawId) -> int:
+    """The item index of a raw id."""
+    if not recommender.fitted:
+        raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) first")
+    index = int(recommender.vocabulary.encode([item])[0])
+    if index == 0:
+        raise ConfigError(
+            f"unknown item {item!r}: it does not occur in what {recommender.name} was fitted on; choose another"
+        )
+    return index
+
+
+def session_index_of(recommender: Recommender) -> SessionIndex | None:
+    """The training sessions of each item: those that the method ranks by, else those that it remembers."""
+    if isinstance(recommender, SessionNeighbours):
+        return recommender.index
+    return None if recommender.memory is None else recommender.memory.index
+
+
+def items_of_sessions(index: SessionIndex, numbers: IndexArray) -> tuple[IndexArray, Int64Array]:
+    """Distinct items of several sessions one after another, and how many each session has: [P], [n]."""
+    starts = index.session_offsets[numbers]
+    lengths = index.session_offsets[numbers + 1] - starts
+    within = np.arange(int(lengths.sum()), dtype=np.int64)
+    positions = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + within
+    return index.session_items[positions], lengths
+
+
+def _near_in_space(
+    recommender: Recommender, space: EmbeddingSpace, index: int, k: int, admissible: BoolArray | None
+) -> Similar:
+    listed = space.located.copy() if admissible is None else space.located & admissible
+    listed[index] = False
+    near = space.index.search(space.items(np.array([index], dtype=np.int32)), k, admissible=listed)
+    n_found = int(near.found[0])
+    scores = [float(score) for score in near.scores[0, :n_found]]
+    return list(zip(recommender.vocabulary.decode(near.items[0, :n_found]), scores, strict=True))
+
+
+def _clicked_together(
+    recommender: Recommender, sessions: SessionIndex, index: int, k: int, admissible: BoolArray | None
+) -> Similar:
+    numbers = sessions.item_sessions[sessions.item_offsets[index] : sessions.item_offsets[index + 1]]
+    together = np.bincount(items_of_sessions(sessions, numbers)[0], minlength=len(recommender.vocabulary) + 1)
+    together[[0, index]] = 0
+    if admissible is not None:
+        together[~admissible] = 0
+    others = np.flatnonzero(together).astype(np.int32)
+    n_sessions = np.diff(sessions.item_offsets)
+    cosine = (together[others] / np.sqrt(float(n_sessions[index]) * n_sessions[others])).astype(np.float32)
+    best = np.lexsort((others, -cosine))[:k]
+    return list(zip(recommender.vocabulary.decode(others[best]), map(float, cosine[best]), strict=True))

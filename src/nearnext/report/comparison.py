@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from nearnext.errors import ConfigError
 from nearnext.registry import DEFAULT_METRICS, is_better_when_higher
-from nearnext.report.numbers import Mark, compact, fixed, marks
+from nearnext.report.formats import Mark, compact, fixed, marks
 
 HALF_WIDTH = "half of the 95% interval"
 """Meaning of ± without seeds."""

@@ -25,7 +25,7 @@ from nearnext.report.comparison import (
     ordered_methods,
     p_text,
 )
-from nearnext.report.numbers import command_lines, compact, count, duration, fixed, moment, percent, plain
+from nearnext.report.formats import command_lines, compact, count, duration, fixed, moment, percent, plain
 from nearnext.report.tables import reading_rows, statistics_rows, tuned_rows
 
 MANY_UNKNOWN = 0.1

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from nearnext.report import figures
 from nearnext.report.comparison import Cell, column_cells, finding, ordered_methods
+from nearnext.report.formats import count, fixed, percent
 from nearnext.report.html import Figure, metric_figures, result_page
-from nearnext.report.numbers import count, fixed, percent
 from nearnext.report.tables import cell_text, framed
 
 BAR = 30

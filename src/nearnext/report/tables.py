@@ -18,7 +18,7 @@ from nearnext.report.comparison import (
     method_name,
     ordered_methods,
 )
-from nearnext.report.numbers import compact, count, duration, fixed, moment, percent, plain
+from nearnext.report.formats import compact, count, duration, fixed, moment, percent, plain
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")

@@ -20,8 +20,7 @@ from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.options import Count, checked
-from nearnext.retrieval.quantised import QuantisedItems
-from nearnext.retrieval.scoring import COSINE, EUCLIDEAN, SQUARED, best_among, put_best
+from nearnext.retrieval.scoring import COSINE, EUCLIDEAN, SQUARED, QuantisedItems, best_among, put_best
 from nearnext.stored_arrays import require_array
 from nearnext.topk import exclude_clicks
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray

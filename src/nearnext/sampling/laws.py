@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from nearnext.data.sessions import Sessions
-from nearnext.laws import Laws, require_lawful
 from nearnext.options import require_type
+from nearnext.registration import Laws, require_lawful
 from nearnext.sampling.batch import Batch
 from nearnext.sampling.positives import NeighbourPositives
 from nearnext.sampling.sampler import Sampler

@@ -121,7 +121,7 @@ class ByEmbedding(NewItems):
         parts = zip(self._built.nearest(queries, n, among), self._latest.nearest(queries, n, among), strict=True)
         near = [_best_first(*part) for part in parts]
         if self._ranked:
-            from nearnext.recommenders.unclicked import behind  # with torch
+            from nearnext.recommenders.placement import behind  # with torch
 
             lists = (known.scores[at, : known.found[at]] for at in range(len(rows)))
             placed = [behind(row.own, one[0], listed, n) for row, one, listed in zip(rows, near, lists, strict=True)]

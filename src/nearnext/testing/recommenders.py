@@ -9,12 +9,12 @@ from typing import Any
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.laws import Laws, require_lawful
 from nearnext.options import require_type
 from nearnext.recommenders.agreement import ROUNDING, Listed, ScoredList, difference, list_of
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.laws import check_lists, check_parts
 from nearnext.recommenders.ranking import Ranking
+from nearnext.registration import Laws, require_lawful
 
 Answer = Mapping[str, Any]
 Lists = Ranking | ScoredList | Answer | Sequence[ScoredList | Answer]

@@ -7,9 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nearnext.laws import Laws, require_lawful
 from nearnext.model.encoders.base import EncoderConfig, SessionEncoder
 from nearnext.model.tensors import own_randomness, seed_draws
+from nearnext.registration import Laws, require_lawful
 
 LENGTHS = (3, 1, 5, 2)
 """Clicks of the sessions that an encoder is tried on."""

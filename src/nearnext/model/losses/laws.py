@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nearnext.laws import Laws, require_lawful
 from nearnext.model.losses.loss_input import Loss, LossInput
+from nearnext.registration import Laws, require_lawful
 
 SESSIONS, POSITIVES, NEGATIVES = 3, 4, 4
 

@@ -38,8 +38,8 @@ from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_sta
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.selection import select_reranker
+from nearnext.recommenders.placement import UnclickedItems
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.unclicked import UnclickedItems
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.stored_arrays import require_array
