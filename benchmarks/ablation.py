@@ -54,6 +54,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "negatives 512": {"negatives": 512},
     "epochs 2": {"epochs": 2},
     "last click only": {"max_length": 1},
+    "gru": {"encoder": "gru"},
+    "no further features": {"features": ()},
+    "short re-ranker": {"reranker_prefixes": 8000, "reranker_steps": 400, "hidden": 32},
 }
 
 
@@ -75,11 +78,11 @@ def all_rows(method: str) -> dict[str, Row]:
     own = make_recommender(method).params()
     rows = [Row(method, method)]
     rows += [Row(name, method, options) for name, options in CHANGES.items() if not options.items() <= own.items()]
-    voters: list[str] = own["voters"]
-    rows += [
-        Row(f"without {left_out}", method, {"voters": tuple(name for name in voters if name != left_out)})
-        for left_out in voters
-    ]
+    for option, noun in (("voters", ""), ("features", " features")):
+        rows += [
+            Row(f"without {left_out}{noun}", method, {option: tuple(name for name in own[option] if name != left_out)})
+            for left_out in own[option]
+        ]
     return {row.name: row for row in (*rows, *(Row(name, name) for name in FOR_SCALE))}
 
 
