@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nearnext.training.optimisers import RowAdagrad, RowAdam, WholeAdam
+from nearnext.training.optimisers import WholeAdam
+from nearnext.training.row_optimisers import RowAdagrad, RowAdam
 from nearnext.training.tables import RowTable
 
 RATE = 0.01

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
-NOT_KEPT = ("directory", "resume", "workers", "sharded", "track")
+NOT_KEPT = ("directory", "resume", "workers", "sharded", "track", "device")
 """Options that say how a fit runs, not what it gives."""
 
 

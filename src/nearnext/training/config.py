@@ -96,7 +96,7 @@ class TrainingConfig:
         validation_fraction: last part of the training sessions, by start time, that is held out; 0: none.
         validation_metric: ``HitRate`` or ``MRR``.
         clip: largest norm of the gradient of the embeddings, and of that of the layers, 0: no limit.
-        device: ``auto`` (an accelerator where there is one), ``cpu`` or ``cuda``.
+        device: ``auto`` (a GPU where there is one), ``cpu`` or ``cuda``.
         precision: ``fp32``, or ``bf16`` for the layers of the network; distances and losses stay in 32 bits.
 
     Paper: §5.2.

@@ -28,7 +28,7 @@ PADDING = np.zeros(1, dtype=np.int32)
 
 @dataclass(frozen=True, eq=False)
 class Minibatch:
-    """B training examples on a device; items are positions in ``rows``, 0 is padding."""
+    """B training examples; items are positions in ``rows``, 0 is padding."""
 
     rows: Tensor  # distinct item indices that the batch reads, 0 first: [U]
     prefixes: Tensor  # positions of the clicks, no wider than the longest prefix: [B, T]
@@ -80,12 +80,11 @@ class Minibatch:
 class BatchReader:
     """A function from batches to minibatches, with memory of its own."""
 
-    def __init__(self, n_items: int, device: torch.device) -> None:
+    def __init__(self, n_items: int) -> None:
         self._distinct = DistinctItems(n_items)
-        self._device = device
 
     def __call__(self, batch: Batch) -> Minibatch:
-        """The batch on the device."""
+        """The batch over its distinct items."""
         # Most prefixes are shorter than the longest that a sampler gives.
         longest = int((batch.prefixes > 0).any(axis=0).sum())
         parts = (batch.prefixes[:, : max(longest, 1)], batch.positives, batch.negatives)
@@ -97,18 +96,15 @@ class BatchReader:
             cut.reshape(part.shape) for cut, part in zip(np.split(positions, cuts), parts, strict=True)
         )
         return Minibatch(
-            rows=self._tensor(rows),
-            prefixes=self._tensor(prefixes),
-            positives=self._tensor(positives),
-            negatives=self._tensor(negatives),
-            positive_mask=self._tensor(batch.positive_mask),
-            negative_mask=self._tensor(batch.negative_mask),
-            log_proposal=self._tensor(batch.log_proposal),
-            weights=None if batch.weights is None else self._tensor(batch.weights),
+            rows=as_tensor(rows),
+            prefixes=as_tensor(prefixes),
+            positives=as_tensor(positives),
+            negatives=as_tensor(negatives),
+            positive_mask=as_tensor(batch.positive_mask),
+            negative_mask=as_tensor(batch.negative_mask),
+            log_proposal=as_tensor(batch.log_proposal),
+            weights=None if batch.weights is None else as_tensor(batch.weights),
         )
-
-    def _tensor(self, array: "np.typing.NDArray[np.generic]") -> Tensor:
-        return as_tensor(array).to(self._device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,11 +182,10 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class SampledBatches:
-    """The batches of a sampler on a device."""
+    """The batches of a sampler."""
 
     examples: Examples
     batch_size: int
-    device: torch.device
 
     @property
     def n_batches(self) -> int:
@@ -208,7 +203,7 @@ class SampledBatches:
             start_batch=start_batch,
             neighbours=examples.neighbours,
         )
-        yield from map(BatchReader(examples.sessions.n_items, self.device), drawn)
+        yield from map(BatchReader(examples.sessions.n_items), drawn)
 
 
 def sampled_recipe(
@@ -218,11 +213,10 @@ def sampled_recipe(
 
     Paper: §4 and §5.2.
     """
-    devices = Devices.find(config.device, config.precision)
     rule = Adam(config.learning_rate, clip=config.clip)
     return Recipe(
         network=network,
-        batches=SampledBatches(examples, config.batch_size, devices.device),
+        batches=SampledBatches(examples, config.batch_size),
         loss=partial(_loss, network, objective),
         schedule=config.schedule(),
         tables={name: rule for name, _ in network.named_parameters() if name in TABLES},
@@ -230,7 +224,7 @@ def sampled_recipe(
         learned=dict(objective.parameters),
         validate=None if examples.validation is None else partial(examples.validation.measure, network),
         seed=examples.seed,
-        devices=devices,
+        devices=Devices.find(config.device, config.precision),
         alone=isinstance(objective.loss, MetricLearningLoss),  # it compares all examples of a batch
         remedy=f"lower learning_rate ({config.learning_rate:g}) or set clip ({config.clip:g})",
     )

@@ -61,6 +61,7 @@ class Learner(Generic[B]):
 
     def step(self, batch: B, share: float = 1.0) -> StepFigures:
         """One step, at a share of the peak learning rates, on all examples, those of other processes included."""
+        n_examples, batch = len(batch), self._recipe.devices.moved(batch)
         rules, rows = self._recipe.tables, {name: batch.rows_of(name) for name in self._rows}
         leaves = {
             name: table.read(rows[name], rules[name].rate * share).requires_grad_()
@@ -75,7 +76,7 @@ class Learner(Generic[B]):
             table.write(rows[name], gradient, rules[name].rate * share)
         if self._layer_rule is not None:
             self._layer_rule.step(of_layers, self._recipe.layers.rate * share)
-        return StepFigures(loss, len(batch))
+        return StepFigures(loss, n_examples)
 
     def _shared(self, batch: B, leaves: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The loss of the whole batch, and its gradients by the rows of each table, then by the layers.

@@ -75,8 +75,7 @@ def train(
     group = ALONE if recipe.alone else present_group()
     if group.size > 1 and recipe.devices.device.type != "cpu":
         raise ConfigError(f"expected the CPU for {group.size} processes, found {recipe.devices.device}; set device=cpu")
-    with _locked(run, resume), one_thread(), own_randomness(recipe.devices.device):
-        recipe.network.to(recipe.devices.device)
+    with _locked(run, resume), one_thread(), own_randomness(recipe.devices.device), _on_device(recipe):
         state, progress = _resumed(run) if resume and run else (dict[str, Tensor](), _Progress())
         _call_in(recipe, group, state, progress)
         loop = _Loop(recipe, run, group)
@@ -100,6 +99,25 @@ def take_part(group: Group) -> None:
             loop.restore(state, progress)
             del begun, state
             loop.run(progress, lambda _: None, lambda: False, None)
+
+
+@contextmanager
+def _on_device(recipe: Recipe[Any]) -> Generator[None]:
+    """Inside, the network is on the recipe's device; then its weights are where they were in memory."""
+    if recipe.devices.device.type == "cpu":
+        yield
+        return
+    parameters = [*recipe.network.parameters(), *recipe.learned.values()]
+    homes = [parameter.data for parameter in parameters]
+    recipe.network.to(recipe.devices.device)
+    for learned in recipe.learned.values():
+        learned.data = learned.data.to(recipe.devices.device)
+    try:
+        yield
+    finally:
+        recipe.network.cpu()
+        for parameter, home in zip(parameters, homes, strict=True):
+            parameter.data = home.copy_(parameter.data)
 
 
 @contextmanager

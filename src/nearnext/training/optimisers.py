@@ -1,10 +1,4 @@
-"""Adam and Adagrad: for embedding tables, of which a step reads a few rows and costs as much as these, and for layers.
-
-Adam moves every row in every step, by its momentum, even where the gradient is zero. ``RowAdam`` does that exactly,
-when the row is next read: what Adam would have done in the meantime is a known function of the row's two moments. Its
-lazy form, and Adagrad, leave a row and its moments as they are until it is read again.
-
-Each optimiser of tables is a `nearnext.training.tables.RowTable`.
+"""The update rules of a recipe: Adam and Adagrad, for the rows of embedding tables and for layers.
 
 References: Kingma, Ba, Adam, 2015; Duchi et al., Adagrad, 2011.
 """
@@ -13,90 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from nearnext.compiled import compiled
-from nearnext.model.arithmetic import copy_to
-from nearnext.model.tensors import as_tensor
-from nearnext.types import FloatArray, Int64Array, ScoreArray
-
-BETAS = (0.9, 0.999)
-EPSILON = 1e-8
-ADAGRAD_EPSILON = 1e-6
-"""Added to Adagrad's sum of squares before its root, as in the program of the authors of GRU4Rec."""
-
-HORIZON = 40_000
-"""Steps after which the bias corrections are 1 in 64 bits, for β₂ up to 0.999."""
-
-
-class RowAdam:
-    """Adam on the rows that a step reads of a table [rows, D] on the CPU, changed in place.
-
-    With c(s) = √(1 − β₂ˢ) / (1 − β₁ˢ) and r = β₁ / √β₂, a row with moments m, v that waits from step t to step u
-    moves by −lr · m / √v · Σ_{s=t+1..u} r^(s−t) c(s), and m, v shrink by β₁^(u−t), β₂^(u−t). That is exact but for ε,
-    which is taken as it is in the first of these steps, and for a learning rate that changes without `settle`. Not
-    ``exact``, a row that no step reads keeps value and moments.
-    """
-
-    def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS, exact: bool = True) -> None:
-        self._table, self._betas = table.numpy(), betas
-        self._mean, self._square = np.zeros_like(self._table), np.zeros_like(self._table)
-        self._moved = np.zeros(len(table) if exact else 0, dtype=np.int64)
-        self._steps = 0
-        self._ahead = _sums_ahead(*betas, HORIZON) if exact else np.zeros(0)
-
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:
-        values = np.empty((len(rows), self._table.shape[1]), dtype=self._table.dtype)
-        arrays = (self._table, self._mean, self._square, self._moved)
-        _catch_up(*arrays, rows.numpy(), self._steps, learning_rate, *self._betas, self._ahead, values)
-        return as_tensor(values)
-
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        self._steps += 1
-        arrays = (self._table, self._mean, self._square, self._moved)
-        _adam(*arrays, rows.numpy(), gradient.contiguous().numpy(), self._steps, learning_rate, *self._betas)
-
-    def settle(self, learning_rate: float) -> None:
-        waiting = np.flatnonzero(self._moved < self._steps)
-        for begin in range(0, len(waiting), 4096):
-            self.read(as_tensor(waiting[begin : begin + 4096]), learning_rate)
-
-    def state(self) -> dict[str, Tensor]:
-        arrays = {"mean": self._mean, "square": self._square, "moved": self._moved, "steps": np.array(self._steps)}
-        return {name: as_tensor(array) for name, array in arrays.items()}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._mean[:], self._square[:] = state["mean"].numpy(), state["square"].numpy()
-        self._moved[:], self._steps = state["moved"].numpy(), int(state["steps"])
-
-
-class RowAdagrad:
-    """Adagrad with momentum: v ← μ v − η g / √(Σ g² + 1e-6), w ← w + v; a row that no step reads keeps its momentum.
-
-    The table is on the CPU and changed in place: [rows, D].
-    """
-
-    def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
-        self._table, self._momentum = table.numpy(), momentum
-        self._squares, self._velocity = np.zeros_like(self._table), np.zeros_like(self._table)
-
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
-        return as_tensor(self._table).index_select(0, rows)
-
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        arrays = (self._table, self._squares, self._velocity)
-        _adagrad(*arrays, rows.numpy(), gradient.contiguous().numpy(), learning_rate, self._momentum)
-
-    def settle(self, learning_rate: float) -> None:
-        """Default: no-op, no row waits."""
-
-    def state(self) -> dict[str, Tensor]:
-        return {"squares": as_tensor(self._squares), "velocity": as_tensor(self._velocity)}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._squares[:], self._velocity[:] = state["squares"].numpy(), state["velocity"].numpy()
+from nearnext.training.row_optimisers import (
+    BETAS,
+    EPSILON,
+    RowAdagrad,
+    RowAdam,
+    TensorRowAdagrad,
+    TensorRowAdam,
+)
 
 
 class LayerAdam:
@@ -142,11 +63,11 @@ class WholeAdam(LayerAdam):
 
 
 class LayerAdagrad:
-    """Adagrad on every row of each layer, on the CPU."""
+    """Adagrad on every row of each layer."""
 
-    def __init__(self, layers: Sequence[Tensor], momentum: float) -> None:
+    def __init__(self, layers: Sequence[Tensor], rule: "Adagrad") -> None:
         self._layers = [
-            (torch.arange(len(layer)), RowAdagrad(layer.detach().view(len(layer), -1), momentum=momentum))
+            (torch.arange(len(layer), device=layer.device), rule.rows(layer.detach().view(len(layer), -1)))
             for layer in layers
         ]
 
@@ -173,11 +94,11 @@ class Adam:
     decay: float = 0.0  # decoupled weight decay of layers, at least 0 (AdamW)
     clip: float = 0.0  # largest norm of the gradient of all that it moves in a step, 0: no limit
 
-    def rows(self, table: Tensor) -> RowAdam | WholeAdam:
+    def rows(self, table: Tensor) -> RowAdam | TensorRowAdam | WholeAdam:
         """The optimiser of a table."""
-        if table.device.type != "cpu":
-            return WholeAdam(table, betas=self.betas)
-        return RowAdam(table, betas=self.betas, exact=self.exact)
+        if table.device.type == "cpu":
+            return RowAdam(table, betas=self.betas, exact=self.exact)
+        return WholeAdam(table, betas=self.betas) if self.exact else TensorRowAdam(table, betas=self.betas)
 
     def layers(self, layers: Sequence[Tensor]) -> LayerAdam:
         """The optimiser of layers."""
@@ -186,114 +107,19 @@ class Adam:
 
 @dataclass(frozen=True)
 class Adagrad:
-    """Adagrad with its options, on the CPU."""
+    """Adagrad with its options."""
 
     rate: float  # learning rate, above 0
     momentum: float = 0.0  # μ, in [0, 1)
     clip: float = 0.0  # as Adam's
 
-    def rows(self, table: Tensor) -> RowAdagrad:
+    def rows(self, table: Tensor) -> RowAdagrad | TensorRowAdagrad:
         """The optimiser of a table."""
-        return RowAdagrad(table, momentum=self.momentum)
+        return (RowAdagrad if table.device.type == "cpu" else TensorRowAdagrad)(table, momentum=self.momentum)
 
     def layers(self, layers: Sequence[Tensor]) -> LayerAdagrad:
         """The optimiser of layers."""
-        return LayerAdagrad(layers, self.momentum)
+        return LayerAdagrad(layers, self)
 
 
 Rule = Adam | Adagrad
-
-
-@compiled()
-def _sums_ahead(beta1: float, beta2: float, horizon: int) -> FloatArray:
-    """Σ_{s>t} r^(s−t) c(s) for t = 0..horizon; from there on it no longer changes."""
-    ratio = beta1 / np.sqrt(beta2)
-    sums = np.empty(horizon + 1)
-    ahead = ratio / (1 - ratio)
-    for step in range(horizon, -1, -1):
-        sums[step] = ahead
-        if step > 0:
-            ahead = ratio * (np.sqrt(1 - beta2**step) / (1 - beta1**step) + ahead)
-    return sums
-
-
-@compiled(error_model="numpy")
-def _catch_up(
-    table: ScoreArray,
-    mean: ScoreArray,
-    square: ScoreArray,
-    moved: Int64Array,
-    rows: Int64Array,
-    steps: int,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-    ahead: FloatArray,
-    values: ScoreArray,
-) -> None:
-    """Rows moved to where Adam has them after ``steps`` steps (lazy: as they are), and copied into ``values``."""
-    last, ratio, exact = len(ahead) - 1, beta1 / np.sqrt(beta2), len(moved) > 0
-    for at in range(len(rows)):
-        row = rows[at]
-        if exact and moved[row] < steps:
-            waited = steps - moved[row]
-            drift = ahead[min(moved[row], last)] - ratio**waited * ahead[min(steps, last)]
-            factor = np.float32(learning_rate * drift)
-            epsilon = np.float32(EPSILON * np.sqrt(1 - beta2 ** (moved[row] + 1)))
-            of_mean, of_square = np.float32(beta1**waited), np.float32(beta2**waited)
-            p, m, v = table[row], mean[row], square[row]
-            for d in range(table.shape[1]):
-                p[d] -= factor * m[d] / (np.sqrt(v[d]) + epsilon)
-                m[d] *= of_mean
-                v[d] *= of_square
-            moved[row] = steps
-        copy_to(values[at], table[row])
-
-
-@compiled(error_model="numpy", fastmath={"contract"})
-def _adam(
-    table: ScoreArray,
-    mean: ScoreArray,
-    square: ScoreArray,
-    moved: Int64Array,
-    rows: Int64Array,
-    gradient: ScoreArray,
-    steps: int,
-    learning_rate: float,
-    beta1: float,
-    beta2: float,
-) -> None:
-    """Step number ``steps``, from 1, of Adam on rows that are as the step before left them."""
-    keep1, keep2, epsilon = np.float32(beta1), np.float32(beta2), np.float32(EPSILON)
-    rest1, rest2 = np.float32(1 - beta1), np.float32(1 - beta2)
-    rate = np.float32(learning_rate / (1 - beta1**steps))
-    correction = np.float32(1 / np.sqrt(1 - beta2**steps))
-    for at in range(len(rows)):
-        row = rows[at]
-        p, m, v, g = table[row], mean[row], square[row], gradient[at]
-        for d in range(table.shape[1]):
-            m[d] = keep1 * m[d] + rest1 * g[d]
-            v[d] = keep2 * v[d] + rest2 * g[d] * g[d]
-            p[d] -= rate * m[d] / (np.sqrt(v[d]) * correction + epsilon)
-        if len(moved):
-            moved[row] = steps
-
-
-@compiled(error_model="numpy")
-def _adagrad(
-    table: ScoreArray,
-    squares: ScoreArray,
-    velocity: ScoreArray,
-    rows: Int64Array,
-    gradient: ScoreArray,
-    learning_rate: float,
-    momentum: float,
-) -> None:
-    rate, keep, epsilon = np.float32(learning_rate), np.float32(momentum), np.float32(ADAGRAD_EPSILON)
-    for at in range(len(rows)):
-        row = rows[at]
-        w, s, v, g = table[row], squares[row], velocity[row], gradient[at]
-        for d in range(table.shape[1]):
-            s[d] += g[d] * g[d]
-            v[d] = keep * v[d] - rate * g[d] / np.sqrt(s[d] + epsilon)
-            w[d] += v[d]

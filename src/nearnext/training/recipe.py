@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,18 +25,29 @@ class Devices:
         """The devices that there are."""
         if device == "cuda" and not torch.cuda.is_available():
             raise ConfigError("expected a CUDA device, found none; choose device=auto or device=cpu")
-        found = "cpu"
-        if device != "cpu":
-            found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return cls(torch.device(found), precision)
+        return cls(torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"), precision)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Layers computed with bf16 inside, where that is the precision."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16")
 
+    def moved(self, batch: "B") -> "B":
+        """A batch with its tensors on the device."""
+        if self.device.type == "cpu":
+            return batch
+        values = {part.name: getattr(batch, part.name) for part in fields(cast("Any", batch))}
+        return cast("Any", replace)(batch, **{name: self._on_device(value) for name, value in values.items()})
+
+    def _on_device(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value.to(self.device, non_blocking=True)
+        if isinstance(value, Mapping):
+            return {name: self._on_device(part) for name, part in cast("Mapping[str, Any]", value).items()}
+        return value
+
 
 class TrainingBatch(Protocol):
-    """The examples of one step."""
+    """The examples of one step: a dataclass of tensors on the CPU, or of mappings of these."""
 
     def __len__(self) -> int:
         """Number of examples, which the loss is the mean over."""

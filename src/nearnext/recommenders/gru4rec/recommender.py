@@ -15,6 +15,7 @@ from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.stored_arrays import require_finite
+from nearnext.training.config import DeviceName
 from nearnext.types import FloatArray
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class GRU4Rec(TrainedRecommender):
         elu: α of the activation elu(score) before BPR-max; 0: linear.
         constrained_embedding: whether an item's output row is its input embedding too.
         embedding: width of the separate input embedding otherwise; 0: that of the first layer.
+        device: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one: what trains the network.
         losses: mean loss of each epoch of the fit: [epochs].
 
     The defaults are the options that the authors list as the best for RSC15 with a constrained embedding. Gradients end
@@ -91,6 +93,7 @@ class GRU4Rec(TrainedRecommender):
     ] = 0.0
     constrained_embedding: bool = True
     embedding: Natural = 0
+    device: DeviceName = "cpu"
 
     losses: FloatArray = field(init=False, repr=False)
     weights: Weights = field(init=False, repr=False)
@@ -138,7 +141,7 @@ class GRU4Rec(TrainedRecommender):
         from nearnext.recommenders.gru4rec.network import GRU4RecNetwork, SessionParallel, bpr_max, cross_entropy
         from nearnext.training.config import Schedule
         from nearnext.training.optimisers import Adagrad, Adam
-        from nearnext.training.recipe import Recipe
+        from nearnext.training.recipe import Devices, Recipe
 
         corrected = self.loss == "cross-entropy"
         loss = cross_entropy if corrected else partial(bpr_max, regularisation=self.bpreg, elu=self.elu)
@@ -162,6 +165,7 @@ class GRU4Rec(TrainedRecommender):
             tables={name: rule for name in ("outputs", "inputs") if getattr(network, name) is not None},
             layers=rule,
             seed=self.seed,
+            devices=Devices.find(self.device, "fp32"),
             carried=tuple(name for name, _ in network.named_buffers()),
             title="gru4rec: training",
             remedy=f"lower learning_rate ({self.learning_rate:g}) or momentum ({self.momentum:g})",

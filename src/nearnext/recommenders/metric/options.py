@@ -23,6 +23,7 @@ from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric.candidates import VOTERS
 from nearnext.recommenders.metric.features import GROUPS
 from nearnext.registry import ENCODERS, LOSSES
+from nearnext.training.config import DeviceName
 
 FEW_EXAMPLES, MANY_EXAMPLES = 20_000, 3_000_000
 LARGE_CATALOGUE = 300_000
@@ -107,6 +108,7 @@ class MetricOptions(EmbeddedRecommender):
         coverage_cost: share of hits and reciprocal ranks on held-out sessions that may be lost for lists that cover as
             much of the catalogue as those of session-kNN, in [0, 1).
         reranker_prefixes: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
+        device: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one: what trains the network.
         refit: train once more on all sessions for the best number of epochs; otherwise items that only the held-out
             sessions have start from the average of their neighbours.
     """
@@ -141,6 +143,7 @@ class MetricOptions(EmbeddedRecommender):
     reranker_prefixes: Annotated[int, at_least(100)] = 30_000
     coverage_cost: Fraction = 0.01
     refit: bool = True
+    device: DeviceName = "cpu"
 
     corrected: bool = field(init=False, repr=False, default=True)
     fitted_size: Size | None = field(init=False, repr=False, default=None)

@@ -46,7 +46,7 @@ from nearnext.stored_arrays import require_array
 from nearnext.training.learner import part_of
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
-from nearnext.training.recipe import Recipe, retraining
+from nearnext.training.recipe import Devices, Recipe, retraining
 from nearnext.training.validation import Validation
 from nearnext.types import IndexArray, ScoreArray
 
@@ -96,7 +96,8 @@ class Metric(MetricOptions):
         """The recipe that trains a network on sessions; epochs are compared on the sessions held out, if any."""
         validation = None if held_out is None else Validation.of(held_out, MEASURED)
         config, loss = self._training(size), self._loss()
-        return next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
+        recipe = next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
+        return replace(recipe, devices=Devices.find(self.device, "fp32"))
 
     def _training(self, size: Size) -> NextItemTraining:
         return NextItemTraining(**known_options(self.params() | asdict(size), NextItemTraining.__dataclass_fields__))

@@ -147,7 +147,7 @@ class SML(EmbeddedRecommender):
             self.note = (
                 f"every session is longer than max_length, {self.max_length} clicks: only the last ones are seen"
             )
-        self._adopt(network.cpu(), sessions.vocabulary.encode(examples.sessions.vocabulary.ids))
+        self._adopt(network, sessions.vocabulary.encode(examples.sessions.vocabulary.ids))
 
     def prepare(self, sessions: Sessions) -> tuple[SessionItemNetwork, Objective, Examples]:
         """What a fit on these sessions begins with: the network before training, its objective, its examples.
