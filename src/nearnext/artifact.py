@@ -4,7 +4,7 @@ import json
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from nearnext.forks import require_polars
 from nearnext.model_card import model_card
 from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.left_categories import LeftCategories
 from nearnext.recommenders.method import State
 from nearnext.recommenders.named import stored_recommender
 from nearnext.recommenders.session_index import SessionMemory
@@ -38,7 +39,7 @@ CARD = "README.md"
 """The model card; nothing reads it back."""
 
 MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
-OWN = ("schema", "method", "params", "items", "versions", "own_parts", "sha256")
+OWN = ("schema", "method", "params", "items", "left_categories", "versions", "own_parts", "sha256")
 """Entries of a manifest that saving adds to the provenance."""
 
 INDEX = "index.faiss"
@@ -153,6 +154,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "method": recommender.name,
         "params": recommender.params(),
         "items": len(recommender.vocabulary),
+        "left_categories": {event: asdict(measured) for event, measured in recommender.left.items()},
         "versions": versions(),
         "own_parts": origins(recommender.parts()),
         **provenance,
@@ -274,6 +276,9 @@ def _restored(folder: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary,
     if SESSIONS in manifest["sha256"]:
         recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS), vocabulary)
     recommender.imprint = _read_imprint(folder, manifest)
+    recommender.left = {
+        event: LeftCategories(**measured) for event, measured in manifest.get("left_categories", {}).items()
+    }
     return recommender
 
 

@@ -130,7 +130,7 @@ def test_limits_take_from_one_list_where_a_method_ranks_a_part_in_another_order(
     columns = ruled.ItemColumns.of(read_items(pl.DataFrame(ROWS)).frame)
     rules = ItemRules.of(at_most={"category": 1})
     assert rules is not None
-    applied, admissible = ruled.RuledItems([columns], np.arange(-1, 22)).apply(rules), np.arange(23) > 0
+    applied, admissible = ruled.RuledItems([columns], np.arange(-1, 22), {}).apply(rules), np.arange(23) > 0
 
     def rank(n: int, among: BoolArray) -> ruled.Listed:
         found = np.flatnonzero(among)[:: 1 if among[1:].all() else -1][:n].astype(np.int32)
@@ -195,7 +195,7 @@ def test_the_horizon_of_a_boost_is_bounded() -> None:
     columns = ruled.ItemColumns.of(read_items(pl.DataFrame(ROWS)).frame)
     rules = ItemRules.of(boost={"price < 10": 10, "price >= 10": 0.1})
     assert rules is not None
-    applied = ruled.RuledItems([columns], np.tile(np.arange(22), 1000)).apply(rules)
+    applied = ruled.RuledItems([columns], np.tile(np.arange(22), 1000), {}).apply(rules)
     assert applied.horizon(20, np.ones(22_000, np.bool_)) == 2_000
     assert applied.horizon(500, np.ones(22_000, np.bool_)) == ruled.DEEPEST
 

@@ -32,8 +32,8 @@ CHECKS = [
     status_code_conformance,
 ]
 OF_WHAT_IS_READ = [negative_data_rejection, positive_data_acceptance]
-RULES = {"where", "boost", "at_most", "show", "attributes"}
-"""Fields that name columns of the model, which the description does not know."""
+RULES = {"where", "boost", "at_most", "after", "show", "attributes"}
+"""Fields that name columns or event types of the model, which the description does not know."""
 
 
 @pytest.fixture(scope="module")

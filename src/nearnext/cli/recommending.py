@@ -41,6 +41,14 @@ def recommend(
     allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out items of the session.")] = False,
     given: Rules,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EVENT",
+            help="Type of each session's last event, e.g. purchase: leave out the last item's category if sessions "
+            "leave it after such an event.",
+        ),
+    ] = None,
     threads: Threads = 0,
     json: JsonFile = None,
     engine: Engine,
@@ -55,7 +63,7 @@ def recommend(
     if log is None:
         if out is not None or not session:
             raise ConfigError("expected --session a,b,c or --log LOG --out lists.parquet; give one of them")
-        _recommend_sessions(model, session, k, limits | rule_arguments(given), json)
+        _recommend_sessions(model, session, k, limits | rule_arguments(given) | {"after": after}, json)
         return
     if out is None or session or json is not None:
         raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
@@ -67,7 +75,7 @@ def recommend(
 
     recommender = load_artifact(model).recommender
     sessions, _ = read_log(log, reading)
-    rules = ItemRules.of(**rule_arguments(given))
+    rules = ItemRules.of(**rule_arguments(given), after=after)
     with engine.executor(default=1) as executor:
         written = write_lists(
             recommender, sessions, out, k, rules=rules, threads=threads or None, executor=executor, **limits

@@ -13,7 +13,7 @@ categories: ``=`` is true if one of them is the value, ``!=`` if none is; withou
 import operator
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, NoReturn
@@ -57,6 +57,20 @@ class Groups(NamedTuple):
 
     starts: Int64Array  # [n + 1]
     codes: Int64Array
+
+    def of(self, item: int) -> list[int]:
+        """The values of an item."""
+        return self.codes[self.starts[item] : self.starts[item + 1]].tolist()
+
+    def without(self, values: Collection[int]) -> BoolArray:
+        """Which items have none of the values: [n]."""
+        among = np.concatenate([[0], np.cumsum(np.isin(self.codes, list(values)))])
+        return among[self.starts[1:]] == among[self.starts[:-1]]
+
+
+def group_codes(values: pl.Series) -> Int64Array:
+    """The hash of each value, as in `Groups`: [n]."""
+    return values.hash(seed=0).reinterpret(signed=True).to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +139,7 @@ class ItemColumns:
             counts = values.is_not_null().cast(pl.Int64)
             values = values.drop_nulls()
         starts = np.concatenate([[0], np.cumsum(counts.to_numpy())]).astype(np.int64)
-        return Groups(starts, values.hash(seed=0).reinterpret(signed=True).to_numpy())
+        return Groups(starts, group_codes(values))
 
     def column(self, name: str) -> pl.Series:
         """Values of a known column: numbers, texts, lists of categories, or microseconds since 1970 UTC."""

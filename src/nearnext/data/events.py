@@ -87,6 +87,7 @@ class EventLog:
             since 1970 UTC).
         report: what was read.
         types: event type of each event, as a number (UInt8), where the log has several.
+        event_types: names of the types 0, 1, ..., the most frequent first; empty where they are not known.
         users: user of each event, as a number (UInt64, 0 for none), where the log has session ids and users.
         targets: whether each event is to be predicted (Boolean), where not all are.
         weights: how much each event counts (Float64), where weights are given.
@@ -95,19 +96,28 @@ class EventLog:
     frame: pl.DataFrame
     report: ReadReport
     types: pl.Series | None = None
+    event_types: tuple[str, ...] = ()
     users: pl.Series | None = None
     targets: pl.Series | None = None
     weights: pl.Series | None = None
 
     @classmethod
-    def of(cls, chunks: Sequence[pl.DataFrame], report: ReadReport) -> "EventLog":
-        """The log of an `EventScan`'s chunks, at least one."""
+    def of(
+        cls, chunks: Sequence[pl.DataFrame], report: ReadReport, event_codes: Mapping[str, int] | None = None
+    ) -> "EventLog":
+        """The log of an `EventScan`'s chunks, at least one; ``event_codes`` name the event types."""
         frame = pl.concat(_same_types(chunks), how="diagonal")
-        types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
+        types, names = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None, tuple[str, ...]()
+        if types is not None and event_codes and types.max() != OTHER_FILES:
+            coded = {code: name for name, code in event_codes.items()}
+            common = types.value_counts().sort(["count", "event"], descending=[True, False])["event"].to_list()
+            types = types.replace_strict(dict(zip(common, range(len(common)), strict=True)), return_dtype=pl.UInt8)
+            names = tuple(coded[code] for code in common)
         return cls(
             frame=frame.drop("event", "user", "target", "weight", strict=False),
             report=report,
             types=types if types is not None and types.n_unique() > 1 else None,
+            event_types=names if len(names) > 1 else (),
             users=_codes(frame["user"]) if "user" in frame.columns else None,
             targets=frame["target"] if "target" in frame.columns else None,
             weights=frame["weight"] if "weight" in frame.columns else None,
@@ -131,6 +141,7 @@ class EventScan:
         self._rejects = cast("Path | None", options.rejects)
         self._source = source
         self._report: ReadReport | None = None
+        self.event_codes: Mapping[str, int] = {}
         if is_prepared(source):
             raise DataError(
                 f"{source} is a prepared log, whose clicks are sessions already; read it with read_sessions, or give "
@@ -179,6 +190,7 @@ class EventScan:
                         if usable.height:
                             yield usable
         self._report = reading.report(self.name, self.left_out, strict=self._options.strict)
+        self.event_codes = reading.event_codes
 
 
 def _layout_name(layout: str | None) -> str | None:
@@ -252,7 +264,7 @@ def read_events(
     options = ReadOptions(columns, layout, time_unit, events, quoting, strict, rejects, target, weights)
     scan = EventScan(source, options)
     chunks = list(scan)
-    return EventLog.of(chunks, scan.report)
+    return EventLog.of(chunks, scan.report, scan.event_codes)
 
 
 def _same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:

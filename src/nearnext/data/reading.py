@@ -88,7 +88,7 @@ class Reading:
         self._rows = 0
         self._used = 0
         self._event_types: Counter[str] = Counter()
-        self._codes: dict[str, int] = {}
+        self.event_codes: dict[str, int] = {}
         self._changed: Counter[str] = Counter()
 
     def __enter__(self) -> "Reading":
@@ -210,8 +210,8 @@ class Reading:
     def _event_codes(self, words: pl.Series) -> pl.Series:
         """Event types as numbers, the same in every chunk; from the 255th on they share one: [n]."""
         for word in words.unique().sort().to_list():
-            self._codes.setdefault(word, min(len(self._codes), 255))
-        return words.replace_strict(self._codes, return_dtype=pl.UInt8).alias("event")
+            self.event_codes.setdefault(word, min(len(self.event_codes), 255))
+        return words.replace_strict(self.event_codes, return_dtype=pl.UInt8).alias("event")
 
     def _selected(self, words: pl.Series | None, n: int) -> BoolArray:
         """Rows of the event types to use, which are counted: [n]."""

@@ -141,10 +141,10 @@ def merge_repeats(
 
 
 def _with_values_of_runs(sessions: Sessions, absorbed: BoolArray) -> Sessions:
-    """Clicks that stand for absorbed ones after them: to be predicted if any is, with the largest weight."""
+    """Clicks that stand for absorbed ones: to be predicted if any is, with the largest weight and the rarest type."""
     firsts, highest = np.flatnonzero(~absorbed), dict[str, Any]()
     for name, values in sessions.per_click().items():
-        if name in ("targets", "weights") and absorbed.any():
+        if name in ("targets", "weights", "types") and absorbed.any():
             highest[name] = values.copy()
             highest[name][firsts] = np.maximum.reduceat(values, firsts)
     return replace(sessions, **highest) if highest else sessions

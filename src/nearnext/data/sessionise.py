@@ -158,7 +158,10 @@ def _grouped(log: EventLog, gap: float) -> tuple[Sessions, Positions, EventCodes
     del codes, order
     items += 1
     ids = ids.alias("session_id")
-    return Sessions(items, offsets, times, Vocabulary(vocabulary), ids, targets, weights), first, types, users
+    grouped = Sessions(items, offsets, times, Vocabulary(vocabulary), ids, targets, weights)
+    if log.event_types and types is not None:
+        grouped = replace(grouped, types=types, event_types=log.event_types)
+    return grouped, first, types, users
 
 
 def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:

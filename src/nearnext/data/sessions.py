@@ -37,6 +37,7 @@ class Sessions(SessionViews):
         session_ids: raw id of each session: [S].
         targets: whether each click is to be predicted; None: all are: [E].
         weights: how much each click counts when it is learned from, at least 0; None: all count 1: [E].
+        types: event type of each click as a position in ``event_types``, the most frequent type first; or None: [E].
 
     Raises:
         DataError: the arrays do not fit one another, or an item index is outside 0..I.
@@ -55,6 +56,8 @@ class Sessions(SessionViews):
     session_ids: pl.Series
     targets: BoolArray | None = None
     weights: FloatArray | None = None
+    types: NDArray[np.uint8] | None = None
+    event_types: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         self._check()
@@ -63,8 +66,8 @@ class Sessions(SessionViews):
 
     def per_click(self) -> dict[str, NDArray[Any]]:
         """The arrays that have a value for each click, by name: [E] each."""
-        arrays = {"items": self.items, "times": self.times, "targets": self.targets, "weights": self.weights}
-        return {name: array for name, array in arrays.items() if array is not None}
+        names = ("items", "times", "targets", "weights", "types")
+        return {name: array for name in names if (array := getattr(self, name)) is not None}
 
     def _check(self) -> None:
         n_events = len(self.items)
@@ -280,7 +283,7 @@ class Sessions(SessionViews):
         return present[np.lexsort((first[present], -item_weights(self, counts)[present]))]
 
     def followed_by(self, later: "Sessions") -> "Sessions":
-        """These sessions, then others, in a vocabulary of both: new items come after; all ids are texts if some are."""
+        """These sessions, then others, without event types, in a vocabulary of both; all ids are texts if some are."""
         require_sessions("later sessions", later)
         new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
         vocabulary = Vocabulary(_joined(self.vocabulary.ids, new))
@@ -303,7 +306,7 @@ class Sessions(SessionViews):
 
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
-        arrays = [self.items, self.offsets, *list(self.per_click().values())[1:]]
+        arrays = [self.items, self.offsets, *list(replace(self, types=None).per_click().values())[1:]]
         return digest(arrays, (self.vocabulary.ids, self.session_ids))
 
 

@@ -17,6 +17,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, checked, require_type
 from nearnext.recommenders.item_rules import ItemRules
+from nearnext.recommenders.left_categories import left_categories
 from nearnext.recommenders.method import Method
 from nearnext.recommenders.ranking import (
     RankChunk,
@@ -78,7 +79,7 @@ class Recommender(Method):
 
             check_parts(self)
         self.vocabulary, self.popularity, self.memory, self.imprint = sessions.vocabulary, popularity, None, imprint
-        self.items = None
+        self.items, self.left = None, {}
         self._learn(sessions)
         if items is not None:
             self.take_in(items, sessions)
@@ -103,7 +104,7 @@ class Recommender(Method):
         if self.items is not None:
             raise ConfigError(f"{self.name} has an item table already; fit it again to take in another")
         known = as_sessions("training sessions", sessions).with_vocabulary(self.vocabulary)
-        self.items = items
+        self.items, self.left = items, left_categories(known, items)
         self._take_in(items, known.keep_events(known.items > 0))
         if self.memory is not None:
             self.memory = SessionMemory(self.memory.sessions.with_vocabulary(self.vocabulary))
@@ -185,6 +186,7 @@ class Recommender(Method):
         where: str | None = None,
         boost: Mapping[str, float] | None = None,
         at_most: Mapping[str, int] | None = None,
+        after: str | None = None,
         time: Moment | None = None,
     ) -> list[Recommendation]:
         """Next items for sessions of raw ids, oldest click first.
@@ -199,12 +201,14 @@ class Recommender(Method):
             where: condition on attributes of the item table, e.g. ``"category = 'tent' and price < 50"``.
             boost: factors by condition, e.g. ``{"price < 50": 2}``, which moves a matching item from rank r to r / 2.
             at_most: most items of each value of a column, e.g. ``{"category": 3}``.
+            after: type of the session's last event, e.g. ``"purchase"``: lists leave out the last item's category if
+                the log says that sessions leave it after such an event, see `LeftCategories`.
             time: when the recommendation is asked for, seconds since 1970 UTC, a datetime or its ISO text; by default
                 the end of training, and for ``available`` in a rule now.
 
         Raises:
             ConfigError: k is no whole number of at least 1, a time that is none, a rule that cannot be read or names an
-                unknown column, a model without an item table, or not fitted yet.
+                unknown column, an event type that was not measured, a model without an item table, or not fitted yet.
             DataError: one flat list or a text instead of sessions, or a value that is no id.
 
         >>> from nearnext.recommenders.rules import Markov
@@ -218,7 +222,7 @@ class Recommender(Method):
         mask, unmatched = admissible_items(self.vocabulary, exclude, allow)
         encoded = [self.vocabulary.encode(session) for session in given]
         prefixes = Prefixes.of(encoded, self.asked_at(time))
-        rules = rules_over(self, ItemRules.of(where, boost, at_most), time)
+        rules = rules_over(self, ItemRules.of(where, boost, at_most, after), time)
         longest = min(k, len(self.vocabulary))
         ranking = self.rank(prefixes, longest, admissible=mask, exclude_seen=exclude_seen, rules=rules, threads=1)
         unknown = map(unknown_ids, given, encoded)

@@ -15,6 +15,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError
 from nearnext.options import Count, check, checked, require_option
+from nearnext.recommenders.left_categories import LeftCategories
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.session_index import SessionMemory
 from nearnext.shown import card, text
@@ -36,6 +37,7 @@ class Method(ABC):
     memory: SessionMemory | None = field(init=False, repr=False, default=None)  # training sessions, to explain lists
     imprint: Imprint | None = field(init=False, repr=False, default=None)  # recognises training sessions
     items: ItemTable | None = field(init=False, repr=False, default=None)  # titles and attributes of items
+    left: dict[str, LeftCategories] = field(init=False, repr=False, default_factory=dict[str, LeftCategories])
 
     def __post_init__(self) -> None:
         check(self)

@@ -10,17 +10,19 @@ A list by rules is taken from the method's own list of admissible items that mat
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import polars as pl
 
-from nearnext.data.conditions import AVAILABLE, Groups, ItemColumns
+from nearnext.data.conditions import AVAILABLE, CATEGORY, Groups, ItemColumns, group_codes
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, microseconds_of
 from nearnext.errors import ConfigError
 from nearnext.recommenders.item_rules import STRONGEST, WEAKEST, ItemRules
+from nearnext.recommenders.left_categories import LeftCategories, require_left
 from nearnext.recommenders.ranking import CHUNK, Ranking
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
@@ -44,15 +46,12 @@ class Limit(NamedTuple):
     groups: Groups
     most: int
 
-    def of(self, item: int) -> list[int]:
-        """The values of an item."""
-        return self.groups.codes[self.groups.starts[item] : self.groups.starts[item + 1]].tolist()
 
-    def without(self, full: Sequence[int]) -> BoolArray:
-        """Which items have none of the values: [n]."""
-        starts, codes = self.groups
-        among = np.concatenate([[0], np.cumsum(np.isin(codes, full))])
-        return among[starts[1:]] == among[starts[:-1]]
+class Leaving(NamedTuple):
+    """Categories that lists leave out after their items, and the categories of each of n items."""
+
+    groups: Groups
+    left: frozenset[int]
 
 
 Listed = tuple[IndexArray, ScoreArray, int]
@@ -67,6 +66,7 @@ class AppliedRules(NamedTuple):
     matching: BoolArray  # [n]
     factors: FloatArray | None  # [n]
     limits: Sequence[Limit]
+    leaving: Leaving | None = None
 
     @property
     def reorders(self) -> bool:
@@ -76,6 +76,15 @@ class AppliedRules(NamedTuple):
     def narrowed(self, admissible: BoolArray) -> BoolArray:
         """The admissible items that match: [n]."""
         return admissible & self.matching
+
+    def left_after(self, last: int) -> tuple[int, ...]:
+        """Categories that the list of a session leaves out, by its last item."""
+        return () if self.leaving is None else tuple(sorted(self.leaving.left & {*self.leaving.groups.of(last)}))
+
+    def without(self, categories: tuple[int, ...]) -> "AppliedRules":
+        """The same rules for lists that leave out these categories."""
+        matching = self.matching & self.leaving.groups.without(categories) if self.leaving else self.matching
+        return self._replace(matching=matching, leaving=None)
 
     def horizon(self, k: int, admissible: BoolArray) -> int:
         """Items to rank for a list of k."""
@@ -118,7 +127,7 @@ class AppliedRules(NamedTuple):
                 admissible, deepest = admissible.copy(), 0
                 admissible[found] = False
                 for limit, count in zip(self.limits, counts, strict=True):
-                    admissible &= limit.without([code for code, times in count.items() if times >= limit.most])
+                    admissible &= limit.groups.without([code for code, times in count.items() if times >= limit.most])
                 n = self.horizon(k - len(items), admissible)
             found, values, n_own = rank(n, admissible)
         return items, scores[:own] + [0.0] * (len(items) - own), own
@@ -134,7 +143,7 @@ class AppliedRules(NamedTuple):
 
     def _take(self, item: int, counts: Sequence[dict[int, int]]) -> bool:
         """Count an item if there is room for each of its values."""
-        values = [limit.of(item) for limit in self.limits]
+        values = [limit.groups.of(item) for limit in self.limits]
         for limit, count, codes in zip(self.limits, counts, values, strict=True):
             if any(count.get(code, 0) >= limit.most for code in codes):
                 return False
@@ -150,10 +159,11 @@ class RuledItems:
     Args:
         parts: rows of attributes, of the same columns.
         rows: row of each item in the parts one after another, -1 for an item without attributes: [n].
+        left: categories that sessions leave, by event type.
     """
 
-    def __init__(self, parts: Sequence[ItemColumns], rows: Int64Array) -> None:
-        self._parts, self._rows = parts, rows
+    def __init__(self, parts: Sequence[ItemColumns], rows: Int64Array, left: Mapping[str, LeftCategories]) -> None:
+        self._parts, self._rows, self._left = parts, rows, left
         self._matching: dict[object, BoolArray] = {}
         self._groups: dict[str, Groups] = {}
         self._latest: tuple[object, AppliedRules] | None = None
@@ -180,7 +190,12 @@ class RuledItems:
             for condition, factor in rules.boost:
                 factors[self._matches(condition, now)] *= factor
             factors = np.clip(factors, WEAKEST, STRONGEST)
-        return AppliedRules(matching, factors, [Limit(self._values(name), most) for name, most in rules.at_most])
+        limits = [Limit(self._values(name), most) for name, most in rules.at_most]
+        return AppliedRules(matching, factors, limits, None if rules.after is None else self._leaving(rules.after))
+
+    def _leaving(self, event: str) -> Leaving:
+        left = require_left(self._left, event).left
+        return Leaving(self._values(CATEGORY), frozenset(group_codes(pl.Series(left, dtype=pl.String)).tolist()))
 
     def _matches(self, condition: str, now: int) -> BoolArray:
         key = condition, _moment(condition, now)
@@ -220,7 +235,7 @@ def rules_over(
         return None
     items = require_items(recommender)
     rows = np.append(-1, items.vocabulary.encode(recommender.vocabulary.ids).astype(np.int64) - 1)
-    ruled = RuledItems([ItemColumns.of(items.frame)], rows)
+    ruled = RuledItems([ItemColumns.of(items.frame)], rows, recommender.left)
     return ruled.apply(rules, None if moment is None else microseconds_of("time", moment))
 
 
@@ -241,6 +256,8 @@ def ranked_by_rules(
     mask: BoolArray,
 ) -> Ranking:
     """Lists by rules; ``rank`` gives the lists of prefixes among the items of a mask."""
+    if rules.leaving is not None:
+        return _by_last_item(rules, rank, prefixes, k, mask)
     mask = rules.narrowed(mask)
     if not rules.reorders:
         return rank(prefixes, k, mask)
@@ -266,3 +283,27 @@ def listed(ranking: Ranking, row: int) -> Listed:
     """One list of a ranking."""
     n = int(np.count_nonzero(ranking.items[row]))
     return ranking.items[row, :n], ranking.scores[row, :n], int(ranking.own[row])
+
+
+def _by_last_item(
+    rules: AppliedRules,
+    rank: Callable[[Prefixes, int, BoolArray], Ranking],
+    prefixes: Prefixes,
+    k: int,
+    mask: BoolArray,
+) -> Ranking:
+    """Lists that leave out categories of the last item, ranked together for the prefixes that leave out the same."""
+    last = np.zeros(len(prefixes), dtype=np.int64)
+    clicked = prefixes.lengths > 0
+    last[clicked] = prefixes.items[prefixes.ends[clicked] - 1]
+    distinct, of_prefix = np.unique(last, return_inverse=True)
+    together = dict[tuple[int, ...], list[int]]()
+    for at, item in enumerate(distinct.tolist()):
+        together.setdefault(rules.left_after(item), []).append(at)
+    items = np.zeros((len(prefixes), k), dtype=np.int32)
+    scores, own = np.zeros(items.shape, dtype=np.float32), np.zeros(len(prefixes), dtype=np.int32)
+    for left, ending in together.items():
+        rows = np.flatnonzero(np.isin(of_prefix, ending))
+        ranking = ranked_by_rules(rules.without(left), rank, prefixes.take(rows), k, mask)
+        items[rows], scores[rows], own[rows] = ranking.items, ranking.scores, ranking.own
+    return Ranking(items, scores, own)

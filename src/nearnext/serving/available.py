@@ -65,6 +65,12 @@ class LiveItems:
         if self.new != new:
             self.new, self._ruled = [*new], None
 
+    def number_of(self, item: RawId) -> int:
+        """The number of an item, 0 for an unknown one."""
+        vocabulary = self._recommender.vocabulary
+        stored = vocabulary.as_stored([item])[0]
+        return len(vocabulary) + 1 + self.new.index(stored) if stored in self.new else int(vocabulary.encode([item])[0])
+
     def follow(self, changes: Mapping[RawId, Attributes]) -> None:
         """Take in what items' attributes are changed to, if to anything."""
         if self._recommender.items is None or not (self._changed.keys() & changes or any(changes.values())):
@@ -92,7 +98,7 @@ class LiveItems:
                 at = np.array([index or numbers.get(item, 0) for index, item in zip(known, self._changed, strict=True)])
                 row = np.fromiter(self._changed.values(), np.int64, len(at))
                 rows[at[at > 0]] = self._table.frame.height + row[at > 0]
-            self._ruled = RuledItems([self._table, self._live], rows)
+            self._ruled = RuledItems([self._table, self._live], rows, self._recommender.left)
         return self._ruled.apply(rules, now)
 
     def of(self, items: Sequence[RawId]) -> ItemTable:

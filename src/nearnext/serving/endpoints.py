@@ -256,13 +256,13 @@ class Endpoints:
 
     def _rules(self, model: ServedModel, asked: messages.Restrictions) -> ItemRules | None:
         """The rules of a request and of the service."""
-        if asked.where is None and not asked.boost and not asked.at_most:
+        if asked.where is None and not asked.boost and not asked.at_most and asked.after is None:
             return self._service.rules
         try:
             if isinstance(asked, messages.ListParameters):
-                rules = ItemRules.parse(asked.where, asked.boost, asked.at_most)
+                rules = ItemRules.parse(asked.where, asked.boost, asked.at_most, asked.after)
             else:
-                rules = ItemRules.of(asked.where, asked.boost, asked.at_most)
+                rules = ItemRules.of(asked.where, asked.boost, asked.at_most, asked.after)
             rules = rules if self._service.rules is None else self._service.rules.besides(rules)
             if rules is not None:
                 model.applied(rules, asked.time)

@@ -75,6 +75,10 @@ class Restrictions(Request, kw_only=True):
     at_most: Annotated[
         dict[Name, Length], Meta(max_length=MOST, description="Most items of each value of a column, e.g. category.")
     ] = {}
+    after: Annotated[
+        Name | None,
+        Meta(description="Type of the session's last event: leave out the category that sessions leave after it."),
+    ] = None
     time: Annotated[
         Seconds | None,
         Meta(description="When it is asked, seconds since 1970; null: the end of training, and now for the rules."),

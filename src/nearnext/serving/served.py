@@ -89,7 +89,7 @@ class ServedModel:
         """The list of each query; it depends on nothing but the query, the model and the catalogue."""
         together = dict[object, list[int]]()
         for row, query in enumerate(queries):
-            alike = (query.k, query.exclude_seen, query.rules, query.time if query.rules else None)
+            alike = (query.k, query.exclude_seen, query.rules, query.time if query.rules else None, self._left(query))
             limits = (id(query.exclude), id(query.allow)) if query.restricted else ()  # of one request
             together.setdefault((alike, limits), []).append(row)
         answers = dict[int, Recommendation]()
@@ -102,12 +102,9 @@ class ServedModel:
         mask = self.available.admissible
         if not query.restricted:
             return mask
-        if query.allow is not None:
-            allowed = np.zeros_like(mask)
-            allowed[self._vocabulary.encode(query.allow)] = True
-            mask = mask & allowed
-        else:
-            mask = mask.copy()
+        allowed = np.full_like(mask, query.allow is None)
+        allowed[self._vocabulary.encode(query.allow or ())] = True
+        mask = mask & allowed
         mask[self._vocabulary.encode(query.exclude)] = False
         mask[0] = False
         return mask
@@ -139,6 +136,12 @@ class ServedModel:
             del one.scores[len(one.items) :]
         return lists
 
+    def _left(self, query: Query) -> tuple[int, ...]:
+        """Categories that the list of a query leaves out, by its last click."""
+        if query.rules is None or query.rules.after is None or not query.items:
+            return ()
+        return self.applied(query.rules, query.time).left_after(self.available.live.number_of(query.items[-1]))
+
     def applied(self, rules: ItemRules, time: float | None) -> AppliedRules:
         """Rules over the items of the vocabulary and the new ones."""
         return self.available.live.apply(rules, None if time is None else self.recommender.asked_at(time))
@@ -154,7 +157,7 @@ class ServedModel:
         """Lists by rules, over the items of the vocabulary followed by the new ones."""
         k, n_known, new = queries[0].k, len(mask), self.available.live.new
         admissible = np.fromiter((allow is None or item in allow for item in new), np.bool_, len(new))
-        ruled = rules.narrowed(np.concatenate([mask, admissible]))
+        ruled = rules.without(self._left(queries[0])).narrowed(np.concatenate([mask, admissible]))
         numbers: dict[RawId, int] = {item: n_known + at for at, item in enumerate(new)}
 
         def lists(rows: slice, n: int, among: BoolArray) -> list[_List]:
