@@ -1,5 +1,6 @@
 """Commands about logs: stats, prepare, synth."""
 
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,12 +10,16 @@ import typer
 from nearnext.cli.app import Engine, app, command_line, runs_parts, takes
 from nearnext.cli.output import Results, console, result_files, writable
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
+from nearnext.errors import ConfigError
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
 
 MOST_CATEGORIES, ITEMS_PER_CATEGORY = 20, 60
 """A synthetic shop has 20 categories, fewer where they would hold less than 60 items."""
+
+READ = 1 << 16
+"""Bytes at both ends of a file that tell whether it is synthetic."""
 
 INFORMATIVE = 0.8
 """Default affinity of a synthetic shop written with its item table."""
@@ -109,6 +114,9 @@ def synth(
     from nearnext.data.synthetic import SyntheticShop, best_hit_rate, write_log
 
     writable(out, item_table)
+    for path in filter(None, (out, item_table)):
+        if path.is_file() and not _is_synthetic(path):
+            raise ConfigError(f"{path} exists and was not written by synth; name another file")
     if affinity is None:
         affinity = 0.0 if item_table is None else INFORMATIVE
     categories = max(1, min(MOST_CATEGORIES, items // ITEMS_PER_CATEGORY))
@@ -119,3 +127,11 @@ def synth(
     console.print(f"{written:,} clicks in {sessions:,} sessions: {out}")
     best = ", ".join(f"HitRate@{k} {best_hit_rate(shop, k):.4f}" for k in (1, 5))
     console.print(f"the best that can be reached on its {shop.p_markov:.0%} Markov clicks: {best}")
+
+
+def _is_synthetic(path: Path) -> bool:
+    """Whether a file is empty, or its first rows or, in Parquet, its statistics have a synthetic id."""
+    with path.open("rb") as file:
+        first = file.read(READ)
+        file.seek(max(0, path.stat().st_size - READ))
+        return not first or any(re.search(rb"sku-\d", part) for part in (first, file.read()))
