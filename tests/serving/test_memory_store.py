@@ -1,5 +1,6 @@
 """Sessions in memory: what is kept, for how long, and how much of it."""
 
+import warnings
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nearnext import read_sessions
-from nearnext.serving.stores import MemoryStore
+from nearnext.errors import LogWarning
+from nearnext.serving.stores import Counting, MemoryStore
 
 pytestmark = pytest.mark.slow
 
@@ -60,15 +62,35 @@ def test_memory_forgets_after_the_last_click_not_the_first():
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([None, "view", "purchase"])), min_size=1, max_size=8))
-def test_a_session_has_the_clicks_that_a_fit_reads(events: list[tuple[str, str | None]]):
+@given(
+    st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["cart", "view", "purchase"])), min_size=1, max_size=8),
+    st.sampled_from([None, ["view"], ["cart", "purchase"]]),
+    st.sampled_from([None, False, True]),
+)
+def test_a_session_has_the_clicks_that_a_fit_reads(
+    events: list[tuple[str, str]], used: list[str] | None, collapse_repeats: bool | None
+):
     store, _ = memory(clicks=9)
+    store.counting = Counting(used, collapse_repeats)
     for item, event in events:
         done(store.append("s", [item], event))
     columns = {"session_id": ["s"] * len(events), "timestamp": [1e9 + at for at in range(len(events))]}
     log = pl.DataFrame(columns | {"item_id": [item for item, _ in events], "event": [event for _, event in events]})
-    typed = any(event for _, event in events)
-    assert done(store.clicks("s")) == read_sessions(log if typed else log.drop("event")).raw(0)
+    if used is not None and not any(event in used for _, event in events):
+        assert done(store.clicks("s")) == []
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LogWarning)
+        sessions = read_sessions(log, events=used, collapse_repeats=collapse_repeats)
+    assert done(store.clicks("s")) == sessions.raw(0)
+
+
+def test_clicks_without_a_type_always_count():
+    store, _ = memory(clicks=9)
+    store.counting = Counting(["purchase"])
+    done(store.append("s", ["a", "a"]))
+    done(store.append("s", ["b"], "view"))
+    assert done(store.clicks("s")) == ["a", "a"]
 
 
 def test_answers_are_copies():

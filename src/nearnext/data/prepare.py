@@ -160,7 +160,8 @@ def _prepared(
             f"no sessions are left of {scan.name} after the filter (length {chosen.min_length}, support "
             f"{chosen.min_support}); lower the filters or give a longer log"
         )
-    read = replace(scan.report, repeats=repeats.facts(options.used(scan.report.event_types)))
+    counted = repeats.facts(options.used(scan.report.event_types))
+    read = replace(scan.report, repeats=counted, collapse_repeats=collapse_repeats)
     if target.suffix in PARQUET:
         n_sessions = _write_parquet(work.in_order(), folder / target.name)
         (folder / target.name).replace(target)

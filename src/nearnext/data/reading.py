@@ -42,6 +42,8 @@ class ReadReport:
         changed: how many values were read otherwise than written, by kind, such as blanks around ids.
         left_out: what the folder or glob holds and was not read.
         notes: what has to be known of the event types and of rows that cannot be used before any figure.
+        events: event types that were asked for; None: all.
+        collapse_repeats: how clicks that repeat the one before them were asked to be counted, see `sessionise`.
     """
 
     source: str
@@ -56,6 +58,8 @@ class ReadReport:
     changed: dict[str, int] = field(default_factory=dict[str, int])
     left_out: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
+    events: list[str] | None = None
+    collapse_repeats: bool | None = None
 
 
 class Reading:
@@ -259,6 +263,7 @@ class Reading:
             event_types=types,
             changed=dict(sum((ids.changed for ids in self._ids.values()), self._changed)),
             left_out=list(left_out),
+            events=sorted(self._events) if self._events else None,
             notes=[
                 *_type_notes(self._events or frozenset(), list(self._event_types)),
                 *(

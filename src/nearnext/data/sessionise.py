@@ -239,7 +239,8 @@ def read_log(
     if not is_prepared(source):
         log = read_events(source, **vars(options))
         sessions, repeats = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
-        return sessions, replace(log.report, repeats=repeats.facts(options.used(log.report.event_types)))
+        counted = repeats.facts(options.used(log.report.event_types))
+        return sessions, replace(log.report, repeats=counted, collapse_repeats=collapse_repeats)
     if (options, gap, collapse_repeats) != (ReadOptions(), GAP, None):
         raise ConfigError(
             f"{source} is a prepared log: how it is read was chosen when it was prepared; leave out the reading "

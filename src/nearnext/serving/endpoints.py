@@ -19,7 +19,7 @@ from nearnext.serving.playground import POLICY, ItemMap, find_items, page
 from nearnext.serving.problems import HTTPError
 from nearnext.serving.served import Query, ServedModel
 from nearnext.serving.service import Service, in_daemon
-from nearnext.serving.stores import StoreDown
+from nearnext.serving.stores import StoreDown, typed
 from nearnext.types import RawId
 
 NO_CONSENT = 'no consent: send "consent": true to have clicks stored'
@@ -44,11 +44,12 @@ class Endpoints:
             self._check_k(asked.k)
         model = service.current()
         clicked = model.stored(asked.items)
-        clicks, reason, logged = clicked, None if asked.consent else NO_CONSENT, None
+        counted = model.counting.clicks(typed(clicked, asked.event))
+        clicks, reason, logged = counted, None if asked.consent else NO_CONSENT, None
         if asked.consent:
             try:
                 clicks = await service.store.append(session, clicked, asked.event)
-                await self._touch(model, clicks, len(clicked))
+                await self._touch(model, clicks, len(counted))
             except StoreDown as error:
                 reason = str(error)
                 service.metrics.stateless.inc()

@@ -19,6 +19,7 @@ from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.new_items import Row
 from nearnext.serving.playground import ItemMap
+from nearnext.serving.stores import Counting
 from nearnext.types import BoolArray, IndexArray, RawId
 
 BATCH = 64
@@ -47,6 +48,7 @@ class ServedModel:
 
     def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
         self.recommender, self.manifest, self.version = loaded
+        self.counting = Counting(*map(self.manifest.get("reading", {}).get, Counting._fields))
         self.available = AvailableItems(self.recommender, catalogue)
         self.page: bytes | None = None
         self.map: asyncio.Task[ItemMap] | None = None

@@ -90,6 +90,7 @@ class Service:
         self.event_log = EventLogWriter(settings.event_log, lost) if settings.event_log else None
         self.stopping = False
         self.model = ServedModel(loaded, self.catalogue)
+        self.store.counting = self.model.counting
         self.metrics.serves(self.model.version, self.model.recommender.name, None)
         self._note_refusal()
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,6 +178,7 @@ class Service:
             finally:
                 self._changed = None
             before, self.model = self.model, model
+            self.store.counting = model.counting
             settle_memory(again=True)
             self.metrics.swaps.inc()
             self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))

@@ -4,6 +4,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from nearnext.types import RawId
@@ -37,17 +38,28 @@ def typed(items: Sequence[RawId], event: str | None) -> Sequence[Event]:
     return items if event is None else [(item, event) for item in items]
 
 
-def clicks_of(events: Iterable[Event]) -> list[RawId]:
-    """Clicks of stored events: a run of events on one item under several types is one click, as in a fit.
+class Counting(NamedTuple):
+    """Which events count as clicks, as the fit of a model read its log.
 
-    >>> clicks_of([("a", "view"), ("a", "purchase"), "b", "b"])
+    >>> Counting().clicks([("a", "view"), ("a", "purchase"), "b", "b"])
     ['a', 'b', 'b']
+    >>> Counting(events=("purchase",)).clicks([("a", "view"), ("b", "purchase"), ("b", "purchase")])
+    ['b', 'b']
     """
-    clicks = list[RawId]()
-    for item, run in groupby(events, lambda one: one[0] if isinstance(one, tuple) else one):
-        types = [one[1] if isinstance(one, tuple) else None for one in run]
-        clicks += [item] * (len(types) if len(set(types)) == 1 else 1)
-    return clicks
+
+    events: Sequence[str] | None = None  # the types that count; None: all; clicks without a type always do
+    collapse_repeats: bool | None = None  # see `sessionise`
+
+    def clicks(self, events: Iterable[Event]) -> list[RawId]:
+        """Clicks of stored events, oldest first."""
+        clicks = list[RawId]()
+        pairs = (one if isinstance(one, tuple) else (one, None) for one in events)
+        counted = [one for one in pairs if self.events is None or one[1] is None or one[1] in self.events]
+        for item, run in groupby(counted, itemgetter(0)):
+            types = [kind for _, kind in run]
+            once = len(set(types)) > 1 if self.collapse_repeats is None else self.collapse_repeats
+            clicks += [item] * (1 if once else len(types))
+        return clicks
 
 
 class _Session(NamedTuple):
@@ -65,13 +77,14 @@ class MemoryStore:
         self._ttl, self._clicks, self._limit, self._clock = ttl, clicks, limit, clock
         # All sessions live equally long after a click, so the order of clicks is also that of expiry.
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
+        self.counting = Counting()
         self.size = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[RawId]:
-        """Append clicks of an event type; returns all stored clicks of the session, oldest first, see `clicks_of`."""
+        """Append clicks of an event type; returns all stored clicks of the session, as `counting` counts them."""
         now = self._clock()
         self._expire(now)
         known = self._remove(session)
@@ -87,13 +100,13 @@ class MemoryStore:
         self.size += size
         while self.size > self._limit and len(self._sessions) > 1:
             self._remove(next(iter(self._sessions)))
-        return clicks_of(events)
+        return self.counting.clicks(events)
 
     async def clicks(self, session: str) -> list[RawId]:
         """The clicks of a session, none of an unknown one."""
         self._expire(self._clock())
         found = self._sessions.get(session)
-        return clicks_of(found.events) if found else []
+        return self.counting.clicks(found.events) if found else []
 
     async def forget(self, session: str) -> None:
         """Forget a session."""

@@ -12,7 +12,7 @@ import msgspec
 from nearnext.errors import ConfigError
 from nearnext.extras import needed
 from nearnext.serving.messages import MAX_ID, IntegerId
-from nearnext.serving.stores.memory import SESSION_BYTES, StoreDown, clicks_of, typed
+from nearnext.serving.stores.memory import SESSION_BYTES, Counting, StoreDown, typed
 from nearnext.types import RawId
 
 PREFIX = "nearnext:session:"
@@ -93,13 +93,14 @@ class RedisStore:
             ) from None
         self._redis: Any = redis.Redis(connection_pool=pool)
         self._ttl, self._clicks = int(ttl * 1000), clicks
+        self.counting = Counting()
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._resume_at = self._silent_until = 0.0
         self.state: Literal["up", "down"] = "up"
 
     async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[RawId]:
-        """Append clicks of an event type; returns all stored clicks of the session, oldest first, see `clicks_of`."""
+        """Append clicks of an event type; returns all stored clicks of the session, as `counting` counts them."""
         encoded = [msgspec.json.encode(one) for one in typed(items, event)]
         kept = await self._session(APPEND, session, self._ttl, *encoded)
         if kept is None:
@@ -116,7 +117,9 @@ class RedisStore:
         if reset:
             log.warning("a session on the store was not a list, and was reset: another program writes to these keys")
         try:
-            return clicks_of(decode_typed(value) if value.startswith(b"[") else decode(value) for value in kept)
+            return self.counting.clicks(
+                decode_typed(value) if value.startswith(b"[") else decode(value) for value in kept
+            )
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("a session on the store holds what is no id, and is reset: %s", error)
             await self.forget(session)
