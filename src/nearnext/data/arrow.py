@@ -1,7 +1,11 @@
 """The parts of pyarrow in use; pyarrow ships no types, so that they are declared untyped here, once."""
 
-from typing import Any
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, ipc, parquet
@@ -11,3 +15,18 @@ arrow_compute: Any = pc
 arrow_csv: Any = csv
 arrow_ipc: Any = ipc
 arrow_parquet: Any = parquet
+
+
+@contextmanager
+def parquet_file(file: Path | IO[bytes]) -> Generator[Callable[[pl.DataFrame], None]]:
+    """A function that appends frames to a Parquet file, which has the columns of the first."""
+    writer: Any = None
+    with ExitStack() as stack:
+
+        def append(frame: pl.DataFrame) -> None:
+            nonlocal writer
+            table = cast("Any", frame).to_arrow()
+            writer = writer or stack.enter_context(arrow_parquet.ParquetWriter(file, table.schema, compression="zstd"))
+            writer.write_table(table)
+
+        yield append

@@ -1,17 +1,16 @@
 """Logs larger than memory: read, sessionised, filtered and written part by part."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import NamedTuple, Unpack
 
 import numpy as np
 import polars as pl
 
 from nearnext.atomic import scratch_path, whole_folder
-from nearnext.data.arrow import arrow_parquet
+from nearnext.data.arrow import parquet_file
 from nearnext.data.events import EventLog, EventScan, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Filter, FilterReport, by_length, by_support
@@ -216,24 +215,8 @@ def cut_partition(
 def _write_parquet(parts: Iterable[Sessions], path: Path) -> int:
     """Write sessions as Parquet, one row per click; returns their number."""
     n_sessions = 0
-    with ExitStack() as stack:
-        writer: Any = None
+    with parquet_file(path) as append:
         for sessions in parts:
             n_sessions += sessions.n_sessions
-            table = _table(sessions)
-            writer = writer or stack.enter_context(
-                arrow_parquet.ParquetWriter(str(path), table.schema, compression="zstd")
-            )
-            writer.write_table(table)
+            append(sessions.to_frame())
     return n_sessions
-
-
-def _table(sessions: Sessions) -> Any:
-    frame: Any = pl.DataFrame(
-        {
-            "session_id": sessions.session_ids.gather(sessions.session_of_event()),
-            "item_id": sessions.vocabulary.ids.gather(sessions.items.astype(np.int64) - 1),
-            "timestamp": pl.Series(sessions.times).cast(pl.Datetime("us", "UTC")),
-        }
-    )
-    return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -1,16 +1,15 @@
 """A synthetic shop: seeded click logs of any size, with a known best hit rate on their Markov part."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import numpy as np
 import polars as pl
 
 from nearnext.atomic import whole_file
-from nearnext.data.arrow import arrow_parquet
+from nearnext.data.arrow import parquet_file
 from nearnext.data.successors import successor_lists
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
@@ -288,15 +287,16 @@ def write_log(config: SyntheticShop, path: str | Path) -> int:
     if ending not in ENDINGS:
         raise ConfigError(f"expected a path that ends in {', '.join(ENDINGS)}, found '{path.name}'; rename it")
     n_clicks = 0
-    with whole_file(path) as unfinished, unfinished.open("wb") as file, ExitStack() as stack:
-        advance = stack.enter_context(track("writing a synthetic log", config.sessions, "sessions"))
-        writer: Any = None
+    written = track("writing a synthetic log", config.sessions, "sessions")
+    with (
+        whole_file(path) as unfinished,
+        unfinished.open("wb") as file,
+        parquet_file(file) as append,
+        written as advance,
+    ):
         for chunk in chunks:
             if ending == ".parquet":
-                table = cast("Any", chunk.to_arrow())
-                if writer is None:
-                    writer = stack.enter_context(arrow_parquet.ParquetWriter(file, table.schema, compression="zstd"))
-                writer.write_table(table)
+                append(chunk)
             else:
                 chunk.write_csv(file, include_header=n_clicks == 0, separator=ENDINGS[ending])
             n_clicks += chunk.height

@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow.parquet as arrow_parquet
 
 from nearnext.atomic import whole_file
+from nearnext.data.arrow import parquet_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
@@ -67,18 +67,11 @@ def write_lists(
         sessions.select(np.arange(begin, min(begin + block, sessions.n_sessions)))
         for begin in range(0, sessions.n_sessions, block)
     )
-    with whole_file(file) as unfinished, track("recommending", sessions.n_sessions, "sessions") as advance:
-        writer: Any = None
-        try:
-            for lists in executor.map(ranked, blocks):
-                table = cast("Any", lists).to_arrow()
-                if writer is None:
-                    writer = arrow_parquet.ParquetWriter(str(unfinished), table.schema, compression="zstd")
-                writer.write_table(table)
-                advance(lists.height)
-        finally:
-            if writer is not None:
-                writer.close()
+    ranking = track("recommending", sessions.n_sessions, "sessions")
+    with whole_file(file) as unfinished, parquet_file(unfinished) as append, ranking as advance:
+        for lists in executor.map(ranked, blocks):
+            append(lists)
+            advance(lists.height)
     return sessions.n_sessions
 
 

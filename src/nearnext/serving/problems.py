@@ -28,9 +28,6 @@ class Problem(msgspec.Struct):
 class HTTPError(HTTPException):
     """A request that cannot be served: its HTTP status, and one line that says why."""
 
-    def __init__(self, status_code: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status_code, detail, headers)
-
 
 def problem(error: HTTPException, request_id: str) -> bytes:
     """The problem document of an error, as JSON."""
