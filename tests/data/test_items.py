@@ -10,8 +10,7 @@ import pyarrow as pa
 import pytest
 
 from nearnext.data.items import read_items
-from nearnext.data.shop_items import synthetic_items, write_items
-from nearnext.data.successors import product_lines
+from nearnext.data.shop_items import product_lines, synthetic_items, write_items
 from nearnext.data.synthetic import Catalogue, SyntheticShop, generate
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError

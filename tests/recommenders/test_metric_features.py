@@ -14,8 +14,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.metric.features import GROUPS, Evidence, Lists, collect, feature_names, features_used
-from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, reranker_recipe
+from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
 from nearnext.testing import assert_same_lists
 
 VECTORS = np.array([[1, 0], [0, 1], [0.6, 0.8], [0, -1]], np.float32)
@@ -128,7 +128,7 @@ def test_statistics_of_a_large_log_are_rounded(monkeypatch: pytest.MonkeyPatch):
     draw = np.random.default_rng(7)
     log = Sessions.of([(draw.zipf(1.4, 5) % 20).tolist() for _ in range(400)])
     exact = item_statistics(log)
-    monkeypatch.setattr("nearnext.recommenders.metric.item_statistics.EXACT", 1000)
+    monkeypatch.setattr("nearnext.recommenders.metric.statistics.EXACT", 1000)
     monkeypatch.setattr("nearnext.data.blocks.BLOCK", 300)
     large = item_statistics(log)
     assert np.abs(large[:, 1:] - exact[:, 1:]).max() < 0.1

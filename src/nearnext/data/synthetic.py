@@ -10,7 +10,7 @@ import polars as pl
 
 from nearnext.atomic import whole_file
 from nearnext.data.arrow import parquet_file
-from nearnext.data.successors import successor_lists
+from nearnext.data.shop_items import successor_lists
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
 from nearnext.options import (

@@ -12,8 +12,7 @@ import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
-from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES
-from nearnext.recommenders.metric.session_features import OWN_FEATURES, SESSION_FEATURES, add_own, add_session
+from nearnext.recommenders.metric.statistics import ITEM_FEATURES, OWN_FEATURES, SESSION_FEATURES, add_own, add_session
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 FEATURES = ("nearness", "seen", "recency", "repeats", "popularity", "length", "best cosine")

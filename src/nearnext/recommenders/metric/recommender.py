@@ -34,10 +34,10 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
 from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
-from nearnext.recommenders.metric.item_statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.selection import select_reranker
+from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.placement import UnclickedItems
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.registry import ENCODERS, LOSSES
