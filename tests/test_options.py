@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.options import (
     SOME,
@@ -244,3 +245,11 @@ def test_defaults_and_search_ranges_are_values_that_the_option_takes(method: str
             tried = search.choices or ((int if search.whole else float)(end) for end in (search.low, search.high))
             for value in tried:
                 checked(name, value, option.kind)
+
+
+def test_a_model_with_an_option_set_to_what_it_cannot_be_is_not_saved(tmp_path: Path):
+    fitted = make_recommender("sr").fit(Sessions.of([["a", "b"]]))
+    fitted.steps = -1  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match="sr: steps must be a whole number of at least 1, found -1"):
+        fitted.save(tmp_path / "model")
+    assert not (tmp_path / "model").exists()

@@ -94,7 +94,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
 
     Raises:
         ArtifactError: the directory holds something else, or cannot be written.
-        ConfigError: the recommender is not fitted.
+        ConfigError: the recommender is not fitted, or an option was set to a value that it cannot have.
 
     >>> import tempfile
     >>> from nearnext.data.sessions import Sessions
@@ -110,6 +110,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     require_type("provenance", {} if provenance is None else provenance, Mapping, "give for example {}")
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
+    recommender.unfitted()  # checks options that were set as attributes: a model with wrong ones could not be loaded
     target = path_of("directory", directory)
     replaced_method(target)
     try:

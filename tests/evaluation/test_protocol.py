@@ -5,7 +5,7 @@ import pytest
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
-from nearnext.errors import LeakWarning
+from nearnext.errors import DataError, LeakWarning
 from nearnext.evaluation.protocol import evaluate
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.recommenders.popularity import Pop
@@ -50,3 +50,11 @@ def test_a_comparison_warns_once_and_begins_with_it(recwarn: pytest.WarningsReco
     assert dirty["warnings"][0].startswith("not clean: all 12 test sessions are training sessions")
     assert dirty["audit"]["verdict"].startswith("not clean: the test part against the training part: ")
     assert dirty["significance"][0]["correction"] == "Holm, 1 comparisons"
+
+
+def test_a_test_log_with_other_ids_is_no_score_of_nothing():
+    fitted = Pop().fit(SPLIT.train)
+    with pytest.raises(DataError, match="no test click is on an item that pop was fitted on, such as 'b'"):
+        evaluate(fitted, Sessions.of([["A", "B"], [1, 2]]), k=2)
+    later = Sessions.of([["a", "new"]], starts=["2030-01-01"])
+    assert evaluate(fitted, later, k=2).values()["HitRate@2"] == 0

@@ -275,6 +275,11 @@ def evaluate(
     )
     results.write(result)
     results.write_tables(lambda width: [comparison_table(result, width=width)])
+    data, cases = result["data"], result["protocol"]["cases"]
+    console.print(
+        f"[bold]{cases:,} cases[/bold] in {data['test']['sessions']:,} test sessions from {data['test']['first']}; "
+        f"{data['unknown_test_clicks']:,} test clicks on items that training lacks ({unknown})"
+    )
     console.print(comparison_table(result, width=console.width))
     print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])
     results.announce()

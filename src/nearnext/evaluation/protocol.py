@@ -14,7 +14,7 @@ import psutil
 from nearnext.data.leaks import Leaks, find_leaks, warn_of
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_metrics
 from nearnext.evaluation.significance import bootstrap, interval
@@ -172,7 +172,7 @@ def evaluate(
 
     Raises:
         ConfigError: a list length below 1, an unknown metric, or a recommender that is not fitted.
-        DataError: no test session has 2 clicks.
+        DataError: no test session has 2 clicks, or no test item is one of training.
 
     >>> from nearnext.recommenders.rules import Markov
     >>> markov = Markov().fit(Sessions.of([["a", "b"], ["b", "c"]]))
@@ -191,6 +191,11 @@ def evaluate(
         warn_of(leaks)
     if test.vocabulary is not recommender.vocabulary:
         test = test.with_vocabulary(recommender.vocabulary)
+    if test.n_events and not test.items.any():
+        raise DataError(
+            f"no test click is on an item that {recommender.name} was fitted on, such as "
+            f"{recommender.vocabulary.decode([1])[0]!r}; give a log with the same item ids, and check its item column"
+        )
     cases = Cases.of(test, max_prefix)
     further = further_metrics(metrics)
     if train is None and recommender.memory is not None:
