@@ -45,8 +45,6 @@ class Sessions(SessionViews):
     >>> sessions = Sessions.of([["a", "b", "a"], ["b", "c"]])
     >>> sessions.n_sessions, sessions.n_events, sessions.n_items
     (2, 5, 3)
-    >>> sessions.raw(1)
-    ['b', 'c']
     """
 
     items: IndexArray

@@ -106,10 +106,9 @@ class ServedModel:
             return mask
         allowed = np.full_like(mask, query.allow is None)
         allowed[self._vocabulary.encode(query.allow or ())] = True
-        mask = mask & allowed
-        mask[self._vocabulary.encode(query.exclude)] = False
-        mask[0] = False
-        return mask
+        allowed[self._vocabulary.encode(query.exclude)] = False
+        allowed[0] = False
+        return mask & allowed
 
     def _ranked(self, queries: Sequence[Query], mask: BoolArray) -> list[Recommendation]:
         query, clicks = queries[0], [self._vocabulary.encode(query.items) for query in queries]
