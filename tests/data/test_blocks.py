@@ -1,10 +1,13 @@
 """Logs larger than a block give what they give in one block."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from nearnext.data.blocks import empty_array
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.imprint import Imprint
 from nearnext.data.sessions import Sessions
@@ -57,3 +60,23 @@ def test_sessions_cut_to_their_last_clicks_are_in_order_of_their_new_start() -> 
     sessions = Sessions.of([["a", "b", "c"], ["d"]], starts=[0, 1])
     kept, _ = apply_filter(sessions, Filter(min_length=1, max_length=1))
     assert [kept.raw(0), kept.raw(1)] == [["d"], ["c"]]
+
+
+def test_clicks_in_a_temporary_file_change_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    sessions = log()
+    expected = [*worked_out(sessions), sessions.followed_by(sessions).fingerprint()]
+    monkeypatch.setattr("nearnext.data.blocks.LARGE", 0)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert [*worked_out(sessions), sessions.followed_by(sessions).fingerprint()] == expected
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve room")
+def test_clicks_stay_in_memory_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("nearnext.data.blocks.LARGE", 0)
+    assert isinstance(empty_array(3, np.dtype(np.int32)).base, np.memmap)
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    assert empty_array(3, np.dtype(np.int32)).base is None

@@ -1,7 +1,9 @@
 """Process arrays in blocks, so that memory-mapped logs of any size need little memory."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,6 +14,31 @@ T = TypeVar("T", bound=np.generic)
 
 BLOCK = 1 << 20
 """Clicks, or sessions, per block."""
+
+LARGE = 1 << 28
+"""Bytes; a larger array of clicks is in a file without a name, so that the system can take its pages back."""
+
+
+def empty_array(length: int, dtype: np.dtype[T]) -> NDArray[T]:
+    """An array to fill; a large one is mapped from a temporary file if the disk has room: [length].
+
+    >>> len(empty_array(3, np.dtype(np.int32)))
+    3
+    """
+    n_bytes = length * dtype.itemsize
+    if n_bytes > LARGE and hasattr(os, "posix_fallocate"):
+        try:
+            with TemporaryFile() as file:
+                os.posix_fallocate(file.fileno(), 0, n_bytes)  # writing to a mapped page without room ends the process
+                return np.asarray(np.memmap(file, dtype, "r+", shape=(length,)))
+        except OSError:  # no room there, or no folder
+            pass
+    return np.empty(length, dtype)
+
+
+def concatenated(arrays: Sequence[NDArray[T]]) -> NDArray[T]:
+    """Arrays of one type, one behind the other, in an `empty_array`."""
+    return np.concatenate(arrays, out=empty_array(sum(map(len, arrays)), arrays[0].dtype))
 
 
 def in_blocks(array: NDArray[T]) -> Iterator[NDArray[T]]:

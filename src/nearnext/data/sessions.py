@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from nearnext.data.blocks import BLOCK, digest, in_blocks
+from nearnext.data.blocks import BLOCK, concatenated, digest, empty_array, in_blocks
 from nearnext.data.event_weights import item_weights, joined_weights, require_weights
 from nearnext.data.ids import series_of
 from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
@@ -192,7 +192,7 @@ class Sessions(SessionViews):
             return self._slice(int(positions[0]), int(positions[-1]) + 1)
         firsts, lengths = self.offsets[positions], self.lengths[positions]
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        chosen = {name: np.empty(offsets[-1], array.dtype) for name, array in self.per_click().items()}
+        chosen = {name: empty_array(int(offsets[-1]), array.dtype) for name, array in self.per_click().items()}
         for first in range(0, len(positions), BLOCK):
             part = slice(first, first + BLOCK)
             here = slice(int(offsets[first]), int(offsets[min(first + BLOCK, len(positions))]))
@@ -250,7 +250,7 @@ class Sessions(SessionViews):
             return self
         new_index = np.zeros(self.n_items + 1, dtype=np.int32)
         new_index[1:] = vocabulary.encode(self.vocabulary.ids)
-        items = np.empty_like(self.items)
+        items = empty_array(self.n_events, self.items.dtype)
         for new, old in zip(in_blocks(items), in_blocks(self.items), strict=True):
             new[:] = new_index[old]
         return replace(self, items=items, vocabulary=vocabulary)
@@ -286,9 +286,9 @@ class Sessions(SessionViews):
         new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
         vocabulary = Vocabulary(_joined(self.vocabulary.ids, new))
         return Sessions(
-            items=np.concatenate([self.items, later.with_vocabulary(vocabulary).items]),
+            items=concatenated([self.items, later.with_vocabulary(vocabulary).items]),
             offsets=np.concatenate([self.offsets, later.offsets[1:] + self.n_events]),
-            times=np.concatenate([self.times, later.times]),
+            times=concatenated([self.times, later.times]),
             vocabulary=vocabulary,
             session_ids=_joined(self.session_ids, later.session_ids),
             targets=None if self.targets is later.targets is None else np.append(self.predicted, later.predicted),

@@ -96,7 +96,9 @@ class Audit:
         self._leaks = leaks or split.leaks
         self._probe = _choose(split.test, seed)
         last = max(int(split.test.times.max()), int(split.train.times.max()))
-        self._planted = resplit(_decoys(split, self._probe, last + HOUR)).train
+        planted = resplit(_decoys(split, self._probe, last + HOUR)).train
+        self._same = _same_training(split.train, planted)
+        self._planted = split.train if self._same.passed else planted  # equal sessions are not kept twice
 
     def of(self, method: Recommender, seconds: float, fit: Fit) -> MethodAudit:
         """The audit of one method fitted on the run's training part; ``fit`` fits a fresh one with equal options."""
@@ -122,7 +124,7 @@ class Audit:
         return Verdict(
             (
                 _parts(self._leaks),
-                _same_training(self._split.train, self._planted),
+                self._same,
                 *(
                     AuditCheck(f"{each.name}: what was learned", each.unchanged, each.detail, each.noticed is not None)
                     for each in methods
