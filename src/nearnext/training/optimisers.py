@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nearnext.errors import ConfigError
 from nearnext.training.row_optimisers import (
     BETAS,
     EPSILON,
@@ -47,7 +48,7 @@ class LayerAdam:
 
 
 class WholeAdam(LayerAdam):
-    """Adam that moves the whole table [rows, D] in every step, which is what an accelerator does fastest."""
+    """Adam that moves the whole table [rows, D] in every step, for a table on a GPU."""
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
         super().__init__([table], betas)
@@ -60,6 +61,11 @@ class WholeAdam(LayerAdam):
 
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        if "mean" in state:  # of `RowAdam`, whose rows may wait for steps that this table has made
+            raise ConfigError("expected a checkpoint of a GPU, found one of the CPU; resume on the CPU, or train again")
+        super().restore(state)
 
 
 class LayerAdagrad:

@@ -1,4 +1,4 @@
-"""Adam and Adagrad for the rows that a step reads of an embedding table, which cost as much as these rows.
+"""Adam and Adagrad on the rows of an embedding table that a step reads; its cost does not grow with the table.
 
 Adam moves every row in every step, by its momentum, even where the gradient is zero. ``RowAdam`` does that exactly,
 when the row is next read: what Adam would have done in the meantime is a known function of the row's two moments. Its
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from nearnext.compiled import compiled
+from nearnext.errors import ConfigError
 from nearnext.model.arithmetic import copy_to
 from nearnext.model.tensors import as_tensor
 from nearnext.types import FloatArray, Int64Array, ScoreArray
@@ -67,12 +68,14 @@ class RowAdam:
         return {name: as_tensor(array) for name, array in arrays.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
+        if "mean" not in state:
+            raise ConfigError("expected a checkpoint of the CPU, found one of a GPU; resume on a GPU, or train again")
         self._mean[:], self._square[:] = state["mean"].numpy(), state["square"].numpy()
         self._moved[:], self._steps = state["moved"].numpy(), int(state["steps"])
 
 
 class TensorRowAdam:
-    """`RowAdam`, not exact, in tensor operations: for a table on any device."""
+    """The lazy `RowAdam` in tensor operations, for a table on any device."""
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
         self._table, self._betas = table, betas
@@ -133,7 +136,7 @@ class RowAdagrad:
 
 
 class TensorRowAdagrad:
-    """`RowAdagrad` in tensor operations: for a table on any device."""
+    """`RowAdagrad` in tensor operations, for a table on any device."""
 
     def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
         self._table, self._momentum = table, momentum
