@@ -94,7 +94,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
 
     Raises:
         ArtifactError: the directory holds something else, or cannot be written.
-        ConfigError: the recommender is not fitted, or an option was set to a value that it cannot have.
+        ConfigError: the recommender is not fitted, or has an invalid option.
 
     >>> import tempfile
     >>> from nearnext.data.sessions import Sessions
@@ -110,7 +110,7 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
     require_type("provenance", {} if provenance is None else provenance, Mapping, "give for example {}")
     if not recommender.fitted:
         raise ConfigError(f"{recommender.name} is not fitted; call fit(sessions) before saving")
-    recommender.unfitted()  # checks options that were set as attributes: a model with wrong ones could not be loaded
+    recommender.unfitted()  # checks options set as attributes: a model with invalid ones could not be loaded
     target = path_of("directory", directory)
     replaced_method(target)
     try:
@@ -155,7 +155,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "method": recommender.name,
         "params": recommender.params(),
         "items": len(recommender.vocabulary),
-        "left_categories": {event: asdict(measured) for event, measured in recommender.left.items()},
+        "left_categories": {event: asdict(measured) for event, measured in recommender.left_categories.items()},
         "versions": versions(),
         "own_parts": origins(recommender.parts()),
         **provenance,
@@ -277,7 +277,7 @@ def _restored(folder: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary,
     if SESSIONS in manifest["sha256"]:
         recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS), vocabulary)
     recommender.imprint = _read_imprint(folder, manifest)
-    recommender.left = {
+    recommender.left_categories = {
         event: LeftCategories(**measured) for event, measured in manifest.get("left_categories", {}).items()
     }
     return recommender

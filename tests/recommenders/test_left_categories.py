@@ -81,8 +81,8 @@ def test_next_clicks_are_counted_by_type_and_category() -> None:
 
 
 def test_categories_that_sessions_leave_after_a_purchase_are_found(model: Recommender) -> None:
-    assert model.left["purchase"].left == LEFT
-    assert model.left["purchase"].tested == len(KINDS) + 1
+    assert model.left_categories["purchase"].left == LEFT
+    assert model.left_categories["purchase"].tested == len(KINDS) + 1
     for no_difference in (0.2, 0.7):
         alike = read_sessions(shop(300, moved=no_difference, usual=no_difference))
         assert left_categories(alike, TABLE)["purchase"].left == []
@@ -103,14 +103,14 @@ def test_lists_are_those_of_brute_force_everywhere(model: Recommender, tmp_path:
     answers = served.answer([Query(session, 12, rules=rules) for session in sessions])
     assert [answer.items for answer in answers] == [one.items for one in found]
     restored = load(save_artifact(model, tmp_path / "saved"))
-    assert restored.left == model.left
+    assert restored.left_categories == model.left_categories
     assert [one.items for one in restored.recommend(sessions, 12, after="purchase")] == [one.items for one in found]
     log = Sessions.of([session for session in sessions if session])
     write_lists(model, log, tmp_path / "lists.parquet", 12, rules=rules)
     assert pl.read_parquet(tmp_path / "lists.parquet")["items"].to_list() == [one.items for one in found[:4]]
 
 
-def test_what_was_not_measured_is_said(model: Recommender) -> None:
+def test_event_types_that_were_not_measured_are_refused(model: Recommender) -> None:
     with pytest.raises(ConfigError, match=r"categories were measured, found 'sale'; measured: purchase$"):
         model.recommend([["c0-1"]], after="sale")
     without_types = read_sessions(shop(20), events=["view"])

@@ -169,7 +169,7 @@ def fit(
         f"{recommender.name} fitted on {provenance['data']['sessions']:,} sessions in "
         f"{provenance['fit_seconds']:.2f} s: {out}"
     )
-    for event, measured in recommender.left.items():
+    for event, measured in recommender.left_categories.items():
         console.print(
             f"after {event}, sessions leave {len(measured.left):,} of {measured.tested:,} categories that were tested; "
             f"recommend --after {event} leaves these out",

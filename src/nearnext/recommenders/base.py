@@ -79,7 +79,7 @@ class Recommender(Method):
 
             check_parts(self)
         self.vocabulary, self.popularity, self.memory, self.imprint = sessions.vocabulary, popularity, None, imprint
-        self.items, self.left = None, {}
+        self.items, self.left_categories = None, {}
         self._learn(sessions)
         if items is not None:
             self.take_in(items, sessions)
@@ -104,7 +104,7 @@ class Recommender(Method):
         if self.items is not None:
             raise ConfigError(f"{self.name} has an item table already; fit it again to take in another")
         known = as_sessions("training sessions", sessions).with_vocabulary(self.vocabulary)
-        self.items, self.left = items, left_categories(known, items)
+        self.items, self.left_categories = items, left_categories(known, items)
         self._take_in(items, known.keep_events(known.items > 0))
         if self.memory is not None:
             self.memory = SessionMemory(self.memory.sessions.with_vocabulary(self.vocabulary))

@@ -37,7 +37,9 @@ class Method(ABC):
     memory: SessionMemory | None = field(init=False, repr=False, default=None)  # training sessions, to explain lists
     imprint: Imprint | None = field(init=False, repr=False, default=None)  # recognises training sessions
     items: ItemTable | None = field(init=False, repr=False, default=None)  # titles and attributes of items
-    left: dict[str, LeftCategories] = field(init=False, repr=False, default_factory=dict[str, LeftCategories])
+    left_categories: dict[str, LeftCategories] = field(  # by event type, where they were measured
+        init=False, repr=False, default_factory=dict[str, LeftCategories]
+    )
 
     def __post_init__(self) -> None:
         check(self)

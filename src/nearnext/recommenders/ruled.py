@@ -48,7 +48,7 @@ class Limit(NamedTuple):
 
 
 class Leaving(NamedTuple):
-    """Categories that lists leave out after their items, and the categories of each of n items."""
+    """Categories that sessions leave, as hashes, and those of each item: [n]."""
 
     groups: Groups
     left: frozenset[int]
@@ -159,7 +159,7 @@ class RuledItems:
     Args:
         parts: rows of attributes, of the same columns.
         rows: row of each item in the parts one after another, -1 for an item without attributes: [n].
-        left: categories that sessions leave, by event type.
+        left: categories that sessions leave after an event, by its type.
     """
 
     def __init__(self, parts: Sequence[ItemColumns], rows: Int64Array, left: Mapping[str, LeftCategories]) -> None:
@@ -235,7 +235,7 @@ def rules_over(
         return None
     items = require_items(recommender)
     rows = np.append(-1, items.vocabulary.encode(recommender.vocabulary.ids).astype(np.int64) - 1)
-    ruled = RuledItems([ItemColumns.of(items.frame)], rows, recommender.left)
+    ruled = RuledItems([ItemColumns.of(items.frame)], rows, recommender.left_categories)
     return ruled.apply(rules, None if moment is None else microseconds_of("time", moment))
 
 

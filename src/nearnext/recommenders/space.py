@@ -18,9 +18,8 @@ from nearnext.recommenders.ranking import Recommendation, shortage_of
 from nearnext.recommenders.session_index import SessionIndex
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes over a second to import: methods without a space do without it
     from nearnext.model.distances import DistanceName
-    from nearnext.recommenders.base import Recommender
     from nearnext.retrieval import Index
 
 

@@ -18,10 +18,9 @@ from nearnext.processes import launched
 from nearnext.recommenders.base import Recommender
 from nearnext.training.tracking import TrackerName, tracked
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from narwhals.typing import IntoDataFrame
 
-if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
     from nearnext.training.run import RunDirectory
 
 NOT_KEPT = ("directory", "resume", "workers", "sharded", "track", "device")

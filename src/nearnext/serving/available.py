@@ -98,7 +98,7 @@ class LiveItems:
                 at = np.array([index or numbers.get(item, 0) for index, item in zip(known, self._changed, strict=True)])
                 row = np.fromiter(self._changed.values(), np.int64, len(at))
                 rows[at[at > 0]] = self._table.frame.height + row[at > 0]
-            self._ruled = RuledItems([self._table, self._live], rows, self._recommender.left)
+            self._ruled = RuledItems([self._table, self._live], rows, self._recommender.left_categories)
         return self._ruled.apply(rules, now)
 
     def of(self, items: Sequence[RawId]) -> ItemTable:
