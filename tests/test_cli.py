@@ -95,8 +95,10 @@ def test_synth_and_prepare_make_logs_that_can_be_compared(nearnext: Command, tmp
     assert "reads it or writes it twice" in nearnext("synth", shop, "--item-table", shop).err
     assert nearnext("synth", shop, "--sessions", "300", "--items", "100").code == 0
     own = write(tmp_path / "own.csv", CLICKS)
+    kept = own.read_bytes()
     for taken in ([own], [tmp_path / "new.csv", "--item-table", own]):
         assert "own.csv exists and was not written by synth" in nearnext("synth", *taken).err
+    assert own.read_bytes() == kept
     assert nearnext("prepare", shop, clean, "--min-support", "2").code == 0
     assert nearnext("compare", clean, "--methods", "pop,markov").code == 0
 

@@ -130,8 +130,8 @@ def synth(
 
 
 def _is_synthetic(path: Path) -> bool:
-    """Whether a file is empty, or its first rows or, in Parquet, its statistics have a synthetic id."""
+    """Whether a file is empty, or has ids of ``synth`` in its first rows or, in Parquet, its statistics."""
     with path.open("rb") as file:
         first = file.read(READ)
         file.seek(max(0, path.stat().st_size - READ))
-        return not first or any(re.search(rb"sku-\d", part) for part in (first, file.read()))
+        return not first or any(re.search(rb"sku-\d{5}", part) for part in (first, file.read()))
