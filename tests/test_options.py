@@ -247,7 +247,7 @@ def test_defaults_and_search_ranges_are_values_that_the_option_takes(method: str
                 checked(name, value, option.kind)
 
 
-def test_a_model_with_an_option_set_to_what_it_cannot_be_is_not_saved(tmp_path: Path):
+def test_a_model_with_an_invalid_option_is_not_saved(tmp_path: Path):
     fitted = make_recommender("sr").fit(Sessions.of([["a", "b"]]))
     fitted.steps = -1  # type: ignore[attr-defined]
     with pytest.raises(ConfigError, match="sr: steps must be a whole number of at least 1, found -1"):

@@ -146,7 +146,7 @@ def test_text_of_another_encoding_is_named(tmp_path: Path, encoding: str) -> Non
 
 
 @pytest.mark.parametrize(("inside", "kind"), [("_delta_log", "a Delta table"), (".hoodie", "a Hudi table")])
-def test_the_files_of_a_table_that_is_rewritten_are_not_taken_for_its_rows(tmp_path: Path, inside: str, kind: str):
+def test_the_folder_of_a_delta_or_hudi_table_is_refused(tmp_path: Path, inside: str, kind: str):
     (tmp_path / "part-0.csv").write_bytes(TEXT)
     (tmp_path / inside).mkdir()
     with pytest.raises(DataError, match=f"is {kind}, whose files also hold rows that were deleted"):
@@ -154,7 +154,7 @@ def test_the_files_of_a_table_that_is_rewritten_are_not_taken_for_its_rows(tmp_p
     assert read_events(f"{tmp_path}/*.csv").report.used
 
 
-def test_a_folder_of_folders_is_told_the_glob_that_reads_it(tmp_path: Path) -> None:
+def test_the_error_for_a_folder_of_folders_names_a_glob(tmp_path: Path) -> None:
     (tmp_path / "day=1").mkdir()
     (tmp_path / "day=1" / "part-0.tsv").write_bytes(TEXT)
     with pytest.raises(DataError, match=r"no log files directly in folder .*; name .* such as .*/\*\*/\*\.tsv"):

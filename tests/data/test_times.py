@@ -301,7 +301,7 @@ def test_dates_without_century_and_seconds_are_not_taken_for_seconds():
     assert micros_of([1700000000, 1700000060]) == [1_700_000_000_000_000, 1_700_000_060_000_000]
 
 
-def test_values_that_stand_for_no_time_make_no_counter_of_a_calendar():
+def test_calendar_times_after_many_zeros_are_not_read_as_a_counter():
     read = Clock().read(pl.Series([0] * 8 + [SECONDS, SECONDS + 1]))
     assert read.out_of_range.tolist() == [True] * 8 + [False] * 2
     assert not Clock().read(pl.Series([0] * 8 + [1, 2])).out_of_range.any()

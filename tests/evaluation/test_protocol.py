@@ -52,7 +52,7 @@ def test_a_comparison_warns_once_and_begins_with_it(recwarn: pytest.WarningsReco
     assert dirty["significance"][0]["correction"] == "Holm, 1 comparisons"
 
 
-def test_a_test_log_with_other_ids_is_no_score_of_nothing():
+def test_a_test_log_without_an_item_of_training_is_refused():
     fitted = Pop().fit(SPLIT.train)
     with pytest.raises(DataError, match="no test click is on an item that pop was fitted on, such as 'b'"):
         evaluate(fitted, Sessions.of([["A", "B"], [1, 2]]), k=2)

@@ -191,7 +191,7 @@ class Clock:
         return times
 
     def _looks_like_calendar(self, parts: Sequence[_Part]) -> bool | None:
-        """Whether the median of what is no stand-in for a missing time is in the calendar; None without times."""
+        """Whether the median, without zeros and others that mean no time, is in the calendar; None without times."""
         scale = PER_SECOND.get(self.unit or "", 1)
         numbers = np.concatenate([*(part.values / scale for part in parts if not part.kind), np.zeros(0)])
         seen = np.concatenate([numbers, *(part.values / part.per_second for part in parts if part.kind)])

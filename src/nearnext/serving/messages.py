@@ -77,7 +77,10 @@ class Restrictions(Request, kw_only=True):
     ] = {}
     after: Annotated[
         Name | None,
-        Meta(description="Type of the session's last event: leave out the category that sessions leave after it."),
+        Meta(
+            description="Type of the session's last event: leave out the last item's category if sessions leave it "
+            "after such an event."
+        ),
     ] = None
     time: Annotated[
         Seconds | None,
