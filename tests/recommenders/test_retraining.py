@@ -54,6 +54,21 @@ def test_the_items_are_those_of_the_log_and_the_model_to_start_from_stays(yester
         np.testing.assert_array_equal(array, before[name])
 
 
+def test_one_epoch_has_later_sessions_twice_where_they_are_many(monkeypatch: pytest.MonkeyPatch):
+    yesterday, learned = fitted("metric"), list[Sessions]()
+    recipe = Metric.recipe
+
+    def watched(self: Metric, network: Any, sessions: Sessions, *more: Any) -> Any:
+        learned.append(sessions)
+        return recipe(self, network, sessions, *more)
+
+    monkeypatch.setattr(Metric, "recipe", watched)
+    later = Sessions.of([["i3", "i4"]] * 20, starts=range(10**6, 10**6 + 20))
+    assert len(yesterday.retrain(YESTERDAY.followed_by(later)).history) == 1
+    assert len(yesterday.retrain(YESTERDAY.followed_by(later.select([0]))).history) == 2
+    assert [sessions.n_sessions for sessions in learned] == [60 + 2 * 20, 60 + 1]
+
+
 def test_training_begins_with_the_weights_of_the_other_fit(
     yesterday: TrainedRecommender, monkeypatch: pytest.MonkeyPatch
 ):

@@ -36,6 +36,7 @@ from nearnext.recommenders.metric.candidates import CandidateGenerators, best_ca
 from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
+from nearnext.recommenders.metric.retraining import relearned
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.placement import UnclickedItems
@@ -54,9 +55,6 @@ NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
 
 TRIAL = 200_000
 """Sessions, at most, on which it is tried whether a correction helps; of a small log its most recent half."""
-
-RETRAINING = 2
-"""Epochs from the weights of another model; docs/retraining.md has times and accuracy."""
 
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
@@ -160,7 +158,8 @@ class Metric(MetricOptions):
         if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
             raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
         network = self._grown(start.network, start.vocabulary, sessions)
-        recipe = retraining(self.recipe(network, sessions, self.fitted_size), RETRAINING)
+        learned, epochs = relearned(sessions, start.imprint)
+        recipe = retraining(self.recipe(network, learned, self.fitted_size), epochs)
         self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         self._complete(network, sessions)
 
