@@ -104,8 +104,9 @@ class _Stored(NamedTuple):
         last = int(begins[end]) if end < len(begins) else n_clicks
         offsets = np.append(begins[begin:end].to_numpy(), last)
         clicks = self.clicks[int(offsets[0]) : last]
+        per_click: dict[str, Any] = {name: clicks[name].to_numpy() for name in clicks.columns}
         return Sessions(
-            **{name: clicks[name].to_numpy() for name in clicks.columns},
+            **per_click,
             offsets=offsets - offsets[0],
             vocabulary=vocabulary,
             session_ids=self.owners["key"][begin:end],
@@ -123,8 +124,9 @@ def _merged(found: Sequence[tuple[_Stored, Sessions]]) -> Sessions:
     keys = pl.concat([part.keys[sessions.session_ids.to_numpy()] for part, sessions in found])
     lengths = np.concatenate([sessions.lengths for _, sessions in found])
     clicks = [sessions.per_click() for _, sessions in found]
+    per_click: dict[str, Any] = {name: np.concatenate([part[name] for part in clicks]) for name in clicks[0]}
     joined = Sessions(
-        **{name: np.concatenate([part[name] for part in clicks]) for name in clicks[0]},
+        **per_click,
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         vocabulary=found[0][1].vocabulary,
         session_ids=pl.Series("key", np.arange(keys.height)),
