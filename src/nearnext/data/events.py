@@ -107,7 +107,8 @@ class EventLog:
     ) -> "EventLog":
         """The log of an `EventScan`'s chunks, at least one; ``event_codes`` name the event types."""
         frame = pl.concat(_same_types(chunks), how="diagonal")
-        types, names = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None, tuple[str, ...]()
+        types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
+        names: tuple[str, ...] = ()
         if types is not None and event_codes and types.max() != OTHER_FILES:
             coded = {code: name for name, code in event_codes.items()}
             common = types.value_counts().sort(["count", "event"], descending=[True, False])["event"].to_list()

@@ -304,8 +304,8 @@ class Sessions(SessionViews):
 
     def fingerprint(self) -> str:
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
-        arrays = [self.items, self.offsets, *list(replace(self, types=None).per_click().values())[1:]]
-        return digest(arrays, (self.vocabulary.ids, self.session_ids))
+        arrays = (self.items, self.offsets, self.times, self.targets, self.weights)
+        return digest([one for one in arrays if one is not None], (self.vocabulary.ids, self.session_ids))
 
 
 def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:
