@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-from nearnext.errors import DataError
+from nearnext.errors import ArtifactError, DataError
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """Errors of a file system without locks."""
@@ -96,6 +96,29 @@ def exclusive_folder(folder: Path, *, wait: bool = True) -> Generator[bool]:
         yield flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     finally:
         os.close(lock)
+
+
+def lock_of_run(file: Path, used: Path) -> TextIO:
+    """A lock file, opened and locked for one run; closing it, or the end of the process, gives the lock back.
+
+    Args:
+        file: the lock file; it and its folder are made where they are missing.
+        used: what the run writes to, for messages.
+
+    Raises:
+        ArtifactError: another run holds the lock, or the file cannot be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("w")
+    except OSError as error:
+        raise ArtifactError(f"cannot use {used}: {error.strerror or error}; choose a path to write to") from error
+    try:
+        flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise ArtifactError(f"another run is using {used}; wait for it or choose another path") from error
+    return lock
 
 
 def flock(file: int, how: int) -> bool:

@@ -219,7 +219,7 @@ def test_two_processes_that_make_the_same_run_do_not_disturb_each_other(tmp_path
 
         def load(self, key: RunKey) -> Run | None:
             locked = RunDirectory(self.unfinished(key), {}).locked(resume=True)
-            with locked, pytest.raises(ArtifactError, match="another run is training in"):
+            with locked, pytest.raises(ArtifactError, match="another run is using"):
                 compare(LOG, comparison=TRAINED, store=store)
             raise InterruptedError
 

@@ -115,11 +115,11 @@ def test_damaged_studies_are_refused(tmp_path: Path, damage: str):
 def test_a_study_in_use_is_refused(tmp_path: Path):
     with (tmp_path / ".study.json.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ArtifactError, match="in use by another run"):
+        with pytest.raises(ArtifactError, match="another run is using"):
             tune(LOG, "sr", tuning(tmp_path / "study.json", 1))
 
 
 def test_a_study_that_cannot_be_made_is_refused(tmp_path: Path):
     (tmp_path / "file").write_text("", "utf-8")
-    with pytest.raises(ConfigError, match="choose another path"):
+    with pytest.raises(ArtifactError, match="choose a path to write to"):
         tune(LOG, "sr", tuning(tmp_path / "file" / "study.json", 1))

@@ -1,6 +1,5 @@
 """A run of training: its directory with the last checkpoint and a lock, its log, and Ctrl-C between two steps."""
 
-import fcntl
 import json
 import os
 import re
@@ -11,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import Any, cast
 
 from safetensors import SafetensorError, safe_open  # pyright: ignore[reportUnknownVariableType]
 from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - paths of any type
 from torch import Tensor
 
+from nearnext.atomic import lock_of_run
 from nearnext.errors import ArtifactError, ConfigError
 
 FILE, LOCK, CONFIG = "checkpoint.safetensors", ".lock", "config.json"
@@ -52,26 +52,10 @@ class RunDirectory:
     @contextmanager
     def locked(self, *, resume: bool) -> Generator[None]:
         """The directory, ready, for this run alone."""
-        with self._lock():
+        with lock_of_run(self.path / LOCK, self.path):
             if not resume and (self.path / FILE).exists():
                 raise ArtifactError(f"{self.path} holds the checkpoint of a run; resume it or choose another directory")
             yield
-
-    def _lock(self) -> TextIO:
-        """The open file whose lock is this run's; closing it, or the end of the process, gives it back."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = (self.path / LOCK).open("w")
-        except OSError as error:
-            raise ArtifactError(f"cannot use {self.path}: {error.strerror}; choose a directory to write to") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise ArtifactError(
-                f"another run is training in {self.path}; wait for it or choose another directory"
-            ) from error
-        return lock
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the last checkpoint, in one step."""

@@ -1,6 +1,5 @@
 """The file of a study: what it is of, and every trial that has ended; replaced in one step after each of them."""
 
-import fcntl
 import hashlib
 import json
 import math
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from nearnext.atomic import whole_file
+from nearnext.atomic import lock_of_run, whole_file
 from nearnext.data.splits import Split
 from nearnext.errors import ArtifactError, ConfigError, NearnextError
 from nearnext.evaluation.protocol import evaluate
@@ -136,16 +135,7 @@ def open_study(path_or_folder: Path | None, identity: Mapping[str, Any]) -> Gene
         yield Study(identity)
         return
     path = _file(path_or_folder, identity)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f".{path.name}.lock").open("w")
-    except OSError as error:
-        raise ConfigError(f"cannot keep a study in {path}: {error.strerror or error}; choose another path") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ArtifactError(f"{path} is in use by another run; wait for it or choose another path") from error
+    with lock_of_run(path.with_name(f".{path.name}.lock"), path):
         yield Study(identity, path, _load(path, identity))
 
 
