@@ -129,10 +129,13 @@ def test_sklearn_clones_and_sets_every_recommender(name: str):
     assert not copied.fitted
 
 
-def test_parameters_are_set_after_all_were_checked():
+def test_parameters_are_set_after_all_were_checked_and_others_need_another_fit(tmp_path: Path):
     made = nearnext.VSKNN().fit(LOG)
+    assert made.set_params(k=made.k).fitted
     assert made.set_params(k=9).get_params()["k"] == 9
-    assert made.fitted
+    with pytest.raises(ConfigError, match="not fitted"):
+        made.save(tmp_path / "model")  # the manifest would describe options that it was not fitted with
+    made.fit(LOG)
     with pytest.raises(ConfigError, match="no option 'kk'"):
         made.set_params(kk=3)
     with pytest.raises(ConfigError, match="sample_size"):

@@ -53,7 +53,7 @@ class Method(ABC):
         return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
 
     def set_params(self, **params: Any) -> Self:
-        """Set hyper-parameters, as scikit-learn's ``set_params``; they take effect at the next fit.
+        """Set hyper-parameters, as scikit-learn's ``set_params``; those that change what is learned need another fit.
 
         Raises:
             ConfigError: an unknown name or an invalid value; nothing is set.
@@ -61,9 +61,11 @@ class Method(ABC):
         known = self.get_params()
         for name in params:
             require_option(self.name, name, known)
-        other = self.unfitted(**params)  # which checks them
+        other, before = self.unfitted(**params), self.params()  # which checks them
         for name in params:
             setattr(self, name, getattr(other, name))
+        if self.params() != before:
+            vars(self).pop("vocabulary", None)  # what was learned is of other options: it must not be saved with these
         return self
 
     def unfitted(self, **params: Any) -> Self:
