@@ -85,11 +85,13 @@ def fitted_again() -> None:
 
 @pytest.fixture(autouse=True)
 def interruptible() -> Generator[None]:
-    """Every test begins and ends with Python's own Ctrl-C.
+    """Every test begins and ends with Python's own Ctrl-C and SIGTERM.
 
     A shell that starts the tests in the background has it ignored, and a command that was interrupted leaves it to end
-    the process: the next test that presses it would end all tests.
+    the process: the next test that presses it would end all tests. A command also takes SIGTERM for itself.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    terminate = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, terminate)

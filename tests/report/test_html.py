@@ -183,6 +183,7 @@ def test_page_is_accessible(pages: dict[str, str], kind: str) -> None:
     pictures = [each for each in page.attributes("div") if each.get("role") == "img"]
     assert len(pictures) == len(page.attributes("svg")) == len(page.attributes("figure")) > 0
     assert all(each["aria-label"] for each in pictures)
+    assert all(each.get("role") != "region" for each in page.attributes("div"))  # landmarks named as their sections
     ids = [attributes["id"] for tag, attributes in page.tags if tag == "h2"]
     assert len(ids) == len(set(ids))
     assert {(each["href"] or "")[1:] for each in page.attributes("a")} <= set(ids)
