@@ -282,6 +282,11 @@ def test_a_comma_in_an_id_is_encoded_in_a_query(client: Client):
     assert answer["unmatched"] == ["no,pe"]
 
 
+def test_a_body_may_begin_with_a_byte_order_mark(client: Client):
+    reply = client("POST", "/v1/recommend", b'\xef\xbb\xbf{"items": ["i1"], "k": 3}')
+    assert reply.json == client("POST", "/v1/recommend", {"items": ["i1"], "k": 3}).json
+
+
 def test_the_description_can_be_read_without_other_addresses(client: Client):
     reply = client("GET", "/docs")
     text = reply.body.decode()

@@ -129,7 +129,7 @@ def test_requests_with_rules_and_the_rules_of_the_service(tmp_path: Path) -> Non
             "POST", "/v1/sessions/s/events", {"items": ["i1"], "k": 8, "consent": True, "where": "price > 4"}
         )
         assert clicked.json["recommendations"]["items"] == listed(where="price > 4")
-        query = "k=8&where=price%20%3E%204&boost=3:category%20in%20('c2'%2C'c9')&at_most=5:category"
+        query = "k=8&where=price%20%3E%204&boost=3:category%20in%20('c2','c9')&at_most=5:category"
         stored = client("GET", f"/v1/sessions/s/recommendations?{query}")
         assert stored.status == 200, stored.body
         assert stored.json["items"] == listed(where="price > 4", **asked)

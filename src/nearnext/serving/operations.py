@@ -2,6 +2,7 @@
 
 import logging
 import re
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import UnionType
@@ -160,7 +161,7 @@ def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
         if coding.lower() != "identity":
             raise HTTPError(415, f"the body is encoded with {coding}; send it without Content-Encoding")
         try:
-            return decoder.decode(body)
+            return decoder.decode(body.removeprefix(BOM_UTF8))
         except msgspec.ValidationError as error:
             raise HTTPError(422, str(error)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -170,7 +171,7 @@ def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
 
 
 def _query_reader(message: Any) -> Callable[[Scope, bytes], Any]:
-    """Parse a query; commas separate ids, and ``%2C`` is a comma within an id."""
+    """Parse a query; commas separate ids, and ``%2C`` is a comma within an id; rules are one for each parameter."""
     lists = {field.name for field in msgspec.structs.fields(message) if "list[" in str(field.type)}
 
     def read(scope: Scope, _body: bytes) -> Any:
@@ -179,7 +180,8 @@ def _query_reader(message: Any) -> Callable[[Scope, bytes], Any]:
             for pair in filter(None, scope["query_string"].decode().replace("+", " ").split("&")):
                 name, _, value = pair.partition("=")
                 if name in lists:
-                    found.setdefault(name, []).extend(_unquoted(one) for one in value.split(","))
+                    values = [value] if name in ("boost", "at_most") else value.split(",")
+                    found.setdefault(name, []).extend(map(_unquoted, values))
                 elif name in found:
                     raise HTTPError(422, f"expected {name} once")
                 else:
