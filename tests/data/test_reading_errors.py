@@ -109,7 +109,7 @@ def test_frames_that_cannot_be_used_are_one_clear_error() -> None:
     [
         (FRAME.clear(), "polars frame has no events"),
         (FRAME.with_columns(pl.lit(None).alias("item_id")), "missing item id 2"),
-        (FRAME.with_columns(pl.lit([1]).alias("timestamp")), "polars frame: expected numbers, ISO 8601 text or timest"),
+        (FRAME.with_columns(pl.lit([1]).alias("timestamp")), "polars frame: expected one value in each row"),
         (FRAME.with_columns(pl.lit(1.5).alias("item_id")), "polars frame: expected whole numbers below 2"),
         (FRAME.with_columns(pl.lit([1]).alias("type")), "polars frame: expected words as event types"),
     ],
@@ -127,3 +127,16 @@ def test_rejects_that_cannot_be_written_are_one_clear_error(tmp_path: Path) -> N
     with pytest.raises(DataError, match="it is the log itself"):
         read_events(tmp_path / "log.csv", rejects=tmp_path / "log.csv")
     assert (tmp_path / "log.csv").read_text() == CSV
+
+
+def test_clicks_in_lists_are_refused_with_what_to_do(tmp_path: Path):
+    events = [[{"item_id": "a", "timestamp": 1396867869}, {"item_id": "b", "timestamp": 1396867870}]]
+    frame = pl.DataFrame({"session_id": ["s"], "events": events})
+    frame.write_parquet(tmp_path / "log.parquet")
+    for source in (frame, frame.to_arrow(), tmp_path / "log.parquet"):
+        with pytest.raises(DataError, match="lists or structs are in events: write one row for each click"):
+            read_events(source)
+    listed = pl.DataFrame({"session_id": ["s"], "item_id": [["a", "b"]], "timestamp": [1396867869]})
+    with pytest.raises(DataError, match="found lists or structs in item_id; write one row for each click"):
+        read_events(listed)
+    assert read_events(frame.explode("events").unnest("events")).frame.height == 2

@@ -50,11 +50,12 @@ class Chunk:
 class LogReader(Protocol):
     """One source of rows: where it is, its column names or else its first row, and its ``work`` in bytes or rows.
 
-    ``untyped``: it cannot tell integers from strings.
+    ``untyped``: it cannot tell integers from strings. ``nested``: columns of lists or structs.
     """
 
     where: str
     names: list[str]
+    nested: Sequence[str]
     first_row: list[str]
     work: int
     unit: str
@@ -76,7 +77,9 @@ class ParquetReader:
         self.where = str(file.path)
         with data_errors(self._path):
             self._rows = pl.scan_parquet(self._path, glob=False)
-            self.names: list[str] = self._rows.collect_schema().names()
+            schema = self._rows.collect_schema()
+            self.names: list[str] = schema.names()
+            self.nested: Sequence[str] = [name for name, dtype in schema.items() if dtype.is_nested()]
             self.work = int(self._rows.select(pl.len()).collect().item())
         self.first_row: list[str] = []
 
@@ -101,6 +104,8 @@ class FrameReader:
             found: Any = nw.from_native(frame)
             self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
             self.names: list[str] = [str(name) for name in names or self._frame.columns]
+            dtypes = zip(self.names, self._frame.schema.values(), strict=True)
+            self.nested: Sequence[str] = [name for name, dtype in dtypes if dtype.is_nested()]
         except TypeError as error:
             raise DataError(
                 f"expected a path or a pandas, polars or pyarrow frame, found {type(source).__name__}; make one with "

@@ -31,6 +31,7 @@ class DelimitedReader:
 
     unit = "bytes"
     untyped = True
+    nested: Sequence[str] = ()
 
     def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = 0, *, quoting: bool = True) -> None:
         self._log = file

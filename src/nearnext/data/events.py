@@ -13,7 +13,7 @@ from nearnext.data.event_weights import checked_weights
 from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
-from nearnext.data.layouts import LAYOUTS, Role, checked_columns, plain, recognise
+from nearnext.data.layouts import LAYOUTS, Layout, Role, checked_columns, plain, recognise
 from nearnext.data.prepared import is_prepared
 from nearnext.data.reading import LISTED, Reading, ReadReport
 from nearnext.data.times import Clock
@@ -182,7 +182,7 @@ class EventScan:
     def __iter__(self) -> Iterator[pl.DataFrame]:
         with Reading(Clock(self._options.time_unit), *self._types, self._weights, self._rejects) as reading:
             for reader in self.readers():
-                layout = recognise(reader.where, reader.names, reader.first_row, self._mapped, self._options.layout)
+                layout = _layout(reader, self._mapped, self._options.layout)
                 reading.enter(reader, layout)
                 with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
                     for chunk in reader.chunks(layout.columns):
@@ -192,6 +192,22 @@ class EventScan:
                             yield usable
         self._report = reading.report(self.name, self.left_out, strict=self._options.strict)
         self.event_codes = reading.event_codes
+
+
+def _layout(reader: LogReader, mapped: Mapping[Role, str], wanted: str | None) -> Layout:
+    """The layout of a file; a DataError says what to do where clicks stand in columns of lists or structs."""
+    advice = "write one row for each click, for example with explode and unnest of polars"
+    try:
+        layout = recognise(reader.where, reader.names, reader.first_row, mapped, wanted)
+    except DataError as error:
+        if not reader.nested:
+            raise
+        raise DataError(f"{error}; lists or structs are in {', '.join(reader.nested)}: {advice}") from error
+    found = [layout.columns[role] for role in ("session", "item", "time") if layout.columns.get(role) in reader.nested]
+    if found:
+        where = f"{reader.where}: expected one value in each row"
+        raise DataError(f"{where}, found lists or structs in {', '.join(found)}; {advice}")
+    return layout
 
 
 def _layout_name(layout: str | None) -> str | None:

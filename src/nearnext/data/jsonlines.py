@@ -34,6 +34,7 @@ class JsonLinesReader:
 
     unit = "bytes"
     untyped = False
+    nested: Sequence[str] = ()
 
     def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = BLOCK) -> None:
         self._log = file
