@@ -34,8 +34,12 @@ class Executor(Protocol):
         """Whether workers may be on machines that do not see the temporary files of this one."""
         ...
 
-    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
-        """The function of each argument, in order; few arguments are taken in advance, so that memory stays bounded."""
+    def map(self, function: Callable[[A], R], arguments: Iterable[A], *, ahead: int = 1) -> Iterator[R]:
+        """The function of each argument, in order.
+
+        The next argument is taken when fewer than ``workers`` + ``ahead`` results are awaited, so that memory stays
+        bounded. With ``ahead`` 0, argument n is taken after result n - ``workers``, and may depend on it.
+        """
         ...
 
 
@@ -53,8 +57,8 @@ class Processes:
     workers: int = 1
     remote = False
 
-    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
-        """See `Executor`.
+    def map(self, function: Callable[[A], R], arguments: Iterable[A], *, ahead: int = 1) -> Iterator[R]:
+        """See `Executor`; one worker takes nothing in advance.
 
         Raises:
             NearnextError: a process died.
@@ -74,7 +78,7 @@ class Processes:
                         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
                 try:
-                    yield from in_order(submit, Future[R].result, arguments, self.workers)
+                    yield from in_order(submit, Future[R].result, arguments, self.workers + ahead)
                 except BaseException:
                     # Else the pool would wait for their work; a public way is in Python 3.14 and later.
                     for process in list((pool._processes or {}).values()):  # pyright: ignore
@@ -90,12 +94,12 @@ ONE_PROCESS = Processes()
 """Everything in this process."""
 
 
-def in_order(submit: Callable[[A], T], result: Callable[[T], R], arguments: Iterable[A], workers: int) -> Iterator[R]:
-    """Results of submitted tasks in the order of their arguments, one more task waiting than there are workers."""
+def in_order(submit: Callable[[A], T], result: Callable[[T], R], arguments: Iterable[A], most: int) -> Iterator[R]:
+    """Results of submitted tasks in the order of their arguments; ``most`` are awaited at the same time."""
     waiting = deque[T]()
     for argument in arguments:
         waiting.append(submit(argument))
-        if len(waiting) > workers:
+        if len(waiting) == most:
             yield result(waiting.popleft())
     while waiting:
         yield result(waiting.popleft())

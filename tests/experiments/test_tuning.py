@@ -173,8 +173,8 @@ def test_one_good_epoch_is_enough_to_go_on(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_trials_that_spend_the_budget_are_given_up_between_epochs_but_for_the_first(monkeypatch: pytest.MonkeyPatch):
-    def overspent(self: Tuning, trials: Sequence[Trial]) -> float:  # noqa: ARG001
-        return -1.0 if trials else math.inf
+    def overspent(self: Tuning, trials: Sequence[Trial], running: int) -> float:  # noqa: ARG001
+        return -1.0 if trials or running else math.inf
 
     monkeypatch.setattr(Tuning, "left", overspent)
     options = {"epochs": 3, "layers": [4], "n_sample": 8, "seed": seed()}

@@ -77,3 +77,13 @@ def test_a_single_metric_is_taken_as_it_is():
 def test_what_is_left_of_a_minute_after_forty_seconds():
     assert Tuning(minutes=1.0).left(trials(15.0, 25.0)) == 20.0
     assert Tuning(minutes=1.0).left([]) == math.inf
+
+
+def test_trials_that_are_running_count_as_much_as_the_mean_of_those_before():
+    budget = Tuning(trials=4, minutes=1.0)
+    assert budget.allows(trials(20.0), 1)
+    assert not budget.allows(trials(20.0), 2)
+    assert budget.allows([], 3)
+    assert not budget.allows([], 4)
+    assert budget.left(trials(20.0), 1) == 20.0
+    assert budget.left([], 2) == 20.0

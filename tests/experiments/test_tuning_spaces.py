@@ -43,12 +43,11 @@ def test_what_is_proposed_can_be_made_and_made_again(method: str):
     space = Space.of(method)
     trials: list[Trial] = []
     for number in range(4):
-        proposal = propose(space, trials, 7)
-        if proposal is None:
+        options = propose(space, trials, 7)
+        if options is None:
             assert not space.searched
             assert number
             return
-        options, _ = proposal
         made = make_recommender(method, options)
         text = options_table(method, options)
         assert make_recommender(method, tomllib.loads(text)[method]).params() == made.params()
@@ -109,9 +108,8 @@ def test_proposals_are_in_their_ranges_and_conditions_hold(seed: int, losses: li
     trials: list[Trial] = []
     states: list[Any] = [*losses, "complete"]
     for number, state in enumerate(states):
-        proposal = propose(space, trials, seed)
-        assert proposal is not None
-        options, _ = proposal
+        options = propose(space, trials, seed)
+        assert options is not None
         if number == 0:
             assert options == {"loss": "a", "layers": [8], "rate": 5.0, "size": 3}
         else:
@@ -131,9 +129,8 @@ def test_the_search_finds_the_good_end_of_a_range():
     for number in range(3):
         trials: list[Trial] = []
         for at in range(40):
-            proposal = propose(space, trials, seed(number))
-            assert proposal is not None
-            options, _ = proposal
+            options = propose(space, trials, seed(number))
+            assert options is not None
             squared = (options["x"] - 0.2) ** 2 + (options["y"] - 0.7) ** 2
             trials.append(Trial(at, options, "complete", 1.0 - squared))
             distances += [squared] if at >= 20 else []

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+from executor_support import SideBySide
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ArtifactError, ConfigError
 from nearnext.experiments.tuning.budget import Tuning
+from nearnext.experiments.tuning.study import Bench
 from nearnext.experiments.tuning.tune import tune
 
 pytestmark = pytest.mark.slow
@@ -34,6 +36,26 @@ def test_a_search_goes_on_exactly_as_if_it_had_not_stopped(tmp_path: Path):
         parts = tune(LOG, "vsknn", tuning(file, trials))
     assert outcome(parts) == outcome(whole)
     assert (parts["used"]["earlier_trials"], parts["best_trial"]) == (5, whole["best_trial"])
+
+
+def test_trials_side_by_side_know_those_that_had_ended_and_go_on_in_the_same_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    known = list[int]()
+
+    def trial(self: Bench, space: Any, proposal: Any) -> Any:
+        known.append(len(proposal.known))
+        return made(self, space, proposal)
+
+    made = Bench.trial
+    monkeypatch.setattr(Bench, "trial", trial)
+    whole = tune(LOG, "vsknn", tuning(None, 9), executor=SideBySide(3))
+    assert known == [0, 0, 0, 1, 2, 3, 4, 5, 6]
+    assert len({str(trial["options"]) for trial in whole["trials"]}) == 9
+    for trials in (1, 5, 9):
+        parts = tune(LOG, "vsknn", tuning(tmp_path / "study.json", trials), executor=SideBySide(3))
+    assert outcome(parts) == outcome(whole)
+    assert whole["protocol"]["workers"] == 3
 
 
 def test_the_same_seed_gives_the_same_trials_and_another_one_others():

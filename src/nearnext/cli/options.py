@@ -208,7 +208,7 @@ def _option(help_text: str, *names: str) -> Any:
 def _tuning_options(
     trials: Annotated[int, _option("Option sets to try, the first being the one to begin with.")] = Tuning.trials,
     budget: Annotated[
-        float, _option("Minutes of fitting and evaluating for each method, earlier runs included.")
+        float, _option("Minutes of fitting and evaluating for each method: the sum of its trials, of earlier runs too.")
     ] = Tuning.minutes,
     metric: Annotated[
         str, _option("What is maximised: NAME@K; of several, NAME+NAME@K, the geometric mean.")

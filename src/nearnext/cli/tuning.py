@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import app, command_line, imports_parts, takes
+from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes
 from nearnext.cli.options import OwnConfig, OwnSettings, Threads, Unknown, own_options, own_settings, tunes
 from nearnext.cli.output import Results, console, json_and_tables, require_extra, writable
 from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @reads_logs
 @tunes
 @takes("results", json_and_tables)
+@runs_parts
 @filters_by(min_support=1, max_length=1000)
 def tune(
     log: LogArgument,
@@ -35,6 +36,7 @@ def tune(
     seed: Annotated[int, typer.Option(help="Seed of the search.")] = Tuning.seed,
     threads: Threads = 0,
     chosen: "Filter",
+    engine: Engine,
     results: Results,
     tuning: Tuning,
     reading: Reading,
@@ -53,18 +55,20 @@ def tune(
     options = own_options(config, method) | held
     Space.of(method, options, held)  # report methods that cannot be tuned before reading a long log
     sessions, read = read_log(log, reading)
-    result = run_tuning(
-        sessions,
-        method,
-        replace(tuning, seed=seed),
-        options=options,
-        held=tuple(held),
-        chosen=chosen,
-        unknown=unknown,  # type: ignore[arg-type]
-        threads=threads or None,
-        reading=[asdict(read)],
-        command=command_line(),
-    )
+    with engine.executor(default=1) as executor:
+        result = run_tuning(
+            sessions,
+            method,
+            replace(tuning, seed=seed),
+            options=options,
+            held=tuple(held),
+            chosen=chosen,
+            unknown=unknown,  # type: ignore[arg-type]
+            threads=threads or None,
+            reading=[asdict(read)],
+            command=command_line(),
+            executor=executor,
+        )
     table = options_table(result["method"], result["options"], _notes(result))
     if out is not None:
         write_options(out, result["method"], table)

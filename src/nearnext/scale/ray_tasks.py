@@ -2,6 +2,7 @@
 
 import os
 import socket
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,31 +28,46 @@ RETRIES = 3
 """How often a task is run again whose worker died."""
 
 
+class DiedError(NearnextError):
+    """The worker of a task died, or the machine that had its result."""
+
+
 @dataclass(frozen=True)
 class RayTasks:
     """An executor of tasks on the cluster that this process is connected to, each on one processor.
 
-    A task whose worker dies is run again, up to `RETRIES` times. Functions, arguments and results are pickled; modules
-    that they refer to, and files that they name, must be there on every machine.
+    A task whose worker dies is run again, up to `RETRIES` times, each with a ``RuntimeWarning``. Functions, arguments
+    and results are pickled; modules that they refer to, and files that they name, must be there on every machine.
     """
 
     ray: Any  # the module
     workers: int
     remote = True
 
-    def map(self, function: Callable[[A], R], arguments: Iterable[A]) -> Iterator[R]:
+    def map(self, function: Callable[[A], R], arguments: Iterable[A], *, ahead: int = 1) -> Iterator[R]:
         """See `Executor`.
 
         Raises:
             NearnextError: a task failed outside of its function: workers die on it, or lack a module that it needs.
         """
-        task = self.ray.remote(num_cpus=1, max_retries=RETRIES)(_call)
+        task = self.ray.remote(num_cpus=1, max_retries=0)(_call)  # Ray would run it again without a word
         shared = [self.ray.put(function)]  # in a list, a reference arrives as it is
 
-        def submit(argument: A) -> Any:
-            return task.remote(shared, argument)
+        def submit(argument: A) -> tuple[A, Any]:
+            return argument, task.remote(shared, argument)
 
-        yield from in_order(submit, self.result, arguments, self.workers)
+        def result(submitted: tuple[A, Any]) -> R:
+            argument, reference = submitted
+            for tries in range(1, RETRIES + 1):
+                try:
+                    return self.result(reference)
+                except DiedError:
+                    again = f"a worker died; its part is run again, {tries} of {RETRIES} times at most"
+                    warnings.warn(again, RuntimeWarning, stacklevel=2)
+                    _, reference = submit(argument)
+            return self.result(reference)
+
+        yield from in_order(submit, result, arguments, self.workers + ahead)
 
     def result(self, reference: Any) -> Any:
         """The result of a task; raises the task's own error, or what `map` raises."""
@@ -65,9 +81,10 @@ class RayTasks:
         except failures.RayError as error:
             failed = error
         reason = str(failed).splitlines()[0].removeprefix("System error: ")
-        if isinstance(failed, failures.OutOfMemoryError | failures.WorkerCrashedError):
+        lost = failures.NodeDiedError, failures.ObjectLostError
+        if died := isinstance(failed, (failures.OutOfMemoryError, failures.WorkerCrashedError, *lost)):
             reason = "workers died on one part again and again, perhaps for lack of memory; use fewer, or more memory"
-        raise NearnextError(f"the Ray cluster cannot go on: {reason}") from failed
+        raise (DiedError if died else NearnextError)(f"the Ray cluster cannot go on: {reason}") from failed
 
 
 @contextmanager

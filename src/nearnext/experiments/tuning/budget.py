@@ -92,9 +92,9 @@ class Tuning:
 
     Attributes:
         trials: option sets that are tried at most, the one to begin with among them.
-        minutes: of fitting and evaluating, over all runs of the study. No trial begins that would end later, going by
-            the mean of those before, and one that trains in epochs is given up when they are spent; the first one
-            is always completed.
+        minutes: of fitting and evaluating, the sum of all trials in all runs of the study, also of those side by side.
+            No trial begins that would end later, going by the mean of those before, and one that trains in epochs is
+            given up when they are spent; the first one is always completed.
         metric: what is maximised, such as ``MRR@20``; of several names the geometric mean.
         fraction: the last part of the training log, by start time, that trials are measured on.
         seed: of the search, at least 0.
@@ -118,12 +118,11 @@ class Tuning:
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", str(TunedMetric.parse(self.metric)))
 
-    def allows(self, trials: Sequence[Trial]) -> bool:
-        """Whether another trial may begin after these."""
-        if not trials:
-            return True
-        spent = sum(trial.seconds for trial in trials)
-        return len(trials) < self.trials and spent + spent / len(trials) <= self.minutes * MINUTE
+    def allows(self, trials: Sequence[Trial], running: int = 0) -> bool:
+        """Whether another trial may begin after these, while others are running."""
+        begun, spent = len(trials) + running, sum(trial.seconds for trial in trials)
+        mean = spent / max(len(trials), 1)
+        return not begun or (begun < self.trials and spent + (running + 1) * mean <= self.minutes * MINUTE)
 
     def within(self, trials: Sequence[Trial]) -> list[Trial]:
         """The trials that this budget pays for: those from the first on, where a study holds more."""
@@ -134,9 +133,10 @@ class Tuning:
             paid.append(trial)
         return paid
 
-    def left(self, trials: Sequence[Trial]) -> float:
+    def left(self, trials: Sequence[Trial], running: int = 0) -> float:
         """Seconds after which the trial that begins now is given up between two epochs; the first one never is."""
-        return self.minutes * MINUTE - sum(trial.seconds for trial in trials) if trials else math.inf
+        left = self.minutes * MINUTE - sum(trial.seconds for trial in trials)
+        return left / (running + 1) if trials or running else math.inf
 
     def expected(self, trials: Sequence[Trial]) -> tuple[int, float]:
         """The total number of trials, and the seconds left, from the mean of those that were."""

@@ -1,7 +1,8 @@
 """The search space of a method, and the next trial: optuna's tree-structured Parzen estimator, with median pruning.
 
-Every proposal is made from the trials so far and a seed that depends on their number, in a study that is made for it:
-a search that was interrupted goes on exactly as if it had not been.
+Every proposal is made from earlier trials and a seed that depends on its number, in a study that is made for it: a
+search that was interrupted goes on exactly as if it had not been. With W trials side by side, proposal n is made from
+the first n - W + 1 trials, whichever of the others have ended: it depends on W, and not on what ends when.
 
 References: Bergstra et al., Algorithms for Hyper-Parameter Optimization, NIPS 2011; Golovin et al., Google Vizier, KDD
 2017, §3.2.2 (median stopping).
@@ -79,23 +80,26 @@ class Space:
         ]
 
 
-def propose(space: Space, trials: Sequence[Trial], seed: int) -> "tuple[dict[str, Any], optuna.Trial] | None":
+def propose(
+    space: Space, trials: Sequence[Trial], seed: int, running: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any] | None:
     """The options to try after these trials, first of all those that the search begins with; None: no others are left.
 
-    The trial of optuna with them says whether it should be given up, once its epochs are reported to it.
+    ``running`` are the options of the trials between, whose outcome is not used.
     """
     import optuna
 
-    study = _study(space, trials)
-    if not trials:
+    number = len(trials) + len(running)
+    if not number:
         started = {option: space.start[option] for option, each in space.searched.items() if each.applies(space.start)}
         # One that is None follows from the log, and is left to do so.
-        return {option: as_plain(value) for option, value in started.items() if value is not None}, study.ask()
+        return {option: as_plain(value) for option, value in started.items() if value is not None}
     if not space.searched:
         return None
-    tried = {_key(trial.options) for trial in trials}
+    study = _study(space, trials)
+    tried = {_key(options) for options in (*(trial.options for trial in trials), *running)}
     for attempt in range(ATTEMPTS):
-        drawn = int(np.random.SeedSequence([seed, len(trials), attempt]).generate_state(1)[0])
+        drawn = int(np.random.SeedSequence([seed, number, attempt]).generate_state(1)[0])
         study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=RANDOM_TRIALS)
         asked = study.ask()
         options: dict[str, Any] = {}
@@ -103,8 +107,13 @@ def propose(space: Space, trials: Sequence[Trial], seed: int) -> "tuple[dict[str
             if search.applies({**space.start, **options}):
                 options[option] = _suggested(asked, option, search)
         if _key(options) not in tried:
-            return options, asked
+            return options
     return None
+
+
+def new_trial(space: Space, trials: Sequence[Trial]) -> "optuna.Trial":
+    """A trial of optuna after these: it says whether it should be given up, once its epochs are reported to it."""
+    return _study(space, trials).ask()
 
 
 def _key(options: Mapping[str, Any]) -> str:

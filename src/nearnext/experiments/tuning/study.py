@@ -9,23 +9,29 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
 from nearnext.atomic import lock_of_run, whole_file
 from nearnext.data.splits import Split
 from nearnext.errors import ArtifactError, ConfigError, NearnextError
 from nearnext.evaluation.protocol import evaluate
 from nearnext.experiments.tuning.budget import State, Trial, TunedMetric
-from nearnext.experiments.tuning.search import Space
+from nearnext.experiments.tuning.search import Space, new_trial
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
-
-if TYPE_CHECKING:
-    import optuna
 
 
 class _GivenUpError(Exception):
     """A fit ends here, for the reason given."""
+
+
+class Proposal(NamedTuple):
+    """A trial to be made: which one, with which options, after which others, and within how many seconds."""
+
+    number: int
+    options: Mapping[str, Any]
+    known: Sequence[Trial] = ()
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +43,10 @@ class Bench:
     max_prefix: int | None = None
     threads: int | None = None
 
-    def trial(
-        self, number: int, space: Space, options: Mapping[str, Any], asked: "optuna.Trial", seconds: float = math.inf
-    ) -> Trial:
-        """One trial. Failures are recorded, not raised; no epoch begins after ``seconds``, nor after a hopeless one."""
+    def trial(self, space: Space, proposal: Proposal) -> Trial:
+        """One trial. Failures are recorded, not raised; no epoch begins after its time, nor after a hopeless one."""
+        number, options, known, seconds = proposal
+        asked = new_trial(space, known)
         begin = time.perf_counter()
         epochs: list[float] = []
         last_epoch = math.inf

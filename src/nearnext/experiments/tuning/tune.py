@@ -5,8 +5,9 @@ import re
 import time
 import tomllib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,9 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.experiments.result import Result, describe_part, made_by, warning_lines
 from nearnext.experiments.tuning.budget import MINUTE, Trial, TunedMetric, Tuning
 from nearnext.experiments.tuning.search import Space, propose
-from nearnext.experiments.tuning.study import Bench, Study, open_study
+from nearnext.experiments.tuning.study import Bench, Proposal, Study, open_study
 from nearnext.options import require_type
+from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import Advance, track
 
 
@@ -51,6 +53,7 @@ def tune(
     threads: int | None = None,
     reading: Sequence[Mapping[str, Any]] = (),
     command: str = "",
+    executor: Executor = ONE_PROCESS,
 ) -> Result:
     """The best options of a method for a training log; the result is plain data, ready for JSON.
 
@@ -65,6 +68,8 @@ def tune(
         threads: worker threads of the evaluation, by default one per core.
         reading: reports of how the log was read, to be kept in the result.
         command: how to repeat this.
+        executor: where trials are made, as many side by side as it has workers. Trials depend on that number, since
+            fewer are known when options are proposed, and on nothing else of it.
 
     Raises:
         ConfigError: an unknown method, option or metric, no search space, no complete trial, or a study of something
@@ -84,7 +89,8 @@ def tune(
     begin = time.perf_counter()
     space = Space.of(method, options, held)
     split = validation_split(log, settled, chosen=chosen, unknown=unknown)
-    found = tune_method(space, split, settled, max_length=(chosen or Filter()).max_length, threads=threads)
+    longest = (chosen or Filter()).max_length
+    found = tune_method(space, split, settled, max_length=longest, threads=threads, executor=executor)
     return {
         "warnings": warning_lines(reading, split.leaks),
         "leaks": split.leaks.facts(),
@@ -94,6 +100,7 @@ def tune(
             "filter": asdict(chosen or Filter()),
             "unknown": unknown,
             "seed": settled.seed,
+            "workers": executor.workers,
             **made_by(command, begin),
             "versions": _versions(),
         },
@@ -108,14 +115,20 @@ def tune(
 
 
 def tune_method(
-    space: Space, split: Split, tuning: Tuning, *, max_length: int | None = None, threads: int | None = None
+    space: Space,
+    split: Split,
+    tuning: Tuning,
+    *,
+    max_length: int | None = None,
+    threads: int | None = None,
+    executor: Executor = ONE_PROCESS,
 ) -> Result:
     """What a search of one method on one validation period finds, as plain data; ``options`` are the best ones."""
     bench = Bench(split, TunedMetric.parse(tuning.metric), max_prefix=max_length, threads=threads)
     with open_study(tuning.study, _identity(space, split, tuning, max_length)) as study:
         earlier = len(study.trials)
         try:
-            searched_through = _spend(study, space, bench, tuning)
+            searched_through = _spend(study, space, bench, tuning, executor)
         except KeyboardInterrupt as stopped:
             raise TuningInterrupted(_farewell(study, space, tuning)) from stopped
         trials = tuning.within(study.trials)
@@ -155,24 +168,37 @@ def _best(trials: Sequence[Trial], method: str) -> Trial:
     return max(complete, key=lambda trial: (trial.figure or 0.0, -trial.number))
 
 
-def _spend(study: Study, space: Space, bench: Bench, tuning: Tuning) -> bool:
+def _spend(study: Study, space: Space, bench: Bench, tuning: Tuning, executor: Executor) -> bool:
     """Trials until the budget is spent, or nothing is left to try, which is the answer."""
+    begun = [trial.options for trial in study.trials]
+    searched_through = False
+
+    def proposals() -> Iterator[Proposal]:
+        nonlocal searched_through
+        while tuning.allows(study.trials, running := len(begun) - len(study.trials)):
+            known = study.trials[: max(len(begun) - executor.workers + 1, 0)]
+            options = propose(space, known, tuning.seed, begun[len(known) :])
+            if options is None:
+                searched_through = True
+                return
+            begun.append(options)
+            yield Proposal(len(begun) - 1, options, known, tuning.left(study.trials, running))
+
     with track(f"tuning {space.method}", tuning.trials, "trials") as advance:
         advance(len(tuning.within(study.trials)))
-        while tuning.allows(study.trials):
-            _show(advance, study, space, tuning)
-            proposal = propose(space, study.trials, tuning.seed)
-            if proposal is None:
-                return True
-            study.add(bench.trial(len(study.trials), space, *proposal, seconds=tuning.left(study.trials)))
+        _show(advance, study, space, tuning, executor.workers)
+        for trial in executor.map(partial(bench.trial, space), proposals(), ahead=0):
+            study.add(trial)
             advance(1)
-    return False
+            _show(advance, study, space, tuning, executor.workers)
+    return searched_through
 
 
-def _show(advance: Advance, study: Study, space: Space, tuning: Tuning) -> None:
+def _show(advance: Advance, study: Study, space: Space, tuning: Tuning, workers: int) -> None:
     if not study.trials:
         return
     total, left = tuning.expected(study.trials)
+    left /= workers
     mean = sum(trial.seconds for trial in study.trials) / len(study.trials)
     best = "" if study.best is None else f"best {study.best:.4f}, "
     advance.expect(total)
