@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from conftest import Command
@@ -50,6 +51,20 @@ def test_a_table_without_items_is_refused(shop: tuple[Path, Path], tmp_path: Pat
     done = nearnext("fit", shop[0], "--method", "pop", "--items", tmp_path / "bad.csv", "--out", tmp_path / "model")
     assert done.code != 0
     assert "no item column; found columns name, price" in done.err
+
+
+def test_how_much_of_the_log_the_table_describes_is_said(
+    shop: tuple[Path, Path], tmp_path: Path, nearnext: Command
+) -> None:
+    clicked = pl.read_parquet(shop[0])["item_id"][0]
+    (tmp_path / "two.csv").write_text(f"sku,name\n{clicked},Tent\nother,Stove\n")
+    done = nearnext("fit", shop[0], "--method", "pop", "--items", tmp_path / "two.csv", "--out", tmp_path / "model")
+    assert "the item table describes 1 of the log's " in " ".join(done.out.split())
+    (tmp_path / "none.csv").write_text("sku,name\n3,Tent\n")
+    done = nearnext("fit", shop[0], "--method", "pop", "--items", tmp_path / "none.csv", "--out", tmp_path / "none")
+    assert (done.code, (tmp_path / "none").exists()) == (2, False)
+    assert "the log has ids such as 'sku-" in done.err
+    assert "the table 3; map the column of these ids" in done.err
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ def test_a_session_for_which_nothing_is_allowed_has_an_empty_list(tmp_path: Path
 def test_ids_that_name_no_item_are_said_before_anything_is_written(tmp_path: Path):
     with pytest.raises(DataError, match="no such items to exclude or allow: nope"):
         batch.write_lists(Markov().fit(LOG), LATER, tmp_path / "lists.parquet", exclude=["nope"])
+    with pytest.raises(DataError, match="expected items of the model in the log, found none"):
+        batch.write_lists(Markov().fit(LOG), Sessions.of([["x", "y"]]), tmp_path / "lists.parquet")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -144,6 +144,8 @@ def test_what_cannot_be_started_from_is_refused():
     yesterday = fitted("gru4rec")
     with pytest.raises(DataError, match=r"expected item ids that are texts.*found whole numbers; fit from scratch"):
         yesterday.retrain(Sessions.of([[1, 2], [2, 3]]))
+    with pytest.raises(DataError, match="expected items of the model to start from in the log, found none"):
+        yesterday.retrain(Sessions.of([["x", "y"], ["y", "z"]]))
     with pytest.raises(ConfigError, match="pop has no weights to start from; fit a new one"):
         make_recommender("pop").fit(TODAY).retrain(TODAY)
     with pytest.raises(ConfigError, match="not fitted"):

@@ -35,6 +35,7 @@ from nearnext.cli.reading import (
     read_both,
     read_item_table,
     reads_logs,
+    show_described,
 )
 from nearnext.errors import ConfigError
 from nearnext.recommenders.named import BASELINES
@@ -175,10 +176,11 @@ def _compare_cold(
     from nearnext.report.tables import cold_findings, cold_table
 
     comparison, protocol = asked
-    sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     table = read_item_table(items)
     if table is None:
         raise ConfigError("--cold-items needs the attributes of items; name their table with --items FILE")
+    sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
+    show_described(table, sessions)
     result = compare_cold(
         sessions, table, test, comparison, share=share or 0.0, reading=readings, command=command_line()
     )

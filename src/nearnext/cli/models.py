@@ -35,6 +35,7 @@ from nearnext.cli.reading import (
     read_log,
     read_test_log,
     reads_logs,
+    show_described,
 )
 from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
@@ -150,13 +151,15 @@ def fit(
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     announce_replacement(out, recommender.name)
+    table = read_item_table(items)
     sessions, read = read_log(log, reading)
+    show_described(table, sessions)
     fit_all = partial(
         fit_model,
         recommender,
         sessions,
         chosen,
-        items=read_item_table(items),
+        items=table,
         remember=REMEMBERED if remember is None else remember,
         keep_ids=keep_session_ids,
         start=artifact and artifact.manifest,

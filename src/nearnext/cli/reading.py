@@ -190,6 +190,13 @@ def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
     return table
 
 
+def show_described(table: "ItemTable | None", sessions: "Sessions") -> None:
+    """Print how many items of a log an item table describes."""
+    if table is not None:
+        described = table.described(sessions.vocabulary)
+        console.print(f"the item table describes {described:,} of the log's {sessions.n_items:,} items")
+
+
 def show_reading(read: "ReadReport", reading: Reading) -> None:
     """Print how a log was read, notes on its events first."""
     from nearnext.data.repeats import repeat_notes

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from nearnext.data.chunks import NOT_UTF8
@@ -106,6 +107,20 @@ class ItemTable:
             return [None] * len(listed)
         titles = [None, *self.frame["title"].to_list()]
         return [titles[row] for row in self.vocabulary.encode(listed)]
+
+    def described(self, known: Vocabulary) -> int:
+        """How many items of a vocabulary the table describes.
+
+        Raises:
+            DataError: none, so that the ids are of other kinds.
+        """
+        n, logged, own = int(np.count_nonzero(self.vocabulary.encode(known.ids))), known.ids, self.frame["item_id"]
+        if not n:
+            raise DataError(
+                f"expected items of the log in the item table, found none: the log has ids such as {logged.first()!r}, "
+                f"the table {own.first()!r}; map the column of these ids"
+            )
+        return n
 
     def beyond(self, known: Vocabulary) -> pl.Series:
         """Item ids missing from a vocabulary, cast to its type; ids that cannot be cast are left out."""

@@ -60,7 +60,7 @@ class Recommender(Method):
                 recommend items without clicks.
 
         Raises:
-            DataError: there is nothing to learn from.
+            DataError: there is nothing to learn from, or no item of the log is in the item table.
             ContractError: a part of the user's own breaks a law of its kind.
         """
         sessions = as_sessions("training sessions", sessions)
@@ -68,6 +68,7 @@ class Recommender(Method):
             raise DataError("expected training sessions, found none; lower the filters or give a longer log")
         if items is not None:
             require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")
+            items.described(sessions.vocabulary)
         imprint = None if polars_is_lost() else sessions.imprint
         popularity = sessions.item_counts()
         if popularity[0] or np.any(np.diff(item_weights(sessions, popularity)[1:]) > 0):
@@ -98,11 +99,13 @@ class Recommender(Method):
 
         Raises:
             ConfigError: not fitted yet, or a table was taken in before.
+            DataError: no item of the model is in the table.
         """
         self._check(1)
         require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")
         if self.items is not None:
             raise ConfigError(f"{self.name} has an item table already; fit it again to take in another")
+        items.described(self.vocabulary)
         known = as_sessions("training sessions", sessions).with_vocabulary(self.vocabulary)
         self.items, self.left_categories = items, left_categories(known, items)
         self._take_in(items, known.keep_events(known.items > 0))

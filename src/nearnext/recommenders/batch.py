@@ -45,8 +45,10 @@ def write_lists(
 
     Raises:
         ConfigError: k below 1, a rule that cannot be applied, or not fitted yet.
-        DataError: an id to exclude or allow is unknown, or the file cannot be written.
+        DataError: no item of the log or an id to exclude or allow is known, or the file cannot be written.
     """
+    if not recommender.vocabulary.encode(sessions.vocabulary.ids).any():
+        raise DataError("expected items of the model in the log, found none of them; map the column of these ids")
     mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
     if unmatched:
         raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")

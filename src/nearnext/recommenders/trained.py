@@ -71,7 +71,7 @@ class TrainedRecommender(Recommender):
             seed: instead of the one that the model was made with.
 
         Raises:
-            DataError: there are no sessions.
+            DataError: there are no sessions, or none of them has an item of the model to start from.
             ConfigError: training gave no finite loss, a checkpoint is of other options, there are more workers
                 than sessions, or the tracker cannot start a run.
             ArtifactError: the directory of the run cannot be used.
@@ -86,6 +86,11 @@ class TrainedRecommender(Recommender):
             raise DataError(
                 f"expected item ids that are {kinds[self.start.vocabulary.integer]}, as the model to start from has "
                 f"them, found {kinds[sessions.vocabulary.integer]}; fit from scratch"
+            )
+        if self.start is not None and not self.start.vocabulary.encode(sessions.vocabulary.ids).any():
+            raise DataError(
+                "expected items of the model to start from in the log, found none of them; fit from scratch, or map "
+                "the column of these ids"
             )
         if 1 < self.workers > sessions.n_sessions:
             raise ConfigError(
@@ -111,7 +116,7 @@ class TrainedRecommender(Recommender):
 
         Raises:
             ConfigError: not fitted, or fitted by an older nearnext with other features.
-            DataError: nothing was learned so far, no sessions, or item ids of another type.
+            DataError: nothing was learned so far, no sessions, item ids of another type, or no item of this model.
 
         >>> from nearnext.recommenders.gru4rec.recommender import GRU4Rec
         >>> yesterday = GRU4Rec(layers=(8,), n_sample=8).fit(Sessions.of([["a", "b", "c"]] * 20))
