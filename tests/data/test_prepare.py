@@ -56,6 +56,23 @@ def test_prepared_logs_equal_filtered_logs(
     assert sorted(path.name for path in folder.iterdir()) in ([], ["out", "out.parquet"])
 
 
+def test_event_types_are_kept_by_folders_in_the_order_of_the_whole_log(tmp_path: Path) -> None:
+    draw = random.Random(4)
+    clicks = [(n % 40, draw.randint(0, 5), n, draw.choice("vvvvccp")) for n in range(400)]
+    frame = pl.DataFrame(
+        [*clicks, (99, 1, 500, "p"), (99, 2, 501, "p")], schema=["session", "item", "ts", "event"], orient="row"
+    )
+    expected = apply_filter(read_sessions(frame), Filter())[0].reindexed()
+    assert expected.types is not None
+    for partitions in (1, 9):
+        found = read_sessions(prepare(frame, tmp_path / f"out{partitions}", partitions=partitions).out)
+        assert found.types is not None
+        assert (found.event_types, found.types.tolist()) == (("v", "c", "p"), expected.types.tolist())
+        assert found.fingerprint() == expected.fingerprint()
+    assert read_sessions(prepare(frame, tmp_path / "out.parquet").out).types is None
+    assert read_sessions(prepare(frame, tmp_path / "views", events=["v"]).out).event_types == ()
+
+
 def test_ids_that_turn_out_to_be_text_stay_in_one_partition(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("session_id,item_id,time\n" + "".join(f"{n},{n},{n}\n" for n in range(50)))
     (tmp_path / "b.csv").write_text("session_id,item_id,time\n" + "".join(f"{n},0{n},{n + 50}\n" for n in range(50)))

@@ -76,7 +76,7 @@ def test_damage_is_one_clear_error(folder: Path, name: str, size: int | None) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"schema": 4}, "has schema 4, this nearnext reads 3"),
+        ({"schema": 5}, "has schema 5, this nearnext reads 4"),
         ({"sessions": 4}, "is damaged .expected 5 numbers in offsets.bin, found 6"),
         ({"read": {}}, "is damaged"),
     ],

@@ -15,15 +15,12 @@ from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import LAYOUTS, Layout, Role, checked_columns, plain, recognise
 from nearnext.data.prepared import is_prepared
-from nearnext.data.reading import LISTED, Reading, ReadReport
+from nearnext.data.reading import LISTED, OTHER_FILES, Reading, ReadReport
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError
 from nearnext.forks import require_polars
 from nearnext.options import checked, path_of
 from nearnext.progress import track
-
-OTHER_FILES = 255
-"""The event type of events of files without event types, in a log that has others."""
 
 
 class ReadKeywords(TypedDict, total=False):
@@ -105,19 +102,17 @@ class EventLog:
     def of(
         cls, chunks: Sequence[pl.DataFrame], report: ReadReport, event_codes: Mapping[str, int] | None = None
     ) -> "EventLog":
-        """The log of an `EventScan`'s chunks, at least one; ``event_codes`` name the event types."""
+        """The log of an `EventScan`'s chunks, at least one, or of a part of them, and its ``event_codes``."""
         frame = pl.concat(_same_types(chunks), how="diagonal")
         types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
-        names: tuple[str, ...] = ()
-        if types is not None and event_codes and types.max() != OTHER_FILES:
-            coded = {code: name for name, code in event_codes.items()}
-            common = types.value_counts().sort(["count", "event"], descending=[True, False])["event"].to_list()
-            types = types.replace_strict(dict(zip(common, range(len(common)), strict=True)), return_dtype=pl.UInt8)
-            names = tuple(coded[code] for code in common)
+        names = tuple(event_codes or ())
+        if types is not None and event_codes:
+            at = {code: position for position, code in enumerate(event_codes.values())}
+            types = types.replace_strict(at, return_dtype=pl.UInt8)
         return cls(
             frame=frame.drop("event", "user", "target", "weight", strict=False),
             report=report,
-            types=types if types is not None and types.n_unique() > 1 else None,
+            types=types if types is not None and (len(names) > 1 or types.n_unique() > 1) else None,
             event_types=names if len(names) > 1 else (),
             users=_codes(frame["user"]) if "user" in frame.columns else None,
             targets=frame["target"] if "target" in frame.columns else None,
@@ -130,7 +125,8 @@ class EventScan:
 
     Each chunk is a frame as in `EventLog`; of files with event types also with a number for each type (``event``), and
     of files with session ids and users also with these (``user``). Ids of text files may begin as Int64 and go on as
-    String, once one is seen that is no integer; ``report`` is known when the last chunk has been given.
+    String, once one is seen that is no integer; ``report`` and ``event_codes``, the number of each event type, the most
+    frequent first, are known when the last chunk has been given.
     """
 
     def __init__(self, source: object, options: ReadOptions) -> None:
@@ -191,7 +187,7 @@ class EventScan:
                         if usable.height:
                             yield usable
         self._report = reading.report(self.name, self.left_out, strict=self._options.strict)
-        self.event_codes = reading.event_codes
+        self.event_codes = reading.named_types()
 
 
 def _layout(reader: LogReader, mapped: Mapping[Role, str], wanted: str | None) -> Layout:

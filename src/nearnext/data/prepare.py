@@ -1,6 +1,6 @@
 """Logs larger than memory: read, sessionised, filtered and written part by part."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -145,7 +145,14 @@ def _prepared(
         parts.add(chunk)
     parts.close()
     work, filtered, repeats = StoredSessions(folder), FilterReport(), Repeats()
-    cut = partial(cut_partition, report=scan.report, gap=gap, collapse_repeats=collapse_repeats, chosen=chosen)
+    cut = partial(
+        cut_partition,
+        report=scan.report,
+        event_codes=scan.event_codes,
+        gap=gap,
+        collapse_repeats=collapse_repeats,
+        chosen=chosen,
+    )
     with track("cutting sessions", parts.n, "parts") as advance:
         for part in _mapped(executor, cut, parts, scan.report.used):
             if part is not None:
@@ -166,7 +173,7 @@ def _prepared(
         (folder / target.name).replace(target)
     else:
         with whole_folder(target) as fresh:
-            n_sessions = write_prepared(work.in_order(), fresh, read)
+            n_sessions = write_prepared(work.in_order(), fresh, read, list(scan.event_codes))
     return PrepareReport(
         out=target,
         read=scan.report,
@@ -197,13 +204,19 @@ class CutPartition(NamedTuple):
 
 
 def cut_partition(
-    partition: Partition, *, report: ReadReport, gap: float, collapse_repeats: bool | None, chosen: Filter
+    partition: Partition,
+    *,
+    report: ReadReport,
+    event_codes: Mapping[str, int],
+    gap: float,
+    collapse_repeats: bool | None,
+    chosen: Filter,
 ) -> CutPartition | None:
     """The sessions of a partition; None where it has no events."""
     events = partition.events()
     if not events:
         return None
-    log = EventLog.of([part.drop("row") for part in events], report)
+    log = EventLog.of([part.drop("row") for part in events], report, event_codes)
     sessions, repeats, first = cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)
     rows = np.concatenate([part["row"].to_numpy() for part in events])[first]
     keys = pl.DataFrame({"session_id": sessions.session_ids, "begun": sessions.starts, "row": rows})

@@ -1,8 +1,8 @@
 """A prepared log: a folder of session arrays that readers memory-map, so that it can be larger than memory.
 
 The folder holds the items (int32) and times (int64) of all clicks and the offsets of sessions (int64), little-endian,
-the raw ids of items and sessions as Arrow files, and ``prepared.json``: 12 bytes per click, 8 bytes and an id per
-session.
+the raw ids of items and sessions as Arrow files, and ``prepared.json``: 12 bytes per click, one more where clicks have
+event types, 8 bytes and an id per session.
 """
 
 import json
@@ -158,11 +158,11 @@ def read_frame(path: Path) -> pl.DataFrame:
     return cast("Any", pl).from_arrow(table, rechunk=False)
 
 
-SCHEMA, WITH_TARGETS, WITH_WEIGHTS = 1, 2, 3
-"""Versions of the folder's layout: without further arrays of clicks, with those to predict, and with weights."""
+SCHEMA, WITH_TARGETS, WITH_WEIGHTS, WITH_TYPES = 1, 2, 3, 4
+"""Versions of the layout: without further arrays of clicks, with those to predict, with weights, with event types."""
 
 MANIFEST, ITEMS, TIMES, OFFSETS = "prepared.json", "items.bin", "times.bin", "offsets.bin"
-FURTHER = {"targets": ("targets.bin", "?"), "weights": ("weights.bin", "<f8")}
+FURTHER = {"targets": ("targets.bin", "?"), "weights": ("weights.bin", "<f8"), "types": ("types.bin", "|u1")}
 """File and type of arrays that not every log has."""
 VOCABULARY, SESSION_IDS = "vocabulary.arrow", "session_ids.arrow"
 
@@ -183,11 +183,12 @@ def open_prepared(folder: str | Path) -> tuple[Sessions, ReadReport]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         schema = manifest["schema"]
-        if schema not in (SCHEMA, WITH_TARGETS, WITH_WEIGHTS):
-            raise DataError(f"{folder} has schema {schema}, this nearnext reads {WITH_WEIGHTS}; prepare it again")
+        if schema not in range(SCHEMA, WITH_TYPES + 1):
+            raise DataError(f"{folder} has schema {schema}, this nearnext reads {WITH_TYPES}; prepare it again")
         vocabulary = Vocabulary(_ids(folder / VOCABULARY).rechunk())
         sessions = _mapped(folder, ITEMS, manifest["sessions"], manifest["events"], vocabulary)
         sessions = _with_further(sessions, folder, manifest.get("further", ["targets"] * (schema == WITH_TARGETS)))
+        sessions = replace(sessions, event_types=tuple(manifest.get("event_types", ())))
         return sessions, ReadReport(**manifest["read"])
     except (OSError, ValueError, KeyError, TypeError, arrow.ArrowException) as error:
         raise DataError(f"{folder} is damaged ({error}); prepare the log again") from error
@@ -221,10 +222,10 @@ def _ids(path: Path) -> pl.Series:
     return read_frame(path).to_series()
 
 
-def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) -> int:
+def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport, event_types: Sequence[str] = ()) -> int:
     """Write sessions part by part, in order and in one vocabulary of known items; returns their number.
 
-    The vocabulary written is that of `Sessions.reindexed`.
+    The vocabulary written is that of `Sessions.reindexed`; ``event_types`` name the types of all parts.
     """
     given = "given.bin"  # items in the vocabulary of the parts, until all are counted
     n_sessions = n_events = 0
@@ -254,8 +255,10 @@ def write_prepared(parts: Iterable[Sessions], folder: Path, read: ReadReport) ->
             items.write(new_index[block].tobytes())
         ids.write(vocabulary.ids.gather(order - 1))
     (folder / given).unlink()
-    schema = WITH_WEIGHTS if "weights" in files else WITH_TARGETS if files else SCHEMA
+    versions = {"targets": WITH_TARGETS, "weights": WITH_WEIGHTS, "types": WITH_TYPES}
+    schema = max([SCHEMA, *(versions[name] for name in further)])
     facts: dict[str, Any] = {"further": further} if further else {}
+    facts |= {"event_types": list(event_types)} if "types" in files else {}
     facts |= {"schema": schema, "sessions": n_sessions, "events": n_events, "items": len(order), "read": asdict(read)}
     (folder / MANIFEST).write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
     return n_sessions

@@ -62,6 +62,10 @@ class ReadReport:
     collapse_repeats: bool | None = None
 
 
+OTHER_FILES = 255
+"""The event type of events of files without event types, in a log that has others; and of the 255th type on."""
+
+
 class Reading:
     """One pass over a log, chunk by chunk: what has been detected and counted so far, in a ``with`` statement.
 
@@ -93,6 +97,7 @@ class Reading:
         self._used = 0
         self._event_types: Counter[str] = Counter()
         self.event_codes: dict[str, int] = {}
+        self._typed: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
 
     def __enter__(self) -> "Reading":
@@ -213,9 +218,18 @@ class Reading:
 
     def _event_codes(self, words: pl.Series) -> pl.Series:
         """Event types as numbers, the same in every chunk; from the 255th on they share one: [n]."""
-        for word in words.unique().sort().to_list():
-            self.event_codes.setdefault(word, min(len(self.event_codes), 255))
+        counts = words.value_counts()
+        self._typed.update(dict(counts.iter_rows()))
+        for word in counts.to_series().sort().to_list():
+            self.event_codes.setdefault(word, min(len(self.event_codes), OTHER_FILES))
         return words.replace_strict(self.event_codes, return_dtype=pl.UInt8).alias("event")
+
+    def named_types(self) -> dict[str, int]:
+        """The number of each type of used events, the most frequent first; empty if some have none of their own."""
+        if self._typed.total() < self._used or OTHER_FILES in self.event_codes.values():
+            return {}
+        codes = self.event_codes
+        return {word: codes[word] for word in sorted(codes, key=lambda word: (-self._typed[word], codes[word]))}
 
     def _selected(self, words: pl.Series | None, n: int) -> BoolArray:
         """Rows of the event types to use, which are counted: [n]."""

@@ -113,5 +113,5 @@ def require_left(measured: Mapping[str, LeftCategories], event: str) -> LeftCate
         )
     raise ConfigError(
         f"this model did not measure which categories sessions leave after {event}; fit it on a log with several event "
-        "types (not a prepared one), with an item table that has categories"
+        "types (the Parquet file of prepare keeps none, its folder does), with an item table that has categories"
     )
