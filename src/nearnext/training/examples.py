@@ -45,7 +45,9 @@ class Minibatch:
     @property
     def n_counted(self) -> int:
         """Examples with a positive and a negative: the ones that a loss is the mean over."""
-        return int((self.positive_mask.any(dim=1) & self.negative_mask.any(dim=1)).sum())
+        # NumPy finds the first true value of a row, torch reads them all.
+        positive, negative = (mask.numpy().any(axis=1) for mask in (self.positive_mask, self.negative_mask))
+        return int((positive & negative).sum())
 
     @property
     def positive_indices(self) -> Tensor:

@@ -28,7 +28,7 @@ class ClickBatch:
 
     rows: dict[str, Tensor]  # item index of each column, by table: [U]
     slots: Tensor  # which slot of the mini-batch each session occupies, rising: [B]
-    begun: Tensor  # slots of the sessions that begin with this click
+    begun: Tensor  # whether each session begins with this click: [B]
     input_at: Tensor  # row of each click among those of its table: [B]
     target_at: Tensor  # column of each next click: [B]
     # how often each column is a target or an extra negative, corrected for how it was drawn; 0 leaves it out: [U]
@@ -53,11 +53,10 @@ class ClickBatch:
     def share(self, process: int, n_processes: int) -> "ClickBatch":
         """The sessions of one of several processes."""
         mine = slice(process, None, n_processes)
-        slots = self.slots[mine]
         return replace(
             self,
-            slots=slots,
-            begun=self.begun[torch.isin(self.begun, slots)],
+            slots=self.slots[mine],
+            begun=self.begun[mine],
             input_at=self.input_at[mine],
             target_at=self.target_at[mine],
             correction=self.correction[mine],
@@ -129,10 +128,12 @@ class StepReader:
             rows["inputs"] = as_tensor(entered)
         occurrences = _counted(found[:n_targets], len(items)) * self._as_target[items]
         occurrences += _counted(found[n_targets:n_scored], len(items)) * self._as_sample[items]
+        begun = np.zeros(n_targets, dtype=np.bool_)
+        begun[step.begun] = True
         return ClickBatch(
             rows=rows,
             slots=as_tensor(step.slots),
-            begun=as_tensor(step.slots[step.begun]),
+            begun=as_tensor(begun),
             input_at=as_tensor(input_at),
             target_at=as_tensor(found[:n_targets]),
             occurrences=as_tensor(occurrences),
@@ -230,7 +231,7 @@ class GRU4RecNetwork(nn.Module):
         entered = functional.dropout(entered, of_embedding) if of_embedding else entered
         for layer in self.layers:
             assert isinstance(layer, _Layer)  # noqa: S101 - a list of modules has no type of its own
-            layer.state[batch.begun] = 0.0
+            layer.state[batch.slots[batch.begun]] = 0.0
             entered = gru_step(entered, layer.state[batch.slots], (layer.inputs, layer.hidden, layer.bias))
             entered = functional.dropout(entered, of_hidden) if of_hidden else entered
             layer.state[batch.slots] = entered.detach()
