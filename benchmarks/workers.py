@@ -3,9 +3,10 @@
     NEARNEXT_DATA=FOLDER python benchmarks/workers.py [--workers 2] [--sessions 10000] [--batch 256] [--pairs 2]
 
 FOLDER holds rsc15_64, whose most recent sessions are learned from. Each method trains two epochs with one process and
-then with several, as often as --pairs says; the second epoch counts. Elapsed time says little where other programs use
-the same cores, so processor time is given as well: that of the process that computed longest bounds the elapsed time
-when every process has a core.
+then with several, as often as --pairs says; the second epoch counts. gru4rec ends an epoch in short steps, as many as
+the longest sessions have clicks, which weigh less the more sessions there are. Elapsed time says little where other
+programs use the same cores, so processor time is given as well: that of the process that computed longest bounds the
+elapsed time when every process has a core.
 """
 
 import argparse
@@ -24,7 +25,11 @@ from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.trained import TrainedRecommender
 
 METHODS = ("metric", "sml-gru-ncas", "gru4rec")
-OWN = {"metric": {"correction": True, "validation_fraction": 0.0, "dim": 160}}
+OWN = {
+    "metric": {"correction": True, "validation_fraction": 0.0, "dim": 160},
+    "sml-gru-ncas": {"validation_fraction": 0.0},
+}
+"""No epoch is validated, which is work of the first process alone."""
 
 
 @dataclass(frozen=True)
