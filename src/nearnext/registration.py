@@ -119,11 +119,18 @@ def kind_of(part: type[Any]) -> Kind:
 
 
 def origins(parts: Iterable[object]) -> list[dict[str, str]]:
-    """Kind, name and source of each part that is registered but not built in, for an artifact to say what to import."""
-    own = [part for part in parts if not is_built_in(part)]
-    return [
-        {"kind": kind, "name": name, "from": source_of(type(part))}
-        for part in own
-        for kind, registry in REGISTRIES.items()
-        if (name := registry.name_of(part)) is not None
-    ]
+    """Kind, name and source of each part that is not built in, for an artifact to say what to import.
+
+    Raises:
+        ConfigError: one is not registered, so that a model made of it could not be loaded.
+    """
+    found = list[dict[str, str]]()
+    for part in (part for part in parts if not is_built_in(part)):
+        named = [(kind, name) for kind, registry in REGISTRIES.items() if (name := registry.name_of(part)) is not None]
+        if not named:
+            raise ConfigError(
+                f"{place_of(type(part))} is not registered, so that a saved model could not be loaded; write "
+                "@nearnext.register above its class"
+            )
+        found += [{"kind": kind, "name": name, "from": source_of(type(part))} for kind, name in named]
+    return found

@@ -49,6 +49,12 @@ def registered() -> Iterator[None]:
     RECOMMENDERS.remove("after")
 
 
+def test_a_recommender_that_could_not_be_loaded_is_not_saved(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"After is not registered.*write @nearnext.register above its class"):
+        After().fit(LOG).save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_learn_and_score_make_a_recommender():
     own, markov = After().fit(LOG), nearnext.Markov().fit(LOG)
     sessions = [["i3"], ["i1", "i0"], ["never"]]
