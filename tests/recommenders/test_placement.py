@@ -1,6 +1,5 @@
 """Items without clicks: where attributes place them, how they join lists, and that a saved model keeps them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from metric_support import tiny
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.item_features import SIZE, ItemFeatures
 from nearnext.data.items import ItemTable, read_items
-from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.explanation import explain
@@ -20,9 +18,7 @@ from nearnext.recommenders.content import CategoryPopularity, ContentKNN
 from nearnext.recommenders.embedded import EmbeddedRecommender
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.named import make_recommender
-from nearnext.recommenders.placement import Placement, UnclickedItems, _ridge, behind  # pyright: ignore[reportPrivateUsage]
-from nearnext.recommenders.ranking import Request
-from nearnext.retrieval import ExactIndex
+from nearnext.recommenders.placement import Placement, _ridge, behind  # pyright: ignore[reportPrivateUsage]
 from nearnext.testing import assert_same_lists
 
 N_ITEMS = 40
@@ -186,42 +182,6 @@ def test_further_items_stand_behind_as_many_as_are_nearer() -> None:
         0.875
     ]  # the second is behind the whole list
     assert behind([], np.array([1.0], np.float32), known, 3).tolist() == [0.0]
-
-
-def test_a_joined_list_equals_one_that_is_made_item_by_item() -> None:
-    rng = np.random.default_rng(3)
-    vectors = rng.normal(size=(30, 4)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    unclicked = np.arange(21, 31, dtype=np.int32)
-    joined = UnclickedItems(unclicked, ExactIndex(vectors[20:]))
-    sessions = vectors[:5] + 0.1
-    sessions /= np.linalg.norm(sessions, axis=1, keepdims=True)
-    prefixes = Prefixes.of([np.array([21 + row, 1], np.int32) for row in range(5)])
-    known = np.sort(1 + sessions @ vectors[:20].T, axis=1)[:, ::-1].astype(np.float32)
-    own = np.full(5, 8, np.int32)
-    items, scores = np.zeros((5, 8), np.int32), np.zeros((5, 8), np.float32)
-    items[:] = rng.permutation(20)[:8] + 1
-    scores[:] = np.linspace(0.9, 0.1, 8)
-    admissible = np.ones(31, np.bool_)
-    admissible[25] = False
-    before = items.copy()
-    lengths = joined.join(sessions, prefixes, replace(Request(8, admissible)), known, own, items, scores)
-    assert lengths.tolist() == [8] * 5
-    for row in range(5):
-        expected: list[int] = before[row].tolist()
-        nearness = 1 + vectors[20:] @ sessions[row]
-        place = 0
-        for at in np.argsort(-nearness):
-            if 21 + at in (21 + row, 25):
-                continue
-            ahead = max(int((known[row] >= nearness[at]).sum()), 1)
-            if ahead < 8:
-                place = max(expected.index(int(before[row, ahead - 1])) + 1, place)
-                while place < len(expected) and expected[place] > 20:
-                    place += 1
-                expected.insert(place, int(21 + at))
-        assert items[row].tolist() == expected[:8]
-        assert (np.diff(scores[row]) <= 0).all()
 
 
 @pytest.mark.parametrize("method", [ContentKNN, CategoryPopularity])

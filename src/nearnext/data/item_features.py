@@ -76,11 +76,11 @@ class ItemFeatures:
 
     def rows(self, table: ItemTable) -> Sparse:
         """Feature rows of the items of a table, zeros for missing attributes: [n, SIZE + V]."""
-        hashed = _unit_rows(len(table), *_positions(self._categories(table)), None)
+        hashed = _hashed(len(table), *_positions(self._categories(table)), None)
         for number, name in enumerate(self.numbers):
             hashed = hashed + self._binned(table, number, name)
         rows, columns = _positions(_words(table))
-        hashed = hashed + _unit_rows(len(table), rows, columns, self.rarity)
+        hashed = hashed + _hashed(len(table), rows, columns, self.rarity)
         blocks, at = [hashed], 0
         for name, width in self.vectors:
             dense, known = _dense(table, name, width)
@@ -102,6 +102,12 @@ class ItemFeatures:
         bins = np.searchsorted(self.edges[number], values[known], side="right")
         slots = np.array([_slot(f"{name}#{at}") for at in range(BINS)])
         return csr_matrix((np.ones(len(known)), (known, slots[bins])), shape=(len(table), SIZE))
+
+
+def unit_rows(rows: Sparse) -> Sparse:
+    """Rows of length 1; zeros stay zeros."""
+    lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
+    return (diags(1 / np.maximum(lengths, 1e-12)) @ rows).tocsr()
 
 
 def _slot(token: str) -> int:
@@ -131,13 +137,12 @@ def _positions(tokens: Iterable[list[str]]) -> tuple[Any, Any]:
     return np.array(rows, np.int64), np.array(columns, np.int64)
 
 
-def _unit_rows(n: int, rows: Any, columns: Any, weights: ScoreArray | None) -> Sparse:
+def _hashed(n: int, rows: Any, columns: Any, weights: ScoreArray | None) -> Sparse:
     """Weighted counts per column, rows normalised to length 1: [n, SIZE]."""
     counts: Sparse = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(n, SIZE))
     if weights is not None:
         counts = counts @ diags(weights.astype(np.float64))
-    lengths = np.sqrt(np.asarray(counts.multiply(counts).sum(axis=1)).ravel())
-    return diags(1 / np.maximum(lengths, 1e-12)) @ counts
+    return unit_rows(counts)
 
 
 def _dense(table: ItemTable, name: str, width: int) -> tuple[FloatArray, Any]:

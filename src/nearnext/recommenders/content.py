@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from nearnext.data.item_features import ItemFeatures, Sparse
+from nearnext.data.item_features import ItemFeatures, Sparse, unit_rows
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
@@ -47,9 +47,7 @@ class Content(Recommender):
     def _describe(self, items: ItemTable) -> None:
         """Set the features of the items: [I, F]."""
         table = items.of(self.vocabulary.ids)
-        rows: Sparse = ItemFeatures.of(table).rows(self._kept(table))
-        lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-        self.described = rows.multiply(1 / np.maximum(lengths, 1e-12)[:, np.newaxis]).tocsr()
+        self.described = unit_rows(ItemFeatures.of(table).rows(self._kept(table)))
 
     def _kept(self, table: ItemTable) -> ItemTable:
         """The feature columns that the method uses."""

@@ -1,4 +1,4 @@
-"""Items without clicks in a metric space: embedded by ridge regression from attributes, and listed among the others.
+"""Items without clicks in a metric space: embedded by ridge regression from attributes.
 
 An item's embedding is the sum of an attribute part and an id part. Ridge regression on the items with clicks gives the
 attribute part of every item; the residual is the id part. An item without clicks has no id part: its embedding is its
@@ -7,9 +7,6 @@ attribute part. Paper: §4, events "described by a set of attributes".
 The missing id part has a length too. Without it, the attribute part would be nearer to every session than items with
 an id part, as a mean is nearer than the points that it averages. That length is added in the direction of least
 session energy, so that distances are those expected of an item with these attributes.
-
-Scores of re-ranked lists do not cover such an item. It has the rank there that its distance gives it among the items
-with clicks, but never the first, and takes the score of the item above it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,13 +17,8 @@ import numpy as np
 
 from nearnext.data.item_features import BINS, SIZE, ItemFeatures, Sparse
 from nearnext.data.items import ItemTable
-from nearnext.data.prefixes import Prefixes
-from nearnext.model.encoding import item_vectors
-from nearnext.model.network import SessionItemNetwork
-from nearnext.recommenders.ranking import Request
-from nearnext.retrieval import ExactIndex
 from nearnext.stored_arrays import LARGEST, require_array
-from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
+from nearnext.types import FloatArray, Int64Array, ScoreArray
 
 HALF_TRUST = 1_000
 """Number of clicks at which an embedding has half of the largest weight."""
@@ -187,52 +179,3 @@ def behind(own: Sequence[float], scores: ScoreArray, known: ScoreArray, n: int) 
     if len(own) >= n:  # items ranked below a full list are dropped
         ahead = ahead[: np.searchsorted(ahead, len(own))]
     return np.asarray(own, np.float32)[np.minimum(ahead, len(own)) - 1]
-
-
-class UnclickedItems:
-    """The items without clicks of a metric space, inserted into lists without changing the order of other items.
-
-    Items that the session has clicked are not inserted: the list has them already, or excludes them.
-    """
-
-    def __init__(self, indices: IndexArray, index: ExactIndex) -> None:
-        self._indices, self._index = indices, index  # ascending item indices [C], and these items in this order
-
-    @classmethod
-    def of(cls, network: SessionItemNetwork, clicks: Int64Array) -> "UnclickedItems | None":
-        """Those of a network, by the clicks of each item index [I + 1]; None where every item has some."""
-        indices = np.flatnonzero(clicks[1:] == 0).astype(np.int32) + 1
-        return cls(indices, ExactIndex(item_vectors(network, indices), network.distance)) if len(indices) else None
-
-    def join(
-        self,
-        sessions: ScoreArray,  # embeddings of the prefixes: [B, D]
-        prefixes: Prefixes,
-        request: Request,
-        known: ScoreArray,  # scores by distance of the nearest items with clicks, falling: [B, K]
-        own: IndexArray,  # lengths of the lists: [B]
-        items: IndexArray,  # the lists, 0 from their length on: [B, k]
-        scores: ScoreArray,  # falling: [B, k]
-    ) -> IndexArray:
-        """Insert them into lists; returns the new lengths: [B]."""
-        admissible = np.append(False, request.admissible[self._indices])
-        if not admissible.any():
-            return own
-        n = min(items.shape[1], len(self._indices))
-        found = self._index.search(sessions, n, admissible=admissible, seen=self._among(prefixes))
-        lengths = own.copy()
-        for row in np.flatnonzero(sessions.any(axis=1)).tolist():  # one without known clicks has no embedding
-            listed = scores[row, : own[row]].tolist()
-            joined = behind(listed, found.scores[row, : found.found[row]], known[row], items.shape[1])
-            merged = np.array([*listed, *joined], np.float32)
-            every = np.append(items[row, : own[row]], self._indices[found.items[row, : len(joined)] - 1])
-            order = np.argsort(-merged, kind="stable")[: items.shape[1]]
-            lengths[row] = len(order)
-            items[row, : len(order)], scores[row, : len(order)] = every[order], merged[order]
-        return lengths
-
-    def _among(self, prefixes: Prefixes) -> Prefixes:
-        """The same prefixes in positions of these items from 1 on, 0 for others."""
-        at = np.minimum(np.searchsorted(self._indices, prefixes.items), len(self._indices) - 1)
-        positions = np.where(self._indices[at] == prefixes.items, at + 1, 0).astype(np.int32)
-        return Prefixes(positions, prefixes.starts, prefixes.ends, prefixes.times)

@@ -123,7 +123,7 @@ class CandidateGenerators:
     @cached_property
     def clicked(self) -> BoolArray:
         """Which item indices have clicks: [I + 1]."""
-        return self.evidence.popularity > 0
+        return next(iter(self.voters.values())).popularity > 0
 
     def items_covered_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
         """Number of different items in the session-kNN voters' lists of k, the largest of several voters."""

@@ -91,6 +91,13 @@ class Evidence(NamedTuple):
     items: ScoreArray  # the `ITEM_FEATURES` of each item, [I + 1, 9]; [0, 9]: without the features of any group
     temperature: float  # of the cosine: that far apart, one item is e times as probable as another
 
+    @classmethod
+    def of(cls, vectors: ScoreArray, clicks: Int64Array, items: ScoreArray, temperature: float) -> "Evidence":
+        """Evidence with clicks of each item index, [I + 1]; an item without clicks has the mean popularity."""
+        popularity = np.log1p(clicks).astype(np.float32)
+        popularity[1:][clicks[1:] == 0] = popularity[clicks > 0].mean()
+        return cls(vectors, popularity, items, temperature)
+
 
 def collect(
     prefixes: Prefixes, near: Lists, sessions: ScoreArray, votes: Lists, evidence: Evidence, scratch: IndexArray

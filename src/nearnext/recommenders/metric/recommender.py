@@ -39,7 +39,7 @@ from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.retraining import relearned
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
-from nearnext.recommenders.placement import UnclickedItems
+from nearnext.recommenders.metric.unclicked import Likeness, UnclickedItems
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.registry import ENCODERS, LOSSES
 from nearnext.retrieval import ExactIndex, Index
@@ -83,6 +83,7 @@ class Metric(MetricOptions):
 
     reranker: Reranker | None = field(init=False, repr=False, default=None)
     generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
+    likeness: Likeness | None = field(init=False, repr=False, default=None)
 
     def parts(self) -> list[object]:
         """The method, its encoder and its loss."""
@@ -127,7 +128,7 @@ class Metric(MetricOptions):
         return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network, self.reranker, self.generators = None, None, None
+        self.network, self.reranker, self.generators, self.likeness = None, None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         if self.start is not None:
             self._continue(self.start, sessions)
@@ -180,6 +181,7 @@ class Metric(MetricOptions):
         # Row 0 has the mean, which items without clicks have too; without groups of features there are no rows.
         statistics = np.concatenate([statistics, np.repeat(statistics[:1], len(new), axis=0)])
         self.generators = self._generators(self.network, self.index, voters, statistics)
+        self.likeness = Likeness.of(self.placement, items, self.vocabulary, self.popularity)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -231,8 +233,7 @@ class Metric(MetricOptions):
     def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
         """A network trained on all sessions, as long as was best on those held out."""
         assert self.fitted_size is not None  # noqa: S101 - set before training
-        best = int(self.history[-1]["best_epoch"])
-        network = self._initialised(self._start(sessions))
+        network, best = self._initialised(self._start(sessions)), int(self.history[-1]["best_epoch"])
         train(self.recipe(network, sessions, replace(self.fitted_size, epochs=best)))
         return network
 
@@ -248,13 +249,12 @@ class Metric(MetricOptions):
     ) -> CandidateGenerators:
         """Generators over the exact index of all items, which another one replaces after the fit."""
         assert isinstance(index, ExactIndex)  # noqa: S101
-        popularity = np.log1p(next(iter(voters.values())).popularity).astype(np.float32)
-        evidence = Evidence(index.vectors, popularity, statistics, self.temperature)
+        evidence = Evidence.of(index.vectors, next(iter(voters.values())).popularity, statistics, self.temperature)
         return CandidateGenerators(network, index, voters, evidence, self.candidates)
 
     def _end_of_training(self) -> int:
-        voters = {} if self.generators is None else self.generators.voters
-        return max((voter.asked_at(None) for voter in voters.values()), default=0)
+        voters = () if self.generators is None else self.generators.voters.values()
+        return max((voter.asked_at(None) for voter in voters), default=0)
 
     def search_by(self, index: Any) -> None:
         """Replace the index by another one of the same embeddings."""
@@ -267,11 +267,12 @@ class Metric(MetricOptions):
         if self.reranker is not None and self.generators is not None:
             state |= {f"reranker.{name}": array for name, array in self.reranker.state().items()}
             for name, voter in self.generators.voters.items():
-                state |= {
-                    f"voter.{name}.{part}": array for part, array in voter.state().items() if part != "popularity"
-                }
+                kept = {part: array for part, array in voter.state().items() if part != "popularity"}
+                state |= {f"voter.{name}.{part}": array for part, array in kept.items()}
             if len(self.generators.evidence.items):
                 state["item_statistics"] = self.generators.evidence.items
+            if self.likeness is not None:
+                state |= self.likeness.state()
         return state
 
     def _restore(self, state: State) -> None:
@@ -292,28 +293,28 @@ class Metric(MetricOptions):
         self.reranker = Reranker.restored(weights, n_features) if weights else None
         self.generators = None
         if self.reranker is not None and self.network is not None:
-            popularity = {"popularity": self.popularity}
-            voters = {
-                name: voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
-                for name, voter in self._voters().items()
-            }
-            known = NO_STATISTICS if statistics is None else statistics
-            self.generators = self._generators(self.network, self.index, voters, known)
+            voters = self._voters()
+            for name, voter in voters.items():
+                voter.restore(self.vocabulary, {"popularity": self.popularity} | part_of(state, f"voter.{name}."))
+            statistics = NO_STATISTICS if statistics is None else statistics
+            self.generators = self._generators(self.network, self.index, voters, statistics)
+            self.likeness = Likeness.restored(state, self.placement, self.items, self.vocabulary, self.popularity)
 
     def _ranker(self) -> RankChunk:
         if self.network is None or self.reranker is None or self.generators is None:
             return self._nearest()
         reranker, generate = self.reranker, self.generators.generator()
-        unclicked = UnclickedItems.of(self.network, self.popularity)
+        unclicked = UnclickedItems.of(self.network, self.popularity, self.likeness)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
             found, near, sessions = generate(prefixes, request)
-            own = best_candidates(found.offsets, found.items, reranker.probabilities(found), items, scores)
+            probabilities = reranker.probabilities(found)
+            own = best_candidates(found.offsets, found.items, probabilities, items, scores)
             if request.k > self.candidates:
                 own = followed_by(near, own, items, scores, self.temperature)
             own[near.items[:, 0] == 0] = 0
             if unclicked is not None:
-                own = unclicked.join(sessions, prefixes, request, near.scores, own, items, scores)
+                own = unclicked.join(sessions, prefixes, request, found, probabilities, own, items, scores)
             return own
 
         return rank_chunk
