@@ -13,7 +13,8 @@ from torch.autograd.function import once_differentiable  # pyright: ignore[repor
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from nearnext.errors import ConfigError
-from nearnext.model.encoders.base import Dim, Dropout, Hidden, SessionEncoder
+from nearnext.model.encoders.base import CompiledEncoder, Dim, Dropout, Hidden, SessionEncoder
+from nearnext.model.encoders.compiled_gru import compiled_gru
 from nearnext.model.layers import feed_forward, zero_padding
 from nearnext.options import Count, Natural, options
 
@@ -167,6 +168,13 @@ class RecurrentEncoder(SessionEncoder):
     def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
         """Every state of the last layer, through the dense layers: [B, T, D]."""
         return self.dense(self.recurrent(zero_padding(clicks, mask))[0])
+
+    def compiled(self) -> CompiledEncoder | None:
+        """The encoder as it is now, without dropout, for arrays: of one narrow GRU layer and at most a dense one."""
+        layers = [layer for layer in self.dense if not isinstance(layer, nn.Dropout)]
+        if not (isinstance(self.recurrent, nn.GRU) and self.recurrent.num_layers == 1) or len(layers) > 1:
+            return None
+        return compiled_gru(self.recurrent, cast("nn.Linear", layers[0]) if layers else None)
 
     def _last_state(self, clicks: Tensor, steps: Tensor) -> Tensor:
         if torch.compiler.is_exporting():

@@ -1,0 +1,91 @@
+"""One session after the other through a GRU layer, in compiled form: for a single session torch's calls take longer.
+
+Reference: Cho et al., Learning Phrase Representations using RNN Encoder–Decoder, EMNLP 2014.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from torch import Tensor, nn
+
+from nearnext.compiled import compiled
+from nearnext.model.arithmetic import add_product, copy_to, tanh
+from nearnext.model.encoders.base import CompiledEncoder
+from nearnext.types import IndexArray, ScoreArray
+
+WIDEST = 1 << 18
+"""Weights of a layer above which torch's products of many sessions at once are faster."""
+
+
+class GRUWeights(NamedTuple):
+    """A GRU layer of width H over clicks of dimension D_in: reset gate, update gate and new state side by side.
+
+    A dense layer follows; without one it has no rows, and H is D.
+    """
+
+    inputs: ScoreArray  # [D_in, 3 H]
+    hidden: ScoreArray  # [H, 3 H]
+    input_bias: ScoreArray  # [3 H]
+    hidden_bias: ScoreArray  # [3 H]
+    dense: ScoreArray  # [H, D] or [0, D]
+    dense_bias: ScoreArray  # [D]
+
+
+def compiled_gru(network: nn.GRU, dense: nn.Linear | None) -> CompiledEncoder | None:
+    """The last state of a GRU layer, through a dense layer if any, with the present weights; None for a wide layer."""
+    inputs, hidden = network.weight_ih_l0, network.weight_hh_l0
+    if inputs.numel() + hidden.numel() > WIDEST:
+        return None
+    weights = GRUWeights(
+        _array(inputs.t()), _array(hidden.t()), _array(network.bias_ih_l0), _array(network.bias_hh_l0),
+        np.zeros((0, hidden.shape[1]), np.float32) if dense is None else _array(dense.weight.t()),
+        np.zeros(hidden.shape[1], np.float32) if dense is None else _array(dense.bias),
+    )  # fmt: skip
+
+    def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
+        _encode(weights, table, clicks, known, vectors)
+
+    return encode
+
+
+def _array(weight: Tensor) -> ScoreArray:
+    return np.ascontiguousarray(weight.detach().numpy())
+
+
+@compiled()
+def _encode(
+    weights: GRUWeights, table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray
+) -> None:
+    """Embeddings of the first ``known`` clicks of each row [B, L] → [B, D], zeros where none is known."""
+    width = len(weights.hidden)
+    state = np.empty(width, dtype=np.float32)
+    gates, given = np.empty((2, 3 * width), dtype=np.float32)
+    for row in range(len(clicks)):
+        vector = vectors[row]
+        vector[:] = 0.0
+        if known[row] == 0:
+            continue
+        state[:] = 0.0
+        for at in range(known[row]):
+            copy_to(gates, weights.input_bias)
+            copy_to(given, weights.hidden_bias)
+            add_product(table[clicks[row, at]], weights.inputs, gates)
+            if at > 0:
+                add_product(state, weights.hidden, given)
+            _step(gates, given, state)
+        if len(weights.dense) > 0:
+            copy_to(vector, weights.dense_bias)
+            add_product(state, weights.dense, vector)
+        else:
+            copy_to(vector, state)
+
+
+@compiled(error_model="numpy", fastmath={"contract"})
+def _step(gates: ScoreArray, given: ScoreArray, state: ScoreArray) -> None:
+    """The next state, from what the weights give for the click and for the state, written over the state."""
+    width, half = len(state), np.float32(0.5)
+    for unit in range(width):
+        reset = half + half * tanh(half * (gates[unit] + given[unit]))
+        update = half + half * tanh(half * (gates[width + unit] + given[width + unit]))
+        new = tanh(gates[2 * width + unit] + reset * given[2 * width + unit])
+        state[unit] = new + update * (state[unit] - new)
