@@ -164,15 +164,18 @@ def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pyt
         for epoch in metric.history:
             epoch["seconds"] = 9.0
         passes = 0.9 * (len(metric.history) + (metric.correction is None)) + best
-        n_reranker_fits = 2 + (metric.reranker is not None)
+        reranked = metric.reranker is not None
+        passes += sizing.SECOND_SHARE * len(metric.history) * (0.9 + reranked)
+        n_reranker_fits = 2 + reranked
         return 10.0 * passes + 5.0 + n_reranker_fits * 0.1 * (metric.reranker_steps - 1), 0
 
     monkeypatch.setattr(sizing, "timed_fit", timed)
     monkeypatch.setattr(sizing, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "reranker_steps": 50}
     for correction, passes in ((None, 0.9 * 4 + 3), (False, 0.9 * 3 + 3)):
+        second = sizing.SECOND_SHARE * 3 * (0.9 + 1)
         sized = estimate(make_recommender("metric", {**options, "correction": correction}), LOG)
-        assert sized.seconds == pytest.approx(10 * passes + 5 + 3 * 50 * 0.1)
+        assert sized.seconds == pytest.approx(10 * (passes + second) + 5 + 3 * 50 * 0.1)
 
 
 @pytest.mark.parametrize("method", ["pop", "vsknn", "gru4rec", "sml-maxpool-ncas"])
@@ -202,4 +205,4 @@ def test_the_trial_of_a_correction_is_bounded(most: int, in_trial: float, monkey
     options = Metric(epochs=4, refit=False, validation_fraction=0.05).params()
     monkeypatch.setattr("nearnext.recommenders.metric.recommender.TRIAL", most)
     passes = sizing._passes(options, 4, 2, LOG)  # pyright: ignore[reportPrivateUsage]
-    assert passes == pytest.approx(4 + in_trial)
+    assert passes == pytest.approx(4 + in_trial + sizing.SECOND_SHARE * 4 * (1 + 1 / 0.95))

@@ -178,10 +178,10 @@ def test_the_first_training_sees_nothing_of_the_sessions_held_out(monkeypatch: p
     trained, voting = recorded(monkeypatch)
     log = Sessions.of(LATE)
     tiny(correction=None).fit(log)
-    *first, last = trained
-    assert [sessions.n_sessions for sessions in first] == [18, 18, 36]
-    assert [sessions.n_sessions for sessions in (last, *voting)] == [40, 36, 40]
-    for sessions in (*first, voting[0]):
+    *first, second, refit, last = trained
+    assert [sessions.n_sessions for sessions in (*first, second)] == [18, 18, 36, 36]
+    assert [sessions.n_sessions for sessions in (refit, last, *voting)] == [40, 40, 36, 40]
+    for sessions in (*first, second, voting[0]):
         assert sessions.vocabulary.ids.to_list() == ["a", "b", "c"]
         assert set(sessions.session_ids.to_list()) <= set(range(36))
     assert "late" in last.vocabulary.ids.to_list()

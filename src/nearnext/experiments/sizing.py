@@ -34,6 +34,9 @@ ENOUGH_SECONDS = 1.0
 EPOCHS, STEPS, SEARCHES = 2, 40, 64
 """Measured: epochs, of which the fastest counts, steps of the re-ranker, and searches."""
 
+SECOND_SHARE = 0.73
+"""Time of an epoch of the second network of `metric` over one of the first, see decision 23."""
+
 FLOAT = 4
 """Bytes of a weight."""
 
@@ -174,6 +177,7 @@ def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: i
     state = fitted.state()
     kept = {"what is learned": sum(array.nbytes for array in state.values())}
     per_pass, best, n_reranker_fits = 0.0, 0, 0
+    reranked = any(each.startswith("reranker.") for each in state)
     if isinstance(fitted, TrainedRecommender):
         fitted.require_learned()
         per_pass = min(epoch["seconds"] for epoch in fitted.history)
@@ -183,16 +187,29 @@ def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: i
         kept = {"weights": weights, "optimiser": 2 * weights, "best weights": weights}
         kept |= {"item vectors": 2 * weights} if space_of(fitted) is not None else {}
         kept |= {"network of the refit": weights} if options.get("refit") else {}
+        if _second(options):
+            from nearnext.recommenders.metric.options import SECOND_DIM
+
+            table = FLOAT * (sample.n_items + 1) * min(options["dim"], SECOND_DIM)
+            kept |= {"second network": 5 * table}  # weights, 2 in the optimiser, vectors twice
         if options.get("reranker_steps") and options["validation_fraction"] and options["voters"]:
-            n_reranker_fits = 2 + any(each.startswith("reranker.") for each in state)
-    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best, sample), 0.0)
+            n_reranker_fits = 2 + reranked
+    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best, sample, reranked=reranked), 0.0)
     return _Fit(sample, seconds, per_pass, rest, n_reranker_fits, kept, max(peak - before - sum(kept.values()), 0))
 
 
-def _passes(options: Mapping[str, Any], epochs: int, best: float, sessions: Sessions) -> float:
+def _second(options: Mapping[str, Any]) -> bool:
+    """Whether there is a second network, for the re-ranker."""
+    return bool("second" in options.get("features", ()) and options["voters"] and options["validation_fraction"])
+
+
+def _passes(
+    options: Mapping[str, Any], epochs: int, best: float, sessions: Sessions, *, reranked: bool = True
+) -> float:
     """Epochs of a fit in which one was best: those asked for, two of the trial of a correction, the refit's, longer.
 
-    Those of the trial are of half the log or less.
+    Those of the trial are of half the log or less. A second network takes part of the time of the first one, once for
+    the re-ranker and, where lists are ``reranked``, once on all sessions.
     """
     fraction = options.get("validation_fraction", 0.0)
     if "refit" not in options or fraction == 0:
@@ -201,7 +218,8 @@ def _passes(options: Mapping[str, Any], epochs: int, best: float, sessions: Sess
 
     tried = options["correction"] is None and options["encoder"].startswith("attention")
     in_trial = min(1.0, 2 * TRIAL / max((1 - fraction) * sessions.n_sessions, 1))
-    return epochs + tried * in_trial + options["refit"] * best / (1 - fraction)
+    second = _second(options) * SECOND_SHARE * epochs * (1 + reranked / (1 - fraction))
+    return epochs + tried * in_trial + options["refit"] * best / (1 - fraction) + second
 
 
 def _reranker_steps(n_prefixes: int, most_prefixes: int, most_steps: int) -> int:

@@ -33,14 +33,18 @@ class GRUWeights(NamedTuple):
 
 def compiled_gru(network: nn.GRU, dense: nn.Linear | None) -> CompiledEncoder | None:
     """The last state of a GRU layer, through a dense layer if any, with the present weights; None for a wide layer."""
-    inputs, hidden = network.weight_ih_l0, network.weight_hh_l0
-    if inputs.numel() + hidden.numel() > WIDEST:
+    layer = {name.removesuffix("_l0"): weight for name, weight in network.named_parameters()}
+    if layer["weight_ih"].numel() + layer["weight_hh"].numel() > WIDEST:
         return None
+    width = network.hidden_size
     weights = GRUWeights(
-        _array(inputs.t()), _array(hidden.t()), _array(network.bias_ih_l0), _array(network.bias_hh_l0),
-        np.zeros((0, hidden.shape[1]), np.float32) if dense is None else _array(dense.weight.t()),
-        np.zeros(hidden.shape[1], np.float32) if dense is None else _array(dense.bias),
-    )  # fmt: skip
+        _array(layer["weight_ih"].t()),
+        _array(layer["weight_hh"].t()),
+        _array(layer["bias_ih"]),
+        _array(layer["bias_hh"]),
+        np.zeros((0, width), np.float32) if dense is None else _array(dense.weight.t()),
+        np.zeros(width, np.float32) if dense is None else _array(dense.bias),
+    )
 
     def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
         _encode(weights, table, clicks, known, vectors)
@@ -53,9 +57,7 @@ def _array(weight: Tensor) -> ScoreArray:
 
 
 @compiled()
-def _encode(
-    weights: GRUWeights, table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray
-) -> None:
+def _encode(weights: GRUWeights, table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
     """Embeddings of the first ``known`` clicks of each row [B, L] → [B, D], zeros where none is known."""
     width = len(weights.hidden)
     state = np.empty(width, dtype=np.float32)

@@ -13,9 +13,10 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.processes import in_threads
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.metric.features import Candidates, Evidence, Lists, collect
+from nearnext.recommenders.metric.features import NO_SECOND, Candidates, Evidence, Lists, collect
+from nearnext.recommenders.metric.unclicked import UnclickedItems
 from nearnext.recommenders.neighbours import SessionNeighbours
-from nearnext.recommenders.ranking import CHUNK, Request
+from nearnext.recommenders.ranking import CHUNK, RankChunk, Request
 from nearnext.registry import RECOMMENDERS
 from nearnext.retrieval import Index
 from nearnext.topk import insert
@@ -119,6 +120,7 @@ class CandidateGenerators:
     voters: dict[str, Recommender]  # fitted recommenders over the same vocabulary, by name
     evidence: Evidence  # what the candidates' features are computed from
     most: int  # candidates of the index and of each voter, at least 1
+    second: SessionItemNetwork | None = None  # for the features of the group `second`
 
     @cached_property
     def clicked(self) -> BoolArray:
@@ -156,6 +158,7 @@ class CandidateGenerators:
         """A function with scratch memory of its own, used by one thread."""
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
         encode = SessionEncoding(self.network)
+        encode_second = None if self.second is None else SessionEncoding(self.second)
         scratch = np.zeros((2, len(self.clicked)), dtype=np.int32)
         clicked = None if self.clicked[1:].all() else self.clicked
 
@@ -181,6 +184,30 @@ class CandidateGenerators:
             for rank, voted, scored in zip(rankers, votes.items, votes.scores, strict=True):
                 rank(prefixes, voting, voted, scored)
             np.maximum(votes.scores, 0.0, out=votes.scores)
-            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch), near, sessions
+            second = NO_SECOND if encode_second is None else encode_second(prefixes)[0]
+            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch, second), near, sessions
 
         return generate
+
+
+def reranked(
+    generators: CandidateGenerators,
+    probabilities: Callable[[Candidates], ScoreArray],  # that each candidate is the next item: [C]
+    unclicked: UnclickedItems | None,  # items that no generator proposes
+    temperature: float,  # see `followed_by`
+) -> RankChunk:
+    """What ranks candidates by their probabilities, for one thread; longer lists go on with the nearest items."""
+    generate = generators.generator()
+
+    def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
+        found, near, sessions = generate(prefixes, request)
+        values = probabilities(found)
+        own = best_candidates(found.offsets, found.items, values, items, scores)
+        if request.k > generators.most:
+            own = followed_by(near, own, items, scores, temperature)
+        own[near.items[:, 0] == 0] = 0
+        if unclicked is not None:
+            own = unclicked.join(sessions, prefixes, request, found, values, own, items, scores)
+        return own
+
+    return rank_chunk

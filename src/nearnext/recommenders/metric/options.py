@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.model.encoders import EncoderConfig
+from nearnext.model.losses import Loss
 from nearnext.options import (
     Count,
     Fraction,
@@ -62,6 +64,23 @@ def size_for(sessions: Sessions) -> Size:
 
 SAMPLED_SOFTMAX = "sampled-softmax"
 
+SECOND_NETWORK: dict[str, Any] = {
+    "encoder": "gru",
+    "temperature": 0.1,
+    "smoothing": 0.3,
+    "alpha": 0.5,
+    "learning_rate": 0.004,
+    "encoder_rate": 0.004,
+    "dropout": 0.0,
+    "validation_fraction": 0.0,
+    "voters": (),
+    "features": (),
+}
+"""Options of the second network, chosen on validation periods (docs/decisions/0023-network-of-metric.md)."""
+
+SECOND_DIM = 128
+"""Its dimension, if that of the first one is not smaller."""
+
 RENAMED = {
     "breadth": "coverage_cost",
     "calibrated_on": "reranker_prefixes",
@@ -98,7 +117,8 @@ class MetricOptions(EmbeddedRecommender):
             epoch is kept and there is no re-ranker.
         voters: methods that vote for candidates; none: lists are by distance.
         features: groups of features that the re-ranker reads besides distance, votes and popularity: ``session``,
-            ``own``, ``last``, ``item``; see `GROUPS`.
+            ``own``, ``last``, ``item`` and ``second``, the cosines in the space of a second network, which lengthens a
+            fit by half; see `GROUPS`.
         candidates: of the index and of each voter, at least 20.
         neighbours: neighbouring sessions of a session-kNN voter, at least 1.
         sample_size: sessions that a session-kNN voter compares, 0 for all that share an item.
@@ -181,6 +201,28 @@ class MetricOptions(EmbeddedRecommender):
             return None
         return LOSSES.spelled(self.loss, dict.fromkeys(("temperature", "smoothing"), self.name))
 
+    def _loss(self) -> Loss | None:
+        """A loss on distances; None: the sampled softmax."""
+        spelled = self._loss_spelled()
+        if spelled is None:
+            return None
+        name, own = spelled
+        given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
+        return LOSSES.make(name, **known_options(given, LOSSES.option_names(name)) | own)
+
+    def _encoder(self) -> EncoderConfig:
+        size = self.fitted_size or Size(self.dim or 64, 1, 1, 1)
+        given: dict[str, Any] = {
+            "dim": size.dim,
+            "hidden": size.dim,
+            "filters": size.dim,
+            "positions": self.max_length,
+            "dropout": self.dropout,
+            "correction": self.corrected,
+        }
+        name, own = self._encoder_spelled()
+        return ENCODERS.make(name, **known_options(given, ENCODERS.option_names(name)) | own)
+
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""
         given = super().params() | {"voters": list(self.voters), "features": list(self.features)}
@@ -188,6 +230,13 @@ class MetricOptions(EmbeddedRecommender):
             return given
         chosen = {"correction": self.corrected} if self.encoder_name == "attention" else {}
         return given | asdict(self.fitted_size) | chosen
+
+    def second_options(self) -> dict[str, Any]:
+        """Options of the second network, once the size is known."""
+        assert self.fitted_size is not None  # noqa: S101 - set before
+        size = replace(self.fitted_size, dim=min(self.fitted_size.dim, SECOND_DIM))
+        shared = ("steps", "max_length", "seed", "device")
+        return asdict(size) | {name: getattr(self, name) for name in shared} | SECOND_NETWORK
 
     def size(self, sessions: Sessions) -> Size:
         """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""

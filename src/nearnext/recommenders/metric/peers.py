@@ -26,6 +26,7 @@ class MetricFast(Metric):
     negatives: int | None = 1024
     batch_size: int | None = 128
     voters: tuple[str, ...] = ("vsknn", "sr")
+    features: tuple[str, ...] = ("session", "own", "last", "item")
     candidates: int = 50
     hidden: int = 32
     reranker_steps: int = 400

@@ -6,9 +6,10 @@ A fit has five steps; held-out sessions are later than those that were trained o
 2. Start the items from random vectors averaged over neighbouring items (`nearnext.model.propagation`).
 3. Train an attention encoder and the items on every prefix (`nearnext.training.next_item`); keep the best epoch on the
    held-out sessions.
-4. Fit the candidate generators, session-kNN and sequential rules, on the same sessions, and a re-ranker of their
-   candidates on the held-out sessions (`nearnext.recommenders.metric.selection`).
-5. Train the network once more on all sessions, for the best number of epochs, and fit the generators on all sessions.
+4. Fit the candidate generators, session-kNN and sequential rules, and a second network, whose cosines are evidence, on
+   the same sessions, and a re-ranker of the candidates on the held-out sessions
+   (`nearnext.recommenders.metric.selection`).
+5. Train the network once more on all sessions, for the best number of epochs, and fit the rest of step 4 on them.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -19,29 +20,25 @@ import numpy as np
 import torch
 
 from nearnext.data.items import ItemTable
-from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import split_last
 from nearnext.errors import ConfigError, DataError
-from nearnext.model.encoders import EncoderConfig
 from nearnext.model.encoding import item_vectors
-from nearnext.model.losses import Loss
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.propagation import propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
-from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates, followed_by, make_voters
-from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
+from nearnext.recommenders.metric.candidates import CandidateGenerators, make_voters, reranked
+from nearnext.recommenders.metric.features import SECOND, Evidence, feature_names, features_used
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.retraining import relearned
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.unclicked import Likeness, UnclickedItems
-from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.registry import ENCODERS, LOSSES
+from nearnext.recommenders.ranking import RankChunk
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.stored_arrays import require_array
 from nearnext.training.learner import part_of
@@ -49,7 +46,7 @@ from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
 from nearnext.training.recipe import Devices, Recipe, retraining
 from nearnext.training.validation import Validation
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.types import ScoreArray
 
 NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
 
@@ -84,6 +81,7 @@ class Metric(MetricOptions):
     reranker: Reranker | None = field(init=False, repr=False, default=None)
     generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
     likeness: Likeness | None = field(init=False, repr=False, default=None)
+    second: "Metric | None" = field(init=False, repr=False, default=None)  # network of the group of features `second`
 
     def parts(self) -> list[object]:
         """The method, its encoder and its loss."""
@@ -101,34 +99,12 @@ class Metric(MetricOptions):
     def _training(self, size: Size) -> NextItemTraining:
         return NextItemTraining(**known_options(self.params() | asdict(size), NextItemTraining.__dataclass_fields__))
 
-    def _loss(self) -> Loss | None:
-        """A loss on distances; None: the sampled softmax."""
-        spelled = self._loss_spelled()
-        if spelled is None:
-            return None
-        name, own = spelled
-        given: dict[str, Any] = {"temperature": self.temperature, "smoothing": self.smoothing, "pairing": "all"}
-        return LOSSES.make(name, **known_options(given, LOSSES.option_names(name)) | own)
-
-    def _encoder(self) -> EncoderConfig:
-        size = self.fitted_size or Size(self.dim or 64, 1, 1, 1)
-        given: dict[str, Any] = {
-            "dim": size.dim,
-            "hidden": size.dim,
-            "filters": size.dim,
-            "positions": self.max_length,
-            "dropout": self.dropout,
-            "correction": self.corrected,
-        }
-        name, own = self._encoder_spelled()
-        return ENCODERS.make(name, **known_options(given, ENCODERS.option_names(name)) | own)
-
     def _network(self, n_items: int) -> SessionItemNetwork:
         encoder = self._encoder()
         return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network, self.reranker, self.generators, self.likeness = None, None, None, None
+        self.network, self.reranker, self.generators, self.second, self.likeness = None, None, None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         if self.start is not None:
             self._continue(self.start, sessions)
@@ -169,6 +145,8 @@ class Metric(MetricOptions):
         self._serve(network)
         if self.reranker is not None:
             self.generators = self._fitted(network, self.index, sessions)
+        else:
+            self.second = None
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
         new = items.beyond(self.vocabulary)
@@ -176,6 +154,8 @@ class Metric(MetricOptions):
         if self.generators is None or self.network is None:
             return
         voters, statistics = self.generators.voters, self.generators.evidence.items
+        if self.second is not None:
+            self.second._take_in(items, sessions)
         for voter in voters.values():
             voter._add_unclicked(new)
         # Row 0 has the mean, which items without clicks have too; without groups of features there are no rows.
@@ -240,7 +220,21 @@ class Metric(MetricOptions):
     def _voters(self) -> dict[str, Recommender]:
         return make_voters(self.voters, self.neighbours, self.sample_size)
 
+    def _fitted_second(self, sessions: Sessions) -> "Metric | None":
+        """The second network, from the weights of that of another model if there is one."""
+        if SECOND not in self.features:
+            return None
+        if self.start is None or self.start.second is None:
+            second = Metric(**self.second_options())
+        else:
+            self.start.second.imprint = self.start.imprint  # which is not saved twice
+            second = self.start.second.successor()
+        Recommender.fit(second, sessions)  # in the workers of this fit, if any
+        second.start = None
+        return second
+
     def _fitted(self, network: SessionItemNetwork, index: Index | None, sessions: Sessions) -> CandidateGenerators:
+        self.second = self._fitted_second(sessions)
         voters = {name: voter.fit(sessions) for name, voter in self._voters().items()}
         return self._generators(network, index, voters, item_statistics(sessions) if self.features else NO_STATISTICS)
 
@@ -250,7 +244,10 @@ class Metric(MetricOptions):
         """Generators over the exact index of all items, which another one replaces after the fit."""
         assert isinstance(index, ExactIndex)  # noqa: S101
         evidence = Evidence.of(index.vectors, next(iter(voters.values())).popularity, statistics, self.temperature)
-        return CandidateGenerators(network, index, voters, evidence, self.candidates)
+        second = None
+        if self.second is not None and (second := self.second.network) is not None:
+            evidence = evidence._replace(second=item_vectors(second) / np.float32(self.second.temperature))
+        return CandidateGenerators(network, index, voters, evidence, self.candidates, second)
 
     def _end_of_training(self) -> int:
         voters = () if self.generators is None else self.generators.voters.values()
@@ -269,6 +266,8 @@ class Metric(MetricOptions):
             for name, voter in self.generators.voters.items():
                 kept = {part: array for part, array in voter.state().items() if part != "popularity"}
                 state |= {f"voter.{name}.{part}": array for part, array in kept.items()}
+            if self.second is not None:
+                state |= {f"second.{name}": array for name, array in self.second._state().items()}
             if len(self.generators.evidence.items):
                 state["item_statistics"] = self.generators.evidence.items
             if self.likeness is not None:
@@ -291,11 +290,15 @@ class Metric(MetricOptions):
             self.note = "its re-ranker is older than the groups of features and reads none; a new fit will"
         n_features = len(feature_names(self.voters, () if statistics is None else self.features))
         self.reranker = Reranker.restored(weights, n_features) if weights else None
-        self.generators = None
+        self.generators, self.second = None, None
         if self.reranker is not None and self.network is not None:
-            voters = self._voters()
+            voters, popularity = self._voters(), {"popularity": self.popularity}
             for name, voter in voters.items():
-                voter.restore(self.vocabulary, {"popularity": self.popularity} | part_of(state, f"voter.{name}."))
+                voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
+            if SECOND in self.features and statistics is not None:
+                learned = popularity | part_of(state, "second.")
+                self.second = Metric(**self.second_options()).restore(self.vocabulary, learned)
+                self.second.require_learned()
             statistics = NO_STATISTICS if statistics is None else statistics
             self.generators = self._generators(self.network, self.index, voters, statistics)
             self.likeness = Likeness.restored(state, self.placement, self.items, self.vocabulary, self.popularity)
@@ -303,18 +306,5 @@ class Metric(MetricOptions):
     def _ranker(self) -> RankChunk:
         if self.network is None or self.reranker is None or self.generators is None:
             return self._nearest()
-        reranker, generate = self.reranker, self.generators.generator()
         unclicked = UnclickedItems.of(self.network, self.popularity, self.likeness)
-
-        def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
-            found, near, sessions = generate(prefixes, request)
-            probabilities = reranker.probabilities(found)
-            own = best_candidates(found.offsets, found.items, probabilities, items, scores)
-            if request.k > self.candidates:
-                own = followed_by(near, own, items, scores, self.temperature)
-            own[near.items[:, 0] == 0] = 0
-            if unclicked is not None:
-                own = unclicked.join(sessions, prefixes, request, found, probabilities, own, items, scores)
-            return own
-
-        return rank_chunk
+        return reranked(self.generators, self.reranker.probabilities, unclicked, self.temperature)
