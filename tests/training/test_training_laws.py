@@ -10,9 +10,9 @@ from torch import Tensor
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.model.distances import DistanceName
+from nearnext.model.distances import DistanceName, l2_normalised, to_sets
 from nearnext.model.encoding import item_vectors, session_vectors
-from nearnext.model.losses import loss_named
+from nearnext.model.losses import NCAS, LossInput, loss_named
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.registry import ENCODERS, LOSSES
@@ -153,7 +153,7 @@ def gradients(encoder: str, max_length: int) -> dict[str, Tensor]:
     sampler = PositiveNegative(max_length=max_length, fill="repeat")
     batch = next(sampler.epoch(LOG, 0, 7, batch_size=LOG.n_sessions))
     minibatch = BatchReader(LOG.n_items)(batch)
-    candidates = torch.cat([minibatch.positive_indices.flatten(), minibatch.negative_indices.flatten()])
+    candidates = minibatch.rows[: minibatch.n_candidates]
     prefixes = np.pad(batch.prefixes, [(0, 0), (0, max_length - batch.prefixes.shape[1])])
     sessions, items = network(as_tensor(prefixes), candidates)
     built("ncas")(sessions, items, minibatch).backward()
@@ -191,14 +191,19 @@ def test_training_lowers_the_loss(loss: str):
     assert history[-1]["loss"] < history[0]["loss"]
 
 
-@pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
-def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName):
+every_distance = pytest.mark.parametrize("distance", ["cosine", "euclidean", "squared_euclidean"])
+
+
+@every_distance
+@pytest.mark.parametrize("common", [True, False])
+def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName, common: bool):
     """The short table of a batch gives the step that the whole tables give, computed here without it."""
-    encoder = ENCODERS.make("gru", dim=DIM, hidden=DIM)
+    encoder, tower = ENCODERS.make("gru", dim=DIM, hidden=DIM), ItemTower(DIM, 5, max_norm=2.0)
+    towers: dict[str, Any] = {"common_embedding": common, "distance": distance, "max_length": 2}
     with own_randomness():
         seed_draws(2)
-        network = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), encoder, distance=distance)
-    reference = SessionItemNetwork(LOG.n_items, ItemTower(DIM, 5), encoder, distance=distance)
+        network = SessionItemNetwork(LOG.n_items, tower, encoder, **towers)
+    reference = SessionItemNetwork(LOG.n_items, tower, encoder, **towers)
     reference.load_state_dict(network.state_dict())
     objective = built("triplet", distance)
     batch = next(PositiveNegative().epoch(LOG, 0, 7, batch_size=5))
@@ -208,7 +213,7 @@ def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName
     adam = torch.optim.Adam(reference.parameters(), lr=0.01)
     for _ in range(3):
         learner.step(minibatch)
-        candidates = torch.cat([minibatch.positive_indices.flatten(), minibatch.negative_indices.flatten()])
+        candidates = minibatch.rows[: minibatch.n_candidates]
         sessions, items = reference(as_tensor(batch.prefixes), candidates)
         adam.zero_grad()
         objective(sessions, items, minibatch).backward()
@@ -216,6 +221,27 @@ def test_a_step_follows_the_gradient_of_the_whole_network(distance: DistanceName
     learner.settle(1.0)
     for name, tensor in reference.state_dict().items():
         np.testing.assert_allclose(network.state_dict()[name].numpy(), tensor.numpy(), atol=2e-4, err_msg=name)
+
+
+@every_distance
+def test_distances_to_shared_negatives_are_those_of_each_pair(distance: DistanceName):
+    sampler = EveryPrefix(n_positives=2, negatives=InBatch(extra=8))
+    batch = BatchReader(LOG.n_items)(next(sampler.epoch(LOG, 0, 7, batch_size=12)))
+    drawn = torch.Generator().manual_seed(3)
+    sizes = len(batch), batch.n_candidates
+    ends = [l2_normalised(torch.randn(size, DIM, generator=drawn)).requires_grad_() for size in sizes]
+    sessions, items = ends
+    negatives = items[batch.negatives].expand(len(batch), -1, -1)
+    plain = NCAS()(
+        LossInput(
+            positive=to_sets(sessions, items[batch.positives], distance, normalised=True),
+            negative=to_sets(sessions, negatives, distance, normalised=True),
+            positive_mask=batch.positive_mask,
+            negative_mask=batch.negative_mask,
+        )
+    )
+    loss = built("ncas", distance)(sessions, items, batch)
+    torch.testing.assert_close((loss, *torch.autograd.grad(loss, ends)), (plain, *torch.autograd.grad(plain, ends)))
 
 
 @every_loss

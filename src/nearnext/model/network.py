@@ -6,7 +6,6 @@ first ones; and the item tower is trained, whose weights never reach the optimis
 """
 
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -103,16 +102,8 @@ class SessionItemNetwork(nn.Module):
         self.load_state_dict(taken, assign=True)
 
     def forward(self, sessions: Tensor, candidates: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings of sessions [B, T] → [B, D] and of candidate items [B, N] → [B, N, D].
-
-        One call, as data-parallel training needs it.
-        """
-        if self.item.hidden == 0:
-            return self.encode_sessions(sessions), self.encode_items(candidates)
-        # Candidates repeat, and layers cost more than finding out: each distinct item is encoded once.
-        distinct, positions = cast("tuple[Tensor, Tensor]", torch.unique(candidates, return_inverse=True))  # pyright: ignore[reportUnknownMemberType]
-        items = self.encode_items(distinct).index_select(0, positions.flatten())
-        return self.encode_sessions(sessions), items.view(*positions.shape, items.shape[1])
+        """Embeddings of sessions [B, T] → [B, D] and of candidate items [B, N] → [B, N, D]."""
+        return self.encode_sessions(sessions), self.encode_items(candidates)
 
     def encode_sessions(self, items: Tensor) -> Tensor:
         """Session embeddings φ(s): [B, T] → [B, D], of length 1 for the cosine distance.
@@ -124,7 +115,7 @@ class SessionItemNetwork(nn.Module):
         if items.ndim != 2:  # noqa: PLR2004 - rows are sessions
             raise DataError(f"expected clicks of shape [B, T], found {list(items.shape)}; pad sessions with 0")
         self._require_indices(items)
-        return self.encode_clicks(_last_known(items, self.max_length))
+        return self.encode_clicks(last_known(items, self.max_length))
 
     def encode_clicks(self, clicks: Tensor) -> Tensor:
         """Session embeddings as `encode_sessions` gives them, of clicks that need no rearranging: [B, T] → [B, D].
@@ -132,7 +123,11 @@ class SessionItemNetwork(nn.Module):
         They are known, oldest first, at most ``max_length``, padded at the right with 0. This is not checked.
         """
         table = self.item_embedding if self.click_embedding is None else self.click_embedding
-        return self._placed(self.session_encoder(self._limited(table(clicks)), clicks > 0))
+        return self.encode_embedded(self.limited(table(clicks)), clicks > 0)
+
+    def encode_embedded(self, clicks: Tensor, mask: Tensor) -> Tensor:
+        """Session embeddings of `limited` rows of clicks, true where they are real: [B, T, D], [B, T] → [B, D]."""
+        return self._placed(self.session_encoder(clicks, mask))
 
     def compute_by(self, encode: EncodeClicks) -> None:
         """Replace the session encoder at inference by other code that gives the same up to rounding."""
@@ -169,9 +164,13 @@ class SessionItemNetwork(nn.Module):
 
     def encode_rows(self, rows: Tensor) -> Tensor:
         """Item embeddings of rows of the embedding table: [..., D] → [..., D]."""
-        return self._placed(self.item_encoder(self._limited(rows)))
+        return self.encode_limited(self.limited(rows))
 
-    def _limited(self, rows: Tensor) -> Tensor:
+    def encode_limited(self, rows: Tensor) -> Tensor:
+        """Item embeddings of `limited` rows of the embedding table: [..., D] → [..., D]."""
+        return self._placed(self.item_encoder(rows))
+
+    def limited(self, rows: Tensor) -> Tensor:
         """Embeddings as both towers read them, at most ``max_norm`` long: [..., D] → [..., D]."""
         if self.item.max_norm is None:
             return rows
@@ -202,7 +201,7 @@ def _embedding_table(n_items: int, dim: int, std: float) -> nn.Embedding:
     return table
 
 
-def _last_known(items: Tensor, max_length: int) -> Tensor:
+def last_known(items: Tensor, max_length: int) -> Tensor:
     """The last ``max_length`` known clicks of each session, in order, padded at the right: [B, T] → [B, min(T, L)]."""
     if items.shape[1] == 0:
         return items.new_zeros(len(items), 1)

@@ -1,20 +1,19 @@
 """The recipe of sampled examples: each has a prefix, its positives and its negatives, and a loss on their distances."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call  # pyright: ignore[reportUnknownVariableType]
+from torch.nn import functional
 
 from nearnext.data.sessions import Sessions
 from nearnext.model.distances import DistanceName, all_pairs, to_sets
 from nearnext.model.losses import Loss, LossInput, MetricLearning
 from nearnext.model.losses.metric_learning import MetricLearningLoss
-from nearnext.model.network import SessionItemNetwork
+from nearnext.model.network import SessionItemNetwork, last_known
 from nearnext.model.tensors import as_tensor
 from nearnext.sampling import Batch, NeighbourPositives, Sampler
 from nearnext.sampling.batch import DistinctItems
@@ -30,7 +29,8 @@ PADDING = np.zeros(1, dtype=np.int32)
 class Minibatch:
     """B training examples; items are positions in ``rows``, 0 is padding."""
 
-    rows: Tensor  # distinct item indices that the batch reads, 0 first: [U]
+    rows: Tensor  # distinct item indices that the batch reads, 0 first, then positives and negatives: [U]
+    n_candidates: int  # C, how many of them are padding, positives or negatives
     prefixes: Tensor  # positions of the clicks, no wider than the longest prefix: [B, T]
     positives: Tensor  # positions of the positives: [B, P]
     negatives: Tensor  # positions of the negatives: [B, N], or [N] where shared
@@ -50,6 +50,11 @@ class Minibatch:
         return int((positive & negative).sum())
 
     @property
+    def shared(self) -> bool:
+        """Whether all examples share one list of negatives [N]."""
+        return self.negatives.ndim == 1
+
+    @property
     def positive_indices(self) -> Tensor:
         """Item indices of the positives: [B, P]."""
         return self.rows[self.positives]
@@ -66,15 +71,14 @@ class Minibatch:
     def share(self, process: int, n_processes: int) -> "Minibatch":
         """The examples of one of several processes; all read the same rows."""
         mine = slice(process, None, n_processes)
-        own = self.negatives.ndim > 1
-        return Minibatch(
-            rows=self.rows,
+        return replace(
+            self,
             prefixes=self.prefixes[mine],
             positives=self.positives[mine],
-            negatives=self.negatives[mine] if own else self.negatives,
+            negatives=self.negatives if self.shared else self.negatives[mine],
             positive_mask=self.positive_mask[mine],
             negative_mask=self.negative_mask[mine],
-            log_proposal=self.log_proposal[mine] if own else self.log_proposal,
+            log_proposal=self.log_proposal if self.shared else self.log_proposal[mine],
             weights=None if self.weights is None else self.weights[mine],
         )
 
@@ -89,16 +93,16 @@ class BatchReader:
         """The batch over its distinct items."""
         # Most prefixes are shorter than the longest that a sampler gives.
         longest = int((batch.prefixes > 0).any(axis=0).sum())
-        parts = (batch.prefixes[:, : max(longest, 1)], batch.positives, batch.negatives)
+        parts = (batch.positives, batch.negatives, batch.prefixes[:, : max(longest, 1)])
         # Row 0 of the short table stands for padding, as it does in the whole one.
         rows, positions = self._distinct(np.concatenate([PADDING, *(part.ravel() for part in parts)]))
-        positions = positions[1:]
-        cuts = np.cumsum([part.size for part in parts])[:-1]
-        prefixes, positives, negatives = (
-            cut.reshape(part.shape) for cut, part in zip(np.split(positions, cuts), parts, strict=True)
+        cuts = np.cumsum([part.size for part in (PADDING, *parts)])[:-1]
+        positives, negatives, prefixes = (
+            cut.reshape(part.shape) for cut, part in zip(np.split(positions, cuts)[1:], parts, strict=True)
         )
         return Minibatch(
             rows=as_tensor(rows),
+            n_candidates=1 + int(positions[: cuts[2]].max()),
             prefixes=as_tensor(prefixes),
             positives=as_tensor(positives),
             negatives=as_tensor(negatives),
@@ -126,28 +130,25 @@ class Objective:
         return list(self.loss.named_parameters()) if isinstance(self.loss, nn.Module) else []
 
     def __call__(self, sessions: Tensor, items: Tensor, batch: Minibatch) -> Tensor:
-        """The loss, a scalar, of sessions [B, D] and positives, then negatives [B P + B N, D], or [B P + N, D]."""
-        n_positives = batch.positives.numel()
-        positives = items[:n_positives].view(*batch.positives.shape, -1)  # [B, P, D]
-        negatives = items[n_positives:].view(*batch.negatives.shape, -1)  # [B, N, D] or [N, D]
-        shared = negatives.ndim == 2  # noqa: PLR2004
+        """The loss, a scalar, of sessions [B, D] and the distinct candidates of the batch [C, D]."""
         if isinstance(self.loss, MetricLearningLoss):
+            positives, negatives = items[batch.positives], items[batch.negatives]
             indices = batch.negative_indices * batch.negative_mask
-            if shared:
+            if batch.shared:
                 # To this loss every item is there for every session: shared negatives are given once, with the first.
                 indices = torch.zeros_like(indices)
                 indices[0] = batch.negative_indices
                 negatives = negatives.expand(len(batch), -1, -1)
             return self.loss(sessions, positives, negatives, batch.positive_indices * batch.positive_mask, indices)
         # The network's towers end in an L2 normalisation where the distance is the cosine.
-        to_negatives = all_pairs if shared else to_sets
         between = None
         if self.loss.needs_item_distances:
-            between = all_pairs(positives, negatives, self.distance, normalised=True)
+            between = all_pairs(items[batch.positives], items[batch.negatives], self.distance, normalised=True)
+        positive, negative = self._distances(sessions, items, batch)
         return self.loss(
             LossInput(
-                positive=to_sets(sessions, positives, self.distance, normalised=True),
-                negative=to_negatives(sessions, negatives, self.distance, normalised=True),
+                positive=positive,
+                negative=negative,
                 positive_negative=between,
                 positive_mask=batch.positive_mask,
                 negative_mask=batch.negative_mask,
@@ -155,6 +156,17 @@ class Objective:
                 weights=batch.weights,
             )
         )
+
+    def _distances(self, sessions: Tensor, items: Tensor, batch: Minibatch) -> tuple[Tensor, Tensor]:
+        """Distances of sessions to their positives [B, P] and negatives [B, N]."""
+        if batch.shared:  # an item is there many times: all distances are computed once, and read as often
+            distances = all_pairs(sessions, items, self.distance, normalised=True)  # [B, C]
+            return distances.gather(1, batch.positives), distances.index_select(1, batch.negatives)
+        to_positives, to_negatives = (
+            to_sets(sessions, items[chosen], self.distance, normalised=True)
+            for chosen in (batch.positives, batch.negatives)
+        )
+        return to_positives, to_negatives
 
 
 def objective_of(
@@ -233,7 +245,11 @@ def sampled_recipe(
 
 
 def _loss(network: SessionItemNetwork, objective: Objective, batch: Minibatch, rows: Mapping[str, Tensor]) -> Tensor:
-    candidates = torch.cat([batch.positives.flatten(), batch.negatives.flatten()])
-    embedded = functional_call(network, dict(rows), (batch.prefixes, candidates))
-    sessions, items = cast("tuple[Tensor, Tensor]", embedded)
-    return objective(sessions, items, batch)
+    # Both towers read the one table, or each its own.
+    tables = [network.limited(rows[name]) for name in TABLES if name in rows]
+    prefixes = batch.prefixes
+    if prefixes.shape[1] > network.max_length:
+        prefixes = last_known(prefixes, network.max_length)
+    clicks = functional.embedding(prefixes, tables[-1], padding_idx=0)
+    sessions = network.encode_embedded(clicks, prefixes > 0)
+    return objective(sessions, network.encode_limited(tables[0][: batch.n_candidates]), batch)
