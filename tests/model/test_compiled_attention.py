@@ -1,5 +1,7 @@
 """The compiled attention encoder gives what the network gives, whatever the batch."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.encoders.attention import Attention
+from nearnext.model.encoders.base import SessionEncoder
 from nearnext.model.encoding import SessionEncoding, session_vectors
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
@@ -43,6 +46,24 @@ def test_it_gives_what_the_network_gives(correction: bool, dim: int, distance: s
         with torch.inference_mode():
             wanted = network.encode_sessions(torch.from_numpy(session[None].astype(np.int64)))[0].numpy()
         np.testing.assert_allclose(found[row], wanted, rtol=2e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("positions", [3, 20])
+def test_compiled_energies_train_as_tensors_do(positions: int):
+    """Every prefix and all gradients, against the same encoder in 64 bits, which computes with tensors of all pairs."""
+    encoder = network_of(7, correction=True, positions=positions).session_encoder
+    mask = torch.arange(9) < torch.tensor([9, 4, 1, 0, 6])[:, None]
+    clicks = torch.randn(*mask.shape, 7, generator=torch.Generator().manual_seed(1))
+    wanted = of_every_prefix(deepcopy(encoder).double(), clicks.double(), mask)
+    for one, other in zip(of_every_prefix(encoder, clicks, mask), wanted, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-3, atol=1e-5 * float(other.abs().max()))
+
+
+def of_every_prefix(encoder: SessionEncoder, clicks: torch.Tensor, mask: torch.Tensor) -> list[torch.Tensor]:
+    clicks.requires_grad_()
+    encoded = encoder.every_prefix(clicks, mask)[mask]
+    total = (encoded * torch.linspace(-1, 2, encoded.numel()).view_as(encoded)).sum()
+    return [encoded.detach(), *torch.autograd.grad(total, [clicks, *encoder.parameters()])]
 
 
 def test_a_session_is_encoded_alike_in_any_batch():

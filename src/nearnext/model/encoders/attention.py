@@ -10,19 +10,21 @@ References: Liu et al., STAMP, KDD 2018 (additive attention with the last click 
 (sessions as combinations of the items' own embeddings); Shaw et al., 2018 (relative positions).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable  # pyright: ignore[reportUnknownVariableType]
 
 from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.distances import l2_normalised, normalise_rows
 from nearnext.model.encoders.base import CompiledEncoder, Dim, SessionEncoder, require_same_dim
 from nearnext.model.layers import zero_padding
+from nearnext.model.tensors import as_tensor
 from nearnext.options import Count, Fraction, options
-from nearnext.types import IndexArray, ScoreArray
+from nearnext.types import IndexArray, Int64Array, ScoreArray
 
 
 @options
@@ -90,7 +92,9 @@ class AttentionEncoder(SessionEncoder):
         placed = self._placed(clicks, mask)
         steps = torch.arange(placed.shape[1], device=placed.device)
         distance = (steps[:, None] - steps).clamp_min(0)
-        return self._read(placed, placed, distance[None], mask[:, None] & (steps[:, None] >= steps))
+        visible = mask[:, None] & (steps[:, None] >= steps)
+        lengths = mask.sum(dim=1) if placed.device.type == "cpu" and placed.dtype == torch.float32 else None
+        return self._read(placed, placed, distance[None], visible, lengths)
 
     def compiled(self) -> CompiledEncoder:
         """The encoder as it is now, without dropout, for arrays."""
@@ -117,18 +121,50 @@ class AttentionEncoder(SessionEncoder):
     def _placed(self, clicks: Tensor, mask: Tensor) -> Tensor:
         return self.dropout(l2_normalised(zero_padding(clicks, mask)))
 
-    def _read(self, clicks: Tensor, last: Tensor, distance: Tensor, visible: Tensor) -> Tensor:
-        """Session embeddings: clicks [B, T, D], last clicks of Q prefixes [B, Q, D], masks [B, Q, T] → [B, Q, D]."""
+    def _read(
+        self, clicks: Tensor, last: Tensor, distance: Tensor, visible: Tensor, lengths: Tensor | None = None
+    ) -> Tensor:
+        """Session embeddings: clicks [B, T, D], last clicks of Q prefixes [B, Q, D], masks [B, Q, T] → [B, Q, D].
+
+        ``lengths`` [B] says that all prefixes are read, and that compiled code can compute their energies.
+        """
         distance = distance.clamp_max(len(self.position) - 1)
         place = self.place(self.position * self.scale)
+        asked, inner = self.last(last * self.scale), self.click(clicks * self.scale)
         # The sum over dimensions of v · tanh(...) for every pair of a prefix and a click.
-        pair = self.last(last * self.scale)[:, :, None] + self.click(clicks * self.scale)[:, None] + place[distance]
-        energy = self.energy(torch.tanh(pair))[..., 0] + self.recency[distance]
+        if lengths is None:
+            energy = self.energy(torch.tanh(asked[:, :, None] + inner[:, None] + place[distance]))[..., 0]
+        else:
+            energy: Tensor = cast("Any", _Energies).apply(asked, inner, place, self.energy.weight[0], lengths)
+        energy = energy + self.recency[distance]
         weight = energy.masked_fill(~visible, torch.finfo(energy.dtype).min / 2).softmax(dim=-1)
         both = torch.cat([weight @ clicks, last], dim=-1)
         share = self.gate(both * self.scale).softmax(dim=-1)
         mixed = share[..., :1] * both[..., : last.shape[-1]] + share[..., 1:] * last
         return mixed if self.correction is None else mixed + self.correction(both)
+
+
+class _Energies(torch.autograd.Function):
+    """v · tanh(a_t + c_j + p_{t−j}) for all clicks j ≤ t of each session, 0 for other pairs: [B, T, T].
+
+    Of B sessions [B, T, D] the first ``lengths`` clicks count [B]. Neither the vectors of the pairs nor their padding
+    are in memory: the backward pass computes them again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, asked: Tensor, inner: Tensor, place: Tensor, energy: Tensor, lengths: Tensor) -> Tensor:
+        given = tuple(one.detach().contiguous().numpy() for one in (asked, inner, place, energy, lengths))
+        energies = asked.new_zeros(*asked.shape[:2], asked.shape[1])
+        _add_energies(*given, energies.numpy())  # pyright: ignore[reportCallIssue]
+        ctx.given = given
+        return energies
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        gradients = tuple(np.zeros_like(one) for one in ctx.given[:4])
+        _add_gradients(*ctx.given, slopes[0].contiguous().numpy(), *gradients)  # pyright: ignore[reportCallIssue]
+        return (*map(as_tensor, gradients), None)
 
 
 def _array(weight: Tensor) -> ScoreArray:
@@ -211,6 +247,55 @@ def _energy(asked: ScoreArray, inner: ScoreArray, energy: ScoreArray) -> np.floa
     for at in range(len(asked)):
         total += energy[at] * tanh(asked[at] + inner[at])
     return total
+
+
+@compiled(fastmath=FASTMATH)
+def _add_energies(
+    asked: ScoreArray,
+    inner: ScoreArray,
+    place: ScoreArray,
+    energy: ScoreArray,
+    lengths: Int64Array,
+    energies: ScoreArray,
+) -> None:
+    """Energies of the pairs of a prefix and a click, see `_Energies`."""
+    for session in range(len(lengths)):
+        for end in range(lengths[session]):
+            for at in range(end + 1):
+                near = place[min(end - at, len(place) - 1)]
+                a, c, total = asked[session, end], inner[session, at], np.float32(0.0)
+                for d in range(len(energy)):
+                    total += energy[d] * tanh(a[d] + c[d] + near[d])
+                energies[session, end, at] = total
+
+
+@compiled(fastmath=FASTMATH)
+def _add_gradients(
+    asked: ScoreArray,
+    inner: ScoreArray,
+    place: ScoreArray,
+    energy: ScoreArray,
+    lengths: Int64Array,
+    slopes: ScoreArray,
+    of_asked: ScoreArray,
+    of_inner: ScoreArray,
+    of_place: ScoreArray,
+    of_energy: ScoreArray,
+) -> None:
+    """Gradients by what `_add_energies` reads, given those by the energies [B, T, T]."""
+    for session in range(len(lengths)):
+        for end in range(lengths[session]):
+            for at in range(end + 1):
+                far, slope = min(end - at, len(place) - 1), slopes[session, end, at]
+                a, c, p = asked[session, end], inner[session, at], place[far]
+                of_a, of_c, of_p = of_asked[session, end], of_inner[session, at], of_place[far]
+                for d in range(len(energy)):
+                    value = tanh(a[d] + c[d] + p[d])
+                    of_energy[d] += slope * value
+                    move = slope * energy[d] * (np.float32(1.0) - value * value)
+                    of_a[d] += move
+                    of_c[d] += move
+                    of_p[d] += move
 
 
 @compiled()
