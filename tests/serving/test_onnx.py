@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime", reason="the extra onnx is not installed")
 
 
 def test_lists_are_those_of_the_model_up_to_rounding(tmp_path: Path):
-    model = fitted("sml-gru-ncas", tmp_path / "model", dim=8, epochs=1, device="cpu")
+    model = fitted("sml-lstm-ncas", tmp_path / "model", dim=8, epochs=1, device="cpu")
     own = load_artifact(model).recommender
     known = own.vocabulary.ids.to_list()
     with started(model, "--onnx", folder=tmp_path) as server:
