@@ -1,4 +1,4 @@
-"""Arrays as tensors, seeded draws, and how many threads torch computes on."""
+"""Arrays as tensors and weights as arrays, seeded draws, and how many threads torch computes on."""
 
 import os
 from collections.abc import Generator
@@ -10,11 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nearnext.types import ScoreArray
+
 
 def as_tensor(array: NDArray[Any]) -> Tensor:
     """The array as a tensor on the CPU, sharing its memory where it is contiguous and may be written."""
     usable = np.require(array, requirements=["C", "W"])
     return torch.from_numpy(usable)  # pyright: ignore[reportUnknownMemberType] - torch leaves its argument untyped
+
+
+def as_array(weight: Tensor) -> ScoreArray:
+    """A copy of a weight as a contiguous array, which later steps do not change."""
+    return np.array(weight.detach().cpu().numpy(), dtype=np.float32, order="C")
 
 
 def seed_draws(seed: int) -> None:

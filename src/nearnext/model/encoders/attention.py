@@ -22,7 +22,7 @@ from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.distances import l2_normalised, normalise_rows
 from nearnext.model.encoders.base import CompiledEncoder, Dim, SessionEncoder, require_same_dim
 from nearnext.model.layers import zero_padding
-from nearnext.model.tensors import as_tensor
+from nearnext.model.tensors import as_array, as_tensor
 from nearnext.options import Count, Fraction, options
 from nearnext.types import IndexArray, Int64Array, ScoreArray
 
@@ -100,16 +100,16 @@ class AttentionEncoder(SessionEncoder):
         """The encoder as it is now, without dropout, for arrays."""
         with torch.no_grad():
             place = self.place(self.position * self.scale)
-            correction = None if self.correction is None else _array(self.correction.weight.T)
+            correction = None if self.correction is None else as_array(self.correction.weight.T)
             weights = AttentionWeights(
-                last=_array(self.last.weight.T * self.scale),
-                last_bias=_array(self.last.bias),
-                click=_array(self.click.weight.T * self.scale),
-                place=_array(place),
-                energy=_array(self.energy.weight[0]),
-                recency=_array(self.recency),
-                gate=_array(self.gate.weight * self.scale),
-                gate_bias=_array(self.gate.bias),
+                last=as_array(self.last.weight.T * self.scale),
+                last_bias=as_array(self.last.bias),
+                click=as_array(self.click.weight.T * self.scale),
+                place=as_array(place),
+                energy=as_array(self.energy.weight[0]),
+                recency=as_array(self.recency),
+                gate=as_array(self.gate.weight * self.scale),
+                gate_bias=as_array(self.gate.bias),
                 correction=np.zeros((0, place.shape[1]), np.float32) if correction is None else correction,
             )
 
@@ -165,10 +165,6 @@ class _Energies(torch.autograd.Function):
         gradients = tuple(np.zeros_like(one) for one in ctx.given[:4])
         _add_gradients(*ctx.given, slopes[0].contiguous().numpy(), *gradients)  # pyright: ignore[reportCallIssue]
         return (*map(as_tensor, gradients), None)
-
-
-def _array(weight: Tensor) -> ScoreArray:
-    return np.array(weight.detach().cpu().numpy(), dtype=np.float32, order="C")
 
 
 FASTMATH = {"reassoc", "contract"}

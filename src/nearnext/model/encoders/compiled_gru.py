@@ -6,11 +6,12 @@ Reference: Cho et al., Learning Phrase Representations using RNN Encoder–Decod
 from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.encoders.base import CompiledEncoder
+from nearnext.model.tensors import as_array
 from nearnext.types import IndexArray, ScoreArray
 
 WIDEST = 1 << 18
@@ -38,22 +39,18 @@ def compiled_gru(network: nn.GRU, dense: nn.Linear | None) -> CompiledEncoder | 
         return None
     width = network.hidden_size
     weights = GRUWeights(
-        _array(layer["weight_ih"].t()),
-        _array(layer["weight_hh"].t()),
-        _array(layer["bias_ih"]),
-        _array(layer["bias_hh"]),
-        np.zeros((0, width), np.float32) if dense is None else _array(dense.weight.t()),
-        np.zeros(width, np.float32) if dense is None else _array(dense.bias),
+        as_array(layer["weight_ih"].t()),
+        as_array(layer["weight_hh"].t()),
+        as_array(layer["bias_ih"]),
+        as_array(layer["bias_hh"]),
+        np.zeros((0, width), np.float32) if dense is None else as_array(dense.weight.t()),
+        np.zeros(width, np.float32) if dense is None else as_array(dense.bias),
     )
 
     def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
         _encode(weights, table, clicks, known, vectors)
 
     return encode
-
-
-def _array(weight: Tensor) -> ScoreArray:
-    return np.ascontiguousarray(weight.detach().numpy())
 
 
 @compiled()
