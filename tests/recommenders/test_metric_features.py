@@ -29,7 +29,7 @@ def described(*clicks: Sequence[int]) -> list[dict[str, list[float]]]:
     near = Lists(np.tile(np.arange(1, 5, dtype=np.int32), (n, 1)), np.ones((n, 4), np.float32))
     none = Lists(np.zeros((0, n, 1), np.int32), np.zeros((0, n, 1), np.float32))
     prefixes = Prefixes.of([np.array(session, np.int32) for session in clicks])
-    evidence, sessions = Evidence(VECTORS, POPULARITY, STATISTICS, 0.5, VECTORS / 0.5), np.tile(VECTORS[:1], (n, 1))
+    evidence, sessions = Evidence(VECTORS, POPULARITY, STATISTICS, 0.5, VECTORS, 0.5), np.tile(VECTORS[:1], (n, 1))
     found = collect(prefixes, near, sessions, none, evidence, scratch, sessions)
     assert not scratch.any()
     assert found.items.tolist() == [1, 2, 3, 4] * n

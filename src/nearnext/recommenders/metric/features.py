@@ -99,8 +99,9 @@ class Evidence(NamedTuple):
     popularity: ScoreArray  # logarithm of one more than each item's clicks: [I + 1]
     items: ScoreArray  # the `ITEM_FEATURES` of each item, [I + 1, 9]; [0, 9]: without the features of any group
     temperature: float  # of the cosine: that far apart, one item is e times as probable as another
-    # item embedding of item j + 1 by the second network, over its temperature, in row j: [I, D2]; [0, 0]: none
+    # item embedding of item j + 1 by the second network in row j: [I, D2]; [0, 0]: none
     second: ScoreArray = NO_SECOND
+    second_temperature: float = 1.0  # of its cosine
 
     @classmethod
     def of(cls, vectors: ScoreArray, clicks: Int64Array, items: ScoreArray, temperature: float) -> "Evidence":
@@ -175,7 +176,7 @@ def _collect(
             voted, scored = votes.items[voter, row], votes.scores[voter, row]
             _add_votes(voted, scored, position_of, features[begin:end], 7 + 3 * voter)
         if len(evidence.second) > 0:
-            _add_second(second[row], items[begin:end], evidence.second, features[begin:end, features.shape[1] - 2 :])
+            _add_second(second[row], items[begin:end], evidence, features[begin:end, features.shape[1] - 2 :])
         if len(evidence.items) > 0:
             _add_further(session, items[begin:end], evidence, scratch, features[begin:end, n_named:])
         for position in range(begin, end):
@@ -198,11 +199,12 @@ def _add_further(
 
 
 @compiled()
-def _add_second(session: ScoreArray, items: IndexArray, vectors: ScoreArray, features: ScoreArray) -> None:
+def _add_second(session: ScoreArray, items: IndexArray, evidence: Evidence, features: ScoreArray) -> None:
     """The cosines and log shares of the second network [n, 2]."""
     best, total = -np.inf, 0.0
     for position in range(len(items)):
-        features[position, 0] = _product(session, vectors[items[position] - 1])
+        cosine = _product(session, evidence.second[items[position] - 1])
+        features[position, 0] = cosine / evidence.second_temperature
         best = max(best, np.float64(features[position, 0]))
     for position in range(len(items)):
         total += np.exp(np.float64(features[position, 0]) - best)

@@ -244,10 +244,11 @@ class Metric(MetricOptions):
         """Generators over the exact index of all items, which another one replaces after the fit."""
         assert isinstance(index, ExactIndex)  # noqa: S101
         evidence = Evidence.of(index.vectors, next(iter(voters.values())).popularity, statistics, self.temperature)
-        second = None
-        if self.second is not None and (second := self.second.network) is not None:
-            evidence = evidence._replace(second=item_vectors(second) / np.float32(self.second.temperature))
-        return CandidateGenerators(network, index, voters, evidence, self.candidates, second)
+        if self.second is None:
+            return CandidateGenerators(network, index, voters, evidence, self.candidates)
+        assert isinstance(self.second.index, ExactIndex)  # noqa: S101
+        evidence = evidence._replace(second=self.second.index.vectors, second_temperature=self.second.temperature)
+        return CandidateGenerators(network, index, voters, evidence, self.candidates, self.second.network)
 
     def _end_of_training(self) -> int:
         voters = () if self.generators is None else self.generators.voters.values()
