@@ -137,7 +137,7 @@ def replaced_method(directory: str | Path) -> str | None:
 
 
 def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]) -> None:
-    arrays = {name: np.ascontiguousarray(array) for name, array in recommender.state().items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in recommender.state().items()}
     save_file(arrays, folder / STATE)
     pl.DataFrame({"item_id": recommender.vocabulary.ids}).write_parquet(folder / VOCABULARY)
     if recommender.memory is not None:

@@ -85,6 +85,7 @@ def test_a_registered_one_is_compared_saved_and_loaded(tmp_path: Path):
     loaded = load_artifact(save_artifact(fitted, tmp_path / "model", {})).recommender
     assert isinstance(loaded, After)
     assert loaded.n_sessions == 150
+    assert isinstance(loaded.n_sessions, int)
     assert loaded.recommend([["i3"]], k=5) == fitted.recommend([["i3"]], k=5)
 
 
