@@ -47,6 +47,18 @@ except nearnext.ConfigError as error:
     print(error)
 """
 
+OWN_RECOMMENDER = """
+from dataclasses import dataclass
+import numpy as np
+import nearnext
+
+@nearnext.register("flat")
+@dataclass(eq=False)
+class Flat(nearnext.ScoredRecommender):
+    def score(self, prefixes):
+        return np.zeros((len(prefixes), len(self.vocabulary) + 1))
+"""
+
 EXTRA = "needs the package torch; install it with: pip install 'nearnext[train]'; methods that count, such as vstan"
 
 
@@ -73,11 +85,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_every_command_works_with_methods_that_count(shop: Path):
     item = "sku-00001"
+    (shop / "flat.py").write_text(OWN_RECOMMENDER)
     commands = [
         ["stats", "shop.csv"],
         ["prepare", "shop.csv", "prepared"],
         ["compare", "shop.csv", "--json", "result.json", "--report", "report.html"],
         ["compare", "shop.csv", "--methods", "pop,content-knn,category-pop,vstan"],
+        ["compare", "shop.csv", "--methods", "pop,flat", "--import", "flat.py"],
         ["tune", "shop.csv", "--method", "sr", "--trials", "2"],
         *(["fit", "shop.csv", "--method", name, "--out", name] for name in ("pop", "spop", "markov-1", "ar", "sr")),
         *(["fit", "prepared", "--method", name, "--out", name] for name in ("sknn", "vsknn")),

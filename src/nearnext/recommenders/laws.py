@@ -6,15 +6,11 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.model.encoders.laws import check_encoder
-from nearnext.model.losses.laws import check_loss
 from nearnext.recommenders.agreement import difference, list_of
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.scored import ScoredRecommender
 from nearnext.registration import Laws, kind_of, require_lawful
 from nearnext.registry import is_built_in
-from nearnext.sampling.laws import check_sampler
-from nearnext.sampling.sampler import Sampler
 
 CASES = 40
 """Prefixes that lists are checked on, at most."""
@@ -33,12 +29,19 @@ def check_parts(recommender: Recommender) -> None:
     for part in parts:
         if part is recommender or is_built_in(part):
             continue
-        match kind_of(type(part)):
+        match kind_of(type(part)):  # the laws of what trains import torch, which own recommenders do without
             case "encoder":
+                from nearnext.model.encoders.laws import check_encoder
+
                 check_encoder(part)  # pyright: ignore[reportArgumentType] - of that kind
             case "loss":
+                from nearnext.model.losses.laws import check_loss
+
                 check_loss(part)  # pyright: ignore[reportArgumentType]
             case _:
+                from nearnext.sampling.laws import check_sampler
+                from nearnext.sampling.sampler import Sampler
+
                 check_sampler(next(one for one in parts if isinstance(one, Sampler)))
 
 
