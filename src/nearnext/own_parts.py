@@ -3,10 +3,11 @@
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from nearnext.errors import ConfigError, NearnextError
 
@@ -15,6 +16,9 @@ GROUP = "nearnext.parts"
 
 VARIABLE = "NEARNEXT_IMPORT"
 """Environment variable with modules or files to import, as ``PYTHONPATH`` separates folders."""
+
+PLACE = "own_part"
+"""Attribute of an error from another process: what `raised_in_own_part` gave there."""
 
 _imported: dict[str, ModuleType] = {}
 """Modules by what they were asked for."""
@@ -36,6 +40,7 @@ def find_own_parts() -> None:
     for point in entry_points(group=GROUP):
         try:
             point.load()
+            _imported.setdefault(point.module, sys.modules[point.module])
         except (Exception, SystemExit) as error:
             package = point.dist.name if point.dist is not None else "an unknown package"
             warnings.warn(
@@ -91,13 +96,44 @@ def source_of(part: type) -> str:
     return asked or part.__module__
 
 
+def raised(error: BaseException) -> str:
+    """An error in one line: its type, its text, and the last line of an own part that it passed, if it passed one."""
+    place = raised_in_own_part(error)
+    return " ".join(f"{type(error).__name__}: {error}{f' ({place})' if place else ''}".split())
+
+
+def raised_in_own_part(error: BaseException) -> str:
+    """File, line and function of an own part in which an error was raised, here or in a worker; empty: in none."""
+    roots = {module.__name__.partition(".")[0] for module in _imported.values()}
+    here = _last_place(error, lambda frame: str(frame.f_globals.get("__name__")).partition(".")[0] in roots)
+    return here or vars(error).get(PLACE, "")
+
+
+def keep_place(error: BaseException) -> None:
+    """Note where an own part raised an error, which is pickled without its traceback."""
+    find_own_parts()  # so that a worker knows their modules
+    vars(error)[PLACE] = raised_in_own_part(error)
+
+
 def _reason(error: BaseException) -> str:
-    """An error in one line, and the line of code where it happened, where that is not nearnext's own."""
+    """An error of an import in one line, and the line of code where it happened, where that is not nearnext's own."""
     text = str(error) if isinstance(error, NearnextError) else f"{type(error).__name__}: {error}"
-    trace, where = error.__traceback__, ""
+    place = _last_place(error, _is_imported_code)
+    return " ".join(f"{text}{f' ({place})' if place else ''}".split())
+
+
+def _is_imported_code(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    return not file.startswith(("<frozen", str(Path(__file__).parent))) and "importlib" not in file
+
+
+def _last_place(error: BaseException, counts: Callable[[FrameType], bool]) -> str:
+    """The innermost line of the traceback that counts."""
+    trace, place = error.__traceback__, ""
     while trace is not None:
-        file = trace.tb_frame.f_code.co_filename
-        if not file.startswith(("<frozen", str(Path(__file__).parent))) and "importlib" not in file:
-            where = f" ({Path(file).name}, line {trace.tb_lineno})"
+        code = trace.tb_frame.f_code
+        if counts(trace.tb_frame):
+            function = "" if code.co_name == "<module>" else f", in {code.co_qualname}"
+            place = f"{Path(code.co_filename).name}, line {trace.tb_lineno}{function}"
         trace = trace.tb_next
-    return " ".join(f"{text}{where}".split())
+    return place

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
 from nearnext.errors import ConfigError, NearnextError
+from nearnext.own_parts import keep_place
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -73,7 +75,7 @@ class Processes:
                 def submit(argument: A) -> Future[R]:
                     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new workers inherit it
                     try:
-                        return pool.submit(function, argument)
+                        return pool.submit(partial(called, function), argument)
                     finally:
                         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -103,6 +105,15 @@ def in_order(submit: Callable[[A], T], result: Callable[[T], R], arguments: Iter
             yield result(waiting.popleft())
     while waiting:
         yield result(waiting.popleft())
+
+
+def called(function: Callable[[A], R], argument: A) -> R:
+    """The function of an argument, in a worker; an error says where an own part raised it."""
+    try:
+        return function(argument)
+    except Exception as error:
+        keep_place(error)
+        raise
 
 
 def _begin() -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast, overload
 
 from nearnext.errors import ConfigError, ContractError
 from nearnext.options import require_known
-from nearnext.own_parts import source_of
+from nearnext.own_parts import raised, source_of
 from nearnext.registry import REGISTRIES, Kind, is_built_in, place_of
 
 P = TypeVar("P")
@@ -31,7 +31,7 @@ def require_lawful(part: P, laws: Laws[P], called: str) -> None:
         try:
             example, cause = example_of(part), None
         except Exception as error:  # whatever the part raises, the law it belongs to says more than a traceback
-            example, cause = f"found {type(error).__name__}: {' '.join(str(error).split())}", error
+            example, cause = f"found {raised(error)}", error
         if example is not None:
             raise ContractError(f"{called} breaks a law: {law}; {example}") from cause
 

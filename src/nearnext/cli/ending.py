@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -10,6 +11,10 @@ from typing import NoReturn
 
 from nearnext.errors import NearnextError
 from nearnext.extras import training_extra
+from nearnext.own_parts import raised, raised_in_own_part
+
+TRACEBACK = "NEARNEXT_TRACEBACK"
+"""Environment variable that asks for the traceback of an error before its line."""
 
 INTERRUPTED = 130
 """Exit status of a program stopped with Ctrl-C, as shells have it; SIGTERM: 143."""
@@ -50,7 +55,7 @@ def one_line() -> Generator[None]:
             yield
         _flush()
     except NearnextError as error:
-        _fail(str(error))
+        _fail(str(error), error)
     except (SystemExit, KeyboardInterrupt) as ended:
         _flush()
         if isinstance(ended, SystemExit) and ended.code != INTERRUPTED:
@@ -60,7 +65,7 @@ def one_line() -> Generator[None]:
         if _Interrupt.signal:
             _interrupted(error)
         if reason := _reason(error):
-            _fail(reason)
+            _fail(reason, error)
         raise
 
 
@@ -101,6 +106,8 @@ def _reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         where = error.filename or "standard output, or a file"
         return f"{where}: {error.strerror or error}; check the path, its permissions and the free space"
+    if raised_in_own_part(error):
+        return f"an own part failed: {raised(error)}; mend it, or set {TRACEBACK}=1 to see the traceback"
     return ""
 
 
@@ -117,7 +124,10 @@ def _interrupted(ended: BaseException) -> NoReturn:
     sys.exit(128 + (_Interrupt.signal or signal.SIGINT))
 
 
-def _fail(message: str) -> NoReturn:
+def _fail(message: str, error: BaseException | None = None) -> NoReturn:
+    if error is not None and os.environ.get(TRACEBACK):
+        with suppress(OSError, AttributeError):
+            traceback.print_exception(error)
     _say(f"error: {message}")
     sys.exit(2)
 

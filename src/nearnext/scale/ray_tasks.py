@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.extras import missing
-from nearnext.processes import in_order
+from nearnext.processes import called, in_order
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -139,7 +139,7 @@ def require_cluster(address: str | None) -> None:
 
 
 def _call(shared: list[Any], argument: Any) -> Any:
-    return _fetched(shared[0])(argument)
+    return called(_fetched(shared[0]), argument)
 
 
 @lru_cache(maxsize=1)
