@@ -1,5 +1,6 @@
 """Attributes that the catalogue changes: new items placed by them, followed by rules, shown, kept over a restart."""
 
+import asyncio
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from metric_support import tiny
 from nearnext.artifact import save_artifact
 from nearnext.data.items import read_items
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
+from nearnext.recommenders.metric import selection
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.serving.catalogue import Catalogue, Change
@@ -83,6 +86,32 @@ def test_a_new_item_is_where_the_fit_would_place_its_attributes(name: str, tmp_p
     assert dict(zip(*_listed(model, ["i5"]), strict=True))["new"] == "similar"
     change(model, catalogue, Change("delete", "new"))
     assert "new" not in _listed(model, ["i5"])[0]
+
+
+def test_a_new_item_has_the_score_of_one_that_the_fit_knew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    recommender = tiny(voters=["vsknn", "sr"]).fit(LOG, items=TABLE)
+    model, catalogue = served(recommender, tmp_path, Change("put", "new", attributes=COLD))
+    change(model, catalogue, Change("put", "odd", attributes={"title": "unlike"}))
+    sessions = [["i1", "i2"], ["i4"], ["i7", "i8", "i9"]]
+    for allow in (None, ["new", "cold"]):  # with the second, no item has a probability
+        for answer in model.answer([Query(one, 25, allow=allow) for one in sessions]):
+            scores = dict(zip(answer.items, answer.scores, strict=True))
+            assert scores["new"] == pytest.approx(scores["cold"], rel=1e-5)
+            assert (scores["new"] > 0) == (allow is None)
+    why = asyncio.run(model.explain_new(sessions[0], "new"))
+    listed = model.answer([Query(sessions[0], 25)])[0]
+    assert (why.rank, why.score) == (listed.items.index("new") + 1, listed.scores[listed.items.index("new")])
+    change(model, catalogue, *(Change("put", f"n{at}", attributes=COLD | {"price": at}) for at in range(300)))
+    many = dict(zip(*_scored(model, sessions[0]), strict=True))
+    assert many["n4"] == pytest.approx(many["cold"], rel=1e-5)  # searched with the hundreds put before
+    change(model, catalogue, Change("delete", "n4"))
+    assert "n4" not in _scored(model, sessions[0])[0]
+
+
+def _scored(model: ServedModel, session: list[Any]) -> tuple[list[Any], list[float]]:
+    answer = model.answer([Query(session, 400)])[0]
+    return answer.items, answer.scores
 
 
 def _listed(model: ServedModel, session: list[Any], **rules: Any) -> tuple[list[Any], list[Any]]:

@@ -1,6 +1,6 @@
 """The items that a model may recommend, in step with the catalogue, and their attributes."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,10 @@ from nearnext.recommenders.ruled import AppliedRules, RuledItems, require_items
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
-from nearnext.serving.new_items import ByClicks, NewItems
+from nearnext.serving.new_items import ByClicks, NewItems, Placed
 from nearnext.types import BoolArray, Int64Array, RawId
+
+NOTHING_ALIKE = np.zeros(0, np.int32), np.zeros(0, np.float32)
 
 
 class LiveItems:
@@ -156,8 +158,7 @@ class AvailableItems:
         self.new = _new_items_of(recommender)
         self.live = LiveItems(recommender)
         self._lives: dict[RawId, object] = {}
-        space = space_of(recommender)
-        self._place = None if space is None else space.place
+        self._place = _placing(recommender)
         self.update(list(catalogue.entries))  # another thread may change them meanwhile
 
     def knows(self, item: RawId) -> bool:
@@ -184,8 +185,8 @@ class AvailableItems:
                 changes[known if index else item] = {} if entry is None else entry.attributes
         self.live.follow(changes)
         placed = [item for item, entry in new.items() if entry is not None and entry.available and changes.get(item)]
-        vectors = self._place(self.live.of(placed)) if placed and self._place else ()
-        self.new.follow(new, self._vocabulary.encode, dict(zip(placed, vectors, strict=False)))
+        parts = self._place(self.live.of(placed)) if placed and self._place else ()
+        self.new.follow(new, self._vocabulary.encode, dict(zip(placed, parts, strict=False)))
         self.live.number(self.new.ids)
 
 
@@ -198,4 +199,25 @@ def _new_items_of(recommender: Recommender) -> NewItems:
 
     index = space.index if isinstance(space.index, RecordingIndex) else RecordingIndex(space.index)
     recommender.search_by(index)
-    return ByEmbedding(space, index, ranked=isinstance(recommender, Metric))
+    new = ByEmbedding(space, index, ranked=isinstance(recommender, Metric))
+    if isinstance(recommender, Metric):
+        recommender.scored = new.scored
+    return new
+
+
+def _placing(recommender: Recommender) -> Callable[[ItemTable], list[Placed]] | None:
+    """Where a model's attributes place items; None where they place none."""
+    space = space_of(recommender)
+    if space is None or (place := space.place) is None:
+        return None
+    from nearnext.recommenders.metric.recommender import Metric
+
+    clicked = recommender.clicked_items() if isinstance(recommender, Metric) else None
+
+    def placed(items: ItemTable) -> list[Placed]:
+        vectors = place(items)
+        if clicked is None:
+            return [Placed(vector, *NOTHING_ALIKE) for vector in vectors]
+        return [Placed(*each) for each in zip(vectors, *vars(clicked.most_like(items)).values(), strict=True)]
+
+    return placed

@@ -34,6 +34,14 @@ class Row(NamedTuple):
     refused: Collection[RawId] = ()
 
 
+class Placed(NamedTuple):
+    """Where attributes place an item, and the clicked items most like it, as in `Likeness`: [D], [M], [M]."""
+
+    vector: ScoreArray
+    alike: IndexArray
+    weights: ScoreArray
+
+
 @dataclass
 class NewItem:
     """One life of an item: the sum of the sessions that led to it, how many were read, and how many have a point.
@@ -46,7 +54,7 @@ class NewItem:
     read: int = 0
     summed: int = 0
     point: Any = None
-    placed: ScoreArray | None = None
+    placed: Placed | None = None
 
 
 class NewItems(ABC):
@@ -94,7 +102,7 @@ class NewItems(ABC):
         self,
         entries: Mapping[RawId, Entry | None],
         encode: Callable[[Sequence[RawId]], IndexArray],
-        placed: Mapping[RawId, ScoreArray],
+        placed: Mapping[RawId, Placed],
     ) -> None:
         """Take in what the catalogue now says of items; None: nothing.
 
@@ -119,11 +127,17 @@ class NewItems(ABC):
             if (new := self._items.get(item)) is not None and (new.summed or new.placed is not None):
                 self._join(item, new)
 
-    def near(self, rows: Sequence[Row], n: int, allowed: set[RawId] | None = None) -> list[list[tuple[float, RawId]]]:
+    def latest(self) -> Any:
+        """What `near` needs of the model's last answer in this thread."""
+        return None
+
+    def near(
+        self, rows: Sequence[Row], n: int, allowed: set[RawId] | None, latest: Any
+    ) -> list[list[tuple[float, RawId]]]:
         """The n best new items of each row, best first, of equal ones the latest put first.
 
-        Rows are those of the model's last answer in this thread; items that are too far for a full list of it may be
-        left out. ``allowed`` are the only items that may be given.
+        Rows are those of an answer of the model, of which ``latest`` is kept; items that are too far for a full list
+        may be left out. ``allowed`` are the only items that may be given; None: all.
         """
         refused = [{item for item in row.refused if item in self._items} for row in rows]
         members, among, n_searched = self._members, None, n
@@ -141,7 +155,7 @@ class NewItems(ABC):
             n_searched = n + len(filled)
             if len(rows) == 1:
                 n_searched, among = n, list(self._members.keys() - filled)
-        found = self._nearest(rows, n_searched, among)
+        found = self._nearest(rows, n_searched, among, latest)
         return [_unfolded(scored, members, without, n) for scored, without in zip(found, refused, strict=True)]
 
     def _filled_by(self, refused: Collection[RawId]) -> set[int]:
@@ -187,7 +201,7 @@ class NewItems(ABC):
         """Remove a point from the search."""
 
     @abstractmethod
-    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None, latest: Any) -> Sequence[Scored]:
         """The n points nearest to each row, of all slots or of some."""
 
 
@@ -237,7 +251,13 @@ class ByClicks(NewItems):
             del self._weights[item][slot]
             self._arrays.pop(item, None)
 
-    def _nearest(self, rows: Sequence[Row], n: int, among: list[int] | None) -> Sequence[Scored]:
+    def _nearest(
+        self,
+        rows: Sequence[Row],
+        n: int,
+        among: list[int] | None,
+        latest: Any,  # noqa: ARG002 - it searches by clicks
+    ) -> Sequence[Scored]:
         return [self._near_one(row, n, among) for row in rows]
 
     def _near_one(self, row: Row, n: int, among: list[int] | None) -> Scored:

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from nearnext.recommenders.ruled import AppliedRules, Listed
 from nearnext.recommenders.space import space_of
 from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue
+from nearnext.serving.joined import JoinedList
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.new_items import Row
@@ -121,21 +121,27 @@ class ServedModel:
 
     def _lists(
         self, queries: Sequence[Query], clicks: Sequence[IndexArray], k: int, mask: BoolArray, new: set[RawId] | None
-    ) -> "list[_List]":
+    ) -> list[JoinedList]:
         """Lists of k among the items of a mask and, if they are given, some of the new items."""
+        lists = self._known_lists(self._rank, queries, clicks, k, mask)
+        if self.available.new:
+            self._join(queries, clicks, k, new, lists, self.available.new.latest())
+        for one in lists:
+            del one.scores[len(one.items) :]
+        return lists
+
+    def _known_lists(
+        self, rank: RankChunk, queries: Sequence[Query], clicks: Sequence[IndexArray], k: int, mask: BoolArray
+    ) -> list[JoinedList]:
+        """Lists of the model's own items; ``rank`` is of this thread."""
         end, asked_at = self._end_of_training, self.recommender.asked_at
         prefixes = Prefixes.of(clicks, [end if one.time is None else asked_at(one.time) for one in queries])
         items = np.zeros((len(queries), k), dtype=np.int32)
         scores = np.zeros((len(queries), k), dtype=np.float32)
-        own: list[int] = self._rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
+        own: list[int] = rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
         ids, ends = self._vocabulary.decode(items[items > 0]), np.count_nonzero(items, axis=1).cumsum().tolist()
         rows = zip([0, *ends], ends, items.tolist(), scores.tolist(), own, strict=False)
-        lists = [_List(ids[begin:end], listed, n, indices[: end - begin]) for begin, end, indices, listed, n in rows]
-        if self.available.new:
-            self._join(queries, clicks, k, new, lists)
-        for one in lists:
-            del one.scores[len(one.items) :]
-        return lists
+        return [JoinedList(ids[begin:end], one, n, indices[: end - begin]) for begin, end, indices, one, n in rows]
 
     def _left(self, query: Query) -> tuple[int, ...]:
         """Categories that the list of a query leaves out, by its last click."""
@@ -154,25 +160,25 @@ class ServedModel:
         mask: BoolArray,
         allow: set[RawId] | None,
         rules: AppliedRules,
-    ) -> "list[_List]":
+    ) -> list[JoinedList]:
         """Lists by rules, over the items of the vocabulary followed by the new ones."""
         k, n_known, new = queries[0].k, len(mask), self.available.live.new
         admissible = np.fromiter((allow is None or item in allow for item in new), np.bool_, len(new))
         ruled = rules.without(self._left(queries[0])).narrowed(np.concatenate([mask, admissible]))
         numbers: dict[RawId, int] = {item: n_known + at for at, item in enumerate(new)}
 
-        def lists(rows: slice, n: int, among: BoolArray) -> list[_List]:
+        def lists(rows: slice, n: int, among: BoolArray) -> list[JoinedList]:
             allowed = {item for item, number in numbers.items() if among[number]}
             return self._lists(queries[rows], clicks[rows], n, among[:n_known], allowed)
 
-        def numbered(one: _List) -> Listed:
+        def numbered(one: JoinedList) -> Listed:
             items = [index or numbers[item] for index, item in zip(one.indices, one.items, strict=True)]
             return np.array(items, np.int32), np.array(one.scores, np.float32), one.own
 
         every = slice(0, len(queries))
         if not rules.reorders:
             return lists(every, k, ruled)
-        found = list[_List]()
+        found = list[JoinedList]()
         for row, first in enumerate(lists(every, rules.horizon(k, ruled), ruled)):
 
             def rank(n: int, among: BoolArray, row: int = row) -> Listed:
@@ -180,16 +186,16 @@ class ServedModel:
 
             items, scores, own = rules.ruled_list(k, ruled, rank, numbered(first))
             ids = [new[at - n_known] if at >= n_known else self._vocabulary.decode([at])[0] for at in items]
-            found.append(_List(ids, scores, own, [at if at < n_known else 0 for at in items]))
+            found.append(JoinedList(ids, scores, own, [at if at < n_known else 0 for at in items]))
         return found
 
-    def _presented(self, query: Query, clicks: IndexArray, found: "_List") -> Recommendation:
+    def _presented(self, query: Query, clicks: IndexArray, found: JoinedList) -> Recommendation:
         unknown = [] if clicks.all() else unknown_ids(query.items, clicks)
         shortage = shortage_of(len(found.items), query.k)
         unmatched = self._unmatched(query) if query.restricted else []
         return Recommendation(found.items, found.scores, found.own, unknown, shortage, unmatched, self._sources(found))
 
-    def _sources(self, found: "_List") -> list[Source]:
+    def _sources(self, found: JoinedList) -> list[Source]:
         """What each item of a list comes from."""
         added: list[Source] = ["popular"] * (len(found.items) - found.own)
         if self._unclicked or self.available.new:
@@ -214,14 +220,15 @@ class ServedModel:
         clicks: Sequence[IndexArray],
         k: int,
         allowed: set[RawId] | None,
-        lists: "Sequence[_List]",
+        lists: Sequence[JoinedList],
+        latest: Any,
     ) -> None:
         """Put new items among the model's own."""
         rows = [
             Row(known, found.scores[: found.own], self._refused(query))
             for query, known, found in zip(queries, clicks, lists, strict=True)
         ]
-        near = self.available.new.near(rows, k, allowed)
+        near = self.available.new.near(rows, k, allowed, latest)
         for found, new in zip(lists, near, strict=True):
             found.join(new, k)
 
@@ -255,8 +262,16 @@ class ServedModel:
 
     async def explain_new(self, items: Sequence[RawId], item: RawId) -> Explanation:
         """The rank of a new item for a session, what places it, and the items nearest to it."""
-        origin, alike = self.available.new.origin(item), self._like_new(item, 5)
-        listed = await self.ask(Query(items, DEPTH))
+        query, clicks, mask = Query(items, DEPTH), [self._vocabulary.encode(items)], self.available.admissible.copy()
+        origin = self.available.new.origin(item)
+
+        def ranked() -> tuple[JoinedList, Any, SimilarAnswer | None]:
+            found = self._known_lists(self.recommender.ranker(), [query], clicks, DEPTH, mask)[0]
+            return found, self.available.new.latest(), self._like_new(item, 5)
+
+        known, latest, alike = await asyncio.to_thread(ranked)
+        self._join([query], clicks, DEPTH, None, [known], latest)
+        listed = self._presented(query, clicks[0], known)
         at = listed.items.index(item) if item in listed.items else None
         left_out = {
             "rank": f"not among the first {DEPTH:,}",
@@ -293,28 +308,3 @@ class ServedModel:
         n = int(found.found[0])
         items = self._vocabulary.decode(found.items[0, :n])
         return SimilarAnswer(items, found.scores[0, :n].tolist(), "embeddings", shortage_of(n, k), self.version)
-
-
-@dataclass
-class _List:
-    """Items and scores of one answer, how many leading items are scored, and item indices, 0 for new items."""
-
-    items: list[RawId]
-    scores: list[float]
-    own: int
-    indices: list[int]
-
-    def join(self, near: Iterable[tuple[float, RawId]], k: int) -> None:
-        """Take in further items by their scores, after equal ones."""
-        place = 0
-        for score, item in near:
-            while place < self.own and self.scores[place] >= score:
-                place += 1
-            if place >= k:
-                break
-            self.items.insert(place, item)
-            self.scores.insert(place, score)
-            self.indices.insert(place, 0)
-            self.own += 1
-        del self.items[k:], self.scores[k:], self.indices[k:]
-        self.own = min(self.own, k)

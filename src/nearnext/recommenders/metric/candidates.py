@@ -87,6 +87,10 @@ A prefix without clicks that the metric model knows has no nearest items.
 """
 
 
+Scored = Callable[[Candidates, ScoreArray], None]
+"""Is given candidates and their probabilities, in the thread that ranks."""
+
+
 def make_voters(names: Sequence[str], neighbours: int, sample_size: int) -> dict[str, Recommender]:
     """Unfitted voters by name, with default options except for the number of sessions."""
     looking = {"k": neighbours, "sample_size": sample_size}
@@ -195,6 +199,7 @@ def reranked(
     probabilities: Callable[[Candidates], ScoreArray],  # that each candidate is the next item: [C]
     unclicked: UnclickedItems | None,  # items that no generator proposes
     temperature: float,  # see `followed_by`
+    scored: Scored | None = None,  # is given each chunk's candidates and their probabilities
 ) -> RankChunk:
     """What ranks candidates by their probabilities, for one thread; longer lists go on with the nearest items."""
     generate = generators.generator()
@@ -202,6 +207,8 @@ def reranked(
     def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
         found, near, sessions = generate(prefixes, request)
         values = probabilities(found)
+        if scored is not None:
+            scored(found, values)
         own = best_candidates(found.offsets, found.items, values, items, scores)
         if request.k > generators.most:
             own = followed_by(near, own, items, scores, temperature)

@@ -30,14 +30,14 @@ from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
-from nearnext.recommenders.metric.candidates import CandidateGenerators, make_voters, reranked
+from nearnext.recommenders.metric.candidates import CandidateGenerators, Scored, make_voters, reranked
 from nearnext.recommenders.metric.features import SECOND, Evidence, feature_names, features_used
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.retraining import relearned
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
-from nearnext.recommenders.metric.unclicked import Likeness, UnclickedItems
+from nearnext.recommenders.metric.unclicked import ClickedItems, Likeness, UnclickedItems
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.stored_arrays import require_array
@@ -81,6 +81,7 @@ class Metric(MetricOptions):
     reranker: Reranker | None = field(init=False, repr=False, default=None)
     generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
     likeness: Likeness | None = field(init=False, repr=False, default=None)
+    scored: Scored | None = field(init=False, repr=False, default=None)  # for rankers that are made from now on
     second: "Metric | None" = field(init=False, repr=False, default=None)  # network of the group of features `second`
 
     def parts(self) -> list[object]:
@@ -260,6 +261,12 @@ class Metric(MetricOptions):
         if self.generators is not None:
             self.generators = replace(self.generators, index=index)
 
+    def clicked_items(self) -> ClickedItems | None:
+        """What items without clicks are compared with; None without attributes or a re-ranker."""
+        if self.generators is None or self.placement is None or self.items is None:
+            return None
+        return ClickedItems.of(self.placement, self.items, self.vocabulary, self.popularity)
+
     def _state(self) -> State:
         state = super()._state()
         if self.reranker is not None and self.generators is not None:
@@ -308,4 +315,4 @@ class Metric(MetricOptions):
         if self.network is None or self.reranker is None or self.generators is None:
             return self._nearest()
         unclicked = UnclickedItems.of(self.network, self.popularity, self.likeness)
-        return reranked(self.generators, self.reranker.probabilities, unclicked, self.temperature)
+        return reranked(self.generators, self.reranker.probabilities, unclicked, self.temperature, self.scored)

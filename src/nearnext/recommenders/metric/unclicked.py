@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from nearnext.data.item_features import Sparse, unit_rows
+from nearnext.data.item_features import ItemFeatures, Sparse, unit_rows
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.vocabulary import Vocabulary
@@ -43,23 +43,12 @@ class Likeness:
     @classmethod
     def of(
         cls, placement: Placement | None, table: ItemTable | None, vocabulary: Vocabulary, clicks: Int64Array
-    ) -> Self | None:
+    ) -> "Likeness | None":
         """From attributes and the clicks of each item index [I + 1]; None without attributes."""
         if placement is None or table is None:
             return None
-        rows: Sparse = unit_rows(placement.features.rows(table.of(vocabulary.ids)))
-        clicked, unclicked = np.flatnonzero(clicks[1:] > 0), np.flatnonzero(clicks[1:] == 0)
-        n = min(ALIKE, len(clicked))
-        items, weights = np.zeros((len(unclicked), n), np.int32), np.zeros((len(unclicked), n), np.float32)
-        others, size = rows[clicked].T.tocsr(), max(BLOCK_BYTES // (8 * max(len(clicked), 1)), 1)
-        for begin in range(0, len(unclicked), size):
-            block = slice(begin, begin + size)
-            cosines = (rows[unclicked[block]] @ others).toarray()
-            best = np.argpartition(-cosines, n - 1, axis=1)[:, :n]
-            weight = np.maximum(np.take_along_axis(cosines, best, axis=1), 0) ** SELECTIVITY
-            items[block] = np.where(weight > 0, clicked[best] + 1, 0)
-            weights[block] = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
-        return cls(items, weights)
+        unclicked = vocabulary.ids.gather(np.flatnonzero(clicks[1:] == 0))
+        return ClickedItems.of(placement, table, vocabulary, clicks).most_like(table.of(unclicked))
 
     def state(self) -> State:
         """Arrays for an artifact."""
@@ -73,7 +62,7 @@ class Likeness:
         table: ItemTable | None,
         vocabulary: Vocabulary,
         clicks: Int64Array,
-    ) -> Self | None:
+    ) -> "Likeness | None":
         """From the arrays of an artifact, or where an older one lacks them as `of` gives it."""
         if "likeness.items" not in state:
             return cls.of(placement, table, vocabulary, clicks)
@@ -88,6 +77,36 @@ class Likeness:
         whole: Sparse = csr_matrix((self.weights.ravel(), (self.items.ravel(), columns)), shape=shape)
         whole.eliminate_zeros()
         return whole
+
+
+@dataclass(frozen=True, eq=False)
+class ClickedItems:
+    """The attributes of the items with clicks, which others are compared with."""
+
+    features: ItemFeatures
+    indices: IndexArray  # of these items, ascending: [n]
+    described: Sparse  # their features, columns of length 1: [F, n]
+
+    @classmethod
+    def of(cls, placement: Placement, table: ItemTable, vocabulary: Vocabulary, clicks: Int64Array) -> Self:
+        """From attributes and the clicks of each item index [I + 1]."""
+        indices = np.flatnonzero(clicks[1:] > 0).astype(np.int32) + 1
+        rows = placement.features.rows(table.of(vocabulary.ids.gather(indices - 1)))
+        return cls(placement.features, indices, unit_rows(rows).T.tocsr())
+
+    def most_like(self, items: ItemTable) -> Likeness:
+        """Those most like each of some items."""
+        rows, n = unit_rows(self.features.rows(items)), min(ALIKE, len(self.indices))
+        alike, weights = np.zeros((len(items), n), np.int32), np.zeros((len(items), n), np.float32)
+        size = max(BLOCK_BYTES // (8 * max(len(self.indices), 1)), 1)
+        for begin in range(0, len(items), size):
+            block = slice(begin, begin + size)
+            cosines = (rows[block] @ self.described).toarray()
+            best = np.argpartition(-cosines, n - 1, axis=1)[:, :n]
+            weight = np.maximum(np.take_along_axis(cosines, best, axis=1), 0) ** SELECTIVITY
+            alike[block] = np.where(weight > 0, self.indices[best], 0)
+            weights[block] = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+        return Likeness(alike, weights)
 
 
 class UnclickedItems:
