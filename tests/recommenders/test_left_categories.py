@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,12 @@ def test_lists_are_those_of_brute_force_everywhere(model: Recommender, tmp_path:
     log = Sessions.of([session for session in sessions if session])
     write_lists(model, log, tmp_path / "lists.parquet", 12, rules=rules)
     assert pl.read_parquet(tmp_path / "lists.parquet")["items"].to_list() == [one.items for one in found[:4]]
+    types = np.array([1, 0, 0, 0, 1, 1, 1], np.uint8)  # the first and the last session end with a purchase
+    typed = replace(log, types=types, event_types=("view", "purchase"))
+    write_lists(model, typed, tmp_path / "lists.parquet", 12, rules=rules)
+    ends = [True, False, False, True]
+    expected = [one.items if end else every.items[:12] for one, every, end in zip(found, whole, ends, strict=False)]
+    assert pl.read_parquet(tmp_path / "lists.parquet")["items"].to_list() == expected
 
 
 def test_event_types_that_were_not_measured_are_refused(model: Recommender) -> None:

@@ -46,7 +46,7 @@ def recommend(
         typer.Option(
             metavar="EVENT",
             help="Type of each session's last event, e.g. purchase: leave out the last item's category if sessions "
-            "leave it after such an event.",
+            "leave it after such an event. With --log, sessions that end with another event keep it.",
         ),
     ] = None,
     threads: Threads = 0,

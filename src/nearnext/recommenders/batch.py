@@ -19,7 +19,7 @@ from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import Ranking, admissible_items, lists_at_a_time, sources_of
-from nearnext.recommenders.ruled import rules_over
+from nearnext.recommenders.ruled import AppliedRules, rules_over
 from nearnext.types import RawId
 
 
@@ -40,7 +40,8 @@ def write_lists(
 
     The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``;
     ``sources``, what each item comes from, as in `Recommendation`; ``own``, how many leading items the method itself
-    scored; ``unknown``, how many clicks training never saw. The executor ranks blocks of sessions side by side; each is
+    scored; ``unknown``, how many clicks training never saw. Where the log has event types, the rule `after` concerns
+    the sessions whose last event has its type, else all. The executor ranks blocks of sessions side by side; each is
     ranked by ``threads`` threads.
 
     Raises:
@@ -58,6 +59,7 @@ def write_lists(
     ranked = partial(
         _lists,
         recommender,
+        after=None if rules is None else rules.after,
         asked_at=asked_at,
         k=k,
         admissible=mask,
@@ -77,12 +79,28 @@ def write_lists(
     return sessions.n_sessions
 
 
-def _lists(recommender: Recommender, sessions: Sessions, *, asked_at: int, k: int, **request: Any) -> pl.DataFrame:
+def _lists(
+    recommender: Recommender,
+    sessions: Sessions,
+    *,
+    after: str | None,
+    asked_at: int,
+    k: int,
+    rules: AppliedRules | None,
+    **request: Any,
+) -> pl.DataFrame:
     """The lists of some sessions, a row each."""
     clicks = sessions.with_vocabulary(recommender.vocabulary).items
     times = np.full(sessions.n_sessions, asked_at, dtype=np.int64)
     prefixes = Prefixes(clicks, sessions.offsets[:-1], sessions.offsets[1:], times)
-    ranking = recommender.rank(prefixes, k, **request)
+    ranking = recommender.rank(prefixes, k, rules=rules, **request)
+    if rules is not None and after is not None and sessions.types is not None:
+        last = np.array(sessions.event_types)[sessions.types[sessions.offsets[1:] - 1]]
+        if len(others := np.flatnonzero(last != after)):
+            plain = recommender.rank(prefixes.take(others), k, rules=rules._replace(leaving=None), **request)
+            items, scores, own = ranking.items.copy(), ranking.scores.copy(), ranking.own.copy()
+            items[others], scores[others], own[others] = plain.items, plain.scores, plain.own
+            ranking = Ranking(items, scores, own)
     unknown = np.add.reduceat((clicks == 0).astype(np.int64), sessions.offsets[:-1])
     return _frame(recommender, sessions, ranking).with_columns(unknown=pl.Series(unknown))
 
