@@ -1,6 +1,6 @@
 """Losses on pairs of a positive and a negative: BPR, TOP1, contrastive and WARP, and the pairs themselves."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -54,17 +54,36 @@ def pairs_of(batch: MaskedDistances, pairing: Pairing) -> Pairs:
 
 
 @options
-class BPR:
-    """Bayesian personalised ranking, ``−ln σ(d_kn − d_kp)``, the mean over the pairs of a session, then over sessions.
-
-    In (0, ∞); ln 2 where positive and negative are equally far. Moving a negative farther never raises it. The paper
-    gives the loss of one pair only; the mean over a session's pairs is ours.
+class PairLoss:
+    """A loss of pairs: its mean over the pairs of a session, then over sessions. The paper gives that of one pair only.
 
     Attributes:
         pairing: ``all``: every positive with every negative of its session; ``matched``: the j-th with the j-th.
 
     Raises:
         ConfigError: an unknown pairing, or unequal numbers in ``matched``.
+    """
+
+    pairing: Pairing = "all"
+
+    needs_item_distances = False
+
+    @abstractmethod
+    def of_pair(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """The loss of each pair, from its distances: [B, P, 1] and [B, P, 1] or [B, 1, N] → [B, P, K]."""
+
+    def __call__(self, batch: LossInput) -> Tensor:
+        masked = batch.masked()
+        pairs = pairs_of(masked, self.pairing)
+        per_pair = self.of_pair(pairs.positive, pairs.negative)
+        return masked.mean_over_sessions(mean_where(per_pair.flatten(1), pairs.mask.flatten(1)))
+
+
+class BPR(PairLoss):
+    """Bayesian personalised ranking, ``−ln σ(d_kn − d_kp)``, the mean over the pairs of a session, then over sessions.
+
+    In (0, ∞); ln 2 where positive and negative are equally far. Moving a negative farther never raises it. Options and
+    errors are those of `PairLoss`.
 
     Paper: eq. (1), (5), §3. Reference: Rendle et al., BPR: Bayesian Personalized Ranking from Implicit Feedback,
     UAI 2009.
@@ -74,39 +93,20 @@ class BPR:
     tensor(0.6931)
     """
 
-    pairing: Pairing = "all"
-
-    needs_item_distances = False
-
-    def __call__(self, batch: LossInput) -> Tensor:
+    def of_pair(self, positive: Tensor, negative: Tensor) -> Tensor:
         # −ln σ(x) = softplus(−x), which neither overflows nor loses the small end.
-        return _mean_over_pairs(batch, self.pairing, lambda positive, negative: softplus(positive - negative))
+        return softplus(positive - negative)
 
 
-def _mean_over_pairs(batch: LossInput, pairing: Pairing, of_pair: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-    """The mean of a function of the distances of each pair, over the pairs of a session, then over sessions."""
-    masked = batch.masked()
-    pairs = pairs_of(masked, pairing)
-    per_pair = of_pair(pairs.positive, pairs.negative)
-    return masked.mean_over_sessions(mean_where(per_pair.flatten(1), pairs.mask.flatten(1)))
-
-
-@options
-class TOP1:
+class TOP1(PairLoss):
     """TOP1, ``σ(d_kp − d_kn) + σ((1 − d_kn)²)``, the mean over the pairs of a session, then over sessions; in (½, 2).
 
     1 − d is the score of an item at cosine distance d, so that the second term draws negatives to score 0,
-    distance 1; with another distance than cosine that point has no such meaning. The paper gives the loss of one
-    pair only; the mean over a session's pairs is ours.
+    distance 1; with another distance than cosine that point has no such meaning. Options and errors are those of
+    `PairLoss`.
 
     Limit of a law: moving a negative farther never raises the loss while its distance is at most 1; beyond, the
     regulariser pulls it back.
-
-    Attributes:
-        pairing: ``all``: every positive with every negative of its session; ``matched``: the j-th with the j-th.
-
-    Raises:
-        ConfigError: an unknown pairing, or unequal numbers in ``matched``.
 
     Paper: eq. (2), (6), §3. Reference: Hidasi et al., Session-based Recommendations with Recurrent Neural Networks,
     ICLR 2016.
@@ -115,15 +115,8 @@ class TOP1:
     tensor(1.)
     """
 
-    pairing: Pairing = "all"
-
-    needs_item_distances = False
-
-    def __call__(self, batch: LossInput) -> Tensor:
-        def of_pair(positive: Tensor, negative: Tensor) -> Tensor:
-            return torch.sigmoid(positive - negative) + torch.sigmoid((1 - negative).square())
-
-        return _mean_over_pairs(batch, self.pairing, of_pair)
+    def of_pair(self, positive: Tensor, negative: Tensor) -> Tensor:
+        return torch.sigmoid(positive - negative) + torch.sigmoid((1 - negative).square())
 
 
 @options
