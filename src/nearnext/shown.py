@@ -1,7 +1,7 @@
 """Notebook display: a title and the first rows of a frame."""
 
 from html import escape
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     import polars as pl
@@ -10,22 +10,10 @@ ROWS = 10
 """Rows that a notebook shows."""
 
 
-class Framed(Protocol):
-    """A value with a title and a frame."""
-
-    def to_frame(self) -> "pl.DataFrame":
-        """Its rows."""
-        ...
-
-    def title(self) -> str:
-        """A one-line title."""
-        ...
-
-
 class Shown:
-    """Base class of values that notebooks display as a small table."""
+    """Base class of values with a ``title()`` and a frame, ``to_frame()``, that notebooks display as a small table."""
 
-    def _repr_html_(self: Framed) -> str:
+    def _repr_html_(self: Any) -> str:
         return card(self.title(), self.to_frame().head(ROWS))
 
 
