@@ -21,7 +21,10 @@ class GroupError(NearnextError):
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those that train together, by default alone."""
+    """This process among those that train together, by default alone.
+
+    What all do together raises `GroupError` where another process has ended.
+    """
 
     rank: int = 0  # number of this process, from 0; the first one validates, logs and writes
     size: int = 1  # how many there are
@@ -33,11 +36,7 @@ class Group:
         return self.rank == 0
 
     def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sum over the processes of each tensor, the same bits in all of them; alone, the tensors themselves.
-
-        Raises:
-            GroupError: another process has ended.
-        """
+        """The sum over the processes of each tensor, the same bits in all of them; alone, the tensors themselves."""
         if self.size == 1:
             return list(tensors)
         # One message for all: a small one takes as long as a step's arithmetic on a few examples.
@@ -51,9 +50,6 @@ class Group:
         """The rows that the processes send to this one, those of the first process first: [sum of ``received``, ...].
 
         The first ``sent[0]`` of its rows are for the first process, and so on; ``received`` says how many each sends.
-
-        Raises:
-            GroupError: another process has ended.
         """
         found = rows.new_empty(sum(received), *rows.shape[1:])
         with _together():
@@ -61,11 +57,7 @@ class Group:
         return found
 
     def decided(self, flag: bool) -> bool:
-        """Whether the first process says so, where all must act together; else whether this one does.
-
-        Raises:
-            GroupError: another process has ended.
-        """
+        """Whether the first process says so, where all must act together; else whether this one does."""
         if not self.sharded:
             return flag
         said = torch.tensor(flag)
@@ -74,11 +66,7 @@ class Group:
         return bool(said)
 
     def from_first(self, value: T) -> T:
-        """The first process's value; others give any.
-
-        Raises:
-            GroupError: another process has ended.
-        """
+        """The first process's value; others give any."""
         if self.size == 1:
             return value
         box: list[Any] = [value]
