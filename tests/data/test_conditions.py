@@ -60,7 +60,9 @@ def matching(condition: str) -> str:
         ("title = 'It''s a tent'", "a"),
         ('title = "Lamp" OR title != "Lamp"', "abd"),
         ("available", "a"),
-        ("available = false", "c"),
+        ("available = true", "a"),
+        ("available = false", "bc"),
+        ("available < 1", "c"),
         ("not available", "bc"),
         ("`net weight` >= 2.", "bc"),
         ("`net weight` in (1, 3e0, -7)", "ac"),
@@ -86,7 +88,8 @@ def test_what_matches(condition: str, expected: str) -> None:
         ("price = tent", "expected a value at character 9, found 'tent'; write a text as 'tent'"),
         ("title = 'a", "expected a closing quote at character 9"),
         ("price # 5", "expected a column, a value or a sign at character 7"),
-        ("price == 5", "expected a value at character 8, found '='"),
+        ("price == 5", "expected a value at character 8, found '='; write one sign"),
+        ("available_until > 2030", "expected a time such as '2030-01-31' for available_until at character 19"),
         ("price in ()", "expected a value at character 11"),
         ("price not 5", "expected 'in' at character 11"),
         ("available_until > 'soon'", "expected a time such as '2030-01-31' for available_until at character 19"),
@@ -99,6 +102,12 @@ def test_an_error_says_where_and_what_was_expected(condition: str, reason: str) 
     with pytest.raises(ConfigError) as caught:
         COLUMNS.matching(condition)
     assert reason in str(caught.value)
+
+
+def test_availability_by_dates_alone_can_be_compared() -> None:
+    dated = ItemColumns.of(TABLE.frame.drop("available"))
+    for condition, expected in (("available = true", "acd"), ("available != true", "b"), ("available in (1)", "acd")):
+        assert "".join(TABLE.frame["item_id"].filter(pl.Series(dated.matching(condition, NOW)))) == expected
 
 
 def test_brackets_may_be_as_deep_as_is_said() -> None:

@@ -31,7 +31,7 @@ LONGEST, DEEPEST = 1_000, 20
 AVAILABLE = "available"
 """Condition on the columns ``available``, ``available_from`` and ``available_until``."""
 CATEGORY = "category"
-"""Name of the first category column; further ones have their own names."""
+"""The first category column; others have their own names."""
 CATEGORY_COLUMNS = 20
 """Most names of category columns; more are no columns, but categories with an equals sign."""
 
@@ -41,6 +41,7 @@ TOKEN = re.compile(
     r"""\s*(?:(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"""
     r"""|(?P<column>`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<sign><=|>=|!=|[=<>(),])|(?P<end>$))"""
 )
+YEAR = re.compile(r"\d{4}")
 COMPARISONS: dict[str, Callable[[Any, Any], pl.Series]] = {
     "=": operator.eq,
     "!=": operator.ne,
@@ -257,9 +258,9 @@ class _Condition:
             self._fail("a column", token, f"; known: {known}")
         self._next += 1
         sign = self._take(*COMPARISONS, "in", "not")
-        if name == AVAILABLE and not sign:
-            return self._available()
-        column = self._columns.column(name)
+        stored = name in self._columns.frame.columns and self._token.word not in ("true", "false")
+        computed = name == AVAILABLE and not (sign and stored)
+        column = self._available() if computed else self._columns.column(name)
         if not sign:
             if column.dtype != pl.Float64:
                 self._fail(f"a comparison after {name}", self._token)
@@ -279,7 +280,8 @@ class _Condition:
         token = self._token
         truth = {"true": 1.0, "false": 0.0}.get(token.word)
         if truth is None and token.kind not in ("text", "number"):
-            self._fail("a value", token, "" if token.kind != "word" else f"; write a text as '{token.text}'")
+            remedy = {"word": f"; write a text as '{token.text}'", "sign": "; write one sign"}.get(token.kind, "")
+            self._fail("a value", token, remedy)
         self._next += 1
         text = token.text
         if token.kind == "text":
@@ -290,8 +292,9 @@ class _Condition:
                 self._fail(f"a number for {name}", token)
             return COMPARISONS[sign](column, float(text) if truth is None else truth)
         if column.dtype == pl.Int64:
+            seconds = token.kind == "number" and not YEAR.fullmatch(text)  # a year alone is no time
             try:
-                return COMPARISONS[sign](column, microseconds_of(name, float(text) if token.kind == "number" else text))
+                return COMPARISONS[sign](column, microseconds_of(name, float(text) if seconds else text))
             except ConfigError:
                 self._fail(f"a time such as '2030-01-31' for {name}", token)
         if sign not in ("=", "!="):
@@ -304,7 +307,7 @@ class _Condition:
         return found if sign == "=" else ~found
 
     def _available(self) -> pl.Series:
-        """Whether items are available now; no date is no limit."""
+        """1 for items that are available now, else 0; no date is no limit."""
         columns = self._columns
         found = pl.repeat(True, columns.frame.height, eager=True)
         if AVAILABLE in columns.frame.columns:
@@ -313,4 +316,4 @@ class _Condition:
             found = found & (columns.column("available_from") <= self._now).fill_null(True)
         if "available_until" in columns.frame.columns:
             found = found & (columns.column("available_until") > self._now).fill_null(True)
-        return found
+        return found.cast(pl.Float64)
