@@ -24,8 +24,14 @@ ID_RULE = (
 
 PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>nearnext: the HTTP API</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<body><h1>nearnext {version}</h1><p>{summary} The same for programs: <a href="openapi.json">openapi.json</a>.</p>
-{parts}</body></html>"""
+<link rel="icon" href="data:,"><style>{style}</style>
+<body><main><h1>nearnext {version}</h1><p>{summary} The same for programs: <a href="openapi.json">openapi.json</a>.</p>
+{parts}</main></body></html>"""
+
+STYLE = """body{background:#fff;color:#1f2933;font:16px/1.5 system-ui,sans-serif;overflow-wrap:anywhere;margin:0}
+main{max-width:56rem;margin:auto;padding:1rem}a{color:#0b5394}dd{margin-left:1rem}dt{font-weight:600}
+h2{border-top:1px solid #8886;padding-top:1rem}dl{margin:0}
+@media(prefers-color-scheme:dark){body{background:#14181f;color:#e6e9ee}a{color:#8ab8f5}}"""
 
 
 def description(operations: Sequence[Operation], max_k: int) -> Schema:
@@ -119,7 +125,7 @@ def described_page(document: Schema) -> bytes:
     parts |= document["components"]["schemas"]
     shown = [f'<h2 id="{escape(name)}">{escape(name)}</h2>{_shown(part)}' for name, part in parts.items()]
     info = document["info"]
-    return PAGE.format(version=info["version"], summary=info["summary"], parts="\n".join(shown)).encode()
+    return PAGE.format(style=STYLE, version=info["version"], summary=info["summary"], parts="\n".join(shown)).encode()
 
 
 def _shown(value: object) -> str:
