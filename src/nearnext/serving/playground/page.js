@@ -159,7 +159,7 @@ function note(milliseconds) {
   box.replaceChildren();
   box.insertAdjacentHTML("beforeend", `<svg viewBox="0 0 72 18" aria-hidden="true"><polyline points="0,17 ${points}"/></svg>`);
   const text = make("span");
-  text.append(make("b", "number", `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`), ` · median ${sorted[sorted.length >> 1].toFixed(1)}`);
+  text.append(make("b", "number", `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`), make("span", "", ` · median ${sorted[sorted.length >> 1].toFixed(1)}`));
   box.append(text);
   box.hidden = false;
 }
