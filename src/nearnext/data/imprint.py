@@ -1,9 +1,9 @@
 """What is kept of sessions so that they are recognised later: times, and digests instead of ids and items."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 import polars as pl
@@ -69,11 +69,35 @@ def content_digests(sessions: Sessions) -> Digests:
     sessions of one click, of clicks within one second, and of unknown last items: they cannot be recognised.
     """
     of_item = _item_digests(sessions)
-    return _joined(_contents(part, of_item) for part in sessions.parts())
+    return np.concatenate([*(_contents(part, of_item) for part in sessions.parts()), np.zeros(0, np.uint64)])
 
 
-def _joined(parts: Iterable[Digests]) -> Digests:
-    return np.concatenate([*parts, np.zeros(0, np.uint64)])
+Columns = tuple[NDArray[Any], ...]
+
+
+def _smallest(parts: Iterable[Columns], limit: int | None) -> tuple[Columns, np.uint64]:
+    """The rows of the smallest ``limit`` digests, the first column, those of equal ones included, and the largest.
+
+    About twice as many rows are held, and a part, however many parts there are.
+    """
+    held, bound, most = list[Columns](), NONE, 2 * (limit or 0)
+    for part in parts:
+        held.append(_up_to(bound, part))
+        if limit and sum(len(columns[0]) for columns in held) > most:
+            held, bound = _cut(held, limit, bound)
+            most = 2 * max(limit, len(held[0][0]))
+    (rows,), bound = _cut(held, limit, bound)
+    return rows, bound
+
+
+def _cut(held: Sequence[Columns], limit: int | None, bound: np.uint64) -> tuple[list[Columns], np.uint64]:
+    columns = tuple(map(np.concatenate, zip(*held, strict=True)))
+    bound = min(bound, _bound(columns[0], limit))
+    return [_up_to(bound, columns)], bound
+
+
+def _up_to(bound: np.uint64, columns: Columns) -> Columns:
+    return columns if bound == NONE else tuple(column[columns[0] <= bound] for column in columns)
 
 
 def _contents(sessions: Sessions, of_item: Digests) -> Digests:
@@ -105,8 +129,7 @@ def lone_shapes(sessions: Sessions, limit: int | None = None) -> tuple[Digests, 
     of the smallest numbers.
     """
     of_item = _item_digests(sessions)
-    digests = _joined(_shapes(part, of_item) for part in sessions.parts())
-    digests = digests[digests <= _bound(digests, limit)]
+    (digests,), _ = _smallest(((_shapes(part, of_item),) for part in sessions.parts()), limit)
     shapes, counts = np.unique(digests, return_counts=True)
     return shapes[counts == 1], len(digests)
 
@@ -133,6 +156,10 @@ def session_keys(ids: pl.Series, by_user: bool) -> pl.Series:
     return ids.str.replace(r":\d+$", "") if by_user else ids
 
 
+def _ids_and_ends(sessions: Sessions, by_user: bool) -> Columns:
+    return id_digests(session_keys(sessions.session_ids, by_user)), sessions.ends // MICROSECONDS
+
+
 @dataclass(frozen=True, eq=False)
 class Imprint:
     """Digests of the training sessions, to detect later whether other sessions overlap with them; no raw ids."""
@@ -153,23 +180,20 @@ class Imprint:
     def of(cls, sessions: Sessions, limit: int | None = None) -> Self:
         """The imprint of sessions, at least one; ``limit`` digests of contents and of ids at most."""
         require_polars("recognising sessions that were learned from")
-        contents = content_digests(sessions)
-        contents_bound = _bound(contents, limit)
-        contents = np.unique(contents[(contents <= contents_bound) & (contents < NONE)])
-        by_user = cut_by_pauses(sessions.session_ids)
-        ids = _joined(id_digests(session_keys(part.session_ids, by_user)) for part in sessions.parts())
-        ids_bound = _bound(ids, limit)
-        kept = ids <= ids_bound
-        ids, ends = ids[kept], sessions.ends[kept] // MICROSECONDS
+        of_item, by_user = _item_digests(sessions), cut_by_pauses(sessions.session_ids)
+        (contents,), contents_bound = _smallest(((_contents(part, of_item),) for part in sessions.parts()), limit)
+        contents = np.unique(contents[contents < NONE])
+        (ids, ends), ids_bound = _smallest((_ids_and_ends(part, by_user) for part in sessions.parts()), limit)
         order = np.lexsort((ends, ids))
         last = np.append(np.diff(ids[order]) > 0, True)  # of one id, the session that ends last
         shapes, n_shaped = lone_shapes(sessions, limit and SAMPLED * limit)
-        ids, ends, starts = ids[order][last], ends[order][last], sessions.starts
+        ids, ends = ids[order][last], ends[order][last]
+        starts = [(int(part.starts.min()), int(part.starts.max())) for part in sessions.parts()]
         return cls(
             sessions=sessions.n_sessions,
-            first_start=int(starts.min()),
-            last_start=int(starts.max()),
-            last_end=int(sessions.ends.max()),
+            first_start=min(first for first, _ in starts),
+            last_start=max(last for _, last in starts),
+            last_end=max(int(part.ends.max()) for part in sessions.parts()),
             contents=contents,
             ids=ids,
             ends=ends,
@@ -226,5 +250,5 @@ def numbered(ids: pl.Series) -> bool:
     numbers = ids if ids.dtype != pl.String else canonical_integers(ids)
     if not len(numbers) or numbers.null_count():
         return False
-    values = numbers.to_numpy()
-    return 0 <= int(values.min()) <= 1 and int(values.max()) < 2 * len(values) + 1
+    lowest, highest = cast("tuple[int, int]", (numbers.min(), numbers.max()))
+    return 0 <= lowest <= 1 and highest < 2 * len(numbers) + 1

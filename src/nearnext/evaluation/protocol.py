@@ -17,7 +17,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_metrics
-from nearnext.evaluation.significance import bootstrap, interval
+from nearnext.evaluation.significance import interval
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.options import Count, checked, require_type
 from nearnext.progress import track
@@ -86,7 +86,7 @@ class Evaluation(Shown):
         name: the method.
         params: its options.
         filled: sums over the lists as a user gets them, filled from popularity.
-        unfilled: sums over the method's own entries alone.
+        unfilled: sums over the method's own entries alone, of all sessions together.
         seconds: ranking time, fit and metrics not included.
         peak_rss_mb: the most memory the process held while ranking.
         leaks: whether the test sessions are later than those that were learned from, and none of them among them.
@@ -111,9 +111,8 @@ class Evaluation(Shown):
 
     def intervals(self, *, replicates: int = 1000, seed: int = 0) -> dict[str, tuple[float, float]]:
         """95% intervals of the metrics that are means over cases, by bootstrap over sessions."""
-        sums = self.filled
-        low, high = interval(bootstrap(sums.session_sums, sums.session_counts, replicates=replicates, seed=seed))
-        return {name: (float(low[at]), float(high[at])) for at, name in enumerate(sums.names)}
+        low, high = interval(self.filled.bootstrapped(replicates=replicates, seed=seed))
+        return {name: (float(low[at]), float(high[at])) for at, name in enumerate(self.filled.names)}
 
     def to_frame(self) -> pl.DataFrame:
         """A row for each metric: metric, value, low and high of its 95% interval (null where it has none)."""
@@ -219,4 +218,6 @@ def evaluate(
             unfilled.add(ranking.unfilled())
             if record is not None:
                 record(ranking)
-    return Evaluation(recommender.name, recommender.params(), filled.sums(), unfilled.sums(), seconds, peak, leaks)
+    return Evaluation(
+        recommender.name, recommender.params(), filled.sums(), unfilled.sums().pooled(), seconds, peak, leaks
+    )

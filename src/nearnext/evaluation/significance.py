@@ -31,7 +31,9 @@ def bootstrap(sums: FloatArray, cases: Int64Array, *, replicates: int = 1000, se
     drawn_from = np.any(cases > 0, axis=tuple(range(1, cases.ndim)))
     if not drawn_from.any():
         raise DataError("expected sessions with cases, found none; evaluate sessions of 2 or more clicks")
-    columns = np.column_stack([sums, cases])[drawn_from].astype(np.float64)
+    if not drawn_from.all():
+        sums, cases = sums[drawn_from], cases[drawn_from]
+    columns = np.column_stack([sums, cases])
     n_sessions = len(columns)
     rng = np.random.default_rng([seed, window])
     resampled = np.empty((replicates, columns.shape[1]))

@@ -1,7 +1,7 @@
 """Sums of metric values over cases: all that is kept of an evaluation, whatever the number of cases."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from nearnext.evaluation.metrics import (
     metric_names,
     relative_popularity,
 )
-from nearnext.evaluation.significance import ratios
+from nearnext.evaluation.significance import bootstrap, ratios
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import FloatArray, Int64Array
 
@@ -75,6 +75,16 @@ class MetricSums:
         """Number of cases."""
         return int(self.session_cases.sum())
 
+    def pooled(self) -> "MetricSums":
+        """The same sums with all sessions as one, which need no memory for each session."""
+        by_session = ("session_sums", "session_cases", "session_counts")
+        return replace(self, **{name: getattr(self, name).sum(axis=0, keepdims=True) for name in by_session})
+
+    def bootstrapped(self, *, seed: int, replicates: int = 1000, window: int = 0) -> FloatArray:
+        """Means over cases of R resamplings of the sessions, see `bootstrap`: [R, M]."""
+        counts = self.session_counts if self.further else self.session_cases  # only further metrics leave out cases
+        return bootstrap(self.session_sums, counts, replicates=replicates, seed=seed, window=window)
+
     def means(self) -> FloatArray:
         """Mean over its cases of each column, NaN where it has none: [M]."""
         return ratios(self.session_sums.sum(axis=0), self.session_counts.sum(axis=0))
@@ -111,7 +121,8 @@ class MetricAccumulator:
         self._popularity = relative_popularity(train_counts)
         self._further, self._training = dict(further or {}), Training(train_counts, train)
         n_columns = len(metric_names(self.ks)) + len(self._further) * len(self.ks)
-        self._session_sums = np.zeros((2, cases.n_sessions, n_columns))
+        # Of default metrics every case counts, so that numbers of cases by session and metric need no memory.
+        self._session_sums = np.zeros((2 if further else 1, cases.n_sessions, n_columns))
         self._bucket_sums = np.zeros((2, len(PREFIX_BUCKETS), n_columns))
         self._recommended = np.zeros((len(self.ks), cases.n_items + 1), dtype=np.int64)
 
@@ -124,7 +135,8 @@ class MetricAccumulator:
         )
         counted = ~np.isnan(values)
         for at, each in enumerate((np.where(counted, values, 0.0), counted)):
-            np.add.at(self._session_sums[at], batch.session, each)
+            if at < len(self._session_sums):
+                np.add.at(self._session_sums[at], batch.session, each)
             np.add.at(self._bucket_sums[at], prefix_bucket(batch.prefix_lengths), each)
         for counts, k in zip(self._recommended, self.ks, strict=True):
             items = ranking.items[:, :k]
@@ -145,17 +157,19 @@ class MetricAccumulator:
                 yield values
 
     def sums(self) -> MetricSums:
-        """The sums over all cases."""
+        """The sums over all cases, once these were added; arrays are shared, not copied."""
         if self._done != len(self._cases):
             raise DataError(f"expected lists for {len(self._cases)} cases, found {self._done}; add the others first")
-        n_sessions, n_buckets = self._cases.n_sessions, len(PREFIX_BUCKETS)
+        session_sums, *counted = self._session_sums
+        session_cases = np.bincount(self._cases.session, minlength=self._cases.n_sessions)
+        alike = np.broadcast_to(session_cases[:, None], session_sums.shape)
         return MetricSums(
             ks=self.ks,
-            session_sums=self._session_sums[0].copy(),
-            session_cases=np.bincount(self._cases.session, minlength=n_sessions),
-            session_counts=self._session_sums[1].astype(np.int64),
+            session_sums=session_sums,
+            session_cases=session_cases,
+            session_counts=counted[0].astype(np.int64) if counted else alike,
             bucket_sums=self._bucket_sums[0].copy(),
-            bucket_cases=np.bincount(prefix_bucket(self._cases.prefix_lengths), minlength=n_buckets),
+            bucket_cases=np.bincount(prefix_bucket(self._cases.prefix_lengths), minlength=len(PREFIX_BUCKETS)),
             bucket_counts=self._bucket_sums[1].astype(np.int64),
             recommended=self._recommended.copy(),
             further=tuple(self._further),

@@ -15,7 +15,7 @@ from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import ExampleCases
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
 from nearnext.evaluation.runs import RunFolder
-from nearnext.evaluation.significance import average_windows, bootstrap
+from nearnext.evaluation.significance import average_windows
 from nearnext.experiments.comparison import Comparison
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.experiments.result import (
@@ -189,13 +189,7 @@ def _replicates(runs: SeedRuns, chosen: Comparison) -> FloatArray:
     """Replicates of the mean over windows and seeds, from the same drawings for every seed."""
     return average_windows(
         [
-            bootstrap(
-                run.evaluation.filled.session_sums,
-                run.evaluation.filled.session_counts,
-                replicates=chosen.replicates,
-                seed=chosen.seed,
-                window=window,
-            )
+            run.evaluation.filled.bootstrapped(replicates=chosen.replicates, seed=chosen.seed, window=window)
             for by_window in runs.values()
             for window, run in enumerate(by_window)
         ]

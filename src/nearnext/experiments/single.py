@@ -18,7 +18,6 @@ from nearnext.data.statistics import describe, length_distribution, recurring_di
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.runs import RunFolder, write_judgements
-from nearnext.evaluation.significance import bootstrap
 from nearnext.experiments.result import (
     ComparisonResult,
     Result,
@@ -154,8 +153,7 @@ def evaluate_model(
             metrics=metrics,
         )
     run = Run(evaluation, float(artifact.manifest.get("fit_seconds", 0.0)), evaluation.peak_rss_mb)
-    sums = evaluation.filled
-    replicates = bootstrap(sums.session_sums, sums.session_counts, seed=7)
+    replicates = evaluation.filled.bootstrapped(seed=7)
     return ComparisonResult(
         {
             "warnings": warning_lines([reading or {}], leaks),
