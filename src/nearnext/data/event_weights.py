@@ -79,8 +79,10 @@ def require_weights(weights: FloatArray | None) -> None:
 
 def joined_weights(first: "Sessions", second: "Sessions") -> FloatArray | None:
     """Weights of the clicks of both; None where neither has any: [E + E']."""
+    if first.weights is second.weights is None:
+        return None
     both = [np.ones(part.n_events) if part.weights is None else part.weights for part in (first, second)]
-    return None if first.weights is second.weights is None else np.concatenate(both)
+    return np.concatenate(both)
 
 
 def training_weights(sessions: "Sessions") -> ScoreArray | None:
