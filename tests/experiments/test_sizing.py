@@ -158,8 +158,10 @@ def test_the_time_of_a_method_that_trains_is_the_sum_of_its_parts(monkeypatch: p
 def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pytest.MonkeyPatch):
     # The log is its own sample. A pass takes 10 s, 9 s of them on what is not held out; beside training a fit takes
     # 5 s, and a step of each calibration 0.1 s.
-    def timed(metric: Metric, sample: Sessions) -> tuple[float, int]:
+    def timed(metric: Recommender, sample: Sessions) -> tuple[float, int]:
         metric.fit(sample)
+        if not isinstance(metric, Metric):  # a voter
+            return 1.0, 0
         best = max(metric.history, key=lambda epoch: epoch["HitRate@20"] + epoch["MRR@20"])["epoch"]
         for epoch in metric.history:
             epoch["seconds"] = 9.0

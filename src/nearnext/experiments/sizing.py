@@ -5,8 +5,9 @@ steps of the re-ranker × seconds of one + the rest. A pass grows with clicks; t
 take, grows linearly from one fit to the other, up to the clicks from which a re-ranker is fitted on no more prefixes.
 
 **Memory** = what this process holds + what is learned, and what training keeps with it + the rest. Weights W grow
-linearly with the items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W. Pages of
-files, such as a prepared log, are not counted: the system can take them back.
+linearly with the items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W. What the voters of a
+re-ranker learn is estimated as for these methods alone. Pages of files, such as a prepared log, are not counted: the
+system can take them back.
 """
 
 import time
@@ -27,6 +28,9 @@ from nearnext.recommenders.trained import TrainedRecommender
 
 WARM_UP, FEW, GROWTH = 100, 1_000, 4
 """Sessions per sample: the first only compiles kernels, each further one is four times larger."""
+
+MANY = 1_000_000
+"""Sessions up to which samples grow for methods that count: what these keep grows more slowly than the log."""
 
 ENOUGH_SECONDS = 1.0
 """Seconds; a shorter fit is too short to time."""
@@ -113,6 +117,11 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         seconds += _reranker_steps(min(n_prefixes, n_held_out), n_prefixes, options["reranker_steps"]) * step
     sizes = items if trained else events
     kept = {name: int(_on_line(few.kept[name], size, *sizes)) for name, size in many.kept.items()}
+    if n_held_out and options.get("voters"):
+        from nearnext.recommenders.metric.candidates import make_voters
+
+        voters = make_voters(options["voters"], options["neighbours"], options["sample_size"]).values()
+        kept["voters"] = sum(estimate(voter, sessions).memory["what is learned"] for voter in voters)
     # Of a network alone the rest is libraries and batches, which grow no more.
     grows = n_prefixes or not trained
     rest = int(_on_line(few.rest_bytes, many.rest_bytes, *events)) if grows else many.rest_bytes
@@ -148,12 +157,19 @@ def _on_line(few: float, many: float, n_few: int, n_many: int, n: int) -> float:
 
 def _samples(name: str, options: Mapping[str, Any], sessions: Sessions, before: int) -> tuple[_Fit, _Fit]:
     """Fit two samples, the larger one long enough to time if the log is large enough."""
+
+    def fitted(n: int) -> _Fit:
+        sample = spread_sessions(sessions, n)
+        copies = () if sample is sessions else (*sample.per_click().values(), sample.offsets)
+        return _measured(name, options, sample, before + sum(array.nbytes for array in copies))
+
     _measured(name, _replaced(options, epochs=1), spread_sessions(sessions, WARM_UP), before)
-    n, many = FEW, _measured(name, options, spread_sessions(sessions, FEW), before)
+    n, many = FEW, fitted(FEW)
     while True:
         n, few = n * GROWTH, many
-        many = _measured(name, options, spread_sessions(sessions, n), before)
-        if many.seconds >= ENOUGH_SECONDS or n >= sessions.n_sessions:
+        many = fitted(n)
+        enough = many.seconds >= ENOUGH_SECONDS and ("weights" in many.kept or n >= MANY)
+        if enough or n >= sessions.n_sessions:
             return few, many
 
 
@@ -200,7 +216,11 @@ def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: i
 
 def _second(options: Mapping[str, Any]) -> bool:
     """Whether there is a second network, for the re-ranker."""
-    return bool("second" in options.get("features", ()) and options["voters"] and options["validation_fraction"])
+    if not (options.get("voters") and options["validation_fraction"]):
+        return False
+    from nearnext.recommenders.metric.features import SECOND
+
+    return SECOND in options["features"]
 
 
 def _passes(
