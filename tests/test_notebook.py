@@ -73,6 +73,14 @@ def test_recommendations_have_a_length_items_and_a_frame():
     assert nothing
 
 
+def test_an_item_table_is_a_card():
+    rows = {"sku": [f"i{n}" for n in range(30)], "name": ["1 < 2", *["Tent"] * 29], "category": ["a|b", *["c"] * 29]}
+    shown = nearnext.read_items(pl.DataFrame(rows))._repr_html_()  # pyright: ignore[reportPrivateUsage]
+    assert "<b>frame: 30 items with title, categories</b>" in shown
+    assert "<tr><td>i0</td><td>1 &lt; 2</td><td>a,b</td></tr>" in shown
+    assert shown.count("<tr>") == 1 + 10
+
+
 def test_an_evaluation_and_a_recommender_are_cards():
     markov = nearnext.Markov().fit(LOG)
     found = nearnext.evaluate(markov, LOG, k=5)

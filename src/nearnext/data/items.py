@@ -24,6 +24,7 @@ from nearnext.data.item_files import (
 from nearnext.data.item_values import categories_of, dates_of, numbers_of, text_of, vectors_of
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
+from nearnext.shown import Shown
 from nearnext.types import RawId
 
 MOSTLY = 0.95
@@ -59,7 +60,7 @@ class ItemReport:
 
 
 @dataclass(frozen=True, eq=False)
-class ItemTable:
+class ItemTable(Shown):
     """Items with attributes, one row each.
 
     Attributes:
@@ -127,6 +128,14 @@ class ItemTable:
         ids = self.frame["item_id"]
         new = ids.filter(pl.Series(known.encode(ids) == 0))
         return ids_as(new, known.ids.dtype).drop_nulls()
+
+    def title(self) -> str:
+        """The summary, over the first rows that notebooks display."""
+        return self.summary()
+
+    def to_frame(self) -> pl.DataFrame:
+        """The frame."""
+        return self.frame
 
     def summary(self) -> str:
         """One line: number of items, columns, and what was not used."""
