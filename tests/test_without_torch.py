@@ -59,6 +59,21 @@ class Flat(nearnext.ScoredRecommender):
         return np.zeros((len(prefixes), len(self.vocabulary) + 1))
 """
 
+CHECKED = f"""
+import sys
+sys.modules.update(torch=None)
+{OWN_RECOMMENDER}
+import nearnext.testing
+from nearnext.testing import check_recommender
+
+check_recommender(Flat())
+assert "check_loss" in dir(nearnext.testing)
+try:
+    nearnext.testing.check_loss
+except nearnext.ConfigError as error:
+    print(error)
+"""
+
 EXTRA = "needs the package torch; install it with: pip install 'nearnext[train]'; methods that count, such as vstan"
 
 
@@ -139,4 +154,11 @@ def test_what_trains_names_the_extra_in_one_line(shop: Path):
 def test_a_model_of_a_method_that_counts_is_served(shop: Path):
     said = ran(SERVED, "vstan", shop)
     assert said.startswith("nearnext.Metric ")
+    assert EXTRA in said
+
+
+@pytest.mark.slow
+def test_the_laws_of_own_recommenders_are_checked(tmp_path: Path):
+    said = ran(CHECKED, "", tmp_path)
+    assert said.startswith("nearnext.testing.check_loss ")
     assert EXTRA in said

@@ -3,12 +3,38 @@
 Each check passes in silence, or names the law that is broken with an example:
 
 >>> from nearnext.model.encoders import GRU
+>>> from nearnext.testing import check_encoder
 >>> check_encoder(GRU(dim=8))
 """
 
-from nearnext.model.encoders.laws import check_encoder
-from nearnext.model.losses.laws import check_loss
-from nearnext.sampling.laws import check_sampler
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nearnext.extras import training_extra
 from nearnext.testing.recommenders import assert_same_lists, check_recommender
 
+if TYPE_CHECKING:
+    from nearnext.model.encoders.laws import check_encoder
+    from nearnext.model.losses.laws import check_loss
+    from nearnext.sampling.laws import check_sampler
+
 __all__ = ["assert_same_lists", "check_encoder", "check_loss", "check_recommender", "check_sampler"]
+
+_MODULE_OF = {
+    "check_encoder": "nearnext.model.encoders.laws",
+    "check_loss": "nearnext.model.losses.laws",
+    "check_sampler": "nearnext.sampling.laws",
+}
+"""The modules of checks that need torch; they are imported when the check is first used."""
+
+
+def __getattr__(name: str) -> Any:
+    """A check that needs torch, from its module."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'nearnext.testing' has no attribute '{name}'")
+    with training_extra(f"nearnext.testing.{name}"):
+        return getattr(import_module(_MODULE_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
