@@ -102,5 +102,25 @@ def test_a_comparison_on_items_without_clicks(shop: tuple[Path, Path], tmp_path:
     assert result["protocol"]["cold_items"] == 0.2
     assert 0 < result["protocol"]["cold_cases"] < result["protocol"]["cases"]
     assert "name their table with --items FILE" in nearnext(*given).err
-    given = ("compare", log, "--methods", "gru4rec", "--items", items, "--seeds", "1,2")
-    assert "--seeds has no meaning with --items" in nearnext(*given).err
+    cold = ("compare", log, "--methods", "gru4rec", "--items", items, "--cold-items", 0)
+    assert "--seeds has no meaning with --cold-items" in nearnext(*cold, "--seeds", "1,2").err
+    assert "--report has no page for items without clicks" in nearnext(*cold, "--report", tmp_path / "r.html").err
+
+
+@pytest.mark.slow
+def test_a_comparison_shows_titles_in_its_report(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:
+    log, items = shop
+    page, figures = tmp_path / "report.html", tmp_path / "result.json"
+    given = ("compare", log, "--methods", "pop,markov", "--min-support", 1, "--json", figures, "--report", page)
+    assert nearnext(*given).code == 0
+    plain = json.loads(figures.read_text())
+    done = nearnext(*given, "--items", items, "--format", "markdown")
+    assert done.code == 0, done.err
+    assert done.out.startswith("| method | HitRate@20 |")
+    result = json.loads(figures.read_text())
+    values = [[method["metrics"] for method in each["methods"]] for each in (plain, result)]
+    assert values[0] == values[1]
+    titles = dict(pl.read_csv(items).select("item_id", "title").iter_rows())
+    target = result["examples"][0]["next"]
+    assert result["titles"][target] == titles[target]
+    assert f"<strong>{titles[target]} ({target})</strong>" in page.read_text()

@@ -114,7 +114,8 @@ def compare(
         float | None,
         typer.Option(
             help="With --items: share of items whose clicks are taken from the training part; figures are then of "
-            "cases whose next item has no click there, and of the rest; methods on attributes alone are added."
+            "cases whose next item has no click there, and of the rest; methods on attributes alone are added. "
+            "Without it, --items gives --report the titles of items."
         ),
     ] = None,
     engine: Engine,
@@ -128,7 +129,7 @@ def compare(
     from nearnext.report.html import comparison_page
 
     comparison, protocol = asked
-    if cold_items is not None or items:
+    if cold_items is not None:
         given = {"--work": work, "--runs": runs, "--engine": engine.name != "local", "--workers": engine.workers}
         _require_cold(given, comparison, results)
         _compare_cold(log, items, cold_items, asked, results, reading)
@@ -136,12 +137,15 @@ def compare(
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
     store = RunStore(work) if work is not None else None
+    table = read_item_table(items)
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
+    show_described(table, sessions)
     with engine.executor(default=1) as executor:
         result = run_comparison(
             sessions,
             test,
             comparison,
+            items=table,
             reading=readings,
             command=command_line(),
             store=store,
@@ -158,7 +162,7 @@ def _require_cold(given: dict[str, Any], comparison: "Comparison", results: Resu
     """A check that no option was given that has no meaning with items without clicks."""
     given |= {"--seeds": comparison.seeds, "--metrics": comparison.metrics, "--tuned": comparison.tuning}
     if other := [name for name, value in given.items() if value]:
-        raise ConfigError(f"{other[0]} has no meaning with --items; leave one of them out")
+        raise ConfigError(f"{other[0]} has no meaning with --cold-items; leave one of them out")
     if results.report is not None:
         raise ConfigError("--report has no page for items without clicks; write --json")
 
@@ -166,7 +170,7 @@ def _require_cold(given: dict[str, Any], comparison: "Comparison", results: Resu
 def _compare_cold(
     log: str,
     items: list[str] | None,
-    share: float | None,
+    share: float,
     asked: Asked,
     results: Results,
     reading: Reading,
@@ -181,9 +185,7 @@ def _compare_cold(
         raise ConfigError("--cold-items needs the attributes of items; name their table with --items FILE")
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     show_described(table, sessions)
-    result = compare_cold(
-        sessions, table, test, comparison, share=share or 0.0, reading=readings, command=command_line()
-    )
+    result = compare_cold(sessions, table, test, comparison, share=share, reading=readings, command=command_line())
     results.write(result)
     results.write_tables(lambda _: [cold_table(result)])
     measured, taken = result["protocol"], result["data"]["taken_items"]

@@ -8,6 +8,7 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nearnext.data.items import ItemTable
 from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
@@ -35,7 +36,7 @@ from nearnext.forks import require_polars
 from nearnext.options import require_type
 from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
-from nearnext.types import FloatArray
+from nearnext.types import FloatArray, RawId
 
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
@@ -46,6 +47,7 @@ def compare(
     test: "Sessions | IntoDataFrame | None" = None,
     comparison: Comparison | None = None,
     *,
+    items: ItemTable | None = None,
     reading: Sequence[Mapping[str, Any]] = (),
     command: str = "",
     store: RunStore | None = None,
@@ -61,6 +63,7 @@ def compare(
         log: the sessions to split, or to train on where ``test`` is given; a frame of clicks is read and sessionised.
         test: sessions or a frame of a test log of its own.
         comparison: methods and protocol; the defaults compare all baselines on the last 10% of the sessions.
+        items: titles, which the report shows in its example sessions; methods do not learn from it.
         reading: reports of how the logs were read, to be kept in the result.
         command: how to repeat this.
         store: where finished runs are kept, and taken from instead of fitting a method again.
@@ -122,6 +125,7 @@ def compare(
             },
             "methods": methods,
             "examples": examples.facts(),
+            **({"titles": _titles(items, examples, methods)} if items is not None else {}),
             "significance": significance_result(methods, replicates, chosen.ks[-1]),
         }
     )
@@ -183,6 +187,14 @@ def _method_result(name: str, runs: SeedRuns, replicates: FloatArray, chosen: Co
     }
     by_seed = {seed: row for seed, row in rows.items() if seed is not None}
     return mean_result(by_seed, replicates) if by_seed else rows[None]
+
+
+def _titles(items: ItemTable, examples: ExampleCases, methods: Sequence[Result]) -> dict[str, str]:
+    """The known titles of the items of the example cases and of the methods' lists, by the text of the id."""
+    listed = [each for method in methods for each in method.get("examples") or ()]
+    ids: set[RawId] = {*examples.next, *(item for some in (*examples.clicks, *listed) for item in some)}
+    ordered = sorted(ids, key=str)
+    return {str(item): title for item, title in zip(ordered, items.titles(ordered), strict=True) if title}
 
 
 def _replicates(runs: SeedRuns, chosen: Comparison) -> FloatArray:

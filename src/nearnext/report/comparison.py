@@ -162,14 +162,19 @@ class Example:
 
 
 def example_cases(result: Mapping[str, Any], methods: Sequence[Mapping[str, Any]]) -> list[Example]:
-    """The example cases of a result with the lists of the methods, which may lack them."""
+    """The example cases of a result with the lists of the methods, which may lack them; titles before ids if known."""
+    titles: Mapping[str, str] = result.get("titles") or {}
+
+    def named(item: Any) -> str:
+        return f"{titles[text]} ({text})" if (text := str(item)) in titles else text
+
     cases: Sequence[Mapping[str, Any]] = result.get("examples") or ()
     lists = [(method_name(each), each["examples"]) for each in methods if each.get("examples")]
     return [
         Example(
-            tuple(map(str, case["clicks"])),
-            str(case["next"]),
-            tuple((name, tuple(map(str, each[at]))) for name, each in lists),
+            tuple(map(named, case["clicks"])),
+            named(case["next"]),
+            tuple((name, tuple(map(named, each[at]))) for name, each in lists),
         )
         for at, case in enumerate(cases)
     ]
