@@ -3,8 +3,11 @@
 import json
 import re
 import shutil
+from base64 import b64decode
 from collections.abc import Generator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import polars as pl
@@ -139,6 +142,54 @@ def test_titles_stand_beside_ids_and_are_searched(browser: Chromium, tmp_path: P
         browser.until("document.querySelectorAll('.reasons .chip').length")
         assert f"{HOSTILE} " in "".join(texts(browser, ".reasons .chip"))
         assert browser.errors == []
+
+
+PNG = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
+
+
+class OnePicture(BaseHTTPRequestHandler):
+    """Another site, with one image."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/tent.png" else 404)
+        self.send_header("content-type", "image/png")
+        self.end_headers()
+        self.wfile.write(PNG if self.path == "/tent.png" else b"")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+        """Print nothing."""
+
+
+@pytest.fixture
+def pictures() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), OnePicture) as site:
+        thread = Thread(target=site.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{site.server_port}"
+        site.shutdown()
+        thread.join()
+
+
+def test_images_are_shown_and_one_that_does_not_load_leaves_no_gap(browser: Chromium, tmp_path: Path, pictures: str):
+    ids = [f"a-{n}" for n in range(9)]
+    addresses = [f"{pictures}/{'tent' if n % 2 else 'none'}.png" for n in range(8)]
+    table = read_items(pl.DataFrame({"id": ids, "image": [*addresses, "javascript:boom()"]}))
+    model = VSKNN().fit(LOG, items=table).remember(LOG)
+    with started(save_artifact(model, tmp_path / "model", {}), folder=tmp_path) as server:
+        browser.look(1280, 900)
+        browser.open(server.url + "/")
+        ready(browser)
+        take(browser, "a-0")
+        wanted = {"a-1", "a-3", "a-5", "a-7"} & set(recommended(server, ["a-0"]))
+        assert wanted
+        browser.until("[...document.querySelectorAll('#list img')].every((one) => one.complete)")
+        browser.until(f"document.querySelectorAll('#list img:not([hidden])').length === {len(wanted)}")
+        rows = "[...document.querySelectorAll('#list > li')].map((row) => [row.querySelector('.id').textContent,"
+        spots = browser.value(f"{rows} row.querySelector('.spot').getBoundingClientRect().width])")
+        assert {item for item, width in spots if width > 40} == wanted
+        assert {width for _, width in spots if width <= 40} == {10}
+        assert not any(address.startswith("javascript") for address in browser.addresses)
+        assert not any("Content Security Policy" in error for error in browser.errors)
 
 
 def test_clicks_can_be_removed_undone_and_cleared(tab: Chromium, service: Server):

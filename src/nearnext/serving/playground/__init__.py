@@ -35,10 +35,10 @@ def _hash(tag: str) -> str:
 
 
 POLICY = (
-    f"default-src 'none'; script-src {_hash('script')}; style-src {_hash('style')}; img-src data:; "
+    f"default-src 'none'; script-src {_hash('script')}; style-src {_hash('style')}; img-src data: http: https:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 ).encode()
-"""Content security policy of the page: its own script and style, and the service that it came from."""
+"""Content security policy: the page's own script and style, the service that it came from, and images of items."""
 
 
 def find_items(

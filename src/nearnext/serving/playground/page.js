@@ -7,6 +7,7 @@ const SOURCES = { model: "", cold: " · by attributes", similar: " · new", popu
 const SESSIONS = 4; // training sessions that are shown
 
 const titles = new Map(); // of the items that answers named
+const images = new Map(); // their addresses
 const state = { show: [], session: [], k: 10, unseen: false, list: [], open: null, times: [], asked: 0, answered: 0 };
 const map = { ids: [], index: new Map(), x: [], y: [], radius: [], hue: [], point: null, shown: null, trail: [], view: { x: 0, y: 0, zoom: 1 }, over: -1 };
 
@@ -72,7 +73,22 @@ function dot(id) {
   return node;
 }
 
-function keep(items, shown) { (shown || []).forEach((one, at) => { if (one && one.title) titles.set(key(items[at]), one.title); }); }
+function keep(items, shown) {
+  (shown || []).forEach((one, at) => {
+    if (one && one.title) titles.set(key(items[at]), one.title);
+    if (one && /^https?:/i.test(one.image || "")) images.set(key(items[at]), one.image);
+  });
+}
+
+function picture(address) {
+  const node = make("img");
+  node.alt = "";
+  node.hidden = true; // until it is loaded, so that one that does not load leaves no gap
+  node.onload = () => { node.hidden = false; };
+  node.referrerPolicy = "no-referrer";
+  node.src = address;
+  return node;
+}
 
 const full = (id) => (titles.has(key(id)) ? `${titles.get(key(id))} · ${id}` : String(id));
 
@@ -212,7 +228,9 @@ function row(id) {
 
 function fillRow(node, entry, at, { old, share }) {
   node.querySelector(".rank").textContent = at + 1;
-  node.querySelector(".spot").replaceChildren(dot(entry.id));
+  const spot = node.querySelector(".spot"), address = images.get(key(entry.id)), before = spot.querySelector("img");
+  const kept = before?.getAttribute("src") === address ? before : address && picture(address);
+  spot.replaceChildren(dot(entry.id), ...(kept ? [kept] : []));
   const meter = node.querySelector(".meter i");
   meter.parentElement.hidden = !entry.own;
   meter.style.setProperty("--share", `${Math.max(0, Math.min(1, share)) * 100}%`);
@@ -364,7 +382,7 @@ async function search() {
     const items = Array.isArray(answer) ? answer : answer.items;
     keep(items.map((item) => item.id), items);
     $("found").replaceChildren(...items.map(pickable));
-    if (!items.length) $("found").append(make("li", "quiet", `No id ${state.show.length ? "or title " : ""}contains “${query}”.`));
+    if (!items.length) $("found").append(make("li", "quiet", `No id ${state.show.includes("title") ? "or title " : ""}contains “${query}”.`));
   } catch (error) {
     if (turn === typing) complain(error);
   }
@@ -694,8 +712,8 @@ async function begin() {
   try {
     const model = await ask("/v1/model");
     $("model").textContent = `${model.method} · ${count(model.items)} items · model ${model.version}`;
-    if (model.attributes.includes("title")) {
-      state.show = ["title"];
+    state.show = ["title", "image"].filter((column) => model.attributes.includes(column));
+    if (state.show.includes("title")) {
       $("query").placeholder = "Search by id or title";
       $("query").setAttribute("aria-label", "Search items by id or title");
     }
