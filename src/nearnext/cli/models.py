@@ -152,6 +152,8 @@ def fit(
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     announce_replacement(out, recommender.name)
     table = read_item_table(items)
+    if table is None and artifact is not None and artifact.recommender.items is not None:
+        print_warnings([f"{asked.start} has an item table, which the new model will lack; give the table with --items"])
     sessions, read = read_log(log, reading)
     show_described(table, sessions)
     fit_all = partial(
