@@ -31,7 +31,44 @@ HORIZON = 40_000
 """Steps after which the bias corrections are 1 in 64 bits, for β₂ up to 0.999."""
 
 
-class RowAdam:
+class RowOptimiser:
+    """A table [rows, D], changed in place, and what an update rule keeps of it, as tensors by name.
+
+    Default: no row waits for a step, so that reading copies rows as they are.
+    """
+
+    def __init__(self, table: Tensor, **kept: Tensor) -> None:
+        self._table, self._kept = table, kept
+
+    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
+        return self._table.index_select(0, rows)
+
+    def settle(self, learning_rate: float) -> None:
+        """Default: no-op, no row waits."""
+
+    def state(self) -> dict[str, Tensor]:
+        return dict(self._kept)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        for name, tensor in self._kept.items():
+            tensor.copy_(state[name])
+
+
+class _AnyAdam(RowOptimiser):
+    """Both moments of each row, the last step that moved it where it may wait, and the number of steps."""
+
+    def __init__(self, table: Tensor, betas: tuple[float, float], n_waiting: int) -> None:
+        mean, square = torch.zeros_like(table), torch.zeros_like(table)
+        moved, steps = torch.zeros(n_waiting, dtype=torch.int64), torch.tensor(0)
+        super().__init__(table, mean=mean, square=square, moved=moved, steps=steps)
+        self._betas = betas
+
+    def _next_step(self) -> int:
+        """The number of the step that begins, from 1."""
+        return int(self._kept["steps"].add_(1))
+
+
+class RowAdam(_AnyAdam):
     """Adam on the rows that a step reads of a table [rows, D] on the CPU, changed in place.
 
     With c(s) = √(1 − β₂ˢ) / (1 − β₁ˢ) and r = β₁ / √β₂, a row with moments m, v that waits from step t to step u
@@ -41,127 +78,74 @@ class RowAdam:
     """
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS, exact: bool = True) -> None:
-        self._table, self._betas = table.numpy(), betas
-        self._mean, self._square = np.zeros_like(self._table), np.zeros_like(self._table)
-        self._moved = np.zeros(len(table) if exact else 0, dtype=np.int64)
-        self._steps = 0
+        super().__init__(table, betas, len(table) if exact else 0)
+        mean, square, self._moved, self._steps = (tensor.numpy() for tensor in self._kept.values())
+        self._arrays = table.numpy(), mean, square, self._moved
         self._ahead = _sums_ahead(*betas, HORIZON) if exact else np.zeros(0)
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:
-        values = np.empty((len(rows), self._table.shape[1]), dtype=self._table.dtype)
-        arrays = (self._table, self._mean, self._square, self._moved)
-        _catch_up(*arrays, rows.numpy(), self._steps, learning_rate, *self._betas, self._ahead, values)
-        return as_tensor(values)
+        values = self._table.new_empty(len(rows), self._table.shape[1])
+        steps = int(self._steps)
+        _catch_up(*self._arrays, rows.numpy(), steps, learning_rate, *self._betas, self._ahead, values.numpy())
+        return values
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        self._steps += 1
-        arrays = (self._table, self._mean, self._square, self._moved)
-        _adam(*arrays, rows.numpy(), gradient.contiguous().numpy(), self._steps, learning_rate, *self._betas)
+        given = rows.numpy(), gradient.contiguous().numpy()
+        _adam(*self._arrays, *given, self._next_step(), learning_rate, *self._betas)
 
     def settle(self, learning_rate: float) -> None:
         waiting = np.flatnonzero(self._moved < self._steps)
         for begin in range(0, len(waiting), 4096):
             self.read(as_tensor(waiting[begin : begin + 4096]), learning_rate)
 
-    def state(self) -> dict[str, Tensor]:
-        arrays = {"mean": self._mean, "square": self._square, "moved": self._moved, "steps": np.array(self._steps)}
-        return {name: as_tensor(array) for name, array in arrays.items()}
-
     def restore(self, state: Mapping[str, Tensor]) -> None:
         if "mean" not in state:
             raise ConfigError("expected a checkpoint of the CPU, found one of a GPU; resume on a GPU, or train again")
-        self._mean[:], self._square[:] = state["mean"].numpy(), state["square"].numpy()
-        self._moved[:], self._steps = state["moved"].numpy(), int(state["steps"])
+        super().restore(state)
 
 
-class TensorRowAdam:
+class TensorRowAdam(_AnyAdam):
     """The lazy `RowAdam` in tensor operations, for a table on any device."""
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
-        self._table, self._betas = table, betas
-        self._mean, self._square = torch.zeros_like(table), torch.zeros_like(table)
-        self._steps = 0
-
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
-        return self._table.index_select(0, rows)
+        super().__init__(table, betas, 0)
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        self._steps += 1
         beta1, beta2 = self._betas
-        mean = self._mean.index_select(0, rows).lerp_(gradient, 1 - beta1)
-        square = self._square.index_select(0, rows).mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        self._mean.index_copy_(0, rows, mean)
-        self._square.index_copy_(0, rows, square)
-        length = square.sqrt_().div_((1 - beta2**self._steps) ** 0.5).add_(EPSILON)
-        self._table.index_add_(0, rows, mean.div_(length), alpha=-learning_rate / (1 - beta1**self._steps))
-
-    def settle(self, learning_rate: float) -> None:
-        """Default: no-op, no row waits."""
-
-    def state(self) -> dict[str, Tensor]:
-        moved, steps = torch.zeros(0, dtype=torch.int64), torch.tensor(self._steps)  # as those of `RowAdam`
-        return {"mean": self._mean, "square": self._square, "moved": moved, "steps": steps}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._mean.copy_(state["mean"])
-        self._square.copy_(state["square"])
-        self._steps = int(state["steps"])
+        steps, means, squares = self._next_step(), self._kept["mean"], self._kept["square"]
+        mean = means.index_select(0, rows).lerp_(gradient, 1 - beta1)
+        square = squares.index_select(0, rows).mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        means.index_copy_(0, rows, mean)
+        squares.index_copy_(0, rows, square)
+        length = square.sqrt_().div_((1 - beta2**steps) ** 0.5).add_(EPSILON)
+        self._table.index_add_(0, rows, mean.div_(length), alpha=-learning_rate / (1 - beta1**steps))
 
 
-class RowAdagrad:
+class TensorRowAdagrad(RowOptimiser):
+    """`RowAdagrad` in tensor operations, for a table on any device."""
+
+    def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
+        super().__init__(table, squares=torch.zeros_like(table), velocity=torch.zeros_like(table))
+        self._momentum = momentum
+
+    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        squares = self._kept["squares"].index_select(0, rows).addcmul_(gradient, gradient)
+        self._kept["squares"].index_copy_(0, rows, squares)
+        step = gradient / squares.add_(ADAGRAD_EPSILON).sqrt_()
+        velocity = self._kept["velocity"].index_select(0, rows).mul_(self._momentum).sub_(step, alpha=learning_rate)
+        self._kept["velocity"].index_copy_(0, rows, velocity)
+        self._table.index_add_(0, rows, velocity)
+
+
+class RowAdagrad(TensorRowAdagrad):
     """Adagrad with momentum: v ← μ v − η g / √(Σ g² + 1e-6), w ← w + v; a row that no step reads keeps its momentum.
 
     The table is on the CPU and changed in place: [rows, D].
     """
 
-    def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
-        self._table, self._momentum = table.numpy(), momentum
-        self._squares, self._velocity = np.zeros_like(self._table), np.zeros_like(self._table)
-
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
-        return as_tensor(self._table).index_select(0, rows)
-
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        arrays = (self._table, self._squares, self._velocity)
+        arrays = self._table.numpy(), self._kept["squares"].numpy(), self._kept["velocity"].numpy()
         _adagrad(*arrays, rows.numpy(), gradient.contiguous().numpy(), learning_rate, self._momentum)
-
-    def settle(self, learning_rate: float) -> None:
-        """Default: no-op, no row waits."""
-
-    def state(self) -> dict[str, Tensor]:
-        return {"squares": as_tensor(self._squares), "velocity": as_tensor(self._velocity)}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._squares[:], self._velocity[:] = state["squares"].numpy(), state["velocity"].numpy()
-
-
-class TensorRowAdagrad:
-    """`RowAdagrad` in tensor operations, for a table on any device."""
-
-    def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
-        self._table, self._momentum = table, momentum
-        self._squares, self._velocity = torch.zeros_like(table), torch.zeros_like(table)
-
-    def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
-        return self._table.index_select(0, rows)
-
-    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
-        squares = self._squares.index_select(0, rows).addcmul_(gradient, gradient)
-        self._squares.index_copy_(0, rows, squares)
-        step = gradient / squares.add_(ADAGRAD_EPSILON).sqrt_()
-        velocity = self._velocity.index_select(0, rows).mul_(self._momentum).sub_(step, alpha=learning_rate)
-        self._velocity.index_copy_(0, rows, velocity)
-        self._table.index_add_(0, rows, velocity)
-
-    def settle(self, learning_rate: float) -> None:
-        """Default: no-op, no row waits."""
-
-    def state(self) -> dict[str, Tensor]:
-        return {"squares": self._squares, "velocity": self._velocity}
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self._squares.copy_(state["squares"])
-        self._velocity.copy_(state["velocity"])
 
 
 @compiled()
