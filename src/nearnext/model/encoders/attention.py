@@ -21,7 +21,7 @@ from nearnext.compiled import compiled
 from nearnext.model.arithmetic import add_product, copy_to, tanh
 from nearnext.model.distances import l2_normalised, normalise_rows
 from nearnext.model.encoders.base import CompiledEncoder, Dim, SessionEncoder, require_same_dim
-from nearnext.model.layers import zero_padding
+from nearnext.model.layers import last_clicks, zero_padding
 from nearnext.model.tensors import as_array, as_tensor
 from nearnext.options import Count, Fraction, options
 from nearnext.types import IndexArray, Int64Array, ScoreArray
@@ -81,10 +81,9 @@ class AttentionEncoder(SessionEncoder):
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
         placed = self._placed(clicks, mask)
-        length = mask.sum(dim=1).clamp_min(1)
-        end = (length - 1)[:, None, None].expand(-1, 1, placed.shape[2])
-        last = placed.gather(1, end)  # [B, 1, D]
-        distance = (length[:, None] - 1 - torch.arange(placed.shape[1], device=placed.device)).clamp_min(0)
+        last, _ = last_clicks(placed, mask, length=1)
+        steps = torch.arange(placed.shape[1], device=placed.device)
+        distance = (mask.sum(dim=1, keepdim=True) - 1 - steps).clamp_min(0)
         return self._read(placed, last, distance[:, None], mask[:, None])[:, 0]
 
     def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from nearnext.model.distances import l2_normalised
 from nearnext.model.encoders.base import Dim, Dropout, Hidden, SessionEncoder
 from nearnext.model.encoders.rnn import exported_states
-from nearnext.model.layers import zero_padding
+from nearnext.model.layers import last_clicks, zero_padding
 from nearnext.options import options
 
 
@@ -59,22 +59,21 @@ class NarmEncoder(SessionEncoder):
         self.scale = input_dim**0.5
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        length = mask.sum(dim=1).clamp_min(1)
-        states = self._states(clicks, mask, length)
-        last = states.gather(1, (length - 1)[:, None, None].expand(-1, 1, states.shape[2]))
+        states = self._states(clicks, mask)
+        last, _ = last_clicks(states, mask, length=1)
         read = self._read(states, last, mask[:, None])[:, 0]
         return read.masked_fill(~mask.any(dim=1, keepdim=True), 0.0)
 
     def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
         """Embeddings of all prefixes, not yet normalised; index t is that of the clicks up to t: [B, T, D]."""
-        states = self._states(clicks, mask, mask.sum(dim=1).clamp_min(1))
+        states = self._states(clicks, mask)
         steps = torch.arange(mask.shape[1], device=mask.device)
         return self._read(states, states, mask[:, None] & (steps[:, None] >= steps))
 
-    def _states(self, clicks: Tensor, mask: Tensor, length: Tensor) -> Tensor:
+    def _states(self, clicks: Tensor, mask: Tensor) -> Tensor:
         entered = self.dropout(l2_normalised(zero_padding(clicks, mask)) * self.scale)
         if torch.compiler.is_exporting():
-            return exported_states(self.recurrent, entered, length)[0]
+            return exported_states(self.recurrent, entered, mask.sum(dim=1).clamp_min(1))[0]
         if not len(clicks):
             return clicks.new_zeros(*mask.shape, self.recurrent.hidden_size)
         return cast("Tensor", self.recurrent(entered)[0])

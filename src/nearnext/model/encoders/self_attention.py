@@ -13,7 +13,7 @@ from torch.nn import functional
 from nearnext.errors import ConfigError
 from nearnext.model.distances import l2_normalised
 from nearnext.model.encoders.base import Dim, Dropout, SessionEncoder, require_same_dim
-from nearnext.model.layers import zero_padding
+from nearnext.model.layers import last_clicks, zero_padding
 from nearnext.options import Count, Search, options
 
 
@@ -89,9 +89,7 @@ class SelfAttentionEncoder(SessionEncoder):
         self.scale = config.dim**0.5
 
     def forward(self, clicks: Tensor, mask: Tensor) -> Tensor:
-        every = self.every_prefix(clicks, mask)
-        end = (mask.sum(dim=1).clamp_min(1) - 1)[:, None, None].expand(-1, 1, every.shape[2])
-        return every.gather(1, end)[:, 0].masked_fill(~mask.any(dim=1, keepdim=True), 0.0)
+        return last_clicks(self.every_prefix(clicks, mask), mask, length=1)[0][:, 0]
 
     def every_prefix(self, clicks: Tensor, mask: Tensor) -> Tensor:
         """Embeddings of all prefixes, not yet normalised; index t is that of the clicks up to t: [B, T, D]."""
