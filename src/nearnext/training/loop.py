@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pickle import PicklingError
 from typing import Any, Generic, TypeVar, cast
@@ -75,7 +75,8 @@ def train(
     group = ALONE if recipe.alone else present_group()
     if group.size > 1 and recipe.devices.device.type != "cpu":
         raise ConfigError(f"expected the CPU for {group.size} processes, found {recipe.devices.device}; set device=cpu")
-    with _locked(run, resume), one_thread(), own_randomness(recipe.devices.device), _on_device(recipe):
+    locked = run.locked(resume=resume) if run else nullcontext()
+    with locked, one_thread(), own_randomness(recipe.devices.device), _on_device(recipe):
         state, progress = _resumed(run) if resume and run else (dict[str, Tensor](), _Progress())
         _call_in(recipe, group, state, progress)
         loop = _Loop(recipe, run, group)
@@ -118,15 +119,6 @@ def _on_device(recipe: Recipe[Any]) -> Generator[None]:
         recipe.network.cpu()
         for parameter, home in zip(parameters, homes, strict=True):
             parameter.data = home.copy_(parameter.data)
-
-
-@contextmanager
-def _locked(run: RunDirectory | None, resume: bool) -> Generator[None]:
-    if run is None:
-        yield
-    else:
-        with run.locked(resume=resume):
-            yield
 
 
 def _resumed(run: RunDirectory) -> tuple[Mapping[str, Tensor], _Progress]:
