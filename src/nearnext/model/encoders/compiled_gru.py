@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from nearnext.compiled import compiled
-from nearnext.model.arithmetic import add_product, copy_to, tanh
+from nearnext.model.arithmetic import add_product, copy_to, gru_step
 from nearnext.model.encoders.base import CompiledEncoder
 from nearnext.model.tensors import as_array
 from nearnext.types import IndexArray, ScoreArray
@@ -38,13 +38,13 @@ def compiled_gru(network: nn.GRU, dense: nn.Linear | None) -> CompiledEncoder | 
     if layer["weight_ih"].numel() + layer["weight_hh"].numel() > WIDEST:
         return None
     width = network.hidden_size
+    gates = [as_array(layer[name].t()) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    for weight in gates:
+        weight[..., width : 2 * width] *= -1  # torch's update gate is the share of the old state
     weights = GRUWeights(
-        as_array(layer["weight_ih"].t()),
-        as_array(layer["weight_hh"].t()),
-        as_array(layer["bias_ih"]),
-        as_array(layer["bias_hh"]),
-        np.zeros((0, width), np.float32) if dense is None else as_array(dense.weight.t()),
-        np.zeros(width, np.float32) if dense is None else as_array(dense.bias),
+        *gates,
+        dense=np.zeros((0, width), np.float32) if dense is None else as_array(dense.weight.t()),
+        dense_bias=np.zeros(width, np.float32) if dense is None else as_array(dense.bias),
     )
 
     def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
@@ -58,7 +58,9 @@ def _encode(weights: GRUWeights, table: ScoreArray, clicks: IndexArray, known: I
     """Embeddings of the first ``known`` clicks of each row [B, L] → [B, D], zeros where none is known."""
     width = len(weights.hidden)
     state = np.empty(width, dtype=np.float32)
-    gates, given = np.empty((2, 3 * width), dtype=np.float32)
+    # Two arrays: numba does not know that rows of one are contiguous, and products would take longer.
+    gates = np.empty(3 * width, dtype=np.float32)
+    given = np.empty(3 * width, dtype=np.float32)
     for row in range(len(clicks)):
         vector = vectors[row]
         vector[:] = 0.0
@@ -71,20 +73,9 @@ def _encode(weights: GRUWeights, table: ScoreArray, clicks: IndexArray, known: I
             add_product(table[clicks[row, at]], weights.inputs, gates)
             if at > 0:
                 add_product(state, weights.hidden, given)
-            _step(gates, given, state)
+            gru_step(gates, given, state)
         if len(weights.dense) > 0:
             copy_to(vector, weights.dense_bias)
             add_product(state, weights.dense, vector)
         else:
             copy_to(vector, state)
-
-
-@compiled(error_model="numpy", fastmath={"contract"})
-def _step(gates: ScoreArray, given: ScoreArray, state: ScoreArray) -> None:
-    """The next state, from what the weights give for the click and for the state, written over the state."""
-    width, half = len(state), np.float32(0.5)
-    for unit in range(width):
-        reset = half + half * tanh(half * (gates[unit] + given[unit]))
-        update = half + half * tanh(half * (gates[width + unit] + given[width + unit]))
-        new = tanh(gates[2 * width + unit] + reset * given[2 * width + unit])
-        state[unit] = new + update * (state[unit] - new)

@@ -15,7 +15,7 @@ from nearnext.compiled import compiled
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.model.arithmetic import add_product, copy_to
+from nearnext.model.arithmetic import add_product, copy_to, gru_step
 from nearnext.model.propagation import extended_embeddings
 from nearnext.recommenders.ranking import RankChunk, ranked_by_scores
 from nearnext.stored_arrays import require_array
@@ -156,8 +156,9 @@ def _read(
     for layer in layers:
         widest = max(widest, layer.hidden.shape[0])
     hidden = np.zeros((len(layers), widest), dtype=np.float32)
-    entered_gates = np.empty(3 * widest, dtype=np.float32)
-    hidden_gates = np.empty(3 * widest, dtype=np.float32)
+    # Two arrays: numba does not know that rows of one are contiguous, and products would take three times as long.
+    from_click = np.empty(3 * widest, dtype=np.float32)
+    from_state = np.empty(3 * widest, dtype=np.float32)
     width = layers[-1].hidden.shape[0]
     position, count = 0, 0
     for row in range(len(starts)):
@@ -169,30 +170,19 @@ def _read(
                 count += 1
                 entered = embedding[clicks[at]]
                 for depth in range(len(layers)):
-                    _step(entered, hidden[depth], layers[depth], entered_gates, hidden_gates)
-                    entered = hidden[depth]
+                    state, n = hidden[depth][: layers[depth].hidden.shape[0]], layers[depth].hidden.shape[1]
+                    _step(entered, state, layers[depth], from_click[:n], from_state[:n])
+                    entered = state
         position = ends[row]
         known[row] = count
         copy_to(states[row, :width], hidden[len(layers) - 1, :width])
 
 
 @compiled()
-def _step(
-    entered: ScoreArray, hidden: ScoreArray, layer: Layer, entered_gates: ScoreArray, hidden_gates: ScoreArray
-) -> None:
-    """The next state of one layer, written into ``hidden``; the same as ``gru_step`` in training."""
-    width = layer.hidden.shape[0]
-    copy_to(entered_gates[: 3 * width], layer.bias[0])
-    hidden_gates[: 3 * width] = 0
-    add_product(entered, layer.inputs, entered_gates[: 3 * width])
-    add_product(hidden, layer.hidden, hidden_gates[: 3 * width])
-    for unit in range(width):
-        reset = _sigmoid(float(entered_gates[unit] + hidden_gates[unit]))
-        update = _sigmoid(float(entered_gates[width + unit] + hidden_gates[width + unit]))
-        candidate = math.tanh(entered_gates[2 * width + unit] + reset * hidden_gates[2 * width + unit])
-        hidden[unit] += update * (np.float32(candidate) - hidden[unit])
-
-
-@compiled()
-def _sigmoid(value: float) -> np.float32:
-    return np.float32(0.5 + 0.5 * math.tanh(0.5 * value))
+def _step(entered: ScoreArray, state: ScoreArray, layer: Layer, from_click: ScoreArray, from_state: ScoreArray) -> None:
+    """The next state of one layer, written over it; the same as ``gru_step`` in training."""
+    copy_to(from_click, layer.bias[0])
+    from_state[:] = 0
+    add_product(entered, layer.inputs, from_click)
+    add_product(state, layer.hidden, from_state)
+    gru_step(from_click, from_state, state)
