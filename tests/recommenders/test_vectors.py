@@ -83,6 +83,7 @@ def test_what_is_not_fitted_says_so(call: Callable[[], object]):
 
 def test_the_command_line_writes_vectors_and_lists_similar_items(nearnext: Command, model: SML, tmp_path: Path):
     folder = save_artifact(model, tmp_path / "model", {})
+    assert nearnext("similar", folder, "i3", "--json", "-").code == 0  # which keeps standard output for its result
     done = nearnext("export", folder, "--vectors", tmp_path / "items.parquet")
     assert done.code == 0, done.err
     assert "8 dimensions, cosine distance" in done.out

@@ -101,6 +101,7 @@ def start(
             f"{limit / GIB:.1f} GiB (ulimit -v); raise it"
         )
     show_progress(not quiet)
+    console.stderr = False  # unless this command keeps standard output for its result
 
 
 def pairs(texts: Sequence[str], what: str) -> dict[str, str]:
