@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from nearnext.artifact import save_artifact
 from nearnext.data.sessions import Sessions
@@ -180,6 +180,15 @@ def lines_of(folder: Path) -> list[dict[str, Any]]:
 def fitted(name: str, folder: Path, log: Sessions = LOG, **options: Any) -> Path:
     """An artifact of a method fitted on a small log."""
     return save_artifact(make_recommender(name, seeded(name, options)).fit(log), folder, {})
+
+
+def click(client: Client, session: str, *items: Any, **options: Any) -> Any:
+    """Send clicks of a session with consent; gives the answer."""
+    reply = client(
+        "POST", f"/v1/sessions/{quote(session, safe='')}/events", {"items": items, "consent": True} | options
+    )
+    assert reply.status == 200, reply.body
+    return reply.json
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Servers, clients and redis for the tests of the service."""
+"""Servers, clients, a browser and redis for the tests of the service."""
 
 import shutil
 import socket
@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from chromium_support import Chromium
+from nearnext.artifact import load_artifact
+from nearnext.recommenders.base import Recommender
 from serving_support import Client, Redis, Server, fitted, started
 
 
@@ -14,6 +17,12 @@ from serving_support import Client, Redis, Server, fitted, started
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small model; tests that change it make their own."""
     return fitted("vsknn", tmp_path_factory.mktemp("artifact") / "model")
+
+
+@pytest.fixture(scope="module")
+def recommender(artifact: Path) -> Recommender:
+    """The small model, in this process."""
+    return load_artifact(artifact).recommender
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +38,17 @@ def server(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Generato
 def client(server: Server) -> Generator[Client]:
     """A connection to the shared service."""
     one = server.client
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Generator[Chromium]:
+    """A real headless Chromium; the tests are skipped where there is none."""
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if binary is None:
+        pytest.skip("needs Chromium: install the chromium package")
+    one = Chromium(binary, tmp_path_factory.mktemp("profile"))
     yield one
     one.close()
 

@@ -1,6 +1,5 @@
 """What browsers send for pages from elsewhere: refused without leave, and with it answered, in a real Chromium too."""
 
-import shutil
 import signal
 from collections.abc import Generator
 from functools import partial
@@ -176,16 +175,6 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         Thread(target=pages.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{pages.server_address[1]}"
         pages.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Generator[Chromium]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if binary is None:
-        pytest.skip("needs Chromium: install the chromium package")
-    one = Chromium(binary, tmp_path_factory.mktemp("profile"))
-    yield one
-    one.close()
 
 
 def asked_by(browser: Chromium, page: str, address: str, options: str) -> Any:
