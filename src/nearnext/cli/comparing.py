@@ -168,12 +168,7 @@ def _require_cold(given: dict[str, Any], comparison: "Comparison", results: Resu
 
 
 def _compare_cold(
-    log: str,
-    items: list[str] | None,
-    share: float,
-    asked: Asked,
-    results: Results,
-    reading: Reading,
+    log: str, items: list[str] | None, share: float, asked: Asked, results: Results, reading: Reading
 ) -> None:
     """Compare methods on items without clicks."""
     from nearnext.experiments.cold_items import compare_cold

@@ -29,13 +29,7 @@ INFORMATIVE = 0.8
 @reads_logs
 @takes("results", result_files)
 @filters_by(min_support=5, max_length=0)
-def stats(
-    log: LogArgument,
-    *,
-    chosen: "Filter",
-    results: Results,
-    reading: Reading,
-) -> None:
+def stats(log: LogArgument, *, chosen: "Filter", results: Results, reading: Reading) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""
     from nearnext.experiments.single import statistics_result
     from nearnext.report.html import statistics_page
@@ -98,8 +92,7 @@ def synth(
     days: Annotated[int, typer.Option(help="Days that the log covers.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed: the same seed gives the same log.")] = 7,
     item_table: Annotated[
-        Path | None,
-        typer.Option(help="Also write titles, categories and prices: .parquet, .jsonl, .csv or .tsv."),
+        Path | None, typer.Option(help="Also write titles, categories and prices: .parquet, .jsonl, .csv or .tsv.")
     ] = None,
     affinity: Annotated[
         float | None,

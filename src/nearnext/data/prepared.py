@@ -106,10 +106,7 @@ class _Stored(NamedTuple):
         clicks = self.clicks[int(offsets[0]) : last]
         per_click: dict[str, Any] = {name: clicks[name].to_numpy() for name in clicks.columns}
         return Sessions(
-            **per_click,
-            offsets=offsets - offsets[0],
-            vocabulary=vocabulary,
-            session_ids=self.owners["key"][begin:end],
+            **per_click, offsets=offsets - offsets[0], vocabulary=vocabulary, session_ids=self.owners["key"][begin:end]
         )
 
 

@@ -104,11 +104,7 @@ def send_clicks(
 
 
 async def _send_all(
-    clicks: Sequence[Click],
-    target: Target,
-    load: Load,
-    question: dict[str, Any],
-    advance: Callable[[int], None],
+    clicks: Sequence[Click], target: Target, load: Load, question: dict[str, Any], advance: Callable[[int], None]
 ) -> Answers:
     import aiohttp
 

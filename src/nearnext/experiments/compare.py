@@ -108,10 +108,7 @@ def compare(
         {
             "warnings": warning_lines(reading, leaks),
             "leaks": leaks.facts(),
-            "protocol": {
-                **_protocol(chosen, test is not None, runs),
-                **made_by(command, begin),
-            },
+            "protocol": {**_protocol(chosen, test is not None, runs), **made_by(command, begin)},
             "data": {
                 **data_result(planned),
                 "fingerprint": log.fingerprint(),
@@ -138,11 +135,7 @@ def _tuned(first: PlannedSplit, chosen: Comparison, executor: Executor) -> dict[
     plan = chosen.plan
     split = validation_split(first.training_log(), chosen.tuning, chosen=plan.chosen, unknown=plan.unknown)
     tune_one = partial(
-        tune_method,
-        split=split,
-        tuning=chosen.tuning,
-        max_length=plan.chosen.max_length,
-        threads=chosen.threads,
+        tune_method, split=split, tuning=chosen.tuning, max_length=plan.chosen.max_length, threads=chosen.threads
     )
     tuned: dict[str, Result] = {}
     with track("tuning", len(chosen.names), "methods") as advance:

@@ -123,11 +123,7 @@ def _by_prefix_length(sums: Sequence[MetricSums]) -> list[Result]:
     totals = np.sum([one.bucket_sums for one in sums], axis=0)
     means = ratios(totals, np.sum([one.bucket_counts for one in sums], axis=0))
     return [
-        {
-            "prefix_length": label,
-            "cases": int(cases[at]),
-            **dict(zip(sums[0].names, numbers(means[at]), strict=True)),
-        }
+        {"prefix_length": label, "cases": int(cases[at]), **dict(zip(sums[0].names, numbers(means[at]), strict=True))}
         for at, label in enumerate(PREFIX_BUCKETS)
         if cases[at]
     ]

@@ -194,14 +194,8 @@ def statistics_result(
     kept, taken = apply_filter(log, chosen)
     return {
         "warnings": warning_lines([reading or {}]),
-        "protocol": {
-            "filter": asdict(chosen),
-            **made_by(command, begin),
-        },
+        "protocol": {"filter": asdict(chosen), **made_by(command, begin)},
         "data": {"fingerprint": log.fingerprint(), "reading": [dict(reading or {})]},
         "table1": {"before": asdict(describe(log)), "after": asdict(describe(kept)), "filter": asdict(taken)},
-        "figure1": {
-            "lengths": length_distribution(kept).tolist(),
-            "recurring": recurring_distribution(kept).tolist(),
-        },
+        "figure1": {"lengths": length_distribution(kept).tolist(), "recurring": recurring_distribution(kept).tolist()},
     }

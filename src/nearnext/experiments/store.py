@@ -143,9 +143,7 @@ def _checksum(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> s
 def _run(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Run:
     filled, unfilled = (
         MetricSums(
-            tuple(facts["ks"]),
-            **{name: arrays[f"{lists}.{name}"] for name in SUMS},
-            further=tuple(facts["further"]),
+            tuple(facts["ks"]), **{name: arrays[f"{lists}.{name}"] for name in SUMS}, further=tuple(facts["further"])
         )
         for lists in LISTS
     )

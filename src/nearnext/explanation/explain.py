@@ -112,10 +112,7 @@ class Explanation:
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain lists and dictionaries, ready for JSON."""
-        return {
-            **asdict(self),
-            "similar": [{"item": item, "score": score} for item, score in self.similar],
-        }
+        return {**asdict(self), "similar": [{"item": item, "score": score} for item, score in self.similar]}
 
 
 def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, n: int = 5) -> Explanation:

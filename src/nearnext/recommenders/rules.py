@@ -232,9 +232,7 @@ class SequentialRules(_Rules):
     steps: Annotated[Count, Search(1, 20, why="how far behind a follower may be; published choices: 4-15")] = 4
     weighting: Annotated[
         Literal["same", "div", "linear", "quadratic", "log"],
-        Search(
-            why="how its weight falls with the distance: all that there are",
-        ),
+        Search(why="how its weight falls with the distance: all that there are"),
     ] = "quadratic"
 
     def _learn(self, sessions: Sessions) -> None:

@@ -248,9 +248,7 @@ class Endpoints:
         self._service.metrics.recommendations.inc(len(found))
         return [
             messages.RecommendationAnswer(
-                **vars(one),
-                model=model.version,
-                shown=_shown(model, one.items, asked.show) if asked.show else UNSET,
+                **vars(one), model=model.version, shown=_shown(model, one.items, asked.show) if asked.show else UNSET
             )
             for one in found
         ]

@@ -163,11 +163,7 @@ class _Loop(Generic[B]):
             self._best = {name: tensor.to(self._recipe.devices.device) for name, tensor in best.items()}
 
     def run(
-        self,
-        progress: _Progress,
-        log: WriteRecord,
-        stop: Callable[[], bool],
-        watch: Callable[[Epoch], None] | None,
+        self, progress: _Progress, log: WriteRecord, stop: Callable[[], bool], watch: Callable[[Epoch], None] | None
     ) -> list[Epoch]:
         """All epochs that are left; then the network has the best weights."""
         with track(self._recipe.title, self._recipe.schedule.epochs, "epochs") as advance:

@@ -11,14 +11,7 @@ import torch
 from torch import Tensor
 
 from nearnext.errors import ConfigError
-from nearnext.training.row_optimisers import (
-    BETAS,
-    EPSILON,
-    RowAdagrad,
-    RowAdam,
-    TensorRowAdagrad,
-    TensorRowAdam,
-)
+from nearnext.training.row_optimisers import BETAS, EPSILON, RowAdagrad, RowAdam, TensorRowAdagrad, TensorRowAdam
 
 
 class LayerAdam:

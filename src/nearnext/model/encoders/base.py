@@ -15,8 +15,7 @@ from nearnext.options import Count, Fraction, Search
 from nearnext.types import IndexArray, ScoreArray
 
 Dim = Annotated[
-    Count,
-    Search(choices=(64, 96, 128, 192, 256), why="larger: separates more items, slower, overfits small logs"),
+    Count, Search(choices=(64, 96, 128, 192, 256), why="larger: separates more items, slower, overfits small logs")
 ]
 """Dimension D of the session embedding."""
 

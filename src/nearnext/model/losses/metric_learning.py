@@ -101,12 +101,7 @@ class MetricLearningLoss(nn.Module):
         self.reading: Reading = reading
 
     def forward(
-        self,
-        sessions: Tensor,
-        positives: Tensor,
-        negatives: Tensor,
-        positive_indices: Tensor,
-        negative_indices: Tensor,
+        self, sessions: Tensor, positives: Tensor, negatives: Tensor, positive_indices: Tensor, negative_indices: Tensor
     ) -> Tensor:
         """The loss of a batch, a scalar; 0 where no session has a positive, or none a negative.
 

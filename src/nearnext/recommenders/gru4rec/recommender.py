@@ -61,10 +61,9 @@ class GRU4Rec(TrainedRecommender):
     name: ClassVar[str] = "gru4rec"
 
     seed: int = 0
-    loss: Annotated[
-        Literal["cross-entropy", "bpr-max"],
-        Search(why="which one wins depends on the log"),
-    ] = "cross-entropy"
+    loss: Annotated[Literal["cross-entropy", "bpr-max"], Search(why="which one wins depends on the log")] = (
+        "cross-entropy"
+    )
     layers: Annotated[
         tuple[Count, ...],
         SOME,

@@ -273,11 +273,7 @@ def _called(part: object, registered: Registry[Any]) -> str:
 
 
 def options_of_parts(
-    encoder: EncoderConfig,
-    loss: Loss | MetricLearning,
-    sampler: Sampler,
-    training: TrainingConfig,
-    **model: Any,
+    encoder: EncoderConfig, loss: Loss | MetricLearning, sampler: Sampler, training: TrainingConfig, **model: Any
 ) -> dict[str, Any]:
     """The options that make these parts, all of them: the inverse of `parts_from_options`.
 
