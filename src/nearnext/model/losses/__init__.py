@@ -4,29 +4,20 @@ import re
 from typing import Any
 
 from nearnext.errors import ConfigError
-from nearnext.model.losses.loss_input import Loss, LossInput
-from nearnext.model.losses.metric_learning import MetricLearning, MetricLearningLoss, metric_learning_names
-from nearnext.model.losses.ncas import NCAS
-from nearnext.model.losses.pairs import BPR, TOP1, WARP, Contrastive
-from nearnext.model.losses.triplet import TABLE_3_TRIPLETS, Triplet
+from nearnext.model.losses.loss_input import Loss as Loss
+from nearnext.model.losses.loss_input import LossInput as LossInput
+from nearnext.model.losses.metric_learning import MetricLearning as MetricLearning
+from nearnext.model.losses.metric_learning import MetricLearningLoss as MetricLearningLoss
+from nearnext.model.losses.metric_learning import metric_learning_names as metric_learning_names
+from nearnext.model.losses.ncas import NCAS as NCAS
+from nearnext.model.losses.pairs import BPR as BPR
+from nearnext.model.losses.pairs import TOP1 as TOP1
+from nearnext.model.losses.pairs import WARP as WARP
+from nearnext.model.losses.pairs import Contrastive as Contrastive
+from nearnext.model.losses.triplet import TABLE_3_TRIPLETS as TABLE_3_TRIPLETS
+from nearnext.model.losses.triplet import Triplet as Triplet
 from nearnext.options import make
 from nearnext.registry import LOSSES
-
-__all__ = [
-    "BPR",
-    "NCAS",
-    "TABLE_3_TRIPLETS",
-    "TOP1",
-    "WARP",
-    "Contrastive",
-    "Loss",
-    "LossInput",
-    "MetricLearning",
-    "MetricLearningLoss",
-    "Triplet",
-    "loss_named",
-    "metric_learning_names",
-]
 
 PML = re.compile(r"pml:(?P<loss>[\w-]+)(\+(?P<miner>[\w-]+))?(@(?P<distance>[\w-]+))?")
 
