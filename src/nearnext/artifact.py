@@ -52,7 +52,7 @@ ITEMS = "items.parquet"
 """The item table; missing if the model was fitted without one."""
 
 IMPRINT = "training.safetensors"
-"""Times and digests of the training sessions, to recognise them in a test log; older artifacts lack the file."""
+"""Times and digests of the training sessions, to recognise them in a test log; missing if they are not known."""
 
 
 @dataclass(frozen=True)
@@ -182,14 +182,6 @@ def _read_index(recommender: Recommender, file: Path) -> None:
     recommender.search_by(ApproximateIndex.load(space.index, file))
 
 
-def _read_imprint(folder: Path, manifest: Mapping[str, Any]) -> Imprint | None:
-    """What is known of the training sessions: of an older artifact the time of the last click, or nothing."""
-    if IMPRINT in manifest["sha256"]:
-        return Imprint.from_arrays(mapped_arrays(folder / IMPRINT))
-    last_time = manifest.get("data", {}).get("last_time")
-    return Imprint.until(int(last_time)) if last_time is not None else None
-
-
 def load(directory: str | Path) -> Recommender:
     """Load the recommender that `Recommender.save` or ``nearnext fit`` wrote; see `load_artifact`.
 
@@ -276,7 +268,8 @@ def _restored(folder: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary,
     recommender.restore(vocabulary, state)
     if SESSIONS in manifest["sha256"]:
         recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS), vocabulary)
-    recommender.imprint = _read_imprint(folder, manifest)
+    if IMPRINT in manifest["sha256"]:
+        recommender.imprint = Imprint.from_arrays(mapped_arrays(folder / IMPRINT))
     recommender.left_categories = {
         event: LeftCategories(**measured) for event, measured in manifest.get("left_categories", {}).items()
     }

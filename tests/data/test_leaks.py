@@ -157,13 +157,10 @@ def test_an_imprint_survives_as_arrays():
 
 
 def test_what_is_not_known_is_not_called_clean():
-    test = read_sessions(FRAME)
-    nothing, only_time = find_leaks(None, test), find_leaks(Imprint.until(0), test)
-    for found in (nothing, only_time):
-        assert not found.clean
-        assert found.verdict == "not checked"
-        assert "fit it again" in found.lines()[0]
-    assert "overlaps" in find_leaks(Imprint.until(int(test.ends.max())), test).verdict
+    found = find_leaks(None, read_sessions(FRAME))
+    assert not found.clean
+    assert found.verdict == "not checked"
+    assert "fit it again" in found.lines()[0]
 
 
 def test_digests_of_ids_are_the_same_in_every_process():
@@ -189,12 +186,6 @@ def test_a_shifted_copy_is_named_in_part_under_other_spellings_and_by_a_saved_im
     imprint = Imprint.of(read_sessions(EARLY), limit=100_000)
     assert "with other times" in find_leaks(Imprint.from_arrays(imprint.arrays()), mixed).verdict
     assert find_leaks(imprint, read_sessions(honest)).clean
-
-
-def test_a_saved_imprint_without_shapes_is_read():
-    arrays = Imprint.of(read_sessions(EARLY)).arrays()
-    del arrays["shapes"]
-    assert find_leaks(Imprint.from_arrays(arrays), read_sessions(LATE)).clean
 
 
 def test_logs_of_few_items_whose_sessions_look_alike_by_chance_stay_clean():

@@ -203,18 +203,6 @@ class Imprint:
             shapes=shapes[: limit or len(shapes)] if len(shapes) >= TELLING * n_shaped else shapes[:0],
         )
 
-    @classmethod
-    def until(cls, last_time: int) -> Self:
-        """What is known of sessions of which only the time of the last click is, microseconds."""
-        nothing = np.zeros(0, np.uint64)
-        first = int(np.iinfo(np.int64).min)  # not known
-        return cls(0, first, last_time, last_time, nothing, nothing, np.zeros(0, np.int64), bounds=(-1, -1))
-
-    @property
-    def comparable(self) -> bool:
-        """Whether more is known than the time of the last click."""
-        return self.bounds[0] >= 0
-
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as arrays, for a file."""
         facts = (self.sessions, self.first_start, self.last_start, self.last_end, self.by_user, self.numbered)
@@ -226,7 +214,6 @@ class Imprint:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> Self:
         """The imprint that `arrays` gave; a KeyError or ValueError where something is missing."""
-        arrays = {"shapes": np.zeros(0, np.uint64), **arrays}  # models of an earlier nearnext have none
         for name, kind in KINDS.items():
             if arrays[name].dtype != kind or arrays[name].ndim != 1:
                 raise ValueError(f"{name} of the training sessions are no list of {np.dtype(kind)}")

@@ -29,10 +29,6 @@ FORKED = "whether test sessions were learned from was not checked: this process 
 NOT_CHECKED = (
     "leaks are not checked: it is not known when and on which sessions the recommender was fitted; fit it again"
 )
-NOT_COMPARED = (
-    "whether test sessions are among the training sessions cannot be checked: the model was saved by an earlier "
-    "nearnext; fit it again"
-)
 
 
 @dataclass(frozen=True)
@@ -133,10 +129,8 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
         notes.append(
             f"{n_same:,} session numbers are in both logs: taken for different sessions, as each log counts from 0 or 1"
         )
-    if not train.comparable:
-        notes.append(NOT_COMPARED)
     counts = (test.n_sessions, n_early, n_compared, n_copied, n_same, n_cut)
-    return Leaks(*counts, found=tuple(found), notes=tuple(notes), checked=train.comparable)
+    return Leaks(*counts, found=tuple(found), notes=tuple(notes))
 
 
 def boundary_leaks(train: Sessions, test: Sessions) -> Leaks:
@@ -154,8 +148,6 @@ def boundary_leaks(train: Sessions, test: Sessions) -> Leaks:
 
 def _compared(train: Imprint, test: Sessions) -> tuple[int, int]:
     """How many test sessions can be compared with training by their clicks, and how many are in it."""
-    if not train.comparable:
-        return 0, 0
     digests = content_digests(test)
     digests = digests[(digests <= np.uint64(train.bounds[0])) & (digests < NONE)]
     return len(digests), int(np.isin(digests, train.contents).sum())

@@ -30,8 +30,7 @@ class _Popularity(Recommender):
         return {"support": self.support}
 
     def _restore(self, state: State) -> None:
-        support = state.get("support", self.popularity.astype(np.float64))
-        self.support = require_array("support", support, np.float64, self.popularity.shape, 0, LARGEST)
+        self.support = require_array("support", state["support"], np.float64, self.popularity.shape, 0, LARGEST)
 
     def _prior(self) -> FloatArray:
         return self.support / (1.0 + self.support)

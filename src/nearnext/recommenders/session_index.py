@@ -163,7 +163,7 @@ def index_arrays(index: SessionIndex) -> dict[str, FloatArray | IndexArray | Int
 
 
 def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
-    """The index whose `index_arrays` are given; those of an earlier nearnext lack ``item_positions``.
+    """The index whose `index_arrays` are given; `DataError` where they do not fit one another.
 
     >>> index = build_index(Sessions.of([["a", "b"], ["b"]]), 0.0)
     >>> stored_index(index_arrays(index), n_items=2).item_positions.tolist() == index.item_positions.tolist()
@@ -171,11 +171,10 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
     """
     weights = arrays.get("click_weights", np.zeros(0))
     n_pairs, n_listed, n_sessions = (len(arrays[name]) for name in ("session_items", "item_sessions", "ends"))
-    positions = arrays.get("item_positions", np.zeros(n_listed, np.int32))
     index = SessionIndex(
         item_offsets=require_offsets("offsets of items", arrays["item_offsets"], n_items + 1, n_listed),
         item_sessions=require_array("sessions", arrays["item_sessions"], np.int32, (n_listed,), 0, n_sessions - 1),
-        item_positions=require_array("positions", positions, np.int32, (n_listed,), 0, MOST_POSITION),
+        item_positions=require_array("positions", arrays["item_positions"], np.int32, (n_listed,), 1, MOST_POSITION),
         session_offsets=require_offsets("offsets of sessions", arrays["session_offsets"], n_sessions, n_pairs),
         session_items=require_array("items of sessions", arrays["session_items"], np.int32, (n_pairs,), 0, n_items),
         last_positions=require_array("positions", arrays["last_positions"], np.int32, (n_pairs,), 1, MOST_POSITION),
@@ -191,7 +190,7 @@ def stored_index(arrays: Mapping[str, Any], n_items: int) -> SessionIndex:
 
 @compiled()
 def _agrees(index: SessionIndex) -> bool:
-    """Whether lists are in order and sessions have the items, at the positions given; positions of 0 are set."""
+    """Whether lists are in order and sessions have the items, at the positions given."""
     for session in range(len(index.ends)):
         for at in range(index.session_offsets[session] + 1, index.session_offsets[session + 1]):
             if index.session_items[at - 1] >= index.session_items[at]:
@@ -206,8 +205,6 @@ def _agrees(index: SessionIndex) -> bool:
                 return False
             if at > begin and index.item_sessions[at - 1] >= session:
                 return False
-            if index.item_positions[at] == 0:
-                index.item_positions[at] = index.last_positions[found]
             if index.item_positions[at] != index.last_positions[found]:
                 return False
     return True
