@@ -10,7 +10,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.model.arithmetic import add_product, tanh
 from nearnext.model.encoders.attention import Attention
 from nearnext.model.encoders.base import SessionEncoder
-from nearnext.model.encoding import SessionEncoding, session_vectors
+from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import own_randomness, seed_draws
 
@@ -38,7 +38,7 @@ def sessions(n: int = 60) -> list[np.ndarray]:
 def test_it_gives_what_the_network_gives(correction: bool, dim: int, distance: str):
     network = network_of(dim, correction=correction, distance=distance)
     clicks = sessions()
-    found, known = session_vectors(network, Prefixes.of(clicks))
+    found, known = SessionEncoding(network)(Prefixes.of(clicks))
     for row, session in enumerate(clicks):
         if known[row] == 0:
             assert not found[row].any()
@@ -79,7 +79,7 @@ def test_an_item_without_an_embedding_is_encoded_as_the_network_does():
     with torch.no_grad():
         network.item_embedding.weight[5] = 0.0
         wanted = network.encode_sessions(torch.tensor([[5, 2]]))[0].numpy()
-    found = session_vectors(network, Prefixes.of([np.array([5, 2], np.int32)]))[0][0]
+    found = SessionEncoding(network)(Prefixes.of([np.array([5, 2], np.int32)]))[0][0]
     np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=1e-5)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ArtifactError, ConfigError, DataError
-from nearnext.model.encoding import session_vectors
+from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.portable import graph as module
 from nearnext.portable.graph import METADATA, OnnxEncoder, export_onnx
@@ -103,7 +103,7 @@ def test_prefixes_are_read_as_the_model_reads_them(gru: tuple[SessionItemNetwork
     trained = np.arange(N_ITEMS + 1) != 3
     trained[0] = False
     found, known = encoder.session_vectors(prefixes, trained)
-    wanted, wanted_known = session_vectors(network, prefixes, trained)
+    wanted, wanted_known = SessionEncoding(network, trained)(prefixes)
     assert known.tolist() == wanted_known.tolist() == [1, 0, 5, 0, 1]
     np.testing.assert_allclose(found, wanted, atol=1e-5)
     assert not found[1].any()

@@ -11,7 +11,7 @@ from torch import Tensor
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.model.distances import DistanceName, l2_normalised, to_sets
-from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.losses import NCAS, LossInput, loss_named
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
@@ -165,8 +165,8 @@ def test_a_session_is_encoded_alike_in_any_batch(encoder: str):
     network = network_of(encoder, n_items=50).eval()
     rng = np.random.default_rng(0)
     clicks = [rng.integers(0, 51, length).astype(np.int32) for length in rng.integers(0, 25, 150)]
-    whole, known = session_vectors(network, Prefixes.of(clicks))
-    alone = np.concatenate([session_vectors(network, Prefixes.of([one]))[0] for one in clicks[:40]])
+    whole, known = SessionEncoding(network)(Prefixes.of(clicks))
+    alone = np.concatenate([SessionEncoding(network)(Prefixes.of([one]))[0] for one in clicks[:40]])
     np.testing.assert_allclose(whole[:40], alone, rtol=1e-5, atol=1e-5)
     assert known.tolist() == [min(15, int(np.count_nonzero(one))) for one in clicks]
 
@@ -178,7 +178,7 @@ def test_encoding_for_ranking_agrees_with_the_network(encoder: str):
     with torch.inference_mode():
         expected = network.encode_sessions(torch.tensor([[3, 0, 1, 7]]))[0].numpy()
         items = network.encode_items().numpy()
-    np.testing.assert_allclose(session_vectors(network, Prefixes.of([clicks]))[0][0], expected, atol=1e-5)
+    np.testing.assert_allclose(SessionEncoding(network)(Prefixes.of([clicks]))[0][0], expected, atol=1e-5)
     np.testing.assert_allclose(item_vectors(network), items, atol=1e-5)
 
 

@@ -40,11 +40,6 @@ def checked_weights(weights: object) -> dict[str, float] | None:
     return found
 
 
-def weights_of_types(words: pl.Series, weights: Mapping[str, float]) -> pl.Series:
-    """The weight of each event by its type: [n]."""
-    return words.replace_strict(dict(weights), default=1.0, return_dtype=pl.Float64)
-
-
 def weights_in(column: pl.Series) -> tuple[pl.Series, BoolArray]:
     """Weights from a column of numbers or texts, and which are no numbers in 0..`HEAVIEST`: [n], [n]."""
     numbers = column.str.strip_chars() if column.dtype == pl.String else column

@@ -61,19 +61,8 @@ def keep_last_clicks(sessions: Sessions, max_length: int) -> Sessions:
     """Sessions with at most ``max_length`` clicks, the last ones."""
     if sessions.lengths.max(initial=0) <= max_length:
         return sessions
-    kept = np.concatenate([_clicks_from_end(part) <= max_length for part in sessions.parts()])
-    return sessions.keep_events(kept)
-
-
-def _by_start(sessions: Sessions) -> Sessions:
-    """Sort sessions by start time; stable for equal starts."""
-    starts = sessions.starts
-    return sessions if np.all(starts[1:] >= starts[:-1]) else sessions.select(np.argsort(starts, kind="stable"))
-
-
-def _clicks_from_end(sessions: Sessions) -> Int64Array:
-    """Number of each click in its session, counted from 1 at the last one: [E]."""
-    return np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
+    from_end = (np.repeat(part.offsets[1:], part.lengths) - np.arange(part.n_events) for part in sessions.parts())
+    return sessions.keep_events(np.concatenate([clicks <= max_length for clicks in from_end]))
 
 
 def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:
@@ -90,7 +79,9 @@ def apply_filter(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRe
     long_enough, report = by_length(sessions, chosen)
     parts = [long_enough]
     report += by_support(parts, long_enough.item_counts(), chosen)
-    return _by_start(parts[0]), report
+    kept, starts = parts[0], parts[0].starts
+    in_order = np.all(starts[1:] >= starts[:-1])
+    return kept if in_order else kept.select(np.argsort(starts, kind="stable")), report
 
 
 def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterReport]:

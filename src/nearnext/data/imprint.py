@@ -92,7 +92,8 @@ def _smallest(parts: Iterable[Columns], limit: int | None) -> tuple[Columns, np.
 
 def _cut(held: Sequence[Columns], limit: int | None, bound: np.uint64) -> tuple[list[Columns], np.uint64]:
     columns = tuple(map(np.concatenate, zip(*held, strict=True)))
-    bound = min(bound, _bound(columns[0], limit))
+    if limit is not None and len(columns[0]) > limit:
+        bound = min(bound, np.partition(columns[0], limit - 1)[limit - 1])
     return [_up_to(bound, columns)], bound
 
 
@@ -156,10 +157,6 @@ def session_keys(ids: pl.Series, by_user: bool) -> pl.Series:
     return ids.str.replace(r":\d+$", "") if by_user else ids
 
 
-def _ids_and_ends(sessions: Sessions, by_user: bool) -> Columns:
-    return id_digests(session_keys(sessions.session_ids, by_user)), sessions.ends // MICROSECONDS
-
-
 @dataclass(frozen=True, eq=False)
 class Imprint:
     """Digests of the training sessions, to detect later whether other sessions overlap with them; no raw ids."""
@@ -183,7 +180,8 @@ class Imprint:
         of_item, by_user = _item_digests(sessions), cut_by_pauses(sessions.session_ids)
         (contents,), contents_bound = _smallest(((_contents(part, of_item),) for part in sessions.parts()), limit)
         contents = np.unique(contents[contents < NONE])
-        (ids, ends), ids_bound = _smallest((_ids_and_ends(part, by_user) for part in sessions.parts()), limit)
+        keys = ((session_keys(part.session_ids, by_user), part.ends // MICROSECONDS) for part in sessions.parts())
+        (ids, ends), ids_bound = _smallest(((id_digests(key), end) for key, end in keys), limit)
         order = np.lexsort((ends, ids))
         last = np.append(np.diff(ids[order]) > 0, True)  # of one id, the session that ends last
         shapes, n_shaped = lone_shapes(sessions, limit and SAMPLED * limit)
@@ -223,13 +221,6 @@ class Imprint:
         contents, ids, ends, shapes = (arrays[name] for name in KINDS)
         known = (sessions, first_start, last_start, last_end, contents, ids, ends)
         return cls(*known, bool(by_user), bool(numbered), (of_contents, of_ids), shapes)
-
-
-def _bound(digests: Digests, limit: int | None) -> np.uint64:
-    """The largest of the smallest ``limit`` digests, or the largest that there is where there are no more."""
-    if limit is None or len(digests) <= limit:
-        return NONE
-    return np.partition(digests, limit - 1)[limit - 1]
 
 
 def numbered(ids: pl.Series) -> bool:

@@ -150,7 +150,7 @@ def changed_rows(
         read = _read(values, kind, columns.frame[name])
         if read.null_count() > sum(value is None for value in values):
             unreadable.append(name)
-        found[name] = _chosen([name in one for one in changes], read, rows[name])
+        found[name] = read.zip_with(pl.Series([name in one for one in changes]), rows[name])
     kinds = [CATEGORY, *columns.kinds]
     if "categories" in rows.columns and any(kind in one for one in changes for kind in kinds):
         found["categories"] = _categories(columns, rows["categories"].to_list(), changes, unreadable)
@@ -173,11 +173,6 @@ def _read(values: Sequence[Any], kind: Any, known: pl.Series) -> pl.Series:
         return lists.set((lists.list.len() != width).fill_null(True), None)
     except (DataError, pl.exceptions.PolarsError):
         return pl.Series([None] * len(values), dtype=kind)
-
-
-def _chosen(given: Sequence[bool], new: pl.Series, old: pl.Series) -> pl.Series:
-    frame = pl.DataFrame({"given": given, "new": new, "old": old})
-    return frame.select(pl.when("given").then("new").otherwise("old").alias("chosen"))["chosen"]
 
 
 def _categories(

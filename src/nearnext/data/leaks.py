@@ -109,7 +109,9 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
     if train is None or not test.n_sessions:
         return Leaks(test.n_sessions, notes=(NOT_CHECKED,), checked=False)
     n_compared, n_copied = _compared(train, test)
-    n_early, (n_cut, n_same) = _early(train, test), _shared_ids(train, test)
+    n_cut, n_same = _shared_ids(train, test)
+    # None are early where one moment divides the ends.
+    n_early = int((test.starts < train.last_start).sum()) if np.any(test.ends < train.last_end) else 0
     smaller = min(train.sessions, test.n_sessions)
     renumbered = 2 * n_same >= smaller > 0 and train.numbered and numbered(test.session_ids)
     of = f"of {test.n_sessions:,} test sessions"
@@ -157,11 +159,6 @@ def warn_of(leaks: Leaks, stacklevel: int = 3) -> None:
     """A `LeakWarning` where something was found."""
     if leaks.found:
         warnings.warn(leaks.verdict, LeakWarning, stacklevel=stacklevel)
-
-
-def _early(train: Imprint, test: Sessions) -> int:
-    """How many test sessions start before training has seen its last start, unless one moment divides the ends."""
-    return int((test.starts < train.last_start).sum()) if np.any(test.ends < train.last_end) else 0
 
 
 def _shared_ids(train: Imprint, test: Sessions) -> tuple[int, int]:

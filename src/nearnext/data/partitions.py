@@ -9,10 +9,9 @@ import polars as pl
 
 from nearnext.data.arrow import arrow_ipc
 from nearnext.data.ids import canonical_integers
+from nearnext.data.imprint import GOLDEN
 from nearnext.data.sessionise import group
 from nearnext.types import Int64Array
-
-GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Partition(NamedTuple):

@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from nearnext.data.ids import Foreign, plain_id
+from nearnext.data.units import MICROSECONDS
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, Int64Array, RawId
 
@@ -22,8 +23,6 @@ Moment = float | datetime | str
 
 LATEST = 1e11
 """Seconds since 1970 of the latest time, in the year 5138: larger numbers are milliseconds by mistake."""
-
-MICROSECONDS = 1_000_000
 
 
 def raw_sessions(sessions: object) -> list[list[RawId]]:

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.chunks import Chunk, FrameReader, LogReader, Rejected
-from nearnext.data.event_weights import weights_in, weights_of_types
+from nearnext.data.event_weights import weights_in
 from nearnext.data.ids import IdColumn, user_codes
 from nearnext.data.layouts import BY_NAME, Layout, Role
 from nearnext.data.times import Clock
@@ -183,7 +183,8 @@ class Reading:
         if words is not None and self._target is not None:
             events.append(words.is_in(list(self._target)).alias("target"))
         if words is not None and self._weights is not None:
-            events.append(weights_of_types(words, self._weights).alias("weight"))
+            of_types = words.replace_strict(dict(self._weights), default=1.0, return_dtype=pl.Float64)
+            events.append(of_types.alias("weight"))
         elif weights is not None:
             events.append(_kept(weights, kept).alias("weight"))
         if self._key == "session" and "user" in frame.columns:

@@ -14,6 +14,7 @@ from nearnext.data.event_weights import item_weights, joined_weights, require_we
 from nearnext.data.ids import series_of
 from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
 from nearnext.data.session_views import SessionViews
+from nearnext.data.units import MICROSECONDS
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.options import require_type
@@ -21,8 +22,6 @@ from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, RawId
 
 if TYPE_CHECKING:
     from nearnext.data.imprint import Imprint
-
-MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -11,6 +11,7 @@ import polars as pl
 from nearnext.atomic import whole_file
 from nearnext.data.arrow import parquet_file
 from nearnext.data.shop_items import successor_lists
+from nearnext.data.units import DAY_SECONDS
 from nearnext.errors import ConfigError
 from nearnext.forks import require_polars
 from nearnext.options import (
@@ -35,7 +36,6 @@ START, MARKOV, REPEAT, POPULARITY = range(4)
 COLD_FACTOR = 0.01
 DRIFT_CYCLE = 28.0  # days
 OPENING_TIME = 1_735_689_600  # 2025-01-01 00:00 UTC, seconds
-DAY_SECONDS = 86_400
 WEEKDAY_TRAFFIC = (1.0, 1.0, 1.1, 1.3, 1.2, 1.0, 1.0)  # from Wednesday, the opening day
 HOUR_TRAFFIC = (2, 1, 1, 1, 1, 2, 4, 6, 8, 10, 10, 10, 11, 10, 9, 9, 10, 11, 13, 15, 16, 14, 9, 5)
 MEDIAN_DWELL, DWELL_SPREAD, LONGEST_DWELL = 40.0, 1.0, 1500  # seconds; below any inactivity gap in use

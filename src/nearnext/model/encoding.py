@@ -63,13 +63,6 @@ class SessionEncoding:
         return vectors, known
 
 
-def session_vectors(
-    network: SessionItemNetwork, prefixes: Prefixes, trained: BoolArray | None = None
-) -> tuple[ScoreArray, IndexArray]:
-    """Session embeddings φ(s) as `SessionEncoding` gives them, for a single call: [B, D], [B]."""
-    return SessionEncoding(network, trained)(prefixes)
-
-
 def _encode_blocks(network: SessionItemNetwork, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
     """Embeddings by the network itself, in order of length to pad little, written into ``vectors``."""
     device = network.item_embedding.weight.device

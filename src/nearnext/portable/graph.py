@@ -83,7 +83,7 @@ class OnnxEncoder:
         return cast("ScoreArray", self._session.run([OUTPUT], {INPUT: clicks.astype(np.int64)})[0])
 
     def session_vectors(self, prefixes: Prefixes, trained: BoolArray | None = None) -> tuple[ScoreArray, IndexArray]:
-        """As `nearnext.model.encoding.session_vectors`, one session after the other: [B, D], [B]."""
+        """As `nearnext.model.encoding.SessionEncoding`, one session after the other: [B, D], [B]."""
         clicks, known = last_known_clicks(prefixes, self.n_items, self.max_length, trained)
         vectors = np.zeros((len(prefixes), int(self.about["dim"])), dtype=np.float32)
         self.write(clicks, known, vectors)

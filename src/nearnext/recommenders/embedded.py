@@ -3,7 +3,6 @@
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import polars as pl
@@ -67,15 +66,16 @@ class EmbeddedRecommender(TrainedRecommender):
 
     def space(self) -> EmbeddingSpace | None:
         """The metric space of sessions and items; None when nothing was learned."""
-        network, index = self.network, self.index
+        network, index, placement = self.network, self.index, self.placement
         if network is None or index is None:
             return None
+        dim = network.item_embedding.embedding_dim
         return EmbeddingSpace(
             distance=network.distance,
             index=index,
             located=self.trained,
             items=lambda indices: item_vectors(network, indices),
-            place=None if self.placement is None else partial(placed_vectors, network, self.placement),
+            place=placement and (lambda items: row_vectors(network, placement.rows(items)[:, :dim])),
             sessions=SessionEncoding(network, self.trained),
         )
 
@@ -226,8 +226,3 @@ class EmbeddedRecommender(TrainedRecommender):
             return np.where(somewhere, found.found, 0).astype(np.int32)
 
         return rank_chunk
-
-
-def placed_vectors(network: SessionItemNetwork, placement: Placement, items: ItemTable) -> ScoreArray:
-    """Embeddings of items by their attributes: [n, D]."""
-    return row_vectors(network, placement.rows(items)[:, : network.item_embedding.embedding_dim])

@@ -7,7 +7,7 @@ import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.processes import in_threads
 from nearnext.retrieval import ExactIndex
@@ -43,7 +43,7 @@ class Validation:
         def work(begins: Iterable[int]) -> None:
             for begin in begins:
                 rows = slice(begin, begin + CHUNK)
-                vectors, _ = session_vectors(network, self.prefixes.slice(begin, begin + CHUNK))
+                vectors, _ = SessionEncoding(network)(self.prefixes.slice(begin, begin + CHUNK))
                 ranks[rows] = ranks_of(self.targets[rows], index.search(vectors, K).items)
 
         in_threads(work, range(0, len(self.targets), CHUNK))
