@@ -24,6 +24,11 @@ def ranks_of(targets: IndexArray, items: IndexArray) -> Int64Array:
     return np.where(found.any(axis=1), found.argmax(axis=1) + 1, 0)
 
 
+def no_lists(n: int, k: int) -> tuple[IndexArray, ScoreArray, IndexArray]:
+    """Items and scores of n lists of k, and how many entries each has, all 0 so far: [n, k], [n, k], [n]."""
+    return np.zeros((n, k), np.int32), np.zeros((n, k), np.float32), np.zeros(n, np.int32)
+
+
 @compiled()
 def insert(item: int | np.int64, score: np.float32, n_listed: int, items: IndexArray, scores: ScoreArray) -> int:
     """Insert an item into a ranked list in place if it is among the k best; returns the length of the list.

@@ -89,24 +89,35 @@ def _recommend_sessions(model: Path, session: list[str], k: int, limits: dict[st
 
     recommender = load_artifact(model).recommender
     answers = recommender.recommend([ids(text, "--session") for text in session], k, **limits)
-    titles = write_answers(results, recommender, answers)
+    _show(results, recommender, [f"after {text or 'nothing'}" for text in session], answers, sources=True)
+
+
+def _show(
+    results: Results, recommender: "Recommender", headings: list[str], answers: "list[Recommendation]", *, sources: bool
+) -> None:
+    """Write and print lists, with titles where there are any, and what each item comes from if that is shown."""
+    titles = [titles_of(recommender, answer.items) for answer in answers]
+    results.write(
+        [asdict(one) | ({"titles": shown} if shown else {}) for one, shown in zip(answers, titles, strict=True)]
+    )
     if results.printed:
         return
-    for text, answer, shown in zip(session, answers, titles, strict=True):
-        _print_list(text, answer, shown, recommender.name)
+    names = {"model": recommender.name, "popular": "popularity"}
+    for heading, answer, shown in zip(headings, answers, titles, strict=True):
+        columns = ["rank", "item", *(["title"] if shown else []), "score", *(["from"] if sources else [])]
+        table = Table(*columns, title=heading, title_justify="left")
+        for at, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True)):
+            title = [escape(shown[at])] if shown else []
+            source = [names.get(answer.sources[at], answer.sources[at])] if sources else []
+            table.add_row(str(at + 1), str(item), *title, f"{score:.6g}", *source)
+        console.print(table)
+        if sources and answer.unknown:
+            console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
+        if answer.unmatched:
+            console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
+        if answer.shortage:
+            console.print(answer.shortage, markup=False)
     results.announce()
-
-
-def _print_list(text: str, answer: "Recommendation", titles: list[str], method: str) -> None:
-    names = {"model": method, "popular": "popularity"}
-    sources = [names.get(source, source) for source in answer.sources]
-    console.print(list_table(f"after {text or 'nothing'}", answer.items, answer.scores, titles, sources))
-    if answer.unknown:
-        console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
-    if answer.unmatched:
-        console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
-    if answer.shortage:
-        console.print(answer.shortage)
 
 
 @app.command()
@@ -125,15 +136,7 @@ def similar(
     from nearnext.artifact import load_artifact
 
     recommender = load_artifact(model).recommender
-    answers = recommender.similar(items, k)
-    titles = write_answers(results, recommender, answers)
-    if results.printed:
-        return
-    for item, answer, shown in zip(items, answers, titles, strict=True):
-        console.print(list_table(f"like {item}", answer.items, answer.scores, shown))
-        if answer.shortage:
-            console.print(answer.shortage, markup=False)
-    results.announce()
+    _show(results, recommender, [f"like {item}" for item in items], recommender.similar(items, k), sources=False)
 
 
 @app.command()
@@ -213,24 +216,3 @@ def titles_of(recommender: "Recommender", items: "Sequence[RawId]") -> list[str]
     if table is None or "title" not in table.frame.columns:
         return []
     return [title or "" for title in table.titles(items)]
-
-
-def write_answers(results: Results, recommender: "Recommender", answers: Sequence[Any]) -> list[list[str]]:
-    """Write answers that have ``items`` as JSON, with titles where there are any; returns the titles of each."""
-    titles = [titles_of(recommender, answer.items) for answer in answers]
-    results.write(
-        [asdict(one) | ({"titles": shown} if shown else {}) for one, shown in zip(answers, titles, strict=True)]
-    )
-    return titles
-
-
-def list_table(
-    heading: str, items: "Sequence[RawId]", scores: Sequence[float], titles: Sequence[str], sources: Sequence[str] = ()
-) -> Table:
-    """A list, best first; ``sources``: what each item comes from, if that is shown."""
-    columns = ["rank", "item", *(["title"] if titles else []), "score", *(["from"] if sources else [])]
-    table = Table(*columns, title=heading, title_justify="left")
-    for at, (item, score) in enumerate(zip(items, scores, strict=True)):
-        title = [escape(titles[at])] if titles else []
-        table.add_row(str(at + 1), str(item), *title, f"{score:.6g}", *sources[at : at + 1])
-    return table

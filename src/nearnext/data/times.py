@@ -7,25 +7,10 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import polars as pl
 
+from nearnext.data import units
 from nearnext.data.arrow import arrow, arrow_compute
 from nearnext.data.ids import BEYOND_64_BITS, EXACT_DIGITS, NO_ID
-from nearnext.data.units import (
-    BY_MAGNITUDE,
-    CALENDAR_END,
-    CALENDAR_START,
-    COMPACT,
-    COMPACT_NAME,
-    EXCEL_1970,
-    MICROSECONDS,
-    PER_SECOND,
-    UNIT_NAMES,
-    UNITS,
-    compact,
-    is_compact,
-    refuse_doubtful,
-    refuse_misread,
-    telling,
-)
+from nearnext.data.units import MICROSECONDS, PER_SECOND, UNIT_NAMES
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
 
@@ -107,7 +92,7 @@ class Times:
     def settle(self, part: _Part, per_second: float, begin: float) -> int:
         """Set the times of a part that are in range, from ``begin`` seconds on; how many they are."""
         rows, values, *_ = part
-        usable = (values >= begin * per_second) & (values < CALENDAR_END * per_second)
+        usable = (values >= begin * per_second) & (values < units.CALENDAR_END * per_second)
         count = int(np.count_nonzero(usable))
         if 0 < count < len(values):
             rows, values = np.arange(len(self.micros))[rows][usable], values[usable]
@@ -146,8 +131,8 @@ class Clock:
     """
 
     def __init__(self, unit: str | None = None) -> None:
-        if unit is not None and unit not in UNITS:
-            raise ConfigError(f"unknown time unit '{unit}'; known: {', '.join(UNITS)}")
+        if unit is not None and unit not in units.UNITS:
+            raise ConfigError(f"unknown time unit '{unit}'; known: {', '.join(units.UNITS)}")
         self.unit = unit
         self.calendar: bool | None = None
         self.kinds: Counter[str] = Counter()
@@ -168,23 +153,23 @@ class Clock:
             return self._since_day(times, day)
         loose = [part for part in times.parts if not part.kind]
         longest = max((part.values for part in loose), key=len, default=np.zeros(0, np.int64))
-        if self.calendar is None and self.unit is None and is_compact(longest):
-            self.unit = COMPACT
-        if self.unit == COMPACT:
+        if self.calendar is None and self.unit is None and units.is_compact(longest):
+            self.unit = units.COMPACT
+        if self.unit == units.COMPACT:
             times.parts = [part for part in times.parts if part.kind]
             for part in loose:
-                times.add(part.rows, compact(part.values), COMPACT_NAME, MICROSECONDS)
+                times.add(part.rows, units.compact(part.values), units.COMPACT_NAME, MICROSECONDS)
         elif self.unit == "excel":
             times.parts = [
-                part if part.kind else part._replace(values=part.values - EXCEL_1970) for part in times.parts
+                part if part.kind else part._replace(values=part.values - units.EXCEL_1970) for part in times.parts
             ]
         if self.calendar is None:
             self.calendar = self._looks_like_calendar(times.parts)
         for part in sorted(times.parts, key=lambda part: not part.kind):
-            units = (self.unit,) if self.unit else BY_MAGNITUDE if self.calendar else ("s",)
+            tried = (self.unit,) if self.unit else units.BY_MAGNITUDE if self.calendar else ("s",)
             left = len(part.values)  # the ranges of the units do not overlap
-            for kind, size in [part[2:]] if part.kind else [(UNIT_NAMES[unit], PER_SECOND[unit]) for unit in units]:
-                found = times.settle(part, size, CALENDAR_START if self.calendar else 0) if left else 0
+            for kind, size in [part[2:]] if part.kind else [(UNIT_NAMES[unit], PER_SECOND[unit]) for unit in tried]:
+                found = times.settle(part, size, units.CALENDAR_START if self.calendar else 0) if left else 0
                 left -= found
                 self.kinds[kind if self.calendar else f"{kind} of a relative counter"] += found
         self.kinds = +self.kinds
@@ -196,12 +181,12 @@ class Clock:
         numbers = np.concatenate([*(part.values / scale for part in parts if not part.kind), np.zeros(0)])
         seen = np.concatenate([numbers, *(part.values / part.per_second for part in parts if part.kind)])
         if self.unit is None and len(numbers):
-            refuse_doubtful(numbers)
+            units.refuse_doubtful(numbers)
         for part in parts:
             if part.kind == NANOSECONDS:
-                refuse_misread(part.values)
-        said = telling(seen)
-        return bool(np.median(said if len(said) else seen) >= CALENDAR_START) if len(seen) else None
+                units.refuse_misread(part.values)
+        said = units.telling(seen)
+        return bool(np.median(said if len(said) else seen) >= units.CALENDAR_START) if len(seen) else None
 
     def _since_day(self, times: Times, day: pl.Series) -> Times:
         dates = Clock().read(day)

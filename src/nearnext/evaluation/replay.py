@@ -19,6 +19,7 @@ from nearnext.progress import track
 from nearnext.recommenders.agreement import differing_lists
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking
+from nearnext.topk import no_lists
 from nearnext.types import Int64Array
 
 BLOCK = 8192
@@ -149,9 +150,7 @@ def _clicks(sessions: Sessions, order: Int64Array) -> list[Click]:
 
 def _served(recommender: Recommender, answers: Answers, asked: Int64Array, k: int) -> tuple[Ranking, Counter[str]]:
     """The service's lists in the model's vocabulary, in the order of the cases, and which models gave them."""
-    items = np.zeros((len(asked), k), dtype=np.int32)
-    scores = np.zeros((len(asked), k), dtype=np.float32)
-    own = np.zeros(len(asked), dtype=np.int32)
+    items, scores, own = no_lists(len(asked), k)
     models: Counter[str] = Counter()
     for case, event in enumerate(asked.tolist()):
         answer = answers.bodies[event]

@@ -2,25 +2,14 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from nearnext.data import splits
 from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
-from nearnext.data.splits import (
-    AUTHORS_LENGTH,
-    FUTURE,
-    Split,
-    UnknownRule,
-    authors_parts,
-    join_authors,
-    join_parts,
-    split_at,
-    split_days,
-    split_last,
-    time_windows,
-)
+from nearnext.data.splits import Split, UnknownRule
 from nearnext.errors import ConfigError
 
 _DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0, "authors": 7.0}
@@ -65,7 +54,7 @@ class SplitPlan:
     @property
     def warnings(self) -> list[str]:
         """What has to be said of the plan before any figure."""
-        return [f"not clean: {FUTURE}"] if self.kind == "authors" else []
+        return [f"not clean: {splits.FUTURE}"] if self.kind == "authors" else []
 
     def describe(self, with_test_log: bool = False) -> str:
         """The plan in words."""
@@ -77,26 +66,25 @@ class SplitPlan:
             return f"sessions that start in the last {self.amount:g} days are the test part"
         if self.kind == "authors":
             return (
-                f"a random tenth of the sessions of up to {AUTHORS_LENGTH} clicks is the test part (seed "
+                f"a random tenth of the sessions of up to {splits.AUTHORS_LENGTH} clicks is the test part (seed "
                 f"{int(self.amount)}): the authors' split, which looks into the future"
             )
         return f"{int(self.amount)} slices of equal duration; the last 0.1 of each one's sessions is its test part"
 
     def splits(self, log: Sessions, test: Sessions | None = None) -> list["PlannedSplit"]:
         """The splits of a log, one or several; with a log of its own as test part, that one."""
+        how: Any = {"chosen": self.chosen, "unknown": self.unknown}
         if test is not None:
-            return [PlannedSplit(join_parts(log, test, chosen=self.chosen, unknown=self.unknown), self, log, test)]
-        if self.kind == "days":
-            return [PlannedSplit(split_days(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
-        if self.kind == "last":
-            return [PlannedSplit(split_last(log, self.amount, chosen=self.chosen, unknown=self.unknown), self, log)]
+            return [PlannedSplit(splits.join_parts(log, test, **how), self, log, test)]
+        if self.kind == "windows":
+            windows = splits.time_windows(log, int(self.amount))
+            return [PlannedSplit(splits.split_last(part, **how), self, part) for part in windows]
         if self.kind == "authors":
-            parts = authors_parts(log, int(self.amount))
-            return [PlannedSplit(join_authors(*parts, chosen=self.chosen, unknown=self.unknown), self, log)]
-        return [
-            PlannedSplit(split_last(part, chosen=self.chosen, unknown=self.unknown), self, part)
-            for part in time_windows(log, int(self.amount))
-        ]
+            split = splits.join_authors(*splits.authors_parts(log, int(self.amount)), **how)
+        else:
+            cut = splits.split_days if self.kind == "days" else splits.split_last
+            split = cut(log, self.amount, **how)
+        return [PlannedSplit(split, self, log)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,17 +106,16 @@ class PlannedSplit:
         if self.test is not None:
             return self.log
         if self.plan.kind == "authors":
-            return authors_parts(self.log, int(self.plan.amount))[0]
+            return splits.authors_parts(self.log, int(self.plan.amount))[0]
         by_start = np.argsort(self.log.starts, kind="stable")
         return self.log.select(by_start[: self.split.raw_train_sessions])
 
     def again(self, planted: Sessions) -> Split:
         """The same split of the log with later sessions added behind it: the cut stays where it was."""
-        chosen, unknown = self.plan.chosen, self.plan.unknown
+        how: Any = {"chosen": self.plan.chosen, "unknown": self.plan.unknown}
         if self.test is not None:
-            later = self.test.followed_by(planted)
-            return join_parts(self.log, later, chosen=chosen, unknown=unknown, leaks=self.split.leaks)
+            return splits.join_parts(self.log, self.test.followed_by(planted), **how, leaks=self.split.leaks)
         if self.plan.kind == "authors":
-            train, later = authors_parts(self.log, int(self.plan.amount))
-            return join_authors(train, later.followed_by(planted), chosen=chosen, unknown=unknown)
-        return split_at(self.log.followed_by(planted), self.split.raw_train_sessions, chosen=chosen, unknown=unknown)
+            train, later = splits.authors_parts(self.log, int(self.plan.amount))
+            return splits.join_authors(train, later.followed_by(planted), **how)
+        return splits.split_at(self.log.followed_by(planted), self.split.raw_train_sessions, **how)

@@ -14,7 +14,7 @@ from nearnext.errors import DataError
 from nearnext.options import require_type
 from nearnext.processes import in_threads
 from nearnext.shown import Shown
-from nearnext.topk import best_columns, exclude_clicks, fill_from_popularity
+from nearnext.topk import best_columns, exclude_clicks, fill_from_popularity, no_lists
 from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
 
 CHUNK = 1024
@@ -144,9 +144,7 @@ def rank_in_chunks(
     advance: Callable[[int], None] | None = None,
 ) -> Ranking:
     """Lists for all prefixes."""
-    items = np.zeros((len(prefixes), request.k), dtype=np.int32)
-    scores = np.zeros((len(prefixes), request.k), dtype=np.float32)
-    own = np.zeros(len(prefixes), dtype=np.int32)
+    items, scores, own = no_lists(len(prefixes), request.k)
 
     def work(begins: Iterable[int]) -> None:
         rank_chunk = make_ranker()

@@ -24,6 +24,7 @@ from nearnext.errors import ConfigError
 from nearnext.recommenders.item_rules import STRONGEST, WEAKEST, ItemRules
 from nearnext.recommenders.left_categories import LeftCategories, require_left
 from nearnext.recommenders.ranking import CHUNK, Ranking
+from nearnext.topk import no_lists
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 if TYPE_CHECKING:
@@ -261,8 +262,7 @@ def ranked_by_rules(
     mask = rules.narrowed(mask)
     if not rules.reorders:
         return rank(prefixes, k, mask)
-    items = np.zeros((len(prefixes), k), dtype=np.int32)
-    scores, own = np.zeros(items.shape, dtype=np.float32), np.zeros(len(prefixes), dtype=np.int32)
+    items, scores, own = no_lists(len(prefixes), k)
     horizon = rules.horizon(k, mask)
     at_once = max(CHUNK, SCRATCH // horizon)
     for begin in range(0, len(prefixes), at_once):
@@ -300,8 +300,7 @@ def _by_last_item(
     together = dict[tuple[int, ...], list[int]]()
     for at, item in enumerate(distinct.tolist()):
         together.setdefault(rules.left_after(item), []).append(at)
-    items = np.zeros((len(prefixes), k), dtype=np.int32)
-    scores, own = np.zeros(items.shape, dtype=np.float32), np.zeros(len(prefixes), dtype=np.int32)
+    items, scores, own = no_lists(len(prefixes), k)
     for left, ending in together.items():
         rows = np.flatnonzero(np.isin(of_prefix, ending))
         ranking = ranked_by_rules(rules.without(left), rank, prefixes.take(rows), k, mask)

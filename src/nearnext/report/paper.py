@@ -12,12 +12,10 @@ from nearnext.report import figures
 from nearnext.report.comparison import Cell, column_cells, finding, ordered_methods
 from nearnext.report.formats import count, fixed, percent
 from nearnext.report.html import Figure, metric_figures, result_page
-from nearnext.report.tables import cell_text, framed
+from nearnext.report.tables import SEPARATION, cell_text, framed
 
 BAR = 30
 """Characters of the longest bar next to shares."""
-
-GAP = 3  # columns of the terminal between two columns of a table
 
 K = 20
 SORTED_TABLES = ("Table 2", "Table 3")
@@ -92,7 +90,7 @@ def _width(headings: Sequence[str], rows: Sequence[Sequence[Text]]) -> int:
     columns = list(zip(*rows, strict=True))
     widths = [max((cell.cell_len for cell in column), default=0) for column in columns]
     least = [0] * (len(columns) - len(headings)) + [max(map(len, each.split("\n"))) for each in headings]
-    return sum(max(pair) + GAP for pair in zip(widths, least, strict=True))
+    return sum(max(pair) + SEPARATION for pair in zip(widths, least, strict=True))
 
 
 def _printed(table: Mapping[str, Any], source: str, width: int) -> Iterator[Table]:

@@ -22,7 +22,7 @@ from nearnext.model.tensors import as_tensor, one_thread
 from nearnext.options import Count, checked
 from nearnext.retrieval.scoring import COSINE, EUCLIDEAN, SQUARED, QuantisedItems, best_among, put_best
 from nearnext.stored_arrays import require_array
-from nearnext.topk import exclude_clicks
+from nearnext.topk import exclude_clicks, no_lists
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 KINDS = dict(zip(DISTANCES, (COSINE, EUCLIDEAN, SQUARED), strict=True))
@@ -142,7 +142,7 @@ class ExactIndex:
         n_listed = self.n_items if admissible is None else int(np.count_nonzero(admissible[1:]))
         if admissible is not None and n_listed * FEW < self.n_items:
             return self._search_among(np.flatnonzero(admissible[1:]), queries, k, seen)
-        found = _no_neighbours(len(queries), k)
+        found = Neighbours(*no_lists(len(queries), k))
         few = len(queries) <= (FEW_SHORT_QUERIES if self.dim <= SHORT else FEW_QUERIES)
         n_rows = min(len(queries), max(1, BLOCK_BYTES // (4 * self.n_items)) if few else BLOCK_ROWS)
         n_columns = self.n_items if few else min(self.n_items, BLOCK_BYTES // (4 * n_rows))
@@ -172,7 +172,7 @@ class ExactIndex:
     def _search_among(self, rows: Int64Array, queries: ScoreArray, k: int, seen: Prefixes | None) -> Neighbours:
         """Search a few rows only; the lists are the same, as a score depends on its item alone."""
         if not len(rows) or not len(queries):
-            return _no_neighbours(len(queries), k)
+            return Neighbours(*no_lists(len(queries), k))
         index_among = np.zeros(self.n_items + 1, dtype=np.int32)
         index_among[rows + 1] = np.arange(1, len(rows) + 1)
         if seen is not None:
@@ -198,16 +198,13 @@ class ExactIndex:
     def _propose(self, queries: ScoreArray, columns: slice | None, products: ScoreArray) -> FloatArray:
         """Write inner products with ``columns`` of items, None: all, in 8 bits; returns bounds of their errors: [B]."""
         lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries, dtype=np.float64))
-        rounding = self._rounding(lengths)
+        # The most by which a proposal or a 32-bit score can be wrong: a sum of n terms errs by n ε |x| |y|.
+        rounding = (self.dim + 8) * 2.0**-24 * (lengths + self._longest) ** 2
         if columns is None:
             return 2.0 * rounding + self._quantised.products(queries, products)
         with one_thread():
             torch.mm(as_tensor(queries), self._transposed[:, columns], out=as_tensor(products))
         return rounding
-
-    def _rounding(self, lengths: FloatArray) -> FloatArray:
-        """The most by which a proposal or a 32-bit score can be wrong: [B]; a sum of n terms errs by n ε |x| |y|."""
-        return (self.dim + 8) * 2.0**-24 * (lengths + self._longest) ** 2
 
     def check(self, queries: ScoreArray, k: int, admissible: BoolArray | None, seen: Prefixes | None) -> None:
         """Check the arguments of a search."""
@@ -221,11 +218,3 @@ class ExactIndex:
             raise ConfigError(f"expected a mask of {self.n_items} items after position 0, found {admissible.shape[0]}")
         if seen is not None and len(seen) != len(queries):
             raise ConfigError(f"expected the clicks of {len(queries)} queries, found {len(seen)} prefixes")
-
-
-def _no_neighbours(n_queries: int, k: int) -> Neighbours:
-    return Neighbours(
-        np.zeros((n_queries, k), dtype=np.int32),
-        np.zeros((n_queries, k), dtype=np.float32),
-        np.zeros(n_queries, dtype=np.int32),
-    )

@@ -50,9 +50,8 @@ class Exclusion:
         # succeeds with probability at least 1/2, so redrawing ends.
         heavy = np.flatnonzero(mass > HEAVY)
         if len(heavy):
-            exactly, left = np.zeros((len(heavy), n), dtype=np.int32), np.zeros(len(heavy))
-            uniforms, (begin, end, own) = rng.random((len(heavy), n)), _rows(given, heavy)
-            _draw_exactly(self.items, begin, end, own, self.marked, shares, uniforms, exactly, left)
+            uniforms = rng.random((len(heavy), n))
+            exactly, left = _draw_exactly(self.items, _rows(given, heavy), self.marked, shares, uniforms)
             negatives[heavy], refused[heavy], remaining[heavy] = exactly, False, left
         while len(rows := np.flatnonzero(refused.any(axis=1))):
             redrawn, again = negatives[rows], refused[rows]
@@ -91,12 +90,7 @@ class Exclusion:
 
     def _refused(self, given: "_Excluded", candidates: IndexArray) -> tuple[BoolArray, FloatArray]:
         """Which candidates [R, N] are excluded (0 always is), and the mass of what each example excludes: [R]."""
-        excluded, mass = np.empty(candidates.shape, dtype=np.bool_), np.empty(len(candidates))
-        begin, end, positives = given
-        _exclude(
-            self.items, begin, end, positives, self.marked, candidates, self.proposal.shares, excluded, mass
-        )  # fmt: skip
-        return excluded, mass
+        return _exclude(self.items, given, self.marked, candidates, self.proposal.shares)
 
 
 _Excluded = tuple[Int64Array, Int64Array, IndexArray]
@@ -127,38 +121,30 @@ def _mark(
 
 @compiled()
 def _exclude(
-    items: IndexArray,
-    begin: Int64Array,
-    end: Int64Array,
-    positives: IndexArray,
-    marked: BoolArray,
-    candidates: IndexArray,
-    shares: FloatArray,
-    excluded: BoolArray,
-    mass: FloatArray,
-) -> None:
-    """Which candidates each example excludes, written to ``excluded`` [R, N], and the mass of all it excludes: [R]."""
+    items: IndexArray, given: _Excluded, marked: BoolArray, candidates: IndexArray, shares: FloatArray
+) -> tuple[BoolArray, FloatArray]:
+    """Which candidates each example excludes [R, N], and the mass of all it excludes: [R]."""
+    begin, end, positives = given
+    excluded, mass = np.empty(candidates.shape, np.bool_), np.empty(len(candidates))
     for row in range(len(begin)):
         mass[row] = _mark(items, begin[row], end[row], positives[row], True, marked, shares)
         for column in range(candidates.shape[1]):
             item = candidates[row, column]
             excluded[row, column] = item == 0 or marked[item]
         _mark(items, begin[row], end[row], positives[row], False, marked, shares)
+    return excluded, mass
 
 
 @compiled()
 def _draw_exactly(
-    items: IndexArray,
-    begin: Int64Array,
-    end: Int64Array,
-    positives: IndexArray,
-    marked: BoolArray,
-    shares: FloatArray,
-    uniforms: FloatArray,
-    negatives: IndexArray,
-    left: FloatArray,
-) -> None:
-    """Items by inverse distribution function over those that are not excluded, written to ``negatives``: [R, N]."""
+    items: IndexArray, given: _Excluded, marked: BoolArray, shares: FloatArray, uniforms: FloatArray
+) -> tuple[IndexArray, FloatArray]:
+    """Items by inverse distribution function over those not excluded [R, N], and the sum of the shares of these: [R].
+
+    An example that excludes all has the items 0.
+    """
+    begin, end, positives = given
+    negatives, left = np.zeros(uniforms.shape, np.int32), np.zeros(len(uniforms))
     allowed: NDArray[np.int32] = np.empty(len(shares), dtype=np.int32)
     cumulated: FloatArray = np.empty(len(shares))
     for row in range(len(begin)):
@@ -174,6 +160,7 @@ def _draw_exactly(
         left[row] = total
         if n_allowed == 0:
             continue
-        for column in range(negatives.shape[1]):
+        for column in range(uniforms.shape[1]):
             position = int(np.searchsorted(cumulated[:n_allowed], float(uniforms[row, column]) * total, side="right"))
             negatives[row, column] = allowed[min(position, n_allowed - 1)]
+    return negatives, left

@@ -38,12 +38,12 @@ class Validation:
         index = ExactIndex(item_vectors(network), network.distance)
         training = network.training
         network.eval()
-        ranks = np.zeros(len(self.targets))
+        encode, ranks = SessionEncoding(network), np.zeros(len(self.targets))
 
         def work(begins: Iterable[int]) -> None:
             for begin in begins:
                 rows = slice(begin, begin + CHUNK)
-                vectors, _ = SessionEncoding(network)(self.prefixes.slice(begin, begin + CHUNK))
+                vectors, _ = encode(self.prefixes.slice(begin, begin + CHUNK))
                 ranks[rows] = ranks_of(self.targets[rows], index.search(vectors, K).items)
 
         in_threads(work, range(0, len(self.targets), CHUNK))

@@ -21,10 +21,6 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
 
 
-class _GivenUpError(Exception):
-    """A fit ends here, for the reason given."""
-
-
 class Proposal(NamedTuple):
     """A trial to be made: which one, with which options, after which others, and within how many seconds."""
 
@@ -45,6 +41,8 @@ class Bench:
 
     def trial(self, space: Space, proposal: Proposal) -> Trial:
         """One trial. Failures are recorded, not raised; no epoch begins after its time, nor after a hopeless one."""
+        from optuna import TrialPruned
+
         number, options, known, seconds = proposal
         asked = new_trial(space, known)
         begin = time.perf_counter()
@@ -57,9 +55,9 @@ class Bench:
                 asked.report(figure, len(epochs))
                 epochs.append(figure)
                 if asked.should_prune():
-                    raise _GivenUpError(f"after epoch {len(epochs)} below the median of the trials before")
+                    raise TrialPruned(f"after epoch {len(epochs)} below the median of the trials before")
             if time.perf_counter() - begin > seconds and figures["epoch"] < last_epoch:
-                raise _GivenUpError(f"after epoch {figures['epoch']:.0f} the budget was spent")
+                raise TrialPruned(f"after epoch {figures['epoch']:.0f} the budget was spent")
 
         def ended(state: State, **outcome: Any) -> Trial:
             spent = time.perf_counter() - begin
@@ -69,7 +67,7 @@ class Bench:
             recommender = space.make(options)
             last_epoch = recommender.params().get("epochs") or math.inf
             values = self._measured(recommender, watch)
-        except _GivenUpError as error:
+        except TrialPruned as error:
             return ended("pruned", reason=str(error))
         except ArithmeticError as error:
             return ended("failed", reason=f"these options do not compute: {error}")

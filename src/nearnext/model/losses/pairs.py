@@ -4,6 +4,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
@@ -155,9 +156,6 @@ class Contrastive:
         return masked.mean_over_sessions(pull + push)
 
 
-EULER_GAMMA = 0.5772156649015329
-
-
 @options
 class WARP:
     """Rank-weighted hinge, ``H(rank_p) max(0, m + d_kp − d_kn)`` with ``H(r) = 1 + 1/2 + ... + 1/r``.
@@ -207,4 +205,4 @@ class WARP:
 
 def _harmonic(rank: Tensor) -> Tensor:
     """``1 + 1/2 + ... + 1/r``, smooth between integers: the digamma function of r + 1, plus Euler's constant."""
-    return torch.digamma(rank + 1) + EULER_GAMMA
+    return torch.digamma(rank + 1) + np.euler_gamma
