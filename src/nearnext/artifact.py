@@ -54,6 +54,9 @@ ITEMS = "items.parquet"
 IMPRINT = "training.safetensors"
 """Times and digests of the training sessions, to recognise them in a test log; missing if they are not known."""
 
+STORED = (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX)
+"""Files whose checksums the manifest has."""
+
 
 @dataclass(frozen=True)
 class Artifact:
@@ -147,7 +150,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
     if recommender.imprint is not None:
         save_file(recommender.imprint.arrays(), folder / IMPRINT)
     _write_index(recommender, folder / INDEX)
-    written = [name for name in (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX) if (folder / name).is_file()]
+    written = [name for name in STORED if (folder / name).is_file()]
     for name in written:
         (folder / name).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as somebody else
     manifest = {

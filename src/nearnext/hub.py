@@ -6,24 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nearnext.artifact import (
-    CARD,
-    IMPRINT,
-    INDEX,
-    ITEMS,
-    MANIFEST,
-    SESSIONS,
-    STATE,
-    VOCABULARY,
-    replaced_method,
-    verified_manifest,
-)
+from nearnext.artifact import CARD, MANIFEST, STORED, replaced_method, verified_manifest
 from nearnext.atomic import whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.extras import needed
 from nearnext.options import path_of
 
-FILES = [CARD, MANIFEST, STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX]
+FILES = [CARD, MANIFEST, *STORED]
 """The files of a model folder; nothing else is uploaded or downloaded."""
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token with that right"

@@ -61,6 +61,10 @@ def build_index(sessions: Sessions, idf_factor: float, most: int = 0) -> Session
     item_offsets, session_offsets = _sizes(sessions.items, sessions.offsets, by_recency, len(counts), most)
     lists = _fill(sessions.items, sessions.offsets, by_recency, item_offsets, session_offsets)
     item_sessions, item_positions, session_items, last_positions = lists
+    largest, weights = np.zeros(0), sessions.weights
+    if weights is not None:
+        of_sessions = by_recency, session_offsets, session_items
+        largest = _largest_weights(sessions.items, weights, sessions.offsets, *of_sessions)
     return SessionIndex(
         item_offsets=item_offsets,
         item_sessions=item_sessions,
@@ -71,35 +75,28 @@ def build_index(sessions: Sessions, idf_factor: float, most: int = 0) -> Session
         ends=sessions.ends[by_recency],
         item_weights=1.0 + idf_factor * idf,
         idf=idf,
-        click_weights=_largest_weights(sessions, by_recency, session_offsets, session_items),
+        click_weights=largest,
     )
 
 
-def _largest_weights(sessions: Sessions, order: Int64Array, offsets: Int64Array, items: IndexArray) -> FloatArray:
-    """Largest weight of the clicks of each session on each of its items, which are sorted: [Q]."""
-    if sessions.weights is None:
-        return np.zeros(0)
-    largest = np.zeros(len(items))
-    _fill_weights(sessions.items, sessions.weights, sessions.offsets, order, offsets, items, largest)
-    return largest
-
-
 @compiled()
-def _fill_weights(
+def _largest_weights(
     clicks: IndexArray,
     weights: FloatArray,
     click_offsets: Int64Array,
     order: Int64Array,
     offsets: Int64Array,
     items: IndexArray,
-    largest: FloatArray,
-) -> None:
+) -> FloatArray:
+    """Largest weight of the clicks of each session on each of its items, which are sorted: [Q]."""
+    largest = np.zeros(len(items))
     for number, session in enumerate(order):
         begin, end = offsets[number], offsets[number + 1]
         if begin < end:
             for click in range(click_offsets[session], click_offsets[session + 1]):
                 at = begin + np.searchsorted(items[begin:end], clicks[click])  # pyright: ignore[reportUnknownVariableType]
                 largest[at] = max(largest[at], weights[click])
+    return largest
 
 
 @compiled()

@@ -174,24 +174,16 @@ class QuantisedItems:
 
         Gives the most by which they differ from those with the items, apart from the rounding of a 32-bit float: [B].
         """
-        errors = np.empty(len(queries))
-        _products(queries, self._steps, self._scale, self._lost, self._longest, products, errors)
-        return errors
+        return _products(queries, self._steps, self._scale, self._lost, self._longest, products)
 
 
 @compiled()
 def _products(
-    queries: ScoreArray,
-    steps: Int8Array,
-    scale: float,
-    lost: float,
-    longest: float,
-    products: ScoreArray,
-    errors: FloatArray,
-) -> None:
-    dim, n_items = queries.shape[1], products.shape[1]
+    queries: ScoreArray, steps: Int8Array, scale: float, lost: float, longest: float, products: ScoreArray
+) -> FloatArray:
+    (n_queries, dim), n_items, errors = queries.shape, products.shape[1], np.empty(len(queries))
     rounded, sums = np.empty(dim, dtype=np.int16), np.empty(BLOCK, dtype=np.int16)
-    for row in range(len(queries)):
+    for row in range(n_queries):
         query_scale, errors[row] = _round(queries[row], rounded, scale, lost, longest)
         back = np.float32(1.0 / (scale * query_scale))
         for block in range(len(steps)):
@@ -199,6 +191,7 @@ def _products(
             begin = block * BLOCK
             for position in range(min(BLOCK, n_items - begin)):
                 products[row, begin + position] = np.float32(sums[position]) * back
+    return errors
 
 
 @compiled()
