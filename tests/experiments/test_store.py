@@ -32,13 +32,13 @@ Fits = list[str]
 def fits(monkeypatch: pytest.MonkeyPatch) -> Fits:
     """Names of the methods that were fitted."""
     found: Fits = []
-    run: Callable[..., Run] = running._run  # pyright: ignore[reportPrivateUsage]
+    run: Callable[..., Run] = running.run_fit
 
-    def counted(fit: Fit, *others: object) -> Run:
+    def counted(fit: Fit, **others: object) -> Run:
         found.append(fit.method.name)
-        return run(fit, *others)
+        return run(fit, **others)
 
-    monkeypatch.setattr(running, "_run", counted)
+    monkeypatch.setattr(running, "run_fit", counted)
     return found
 
 
@@ -70,15 +70,15 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(
     tmp_path: Path, fits: Fits, monkeypatch: pytest.MonkeyPatch
 ):
     store = RunStore(tmp_path)
-    counted = running._run  # pyright: ignore[reportPrivateUsage]
+    counted: Callable[..., Run] = running.run_fit
 
-    def interrupted(fit: Fit, *others: object) -> Run:
+    def interrupted(fit: Fit, **others: object) -> Run:
         if fit.method.name == "sknn":
             raise KeyboardInterrupt
-        return counted(fit, *others)  # type: ignore[arg-type]
+        return counted(fit, **others)
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "_run", interrupted)
+        patch.setattr(running, "run_fit", interrupted)
         with pytest.raises(KeyboardInterrupt):
             compare(LOG, comparison=COMPARISON, store=store)
     assert fits == ["markov-1"]

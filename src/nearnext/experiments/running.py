@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nearnext.data.leaks import Leaks
-from nearnext.data.splits import Split
 from nearnext.evaluation.audit import Audit, Verdict
 from nearnext.evaluation.cases import ExampleCases
 from nearnext.evaluation.protocol import evaluate, measured
-from nearnext.evaluation.runs import RunFolder, RunLists, write_judgements
+from nearnext.evaluation.runs import RunFolder, write_judgements
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.experiments.result import Run
 from nearnext.experiments.store import RunKey, RunStore
@@ -111,21 +110,7 @@ def run_fit(
     examples: ExampleCases | None,
 ) -> Run:
     """Fit and measure one method on one split, and write its lists; the example cases are those of the first split."""
-    split = planned[fit.window].split
-    opened = folder.lists(fit.lists, split.test, split.train.vocabulary) if folder is not None else nullcontext()
-    with opened as lists:
-        first = fit.window == 0
-        return _run(fit, split, chosen, audit if fit.audited else None, lists, examples if first else None)
-
-
-def _run(
-    fit: Fit,
-    split: Split,
-    chosen: "Comparison",
-    audit: Audit | None,
-    lists: RunLists | None,
-    examples: ExampleCases | None,
-) -> Run:
+    split, first = planned[fit.window].split, fit.window == 0
     recommender = fit.method.unfitted()
     if fit.directory is not None and isinstance(recommender, TrainedRecommender):
         recommender = recommender.with_checkpoints(fit.directory)
@@ -136,21 +121,23 @@ def _run(
     if isinstance(recommender, TrainedRecommender):
         recommender.require_learned()
         seconds = max(seconds, recommender.training_seconds)  # a resumed fit counts its earlier parts
-    evaluation = evaluate(
-        recommender,
-        split.test,
-        chosen.ks,
-        max_prefix=chosen.plan.chosen.max_length,
-        threads=chosen.threads,
-        leaks=split.leaks,
-        record=lists.add if lists is not None else None,
-        metrics=chosen.metrics,
-        train=split.train,
-    )
+    opened = folder.lists(fit.lists, split.test, split.train.vocabulary) if folder is not None else nullcontext()
+    with opened as lists:
+        evaluation = evaluate(
+            recommender,
+            split.test,
+            chosen.ks,
+            max_prefix=chosen.plan.chosen.max_length,
+            threads=chosen.threads,
+            leaks=split.leaks,
+            record=lists.add if lists is not None else None,
+            metrics=chosen.metrics,
+            train=split.train,
+        )
     return Run(
         evaluation,
         seconds,
         max(cost.peak_rss_mb, evaluation.peak_rss_mb),
-        audit.of(recommender, seconds, lambda train: fit.method.unfitted().fit(train)) if audit else None,
-        examples=examples.lists(recommender) if examples is not None else (),
+        audit.of(recommender, seconds, lambda train: fit.method.unfitted().fit(train)) if fit.audited else None,
+        examples=examples.lists(recommender) if examples is not None and first else (),
     )
