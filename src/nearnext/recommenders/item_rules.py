@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from nearnext.errors import ConfigError
+from nearnext.options import Count, at_least, at_most, checked
 
 Number = TypeVar("Number", int, float)
 
@@ -13,7 +14,7 @@ STRONGEST = 10.0
 WEAKEST = 1 / STRONGEST
 MOST = 10
 """Most boosts and most limits."""
-EXAMPLES = {"where": "price < 50", "boost": '{"price < 50": 2}', "at_most": '{"category": 2}', "after": "purchase"}
+Factor = Annotated[float, at_least(WEAKEST), at_most(STRONGEST)]
 
 
 @dataclass(frozen=True)
@@ -45,22 +46,9 @@ class ItemRules:
         after: str | None = None,
     ) -> "ItemRules | None":
         """Checked rules; None where there is none."""
-        for name, each in (("boost", boost), ("at_most", at_most)):
-            if each is not None and not isinstance(each, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ConfigError(f"expected a mapping as {name}, found {type(each).__name__}; e.g. {EXAMPLES[name]}")
-            if each and len(each) > MOST:
-                raise ConfigError(f"expected at most {MOST} rules of {name}, found {len(each)}")
-        for name, text in (("where", where), ("after", after)):
-            if text is not None and not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]
-                raise ConfigError(f"expected a text as {name}, found {type(text).__name__}; e.g. {EXAMPLES[name]}")
-        for condition, factor in (boost or {}).items():
-            if isinstance(factor, bool) or not isinstance(factor, int | float) or not WEAKEST <= factor <= STRONGEST:
-                raise ConfigError(f"boost {condition!r}: expected a factor in {WEAKEST}..{STRONGEST}, found {factor}")
-        for column, limit in (at_most or {}).items():
-            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-                raise ConfigError(f"at most {limit} per {column}: expected a whole number of at least 1")
-        boosts = tuple((condition, float(factor)) for condition, factor in (boost or {}).items())
-        rules = cls(() if where is None else (where,), boosts, tuple((at_most or {}).items()), after)
+        conditions = () if where is None else (checked("where", where, str),)
+        boosts, limits = _each("boost", boost, Factor), _each("at_most", at_most, Count)
+        rules = cls(conditions, boosts, limits, after if after is None else checked("after", after, str))
         return None if rules == cls() else rules
 
     def besides(self, own: "ItemRules | None") -> "ItemRules":
@@ -72,6 +60,13 @@ class ItemRules:
         if own is None:
             return self
         return ItemRules((*self.where, *own.where), own.boost or self.boost, own.at_most or self.at_most, own.after)
+
+
+def _each(option: str, given: Mapping[str, Any] | None, kind: Any) -> tuple[tuple[str, Any], ...]:
+    numbers: Mapping[str, Any] = checked(option, given, Mapping[str, Any]) if given else {}
+    if len(numbers) > MOST:
+        raise ConfigError(f"expected at most {MOST} rules of {option}, found {len(numbers)}")
+    return tuple((name, checked(f"{option} of {name!r}", number, kind)) for name, number in numbers.items())
 
 
 def numbered(option: str, texts: Sequence[str], number: Callable[[str], Number]) -> dict[str, Number]:

@@ -240,24 +240,14 @@ def options_table(method: str, options: Mapping[str, Any], notes: Sequence[str] 
 
 
 def _key(name: str) -> str:
-    return name if BARE_KEY.fullmatch(name) else _text(name)
-
-
-def _text(value: str) -> str:
-    """A TOML string is a JSON string, but for DEL, which has to be escaped as well."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return name if BARE_KEY.fullmatch(name) else _value(name)
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(_value(each) for each in value)}]"  # pyright: ignore[reportUnknownVariableType]
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, str):
-        return _text(value)
-    raise ConfigError(f"an option file cannot hold {value!r}; give a number, a text, true, false or a list")
+    """A value in TOML, which is that in JSON, but for DEL, which has to be escaped as well."""
+    if not isinstance(value, str | int | float | list | tuple):
+        raise ConfigError(f"an option file cannot hold {value!r}; give a number, a text, true, false or a list")
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def readable_options(path: Path) -> str:
