@@ -88,11 +88,3 @@ def test_an_array_that_the_network_lacks_is_named():
     state = {**fitted.state(), "network.more": np.zeros(1, np.float32)}
     with pytest.raises(RuntimeError, match=r'Unexpected key.*"more"'):
         fitted.unfitted().restore(LOG.vocabulary, state)
-
-
-def test_models_without_stored_indices_load_as_well(tmp_path: Path):
-    fitted = make_recommender("vsknn").fit(LOG)
-    saved = save_artifact(fitted, tmp_path / "model", {})
-    state = {name: array for name, array in fitted.state().items() if name != "item_positions"}
-    restored = make_recommender("vsknn").restore(load_artifact(saved).recommender.vocabulary, state)
-    assert restored.recommend([["i1", "i5"]]) == fitted.recommend([["i1", "i5"]])
