@@ -184,7 +184,7 @@ def test_logs_that_cannot_be_used_give_one_line(nearnext: Command, tmp_path: Pat
         (["--filter", "some"], "unknown mode 'some'"),
         (["--min-length", "0"], "min_length must be a whole number of at least 1"),
         (["--min-support", "99999"], "no training sessions left"),
-        (["--max-length", "-1"], "--max-length must be 0"),
+        (["--max-length", "-1"], "max_length must be a whole number of at least 0"),
         (["--gap", "-5"], "gap"),
         (["--config", "/no/such/file.toml"], "No such file"),
         (["--test", "/no/such/log.csv"], "/no/such/log.csv"),

@@ -125,7 +125,7 @@ def test_failed_trials_are_shown(nearnext: Command, log: Path, monkeypatch: pyte
         (["--out", "/proc/nowhere/o.toml"], "/proc/nowhere"),
         (["--out", "options.yaml"], "expected a file named .toml"),
         (["--out", "clicks.toml"], "clicks.toml is there and is no TOML file"),
-        (["--study", "/proc/nowhere"], "cannot use /proc/nowhere"),
+        (["--study", "/proc/nowhere"], "cannot write /proc/nowhere"),
         (["--study", "clicks.csv"], "is no study of nearnext"),
         (["--unknown", "guess"], "known: miss, drop"),
         (["--seed", "-1"], "seed"),

@@ -20,7 +20,7 @@ import nearnext
 from nearnext.cli.output import console
 from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
-from nearnext.options import require_known
+from nearnext.options import checked, require_known
 from nearnext.own_parts import VARIABLE, import_parts
 from nearnext.processes import launched
 from nearnext.progress import show_progress
@@ -127,6 +127,16 @@ def ids(text: str, option: str) -> list[str]:
     if not all(map(str.strip, found)):
         raise ConfigError(f"expected item ids as {option}, found an empty id in {text!r}; give for example a,b,c")
     return found
+
+
+def within(kind: Any, name: str = "") -> Callable[[typer.CallbackParam, Any], Any]:
+    """The callback of an option that refuses what is not of a type, before its command begins."""
+
+    def check(parameter: typer.CallbackParam, value: Any) -> Any:
+        given = value is not None and value != parameter.default
+        return checked(name or str(parameter.name), value, kind) if given else value
+
+    return check
 
 
 def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.markup import escape
 
-from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes
+from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
 from nearnext.cli.options import (
     Config,
     Cutoffs,
@@ -25,7 +25,7 @@ from nearnext.cli.options import (
     tuned_options,
     whole_numbers,
 )
-from nearnext.cli.output import Results, console, result_files
+from nearnext.cli.output import Results, console, result_files, writable_folder
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -38,6 +38,7 @@ from nearnext.cli.reading import (
     show_described,
 )
 from nearnext.errors import ConfigError
+from nearnext.options import Fraction
 from nearnext.recommenders.named import BASELINES
 
 if TYPE_CHECKING:
@@ -113,9 +114,10 @@ def compare(
     cold_items: Annotated[
         float | None,
         typer.Option(
+            callback=within(Fraction),
             help="With --items: share of items whose clicks are taken from the training part; figures are then of "
             "cases whose next item has no click there, and of the rest; methods on attributes alone are added. "
-            "Without it, --items gives --report the titles of items."
+            "Without it, --items gives --report the titles of items.",
         ),
     ] = None,
     engine: Engine,
@@ -136,6 +138,7 @@ def compare(
         return
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
+    writable_folder(runs)
     store = RunStore(work) if work is not None else None
     table = read_item_table(items)
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)

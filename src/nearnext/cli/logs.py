@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearnext.cli.app import Engine, app, command_line, runs_parts, takes
-from nearnext.cli.output import Results, console, result_files, writable
+from nearnext.cli.app import Engine, app, command_line, runs_parts, takes, within
+from nearnext.cli.output import Results, console, result_files, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 from nearnext.errors import ConfigError
+from nearnext.options import Natural
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -53,7 +54,9 @@ def prepare(
     log: LogArgument,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write, or a file *.parquet.")],
     *,
-    partitions: Annotated[int, typer.Option(help="Parts that are held in memory one by one; 0: by size.")] = 0,
+    partitions: Annotated[
+        int, typer.Option(callback=within(Natural), help="Parts that are held in memory one by one; 0: by size.")
+    ] = 0,
     engine: Engine,
     chosen: "Filter",
     reading: Reading,
@@ -61,7 +64,7 @@ def prepare(
     """Read, sessionise and filter a log of any size once, so that other commands need little memory."""
     from nearnext.data.prepare import prepare as prepare_log
 
-    writable(out.with_name(f".{out.name}.new"))
+    writable_folder(out.absolute().parent, out)
     with engine.executor() as executor:
         done = prepare_log(
             log,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes
+from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
 from nearnext.cli.options import (
     Cutoffs,
     Metrics,
@@ -23,7 +23,7 @@ from nearnext.cli.options import (
     own_options,
     own_settings,
 )
-from nearnext.cli.output import Results, announce_replacement, console, json_and_tables, save
+from nearnext.cli.output import Results, announce_replacement, console, json_and_tables, save, writable_folder
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -39,6 +39,7 @@ from nearnext.cli.reading import (
 )
 from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
+from nearnext.options import Natural
 from nearnext.processes import launched
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Asked:
     switches: dict[str, Any]  # options that have a switch of their own, by name
     config: Path | None
     settings: list[str] | None
+    run: Path | None
 
     def recommender(self, model: "Recommender | None", engine: Engine, *, dry_run: bool) -> "Recommender":
         """What is to be fitted; ``model`` is the one to start from."""
@@ -105,7 +107,7 @@ def _asked(
     directory = str(run) if run else None
     given = {"preset": preset, "seed": seed, "directory": directory, "resume": resume or None, "track": track}
     switches = {name: value for name, value in given.items() if value is not None}
-    return Asked(method, start, switches, config, settings)
+    return Asked(method, start, switches, config, settings, run)
 
 
 @app.command()
@@ -126,7 +128,10 @@ def fit(
         bool, typer.Option("--dry-run", help="Say what the fit would take, memory and time among it; write nothing.")
     ] = False,
     remember: Annotated[
-        int | None, typer.Option(help="Most recent sessions kept to explain by; 0: none; default: 100000.")
+        int | None,
+        typer.Option(
+            callback=within(Natural), help="Most recent sessions kept to explain by; 0: none; default: 100000."
+        ),
     ] = None,
     keep_session_ids: Annotated[
         bool, typer.Option("--keep-session-ids", help="Keep the raw ids of these sessions, for explain; else numbers.")
@@ -151,6 +156,7 @@ def fit(
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
     announce_replacement(out, recommender.name)
+    writable_folder(asked.run)
     table = read_item_table(items)
     if table is None and artifact is not None and artifact.recommender.items is not None:
         print_warnings([f"{asked.start} has an item table, which the new model will lack; give the table with --items"])
@@ -264,6 +270,7 @@ def evaluate(
 
     # Wrong options are refused before a long log is read.
     ks, further = cutoff_numbers(k), further_names(method_names(metrics))
+    writable_folder(runs)
     artifact = load_artifact(model)
     sessions, read = read_test_log(log, reading, artifact.recommender.imprint)
     result = evaluate_model(

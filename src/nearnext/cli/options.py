@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
-from nearnext.cli.app import pairs, takes
+from nearnext.cli.app import pairs, takes, within
+from nearnext.cli.output import writable_folder
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import checked, options_of
@@ -32,7 +33,13 @@ OwnSettings = Annotated[
     ),
 ]
 OwnConfig = Annotated[Path | None, typer.Option(help="TOML or YAML file with the method's options.")]
-Unknown = Annotated[str, typer.Option(help="Test items that training lacks: miss (counted so) or drop (left out).")]
+Unknown = Annotated[
+    str,
+    typer.Option(
+        callback=within(Literal["miss", "drop"], "rule for unknown items"),
+        help="Test items that training lacks: miss (counted so) or drop (left out).",
+    ),
+]
 Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per core.")]
 Work = Annotated[
     Path | None, typer.Option(help="Folder for finished rows: an interrupted run resumes where it stopped.")
@@ -101,7 +108,9 @@ def method_names(text: str) -> tuple[str, ...]:
 
 def cutoff_numbers(text: str) -> tuple[int, ...]:
     """List lengths separated by commas."""
-    return whole_numbers("--k", text, "5,10,20")
+    from nearnext.evaluation.metrics import cutoffs
+
+    return cutoffs(whole_numbers("--k", text, "5,10,20"))
 
 
 def whole_numbers(option: str, text: str, example: str) -> tuple[int, ...]:
@@ -252,6 +261,8 @@ def tuned_options(
         raise ConfigError(f"--{given[0]} says how to tune; add --tuned, or leave it out")
     if tuned and tuning.study is not None and tuning.study.is_file():
         raise ConfigError(f"--study {tuning.study}: a comparison keeps a study for each method; name a folder")
+    if tuned:
+        writable_folder(tuning.study)
     return tuning if tuned else None
 
 

@@ -97,12 +97,19 @@ def writable(*paths: Path | None, replaces_input: bool = False) -> None:
             continue
         if is_special(path):
             raise ConfigError(f"cannot write {path}: it is a device or a pipe; name a file")
+        if path.is_dir():
+            raise ConfigError(f"cannot write {path}: it is a folder; choose another path")
+        writable_folder(path.parent, path)
+
+
+def writable_folder(folder: Path | None, shown: Path | None = None) -> None:
+    """Make sure that a folder, made where it is missing, takes files; ``shown``: what is to be written, for errors."""
+    if folder is not None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell, for example in /proc
         except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error.strerror}; choose another path") from error
-        if path.is_dir() or not os.access(path.parent, os.W_OK):
-            raise ConfigError(f"cannot write {path}: it is a folder, or its folder is read-only; choose another path")
+            raise ConfigError(f"cannot write {shown or folder}: {error.strerror}; choose another path") from error
 
 
 def refuse_inputs(*outputs: Path, of_folders: bool = True) -> None:
@@ -259,7 +266,7 @@ def announce_replacement(out: Path, method: str) -> None:
 
     if not out.name:
         raise ArtifactError(f"expected the name of a folder to make for the model, found {out}; name one, e.g. model")
-    writable(out.with_name(f".{out.name}.new"))
+    writable_folder(out.absolute().parent, out)
     before = replaced_method(out)
     if before is not None and before != method:
         text = f"{out} holds a model of {before}; the one of {method} will replace it"

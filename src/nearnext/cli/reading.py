@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from nearnext.cli.app import pairs, takes
-from nearnext.cli.output import console, refuse_inputs
-from nearnext.errors import ConfigError
+from nearnext.atomic import is_special
+from nearnext.cli.app import pairs, takes, within
+from nearnext.cli.output import console, refuse_inputs, writable
+from nearnext.options import Natural
 
 if TYPE_CHECKING:
     from nearnext.data.events import ReadOptions
@@ -32,7 +33,9 @@ ItemsOption = Annotated[
         help="Item table: titles, categories, prices and so on (CSV, JSONL, Parquet). Repeatable.",
     ),
 ]
-MaxLength = Annotated[int, typer.Option(help="Keep only the last clicks of longer sessions; 0: keep all.")]
+MaxLength = Annotated[
+    int, typer.Option(callback=within(Natural), help="Keep only the last clicks of longer sessions; 0: keep all.")
+]
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def _reading_options(
 
     if rejects is not None:
         refuse_inputs(rejects, of_folders=False)
+        if not is_special(rejects):
+            writable(rejects, replaces_input=True)
     columns = pairs(column or [], "--column")
     types, targets = ([name.strip() for name in given.split(",")] if given else None for given in (events, target))
     factors = weights and {
@@ -127,8 +132,6 @@ def filters_by(*, min_support: int, max_length: int) -> Callable[[Callable[..., 
     ) -> "Filter":
         from nearnext.data.filters import Filter
 
-        if max_length < 0:
-            raise ConfigError(f"--max-length must be 0 (keep all) or positive, found {max_length}")
         return Filter(min_length, min_support, mode, max_length or None)  # type: ignore[arg-type]
 
     return takes("chosen", options)

@@ -9,11 +9,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import Engine, app, ids, imports_parts, runs_parts, takes
+from nearnext.cli.app import Engine, app, ids, imports_parts, runs_parts, takes, within
 from nearnext.cli.options import ModelArgument, Rules, Threads, rule_arguments, rule_options
 from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, require_extra, writable
 from nearnext.cli.reading import Reading, read_log, reads_logs
 from nearnext.errors import ConfigError
+from nearnext.options import Count, NonNegative
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
@@ -36,7 +37,7 @@ def recommend(
     out: Annotated[
         Path | None, typer.Option(help="Parquet file for the lists: session_id, items, scores, sources, own, unknown.")
     ] = None,
-    k: Annotated[int, typer.Option("--k", help="How many items.")] = 20,
+    k: Annotated[int, typer.Option("--k", callback=within(Count), help="How many items.")] = 20,
     exclude: Annotated[str, typer.Option(help="Item ids never to recommend: a,b,c.")] = "",
     allow: Annotated[str | None, typer.Option(help="Recommend only these item ids: a,b,c.")] = None,
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Leave out items of the session.")] = False,
@@ -55,6 +56,8 @@ def recommend(
     reading: Reading,
 ) -> None:
     """Next items for sessions of item ids, or for all sessions of a log."""
+    from nearnext.recommenders.item_rules import ItemRules
+
     limits: dict[str, Any] = {
         "exclude": ids(exclude, "--exclude"),
         "allow": ids(allow, "--allow") if allow is not None else None,
@@ -63,23 +66,23 @@ def recommend(
     if log is None:
         if out is not None or not session:
             raise ConfigError("expected --session a,b,c or --log LOG --out lists.parquet; give one of them")
-        _recommend_sessions(model, session, k, limits | rule_arguments(given) | {"after": after}, json)
+        ItemRules.of(**(rules := rule_arguments(given)))
+        _recommend_sessions(model, session, k, limits | rules | {"after": after}, json)
         return
     if out is None or session or json is not None:
         raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
     _require_parquet("--out", out)
     writable(out)
     from nearnext.artifact import load_artifact
-    from nearnext.recommenders.batch import write_lists
-    from nearnext.recommenders.item_rules import ItemRules
+    from nearnext.recommenders.batch import batch_request, write_lists
 
-    recommender = load_artifact(model).recommender
-    sessions, _ = read_log(log, reading)
     rules = ItemRules.of(**rule_arguments(given), after=after)
+    recommender = load_artifact(model).recommender
+    asked: dict[str, Any] = limits | {"rules": rules, "threads": threads or None}
+    batch_request(recommender, k, **asked)  # what cannot be asked for is refused before a long log is read
+    sessions, _ = read_log(log, reading)
     with engine.executor(default=1) as executor:
-        written = write_lists(
-            recommender, sessions, out, k, rules=rules, threads=threads or None, executor=executor, **limits
-        )
+        written = write_lists(recommender, sessions, out, k, executor=executor, **asked)
     console.print(f"{written:,} lists of {recommender.name}: {out}")
 
 
@@ -126,7 +129,7 @@ def similar(
     model: ModelArgument,
     items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Ids of the items.")],
     *,
-    k: Annotated[int, typer.Option("--k", help="How many items.")] = 10,
+    k: Annotated[int, typer.Option("--k", callback=within(Count), help="How many items.")] = 10,
     json: JsonFile = None,
 ) -> None:
     """Items most similar to an item: nearest in the metric space, or clicked in the same training sessions."""
@@ -150,7 +153,10 @@ def export(
     vectors: Annotated[
         Path | None, typer.Option(help="Parquet file of the item embeddings: item_id, vector, clicks.")
     ] = None,
-    tolerance: Annotated[float, typer.Option(help="Largest difference allowed in any dimension, with --onnx.")] = 1e-5,
+    tolerance: Annotated[
+        float,
+        typer.Option(callback=within(NonNegative), help="Largest difference allowed in any dimension, with --onnx."),
+    ] = 1e-5,
 ) -> None:
     """Export a metric model: the session encoder as verified ONNX, the item embeddings for a vector database."""
     if onnx is None and vectors is None:

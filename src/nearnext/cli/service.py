@@ -8,12 +8,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import app, imports_parts, takes
+from nearnext.cli.app import app, imports_parts, takes, within
 from nearnext.cli.options import Rules, cutoff_numbers, rule_options
-from nearnext.cli.output import Results, console, json_file, require_extra
+from nearnext.cli.output import Results, console, json_file, require_extra, writable_folder
 from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
-from nearnext.errors import ConfigError, DataError
-from nearnext.options import options_of
+from nearnext.errors import DataError
+from nearnext.options import Natural, options_of
 
 if TYPE_CHECKING:
     from nearnext.evaluation.replay import Replay
@@ -66,6 +66,7 @@ def serve(
     from nearnext.serving.settings import ServiceSettings
 
     settings = ServiceSettings(**{name: given[name] for name in options_of(ServiceSettings)})
+    writable_folder(event_log)
     run_service(settings, announce=lambda url: console.print(f"serving {artifact} at {url}"))
 
 
@@ -84,7 +85,9 @@ def replay(
     k: Annotated[str, typer.Option("--k", help="List lengths, e.g. 5,10,20; the longest is asked for.")] = "20",
     exclude_seen: Annotated[bool, typer.Option("--exclude-seen", help="Nothing that is in the session.")] = False,
     max_length: MaxLength = 1000,
-    limit: Annotated[int, typer.Option(help="Most sessions played, the first of the log; 0: all.")] = 0,
+    limit: Annotated[
+        int, typer.Option(callback=within(Natural), help="Most sessions played, the first of the log; 0: all.")
+    ] = 0,
     api_key_file: Annotated[Path | None, typer.Option(help="File with a key that the service accepts.")] = None,
     results: Results,
     reading: Reading,
@@ -104,8 +107,6 @@ def replay(
     sessions, _ = read_test_log(log, reading, recommender.imprint)
     if max_length:
         sessions = keep_last_clicks(sessions, max_length)
-    if limit < 0:
-        raise ConfigError(f"--limit must be 0 (all sessions) or positive, found {limit}")
     if limit:
         sessions = sessions.select(range(min(limit, sessions.n_sessions)))
     result = replay_sessions(recommender, sessions, target, load, ks=ks, exclude_seen=exclude_seen)

@@ -5,18 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from nearnext.cli.app import app, ids, imports_parts, takes
+from nearnext.cli.app import app, ids, imports_parts, takes, within
 from nearnext.cli.options import ModelArgument
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra
+from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra, writable_folder
 from nearnext.cli.recommending import titles_of
 from nearnext.errors import ConfigError
+from nearnext.options import Count, Probability
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
 from nearnext.shown import text
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from nearnext.explanation import Evidence, Explanation, Pull
     from nearnext.types import RawId
 
+
+IndexKind = Literal["auto", "exact", "approximate"]
 
 OPTION_HEADINGS = ("option", "values", "default", "tuning tries", "what")
 
@@ -85,7 +88,9 @@ def explain(
     *,
     session: Annotated[str, typer.Option(help="Item ids, oldest first: a,b,c.")],
     item: Annotated[str, typer.Option(help="Item id to explain.")],
-    k: Annotated[int, typer.Option("--k", help="How many similar items and training sessions.")] = 5,
+    k: Annotated[
+        int, typer.Option("--k", callback=within(Count), help="How many similar items and training sessions.")
+    ] = 5,
     json: JsonFile = None,
 ) -> None:
     """Why an item is recommended: the clicks that pulled it, items like it, training sessions like this one."""
@@ -168,14 +173,22 @@ def _shown(raw: "RawId", titles: "Mapping[RawId, str] | None" = None) -> str:
 def index(
     model: ModelArgument,
     *,
-    kind: Annotated[str, typer.Option(help="auto, exact or approximate.")] = "auto",
-    recall_floor: Annotated[float, typer.Option(help="Least recall@20 of an approximate index, 0 to 1.")] = 0.95,
+    kind: Annotated[
+        str, typer.Option(callback=within(IndexKind, "kind of index"), help="auto, exact or approximate.")
+    ] = "auto",
+    recall_floor: Annotated[
+        float, typer.Option(callback=within(Probability), help="Least recall@20 of an approximate index, 0 to 1.")
+    ] = 0.95,
     out: Annotated[Path | None, typer.Option(help="Directory to write to; by default the model's own.")] = None,
-    threads: Annotated[int, typer.Option(help="Threads that build; with 1 it is the same index every time.")] = 1,
+    threads: Annotated[
+        int, typer.Option(callback=within(Count), help="Threads that build; with 1 it is the same index every time.")
+    ] = 1,
 ) -> None:
     """Build or rebuild the index of a metric model's items, measure it against exact search, and save it."""
     if kind == "approximate":
         require_extra("ann", "an approximate index")
+    target = out or model
+    writable_folder(target.absolute().parent, target)
     from nearnext.artifact import load_artifact, save_artifact
     from nearnext.recommenders.space import embedded
 
@@ -189,7 +202,7 @@ def index(
         recall_floor=recall_floor,
         threads=threads,
     )
-    written = save_artifact(artifact.recommender, out or model, {**artifact.provenance, "index": asdict(report)})
+    written = save_artifact(artifact.recommender, target, {**artifact.provenance, "index": asdict(report)})
     console.print(f"[bold]{report.kind}[/bold]: {report.reason}")
     console.print(f"{report.items:,} items of dimension {report.dim}, {report.bytes_per_item:,.0f} bytes per item")
     if report.recall is not None and report.exact and report.approximate:
@@ -225,6 +238,7 @@ def pull(
     """Download a model from a Hugging Face hub, at HF_ENDPOINT, and verify it."""
     from nearnext.hub import pull as download
 
+    writable_folder(folder.absolute().parent, folder)
     console.print(f"model: {download(repo, folder, revision=revision)}")
 
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes
+from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
 from nearnext.cli.options import OwnConfig, OwnSettings, Threads, Unknown, own_options, own_settings, tunes
-from nearnext.cli.output import Results, console, json_and_tables, require_extra, writable
+from nearnext.cli.output import Results, console, json_and_tables, require_extra, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
 from nearnext.experiments.tuning.budget import Tuning
+from nearnext.options import Natural
 from nearnext.report.formats import duration, fixed
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def tune(
     settings: OwnSettings = None,
     config: OwnConfig = None,
     unknown: Unknown = "miss",
-    seed: Annotated[int, typer.Option(help="Seed of the search.")] = Tuning.seed,
+    seed: Annotated[int, typer.Option(callback=within(Natural), help="Seed of the search.")] = Tuning.seed,
     threads: Threads = 0,
     chosen: "Filter",
     engine: Engine,
@@ -51,6 +52,8 @@ def tune(
     writable(out, replaces_input=True)  # the options of other methods in it are kept
     if out is not None:
         readable_options(out)
+    if tuning.study is not None and not tuning.study.is_file():
+        writable_folder(tuning.study.parent if tuning.study.suffix else tuning.study)
     held = own_settings(settings, method)
     options = own_options(config, method) | held
     Space.of(method, options, held)  # report methods that cannot be tuned before reading a long log

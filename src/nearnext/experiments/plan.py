@@ -11,8 +11,15 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule
 from nearnext.errors import ConfigError
+from nearnext.options import Count, Natural, Part, Positive, checked
 
-_DEFAULTS = {"last": 0.1, "days": 1.0, "windows": 5.0, "authors": 7.0}
+_AMOUNTS: dict[str, tuple[str, Any]] = {
+    "last": ("0.1", Part),
+    "days": ("1", Positive),
+    "windows": ("5", Count),
+    "authors": ("7", Natural),
+}
+"""The default of the number after the colon, and its type."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,13 @@ class SplitPlan:
     def parse(cls, text: str, *, chosen: Filter | None = None, unknown: UnknownRule = "miss") -> "SplitPlan":
         """A plan from ``kind`` or ``kind:amount``."""
         kind, _, amount = text.partition(":")
-        if kind not in _DEFAULTS:
+        if kind not in _AMOUNTS:
             raise ConfigError(
                 f"unknown split '{text}'; expected last:FRACTION, days:N, windows:N or authors:SEED, e.g. last:0.1"
             )
-        try:
-            number = float(amount) if amount else _DEFAULTS[kind]
-        except ValueError:
-            raise ConfigError(f"split '{text}': expected a number after the colon, e.g. {kind}:2") from None
-        if kind in ("windows", "authors") and number != int(number):
-            raise ConfigError(f"split '{text}': expected a whole number after the colon, e.g. {kind}:5")
-        return cls(kind, number, chosen or Filter(), unknown)  # type: ignore[arg-type]
+        default, numbers = _AMOUNTS[kind]
+        number = checked(f"the number of split '{text}'", amount or default, numbers, text=True)
+        return cls(kind, float(number), chosen or Filter(), unknown)  # type: ignore[arg-type]
 
     @property
     def warnings(self) -> list[str]:

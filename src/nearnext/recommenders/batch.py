@@ -50,23 +50,11 @@ def write_lists(
     """
     if not recommender.vocabulary.encode(sessions.vocabulary.ids).any():
         raise DataError("expected items of the model in the log, found none of them; map the column of these ids")
-    mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
-    if unmatched:
-        raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
-    k = min(checked("k", k, Count), len(recommender.vocabulary))
-    block = lists_at_a_time(k)
-    asked_at, applied = recommender.asked_at(None), rules_over(recommender, rules)
-    ranked = partial(
-        _lists,
-        recommender,
-        after=None if rules is None else rules.after,
-        asked_at=asked_at,
-        k=k,
-        admissible=mask,
-        exclude_seen=exclude_seen,
-        rules=applied,
-        threads=threads,
+    asked = batch_request(
+        recommender, k, exclude=exclude, allow=allow, exclude_seen=exclude_seen, rules=rules, threads=threads
     )
+    block = lists_at_a_time(asked["k"])
+    ranked = partial(_lists, recommender, **asked)
     blocks = (
         sessions.select(np.arange(begin, min(begin + block, sessions.n_sessions)))
         for begin in range(0, sessions.n_sessions, block)
@@ -77,6 +65,31 @@ def write_lists(
             append(lists)
             advance(lists.height)
     return sessions.n_sessions
+
+
+def batch_request(
+    recommender: Recommender,
+    k: int,
+    *,
+    exclude: Iterable[RawId],
+    allow: Iterable[RawId] | None,
+    exclude_seen: bool,
+    rules: ItemRules | None,
+    threads: int | None,
+) -> dict[str, Any]:
+    """What is asked of the model for every session, checked; errors as in `write_lists`."""
+    mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
+    if unmatched:
+        raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
+    return {
+        "after": None if rules is None else rules.after,
+        "asked_at": recommender.asked_at(None),
+        "k": min(checked("k", k, Count), len(recommender.vocabulary)),
+        "admissible": mask,
+        "exclude_seen": exclude_seen,
+        "rules": rules_over(recommender, rules),
+        "threads": threads,
+    }
 
 
 def _lists(
