@@ -31,7 +31,8 @@ class Sampler(ABC):
     """The options common to all samplers, and the epoch that they define.
 
     An epoch shuffles its units (sessions, or prefixes), and takes examples from each; ``batch_size`` counts units.
-    A session shorter than 2 clicks gives none.
+    A session shorter than 2 clicks gives none. Your own sampler defines `prefix_length`, `units` and `chances`, and
+    `examples` if its units are not positions of next clicks.
 
     Attributes:
         n_positives: P, positives of each example.
@@ -66,7 +67,7 @@ class Sampler(ABC):
         Raises:
             ConfigError: batch_size below 1.
         """
-        return -(-len(self._units(sessions)) // checked("batch_size", batch_size, Count))
+        return -(-len(self.units(sessions)) // checked("batch_size", batch_size, Count))
 
     def epoch(
         self,
@@ -103,8 +104,8 @@ class Sampler(ABC):
         ready = require_neighbours(self._fill, neighbours, sessions)
         positives = Positives(sessions, self.n_positives, self._fill, ready)
         order = epoch_order(seed, epoch)
-        examples = self._examples(sessions, order.permutation(self._units(sessions)), order)
-        draw = self.negatives.drawer(sessions, lambda: positives.expected_counts(self._chances(sessions)))
+        examples = self.examples(sessions, order.permutation(self.units(sessions)), order)
+        draw = self.negatives.drawer(sessions, lambda: positives.expected_counts(self.chances(sessions)))
         return self._batches(positives, draw, *examples, batch_size, (seed, epoch), start_batch)
 
     def _batches(
@@ -147,7 +148,7 @@ class Sampler(ABC):
         weights: ScoreArray | None,
     ) -> Iterator[Batch]:
         """The batches that are drawn together, see `Block`."""
-        items, length = positives.sessions.items, self._prefix_length
+        items, length = positives.sessions.items, self.prefix_length
         drawn, mask = positives.draw(examples, rng)
         if not self._overlaps:
             kept = _without_overlaps(drawn, cuts, positives.sessions.n_items)
@@ -170,7 +171,7 @@ class Sampler(ABC):
 
     @property
     @abstractmethod
-    def _prefix_length(self) -> int:
+    def prefix_length(self) -> int:
         """T, the last clicks of a prefix that are given."""
 
     @property
@@ -182,10 +183,10 @@ class Sampler(ABC):
         return True
 
     @abstractmethod
-    def _units(self, sessions: Sessions) -> Int64Array:
-        """What is shuffled: sessions, or positions of next clicks: [U]."""
+    def units(self, sessions: Sessions) -> Int64Array:
+        """What is shuffled, for example the positions of all next clicks in ``sessions.items``: [U]."""
 
-    def _examples(
+    def examples(
         self,
         sessions: Sessions,  # noqa: ARG002
         units: Int64Array,
@@ -195,7 +196,7 @@ class Sampler(ABC):
         return units, np.arange(len(units) + 1)
 
     @abstractmethod
-    def _chances(self, sessions: Sessions) -> FloatArray:
+    def chances(self, sessions: Sessions) -> FloatArray:
         """How often each click is expected as the next click of an example in an epoch: [E]."""
 
 

@@ -45,7 +45,7 @@ class PositiveNegative(Sampler):
     overlaps: bool = True
 
     @property
-    def _prefix_length(self) -> int:
+    def prefix_length(self) -> int:
         return self.max_length
 
     @property
@@ -56,15 +56,15 @@ class PositiveNegative(Sampler):
     def _overlaps(self) -> bool:
         return self.overlaps
 
-    def _units(self, sessions: Sessions) -> Int64Array:
+    def units(self, sessions: Sessions) -> Int64Array:
         return np.flatnonzero(sessions.lengths > 1)
 
-    def _examples(
+    def examples(
         self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
     ) -> tuple[Int64Array, Int64Array]:
         return sessions.offsets[units] + rng.integers(1, sessions.lengths[units]), np.arange(len(units) + 1)
 
-    def _chances(self, sessions: Sessions) -> FloatArray:
+    def chances(self, sessions: Sessions) -> FloatArray:
         chances = np.repeat(1.0 / np.maximum(sessions.lengths - 1, 1), sessions.lengths)
         chances[sessions.offsets[:-1]] = 0.0
         return chances
@@ -93,17 +93,17 @@ class SlidingWindow(Sampler):
     window: Count = 5
 
     @property
-    def _prefix_length(self) -> int:
+    def prefix_length(self) -> int:
         return self.window
 
-    def _units(self, sessions: Sessions) -> Int64Array:
+    def units(self, sessions: Sessions) -> Int64Array:
         position = np.arange(sessions.n_events) - np.repeat(sessions.offsets[:-1], sessions.lengths)
         shortest = np.repeat(np.minimum(self.window, sessions.lengths - 1), sessions.lengths)
         return np.flatnonzero((position > 0) & (position >= shortest))
 
-    def _chances(self, sessions: Sessions) -> FloatArray:
+    def chances(self, sessions: Sessions) -> FloatArray:
         chances = np.zeros(sessions.n_events)
-        chances[self._units(sessions)] = 1.0
+        chances[self.units(sessions)] = 1.0
         return chances
 
 
@@ -132,24 +132,24 @@ class EveryPrefix(Sampler):
     unit: Literal["prefix", "session"] = "prefix"
 
     @property
-    def _prefix_length(self) -> int:
+    def prefix_length(self) -> int:
         return self.max_length
 
-    def _units(self, sessions: Sessions) -> Int64Array:
-        return np.flatnonzero(self._chances(sessions) if self.unit == "prefix" else sessions.lengths > 1)
+    def units(self, sessions: Sessions) -> Int64Array:
+        return np.flatnonzero(self.chances(sessions) if self.unit == "prefix" else sessions.lengths > 1)
 
-    def _examples(
+    def examples(
         self, sessions: Sessions, units: Int64Array, rng: np.random.Generator
     ) -> tuple[Int64Array, Int64Array]:
         if self.unit == "prefix":
-            return super()._examples(sessions, units, rng)
+            return super().examples(sessions, units, rng)
         n_prefixes = sessions.lengths[units] - 1
         offsets = np.concatenate([[0], np.cumsum(n_prefixes)]).astype(np.int64)
         # Row r of the unit that begins at row o is the click r − o + 1 positions after its session's first.
         shift: Int64Array = np.repeat(sessions.offsets[units] + 1 - offsets[:-1], n_prefixes)
         return shift + np.arange(len(shift)), offsets
 
-    def _chances(self, sessions: Sessions) -> FloatArray:
+    def chances(self, sessions: Sessions) -> FloatArray:
         chances = np.ones(sessions.n_events)
         chances[sessions.offsets[:-1]] = 0.0
         return chances

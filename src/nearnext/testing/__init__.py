@@ -17,13 +17,33 @@ if TYPE_CHECKING:
     from nearnext.model.encoders.laws import check_encoder
     from nearnext.model.losses.laws import check_loss
     from nearnext.sampling.laws import check_sampler
+    from nearnext.testing.recipes import (
+        assert_best_epoch_remains,
+        assert_every_parameter_moves,
+        assert_resumes_exactly,
+        assert_same_seed_same_weights,
+    )
 
-__all__ = ["assert_same_lists", "check_encoder", "check_loss", "check_recommender", "check_sampler"]
+__all__ = [
+    "assert_best_epoch_remains",
+    "assert_every_parameter_moves",
+    "assert_resumes_exactly",
+    "assert_same_lists",
+    "assert_same_seed_same_weights",
+    "check_encoder",
+    "check_loss",
+    "check_recommender",
+    "check_sampler",
+]
 
 _MODULE_OF = {
     "check_encoder": "nearnext.model.encoders.laws",
     "check_loss": "nearnext.model.losses.laws",
     "check_sampler": "nearnext.sampling.laws",
+    "assert_best_epoch_remains": "nearnext.testing.recipes",
+    "assert_every_parameter_moves": "nearnext.testing.recipes",
+    "assert_resumes_exactly": "nearnext.testing.recipes",
+    "assert_same_seed_same_weights": "nearnext.testing.recipes",
 }
 """The modules of checks that need torch; they are imported when the check is first used."""
 
