@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sharded", action="store_true")
     parser.add_argument("--dim", type=int, default=96)
-    parser.add_argument("--batch", type=int, default=512, help="sessions in a step")
+    parser.add_argument("--batch", type=int, default=512, help="next items in a step")
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
     model = Metric(dim=given.dim, batch_size=given.batch, epochs=1, correction=False)

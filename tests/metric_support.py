@@ -13,7 +13,7 @@ LOG = Sessions.of(CLICKS, starts=[1.5e9 + 3600 * s for s in range(90)])
 TINY: dict[str, Any] = {
     "dim": 8,
     "epochs": 1,
-    "batch_size": 32,
+    "batch_size": 80,
     "negatives": 16,
     "candidates": 20,
     "hidden": 4,

@@ -122,8 +122,8 @@ def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
 
 
 def test_sizes_follow_from_the_log_unless_given():
-    assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=32, negatives=N_ITEMS)
-    assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=32, negatives=N_ITEMS)
+    assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=100, negatives=N_ITEMS)
+    assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=100, negatives=N_ITEMS)
 
 
 def test_a_loss_takes_options_of_its_own(tmp_path: Path):

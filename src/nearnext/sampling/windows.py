@@ -1,6 +1,7 @@
 """Batches in the order of the log: windows that hold every prefix, and session-parallel steps."""
 
 import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nearnext.data.sessions import Sessions
-from nearnext.types import IndexArray, Int64Array
+from nearnext.types import FloatArray, IndexArray, Int64Array
 
 T = TypeVar("T", bound=np.generic)
 
@@ -53,25 +54,41 @@ class PrefixWindows:
         return cls(sessions.items, begins[kept], (ends - begins)[kept])
 
     def rows(self, size: int, rng: np.random.Generator, start_batch: int = 0) -> Iterator[Int64Array]:
-        """Numbers of the windows of each batch from ``start_batch`` on, in random order: [B]."""
+        """Numbers of the windows of each batch from ``start_batch`` on, in random order: [B].
+
+        A batch has about ``size`` next items, whatever the length of its windows: as the loss is their mean, each
+        counts alike in training.
+        """
         for pool in self._pools(rng):
-            order = pool[rng.permutation(len(pool))]
-            batches = list[Int64Array]()
-            for begin in range(0, len(order), size * POOL):
-                near = order[begin : begin + size * POOL]
-                near = near[np.argsort(self.lengths[near], kind="stable")]
-                batches.extend(near[at : at + size] for at in range(0, len(near), size))
+            batches = self._batches(pool[rng.permutation(len(pool))], self._n_batches(len(pool), size))
             numbers = rng.permutation(len(batches))
             for number in numbers[start_batch:]:
                 yield batches[int(number)]
             start_batch = max(start_batch - len(batches), 0)
 
     def n_batches(self, size: int) -> int:
-        """Number of batches of so many windows."""
-        pools, rest = divmod(len(self.begins), MIXED)
-        if len(self.begins) <= MANY:
-            return -(-len(self.begins) // size)
-        return pools * -(-MIXED // size) - (-rest // size)
+        """Number of batches of about so many next items."""
+        n = len(self.begins)
+        if n <= MANY:
+            return self._n_batches(n, size)
+        pools, rest = divmod(n, MIXED)
+        return pools * self._n_batches(MIXED, size) + (self._n_batches(rest, size) if rest else 0)
+
+    def _n_batches(self, n_windows: int, size: int) -> int:
+        """Number of batches of windows that are as long as the average: it is the same in every epoch."""
+        return min(n_windows, math.ceil(n_windows * float((self.lengths - 1).mean()) / size))
+
+    def _batches(self, windows: Int64Array, n: int) -> list[Int64Array]:
+        """The windows in n batches of about equally many next items; POOL of them are sorted by length together."""
+
+        def along(windows: Int64Array) -> FloatArray:  # where the middle of each window is, in batches
+            next_items = self.lengths[windows] - 1
+            return (np.cumsum(next_items) - next_items / 2) * (n / next_items.sum())
+
+        windows = windows[np.lexsort((self.lengths[windows], along(windows) // POOL))]
+        least = np.arange(1, n)  # each batch has at least one window
+        beyond = np.maximum.accumulate(np.maximum(np.searchsorted(along(windows), least) - least, 0))
+        return np.split(windows, np.minimum(beyond, len(windows) - n) + least)
 
     def _pools(self, rng: np.random.Generator) -> Iterator[Int64Array]:
         """Windows that are shuffled together: all of them, or random blocks of a large log."""

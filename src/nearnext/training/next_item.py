@@ -49,7 +49,7 @@ class NextItemTraining:
     """How a network is trained on every prefix; the options of `metric` that the recipe reads."""
 
     epochs: Count = 3
-    batch_size: Count = 96  # sessions in a step
+    batch_size: Count = 300  # next items in a step, about
     learning_rate: Positive = 0.006  # peak rate of Adam for the item embeddings, which have length 1
     encoder_rate: Positive = 0.002  # peak rate for the session encoder
     negatives: Count = 2048  # items drawn for a batch
@@ -101,7 +101,7 @@ class PrefixBatches:
     windows: PrefixWindows  # what is learned from
     items: BatchItems  # how these are drawn
     n_items: int  # number of items I
-    batch_size: int  # windows in a batch
+    batch_size: int  # next items in a batch, about
     seed: int  # of order and draws
     weights: ScoreArray | None = None  # of each click in the loss; None: all are 1: [E]
 

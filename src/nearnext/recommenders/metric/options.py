@@ -46,18 +46,18 @@ def size_for(sessions: Sessions) -> Size:
 
     - ``dim`` 160; 96 from 300,000 items on, where the table is what memory goes to.
     - ``epochs`` 4; 8 below 20,000 examples, 1 from 3,000,000 on: about as many updates as the model needs.
-    - ``batch_size`` 96, 32 below 20,000 examples and 512 from 3,000,000 on.
+    - ``batch_size`` 300, 100 below 20,000 examples and 1,500 from 3,000,000 on.
     - ``negatives`` 2,048, or the number of items where that is smaller.
 
     >>> size_for(Sessions.of([["a", "b", "c"]] * 5))
-    Size(dim=160, epochs=8, batch_size=32, negatives=3)
+    Size(dim=160, epochs=8, batch_size=100, negatives=3)
     """
     n_examples = sessions.n_events - sessions.n_sessions
     few, many = n_examples < FEW_EXAMPLES, n_examples >= MANY_EXAMPLES
     return Size(
         dim=96 if sessions.n_items >= LARGE_CATALOGUE else 160,
         epochs=8 if few else 1 if many else 4,
-        batch_size=32 if few else 512 if many else 96,
+        batch_size=100 if few else 1500 if many else 300,
         negatives=max(1, min(2048, sessions.n_items)),
     )
 
@@ -96,7 +96,7 @@ class MetricOptions(EmbeddedRecommender):
     Attributes:
         dim: dimension D of the metric space, at least 1.
         epochs: passes over the training sessions, at least 1.
-        batch_size: sessions in a step, at least 1.
+        batch_size: next items in a step, about, at least 1.
         negatives: items drawn for a step, at least 1.
         learning_rate: peak rate for item embeddings, above 0.
         encoder_rate: peak rate for the session encoder, above 0.

@@ -24,7 +24,7 @@ class MetricFast(Metric):
     dim: int | None = 64
     epochs: int | None = 2
     negatives: int | None = 1024
-    batch_size: int | None = 128
+    batch_size: int | None = 400
     voters: tuple[str, ...] = ("vsknn", "sr")
     features: tuple[str, ...] = ("session", "own", "last", "item")
     candidates: int = 50
