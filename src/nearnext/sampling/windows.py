@@ -148,11 +148,6 @@ def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Ite
             slots, click, last = np.delete(slots, left), np.delete(click, left), np.delete(last, left)
 
 
-def n_pairs(sessions: Sessions) -> int:
-    """Number of clicks that another one follows, which is what an epoch learns from."""
-    return sessions.n_events - sessions.n_sessions
-
-
 def n_steps(sessions: Sessions, batch_size: int, least: int = 1) -> int:
     """Number of steps that `session_parallel` gives."""
     pairs = [length - 1 for length in sessions.lengths.tolist() if length > 1]
