@@ -239,7 +239,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dim", type=int, default=100, help="dimension of item vectors, a multiple of 4 for SASRec")
     parser.add_argument("--negatives", type=int, default=2048)
-    parser.add_argument("--batch", type=int, default=96, help="sessions in a step of the default method")
+    parser.add_argument("--batch", type=int, default=300, help="next items in a step of the default method, about")
     parser.add_argument("--gru4rec-batch", type=int, default=32, help="sessions side by side, as published")
     parser.add_argument("--official", metavar="FOLDER", help="folder that holds the authors' gru4rec_pytorch.py")
     parser.add_argument("--rectools", metavar="PYTHON", help="interpreter that has rectools[torch]")
