@@ -44,11 +44,12 @@ def test_titles_are_shown_and_unclicked_items_recommended(
     assert "Something new" in nearnext("recommend", model, "--session", "sku-00003", "--allow", "new-1").out
     assert "title" in nearnext("similar", model, "new-1", "--k", 2).out
     assert "new-1 (Something new)" in nearnext("explain", model, "--session", "sku-00003", "--item", "new-1").out
-    lacking = f"{model} has an item table, which the new model will lack; give the table with --items"
+    kept = f"item table: that of {model}; --items FILE replaces it"
     for given in ((), ("--items", items)):
         done = nearnext("fit", log, "--from", model, *given, "--out", tmp_path / "next")
         assert done.code == 0, done.err
-        assert (lacking in done.out, (tmp_path / "next" / "items.parquet").exists()) == (not given, bool(given))
+        assert (kept in done.out) == (not given)
+        assert (tmp_path / "next" / "items.parquet").read_bytes() == (model / "items.parquet").read_bytes()
 
 
 def test_a_table_without_items_is_refused(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:

@@ -159,7 +159,8 @@ def fit(
     writable_folder(asked.run)
     table = read_item_table(items)
     if table is None and artifact is not None and artifact.recommender.items is not None:
-        print_warnings([f"{asked.start} has an item table, which the new model will lack; give the table with --items"])
+        table = artifact.recommender.items
+        console.print(f"item table: that of {asked.start}; --items FILE replaces it", markup=False)
     sessions, read = read_log(log, reading)
     show_described(table, sessions)
     fit_all = partial(
