@@ -135,7 +135,7 @@ def test_an_empty_log_is_refused():
 def test_the_default_method_tells_the_size_that_follows_from_the_log():
     options = {"dim": 8, "epochs": 1, "validation_fraction": 0.0}
     sized = estimate(make_recommender("metric-fast", options), LOG)
-    assert sized.settled == {"dim": 8, "epochs": 1, "batch_size": 128, "negatives": 1024}
+    assert sized.settled == {"dim": 8, "epochs": 1, "batch_size": 400, "negatives": 1024}
     state = make_recommender("metric-fast", options).fit(LOG).state()
     assert sized.parameters == sum(array.size for name, array in state.items() if name.startswith("network."))
     assert sized.seconds > 0
