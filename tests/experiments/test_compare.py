@@ -142,7 +142,15 @@ def test_comparisons_that_make_no_sense_are_refused(options: dict[str, object], 
         Comparison(**options)  # pyright: ignore[reportArgumentType]
 
 
-@pytest.mark.parametrize("text", ["first:3", "last:x", "windows:2.5", ""])
-def test_splits_that_are_not_known_list_those_that_are(text: str):
-    with pytest.raises(ConfigError, match="expected"):
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("first:3", "expected"),
+        ("", "expected"),
+        ("last:x", "the number of split 'last:x' must be a finite number above 0 and below 1"),
+        ("windows:2.5", "the number of split 'windows:2.5' must be a whole number"),
+    ],
+)
+def test_splits_that_are_no_plan_are_refused(text: str, reason: str):
+    with pytest.raises(ConfigError, match=reason):
         SplitPlan.parse(text)

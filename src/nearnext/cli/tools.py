@@ -296,7 +296,7 @@ def warm() -> None:
             evaluate(recommender, split.test, k=(5, 20))
             recommender.recommend([items, []], k=2, exclude_seen=True)
             explain(recommender, items[:1], items[1])
-            make_recommender(name, options).restore(recommender.vocabulary, recommender.state())
+            make_recommender(name, recommender.params()).restore(recommender.vocabulary, recommender.state())
             advance(1)
         if trains:
             _list_candidates()
