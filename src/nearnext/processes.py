@@ -1,5 +1,6 @@
 """Independent parts in processes and threads, with results in the order of the arguments; and processes of torchrun."""
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,12 @@ from nearnext.own_parts import keep_place
 A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+def trim_memory() -> None:
+    """Give what this process has freed back to the system, where the C library can."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc
+        trim(0)
 
 
 class Executor(Protocol):

@@ -1,5 +1,6 @@
 """What a fit will take: the bytes and seconds of samples, extrapolated."""
 
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from nearnext.errors import DataError
 from nearnext.experiments import sizing
 from nearnext.experiments.single import size_model
 from nearnext.experiments.sizing import estimate, spread_sessions
+from nearnext.recommenders import rules
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.metric.recommender import Metric
@@ -123,6 +125,46 @@ def test_methods_that_count_have_no_parameters():
     assert sized.basis == f"fits on {LOG.n_events} and {LOG.n_events} of {LOG.n_events} clicks"
     state = make_recommender("vsknn").fit(LOG).state()
     assert sized.memory["what is learned"] == sum(array.nbytes for array in state.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("vsknn", {"sample_size": 40}), ("sr", {}), ("markov-1", {}), ("ar", {"pruning": 40})],
+)
+def test_bounds_of_a_large_log_are_those_of_its_samples(
+    name: str, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    # A log of eight samples, in which most items have more sessions and rules than are kept.
+    rng, items = np.random.default_rng(seed()), 1 / np.arange(1, 301) ** 1.1
+    clicks = rng.choice(300, (16_000, 5), p=items / items.sum())
+    log = Sessions.of([[f"i{item}" for item in session] for session in clicks])
+    for module, constant, value in (
+        (sizing, "FEW", 500),
+        (sizing, "MANY", 2_000),
+        (sizing, "ENOUGH_SECONDS", 0.0),
+        (rules, "LARGE", 20_000),
+        (rules, "STRONGEST", 40),
+        (rules, "PAIRS", 20_000),
+    ):
+        monkeypatch.setattr(module, constant, value)
+    monkeypatch.setattr(sizing, "used_bytes", int)
+    monkeypatch.setattr(sizing, "timed_fit", traced_fit)
+    sized = estimate(make_recommender(name, options), log)
+    fitted = make_recommender(name, options)
+    _, peak = traced_fit(fitted, log)
+    learned = sum(array.nbytes for array in fitted.state().values())
+    assert sized.basis == "fits on 2,500 and 10,000 of 80,000 clicks"
+    assert sized.memory["what is learned"] == pytest.approx(learned, rel=0.25)
+    assert sized.peak_bytes == pytest.approx(peak, rel=0.25)
+
+
+def traced_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]:
+    """A second, and the most bytes that a fit allocates, those of compiled code not counted."""
+    tracemalloc.start()
+    recommender.fit(sessions)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return 1.0, peak
 
 
 def test_an_empty_log_is_refused():

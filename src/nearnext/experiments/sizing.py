@@ -6,8 +6,9 @@ take, grows linearly from one fit to the other, up to the clicks from which a re
 
 **Memory** = what this process holds + what is learned, and what training keeps with it + the rest. Weights W grow
 linearly with the items. Adam and Adagrad keep 2 W, the best epoch W, the vectors to search by 2 W. What the voters of a
-re-ranker learn is estimated as for these methods alone. Pages of files, such as a prepared log, are not counted: the
-system can take them back.
+re-ranker learn is estimated as for these methods alone. Of methods that count all grows linearly with the clicks: what
+they bound, such as the sessions kept for each item, they bound in proportion on a sample. Pages of files, such as a
+prepared log, are not counted: the system can take them back.
 """
 
 import time
@@ -21,13 +22,14 @@ import psutil
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.evaluation.protocol import measured, own_bytes
+from nearnext.processes import trim_memory
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
 from nearnext.recommenders.trained import TrainedRecommender
 
 WARM_UP, FEW, GROWTH = 100, 1_000, 4
-"""Sessions per sample: the first only compiles kernels, each further one is four times larger."""
+"""Sessions of the fit that compiles kernels, and of the first sample; each further one is four times larger."""
 
 MANY = 1_000_000
 """Sessions up to which samples grow for methods that count: what these keep grows more slowly than the log."""
@@ -46,7 +48,8 @@ FLOAT = 4
 
 
 def used_bytes() -> int:
-    """Memory that this process holds now, bytes, without the pages of files."""
+    """Memory that this process holds now, bytes, without the pages of files and what it has freed."""
+    trim_memory()
     return own_bytes(psutil.Process().memory_info())
 
 
@@ -94,11 +97,14 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     """What a fit of this recommender on these sessions will take; the recommender is not fitted."""
     if sessions.n_sessions == 0 or sessions.n_items == 0:
         raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
-    before, trained = used_bytes(), isinstance(recommender, TrainedRecommender)
+    trained = isinstance(recommender, TrainedRecommender)
     settled, most_cases = _settled(recommender, sessions)
     options = recommender.params() | settled
     brief = _replaced(options, epochs=EPOCHS, reranker_steps=1)
-    few, many = _samples(recommender.name, brief, sessions, before)
+    # Kernels are compiled and libraries loaded before anything is measured.
+    make_recommender(recommender.name, _replaced(brief, epochs=1)).fit(spread_sessions(sessions, WARM_UP))
+    before = used_bytes()
+    few, many = _samples(recommender.name, brief, sessions)
     epochs, fraction = int(options.get("epochs", 0)), float(options.get("validation_fraction", 0.0))
     n_held_out = int(fraction * (sessions.n_events - sessions.n_sessions))
     # What a re-ranker is fitted on is bounded: the time and the memory that go with it too.
@@ -112,7 +118,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         n_searches = epochs * min(most_cases, n_held_out) + min(n_prefixes, n_held_out)
         seconds += n_searches * _search_seconds(sessions.n_items, int(options.get("dim", 1)))
     if many.n_reranker_fits:
-        longer = _measured(recommender.name, _replaced(brief, reranker_steps=1 + STEPS), many.sample, before)
+        longer = _measured(recommender.name, _replaced(brief, reranker_steps=1 + STEPS), many.sample, sessions)
         step = max(longer.seconds - many.seconds, 0.0) / (STEPS * longer.n_reranker_fits)
         seconds += _reranker_steps(min(n_prefixes, n_held_out), n_prefixes, options["reranker_steps"]) * step
     sizes = items if trained else events
@@ -155,19 +161,12 @@ def _on_line(few: float, many: float, n_few: int, n_many: int, n: int) -> float:
     return many + max(many - few, 0) * max(n - n_many, 0) / max(n_many - n_few, 1)
 
 
-def _samples(name: str, options: Mapping[str, Any], sessions: Sessions, before: int) -> tuple[_Fit, _Fit]:
+def _samples(name: str, options: Mapping[str, Any], sessions: Sessions) -> tuple[_Fit, _Fit]:
     """Fit two samples, the larger one long enough to time if the log is large enough."""
-
-    def fitted(n: int) -> _Fit:
-        sample = spread_sessions(sessions, n)
-        copies = () if sample is sessions else (*sample.per_click().values(), sample.offsets)
-        return _measured(name, options, sample, before + sum(array.nbytes for array in copies))
-
-    _measured(name, _replaced(options, epochs=1), spread_sessions(sessions, WARM_UP), before)
-    n, many = FEW, fitted(FEW)
+    n, many = FEW, _measured(name, options, spread_sessions(sessions, FEW), sessions)
     while True:
         n, few = n * GROWTH, many
-        many = fitted(n)
+        many = _measured(name, options, spread_sessions(sessions, n), sessions)
         enough = many.seconds >= ENOUGH_SECONDS and ("weights" in many.kept or n >= MANY)
         if enough or n >= sessions.n_sessions:
             return few, many
@@ -187,8 +186,10 @@ def timed_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]
     return max(cost.seconds, 1e-9), int(cost.peak_own_mb * 1e6)
 
 
-def _measured(name: str, options: Mapping[str, Any], sample: Sessions, before: int) -> _Fit:
+def _measured(name: str, options: Mapping[str, Any], sample: Sessions, sessions: Sessions) -> _Fit:
     fitted = make_recommender(name, options)
+    fitted.share = sample.n_sessions / sessions.n_sessions
+    before = used_bytes()
     seconds, peak = timed_fit(fitted, sample)
     state = fitted.state()
     kept = {"what is learned": sum(array.nbytes for array in state.values())}

@@ -32,6 +32,9 @@ class Method(ABC):
 
     name: ClassVar[str]
 
+    share: float = field(init=False, repr=False, default=1.0)  # of a log that it is fitted on, to estimate a whole fit:
+    # what a fit bounds is then bounded in proportion
+
     vocabulary: Vocabulary = field(init=False, repr=False)
     popularity: Int64Array = field(init=False, repr=False)
     memory: SessionMemory | None = field(init=False, repr=False, default=None)  # training sessions, to explain lists

@@ -1,5 +1,6 @@
 """SKNN, VSKNN and VSTAN: the sessions nearest to the current one vote for the next item; and positives by them."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
@@ -77,7 +78,7 @@ class SessionNeighbours(Recommender):
         return Votes(self.k, self.sample_size, SAMPLINGS.index(self.sampling), SIMILARITIES.index(self.similarity))
 
     def _learn(self, sessions: Sessions) -> None:
-        most = self.sample_size if self.sampling == "recent" else 0
+        most = math.ceil(self.sample_size * self.share) if self.sampling == "recent" else 0
         self.index = build_index(sessions, self._idf, most)
 
     @property

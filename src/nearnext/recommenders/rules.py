@@ -1,5 +1,6 @@
 """MARKOV-1, SR and AR: rules "who clicked this then clicks that", counted over sessions."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -75,7 +76,8 @@ class _Rules(Recommender):
 
     def _kept(self, sessions: Sessions) -> int:
         """Rules kept per item, 0 for all."""
-        return self.pruning or (STRONGEST if sessions.n_events > LARGE else 0)
+        kept = self.pruning or (STRONGEST if sessions.n_events > LARGE * self.share else 0)
+        return math.ceil(kept * self.share)
 
     def _add_unclicked(self, ids: pl.Series) -> None:
         super()._add_unclicked(ids)
@@ -138,20 +140,20 @@ def _follow(
     return own
 
 
-def _ranges(pairs: Int64Array | FloatArray) -> list[tuple[int, int]]:
-    """Ranges of items with about ``PAIRS`` pairs together, at least one item each; pairs of each item: [I + 1]."""
-    groups = np.cumsum(pairs) // PAIRS
+def _ranges(pairs: Int64Array | FloatArray, share: float) -> list[tuple[int, int]]:
+    """Ranges of items with about ``share · PAIRS`` pairs, at least one item each; pairs of each item: [I + 1]."""
+    groups = np.cumsum(pairs) // (share * PAIRS)
     edges = [0, *(np.flatnonzero(np.diff(groups)) + 1).tolist(), len(pairs)]
     return list(pairwise(edges))
 
 
-def _sequential(sessions: Sessions, weights: FloatArray) -> Iterator[Any]:
+def _sequential(sessions: Sessions, weights: FloatArray, share: float) -> Iterator[Any]:
     """Weight of "b after a": sum over all pairs at distance i of weights[i − 1] times the weight of the click on b.
 
     Blocks of rows of [I + 1, I + 1].
     """
     counts = sessions.item_counts()
-    for low, high in _ranges(counts * len(weights)):
+    for low, high in _ranges(counts * len(weights), share):
         sources, followers, steps = _pairs(sessions.items, sessions.offsets, len(weights), low, high)
         targets = sessions.items[followers]
         shape = (high - low, len(counts))
@@ -206,7 +208,7 @@ class Markov(_Rules):
     name: ClassVar[str] = "markov-1"
 
     def _learn(self, sessions: Sessions) -> None:
-        self.table = RuleTable.of(_sequential(sessions, np.ones(1)), self._kept(sessions))
+        self.table = RuleTable.of(_sequential(sessions, np.ones(1), self.share), self._kept(sessions))
 
 
 @dataclass(eq=False)
@@ -238,7 +240,7 @@ class SequentialRules(_Rules):
     def _learn(self, sessions: Sessions) -> None:
         steps = min(self.steps, int(sessions.lengths.max()))
         weights = step_weights(self.weighting, steps)
-        self.table = RuleTable.of(_sequential(sessions, weights), self._kept(sessions))
+        self.table = RuleTable.of(_sequential(sessions, weights, self.share), self._kept(sessions))
 
 
 def _click_sums(sessions: Sessions, values: FloatArray) -> Any:
@@ -251,24 +253,24 @@ def _click_sums(sessions: Sessions, values: FloatArray) -> Any:
     return clicks
 
 
-def _together(clicks: Any, weighed: Any, totals: Int64Array | FloatArray) -> Iterator[Any]:
+def _together(clicks: Any, weighed: Any, totals: Int64Array | FloatArray, share: float) -> Iterator[Any]:
     """Weights of the clicks on b together with those on a, each pair of clicks once: blocks of rows of [I + 1, I + 1].
 
     ``clicks`` and ``weighed`` are the clicks of sessions on items and their weights, ``totals`` their sums [I + 1].
     """
     of_item = clicks.T.tocsr()
     n_pairs = np.bincount(clicks.indices, np.repeat(np.diff(clicks.indptr), np.diff(clicks.indptr)), len(totals))
-    for low, high in _ranges(n_pairs):
+    for low, high in _ranges(n_pairs, share):
         pairs = of_item[low:high] @ weighed
         pairs.setdiag(pairs.diagonal(low) - totals[low:high], low)
         yield pairs.tocsr()
 
 
-def _longest_window(distinct: Int64Array) -> int:
-    """The most clicks per session with which the sessions have no more than ``MOST_PAIRS`` pairs of items."""
+def _longest_window(distinct: Int64Array, most: float) -> int:
+    """The most clicks per session with which the sessions have no more than ``most`` pairs of items."""
     rising = np.sort(distinct).astype(np.float64)
     below = np.concatenate([[0.0], np.cumsum(rising**2)])[:-1]  # pairs of the shorter sessions
-    room = np.sqrt(np.maximum(MOST_PAIRS - below, 0) / np.arange(len(rising), 0, -1))
+    room = np.sqrt(np.maximum(most - below, 0) / np.arange(len(rising), 0, -1))
     # All sessions up to this one are whole, the longer ones share the pairs that are left.
     cut = np.flatnonzero(rising > room)
     return int(rising[-1]) if len(cut) == 0 else max(int(room[cut[0]]), ALWAYS_WHOLE)
@@ -301,7 +303,7 @@ class AssociationRules(_Rules):
     def _learn(self, sessions: Sessions) -> None:
         clicks = _click_sums(sessions, np.ones(sessions.n_events))
         distinct = np.diff(clicks.indptr)
-        longest = _longest_window(distinct)
+        longest = _longest_window(distinct, MOST_PAIRS * self.share)
         self.note = ""
         if (too_long := distinct > longest).any():
             from_end = np.repeat(sessions.offsets[1:], sessions.lengths) - np.arange(sessions.n_events)
@@ -309,4 +311,5 @@ class AssociationRules(_Rules):
             clicks = _click_sums(sessions, np.ones(sessions.n_events))
             self.note = f"ar: of {too_long.sum():,} long sessions only the last {longest:,} clicks count"
         weighed = clicks if sessions.weights is None else _click_sums(sessions, sessions.weights)
-        self.table = RuleTable.of(_together(clicks, weighed, item_weights(sessions)), self._kept(sessions))
+        blocks = _together(clicks, weighed, item_weights(sessions), self.share)
+        self.table = RuleTable.of(blocks, self._kept(sessions))

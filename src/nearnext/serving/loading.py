@@ -1,6 +1,5 @@
 """Models from a directory that is watched: what is put there is tried, and taken over or refused with a reason."""
 
-import ctypes
 import hashlib
 import logging
 import shutil
@@ -16,6 +15,7 @@ from nearnext.artifact import load_artifact, verified_manifest
 from nearnext.atomic import exclusive_folder, whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain
+from nearnext.processes import trim_memory
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ruled import rules_over
@@ -81,8 +81,7 @@ def _loaded(folder: Path, *, onnx: bool, verify: bool) -> LoadedModel:
     first: list[RawId] = recommender.vocabulary.ids.head(2).to_list()
     answers = recommender.recommend([first, []], k=2, exclude_seen=True)
     explain(recommender, first[:1], first[-1], n=1)  # compiles too what the first explanation needs
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc: what loading took goes back to the system
-        trim(0)
+    trim_memory()
     if not all(np.isfinite(answer.scores).all() for answer in answers):
         raise ArtifactError(f"{folder} holds a model that gives no finite scores; fit it again")
     return LoadedModel(recommender, artifact.manifest, version)
