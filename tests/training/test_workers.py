@@ -27,7 +27,7 @@ RECIPES: dict[str, Callable[[], Recipe[Any]]] = {
     ),
     "sml-gru-pml:proxy-nca": partial(sampled, "sml-gru-pml:proxy-nca"),
     "metric": partial(every_prefix, "weightedpool"),
-    "metric, one session in the last batch": partial(every_prefix, "maxpool", batch_size=47),
+    "metric, one session in each batch": partial(every_prefix, "maxpool", batch_size=1),
     "metric, weighted events": partial(every_prefix, "maxpool", log=WEIGHTED),
     "gru4rec": partial(gru4rec, dropout_embedding=0.0),
     "gru4rec, weighted events": partial(gru4rec, WEIGHTED, dropout_embedding=0.0),
