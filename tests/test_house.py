@@ -2,12 +2,14 @@
 
 import re
 import tomllib
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +78,14 @@ def test_the_pinned_versions_are_among_those_that_are_declared():
     pinned = pins("constraints.txt")
     for one in declared():
         assert pinned[one.name.lower().replace("_", "-")] in one.specifier, one
+
+
+def test_the_pinned_versions_are_for_every_python_that_is_promised():
+    lowest = Version(PROJECT["requires-python"].removeprefix(">=") + ".0")
+    metadata = {one.name.lower().replace("_", "-"): one.metadata for one in distributions()}
+    pinned = [name for name in pins("constraints.txt") if "Requires-Python" in metadata.get(name, ())]
+    assert len(pinned) > 20
+    assert [name for name in pinned if lowest not in SpecifierSet(metadata[name]["Requires-Python"])] == []
 
 
 def test_all_is_every_extra():
