@@ -52,9 +52,10 @@ def test_no_terminal_keeps_a_result_from_its_file(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("line", ['nn stats "$1" --json - >&-', 'nn stats "$1" >/dev/full'])
-def test_a_standard_output_that_takes_nothing_is_one_line(log: Path, line: str):
-    done = shell(line, log)
+def test_a_standard_output_that_takes_nothing_is_one_line(log: Path, line: str, unbuffered: str):
+    done = shell(line, log, PYTHONUNBUFFERED=unbuffered)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in done.stderr

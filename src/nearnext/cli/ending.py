@@ -87,15 +87,22 @@ def _print_anything() -> None:
 
 def _flush() -> None:
     """Write what is left to standard output; a reader that has gone, as ``head`` does, is no error."""
+    error = _unwritable()
+    if error is not None and not isinstance(error, BrokenPipeError):
+        _fail(f"standard output cannot be written: {error.strerror}")
+
+
+def _unwritable() -> OSError | None:
+    """Why standard output does not take what is left, which is then dropped: Python would try it again at the end."""
     if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison] - closed by the shell
-        return
+        return None
     try:
         sys.stdout.flush()
     except OSError as error:
-        with suppress(OSError, ValueError):  # what is left must not be tried again at the very end
+        with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            _fail(f"standard output cannot be written: {error.strerror}")
+        return error
+    return None
 
 
 def _reason(error: BaseException) -> str:
@@ -120,18 +127,18 @@ def _interrupted(ended: BaseException) -> NoReturn:
     while cause is not None and not said:
         said = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
         cause = cause.__cause__ or cause.__context__
-    _say(said or "interrupted")
-    sys.exit(128 + (_Interrupt.signal or signal.SIGINT))
+    _end(said or "interrupted", 128 + (_Interrupt.signal or signal.SIGINT))
 
 
 def _fail(message: str, error: BaseException | None = None) -> NoReturn:
     if error is not None and os.environ.get(TRACEBACK):
         with suppress(OSError, AttributeError):
             traceback.print_exception(error)
-    _say(f"error: {message}")
-    sys.exit(2)
+    _end(f"error: {message}", 2)
 
 
-def _say(message: str) -> None:
+def _end(message: str, status: int) -> NoReturn:
     with suppress(OSError, AttributeError):  # stderr may be closed too
         sys.stderr.write(f"{' '.join(message.split())}\n")
+    _unwritable()
+    sys.exit(status)
