@@ -27,7 +27,7 @@ from nearnext.data.splits import split_last, split_parts
 from nearnext.data.synthetic import SyntheticShop, generate
 from nearnext.model.distances import to_sets
 from nearnext.model.encoders import MaxPool
-from nearnext.model.encoding import item_vectors, session_vectors
+from nearnext.model.encoding import SessionEncoding, item_vectors
 from nearnext.model.losses import NCAS, LossInput
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.tensors import one_thread
@@ -130,8 +130,9 @@ def rank_all(train: Sessions, test: Sessions) -> None:
         f"elapsed, {processor:.1f} s of processor on {os.cpu_count()} cores (target: at most 10)"
     )
     network = new_network(train.n_items).eval()
-    encoding = timed(lambda: session_vectors(network, prefixes))[1]
-    index, vectors = ExactIndex(item_vectors(network)), session_vectors(network, prefixes.slice(0, 2048))[0]
+    encode = SessionEncoding(network)
+    encoding = timed(lambda: encode(prefixes))[1]
+    index, vectors = ExactIndex(item_vectors(network)), encode(prefixes.slice(0, 2048))[0]
     search = timed(lambda: index.search(vectors, 20))[1] * len(prefixes) / len(vectors)
     print(f"of which encoding {encoding:.1f} s and search {search:.1f} s of processor")
 
