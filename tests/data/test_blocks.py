@@ -40,6 +40,7 @@ def test_the_size_of_a_block_changes_nothing(monkeypatch: pytest.MonkeyPatch, bl
     sessions = log()
     expected = worked_out(sessions)
     monkeypatch.setattr("nearnext.data.blocks.BLOCK", block)
+    monkeypatch.setattr("nearnext.data.blocks.IDS", block)
     monkeypatch.setattr("nearnext.data.sessions.BLOCK", block)
     parts = list(sessions.parts())
     assert parts[0].raw(0) == sessions.raw(0)

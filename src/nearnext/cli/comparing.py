@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
@@ -120,6 +121,14 @@ def compare(
             "Without it, --items gives --report the titles of items.",
         ),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Say what the comparison would take, time and memory of each method and of the whole; write nothing "
+            "but --json.",
+        ),
+    ] = False,
     engine: Engine,
     results: Results,
     reading: Reading,
@@ -133,12 +142,17 @@ def compare(
     comparison, protocol = asked
     if cold_items is not None:
         given = {"--work": work, "--runs": runs, "--engine": engine.name != "local", "--workers": engine.workers}
+        given |= {"--dry-run": dry_run}
         _require_cold(given, comparison, results)
         _compare_cold(log, items, cold_items, asked, results, reading)
         return
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
+    if dry_run:
+        _size(log, asked, work, engine, results, reading)
+        return
     writable_folder(runs)
+    writable_folder(comparison.tuning and comparison.tuning.study)
     store = RunStore(work) if work is not None else None
     table = read_item_table(items)
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
@@ -158,6 +172,31 @@ def compare(
     results.write(result, lambda: comparison_page(result, definitions(comparison.metrics)))
     results.write_tables(lambda width: _main_tables(result, width))
     _print_comparison(result)
+    results.announce()
+
+
+def _size(log: str, asked: Asked, work: Path | None, engine: Engine, results: Results, reading: Reading) -> None:
+    """Say what a comparison would take."""
+    from nearnext.experiments.comparison_sizing import size_comparison
+    from nearnext.experiments.store import RunStore
+    from nearnext.report.sizing import comparison_sizing_lines, comparison_sizing_table
+
+    comparison, protocol = asked
+    reading = replace(reading, options=replace(reading.options, rejects=None))
+    sessions, test, _ = read_both(log, protocol.test, reading, comparison.plan.warnings)
+    store = RunStore(work) if work is not None and work.is_dir() else None
+    sized = size_comparison(sessions, test, comparison, store=store, workers=engine.workers or 1)
+    results.write(sized)
+    results.write_tables(lambda _: [comparison_sizing_table(sized)])
+    console.print(comparison_sizing_table(sized))
+    for line in comparison_sizing_lines(sized):
+        console.print(line, markup=False, highlight=False)
+    if comparison.tuning is not None:
+        console.print("fits and rankings are of the options that tuning begins with; those it finds may take longer")
+    if not sized["fits"]:
+        console.print("[red]this is more memory than is free[/red]: leave methods out, or take fewer workers")
+    if results.json is None:
+        console.print("nothing was written", style="dim")
     results.announce()
 
 

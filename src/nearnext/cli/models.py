@@ -238,7 +238,7 @@ def _require_switches(method: str, given: Mapping[str, Any]) -> None:
 
 
 def _print_size(sized: Mapping[str, Any]) -> None:
-    from nearnext.report.tables import sizing_table
+    from nearnext.report.sizing import sizing_table
 
     console.print(sizing_table(sized))
     if not sized["fits"]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 import typer
 
 from nearnext.cli.app import pairs, takes, within
-from nearnext.cli.output import writable_folder
 from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import checked, options_of
@@ -261,8 +260,6 @@ def tuned_options(
         raise ConfigError(f"--{given[0]} says how to tune; add --tuned, or leave it out")
     if tuned and tuning.study is not None and tuning.study.is_file():
         raise ConfigError(f"--study {tuning.study}: a comparison keeps a study for each method; name a folder")
-    if tuned:
-        writable_folder(tuning.study)
     return tuning if tuned else None
 
 

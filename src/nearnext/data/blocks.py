@@ -15,6 +15,9 @@ T = TypeVar("T", bound=np.generic)
 BLOCK = 1 << 20
 """Clicks, or sessions, per block."""
 
+IDS = 1 << 16
+"""Ids per block of a digest: as texts they take many times the memory of numbers."""
+
 LARGE = 1 << 28
 """Bytes; a larger array of clicks is in a file without a name, so that the system can take its pages back."""
 
@@ -57,7 +60,7 @@ def digest(arrays: Iterable[NDArray[Any]], ids: Iterable[pl.Series]) -> str:
         found.update(block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes())
     for column in ids:
         found.update(str(column.dtype).encode())
-        for begin in range(0, len(column), BLOCK):
+        for begin in range(0, len(column), IDS):
             separator = "\x1f" if begin else ""
-            found.update((separator + "\x1f".join(map(str, column[begin : begin + BLOCK].to_list()))).encode())
+            found.update((separator + "\x1f".join(map(str, column[begin : begin + IDS].to_list()))).encode())
     return found.hexdigest()

@@ -23,6 +23,9 @@ Fit = Callable[[Sessions], Recommender]
 SAMPLE = 200
 """Number of test prefixes that the audit ranks."""
 
+RANKED = 15 * SAMPLE
+"""Lists of one method's audit: of these prefixes four times, and once with ten times as many others."""
+
 REFIT_SECONDS = 30.0
 """A method that took longer to fit is not fitted again; its training data are still compared."""
 
@@ -144,13 +147,13 @@ class Audit:
         )
 
     @cached_property
-    def _leaking(self) -> Sessions:
+    def leaking(self) -> Sessions:
         """The training part with decoys planted before the cut."""
         train = self._split.train
         return train.followed_by(_decoys(self._split, self._probe, int(train.ends.max()) + 1)).reindexed()
 
     def _notices(self, fit: Fit, expected: Ranking) -> bool:
-        leaking = self._leaking
+        leaking = self.leaking
         back = self._split.test.with_vocabulary(leaking.vocabulary)
         ranking = fit(leaking).rank(replace(self._probe, items=back.items), LIST_LENGTH, threads=1)
         renamed = np.zeros(leaking.n_items + 1, dtype=np.int32)
@@ -160,7 +163,7 @@ class Audit:
 
     def _control(self, methods: Sequence[MethodAudit]) -> AuditCheck:
         name = "control: the audit notices decoys planted before the cut"
-        if self._leaking.fingerprint() == self._split.train.fingerprint():
+        if self.leaking.fingerprint() == self._split.train.fingerprint():
             return AuditCheck(name, False, "training data with planted sessions look the same")
         if all(method.noticed is None for method in methods):
             return AuditCheck(

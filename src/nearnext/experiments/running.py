@@ -15,7 +15,7 @@ from nearnext.evaluation.runs import RunFolder, write_judgements
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.experiments.result import Run
 from nearnext.experiments.store import RunKey, RunStore
-from nearnext.processes import ONE_PROCESS, Executor
+from nearnext.processes import ONE_PROCESS, Executor, trim_memory
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.trained import TrainedRecommender
@@ -58,7 +58,7 @@ def run_all(
     if folder is not None:
         for window, one in enumerate(planned):
             write_judgements(folder.path(f"qrels{_within(window, planned)}.txt"), one.split.test)
-    fits = list(_fits(planned, chosen, store))
+    fits = list(fits_of(planned, chosen, store))
     kept = [store.load(fit.key) if store is not None else None for fit in fits]
     kept = [None if fit.audited and run and run.audit is None else run for fit, run in zip(fits, kept, strict=True)]
     function = partial(run_fit, planned=planned, chosen=chosen, audit=audit, folder=folder, examples=examples)
@@ -80,7 +80,8 @@ def _within(window: int, planned: Sequence[PlannedSplit]) -> str:
     return f"-window{window + 1}" if len(planned) > 1 else ""
 
 
-def _fits(planned: Sequence[PlannedSplit], chosen: "Comparison", store: RunStore | None) -> Iterator[Fit]:
+def fits_of(planned: Sequence[PlannedSplit], chosen: "Comparison", store: RunStore | None) -> Iterator[Fit]:
+    """Every fit of a comparison, in order."""
     for window, one in enumerate(planned):
         data = one.fingerprint() if store is not None else ""
         for name in chosen.names:
@@ -134,6 +135,7 @@ def run_fit(
             metrics=chosen.metrics,
             train=split.train,
         )
+    trim_memory()  # the audit fits and ranks once more
     return Run(
         evaluation,
         seconds,

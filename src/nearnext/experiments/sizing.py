@@ -12,7 +12,7 @@ prepared log, are not counted: the system can take them back.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -46,6 +46,12 @@ SECOND_SHARE = 0.73
 FLOAT = 4
 """Bytes of a weight."""
 
+Use = Callable[[Recommender, Sessions], float]
+"""Seconds of one use of a model that was fitted on these sessions."""
+
+MODEL = ("what is learned", "weights", "item vectors", "voters")
+"""Components of memory that a fitted model keeps."""
+
 
 def used_bytes() -> int:
     """Memory that this process holds now, bytes, without the pages of files and what it has freed."""
@@ -59,7 +65,7 @@ class Estimate:
 
     ``epochs`` are the most passes over the log (0: none); ``seconds`` are of the whole fit, all epochs made; ``basis``
     says what was measured; ``settled`` are options that follow from the log; ``available_bytes`` is what this process
-    holds, and what else is free.
+    holds, and what else is free; ``use_seconds`` are of one use of the model.
     """
 
     parameters: int
@@ -69,6 +75,12 @@ class Estimate:
     basis: str
     settled: Mapping[str, Any] = field(default_factory=dict[str, Any])
     available_bytes: int = field(default_factory=lambda: used_bytes() + int(psutil.virtual_memory().available))
+    use_seconds: float = 0.0
+
+    @property
+    def model_bytes(self) -> int:
+        """Memory of the fitted model, bytes."""
+        return sum(self.memory.get(name, 0) for name in MODEL)
 
     @property
     def peak_bytes(self) -> int:
@@ -91,10 +103,11 @@ class _Fit(NamedTuple):
     n_reranker_fits: int
     kept: dict[str, int]
     rest_bytes: int
+    use_seconds: float
 
 
-def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
-    """What a fit of this recommender on these sessions will take; the recommender is not fitted."""
+def estimate(recommender: Recommender, sessions: Sessions, use: Use | None = None) -> Estimate:
+    """What a fit of this recommender on these sessions will take, and one use of it; the recommender is not fitted."""
     if sessions.n_sessions == 0 or sessions.n_items == 0:
         raise DataError("expected sessions to learn from, found none; lower the filters or give a longer log")
     trained = isinstance(recommender, TrainedRecommender)
@@ -104,7 +117,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
     # Kernels are compiled and libraries loaded before anything is measured.
     make_recommender(recommender.name, _replaced(brief, epochs=1)).fit(spread_sessions(sessions, WARM_UP))
     before = used_bytes()
-    few, many = _samples(recommender.name, brief, sessions)
+    few, many = _samples(recommender.name, brief, sessions, use)
     epochs, fraction = int(options.get("epochs", 0)), float(options.get("validation_fraction", 0.0))
     n_held_out = int(fraction * (sessions.n_events - sessions.n_sessions))
     # What a re-ranker is fitted on is bounded: the time and the memory that go with it too.
@@ -138,6 +151,7 @@ def estimate(recommender: Recommender, sessions: Sessions) -> Estimate:
         seconds,
         f"fits on {events[0]:,} and {events[1]:,} of {sessions.n_events:,} clicks",
         settled,
+        use_seconds=_on_line(few.use_seconds, many.use_seconds, *sizes),
     )
 
 
@@ -161,12 +175,12 @@ def _on_line(few: float, many: float, n_few: int, n_many: int, n: int) -> float:
     return many + max(many - few, 0) * max(n - n_many, 0) / max(n_many - n_few, 1)
 
 
-def _samples(name: str, options: Mapping[str, Any], sessions: Sessions) -> tuple[_Fit, _Fit]:
+def _samples(name: str, options: Mapping[str, Any], sessions: Sessions, use: Use | None) -> tuple[_Fit, _Fit]:
     """Fit two samples, the larger one long enough to time if the log is large enough."""
-    n, many = FEW, _measured(name, options, spread_sessions(sessions, FEW), sessions)
+    n, many = FEW, _measured(name, options, spread_sessions(sessions, FEW), sessions, use)
     while True:
         n, few = n * GROWTH, many
-        many = _measured(name, options, spread_sessions(sessions, n), sessions)
+        many = _measured(name, options, spread_sessions(sessions, n), sessions, use)
         enough = many.seconds >= ENOUGH_SECONDS and ("weights" in many.kept or n >= MANY)
         if enough or n >= sessions.n_sessions:
             return few, many
@@ -186,7 +200,9 @@ def timed_fit(recommender: Recommender, sessions: Sessions) -> tuple[float, int]
     return max(cost.seconds, 1e-9), int(cost.peak_own_mb * 1e6)
 
 
-def _measured(name: str, options: Mapping[str, Any], sample: Sessions, sessions: Sessions) -> _Fit:
+def _measured(
+    name: str, options: Mapping[str, Any], sample: Sessions, sessions: Sessions, use: Use | None = None
+) -> _Fit:
     fitted = make_recommender(name, options)
     fitted.share = sample.n_sessions / sessions.n_sessions
     before = used_bytes()
@@ -212,7 +228,9 @@ def _measured(name: str, options: Mapping[str, Any], sample: Sessions, sessions:
         if options.get("reranker_steps") and options["validation_fraction"] and options["voters"]:
             n_reranker_fits = 2 + reranked
     rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best, sample, reranked=reranked), 0.0)
-    return _Fit(sample, seconds, per_pass, rest, n_reranker_fits, kept, max(peak - before - sum(kept.values()), 0))
+    rest_bytes = max(peak - before - sum(kept.values()), 0)
+    used = 0.0 if use is None else use(fitted, sample)
+    return _Fit(sample, seconds, per_pass, rest, n_reranker_fits, kept, rest_bytes, used)
 
 
 def _second(options: Mapping[str, Any]) -> bool:

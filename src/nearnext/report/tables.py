@@ -167,10 +167,10 @@ def statistics_table(result: Mapping[str, Any]) -> Table:
 def reading_table(report: Mapping[str, Any]) -> Table:
     """What was read from one source: layout, columns, time unit, rows used, rows rejected by reason."""
     styles = {True: "yellow", False: ""}
-    return _facts((name, Text(text, styles[name.startswith("rejected:")])) for name, text in reading_rows(report))
+    return facts_table((name, Text(text, styles[name.startswith("rejected:")])) for name, text in reading_rows(report))
 
 
-def _facts(rows: Iterable[tuple[str, str | Text]], frame: box.Box | None = None) -> Table:
+def facts_table(rows: Iterable[tuple[str, str | Text]], frame: box.Box | None = None) -> Table:
     """Names and texts, without headings."""
     table = Table(box=frame, show_header=False, pad_edge=False)
     table.add_column(style="dim", no_wrap=True)
@@ -196,31 +196,6 @@ def reading_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         elif value not in (None, {}, []):
             rows.append((name, plain(value)))
     return rows
-
-
-MB = 1e6
-
-
-def sizing_table(sized: Mapping[str, Any]) -> Table:
-    """What a fit would take."""
-    data, mb = sized["data"], {name: count(size / MB) for name, size in sized["memory"].items()}
-    rows = [
-        ("method", str(sized["method"])),
-        (
-            "learns from",
-            f"{count(data['sessions'])} sessions, {count(data['events'])} clicks, {count(data['items'])} items",
-        ),
-        ("options", plain({name: value for name, value in sized["params"].items() if value not in (None, "")})),
-        ("parameters", count(sized["parameters"]) if sized["parameters"] else "none: it counts"),
-        (
-            "peak memory",
-            f"{count(sized['peak_bytes'] / MB)} MB: {', '.join(f'{name} {size}' for name, size in mb.items())}",
-        ),
-        ("free memory", f"{count(sized['available_bytes'] / MB)} MB, with what this process holds"),
-    ]
-    if sized["epochs"]:
-        rows.append(("epochs", f"up to {count(sized['epochs'])}"))
-    return _facts([*rows, ("time", duration(sized["seconds"])), ("measured", str(sized["basis"]))], box.SIMPLE)
 
 
 SHOWN_TRIALS = 5
