@@ -10,8 +10,9 @@ from subprocess import PIPE
 
 import pytest
 
+from nearnext.atomic import c_function
 from nearnext.errors import NearnextError
-from nearnext.processes import Processes
+from nearnext.processes import Processes, trim_memory
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -24,6 +25,18 @@ def test_results_come_in_order_and_errors_as_they_are(workers: int):
 def test_a_worker_that_dies_gives_one_line():
     with pytest.raises(NearnextError, match="one of 2 worker processes died"):
         list(Processes(2).map(os._exit, [1]))
+
+
+@pytest.mark.parametrize("library", [TypeError("of Windows"), OSError("linked statically"), object()])
+def test_a_c_library_without_a_function_is_no_error(library: object, monkeypatch: pytest.MonkeyPatch):
+    def load(*_: object, **__: object) -> object:
+        if isinstance(library, Exception):
+            raise library
+        return library
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    assert c_function("malloc_trim") is None
+    trim_memory()
 
 
 WORKING = """

@@ -58,7 +58,7 @@ def test_readers_find_one_model_or_the_other(tmp_path: Path):
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS])
 def test_where_names_cannot_be_exchanged_it_is_renamed(tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(atomic, "_renameat2", lambda: failing)
+    monkeypatch.setattr(atomic, "c_function", {"renameat2": failing}.get)
     monkeypatch.setattr(atomic.ctypes, "get_errno", lambda: code)
     for turn in range(2):
         publish(tmp_path / "model", turn)
@@ -68,7 +68,7 @@ def test_where_names_cannot_be_exchanged_it_is_renamed(tmp_path: Path, code: int
 
 def test_a_name_that_cannot_be_replaced_keeps_what_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     publish(tmp_path / "model", 0)
-    monkeypatch.setattr(atomic, "_renameat2", lambda: failing)
+    monkeypatch.setattr(atomic, "c_function", {"renameat2": failing}.get)
     monkeypatch.setattr(atomic.ctypes, "get_errno", lambda: errno.EBUSY)
     with pytest.raises(Exception, match="nothing was replaced"):
         publish(tmp_path / "model", 1)

@@ -162,7 +162,7 @@ def _replace(fresh: Path, path: Path) -> None:
 
 def _exchange(one: Path, other: Path) -> bool:
     """Exchange two names in one step; False where the system or the file system cannot."""
-    rename = _renameat2()
+    rename = c_function("renameat2")
     if rename is None:
         return False
     if rename(AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE) == 0:
@@ -173,8 +173,12 @@ def _exchange(one: Path, other: Path) -> bool:
     raise OSError(code, os.strerror(code), str(other))
 
 
-def _renameat2() -> Any:
-    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+def c_function(name: str) -> Any:
+    """A function of the C library; None where it has none of this name, or cannot be reached, as on Windows."""
+    try:
+        return getattr(ctypes.CDLL(None, use_errno=True), name, None)
+    except (OSError, TypeError):
+        return None
 
 
 def _sync(*paths: Path) -> None:

@@ -1,6 +1,5 @@
 """Independent parts in processes and threads, with results in the order of the arguments; and processes of torchrun."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple, Protocol, TypeVar
 
+from nearnext.atomic import c_function
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.own_parts import keep_place
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 def trim_memory() -> None:
     """Give what this process has freed back to the system, where the C library can."""
-    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # of glibc
+    if trim := c_function("malloc_trim"):  # of glibc
         trim(0)
 
 

@@ -5,6 +5,7 @@ nearly the same attributes have probabilities; their mean is what an item that d
 clicks can expect.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -98,15 +99,23 @@ class ClickedItems:
         """Those most like each of some items."""
         rows, n = unit_rows(self.features.rows(items)), min(ALIKE, len(self.indices))
         alike, weights = np.zeros((len(items), n), np.int32), np.zeros((len(items), n), np.float32)
-        size = max(BLOCK_BYTES // (8 * max(len(self.indices), 1)), 1)
-        for begin in range(0, len(items), size):
-            block = slice(begin, begin + size)
-            cosines = (rows[block] @ self.described).toarray()
-            best = np.argpartition(-cosines, n - 1, axis=1)[:, :n]
-            weight = np.maximum(np.take_along_axis(cosines, best, axis=1), 0) ** SELECTIVITY
-            alike[block] = np.where(weight > 0, self.indices[best], 0)
-            weights[block] = weight / np.maximum(weight.sum(axis=1, keepdims=True), 1e-12)
+        for begin, end in self._blocks(rows):
+            cosines: Sparse = rows[begin:end] @ self.described  # without the items that share no feature
+            for row, first, last in zip(range(begin, end), cosines.indptr, cosines.indptr[1:], strict=False):
+                of_items = cosines.data[first:last]
+                best = np.argpartition(-of_items, n - 1)[:n] if len(of_items) > n else np.arange(len(of_items))
+                weight = np.maximum(of_items[best], 0) ** SELECTIVITY
+                found = self.indices[cosines.indices[first:last][best]]
+                alike[row, : len(best)] = np.where(weight > 0, found, 0)
+                weights[row, : len(best)] = weight / max(weight.sum(), 1e-12)
         return Likeness(alike, weights)
+
+    def _blocks(self, rows: Sparse) -> Iterator[tuple[int, int]]:
+        """First and last + 1 of rows whose cosines are computed together, by the most items that share a feature."""
+        shared = (rows != 0) @ np.diff(self.described.indptr)
+        number = np.cumsum(np.minimum(shared, len(self.indices))) // max(BLOCK_BYTES // 16, 1)
+        begins = np.flatnonzero(np.diff(number, prepend=-1)).tolist()
+        return zip(begins, [*begins[1:], len(number)], strict=False)
 
 
 class UnclickedItems:
