@@ -19,7 +19,6 @@ TINY: dict[str, Any] = {
     "hidden": 4,
     "reranker_steps": 5,
     "reranker_prefixes": 100,
-    "correction": True,
 }
 
 

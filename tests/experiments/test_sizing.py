@@ -204,22 +204,16 @@ def test_the_time_of_the_default_method_is_the_sum_of_its_parts(monkeypatch: pyt
         metric.fit(sample)
         if not isinstance(metric, Metric):  # a voter
             return 1.0, 0
-        best = max(metric.history, key=lambda epoch: epoch["HitRate@20"] + epoch["MRR@20"])["epoch"]
         for epoch in metric.history:
             epoch["seconds"] = 9.0
-        passes = 0.9 * (len(metric.history) + (metric.correction is None)) + best
-        reranked = metric.reranker is not None
-        passes += sizing.SECOND_SHARE * len(metric.history) * (0.9 + reranked)
-        n_reranker_fits = 2 + reranked
-        return 10.0 * passes + 5.0 + n_reranker_fits * 0.1 * (metric.reranker_steps - 1), 0
+        n_reranker_fits = 2 + (metric.reranker is not None)
+        return 10.0 * 1.9 * len(metric.history) + 5.0 + n_reranker_fits * 0.1 * (metric.reranker_steps - 1), 0
 
     monkeypatch.setattr(sizing, "timed_fit", timed)
     monkeypatch.setattr(sizing, "_search_seconds", lambda *_: 0.0)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
     options: dict[str, Any] = {"dim": 4, "epochs": 3, "batch_size": 32, "negatives": 8, "reranker_steps": 50}
-    for correction, passes in ((None, 0.9 * 4 + 3), (False, 0.9 * 3 + 3)):
-        second = sizing.SECOND_SHARE * 3 * (0.9 + 1)
-        sized = estimate(make_recommender("metric", {**options, "correction": correction}), LOG)
-        assert sized.seconds == pytest.approx(10 * (passes + second) + 5 + 3 * 50 * 0.1)
+    sized = estimate(make_recommender("metric", options), LOG)
+    assert sized.seconds == pytest.approx(10 * 1.9 * 3 + 5 + 3 * 50 * 0.1)
 
 
 @pytest.mark.parametrize("method", ["pop", "vsknn", "gru4rec", "sml-maxpool-ncas"])
@@ -242,11 +236,3 @@ def test_a_fit_without_a_folder_to_write_to_is_refused(nearnext: Any, tmp_path: 
     done = nearnext("fit", tmp_path / "none.csv")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "--out is missing" in done.err
-
-
-@pytest.mark.parametrize(("most", "in_trial"), [(200, 1.0), (19, 0.2)])
-def test_the_trial_of_a_correction_is_bounded(most: int, in_trial: float, monkeypatch: pytest.MonkeyPatch):
-    options = Metric(epochs=4, refit=False, validation_fraction=0.05).params()
-    monkeypatch.setattr("nearnext.recommenders.metric.recommender.TRIAL", most)
-    passes = sizing._passes(options, 4, 2, LOG)  # pyright: ignore[reportPrivateUsage]
-    assert passes == pytest.approx(4 + in_trial + sizing.SECOND_SHARE * 4 * (1 + 1 / 0.95))

@@ -29,8 +29,8 @@ def described(*clicks: Sequence[int]) -> list[dict[str, list[float]]]:
     near = Lists(np.tile(np.arange(1, 5, dtype=np.int32), (n, 1)), np.ones((n, 4), np.float32))
     none = Lists(np.zeros((0, n, 1), np.int32), np.zeros((0, n, 1), np.float32))
     prefixes = Prefixes.of([np.array(session, np.int32) for session in clicks])
-    evidence, sessions = Evidence(VECTORS, POPULARITY, STATISTICS, 0.5, VECTORS, 0.5), np.tile(VECTORS[:1], (n, 1))
-    found = collect(prefixes, near, sessions, none, evidence, scratch, sessions)
+    evidence, sessions = Evidence(VECTORS, POPULARITY, STATISTICS, 0.5), np.tile(VECTORS[:1], (n, 1))
+    found = collect(prefixes, near, sessions, none, evidence, scratch)
     assert not scratch.any()
     assert found.items.tolist() == [1, 2, 3, 4] * n
     columns = found.features.reshape(n, 4, -1).transpose(0, 2, 1).tolist()
@@ -51,13 +51,6 @@ def test_a_session_that_repeats_itself_says_so(clicks: list[int], expected: dict
     (found,) = described(clicks)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], [value] * 4, rtol=1e-6, err_msg=name)
-
-
-def test_the_second_network_says_how_near_a_candidate_is():
-    (found,) = described([2, 3])
-    near = np.array([2, 0, 1.2, 0])  # the session is at item 1, half a unit of cosine is a factor of e
-    np.testing.assert_allclose(found["second cosine"], near, rtol=1e-6)
-    np.testing.assert_allclose(found["second log share"], near - np.log(np.exp(near).sum()), rtol=1e-6)
 
 
 def test_what_a_session_did_with_a_candidate():

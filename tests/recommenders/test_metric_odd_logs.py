@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 )
 def test_what_little_there_is_to_learn_is_learned_and_said(clicks: list[list[str]], said: str):
     log = Sessions.of(clicks)
-    model = tiny(correction=None).fit(log)
+    model = tiny().fit(log)
     assert model.note.startswith(said)
     answer = model.recommend([clicks[0]], k=9)[0]
     assert len(answer.items) == log.n_items
@@ -58,7 +58,7 @@ def test_odd_logs_give_whole_lists_of_finite_scores(
     log = Sessions.of(ODD[name], starts=[1.5e9 + 60 * s * (not same_time) for s in range(len(ODD[name]))])
     for better in (False, True):
         monkeypatch.setattr(selection, "significantly_better", lambda *_, better=better: better)  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]
-        fitted = tiny(correction=None).fit(log)
+        fitted = tiny().fit(log)
         loaded = load_artifact(save_artifact(fitted, tmp_path / f"{better}", {})).recommender
         k = min(log.n_items, 20)
         for model in (fitted, loaded):

@@ -66,7 +66,7 @@ def test_a_model_saved_under_former_names_loads_without_a_warning(voted: Metric,
 
 @every_name
 def test_params_make_the_model_again_from_an_option_file(name: str):
-    fitted = tiny(name, correction=None, dim=None, voters=["sr", "vsknn"]).fit(LOG)
+    fitted = tiny(name, dim=None, voters=["sr", "vsknn"]).fit(LOG)
     params = fitted.params()
     assert params["voters"] == ["sr", "vsknn"]
     assert not {"directory", "resume"} & params.keys()
@@ -84,7 +84,7 @@ def test_voters_are_given_as_text_too_and_none_as_an_empty_one(text: str, voters
 
 def test_the_fast_one_is_smaller_in_every_respect():
     fast, whole = make_recommender("metric-fast").params(), make_recommender("metric").params()
-    assert (fast["dim"], fast["epochs"], fast["voters"]) == (64, 2, ["vsknn", "sr"])
+    assert (fast["dim"], fast["epochs"], fast["voters"]) == (96, 2, ["vsknn", "sr"])
     assert (whole["dim"], whole["voters"]) == (None, ["vsknn", "vstan", "sr"])
     assert make_recommender("metric-fast", {"voters": "sr,markov-1"}).params()["voters"] == ["sr", "markov-1"]
 
@@ -94,6 +94,7 @@ def test_the_fast_one_is_smaller_in_every_respect():
     [
         ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
         ({"voters": ["sr", "vsknn", "sr"]}, "expected each voter once, found sr, vsknn, sr; leave out the second"),
+        ({"features": "own,second"}, "second, of a second network, is no more; fit a model without it"),
         ({"features": "item,item"}, "expected each group of features once, found item, item; leave out the second"),
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),
@@ -122,8 +123,8 @@ def test_bad_options_are_one_clear_line(options: dict[str, Any], message: str):
 
 
 def test_sizes_follow_from_the_log_unless_given():
-    assert size_for(LOG) == Size(dim=160, epochs=8, batch_size=100, negatives=N_ITEMS)
-    assert Metric(epochs=3).size(LOG) == Size(dim=160, epochs=3, batch_size=100, negatives=N_ITEMS)
+    assert size_for(LOG) == Size(dim=192, epochs=3, batch_size=100, negatives=N_ITEMS)
+    assert Metric(epochs=3).size(LOG) == Size(dim=192, epochs=3, batch_size=100, negatives=N_ITEMS)
 
 
 def test_a_loss_takes_options_of_its_own(tmp_path: Path):
@@ -136,7 +137,7 @@ def test_a_loss_takes_options_of_its_own(tmp_path: Path):
 
 
 def test_an_encoder_takes_options_of_its_own(tmp_path: Path):
-    model = tiny(encoder="caser:length=6,heights=1,2,vertical=1", correction=None, voters=[]).fit(LOG)
+    model = tiny(encoder="caser:length=6,heights=1,2,vertical=1", voters=[]).fit(LOG)
     _, encoder, *_ = model.parts()
     assert encoder == Caser(dim=model.params()["dim"], length=6, heights=(1, 2), vertical=1, dropout=model.dropout)
     loaded = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender

@@ -16,11 +16,11 @@ from nearnext.registry import ENCODERS, LOSSES
 from nearnext.testing import assert_same_lists
 
 PREFIXES = Prefixes.every(LOG)
-OTHERS = sorted(ENCODERS.keys() - {"attention"})
+OTHERS = sorted(ENCODERS.keys() - {"gru"})
 
 
 def fitted(**options: Any) -> Metric:
-    given: dict[str, Any] = {"correction": None, "epochs": 2, **options}
+    given: dict[str, Any] = {"epochs": 2, **options}
     return tiny("metric", **given).fit(LOG)
 
 
@@ -60,4 +60,4 @@ def test_every_loss_on_distances_trains_it_and_it_ranks_without_votes(loss: str)
 )
 def test_parts_that_do_not_fit_say_why(options: dict[str, Any], message: str):
     with pytest.raises(ConfigError, match=message):
-        tiny("metric", **{"correction": None, **options})
+        tiny("metric", **options)

@@ -115,7 +115,6 @@ def test_the_reranker_is_kept_and_reads_the_new_log(monkeypatch: pytest.MonkeyPa
     assert today.reranker is yesterday.reranker
     assert today.generators is not None
     assert {voter.vocabulary for voter in today.generators.voters.values()} == {today.vocabulary}
-    assert today.corrected == yesterday.corrected
 
 
 def test_new_items_start_at_the_mean_of_their_neighbours_with_the_median_length():

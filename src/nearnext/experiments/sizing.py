@@ -40,9 +40,6 @@ ENOUGH_SECONDS = 1.0
 EPOCHS, STEPS, SEARCHES = 2, 40, 64
 """Measured: epochs, of which the fastest counts, steps of the re-ranker, and searches."""
 
-SECOND_SHARE = 0.73
-"""Time of an epoch of the second network of `metric` over one of the first, see decision 23."""
-
 FLOAT = 4
 """Bytes of a weight."""
 
@@ -125,7 +122,7 @@ def estimate(recommender: Recommender, sessions: Sessions, use: Use | None = Non
     most = min(sessions.n_events, int(n_prefixes / max(fraction, 0.01))) if n_prefixes else sessions.n_events
     events = (few.sample.n_events, many.sample.n_events, most)
     items = (few.sample.n_items, many.sample.n_items, sessions.n_items)
-    seconds = many.per_pass * sessions.n_events / many.sample.n_events * _passes(options, epochs, epochs, sessions)
+    seconds = many.per_pass * sessions.n_events / many.sample.n_events * _passes(options, epochs, epochs)
     seconds += _on_line(few.rest, many.rest, *events)
     if n_held_out and trained:
         n_searches = epochs * min(most_cases, n_held_out) + min(n_prefixes, n_held_out)
@@ -220,45 +217,20 @@ def _measured(
         kept = {"weights": weights, "optimiser": 2 * weights, "best weights": weights}
         kept |= {"item vectors": 2 * weights} if space_of(fitted) is not None else {}
         kept |= {"network of the refit": weights} if options.get("refit") else {}
-        if _second(options):
-            from nearnext.recommenders.metric.options import SECOND_DIM
-
-            table = FLOAT * (sample.n_items + 1) * min(options["dim"], SECOND_DIM)
-            kept |= {"second network": 5 * table}  # weights, 2 in the optimiser, vectors twice
         if options.get("reranker_steps") and options["validation_fraction"] and options["voters"]:
             n_reranker_fits = 2 + reranked
-    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best, sample, reranked=reranked), 0.0)
+    rest = max(seconds - per_pass * _passes(options, options.get("epochs", 0), best), 0.0)
     rest_bytes = max(peak - before - sum(kept.values()), 0)
     used = 0.0 if use is None else use(fitted, sample)
     return _Fit(sample, seconds, per_pass, rest, n_reranker_fits, kept, rest_bytes, used)
 
 
-def _second(options: Mapping[str, Any]) -> bool:
-    """Whether there is a second network, for the re-ranker."""
-    if not (options.get("voters") and options["validation_fraction"]):
-        return False
-    from nearnext.recommenders.metric.features import SECOND
-
-    return SECOND in options["features"]
-
-
-def _passes(
-    options: Mapping[str, Any], epochs: int, best: float, sessions: Sessions, *, reranked: bool = True
-) -> float:
-    """Epochs of a fit in which one was best: those asked for, two of the trial of a correction, the refit's, longer.
-
-    Those of the trial are of half the log or less. A second network takes part of the time of the first one, once for
-    the re-ranker and, where lists are ``reranked``, once on all sessions.
-    """
+def _passes(options: Mapping[str, Any], epochs: int, best: float) -> float:
+    """Epochs of a fit in which one was best: those asked for, and those of the refit, which are longer."""
     fraction = options.get("validation_fraction", 0.0)
     if "refit" not in options or fraction == 0:
         return epochs
-    from nearnext.recommenders.metric.recommender import TRIAL
-
-    tried = options["correction"] is None and options["encoder"].startswith("attention")
-    in_trial = min(1.0, 2 * TRIAL / max((1 - fraction) * sessions.n_sessions, 1))
-    second = _second(options) * SECOND_SHARE * epochs * (1 + reranked / (1 - fraction))
-    return epochs + tried * in_trial + options["refit"] * best / (1 - fraction) + second
+    return epochs + options["refit"] * best / (1 - fraction)
 
 
 def _reranker_steps(n_prefixes: int, most_prefixes: int, most_steps: int) -> int:

@@ -35,7 +35,9 @@ class Schedule:
     epochs: Count  # most passes
     warmup: Fraction = 0.0  # part of all steps in which the share rises
     final: NonNegative = 1.0  # share at the last step; 1: it stays
-    compared: tuple[str, ...] = ("HitRate@20",)  # validation figures whose sum epochs are compared by
+    compared: tuple[str, ...] = (
+        "HitRate@20",
+    )  # validation figures whose sum epochs are compared by; none: the last is best
     improvement: NonNegative | None = None  # relative improvement of that sum below which the share is lowered
     lr_factor: Part = 0.5  # what the share is multiplied by then
     lower_every: Natural = 0  # epochs after which the share is lowered whatever validation says; 0: validation decides
@@ -60,7 +62,7 @@ class Schedule:
         """Where training is after an epoch with these figures; without validation figures every epoch is the best."""
         done = replace(standing, epoch=standing.epoch + 1)
         done = replace(done, finished=done.epoch >= self.epochs)
-        if not all(name in figures for name in self.compared):
+        if not self.compared or not all(name in figures for name in self.compared):
             return replace(done, best_epoch=done.epoch)
         figure, best = sum(figures[name] for name in self.compared), standing.best
         if best is None or figure > best:

@@ -234,9 +234,10 @@ BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def options_table(method: str, options: Mapping[str, Any], notes: Sequence[str] = ()) -> str:
-    """One method's table, with notes as comments."""
+    """One method's table, with notes as comments; an option that is None is left out, which says the same."""
     lines = [f"[{_key(method)}]", *(f"# {' '.join(note.split())}" for note in notes)]
-    return "\n".join([*lines, *(f"{_key(name)} = {_value(value)}" for name, value in options.items())]) + "\n"
+    given = {name: value for name, value in options.items() if value is not None}
+    return "\n".join([*lines, *(f"{_key(name)} = {_value(value)}" for name, value in given.items())]) + "\n"
 
 
 def _key(name: str) -> str:

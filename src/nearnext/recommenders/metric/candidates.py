@@ -13,7 +13,7 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.processes import in_threads
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.metric.features import NO_SECOND, Candidates, Evidence, Lists, collect
+from nearnext.recommenders.metric.features import Candidates, Evidence, Lists, collect
 from nearnext.recommenders.metric.unclicked import UnclickedItems
 from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.ranking import CHUNK, RankChunk, Request
@@ -124,7 +124,6 @@ class CandidateGenerators:
     voters: dict[str, Recommender]  # fitted recommenders over the same vocabulary, by name
     evidence: Evidence  # what the candidates' features are computed from
     most: int  # candidates of the index and of each voter, at least 1
-    second: SessionItemNetwork | None = None  # for the features of the group `second`
 
     @cached_property
     def clicked(self) -> BoolArray:
@@ -162,7 +161,6 @@ class CandidateGenerators:
         """A function with scratch memory of its own, used by one thread."""
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
         encode = SessionEncoding(self.network)
-        encode_second = None if self.second is None else SessionEncoding(self.second)
         scratch = np.zeros((2, len(self.clicked)), dtype=np.int32)
         clicked = None if self.clicked[1:].all() else self.clicked
 
@@ -188,8 +186,7 @@ class CandidateGenerators:
             for rank, voted, scored in zip(rankers, votes.items, votes.scores, strict=True):
                 rank(prefixes, voting, voted, scored)
             np.maximum(votes.scores, 0.0, out=votes.scores)
-            second = NO_SECOND if encode_second is None else encode_second(prefixes)[0]
-            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch, second), near, sessions
+            return collect(prefixes, nearest, sessions, votes, self.evidence, scratch), near, sessions
 
         return generate
 

@@ -30,39 +30,30 @@ LAST_FEATURES = {
     "revisit after last": "share of clicks right after the last click's that are revisits",
 }
 
-SECOND = "second"
-SECOND_FEATURES = {
-    "second cosine": "cosine with the session in the space of the second network, over its temperature",
-    "second log share": "logarithm of the candidate's share of exp(second cosine) among all candidates",
-}
-
 GROUPS: dict[str, dict[str, str]] = {
     "session": SESSION_FEATURES,
     "own": OWN_FEATURES,
     "last": LAST_FEATURES,
     "item": ITEM_FEATURES,
-    SECOND: SECOND_FEATURES,
 }
-"""Groups of further features by name; each feature has a line that says what it is. The columns of the last are there
-only where the group is named."""
+"""Groups of further features by name; each feature has a line that says what it is."""
 
 N_SESSION, N_OWN, N_LAST = len(SESSION_FEATURES), len(OWN_FEATURES), len(LAST_FEATURES)
 N_FURTHER = N_SESSION + N_OWN + N_LAST + len(ITEM_FEATURES)
 LAST_RATE, REVISIT_AFTER = (list(ITEM_FEATURES).index(name) for name in ("last rate", "revisit after"))
-NO_SECOND = np.zeros((0, 0), np.float32)
 LEAST = 1e-3
 """Added to a share before its logarithm: that of an item outside the list."""
 
 
 def feature_names(voters: Sequence[str], groups: Collection[str] = ()) -> tuple[str, ...]:
-    """Names of the features in their order, those of all groups but ``second`` if there is any: [F].
+    """Names of the features in their order, those of all groups if there is any: [F].
 
     >>> feature_names(["sr"])[-3:]
     ('sr share', 'sr log share', 'sr best share')
     >>> len(feature_names(["sr"], ["item"]))
     41
     """
-    further = [features for group, features in GROUPS.items() if group in groups or (groups and group != SECOND)]
+    further = GROUPS.values() if groups else ()
     of_voters = (f"{voter} {feature}" for voter in voters for feature in VOTER_FEATURES)
     return (*FEATURES, *of_voters, *(feature for features in further for feature in features))
 
@@ -73,8 +64,8 @@ def features_used(voters: Sequence[str], groups: Collection[str]) -> BoolArray:
     >>> features_used([], ["session"]).tolist() == [True] * 12 + [False] * 26
     True
     """
-    further = [group in groups for group, features in GROUPS.items() for _ in features]
-    return np.array([True] * len(feature_names(voters)) + further)[: len(feature_names(voters, groups))]
+    further = [group in groups for group, features in GROUPS.items() for _ in features] if groups else []
+    return np.array([True] * len(feature_names(voters)) + further)
 
 
 class Lists(NamedTuple):
@@ -99,9 +90,6 @@ class Evidence(NamedTuple):
     popularity: ScoreArray  # logarithm of one more than each item's clicks: [I + 1]
     items: ScoreArray  # the `ITEM_FEATURES` of each item, [I + 1, 9]; [0, 9]: without the features of any group
     temperature: float  # of the cosine: that far apart, one item is e times as probable as another
-    # item embedding of item j + 1 by the second network in row j: [I, D2]; [0, 0]: none
-    second: ScoreArray = NO_SECOND
-    second_temperature: float = 1.0  # of its cosine
 
     @classmethod
     def of(cls, vectors: ScoreArray, clicks: Int64Array, items: ScoreArray, temperature: float) -> "Evidence":
@@ -112,28 +100,20 @@ class Evidence(NamedTuple):
 
 
 def collect(
-    prefixes: Prefixes,
-    near: Lists,
-    sessions: ScoreArray,
-    votes: Lists,
-    evidence: Evidence,
-    scratch: IndexArray,
-    second: ScoreArray = NO_SECOND,
+    prefixes: Prefixes, near: Lists, sessions: ScoreArray, votes: Lists, evidence: Evidence, scratch: IndexArray
 ) -> Candidates:
     """The union of the lists of B prefixes, each candidate with its features.
 
     ``near`` has scores 1 + cosine, ``votes`` the lists of V voters; ``sessions`` are embeddings of length 1, or 0
-    where there is none [B, D], those of the ``second`` network likewise [B, D2]; ``scratch`` is memory of this thread,
-    zeros before and after [2, I + 1].
+    where there is none [B, D]; ``scratch`` is memory of this thread, zeros before and after [2, I + 1].
     """
     n_voters, _, n_voted = votes.items.shape
     most = len(prefixes) * (near.items.shape[1] + n_voters * n_voted)
     n_features = len(FEATURES) + len(VOTER_FEATURES) * n_voters + (N_FURTHER if len(evidence.items) else 0)
-    n_features += len(SECOND_FEATURES) if len(evidence.second) else 0
     items, features = np.empty(most, dtype=np.int32), np.empty((most, n_features), dtype=np.float32)
     offsets = np.zeros(len(prefixes) + 1, dtype=np.int64)
     clicks = prefixes.items, prefixes.starts, prefixes.ends
-    _collect(*clicks, near, sessions, votes, evidence, scratch, second, items, features, offsets)
+    _collect(*clicks, near, sessions, votes, evidence, scratch, items, features, offsets)
     return Candidates(offsets, items[: offsets[-1]], features[: offsets[-1]])
 
 
@@ -147,7 +127,6 @@ def _collect(
     votes: Lists,
     evidence: Evidence,
     scratch: IndexArray,
-    second: ScoreArray,
     items: IndexArray,
     features: ScoreArray,
     offsets: Int64Array,
@@ -175,8 +154,6 @@ def _collect(
         for voter in range(len(votes.items)):
             voted, scored = votes.items[voter, row], votes.scores[voter, row]
             _add_votes(voted, scored, position_of, features[begin:end], 7 + 3 * voter)
-        if len(evidence.second) > 0:
-            _add_second(second[row], items[begin:end], evidence, features[begin:end, features.shape[1] - 2 :])
         if len(evidence.items) > 0:
             _add_further(session, items[begin:end], evidence, scratch, features[begin:end, n_named:])
         for position in range(begin, end):
@@ -196,20 +173,6 @@ def _add_further(
         _add_last(clicks, items, evidence, features[:, last:item])
     for position in range(len(items)):
         features[position, item:N_FURTHER] = evidence.items[items[position]]
-
-
-@compiled()
-def _add_second(session: ScoreArray, items: IndexArray, evidence: Evidence, features: ScoreArray) -> None:
-    """The cosines and log shares of the second network [n, 2]."""
-    best, total = -np.inf, 0.0
-    for position in range(len(items)):
-        cosine = _product(session, evidence.second[items[position] - 1])
-        features[position, 0] = cosine / evidence.second_temperature
-        best = max(best, np.float64(features[position, 0]))
-    for position in range(len(items)):
-        total += np.exp(np.float64(features[position, 0]) - best)
-    for position in range(len(items)):
-        features[position, 1] = features[position, 0] - best - np.log(total)
 
 
 @compiled()

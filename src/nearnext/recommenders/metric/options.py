@@ -44,19 +44,19 @@ class Size:
 def size_for(sessions: Sessions) -> Size:
     """The size of the default model for a log.
 
-    - ``dim`` 160; 96 from 300,000 items on, where the table is what memory goes to.
-    - ``epochs`` 4; 8 below 20,000 examples, 1 from 3,000,000 on: about as many updates as the model needs.
+    - ``dim`` 192; 96 from 300,000 items on, where the table is what memory goes to.
+    - ``epochs`` 4; 3 below 20,000 examples, whose steps are smaller, 1 from 3,000,000 on.
     - ``batch_size`` 300, 100 below 20,000 examples and 1,500 from 3,000,000 on.
     - ``negatives`` 2,048, or the number of items where that is smaller.
 
     >>> size_for(Sessions.of([["a", "b", "c"]] * 5))
-    Size(dim=160, epochs=8, batch_size=100, negatives=3)
+    Size(dim=192, epochs=3, batch_size=100, negatives=3)
     """
     n_examples = sessions.n_events - sessions.n_sessions
     few, many = n_examples < FEW_EXAMPLES, n_examples >= MANY_EXAMPLES
     return Size(
-        dim=96 if sessions.n_items >= LARGE_CATALOGUE else 160,
-        epochs=8 if few else 1 if many else 4,
+        dim=96 if sessions.n_items >= LARGE_CATALOGUE else 192,
+        epochs=3 if few else 1 if many else 4,
         batch_size=100 if few else 1500 if many else 300,
         negatives=max(1, min(2048, sessions.n_items)),
     )
@@ -64,22 +64,10 @@ def size_for(sessions: Sessions) -> Size:
 
 SAMPLED_SOFTMAX = "sampled-softmax"
 
-SECOND_NETWORK: dict[str, Any] = {
-    "encoder": "gru",
-    "temperature": 0.1,
-    "smoothing": 0.3,
-    "alpha": 0.5,
-    "learning_rate": 0.004,
-    "encoder_rate": 0.004,
-    "dropout": 0.0,
-    "validation_fraction": 0.0,
-    "voters": (),
-    "features": (),
-}
-"""Options of the second network, chosen on validation periods (docs/decisions/0023-network-of-metric.md)."""
-
-SECOND_DIM = 128
-"""Its dimension, if that of the first one is not smaller."""
+LearningRate = Annotated[Positive, Search(0.001, 0.02, log=True, why="how much of the items' start survives training")]
+Alpha = Annotated[NonNegative, Search(0.0, 0.75, why="negatives from uniform to popular")]
+Temperature = Annotated[Positive, Search(0.03, 0.15, log=True, why="lower: the nearest items count alone")]
+Smoothing = Annotated[Fraction, Search(0.0, 0.4, why="probability left to negatives")]
 
 RENAMED = {
     "breadth": "coverage_cost",
@@ -109,16 +97,15 @@ class MetricOptions(EmbeddedRecommender):
         loss: ``sampled-softmax``, or the name of a loss on distances: ``ncas``, ``triplet``, ``contrastive``, ``bpr``,
             ``top1`` or ``warp``, of the next item against all other items of a step; with options of its own likewise,
             as ``triplet:swap=true,margin=0.5``.
-        correction: whether a session may leave the span of its clicks, see `Attention`; None: the better one on
-            held-out sessions; only for ``attention``.
+        correction: whether a session may leave the span of its clicks, see `Attention`; None: it may; only for
+            ``attention``.
         steps: averagings of the items over their neighbours before training, at least 0.
         max_length: number of last clicks that the encoder reads, at least 1.
         validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); 0: none, so the last
             epoch is kept and there is no re-ranker.
         voters: methods that vote for candidates; none: lists are by distance.
         features: groups of features that the re-ranker reads besides distance, votes and popularity: ``session``,
-            ``own``, ``last``, ``item`` and ``second``, the cosines in the space of a second network, which lengthens a
-            fit by half; see `GROUPS`.
+            ``own``, ``last`` and ``item``; see `GROUPS`.
         candidates: of the index and of each voter, at least 20.
         neighbours: neighbouring sessions of a session-kNN voter, at least 1.
         sample_size: sessions that a session-kNN voter compares, 0 for all that share an item.
@@ -133,21 +120,19 @@ class MetricOptions(EmbeddedRecommender):
             sessions have start from the average of their neighbours.
     """
 
-    dim: Annotated[Count | None, Search(choices=(64, 96, 128, 160, 224), why="by default it follows from the log")] = (
+    dim: Annotated[Count | None, Search(choices=(64, 96, 128, 160, 192), why="by default it follows from the log")] = (
         None
     )
     epochs: Count | None = None
     batch_size: Count | None = None
     negatives: Count | None = None
-    learning_rate: Annotated[
-        Positive, Search(0.001, 0.02, log=True, why="how much of the items' start survives training")
-    ] = 0.006
-    encoder_rate: Positive = 0.002
-    alpha: Annotated[NonNegative, Search(0.0, 0.75, why="negatives from uniform to popular")] = 0.25
-    temperature: Annotated[Positive, Search(0.03, 0.15, log=True, why="lower: the nearest items count alone")] = 0.07
-    smoothing: Annotated[Fraction, Search(0.0, 0.3, why="probability left to negatives")] = 0.1
-    dropout: Annotated[Fraction, Search(0.2, 0.7, why="against overfitting, which sparse logs need")] = 0.5
-    encoder: str = "attention"
+    learning_rate: LearningRate = 0.004
+    encoder_rate: Positive = 0.004
+    alpha: Alpha = 0.5
+    temperature: Temperature = 0.1
+    smoothing: Smoothing = 0.3
+    dropout: Annotated[Fraction, Search(0.0, 0.5, why="against overfitting, which sparse logs need")] = 0.0
+    encoder: str = "gru"
     loss: str = SAMPLED_SOFTMAX
     correction: bool | None = None
     steps: Annotated[Natural, Search(1, 8, why="how far items are averaged with their neighbours before training")] = 5
@@ -165,7 +150,6 @@ class MetricOptions(EmbeddedRecommender):
     refit: bool = True
     device: DeviceName = "cpu"
 
-    corrected: bool = field(init=False, repr=False, default=True)
     fitted_size: Size | None = field(init=False, repr=False, default=None)
 
     def __post_init__(self) -> None:
@@ -181,6 +165,8 @@ class MetricOptions(EmbeddedRecommender):
         self._loss_spelled()
         if self.correction is not None and self.encoder_name != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
+        if "second" in self.features:
+            raise ConfigError("the group of features second, of a second network, is no more; fit a model without it")
         for kind, names, known in (("voter", self.voters, VOTERS), ("group of features", self.features, GROUPS)):
             for name in names:
                 require_known(kind, name, known)
@@ -218,7 +204,7 @@ class MetricOptions(EmbeddedRecommender):
             "filters": size.dim,
             "positions": self.max_length,
             "dropout": self.dropout,
-            "correction": self.corrected,
+            "correction": self.correction is not False,
         }
         name, own = self._encoder_spelled()
         return ENCODERS.make(name, **known_options(given, ENCODERS.option_names(name)) | own)
@@ -226,17 +212,7 @@ class MetricOptions(EmbeddedRecommender):
     def params(self) -> dict[str, Any]:
         """All options by name, those that followed from the log with the values they had."""
         given = super().params() | {"voters": list(self.voters), "features": list(self.features)}
-        if self.fitted_size is None:
-            return given
-        chosen = {"correction": self.corrected} if self.encoder_name == "attention" else {}
-        return given | asdict(self.fitted_size) | chosen
-
-    def second_options(self) -> dict[str, Any]:
-        """Options of the second network, once the size is known."""
-        assert self.fitted_size is not None  # noqa: S101 - set before
-        size = replace(self.fitted_size, dim=min(self.fitted_size.dim, SECOND_DIM))
-        shared = ("steps", "max_length", "seed", "device")
-        return asdict(size) | {name: getattr(self, name) for name in shared} | SECOND_NETWORK
+        return given if self.fitted_size is None else given | asdict(self.fitted_size)
 
     def size(self, sessions: Sessions) -> Size:
         """Dimension, epochs, batch and negatives for a log: what was given, and the rules for the rest."""

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from nearnext.model.encoders.base import Dim, Dropout
-from nearnext.options import Natural
+from nearnext.options import Natural, Positive
 from nearnext.options.fields import formerly
-from nearnext.recommenders.metric.options import RENAMED
+from nearnext.recommenders.metric.options import RENAMED, Alpha, LearningRate, Smoothing, Temperature
 from nearnext.recommenders.metric.recommender import Metric
 
 
@@ -16,12 +16,12 @@ class MetricFast(Metric):
     """`Metric` in a fraction of the time: a smaller space, fewer epochs, two voting methods.
 
     >>> MetricFast().params()["dim"]
-    64
+    96
     """
 
     name: ClassVar[str] = "metric-fast"
 
-    dim: int | None = 64
+    dim: int | None = 96
     epochs: int | None = 2
     negatives: int | None = 1024
     batch_size: int | None = 400
@@ -35,10 +35,18 @@ class MetricFast(Metric):
 
 @dataclass(eq=False)
 class _Peer(Metric):
-    """Shared part: items start at random, and no votes re-rank the lists."""
+    """Shared part: items start at random, and no votes re-rank the lists.
+
+    Options of training are those that suited attention on validation periods, see decision 14.
+    """
 
     dim: Dim = 128  # pyright: ignore[reportIncompatibleVariableOverride] - it does not follow from the log
     steps: Natural = 0
+    learning_rate: LearningRate = 0.006
+    encoder_rate: Positive = 0.002
+    alpha: Alpha = 0.25
+    temperature: Temperature = 0.07
+    smoothing: Smoothing = 0.1
     voters: tuple[str, ...] = ()
 
 

@@ -4,12 +4,10 @@ A fit has five steps; held-out sessions are later than those that were trained o
 
 1. Hold out the last tenth of the sessions.
 2. Start the items from random vectors averaged over neighbouring items (`nearnext.model.propagation`).
-3. Train an attention encoder and the items on every prefix (`nearnext.training.next_item`); keep the best epoch on the
-   held-out sessions.
-4. Fit the candidate generators, session-kNN and sequential rules, and a second network, whose cosines are evidence, on
-   the same sessions, and a re-ranker of the candidates on the held-out sessions
-   (`nearnext.recommenders.metric.selection`).
-5. Train the network once more on all sessions, for the best number of epochs, and fit the rest of step 4 on them.
+3. Train a recurrent encoder and the items on every prefix (`nearnext.training.next_item`).
+4. Fit the candidate generators, session-kNN and sequential rules, on the same sessions, and a re-ranker of the
+   candidates on the held-out sessions (`nearnext.recommenders.metric.selection`).
+5. Train the network once more on all sessions, for as many epochs, and fit the rest of step 4 on them.
 """
 
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +29,7 @@ from nearnext.options.fields import formerly
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, Scored, make_voters, reranked
-from nearnext.recommenders.metric.features import SECOND, Evidence, feature_names, features_used
+from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.retraining import relearned
@@ -49,9 +47,6 @@ from nearnext.training.validation import Validation
 from nearnext.types import ScoreArray
 
 NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
-
-TRIAL = 200_000
-"""Sessions, at most, on which it is tried whether a correction helps; of a small log its most recent half."""
 
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
@@ -82,7 +77,6 @@ class Metric(MetricOptions):
     generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
     likeness: Likeness | None = field(init=False, repr=False, default=None)
     scored: Scored | None = field(init=False, repr=False, default=None)  # for rankers that are made from now on
-    second: "Metric | None" = field(init=False, repr=False, default=None)  # network of the group of features `second`
 
     def parts(self) -> list[object]:
         """The method, its encoder and its loss."""
@@ -91,11 +85,15 @@ class Metric(MetricOptions):
     def recipe(
         self, network: SessionItemNetwork, sessions: Sessions, size: Size, held_out: Sessions | None = None
     ) -> Recipe[PrefixBatch]:
-        """The recipe that trains a network on sessions; epochs are compared on the sessions held out, if any."""
+        """The recipe that trains a network on sessions, measured on the sessions held out, if any.
+
+        Epochs are compared where lists are by distance alone. For a re-ranker the last epoch is best (decision 23).
+        """
         validation = None if held_out is None else Validation.of(held_out, MEASURED)
         config, loss = self._training(size), self._loss()
         recipe = next_item_recipe(network, sessions, config, loss=loss, seed=self.seed, validation=validation)
-        return replace(recipe, devices=Devices.find(self.device, "fp32"))
+        schedule = replace(recipe.schedule, compared=()) if self.voters else recipe.schedule
+        return replace(recipe, schedule=schedule, devices=Devices.find(self.device, "fp32"))
 
     def _training(self, size: Size) -> NextItemTraining:
         return NextItemTraining(**known_options(self.params() | asdict(size), NextItemTraining.__dataclass_fields__))
@@ -105,18 +103,14 @@ class Metric(MetricOptions):
         return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network, self.reranker, self.generators, self.second, self.likeness = None, None, None, None, None
+        self.network, self.reranker, self.generators, self.likeness = None, None, None, None
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         if self.start is not None:
             self._continue(self.start, sessions)
             return
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
-        start = self._start(learned)
-        self.corrected = self.correction is not False
-        if self.correction is None and held_out is not None and self.encoder_name == "attention":
-            self.corrected = self._better_corrected(learned, held_out, start)
-        network = self._initialised(start)
+        network = self._initialised(self._start(learned))
         try:
             recipe = self.recipe(network, learned, self.fitted_size, held_out)
             self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
@@ -130,8 +124,8 @@ class Metric(MetricOptions):
         self._complete(network, sessions)
 
     def _continue(self, start: "Metric", sessions: Sessions) -> None:
-        """Learn from sessions with the weights of another model; its correction and re-ranker are kept."""
-        self.fitted_size, self.corrected, self.reranker = start.fitted_size, start.corrected, start.reranker
+        """Learn from sessions with the weights of another model; its re-ranker is kept."""
+        self.fitted_size, self.reranker = start.fitted_size, start.reranker
         assert start.network is not None and self.fitted_size is not None  # noqa: S101, PT018 - see `successor`
         if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
             raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
@@ -146,8 +140,6 @@ class Metric(MetricOptions):
         self._serve(network)
         if self.reranker is not None:
             self.generators = self._fitted(network, self.index, sessions)
-        else:
-            self.second = None
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
         new = items.beyond(self.vocabulary)
@@ -155,8 +147,6 @@ class Metric(MetricOptions):
         if self.generators is None or self.network is None:
             return
         voters, statistics = self.generators.voters, self.generators.evidence.items
-        if self.second is not None:
-            self.second._take_in(items, sessions)
         for voter in voters.values():
             voter._add_unclicked(new)
         # Row 0 has the mean, which items without clicks have too; without groups of features there are no rows.
@@ -185,20 +175,6 @@ class Metric(MetricOptions):
             network.item_embedding.weight.copy_(as_tensor(start))
         return network
 
-    def _better_corrected(self, learned: Sessions, held_out: Sessions, start: ScoreArray) -> bool:
-        """Whether a correction helps on the sessions held out, after an epoch over recent ones before them."""
-        assert self.fitted_size  # noqa: S101 - set before training
-        n = learned.n_sessions
-        recent = learned.select(np.arange(max(n // 2, n - TRIAL), n))
-        once, figures = replace(self.fitted_size, epochs=1), list[float]()
-        for self.corrected in (False, True):
-            try:
-                measured = train(self.recipe(self._initialised(start), recent, once, held_out))
-            except DataError:
-                return False
-            figures.append(measured[0]["HitRate@20"] + measured[0]["MRR@20"])
-        return figures[1] > figures[0]
-
     def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
         used = features_used(self.voters, self.features)
@@ -221,21 +197,7 @@ class Metric(MetricOptions):
     def _voters(self) -> dict[str, Recommender]:
         return make_voters(self.voters, self.neighbours, self.sample_size)
 
-    def _fitted_second(self, sessions: Sessions) -> "Metric | None":
-        """The second network, from the weights of that of another model if there is one."""
-        if SECOND not in self.features:
-            return None
-        if self.start is None or self.start.second is None:
-            second = Metric(**self.second_options())
-        else:
-            self.start.second.imprint = self.start.imprint  # which is not saved twice
-            second = self.start.second.successor()
-        Recommender.fit(second, sessions)  # in the workers of this fit, if any
-        second.start = None
-        return second
-
     def _fitted(self, network: SessionItemNetwork, index: Index | None, sessions: Sessions) -> CandidateGenerators:
-        self.second = self._fitted_second(sessions)
         voters = {name: voter.fit(sessions) for name, voter in self._voters().items()}
         return self._generators(network, index, voters, item_statistics(sessions) if self.features else NO_STATISTICS)
 
@@ -245,11 +207,7 @@ class Metric(MetricOptions):
         """Generators over the exact index of all items, which another one replaces after the fit."""
         assert isinstance(index, ExactIndex)  # noqa: S101
         evidence = Evidence.of(index.vectors, next(iter(voters.values())).popularity, statistics, self.temperature)
-        if self.second is None:
-            return CandidateGenerators(network, index, voters, evidence, self.candidates)
-        assert isinstance(self.second.index, ExactIndex)  # noqa: S101
-        evidence = evidence._replace(second=self.second.index.vectors, second_temperature=self.second.temperature)
-        return CandidateGenerators(network, index, voters, evidence, self.candidates, self.second.network)
+        return CandidateGenerators(network, index, voters, evidence, self.candidates)
 
     def _end_of_training(self) -> int:
         voters = () if self.generators is None else self.generators.voters.values()
@@ -274,8 +232,6 @@ class Metric(MetricOptions):
             for name, voter in self.generators.voters.items():
                 kept = {part: array for part, array in voter.state().items() if part != "popularity"}
                 state |= {f"voter.{name}.{part}": array for part, array in kept.items()}
-            if self.second is not None:
-                state |= {f"second.{name}": array for name, array in self.second._state().items()}
             if len(self.generators.evidence.items):
                 state["item_statistics"] = self.generators.evidence.items
             if self.likeness is not None:
@@ -284,7 +240,6 @@ class Metric(MetricOptions):
 
     def _restore(self, state: State) -> None:
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
-        self.corrected = self.correction is not False
         super()._restore(state)
         statistics = state.get("item_statistics")
         weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
@@ -298,15 +253,11 @@ class Metric(MetricOptions):
             self.note = "its re-ranker is older than the groups of features and reads none; a new fit will"
         n_features = len(feature_names(self.voters, () if statistics is None else self.features))
         self.reranker = Reranker.restored(weights, n_features) if weights else None
-        self.generators, self.second = None, None
+        self.generators = None
         if self.reranker is not None and self.network is not None:
             voters, popularity = self._voters(), {"popularity": self.popularity}
             for name, voter in voters.items():
                 voter.restore(self.vocabulary, popularity | part_of(state, f"voter.{name}."))
-            if SECOND in self.features and statistics is not None:
-                learned = popularity | part_of(state, "second.")
-                self.second = Metric(**self.second_options()).restore(self.vocabulary, learned)
-                self.second.require_learned()
             statistics = NO_STATISTICS if statistics is None else statistics
             self.generators = self._generators(self.network, self.index, voters, statistics)
             self.likeness = Likeness.restored(state, self.placement, self.items, self.vocabulary, self.popularity)
