@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
-from nearnext import Markov, Sessions, save_artifact
+from nearnext import Markov, Sessions, read_items, save_artifact
 
 Command = Callable[..., Any]
 
@@ -18,6 +19,15 @@ WRONG = (
         "at_most of 'category' must be a whole number of at least 1, found 0",
     ),
     ("recommend MODEL --log LOG --out x.parquet --k 0", "k must be a whole number of at least 1, found 0"),
+    ("recommend MODEL --session a,,b", "expected item ids as --session, found an empty id in 'a,,b'"),
+    ("recommend MODEL --session a --where 'price <'", "condition 'price <': expected a value at character 8"),
+    ("recommend MODEL --log LOG --out x.parquet --boost '2:price <<'", "condition 'price <<': expected a value"),
+    ("serve MODEL --where 'price <'", "condition 'price <': expected a value at character 8"),
+    ("serve MODEL --boost '2:not'", "condition 'not': expected a column at character 4"),
+    ("serve MODEL --at-most 0:category", "at_most of 'category' must be a whole number of at least 1, found 0"),
+    ("serve MODEL --host 192.0.2.1", "cannot listen on 192.0.2.1:8000: "),
+    ("serve MODEL --event-log MODEL/events", "--event-log MODEL/events: it would be removed with MODEL"),
+    ("serve MODEL --catalogue MODEL/changes", "--catalogue MODEL/changes: it would be removed with MODEL"),
     ("similar MODEL a --k 0", "k must be a whole number of at least 1, found 0"),
     ("explain MODEL --session a --item b --k 0", "k must be a whole number of at least 1, found 0"),
     ("export MODEL --vectors x.parquet --tolerance -1", "tolerance must be a finite number of at least 0"),
@@ -35,6 +45,8 @@ WRONG = (
     ("compare LOG --split authors:-1", "the number of split 'authors:-1' must be a whole number of at least 0"),
     ("compare LOG --unknown skip", "unknown rule for unknown items 'skip'"),
     ("compare LOG --cold-items 1", "cold_items must be a finite number of at least 0 and below 1"),
+    ("fit LOG --method pop --out x --rejects x/rows.csv", "cannot write x/rows.csv: x is written as a whole"),
+    ("prepare LOG x --rejects x/rows.csv", "cannot write x/rows.csv: x is written as a whole"),
     ("tune LOG --seed -1", "seed must be a whole number of at least 0"),
     ("prepare LOG x --partitions -1", "partitions must be a whole number of at least 0"),
     ("replay MODEL LOG --url http://localhost:1 --limit -1", "limit must be a whole number of at least 0"),
@@ -62,6 +74,7 @@ WRITES = (
     "synth {}.parquet",
     "paper table1 LOG --json {}",
     "serve MODEL --event-log {}",
+    "serve MODEL --catalogue {}",
 )
 
 
@@ -105,5 +118,61 @@ def test_what_a_model_cannot_be_asked_is_refused_before_the_log_is_read(
     nearnext: Command, tmp_path: Path, option: tuple[str, ...], error: str
 ):
     model = save_artifact(Markov().fit(Sessions.of([["a", "b"], ["b", "a"]])), tmp_path / "model")
-    done = nearnext("recommend", model, "--log", "LOG", "--out", tmp_path / "lists.parquet", *option)
+    (log := tmp_path / "log.csv").write_text("no columns of a log\n", "utf-8")
+    done = nearnext("recommend", model, "--log", log, "--out", tmp_path / "lists.parquet", *option)
     assert (done.code, done.err.startswith(f"error: {error}")) == (2, True), done.err
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["recommend MODEL --log LOG --out x.parquet", "evaluate MODEL LOG", "replay MODEL LOG --url http://localhost:1"],
+)
+def test_a_missing_model_and_a_missing_log_are_refused_before_the_other_is_read(
+    nearnext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "log.csv").write_text("no columns of a log\n", "utf-8")
+    assert nearnext(*shlex.split(line.replace("LOG", "log.csv"))).err.startswith("error: MODEL holds no nearnext model")
+    Path("MODEL").mkdir()
+    Path("MODEL/manifest.json").write_text(
+        '{"schema": 1, "method": "x", "params": {}, "sha256": {"state.safetensors": "", "vocabulary.parquet": ""}}',
+        "utf-8",
+    )
+    assert nearnext(*shlex.split(line)).err.startswith("error: no log at LOG")
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (
+            "serve model --where 'colour = 1'",
+            "condition 'colour = 1': expected a column at character 1, found 'colour'",
+        ),
+        ("serve model --at-most 2:colour", "at most: expected a column, found 'colour'"),
+        ("serve model --api-key-file keys", "cannot read the API keys in keys"),
+        ("serve model --catalogue log.csv", "{folder}/log.csv is no catalogue of nearnext"),
+        ("recommend model --session a --boost '2:colour = 1'", "condition 'colour = 1': expected a column"),
+        (
+            "recommend model --session a --after buy",
+            "this model did not measure which categories sessions leave after buy",
+        ),
+        (
+            "recommend model --log log.csv --out model/x.parquet",
+            "cannot write model/x.parquet: it would be removed with",
+        ),
+        ("evaluate model log.csv --runs model/runs", "cannot write model/runs: it would be removed with the model in"),
+    ],
+)
+def test_what_a_manifest_and_an_item_table_tell_is_refused_before_the_model_is_loaded(
+    nearnext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, error: str
+):
+    monkeypatch.chdir(tmp_path)
+    items = read_items(pl.DataFrame({"item_id": ["a", "b"], "price": [1.0, 2.0]}))
+    save_artifact(Markov().fit(Sessions.of([["a", "b"], ["b", "a"]]), items=items), "model")
+    Path("model/vocabulary.parquet").write_text("whoever loads it fails", "utf-8")
+    Path("log.csv").write_text("no columns of a log, and no catalogue either\n" * 20, "utf-8")
+    before = sorted(tmp_path.iterdir())
+    done = nearnext(*shlex.split(line))
+    said = done.err.splitlines()[-1]
+    assert (done.code, said.startswith("error: " + error.format(folder=tmp_path))) == (2, True), done.err
+    assert [path for path in sorted(tmp_path.iterdir()) if path not in before] in ([], [tmp_path / "model.catalogue"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from nearnext import artifact, atomic
+from nearnext import atomic, manifest
 from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.named import make_recommender
@@ -166,7 +166,7 @@ def test_a_scratch_folder_that_is_taken_for_a_dead_writers_is_made_again(
 def test_a_model_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     model, inode = tmp_path / "model", 7  # each folder gets the inode of the one before
     publish(model, 0)
-    real, stat = artifact._read_manifest, Path.stat  # pyright: ignore[reportPrivateUsage]
+    real, stat = manifest.read_manifest, Path.stat
 
     def same_inode(self: Path, **options: bool) -> os.stat_result:
         found = stat(self, **options)
@@ -174,10 +174,10 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path,
 
     def late(folder: Path) -> Any:
         found = real(folder)
-        monkeypatch.setattr(artifact, "_read_manifest", real)
+        monkeypatch.setattr(manifest, "read_manifest", real)
         publish(model, 1)
         return found
 
     monkeypatch.setattr(Path, "stat", same_inode)
-    monkeypatch.setattr(artifact, "_read_manifest", late)
+    monkeypatch.setattr(manifest, "read_manifest", late)
     assert load_artifact(model).recommender.name == "sr"

@@ -20,10 +20,26 @@ from nearnext.data.items import ItemTable
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ArtifactError, ConfigError, MissingPackageError
 from nearnext.forks import require_polars
+from nearnext.manifest import (
+    CARD,
+    IMPRINT,
+    INDEX,
+    ITEMS,
+    MANIFEST,
+    OWN,
+    SCHEMA,
+    SESSIONS,
+    STATE,
+    STORED,
+    VOCABULARY,
+    left_categories_of,
+    read_manifest,
+    replaced_method,
+    verified_manifest,
+)
 from nearnext.model_card import model_card
 from nearnext.options import path_of, require_type
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.left_categories import LeftCategories
 from nearnext.recommenders.method import State
 from nearnext.recommenders.named import stored_recommender
 from nearnext.recommenders.session_index import SessionMemory
@@ -31,31 +47,6 @@ from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
 from nearnext.stored_arrays import checksum, mapped_arrays
-
-SCHEMA = 1
-"""Version of the directory's layout; raised when an older nearnext could no longer read it."""
-
-CARD = "README.md"
-"""The model card; nothing reads it back."""
-
-MANIFEST, STATE, VOCABULARY = "manifest.json", "state.safetensors", "vocabulary.parquet"
-OWN = ("schema", "method", "params", "items", "left_categories", "versions", "own_parts", "sha256")
-"""Entries of a manifest that saving adds to the provenance."""
-
-INDEX = "index.faiss"
-"""The graph of an approximate index; an artifact that is searched exactly lacks the file."""
-
-SESSIONS = "sessions.parquet"
-"""The training sessions that the recommender remembers; an artifact of one that remembers none lacks the file."""
-
-ITEMS = "items.parquet"
-"""The item table; missing if the model was fitted without one."""
-
-IMPRINT = "training.safetensors"
-"""Times and digests of the training sessions, to recognise them in a test log; missing if they are not known."""
-
-STORED = (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX)
-"""Files whose checksums the manifest has."""
 
 
 @dataclass(frozen=True)
@@ -123,20 +114,6 @@ def save_artifact(recommender: Recommender, directory: str | Path, provenance: M
         reason = getattr(error, "strerror", None) or error
         raise ArtifactError(f"cannot write {target}: {reason}; nothing was replaced") from error
     return target
-
-
-def replaced_method(directory: str | Path) -> str | None:
-    """The method of the model that saving to a directory would replace; None: there is none."""
-    target = Path(directory)
-    try:
-        if not target.exists() or (target.is_dir() and not any(target.iterdir())):
-            return None
-        loaded: Any = json.loads((target / MANIFEST).read_text("utf-8")) if (target / MANIFEST).is_file() else None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{target} cannot be read ({error}); choose another name") from error
-    if loaded is None:
-        raise ArtifactError(f"{target} exists and is no nearnext artifact; choose another name")
-    return str(cast("dict[str, Any]", loaded).get("method")) if isinstance(loaded, dict) else "an unknown method"
 
 
 def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]) -> None:
@@ -212,7 +189,7 @@ def load_artifact(directory: str | Path, *, verify: bool = True) -> Artifact:
     while True:
         before = _identity(folder)
         try:
-            artifact = _loaded(folder, verified_manifest(folder) if verify else _read_manifest(folder))
+            artifact = _loaded(folder, verified_manifest(folder) if verify else read_manifest(folder))
         except Exception:
             if _identity(folder) == before and (before or waited):
                 raise
@@ -231,18 +208,6 @@ def _identity(folder: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_mtime_ns
-
-
-def verified_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a model directory, after a check of its checksums; `ArtifactError` if one differs."""
-    manifest = _read_manifest(folder)
-    for name, expected in manifest["sha256"].items():
-        file = folder / Path(name).name
-        if not file.is_file():
-            raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
-        if checksum(file) != expected:
-            raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
-    return manifest
 
 
 def _loaded(folder: Path, manifest: dict[str, Any]) -> Artifact:
@@ -273,9 +238,7 @@ def _restored(folder: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary,
         recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS), vocabulary)
     if IMPRINT in manifest["sha256"]:
         recommender.imprint = Imprint.from_arrays(mapped_arrays(folder / IMPRINT))
-    recommender.left_categories = {
-        event: LeftCategories(**measured) for event, measured in manifest.get("left_categories", {}).items()
-    }
+    recommender.left_categories = left_categories_of(manifest)
     return recommender
 
 
@@ -292,24 +255,3 @@ def _require_own_parts(folder: Path, manifest: Mapping[str, Any]) -> None:
                 f"{folder} is made with the {registry.label} '{name}' of {source}, which is not registered; import it "
                 f"before loading, at the command line with --import {source}"
             )
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    path = folder / MANIFEST
-    if not path.is_file():
-        raise ArtifactError(f"{folder} holds no nearnext model ({MANIFEST} is missing); name a directory made by fit")
-    try:
-        loaded: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); fit the model again") from error
-    manifest = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
-    schema = manifest.get("schema")
-    if schema != SCHEMA:
-        raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
-    kinds = {"method": str, "params": dict, "sha256": dict}
-    if (
-        not all(isinstance(manifest.get(name), kind) for name, kind in kinds.items())
-        or not {STATE, VOCABULARY} <= manifest["sha256"].keys()
-    ):
-        raise ArtifactError(f"{path} lacks a method, its options or checksums; fit the model again")
-    return manifest

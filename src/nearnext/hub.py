@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from nearnext.artifact import CARD, MANIFEST, STORED, replaced_method, verified_manifest
 from nearnext.atomic import whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.extras import needed
+from nearnext.manifest import CARD, MANIFEST, STORED, replaced_method, verified_manifest
 from nearnext.options import path_of
 
 FILES = [CARD, MANIFEST, *STORED]

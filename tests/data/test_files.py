@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from nearnext import Markov, Sessions, read_items, read_sessions
 from nearnext.data.events import read_events
 from nearnext.data.filters import Filter
 from nearnext.data.prepare import prepare
@@ -159,3 +160,10 @@ def test_the_error_for_a_folder_of_folders_names_a_glob(tmp_path: Path) -> None:
     (tmp_path / "day=1" / "part-0.tsv").write_bytes(TEXT)
     with pytest.raises(DataError, match=r"no log files directly in folder .*; name .* such as .*/\*\*/\*\.tsv"):
         read_events(tmp_path)
+
+
+@pytest.mark.parametrize(("read", "what"), [(read_sessions, "log"), (read_items, "item table")])
+def test_a_model_is_no_log_and_no_item_table(tmp_path: Path, read: Callable[[Path], object], what: str):
+    model = Markov().fit(Sessions.of([["a", "b"]])).save(tmp_path / "model")
+    with pytest.raises(DataError, match=f"model is a model made by fit, expected a {what}; name its file or folder"):
+        read(model)

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from nearnext.artifact import STATE, VOCABULARY
+from nearnext.manifest import STATE, VOCABULARY
 from nearnext.recommenders.rules import Markov
 from nearnext.serving import service as services
 from nearnext.serving.loading import ModelWatcher
@@ -218,7 +218,7 @@ def test_checksums_are_verified_again_only_after_a_change(tmp_path: Path, monkey
         verified.append(path)
         return checksum(path)
 
-    monkeypatch.setattr("nearnext.artifact.checksum", noted)
+    monkeypatch.setattr("nearnext.manifest.checksum", noted)
     assert ModelWatcher(model, kept).look() is not None
     assert {path.name for path in verified} == {STATE, VOCABULARY, "training.safetensors"}
     verified.clear()

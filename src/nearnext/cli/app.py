@@ -14,7 +14,7 @@ from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 import nearnext
 from nearnext.cli.output import console
@@ -61,6 +61,20 @@ class QuickGroup(TyperGroup):
         """The names of the commands, the first to be used first."""
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
+class JsonSwitch(TyperCommand):
+    """A command whose ``--json`` once was a switch: alone it still stands for ``--json -``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments, with the file that a lone ``--json`` leaves out."""
+        completed: list[str] = []
+        for word, following in zip(args, [*args[1:], "--"], strict=True):
+            completed.append(word)
+            if word == "--json" and following != "-" and following.startswith("-"):
+                sys.stderr.write("--json without a file is deprecated: write --json - for standard output\n")
+                completed.append("-")
+        return super().parse_args(ctx, completed)
 
 
 NARROW = 90

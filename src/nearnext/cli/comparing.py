@@ -36,6 +36,7 @@ from nearnext.cli.reading import (
     read_both,
     read_item_table,
     reads_logs,
+    require_logs,
     show_described,
 )
 from nearnext.errors import ConfigError
@@ -154,6 +155,7 @@ def compare(
     writable_folder(runs)
     writable_folder(comparison.tuning and comparison.tuning.study)
     store = RunStore(work) if work is not None else None
+    require_logs(log, protocol.test)
     table = read_item_table(items)
     sessions, test, readings = read_both(log, protocol.test, reading, comparison.plan.warnings)
     show_described(table, sessions)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearnext.cli.app import Engine, app, command_line, runs_parts, takes, within
-from nearnext.cli.output import Results, console, result_files, writable, writable_folder
+from nearnext.cli.output import Results, console, require_outside, result_files, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 from nearnext.errors import ConfigError
 from nearnext.options import Natural
@@ -64,6 +64,7 @@ def prepare(
     """Read, sessionise and filter a log of any size once, so that other commands need little memory."""
     from nearnext.data.prepare import prepare as prepare_log
 
+    require_outside(out, reading.options.rejects)
     writable_folder(out.absolute().parent, out)
     with engine.executor() as executor:
         done = prepare_log(

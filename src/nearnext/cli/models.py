@@ -35,6 +35,7 @@ from nearnext.cli.reading import (
     read_log,
     read_test_log,
     reads_logs,
+    require_logs,
     show_described,
 )
 from nearnext.errors import ConfigError
@@ -155,8 +156,9 @@ def fit(
         return
     if out is None:
         raise ConfigError("--out is missing: name a directory to write the model to, or add --dry-run")
-    announce_replacement(out, recommender.name)
+    announce_replacement(out, recommender.name, asked.run, reading.options.rejects)
     writable_folder(asked.run)
+    require_logs(log)
     table = read_item_table(items)
     if table is None and artifact is not None and artifact.recommender.items is not None:
         table = artifact.recommender.items
@@ -267,11 +269,14 @@ def evaluate(
     from nearnext.artifact import load_artifact
     from nearnext.evaluation.metrics import further_names
     from nearnext.experiments.single import evaluate_model
+    from nearnext.manifest import require_model
     from nearnext.report.tables import comparison_table
 
     # Wrong options are refused before a long log is read.
     ks, further = cutoff_numbers(k), further_names(method_names(metrics))
     writable_folder(runs)
+    require_model(model)
+    require_logs(log)
     artifact = load_artifact(model)
     sessions, read = read_test_log(log, reading, artifact.recommender.imprint)
     result = evaluate_model(

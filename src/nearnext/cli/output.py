@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand
 
 from nearnext.atomic import is_special, whole_file
 from nearnext.errors import ArtifactError, ConfigError, DataError
@@ -105,6 +104,13 @@ def writable(*paths: Path | None, replaces_input: bool = False) -> None:
 def writable_folder(folder: Path | None, shown: Path | None = None) -> None:
     """Make sure that a folder, made where it is missing, takes files; ``shown``: what is to be written, for errors."""
     if folder is not None:
+        from nearnext.manifest import is_model
+
+        if model := next((one for one in (folder, *folder.resolve().parents) if is_model(one)), None):
+            raise ConfigError(
+                f"cannot write {shown or folder}: it would be removed with the model in {model} when another takes its "
+                "place; choose another path"
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()  # permissions alone do not tell, for example in /proc
@@ -196,20 +202,6 @@ class Results:
             console.print(f"report: {self.report}", markup=False)
 
 
-class JsonSwitch(TyperCommand):
-    """A command whose ``--json`` once was a switch: alone it still stands for ``--json -``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """The arguments, with the file that a lone ``--json`` leaves out."""
-        completed: list[str] = []
-        for word, following in zip(args, [*args[1:], "--"], strict=True):
-            completed.append(word)
-            if word == "--json" and following != "-" and following.startswith("-"):
-                sys.stderr.write("--json without a file is deprecated: write --json - for standard output\n")
-                completed.append("-")
-        return super().parse_args(ctx, completed)
-
-
 def result_files(json: JsonFile = None, report: ReportFile = None, form: TableFormat = None) -> Results:
     """Options of commands whose result can be a page, or tables in a format."""
     return Results(json, report, form)
@@ -260,12 +252,20 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | bool | None) else str(value)
 
 
-def announce_replacement(out: Path, method: str) -> None:
-    """Say which model a fit will replace, where it is of another method."""
-    from nearnext.artifact import replaced_method
+def require_outside(replaced: Path, *outputs: str | Path | None) -> None:
+    """Make sure that nothing is written to a folder that the command replaces as a whole."""
+    for path in outputs:
+        if path is not None and Path(path).resolve().is_relative_to(replaced.resolve()):
+            raise ConfigError(f"cannot write {path}: {replaced} is written as a whole; choose a path outside")
+
+
+def announce_replacement(out: Path, method: str, *outputs: str | Path | None) -> None:
+    """Say which model a fit will replace, where it is of another method; no other output may be inside."""
+    from nearnext.manifest import replaced_method
 
     if not out.name:
         raise ArtifactError(f"expected the name of a folder to make for the model, found {out}; name one, e.g. model")
+    require_outside(out, *outputs)
     writable_folder(out.absolute().parent, out)
     before = replaced_method(out)
     if before is not None and before != method:

@@ -137,6 +137,15 @@ def filters_by(*, min_support: int, max_length: int) -> Callable[[Callable[..., 
     return takes("chosen", options)
 
 
+def require_logs(*sources: str | None) -> None:
+    """A check that logs exist, before what takes long."""
+    from nearnext.data.files import log_files
+
+    for source in sources:
+        if source is not None:
+            log_files(source)
+
+
 def read_log(source: str, reading: Reading, *, show: bool = True) -> "tuple[Sessions, ReadReport]":
     """The sessions of a log; how it was read is printed, unless ``show`` is False: `show_reading` does it later."""
     from nearnext.data.sessionise import read_log as read
@@ -174,6 +183,7 @@ def read_both(
 
     ``warnings`` are those of a split, which a test log makes unnecessary.
     """
+    require_logs(source, test)
     print_warnings(warnings if test is None else [])
     sessions, report = read_log(source, reading, show=test is None)
     if test is None:

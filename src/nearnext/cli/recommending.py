@@ -9,10 +9,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from nearnext.cli.app import Engine, app, ids, imports_parts, runs_parts, takes, within
+from nearnext.cli.app import Engine, JsonSwitch, app, ids, imports_parts, runs_parts, takes, within
 from nearnext.cli.options import ModelArgument, Rules, Threads, rule_arguments, rule_options
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, require_extra, writable
-from nearnext.cli.reading import Reading, read_log, reads_logs
+from nearnext.cli.output import JsonFile, Results, console, require_extra, writable
+from nearnext.cli.reading import Reading, read_log, reads_logs, require_logs
 from nearnext.errors import ConfigError
 from nearnext.options import Count, NonNegative
 
@@ -56,6 +56,7 @@ def recommend(
     reading: Reading,
 ) -> None:
     """Next items for sessions of item ids, or for all sessions of a log."""
+    from nearnext.manifest import require_model
     from nearnext.recommenders.item_rules import ItemRules
 
     limits: dict[str, Any] = {
@@ -66,33 +67,34 @@ def recommend(
     if log is None:
         if out is not None or not session:
             raise ConfigError("expected --session a,b,c or --log LOG --out lists.parquet; give one of them")
-        ItemRules.of(**(rules := rule_arguments(given)))
-        _recommend_sessions(model, session, k, limits | rules | {"after": after}, json)
+        rules: dict[str, Any] = rule_arguments(given) | {"after": after}
+        sessions = [ids(text, "--session") for text in session]
+        headings = [f"after {text or 'nothing'}" for text in session]
+        results = Results(json)
+        require_model(model, ItemRules.of(**rules))
+        from nearnext.artifact import load_artifact
+
+        recommender = load_artifact(model).recommender
+        answers = recommender.recommend(sessions, k, **limits, **rules)
+        _show(results, recommender, headings, answers, sources=True)
         return
     if out is None or session or json is not None:
         raise ConfigError("--log needs --out, e.g. --out lists.parquet, and cannot be used with --session or --json")
     _require_parquet("--out", out)
     writable(out)
+    asked_rules = ItemRules.of(**rule_arguments(given), after=after)
+    require_model(model, asked_rules)
+    require_logs(log)
     from nearnext.artifact import load_artifact
     from nearnext.recommenders.batch import batch_request, write_lists
 
-    rules = ItemRules.of(**rule_arguments(given), after=after)
     recommender = load_artifact(model).recommender
-    asked: dict[str, Any] = limits | {"rules": rules, "threads": threads or None}
+    asked: dict[str, Any] = limits | {"rules": asked_rules, "threads": threads or None}
     batch_request(recommender, k, **asked)  # what cannot be asked for is refused before a long log is read
     sessions, _ = read_log(log, reading)
     with engine.executor(default=1) as executor:
         written = write_lists(recommender, sessions, out, k, executor=executor, **asked)
     console.print(f"{written:,} lists of {recommender.name}: {out}")
-
-
-def _recommend_sessions(model: Path, session: list[str], k: int, limits: dict[str, Any], json: Path | None) -> None:
-    results = Results(json)
-    from nearnext.artifact import load_artifact
-
-    recommender = load_artifact(model).recommender
-    answers = recommender.recommend([ids(text, "--session") for text in session], k, **limits)
-    _show(results, recommender, [f"after {text or 'nothing'}" for text in session], answers, sources=True)
 
 
 def _show(
@@ -167,7 +169,7 @@ def export(
         _require_parquet("--vectors", vectors)
     if onnx is not None and vectors in (onnx, onnx.with_suffix(".items.parquet")):
         raise ConfigError(f"--vectors {vectors}: --onnx {onnx} writes this file too; choose another name")
-    writable(onnx, vectors)
+    writable(onnx, vectors, *(onnx.with_suffix(suffix) for suffix in (".items.parquet", ".json") if onnx is not None))
     if vectors is not None:
         _export_vectors(model, vectors)
     if onnx is not None:

@@ -10,8 +10,8 @@ from rich.table import Table
 
 from nearnext.cli.app import app, imports_parts, takes, within
 from nearnext.cli.options import Rules, cutoff_numbers, rule_options
-from nearnext.cli.output import Results, console, json_file, require_extra, writable_folder
-from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs
+from nearnext.cli.output import Results, console, json_file, require_extra, writable, writable_folder
+from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs, require_logs
 from nearnext.errors import DataError
 from nearnext.options import Natural, options_of
 
@@ -67,6 +67,8 @@ def serve(
 
     settings = ServiceSettings(**{name: given[name] for name in options_of(ServiceSettings)})
     writable_folder(event_log)
+    if catalogue is not None and not catalogue.is_file():
+        writable(catalogue)
     run_service(settings, announce=lambda url: console.print(f"serving {artifact} at {url}"))
 
 
@@ -96,13 +98,17 @@ def replay(
     require_extra("replay", "replay")
     from nearnext.artifact import load_artifact
     from nearnext.data.filters import keep_last_clicks
-    from nearnext.evaluation.client import Load, Target
+    from nearnext.evaluation.client import Load, Target, require_service
     from nearnext.evaluation.replay import replay as replay_sessions
+    from nearnext.manifest import require_model
     from nearnext.serving.problems import read_keys
 
     ks = cutoff_numbers(k)
     target = Target(url, tuple(key.decode() for key in read_keys(api_key_file)) if api_key_file else (), timeout)
     load = Load(rate, concurrency)
+    require_model(model)
+    require_logs(log)
+    require_service(target)
     recommender = load_artifact(model).recommender
     sessions, _ = read_test_log(log, reading, recommender.imprint)
     if max_length:

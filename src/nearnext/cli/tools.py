@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from nearnext.cli.app import app, ids, imports_parts, takes, within
+from nearnext.cli.app import JsonSwitch, app, ids, imports_parts, takes, within
 from nearnext.cli.options import ModelArgument
-from nearnext.cli.output import JsonFile, JsonSwitch, Results, console, json_file, require_extra, writable_folder
+from nearnext.cli.output import JsonFile, Results, console, json_file, require_extra, writable_folder
 from nearnext.cli.recommending import titles_of
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Probability

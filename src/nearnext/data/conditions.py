@@ -13,17 +13,18 @@ categories: ``=`` is true if one of them is the value, ``!=`` if none is; withou
 import operator
 import re
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 import polars as pl
 
+from nearnext.data.groups import Groups, group_codes
 from nearnext.data.raw import microseconds_of
 from nearnext.errors import ConfigError
-from nearnext.types import BoolArray, Int64Array
+from nearnext.types import BoolArray
 
 LONGEST, DEEPEST = 1_000, 20
 """Most characters of a condition, and most brackets and negations within each other."""
@@ -51,27 +52,6 @@ COMPARISONS: dict[str, Callable[[Any, Any], pl.Series]] = {
     ">=": operator.ge,
 }
 RESERVED = ("and", "or", "not", "in", "true", "false")
-
-
-class Groups(NamedTuple):
-    """The values of a column, as hashes; those of item j are ``codes[starts[j] : starts[j + 1]]``."""
-
-    starts: Int64Array  # [n + 1]
-    codes: Int64Array
-
-    def of(self, item: int) -> list[int]:
-        """The values of an item."""
-        return self.codes[self.starts[item] : self.starts[item + 1]].tolist()
-
-    def without(self, values: Collection[int]) -> BoolArray:
-        """Which items have none of the values: [n]."""
-        among = np.concatenate([[0], np.cumsum(np.isin(self.codes, list(values)))])
-        return among[self.starts[1:]] == among[self.starts[:-1]]
-
-
-def group_codes(values: pl.Series) -> Int64Array:
-    """The hash of each value, as in `Groups`: [n]."""
-    return values.hash(seed=0).reinterpret(signed=True).to_numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +148,16 @@ class _Token(NamedTuple):
         return self.text.lower() if self.kind in ("word", "sign") else ""
 
 
-class _Condition:
-    """One condition, evaluated while it is read."""
+@lru_cache
+def require_readable(condition: str) -> None:
+    """A check of the grammar of a condition; `ConfigError` where it cannot be read, whatever the columns are."""
+    _Condition(condition, None, 0).matching()
 
-    def __init__(self, text: str, columns: ItemColumns, now: int | None) -> None:
+
+class _Condition:
+    """One condition, evaluated while it is read; without columns it is only read."""
+
+    def __init__(self, text: str, columns: ItemColumns | None, now: int | None) -> None:
         self._text, self._columns = text, columns
         self._now = time.time_ns() // 1_000 if now is None else now
         self._depth = self._next = 0
@@ -253,14 +239,14 @@ class _Condition:
     def _comparison(self) -> pl.Series:
         token = self._token
         name = token.text.strip("`")
-        if token.kind not in ("word", "column") or token.word in RESERVED or name not in self._columns.names:
-            known = ", ".join(self._columns.names) or "none"
-            self._fail("a column", token, f"; known: {known}")
+        columns, known = self._columns, ""
+        if columns is not None and name not in columns.names:
+            known = f"; known: {', '.join(columns.names) or 'none'}"
+        if token.kind not in ("word", "column") or token.word in RESERVED or known:
+            self._fail("a column", token, known)
         self._next += 1
         sign = self._take(*COMPARISONS, "in", "not")
-        stored = name in self._columns.frame.columns and self._token.word not in ("true", "false")
-        computed = name == AVAILABLE and not (sign and stored)
-        column = self._available() if computed else self._columns.column(name)
+        column = self._column(name, sign)
         if not sign:
             if column.dtype != pl.Float64:
                 self._fail(f"a comparison after {name}", self._token)
@@ -276,7 +262,17 @@ class _Condition:
         self._expect(")")
         return found if sign == "in" else ~found
 
-    def _compared(self, column: pl.Series, name: str, sign: str) -> pl.Series:
+    def _column(self, name: str, sign: str) -> pl.Series:
+        """The values that a comparison is about, none without columns."""
+        if self._columns is None:
+            return pl.Series(dtype=pl.Float64)
+        stored = name in self._columns.frame.columns and self._token.word not in ("true", "false")
+        if name == AVAILABLE and not (sign and stored):
+            return self._available(self._columns)
+        return self._columns.column(name)
+
+    def _value(self) -> tuple[str, float | None]:
+        """The value to compare with, as a text, and the number that stands for a truth value."""
         token = self._token
         truth = {"true": 1.0, "false": 0.0}.get(token.word)
         if truth is None and token.kind not in ("text", "number"):
@@ -287,6 +283,12 @@ class _Condition:
         if token.kind == "text":
             quote = text[0]
             text = text[1:-1].replace(quote * 2, quote)
+        return text, truth
+
+    def _compared(self, column: pl.Series, name: str, sign: str) -> pl.Series:
+        token, (text, truth) = self._token, self._value()
+        if self._columns is None:
+            return column != 0  # of any type
         if column.dtype == pl.Float64:
             if token.kind == "text":
                 self._fail(f"a number for {name}", token)
@@ -306,9 +308,8 @@ class _Condition:
             found = found | self._columns.frame["categories"].list.contains(text)
         return found if sign == "=" else ~found
 
-    def _available(self) -> pl.Series:
+    def _available(self, columns: ItemColumns) -> pl.Series:
         """1 for items that are available now, else 0; no date is no limit."""
-        columns = self._columns
         found = pl.repeat(True, columns.frame.height, eager=True)
         if AVAILABLE in columns.frame.columns:
             found = found & (columns.frame[AVAILABLE] != 0)

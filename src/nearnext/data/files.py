@@ -46,6 +46,9 @@ FOREIGN = {
 TABLES = {"_delta_log": "a Delta", ".hoodie": "a Hudi"}
 """What a table format keeps in its folder."""
 
+MODEL = ("manifest.json", "state.safetensors")
+"""Files that every model folder has."""
+
 
 @dataclass(frozen=True)
 class LogFile:
@@ -76,6 +79,8 @@ def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = 
                     f"{path} is {table} table, whose files also hold rows that were deleted or replaced; give it as a "
                     f"frame or one Parquet file, or name {path}/*.parquet to read all files"
                 )
+            if all((path / name).is_file() for name in MODEL):
+                raise DataError(f"{path} is a model made by fit, expected a {what}; name its file or folder")
             held = [file for file in sorted(path.iterdir()) if leave_out is None or not same_path(file, leave_out)]
             found = [file for file in held if _is_log(file)]
             if not found:

@@ -144,6 +144,18 @@ async def _send_all(
     return answers
 
 
+def require_service(target: Target) -> None:
+    """A check that a service answers, and takes the key, before what takes long."""
+    needed("aiohttp", "replay", "a replay")
+    import aiohttp
+
+    async def greet() -> None:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=target.timeout)) as http:
+            await _greet(http, target)
+
+    asyncio.run(greet())
+
+
 async def _greet(http: "ClientSession", target: Target) -> dict[str, str]:
     """The headers that the service takes: with the first of the keys that it accepts."""
     import aiohttp

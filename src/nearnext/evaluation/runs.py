@@ -1,7 +1,7 @@
 """Lists and relevance judgements as TREC files, for trec_eval, ranx and ir_measures."""
 
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -71,6 +71,12 @@ class RunFolder:
     def path(self, name: str) -> Path:
         """A file of the folder; characters that are not portable in file names become -."""
         return self.folder / re.sub(r"[^\w.+-]", "-", name)
+
+    def require_writable(self, names: Iterable[str]) -> None:
+        """A check that a file can take each name, before the work that fills them."""
+        for name in names:
+            if self.path(name).is_dir():
+                raise ConfigError(f"cannot write {self.path(name)}: it is a folder; name another folder for lists")
 
     @contextmanager
     def lists(self, name: str, test: Sessions, vocabulary: Vocabulary) -> Generator[RunLists]:

@@ -55,10 +55,12 @@ def run_all(
     The executor fits methods side by side. Kept runs are taken from the store, new ones are kept as they end.
     """
     audit = Audit(planned[0].split, planned[0].again, seed=chosen.seed, leaks=leaks)
-    if folder is not None:
-        for window, one in enumerate(planned):
-            write_judgements(folder.path(f"qrels{_within(window, planned)}.txt"), one.split.test)
     fits = list(fits_of(planned, chosen, store))
+    if folder is not None:
+        judgements = [f"qrels{_within(window, planned)}.txt" for window in range(len(planned))]
+        folder.require_writable([*judgements, *(f"{fit.lists}.run" for fit in fits)])
+        for name, one in zip(judgements, planned, strict=True):
+            write_judgements(folder.path(name), one.split.test)
     kept = [store.load(fit.key) if store is not None else None for fit in fits]
     kept = [None if fit.audited and run and run.audit is None else run for fit, run in zip(fits, kept, strict=True)]
     function = partial(run_fit, planned=planned, chosen=chosen, audit=audit, folder=folder, examples=examples)

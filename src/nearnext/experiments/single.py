@@ -138,9 +138,10 @@ def evaluate_model(
     if test.n_sessions == 0:
         raise DataError("no session of 2 or more clicks to predict; evaluate on a later log of the same shop")
     folder = RunFolder(lists) if lists is not None else None
-    if folder is not None:
-        write_judgements(folder.path("qrels.txt"), test)
     recommender = artifact.recommender
+    if folder is not None:
+        folder.require_writable(["qrels.txt", f"{recommender.name}.run"])
+        write_judgements(folder.path("qrels.txt"), test)
     with folder.lists(recommender.name, test, recommender.vocabulary) if folder else nullcontext() as written:
         evaluation = evaluate(
             recommender,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
+from nearnext.data.conditions import require_readable
 from nearnext.errors import ConfigError
 from nearnext.options import Count, at_least, at_most, checked
 
@@ -48,6 +49,8 @@ class ItemRules:
         """Checked rules; None where there is none."""
         conditions = () if where is None else (checked("where", where, str),)
         boosts, limits = _each("boost", boost, Factor), _each("at_most", at_most, Count)
+        for condition in (*conditions, *(one for one, _ in boosts)):
+            require_readable(condition)
         rules = cls(conditions, boosts, limits, after if after is None else checked("after", after, str))
         return None if rules == cls() else rules
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from nearnext.data.conditions import AVAILABLE, CATEGORY, Groups, ItemColumns, group_codes
+from nearnext.data.conditions import AVAILABLE, CATEGORY, ItemColumns
+from nearnext.data.groups import Groups, group_codes
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, microseconds_of
@@ -243,10 +244,13 @@ def rules_over(
 def require_items(recommender: "Recommender") -> ItemTable:
     """The item table of a model."""
     if recommender.items is None:
-        raise ConfigError(
-            f"rules need an item table, and this model ({recommender.name}) has none; fit it with --items FILE"
-        )
+        raise no_item_table(recommender.name)
     return recommender.items
+
+
+def no_item_table(method: str) -> ConfigError:
+    """The error of rules for a model without an item table."""
+    return ConfigError(f"rules need an item table, and this model ({method}) has none; fit it with --items FILE")
 
 
 def ranked_by_rules(

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from nearnext.artifact import load_artifact, verified_manifest
+from nearnext.artifact import load_artifact
 from nearnext.atomic import exclusive_folder, whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.explanation import explain
+from nearnext.manifest import MANIFEST, require_model, verified_manifest
 from nearnext.processes import trim_memory
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ruled import rules_over
 from nearnext.types import RawId
-
-MANIFEST = "manifest.json"
 
 VERIFIED = "verified.json"
 """File with the states of a model and its copy whose checksums were verified."""
@@ -113,6 +112,16 @@ class ModelWatcher:
     def changed(self) -> bool:
         """Whether the directory has changed since it was last read."""
         return artifact_signature(self._folder) != self._signature
+
+    def require(self) -> None:
+        """A check that there is a model to begin with, before anything is loaded or written."""
+        try:
+            require_model(self._folder, self._rules)
+        except NearnextError as error:
+            try:
+                require_model(self._kept, self._rules)
+            except NearnextError:
+                raise error from None
 
     def first(self) -> LoadedModel:
         """The model to begin with."""

@@ -14,8 +14,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, parent_process
 from multiprocessing.connection import Connection
@@ -153,17 +153,35 @@ def run_workers(work: Work, settings: ServiceSettings, listening: socket.socket,
         workers.end()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections."""
+@contextmanager
+def bound_socket(host: str, port: int) -> Generator[socket.socket]:
+    """A socket with its address; it takes connections after `listen`, and refuses them before."""
+    with ExitStack() as stack:
+        with _cannot_listen(f"{host}:{port}"):
+            family, kind, _, _, address = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            bound = stack.enter_context(socket.socket(family, kind))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6 and socket.has_dualstack_ipv6():
+                bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            bound.bind(address)
+        bound.set_inheritable(True)
+        yield bound
+
+
+def listen(bound: socket.socket) -> None:
+    """Take connections."""
+    with _cannot_listen(_url(bound)):  # another process may have begun since
+        bound.listen(BACKLOG)
+
+
+@contextmanager
+def _cannot_listen(where: str) -> Generator[None]:
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        both = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
-        listening = socket.create_server(address, family=family, backlog=BACKLOG, dualstack_ipv6=both)
+        yield
     except OSError as error:
-        reason = str(error.strerror).partition(" (while")[0]  # create_server repeats the address there
-        raise ConfigError(f"cannot listen on {host}:{port}: {reason}; choose another with --host and --port") from error
-    listening.set_inheritable(True)
-    return listening
+        raise ConfigError(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from error
 
 
 def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _: None) -> None:
@@ -171,20 +189,22 @@ def serve(settings: ServiceSettings, announce: Callable[[str], None] = lambda _:
     logging.config.dictConfig(log_config())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until it can be followed: it would end the process
     show_progress(enabled=False)  # progress goes to stderr, and blocks if nothing reads it
-    log.info("loading %s; the first start compiles kernels, up to half a minute", settings.artifact)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # as many connections as the system allows
-    if settings.workers == 1:
-        from nearnext.serving.service import Service
-        from nearnext.serving.worker import run
+    with bound_socket(settings.host, settings.port) as bound:
+        log.info("loading %s; the first start compiles kernels, up to half a minute", settings.artifact)
+        if settings.workers == 1:
+            from nearnext.serving.service import Service
+            from nearnext.serving.worker import run
 
-        service = Service(settings)
-        with listen(settings.host, settings.port) as listening:
-            run(service, listening, lambda: announce(_url(listening)))
-    else:
-        with listen(settings.host, settings.port) as listening, tempfile.TemporaryDirectory() as metrics:
-            os.environ[MULTIPROCESS] = metrics
-            run_workers(_work, settings, listening, lambda: announce(_url(listening)))
+            service = Service(settings)
+            listen(bound)
+            run(service, bound, lambda: announce(_url(bound)))
+        else:
+            listen(bound)
+            with tempfile.TemporaryDirectory() as metrics:
+                os.environ[MULTIPROCESS] = metrics
+                run_workers(_work, settings, bound, lambda: announce(_url(bound)))
 
 
 def _url(listening: socket.socket) -> str:

@@ -83,13 +83,17 @@ class Service:
         self.store = make_store(settings)
         self.rules = settings.rules
         self.watcher = ModelWatcher(settings.artifact, settings.kept_model, onnx=settings.onnx, rules=self.rules)
-        loaded = self.watcher.first()
-        self.catalogue = Catalogue(settings.catalogue_file)
+        self.watcher.require()
         self.metrics = Metrics()
         lost = self.metrics.events_lost.inc
         self.event_log = EventLogWriter(settings.event_log, lost) if settings.event_log else None
+        self.catalogue = Catalogue(settings.catalogue_file)
         self.stopping = False
-        self.model = ServedModel(loaded, self.catalogue)
+        try:
+            self.model = ServedModel(self.watcher.first(), self.catalogue)
+        except BaseException:
+            self.catalogue.close()
+            raise
         self.store.counting = self.model.counting
         self.metrics.serves(self.model.version, self.model.recommender.name, None)
         self._note_refusal()

@@ -71,6 +71,13 @@ class ServiceSettings:
                 f"{self.workers} workers share no memory: give them a store, e.g. --store redis://localhost:6379"
             )
         _ = self.rules
+        model = self.artifact.resolve()
+        for option, path in (("--event-log", self.event_log), ("--catalogue", self.catalogue)):
+            if path is not None and path.resolve().is_relative_to(model):
+                raise ConfigError(
+                    f"{option} {path}: it would be removed with {self.artifact} when another model takes its place; "
+                    "name a path outside"
+                )
 
     @property
     def rules(self) -> ItemRules | None:

@@ -23,7 +23,7 @@ from nearnext.serving.endpoints import Endpoints
 from nearnext.serving.logs import log_config
 from nearnext.serving.operations import Operation, Resource, operations, refuse
 from nearnext.serving.problems import HTTPError
-from nearnext.serving.server import NEVER_STARTED
+from nearnext.serving.server import BACKLOG, NEVER_STARTED
 from nearnext.serving.service import Service, settle_memory
 
 PARENT_WATCH = 0.5
@@ -104,6 +104,7 @@ def run(
         loop="uvloop",
         ws="none",
         lifespan="on",
+        backlog=BACKLOG,
         timeout_graceful_shutdown=ceil(settings.shutdown_timeout),
         log_config=log_config(),
         access_log=False,

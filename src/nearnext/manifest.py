@@ -1,0 +1,124 @@
+"""The manifest of a model directory: what it says of the model, read and checked before the model is loaded."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from nearnext.data.conditions import ItemColumns
+from nearnext.data.files import MODEL
+from nearnext.errors import ArtifactError
+from nearnext.options import path_of
+from nearnext.recommenders.item_rules import ItemRules
+from nearnext.recommenders.left_categories import LeftCategories
+from nearnext.stored_arrays import checksum
+
+SCHEMA = 1
+"""Version of the directory's layout; raised when an older nearnext could no longer read it."""
+
+CARD = "README.md"
+"""The model card; nothing reads it back."""
+
+(MANIFEST, STATE), VOCABULARY = MODEL, "vocabulary.parquet"
+OWN = ("schema", "method", "params", "items", "left_categories", "versions", "own_parts", "sha256")
+"""Entries of a manifest that saving adds to the provenance."""
+
+INDEX = "index.faiss"
+"""The graph of an approximate index; an artifact that is searched exactly lacks the file."""
+
+SESSIONS = "sessions.parquet"
+"""The training sessions that the recommender remembers; an artifact of one that remembers none lacks the file."""
+
+ITEMS = "items.parquet"
+"""The item table; missing if the model was fitted without one."""
+
+IMPRINT = "training.safetensors"
+"""Times and digests of the training sessions, to recognise them in a test log; missing if they are not known."""
+
+STORED = (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX)
+"""Files whose checksums the manifest has."""
+
+
+def replaced_method(directory: str | Path) -> str | None:
+    """The method of the model that saving to a directory would replace; None: there is none."""
+    target = Path(directory)
+    try:
+        if not target.exists() or (target.is_dir() and not any(target.iterdir())):
+            return None
+        loaded: Any = json.loads((target / MANIFEST).read_text("utf-8")) if (target / MANIFEST).is_file() else None
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{target} cannot be read ({error}); choose another name") from error
+    if loaded is None:
+        raise ArtifactError(f"{target} exists and is no nearnext artifact; choose another name")
+    return str(cast("dict[str, Any]", loaded).get("method")) if isinstance(loaded, dict) else "an unknown method"
+
+
+def is_model(folder: Path) -> bool:
+    """Whether a folder holds a model, intact or not."""
+    return all((folder / name).is_file() for name in MODEL)
+
+
+def require_model(directory: str | Path, rules: ItemRules | None = None) -> None:
+    """A check, before anything is loaded, that a directory holds a model, and one whose item table has what rules name.
+
+    Raises:
+        ArtifactError: no artifact, or one that this version cannot read.
+        ConfigError: a rule that the model cannot follow.
+    """
+    folder = path_of("directory", directory)
+    manifest = read_manifest(folder)
+    if rules is None:
+        return
+    from nearnext.recommenders.ruled import RuledItems, no_item_table  # with compiled code, which takes a while
+
+    table = folder / ITEMS
+    if ITEMS not in manifest["sha256"]:
+        raise no_item_table(manifest["method"])
+    try:
+        frame = pl.read_parquet(table)
+        ruled = RuledItems([ItemColumns.of(frame)], np.arange(frame.height), left_categories_of(manifest))
+    except Exception:  # loading the model says what is damaged
+        return
+    ruled.apply(rules)
+
+
+def verified_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a model directory, after a check of its checksums; `ArtifactError` if one differs."""
+    manifest = read_manifest(folder)
+    for name, expected in manifest["sha256"].items():
+        file = folder / Path(name).name
+        if not file.is_file():
+            raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
+        if checksum(file) != expected:
+            raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
+    return manifest
+
+
+def left_categories_of(manifest: Mapping[str, Any]) -> dict[str, LeftCategories]:
+    """The categories that sessions leave, by event type."""
+    return {event: LeftCategories(**measured) for event, measured in manifest.get("left_categories", {}).items()}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a model directory; `ArtifactError` where there is none that this version can read."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise ArtifactError(f"{folder} holds no nearnext model ({MANIFEST} is missing); name a directory made by fit")
+    try:
+        loaded: Any = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} cannot be read ({error}); fit the model again") from error
+    manifest = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
+    schema = manifest.get("schema")
+    if schema != SCHEMA:
+        raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
+    kinds = {"method": str, "params": dict, "sha256": dict}
+    if (
+        not all(isinstance(manifest.get(name), kind) for name, kind in kinds.items())
+        or not {STATE, VOCABULARY} <= manifest["sha256"].keys()
+    ):
+        raise ArtifactError(f"{path} lacks a method, its options or checksums; fit the model again")
+    return manifest
