@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=512, help="next items in a step")
     parser.add_argument("--steps", type=int, default=20)
     given = parser.parse_args()
-    model = Metric(dim=given.dim, batch_size=given.batch, epochs=1, correction=False)
+    model = Metric(dim=given.dim, batch_size=given.batch, epochs=1, encoder="attention", correction=False)
     sessions = synthetic(given.items, given.batch * given.steps)
     model.fitted_size = model.size(sessions)
     encoder = Attention(dim=given.dim, dropout=model.dropout, correction=False)

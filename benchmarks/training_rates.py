@@ -194,7 +194,7 @@ def sasrec(name: str, loss: str, given: argparse.Namespace, sessions: Sessions) 
 def trainings(given: argparse.Namespace, sessions: Sessions) -> dict[str, Callable[[], Rate]]:
     """What is timed, by name."""
     own = {"seed": given.seed, "batch_size": given.batch}
-    network = {**own, "dim": given.dim, "negatives": given.negatives, "correction": True, "validation_fraction": 0.0}
+    network = {**own, "dim": given.dim, "negatives": given.negatives, "validation_fraction": 0.0}
     found: dict[str, Callable[[], Rate]] = {
         "metric": partial(train_ours, "metric", "metric", network, sessions, given.rounds)
     }

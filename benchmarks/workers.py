@@ -26,7 +26,7 @@ from nearnext.recommenders.trained import TrainedRecommender
 
 METHODS = ("metric", "sml-gru-ncas", "gru4rec")
 OWN = {
-    "metric": {"correction": True, "validation_fraction": 0.0, "dim": 160},
+    "metric": {"validation_fraction": 0.0, "dim": 192},
     "sml-gru-ncas": {"validation_fraction": 0.0},
 }
 """No epoch is validated, which is work of the first process alone."""
