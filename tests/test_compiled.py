@@ -87,6 +87,26 @@ CALLER = (
 
 
 @pytest.mark.slow
+def test_code_that_a_full_disk_cannot_keep_runs_and_one_line_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module._Impl, "_locator_classes", [module._Temporary])  # pyright: ignore[reportPrivateUsage]
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(IndexDataCacheFile, "_save_data", full)
+    monkeypatch.setattr(module, "_said", set())
+    show_progress()
+    try:
+        assert module.compiled()(double)(4) == 8
+    finally:
+        show_progress(False)
+    assert capsys.readouterr().err == (
+        "compiled code cannot be kept: No space left on device; free some space, or set NUMBA_CACHE_DIR to a folder\n"
+    )
+
+
 def test_code_is_compiled_again_when_what_it_uses_has_changed(tmp_path: Path):
     (tmp_path / "caller.py").write_text(CALLER, "utf-8")
     program = [

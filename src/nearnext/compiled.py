@@ -2,7 +2,7 @@
 
 A function is kept in the ``__pycache__`` next to its source, or in ``NUMBA_CACHE_DIR`` where that is set; where the
 installation is read-only, in the user's cache folder; where that cannot be written either, in a private folder for
-temporary files; and where nothing can be written, not at all.
+temporary files; and where nothing can be written, or the disk is full, not at all.
 """
 
 import hashlib
@@ -120,9 +120,13 @@ class _Cache(FunctionCache):
 
     def _save_overload(self, sig: Any, data: Any) -> None:
         own: Any = self
-        own._impl.locator.ensure_cache_path()
-        with exclusive_folder(Path(own.cache_path)):
-            super()._save_overload(sig, data)  # type: ignore[misc]  # pyright: ignore
+        try:
+            own._impl.locator.ensure_cache_path()
+            with exclusive_folder(Path(own.cache_path)):
+                super()._save_overload(sig, data)  # type: ignore[misc]  # pyright: ignore
+        except OSError as error:  # such as a full disk: the code runs all the same
+            reason = error.strerror or error
+            _say_once(f"compiled code cannot be kept: {reason}; free some space, or set NUMBA_CACHE_DIR to a folder")
 
 
 class _Listener(event.Listener):
