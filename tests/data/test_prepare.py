@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from executor_support import SideBySide
 from nearnext.data import prepare as prepare_module
 from nearnext.data.filters import Filter, apply_filter
 from nearnext.data.prepare import prepare
@@ -112,6 +113,38 @@ def test_two_workers_write_what_one_writes(tmp_path: Path, monkeypatch: pytest.M
         assert done.sessions > 0
     one, two = ({file.name: file.read_bytes() for file in (tmp_path / f"by{n}").iterdir()} for n in (1, 2))
     assert one == two
+
+
+def clicks(name: str, n: int, begin: int, apart: int = 60) -> list[str]:
+    return [f"{name},i{(click * click) % 97},{1_600_000_000 + begin + click * apart}" for click in range(n)]
+
+
+ODD_LOGS = {
+    "fewer sessions than partitions": [clicks("1", 3, 0) + clicks("2", 3, 50)],
+    "one giant session": [clicks("1", 20_000, 500, 1) + [row for s in range(2, 40) for row in clicks(f"{s}", 3, s)]],
+    "a file before the one that it follows": [clicks("1", 4, 90_000) + clicks("2", 4, 90_030), clicks("2", 4, 89_000)],
+    "milliseconds in one file": [clicks("1", 4, 0), [f"{row}000" for row in clicks("2", 4, 100)]],
+    "a clock that is a day ahead": [clicks("1", 30, 0) + clicks("2", 30, 0), clicks("1", 30, 86_400)],
+}
+
+
+@pytest.mark.parametrize("odd", ODD_LOGS)
+@pytest.mark.parametrize("key", ["session_id", "user_id"])
+def test_skewed_partitions_and_clocks_that_disagree_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str, key: str
+) -> None:
+    monkeypatch.setattr("nearnext.data.prepare.PROCESSES_PAY", 0)
+    (tmp_path / "log").mkdir()
+    for number, rows in enumerate(ODD_LOGS[odd]):
+        (tmp_path / "log" / f"{number:03}.csv").write_text(f"{key},item_id,time\n" + "\n".join(rows) + "\n", "utf-8")
+    chosen = Filter(min_length=2, min_support=2, max_length=1000)
+    expected, report = apply_filter(read_sessions(tmp_path / "log"), chosen)
+    for partitions, workers in ((1, 1), (7, 3), (2, 9)):
+        done = prepare(
+            tmp_path / "log", tmp_path / "out", chosen=chosen, partitions=partitions, workers=SideBySide(workers)
+        )
+        assert read_sessions(done.out).fingerprint() == expected.reindexed().fingerprint()
+        assert (done.filtered, done.partitions) == (report, partitions)
 
 
 def test_the_file_holds_whole_sessions_in_order_of_time(tmp_path: Path) -> None:
