@@ -21,6 +21,7 @@ from nearnext.cli.reading import (
     reads_logs,
 )
 from nearnext.errors import ConfigError
+from nearnext.recommenders.named import method_name
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -176,7 +177,6 @@ def _name(log: str) -> str:
 
 
 def _show(result: "Result", results: Results) -> None:
-    from nearnext.experiments.result import called
     from nearnext.report.formats import duration
     from nearnext.report.paper import paper_page, paper_tables
 
@@ -185,7 +185,7 @@ def _show(result: "Result", results: Results) -> None:
     print_result_warnings(result)
     for table in paper_tables(result, width=console.width):
         console.print(table)
-    if kept := [called(method) for method in result.get("methods", []) if method.get("kept")]:
+    if kept := [method_name(method) for method in result.get("methods", []) if method.get("kept")]:
         console.print(f"taken from finished runs: {', '.join(kept)}", style="dim")
     if "audit" in result:
         print_audit(result["audit"])

@@ -25,6 +25,7 @@ from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.options import Natural, checked, require_type
 from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.named import method_name
 from nearnext.registry import METRICS
 from nearnext.shown import Shown
 from nearnext.types import FloatArray, RawId
@@ -38,7 +39,7 @@ class ComparisonResult(Shown, dict[str, Any]):
     def to_frame(self) -> pl.DataFrame:
         """One row per method, the best by the first metric first: method, metrics by name, fit_seconds."""
         rows = [
-            {"method": called(each), **{name: found["value"] for name, found in each["metrics"].items()}}
+            {"method": method_name(each), **{name: found["value"] for name, found in each["metrics"].items()}}
             | {"fit_seconds": each["fit_seconds"]}
             for each in self["methods"]
         ]
@@ -71,11 +72,6 @@ class Run:
     audit: MethodAudit | None = None
     kept: bool = False
     examples: Sequence[Sequence[RawId]] = ()
-
-
-def called(method: Mapping[str, Any]) -> str:
-    """What a method of a result is called: its label, where it has one, or the name of the method."""
-    return method.get("label") or method["name"]
 
 
 def numbers(values: FloatArray) -> list[float | None]:
@@ -138,23 +134,28 @@ def significance_result(methods: Sequence[Result], replicates: Mapping[str, Floa
     for name in (name for name in tested if all(each["metrics"][name]["low"] is not None for each in methods)):
         column = names.index(name)
         best = max(methods, key=lambda method: method["metrics"][name]["value"])
-        first = replicates[called(best)][:, column]
+        first = replicates[method_name(best)][:, column]
         others = [method for method in methods if method is not best]
         differences = [
             paired(
                 first,
-                replicates[called(other)][:, column],
+                replicates[method_name(other)][:, column],
                 best["metrics"][name]["value"],
                 other["metrics"][name]["value"],
             )
             for other in others
         ]
         against = [
-            {"name": called(other), **asdict(difference)}
+            {"name": method_name(other), **asdict(difference)}
             for other, difference in zip(others, corrected(differences), strict=True)
         ]
         found.append(
-            {"metric": name, "best": called(best), "correction": f"Holm, {len(others)} comparisons", "against": against}
+            {
+                "metric": name,
+                "best": method_name(best),
+                "correction": f"Holm, {len(others)} comparisons",
+                "against": against,
+            }
         )
     return found
 

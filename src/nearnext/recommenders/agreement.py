@@ -4,43 +4,19 @@ Libraries of linear algebra add in another order for another processor, batch si
 goes through one can promise more than this.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
-
 import numpy as np
 
-from nearnext.recommenders.ranking import Ranking
+from nearnext.recommenders.ranking import Ranking, Recommendation
 from nearnext.types import BoolArray, RawId
 
 ROUNDING = 1e-5
 """How far scores may be apart, as a share of the largest score of the list in magnitude."""
 
 
-class ScoredList(Protocol):
-    """A ranked list: items, best first, their scores, and how many leading items the method itself scored."""
-
-    @property
-    def items(self) -> Sequence[RawId]: ...  # noqa: D102
-    @property
-    def scores(self) -> Sequence[float]: ...  # noqa: D102
-    @property
-    def own(self) -> int: ...  # noqa: D102
-
-
-@dataclass(frozen=True)
-class Listed:
-    """A ranked list of its own."""
-
-    items: Sequence[RawId]
-    scores: Sequence[float]
-    own: int
-
-
-def list_of(ranking: Ranking, row: int) -> ScoredList:
+def list_of(ranking: Ranking, row: int) -> Recommendation:
     """One list of a ranking, in item indices, without what is empty at its end."""
-    n_items = int(np.count_nonzero(ranking.items[row]))
-    return Listed(ranking.items[row, :n_items].tolist(), ranking.scores[row, :n_items].tolist(), int(ranking.own[row]))
+    n = int(np.count_nonzero(ranking.items[row]))
+    return Recommendation(ranking.items[row, :n].tolist(), ranking.scores[row, :n].tolist(), int(ranking.own[row]), [])
 
 
 def differing_lists(expected: Ranking, found: Ranking, rtol: float = ROUNDING) -> BoolArray:
@@ -53,7 +29,7 @@ def differing_lists(expected: Ranking, found: Ranking, rtol: float = ROUNDING) -
     return differing
 
 
-def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) -> str | None:
+def difference(expected: Recommendation, found: Recommendation, rtol: float = ROUNDING) -> str | None:
     """The first difference of two lists that rounding does not explain, in words; None where they are the same.
 
     Scores may differ by ``rtol`` of the largest one. An item may stand elsewhere, or be replaced at the end of the
@@ -65,8 +41,8 @@ def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) 
             f"{len(found.items)} items, {found.own} of them scored by the method, "
             f"expected {len(expected.items)} and {own}"
         )
-    if list(expected.items[own:]) != list(found.items[own:]):
-        return f"filled up with {list(found.items[own:])}, expected {list(expected.items[own:])}"
+    if expected.items[own:] != found.items[own:]:
+        return f"filled up with {found.items[own:]}, expected {expected.items[own:]}"
     scores = np.asarray([*expected.scores[:own], *found.scores[:own]], dtype=np.float64)
     tolerance = rtol * float(np.abs(scores[np.isfinite(scores)]).max(initial=0.0))
     for one, other in ((expected, found), (found, expected)):
@@ -78,7 +54,7 @@ def difference(expected: ScoredList, found: ScoredList, rtol: float = ROUNDING) 
     return None
 
 
-def _misplaced(expected: ScoredList, found: ScoredList, item: RawId) -> str:
+def _misplaced(expected: Recommendation, found: Recommendation, item: RawId) -> str:
     """What is said of an item whose scores are not close."""
     (has, at), (score, rank) = (
         (one.scores[one.items.index(item)], one.items.index(item) + 1) if item in one.items else (0.0, 0)

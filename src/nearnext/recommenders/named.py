@@ -41,6 +41,11 @@ def canonical_name(name: str) -> str:
     return key
 
 
+def method_name(row: Mapping[str, Any]) -> str:
+    """What a method is called in a result that compares it: its label where it has one, else its name."""
+    return str(row.get("label") or row["name"])
+
+
 def method_options(name: str) -> Mapping[str, Option]:
     """A method's options by name."""
     key = canonical_name(name)

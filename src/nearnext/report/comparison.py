@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from nearnext.errors import ConfigError
+from nearnext.recommenders.named import method_name
 from nearnext.registry import DEFAULT_METRICS, is_better_when_higher
 from nearnext.report.formats import Mark, compact, fixed, marks
 
@@ -78,11 +79,6 @@ def main_cutoff(result: Mapping[str, Any]) -> int:
             "expected a result with at least one method and one metric, found none; compare methods first"
         )
     return known[-1]
-
-
-def method_name(method: Mapping[str, Any]) -> str:
-    """What a method of a result is called: its label, where one was given, or its name."""
-    return str(method.get("label") or method["name"])
 
 
 def metric_value(method: Mapping[str, Any], metric: str, lists: Lists = "metrics") -> float | None:

@@ -13,6 +13,7 @@ from nearnext.atomic import whole_file
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import clicks_per_day, length_distribution, recurring_distribution
 from nearnext.extras import needed
+from nearnext.recommenders.named import method_name
 from nearnext.report import figures
 from nearnext.report.comparison import (
     compare_table,
@@ -20,7 +21,6 @@ from nearnext.report.comparison import (
     example_cases,
     finding,
     main_cutoff,
-    method_name,
     metric_value,
     ordered_methods,
     p_text,

@@ -7,6 +7,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from nearnext.recommenders.named import method_name
 from nearnext.report.comparison import (
     HALF_WIDTH,
     Cell,
@@ -15,7 +16,6 @@ from nearnext.report.comparison import (
     compare_table,
     cutoffs,
     main_cutoff,
-    method_name,
     ordered_methods,
 )
 from nearnext.report.formats import compact, count, duration, fixed, moment, percent, plain

@@ -10,14 +10,14 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.options import require_type
-from nearnext.recommenders.agreement import ROUNDING, Listed, ScoredList, difference, list_of
+from nearnext.recommenders.agreement import ROUNDING, difference, list_of
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.laws import check_lists, check_parts
-from nearnext.recommenders.ranking import Ranking
+from nearnext.recommenders.ranking import Ranking, Recommendation
 from nearnext.registration import Laws, require_lawful
 
 Answer = Mapping[str, Any]
-Lists = Ranking | ScoredList | Answer | Sequence[ScoredList | Answer]
+Lists = Ranking | Recommendation | Answer | Sequence[Recommendation | Answer]
 
 
 def assert_same_lists(found: Lists, expected: Lists, rtol: float = ROUNDING) -> None:
@@ -51,11 +51,14 @@ def assert_same_lists(found: Lists, expected: Lists, rtol: float = ROUNDING) -> 
             raise AssertionError(f"list {number}: {reason}")
 
 
-def _scored_lists(lists: Lists) -> list[ScoredList]:
+def _scored_lists(lists: Lists) -> list[Recommendation]:
     if isinstance(lists, Ranking):
         return [list_of(lists, row) for row in range(len(lists))]
     several = lists if isinstance(lists, Sequence) else [lists]
-    return [Listed(one["items"], one["scores"], one["own"]) if isinstance(one, Mapping) else one for one in several]
+    return [
+        Recommendation(one["items"], one["scores"], one["own"], []) if isinstance(one, Mapping) else one
+        for one in several
+    ]
 
 
 TRAIN = [[f"i{(s * 7 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(60)] + [["i1", "i1", "i2"]] * 3

@@ -10,8 +10,9 @@ from nearnext.data.filters import Filter
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import RECURRING_BINS
 from nearnext.experiments.paper.lineup import COVERAGE, ENCODERS, PRESETS, TABLE_1, TABLE_2, TABLE_2_COLUMNS, TABLE_3, K
-from nearnext.experiments.result import Result, called
+from nearnext.experiments.result import Result
 from nearnext.experiments.single import statistics_result
+from nearnext.recommenders.named import method_name
 
 PAPER = "Twardowski, Zawistowski, Zaborowski, Metric Learning for Session-based Recommendations, arXiv:2101.02655"
 """Where the figures marked as the paper's are from."""
@@ -135,7 +136,7 @@ def size_notes(result: Result) -> list[str]:
         params = method["params"]
         sizes = [f"{what} {params[name]}" for name, what in SIZES.items() if name in params]
         if sizes:
-            by_size.setdefault(", ".join(sizes), []).append(called(method))
+            by_size.setdefault(", ".join(sizes), []).append(method_name(method))
     many = len(by_size) == 1 and len(next(iter(by_size.values()))) > 2  # noqa: PLR2004 - two fit a line
     notes = [f"{'every trained model' if many else ', '.join(labels)}: {sizes}" for sizes, labels in by_size.items()]
     return ["; ".join([PRESETS[result["protocol"]["preset"]], *notes])]
@@ -152,7 +153,7 @@ def _ranked(result: Result, metric: str) -> list[Result]:
 
     def rank(method: Result) -> float:
         if _is_quick(result):
-            return order.index(called(method)) if called(method) in order else len(order)
+            return order.index(method_name(method)) if method_name(method) in order else len(order)
         return -float(method["metrics"][metric]["value"])
 
     return sorted(result["methods"], key=rank)
@@ -162,13 +163,13 @@ def table2_result(result: Result, name: str = "log") -> Result:
     """A comparison with the paper's Table 2: MAP, PREC, REC, HR and MRR at 20, sorted by REC."""
     methods = _ranked(result, f"Recall@{K}")
     metrics = {heading: f"{metric}@{K}" for heading, metric in TABLE_2_METRICS.items()}
-    labels = [called(method) for method in methods]
+    labels = [method_name(method) for method in methods]
     order = "in the order of the paper's RSC15/64" if _is_quick(result) else "sorted by REC"
     table = _table(
         f"Table 2 of {name}, lists of {K}, {order}",
         ["Method"],
         [_column(heading, "metric", metric, best=True) for heading, metric in metrics.items()],
-        [((called(method),), [_metric_cell(method, metric) for metric in metrics.values()]) for method in methods],
+        [((method_name(method),), [_metric_cell(method, metric) for metric in metrics.values()]) for method in methods],
         [*size_notes(result), *([RNN_NOTE] if any("-RNN-" in label for label in labels) else [])],
     )
     missing = ("–",) * len(metrics)
@@ -185,7 +186,7 @@ def table2_result(result: Result, name: str = "log") -> Result:
 
 def table3_result(result: Result, name: str = "log") -> Result:
     """A comparison with the paper's Table 3: REC@20 and MRR@20 of every variant, sorted by REC of the first encoder."""
-    found = {tuple(called(method).split(" ", 3)): method for method in result["methods"]}
+    found = {tuple(method_name(method).split(" ", 3)): method for method in result["methods"]}
     encoders = list(dict.fromkeys(encoder for encoder, *_ in found))
     columns = [(encoder, heading, metric) for encoder in encoders for heading, metric in TABLE_3_METRICS.items()]
     lines = [
@@ -228,7 +229,7 @@ def coverage_result(result: Result, name: str = "log") -> Result:
         ],
         [
             (
-                (called(method),),
+                (method_name(method),),
                 [
                     _cell(round(method["metrics"][f"Coverage@{K}"]["value"] * items)),
                     *(_metric_cell(method, metric) for metric in metrics.values()),
