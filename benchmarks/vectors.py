@@ -10,7 +10,7 @@ import argparse
 from typing import Any
 
 from nearnext.data.sessionise import read_sessions
-from nearnext.data.splits import join_parts, split_last
+from nearnext.data.splits import split_last, split_parts
 from nearnext.evaluation.protocol import evaluate
 from nearnext.progress import show_progress
 from nearnext.recommenders.named import make_recommender
@@ -32,7 +32,7 @@ def main() -> None:
     split = (
         split_last(log, 0.1, unknown=given.unknown)
         if given.test is None
-        else join_parts(log, read_sessions(given.test), unknown=given.unknown)
+        else split_parts(log, read_sessions(given.test), unknown=given.unknown)
     )
     model: Any = make_recommender(given.method).fit(split.train)
     print("| row |" + "".join(f" {name}@{given.k} |" for name in SHOWN))

@@ -159,7 +159,7 @@ def test_a_session_id_with_several_users_is_one_session_and_is_named(tmp_path: P
     if write:
         write(path)
     source = path if write else SHARED
-    sessions, found = sessions_of(read_events(source))
+    sessions, found, _ = sessions_of(read_events(source))
     assert (sessions.n_sessions, sessions.n_events, found.shared, found.reused) == (3, 7, 1, 0)
     assert found.note({}) == (
         "1 of 3 session ids have clicks of several users, which are read as one session; to cut sessions per user "

@@ -68,13 +68,13 @@ def test_two_chosen_types_are_merged_and_the_third_is_not_there():
 
 def test_what_was_found_is_counted_and_said():
     log = read_events(FRAME)
-    _, found = sessions_of(log)
+    _, found, _ = sessions_of(log)
     assert found == Repeats(10, 4, 3, 3, sessions=2)
     assert found.note(log.report.event_types) == (
         "3 clicks (30.0%) repeat the click before them under another event type (view, buy, cart): they count as one "
         "click; --events view uses one type, --keep-repeats counts every row"
     )
-    _, kept = sessions_of(log, collapse_repeats=False)
+    _, kept, _ = sessions_of(log, collapse_repeats=False)
     assert "one click counts several times" in kept.note(log.report.event_types)
     assert sessions_of(read_events(FRAME, events=["view"]))[1].note({}) == ""
 
@@ -104,7 +104,7 @@ TWICE = pl.DataFrame({"session": "s", "item": ["a", "b", "a", "c"], "time": [1, 
 
 def test_rows_that_repeat_exactly_are_named_with_the_option_that_mends_them():
     log = read_events(pl.concat([TWICE, TWICE]))
-    sessions, found = sessions_of(log)
+    sessions, found, _ = sessions_of(log)
     assert (sessions.n_events, found.exact, found.left_out) == (8, 5, 0)
     assert found.note({}).startswith("5 clicks (62.5%) repeat an earlier row exactly (same session, item and time)")
     assert found.note({}).endswith(
@@ -113,7 +113,7 @@ def test_rows_that_repeat_exactly_are_named_with_the_option_that_mends_them():
 
 
 def test_exact_repeats_are_dropped_wherever_they_stand_in_their_moment():
-    merged, found = sessions_of(read_events(pl.concat([TWICE, TWICE])), collapse_repeats=True)
+    merged, found, _ = sessions_of(read_events(pl.concat([TWICE, TWICE])), collapse_repeats=True)
     assert merged.raw(0) == ["a", "b", "c"]
     assert found.left_out == 5
     assert found.note({}).endswith("; they are not counted (--collapse-repeats)")

@@ -163,14 +163,11 @@ def read_test_log(
 
     ``earlier`` are logs whose reading has not been printed.
     """
-    from nearnext.data.imprint import Imprint
     from nearnext.data.leaks import find_leaks
-    from nearnext.data.sessions import Sessions
 
     unweighted = replace(reading.options, weights=None)  # cases count alike, and a test log may lack event types
     sessions, report = read_log(source, replace(reading, options=unweighted), show=False)
-    imprint = Imprint.of(known) if isinstance(known, Sessions) else known
-    print_warnings(find_leaks(imprint, sessions).lines())
+    print_warnings(find_leaks(known, sessions).lines())
     for each in (*earlier, report):
         show_reading(each, reading)
     return sessions, report

@@ -94,7 +94,7 @@ class Leaks:
 COUNTS = ("test_sessions", "early_sessions", "compared_sessions", "copied_sessions", "same_ids", "cut_sessions")
 
 
-def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
+def find_leaks(train: Imprint | Sessions | None, test: Sessions) -> Leaks:
     """The leaks between what was learned from and sessions to predict, found by times, ids, and digests of clicks.
 
     A split by time is one that some moment divides: every training session starts before every test session does, or
@@ -106,6 +106,8 @@ def find_leaks(train: Imprint | None, test: Sessions) -> Leaks:
     """
     if polars_is_lost():
         return Leaks(test.n_sessions, notes=(FORKED,), checked=False)
+    if isinstance(train, Sessions):
+        train = Imprint.of(train) if train.n_sessions else None
     if train is None or not test.n_sessions:
         return Leaks(test.n_sessions, notes=(NOT_CHECKED,), checked=False)
     n_compared, n_copied = _compared(train, test)

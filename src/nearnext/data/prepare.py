@@ -18,7 +18,7 @@ from nearnext.data.partitions import Partition, Partitions
 from nearnext.data.prepared import StoredSessions, is_prepared, write_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import Repeats
-from nearnext.data.sessionise import GAP, cut_sessions
+from nearnext.data.sessionise import GAP, sessions_of
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
@@ -217,7 +217,7 @@ def cut_partition(
     if not events:
         return None
     log = EventLog.of([part.drop("row") for part in events], report, event_codes)
-    sessions, repeats, first = cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)
+    sessions, repeats, first = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
     rows = np.concatenate([part["row"].to_numpy() for part in events])[first]
     keys = pl.DataFrame({"session_id": sessions.session_ids, "begun": sessions.starts, "row": rows})
     numbers = pl.Series("key", np.arange(sessions.n_sessions))

@@ -89,15 +89,10 @@ def as_sessions(name: str, value: Any) -> Sessions:
     return value
 
 
-def sessions_of(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None) -> tuple[Sessions, Repeats]:
-    """The sessions of a log as `sessionise` gives them, and how repeated clicks were counted."""
-    return cut_sessions(log, gap=gap, collapse_repeats=collapse_repeats)[:2]
-
-
-def cut_sessions(
+def sessions_of(
     log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None
 ) -> tuple[Sessions, Repeats, Positions]:
-    """As `sessions_of`, and where the log names each session first: [S]."""
+    """The sessions of a log as `sessionise` gives them, how repeats were counted, and each session's first row: [S]."""
     require_polars("cutting sessions")
     require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
     gap = checked("gap", gap, NonNegative)
@@ -238,7 +233,7 @@ def read_log(
     """The sessions of a log and how it was read; a prepared log is mapped into memory."""
     if not is_prepared(source):
         log = read_events(source, **vars(options))
-        sessions, repeats = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
+        sessions, repeats, _ = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
         counted = repeats.facts(options.used(log.report.event_types))
         return sessions, replace(log.report, repeats=counted, collapse_repeats=collapse_repeats)
     if (options, gap, collapse_repeats) != (ReadOptions(), GAP, None):

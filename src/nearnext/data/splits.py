@@ -8,13 +8,12 @@ from typing import Literal
 import numpy as np
 
 from nearnext.data.filters import Filter, FilterReport, apply_filter
-from nearnext.data.imprint import Imprint
 from nearnext.data.leaks import Leaks, boundary_leaks, find_leaks, warn_of
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import MICROSECONDS, Sessions, require_sessions
-from nearnext.errors import ConfigError, DataError
-from nearnext.forks import polars_is_lost
-from nearnext.options import Count, Natural, Part, Positive, checked
+from nearnext.data.vocabulary import Vocabulary
+from nearnext.errors import DataError
+from nearnext.options import Count, Natural, Part, Positive, checked, require_known
 
 UnknownRule = Literal["miss", "drop"]
 DAY = 86_400 * MICROSECONDS
@@ -78,12 +77,17 @@ class Split:
 
 
 def split_parts(
-    train: Sessions, test: Sessions, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
+    train: Sessions,
+    test: Sessions,
+    *,
+    chosen: Filter | None = None,
+    unknown: UnknownRule = "miss",
+    leaks: Leaks | None = None,
 ) -> Split:
     """A split from two logs: filters and vocabulary come from ``train`` alone.
 
     A `LeakWarning` says, and the split's ``leaks`` hold, what is wrong where ``test`` is earlier than ``train``,
-    overlaps with it, or has sessions of it.
+    overlaps with it, or has sessions of it; nothing is compared, and no warning given, where ``leaks`` are known.
 
     Raises:
         DataError: nothing is left to learn from or to predict.
@@ -93,29 +97,13 @@ def split_parts(
     >>> split.test.raw(0), split.unknown_clicks, split.leaks.clean
     (['b', 'a'], 1, True)
     """
-    split = join_parts(train, test, chosen=chosen, unknown=unknown)
-    warn_of(split.leaks)
-    return split
-
-
-def join_parts(
-    train: Sessions,
-    test: Sessions,
-    *,
-    chosen: Filter | None = None,
-    unknown: UnknownRule = "miss",
-    leaks: Leaks | None = None,
-) -> Split:
-    """As `split_parts`, without a warning; ``leaks`` are looked for unless they are given."""
     require_sessions("training sessions", train)
     require_sessions("test sessions", test)
-    if unknown not in ("miss", "drop"):
-        raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
     chosen = chosen or Filter()
     if test.n_sessions == 0:
         raise DataError("no test sessions; choose a larger test part or give a longer log")
     cut_time = int(test.starts.min())
-    leaks = leaks or find_leaks(Imprint.of(train) if train.n_sessions and not polars_is_lost() else None, test)
+    found = leaks or find_leaks(train, test)
     kept, train_filter = apply_filter(train, chosen)
     if kept.n_sessions == 0:
         raise DataError(
@@ -124,11 +112,7 @@ def join_parts(
         )
     kept = kept.reindexed()
     future, _ = apply_filter(test, Filter(min_length=1, max_length=chosen.max_length))
-    future = future.with_vocabulary(kept.vocabulary)
-    unknown_clicks = int(np.count_nonzero(future.items == 0))
-    if unknown == "drop" and unknown_clicks:
-        future = future.keep_events(future.items > 0)
-    future = future.select(future.lengths >= max(chosen.min_length, 2))
+    future, unknown_clicks = predicted_sessions(future, kept.vocabulary, unknown, max(chosen.min_length, 2))
     if future.n_sessions == 0:
         raise DataError(
             f"no test sessions of 2 or more clicks left of {test.n_sessions} ({unknown_clicks} clicks were on items "
@@ -139,7 +123,7 @@ def join_parts(
             f"expected clicks to predict after others in {future.n_sessions} test sessions, found none; choose a "
             "larger test part, other event types, or give a longer log"
         )
-    return Split(
+    split = Split(
         train=kept,
         test=future,
         cut_time=cut_time,
@@ -149,8 +133,23 @@ def join_parts(
         unknown_clicks=unknown_clicks,
         short_test_sessions=test.n_sessions - future.n_sessions,
         overlapping_sessions=int(np.count_nonzero(kept.ends > cut_time)),
-        leaks=leaks,
+        leaks=found,
     )
+    if leaks is None:
+        warn_of(found)
+    return split
+
+
+def predicted_sessions(
+    test: Sessions, vocabulary: Vocabulary, unknown: str, min_length: int = 2
+) -> tuple[Sessions, int]:
+    """Test sessions in the vocabulary of training, short ones left out, and how many clicks are on unknown items."""
+    require_known("rule for unknown items", unknown, ("miss", "drop"))
+    test = test.with_vocabulary(vocabulary)
+    unknown_clicks = int(np.count_nonzero(test.items == 0))
+    if unknown == "drop" and unknown_clicks:
+        test = test.keep_events(test.items > 0)
+    return test.select(test.lengths >= min_length), unknown_clicks
 
 
 def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, unknown: UnknownRule = "miss") -> Split:
@@ -164,7 +163,7 @@ def split_at(sessions: Sessions, n_train: int, *, chosen: Filter | None = None, 
         )
     order = np.argsort(sessions.starts, kind="stable")
     train, test = sessions.select(order[:n_train]), sessions.select(order[n_train:])
-    return join_parts(train, test, chosen=chosen, unknown=unknown, leaks=boundary_leaks(train, test))
+    return split_parts(train, test, chosen=chosen, unknown=unknown, leaks=boundary_leaks(train, test))
 
 
 def split_last(
@@ -263,7 +262,8 @@ def split_authors(
     >>> split.train.n_sessions, split.test.n_sessions, split.leaks.clean
     (17, 2, False)
     """
-    split = join_authors(*authors_parts(sessions, seed), chosen=chosen, unknown=unknown)
+    train, test = authors_parts(sessions, seed)
+    split = split_parts(train, test, chosen=chosen, unknown=unknown, leaks=authors_leaks(train, test))
     warn_of(split.leaks)
     return split
 
@@ -283,9 +283,7 @@ def authors_parts(sessions: Sessions, seed: int) -> tuple[Sessions, Sessions]:
     return short.select(np.sort(order[:n_train])), short.select(np.sort(order[n_train:]))
 
 
-def join_authors(
-    train: Sessions, test: Sessions, *, chosen: Filter | None = None, unknown: UnknownRule = "miss"
-) -> Split:
-    """As `split_authors`, of the two parts that it chose, without a warning; it is never called clean."""
-    split = join_parts(train, test, chosen=chosen, unknown=unknown)
-    return replace(split, leaks=replace(split.leaks, found=(FUTURE, *split.leaks.found)))
+def authors_leaks(train: Sessions, test: Sessions) -> Leaks:
+    """The leaks of the two parts of `split_authors`, which are never called clean."""
+    leaks = find_leaks(train, test)
+    return replace(leaks, found=(FUTURE, *leaks.found))

@@ -8,6 +8,7 @@ import numpy as np
 
 from nearnext.data import splits
 from nearnext.data.filters import Filter
+from nearnext.data.leaks import find_leaks
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule
 from nearnext.errors import ConfigError
@@ -78,12 +79,14 @@ class SplitPlan:
         """The splits of a log, one or several; with a log of its own as test part, that one."""
         how: Any = {"chosen": self.chosen, "unknown": self.unknown}
         if test is not None:
-            return [PlannedSplit(splits.join_parts(log, test, **how), self, log, test)]
+            split = splits.split_parts(log, test, **how, leaks=find_leaks(log, test))
+            return [PlannedSplit(split, self, log, test)]
         if self.kind == "windows":
             windows = splits.time_windows(log, int(self.amount))
             return [PlannedSplit(splits.split_last(part, **how), self, part) for part in windows]
         if self.kind == "authors":
-            split = splits.join_authors(*splits.authors_parts(log, int(self.amount)), **how)
+            train, later = splits.authors_parts(log, int(self.amount))
+            split = splits.split_parts(train, later, **how, leaks=splits.authors_leaks(train, later))
         else:
             cut = splits.split_days if self.kind == "days" else splits.split_last
             split = cut(log, self.amount, **how)
@@ -117,8 +120,8 @@ class PlannedSplit:
         """The same split of the log with later sessions added behind it: the cut stays where it was."""
         how: Any = {"chosen": self.plan.chosen, "unknown": self.plan.unknown}
         if self.test is not None:
-            return splits.join_parts(self.log, self.test.followed_by(planted), **how, leaks=self.split.leaks)
+            return splits.split_parts(self.log, self.test.followed_by(planted), **how, leaks=self.split.leaks)
         if self.plan.kind == "authors":
             train, later = splits.authors_parts(self.log, int(self.plan.amount))
-            return splits.join_authors(train, later.followed_by(planted), **how)
+            return splits.split_parts(train, later.followed_by(planted), **how, leaks=self.split.leaks)
         return splits.split_at(self.log.followed_by(planted), self.split.raw_train_sessions, **how)

@@ -7,15 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nearnext.artifact import Artifact
 from nearnext.data.filters import Filter, apply_filter, keep_last_clicks
 from nearnext.data.items import ItemTable
 from nearnext.data.leaks import find_leaks
 from nearnext.data.sessions import Sessions
+from nearnext.data.splits import predicted_sessions
 from nearnext.data.statistics import describe, length_distribution, recurring_distribution
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE, evaluate
 from nearnext.evaluation.runs import RunFolder, write_judgements
 from nearnext.experiments.result import (
@@ -124,17 +123,10 @@ def evaluate_model(
     metrics: Sequence[str] = (),
 ) -> ComparisonResult:
     """A saved model on all sessions of a log, in the shape of a comparison of one method; ``lists`` as in `compare`."""
-    if unknown not in ("miss", "drop"):
-        raise ConfigError(f"unknown rule '{unknown}' for items that training lacks; known: miss, drop")
     begin = time.perf_counter()
     leaks = find_leaks(artifact.recommender.imprint, sessions)
-    test = sessions.with_vocabulary(artifact.recommender.vocabulary)
-    if max_length:
-        test = keep_last_clicks(test, max_length)
-    unknown_clicks = int(np.count_nonzero(test.items == 0))
-    if unknown == "drop":
-        test = test.keep_events(test.items > 0)
-    test = test.select(test.lengths > 1)
+    test = keep_last_clicks(sessions, max_length) if max_length else sessions
+    test, unknown_clicks = predicted_sessions(test, artifact.recommender.vocabulary, unknown)
     if test.n_sessions == 0:
         raise DataError("no session of 2 or more clicks to predict; evaluate on a later log of the same shop")
     folder = RunFolder(lists) if lists is not None else None
