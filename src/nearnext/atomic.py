@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from nearnext.errors import ArtifactError, DataError
+from nearnext.errors import ArtifactError, ConfigError, DataError
 
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 """Errors of a file system without locks."""
@@ -48,6 +48,15 @@ def whole_file(path: str | Path) -> Generator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"cannot write {path}: {reason}; choose a writable folder with space") from error
+
+
+def made_folder(folder: str | Path, purpose: str, remedy: str = "choose another folder") -> Path:
+    """A folder, made where it is missing; `ConfigError` where it cannot be, such as ``cannot keep runs in FOLDER``."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot {purpose} {folder}: {error.strerror or error}; {remedy}") from error
+    return Path(folder)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from nearnext.errors import DataError
 from nearnext.experiments import sizing
 from nearnext.experiments.single import size_model
 from nearnext.experiments.sizing import estimate, spread_sessions
-from nearnext.recommenders import rules
+from nearnext.recommenders import rule_counts, rules
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.gru4rec import GRU4Rec
 from nearnext.recommenders.metric.recommender import Metric
@@ -144,7 +144,7 @@ def test_bounds_of_a_large_log_are_those_of_its_samples(
         (sizing, "ENOUGH_SECONDS", 0.0),
         (rules, "LARGE", 20_000),
         (rules, "STRONGEST", 40),
-        (rules, "PAIRS", 20_000),
+        (rule_counts, "PAIRS", 20_000),
     ):
         monkeypatch.setattr(module, constant, value)
     monkeypatch.setattr(sizing, "used_bytes", int)

@@ -7,6 +7,7 @@ import pytest
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
+from nearnext.recommenders import rule_counts
 from nearnext.recommenders import rules as rules_module
 from nearnext.recommenders.rules import AssociationRules, Markov, SequentialRules
 
@@ -99,7 +100,7 @@ def test_rules_counted_in_blocks_are_those_of_one_block(method: Method, monkeypa
     draw = np.random.default_rng(7)
     log = Sessions.of([(draw.zipf(1.5, draw.integers(1, 9)) % 30).tolist() for _ in range(80)])
     whole = method().fit(log).state()
-    monkeypatch.setattr(rules_module, "PAIRS", 20)
+    monkeypatch.setattr(rule_counts, "PAIRS", 20)
     cut = method().fit(log).state()
     assert all(np.array_equal(cut[name], array) for name, array in whole.items())
     monkeypatch.setattr(rules_module, "LARGE", log.n_events - 1)

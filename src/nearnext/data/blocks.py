@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from nearnext.types import Int64Array
+
 T = TypeVar("T", bound=np.generic)
 
 BLOCK = 1 << 20
@@ -37,6 +39,15 @@ def empty_array(length: int, dtype: np.dtype[T]) -> NDArray[T]:
         except OSError:  # no room there, or no folder
             pass
     return np.empty(length, dtype)
+
+
+def spans(starts: Int64Array, lengths: Int64Array) -> Int64Array:
+    """Positions of elements of several spans, one span behind the other, each from its start on: [sum of lengths].
+
+    >>> spans(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    return np.arange(int(lengths.sum())) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
 def concatenated(arrays: Sequence[NDArray[T]]) -> NDArray[T]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nearnext.data.blocks import spans
 from nearnext.data.raw import indices
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.types import IndexArray, Int64Array
@@ -55,8 +56,7 @@ class Prefixes:
         require_sessions("sessions", sessions)
         lengths = sessions.lengths - 1
         first = np.repeat(sessions.offsets[:-1], lengths)
-        within = np.arange(len(first)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        ends = first + within + 1
+        ends = spans(sessions.offsets[:-1] + 1, lengths)
         if sessions.targets is not None:
             predicted = sessions.targets[ends]
             first, ends = first[predicted], ends[predicted]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from nearnext.data.blocks import BLOCK, concatenated, digest, empty_array, in_blocks
+from nearnext.data.blocks import BLOCK, concatenated, digest, empty_array, in_blocks, spans
 from nearnext.data.event_weights import item_weights, joined_weights, require_weights
 from nearnext.data.ids import series_of
 from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
@@ -105,12 +105,11 @@ class Sessions(SessionViews):
             raise DataError(f"expected clicks in every session, found none in session {lengths.argmin()}; leave it out")
         flat: list[RawId] = series_of([raw for session in given for raw in session])[0].to_list()
         begin = np.arange(len(given)) * 3600 * MICROSECONDS if starts is None else begins(starts, len(given))
-        within = np.arange(len(flat)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         vocabulary = Vocabulary.of(list(dict.fromkeys(flat)))
         sessions = cls(
             items=vocabulary.encode(flat),
             offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-            times=np.repeat(begin, lengths) + within * MICROSECONDS,
+            times=np.repeat(begin, lengths) + spans(np.zeros_like(lengths), lengths) * MICROSECONDS,
             vocabulary=vocabulary,
             session_ids=pl.Series("session_id", np.arange(len(given), dtype=np.int64)),
         )
@@ -195,7 +194,7 @@ class Sessions(SessionViews):
         for first in range(0, len(positions), BLOCK):
             part = slice(first, first + BLOCK)
             here = slice(int(offsets[first]), int(offsets[min(first + BLOCK, len(positions))]))
-            events = np.repeat(firsts[part] - offsets[:-1][part], lengths[part]) + np.arange(here.start, here.stop)
+            events = spans(firsts[part], lengths[part])
             for name, array in self.per_click().items():
                 chosen[name][here] = array[events]
         return replace(self, **chosen, offsets=offsets, session_ids=self.session_ids.gather(positions))

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from nearnext.data.blocks import spans
 from nearnext.data.ids import ids_as, series_of, tidy_text
 from nearnext.data.raw import indices, raw_ids
 from nearnext.errors import DataError
@@ -43,7 +44,7 @@ class IdLookup:
         hashes, found = _hashes(ids), np.zeros(len(ids), np.int32)
         begins, ends = (np.searchsorted(self._hashes, hashes, side) for side in ("left", "right"))
         rows = np.repeat(np.arange(len(ids)), ends - begins)
-        at = np.arange(len(rows)) + np.repeat(ends - np.cumsum(ends - begins), ends - begins)
+        at = spans(begins, ends - begins)
         for row, position in zip(rows.tolist(), self._order[at].tolist(), strict=True):
             if ids[row] == self._ids.item(position):
                 found[row] = position + 1

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import polars as pl
 
-from nearnext.atomic import whole_file
+from nearnext.atomic import made_folder, whole_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
@@ -62,11 +62,7 @@ class RunFolder:
     """A folder with one TREC run per method."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigError(f"cannot write lists to {self.folder}: {error.strerror}; name another folder") from error
+        self.folder = made_folder(folder, "write lists to")
 
     def path(self, name: str) -> Path:
         """A file of the folder; characters that are not portable in file names become -."""

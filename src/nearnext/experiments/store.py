@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file  # pyright: ignore[reportUnknownVariableType] - arrays of any type
 
 from nearnext.artifact import versions
-from nearnext.atomic import whole_file
-from nearnext.errors import ArtifactError, ConfigError
+from nearnext.atomic import made_folder, whole_file
+from nearnext.errors import ArtifactError
 from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.sums import SUMS, MetricSums
@@ -64,12 +64,7 @@ class RunStore:
     """Runs in a folder, one file each, found by everything that they depend on."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise ConfigError(f"cannot keep runs in {self.folder}: {reason}; choose another folder") from error
+        self.folder = made_folder(folder, "keep runs in")
 
     def path(self, key: RunKey) -> Path:
         """The file of the run with this key."""

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from nearnext.data.blocks import spans
 from nearnext.data.item_features import ItemFeatures, Sparse, unit_rows
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
@@ -73,8 +74,7 @@ class Content(Recommender):
         starts = np.maximum(prefixes.starts, prefixes.ends - self.last)
         lengths = prefixes.ends - starts
         rows = np.repeat(np.arange(len(prefixes)), lengths)
-        within = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        clicks = prefixes.items[np.repeat(starts, lengths) + within]
+        clicks = prefixes.items[spans(starts, lengths)]
         known = clicks > 0
         shape = (len(prefixes), len(self.vocabulary))
         return csr_matrix((np.ones(int(known.sum())), (rows[known], clicks[known] - 1)), shape=shape)

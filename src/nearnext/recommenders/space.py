@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from nearnext.data.blocks import spans
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_ids
@@ -137,9 +138,7 @@ def items_of_sessions(index: SessionIndex, numbers: IndexArray) -> tuple[IndexAr
     """Distinct items of several sessions one after another, and how many each session has: [P], [n]."""
     starts = index.session_offsets[numbers]
     lengths = index.session_offsets[numbers + 1] - starts
-    within = np.arange(int(lengths.sum()), dtype=np.int64)
-    positions = np.repeat(starts - (np.cumsum(lengths) - lengths), lengths) + within
-    return index.session_items[positions], lengths
+    return index.session_items[spans(starts, lengths)], lengths
 
 
 def _near_in_space(
