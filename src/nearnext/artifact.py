@@ -129,7 +129,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
     _write_index(recommender, folder / INDEX)
     written = [name for name in STORED if (folder / name).is_file()]
     for name in written:
-        (folder / name).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as somebody else
+        (folder / name).chmod(0o644)  # safetensors leaves it to its owner alone; a service runs as another user
     manifest = {
         "schema": SCHEMA,
         "method": recommender.name,

@@ -94,7 +94,7 @@ class _Display:
         if self.bars is not None:
             self.bars.console.print(text, markup=False, highlight=False, soft_wrap=True)
             return
-        with suppress(OSError, AttributeError):  # stderr is closed: nobody reads it
+        with suppress(OSError, AttributeError):  # stderr is closed
             sys.stderr.write(f"{text}\n")
             sys.stderr.flush()
 

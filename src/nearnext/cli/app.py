@@ -222,7 +222,7 @@ class Engine:
 
     @contextmanager
     def executor(self, default: int | None = None) -> "Generator[Executor]":
-        """The executor; ``default`` local workers unless told, None: one for each processor."""
+        """The executor; ``default`` local workers unless given, None: one for each processor."""
         if self.name == "local":
             from nearnext.processes import Processes
 

@@ -251,12 +251,12 @@ def read_events(
     Args:
         source: path of a file (CSV, TSV, JSONL, Parquet; gzip, bz2, xz, zstd or lz4), of a folder of such files or a
             glob, or a pandas, polars or pyarrow frame.
-        columns: column of each role (session, user, item, time, event, weight) that its name does not tell; a name, or
+        columns: column of each role (session, user, item, time, event, weight) not found by its name; a name, or
             a position from 1 where the file has no header. A mapped user without a mapped session means: cut sessions
             per user.
         layout: a known layout, where it must not be guessed: session-rec, yoochoose-clicks, retailrocket, diginetica,
             otto, columns.
-        time_unit: what numeric times count, instead of telling it by their magnitude: s, ms, us, ns, min, h or d since
+        time_unit: the unit of numeric times, by default found by their magnitude: s, ms, us, ns, min, h or d since
             1970, excel (days since 1899-12-30), or date (20240131, 202401311530 and so on).
         events: event types to use; all without it.
         quoting: whether quotes in text files enclose fields; without, they are letters like any other.

@@ -21,7 +21,7 @@ from nearnext.errors import DataError
 from nearnext.types import BoolArray, Int64Array
 
 NOTHING = ("NULL", "null", "Null", r"\N", "NaN", "nan", "NA", "<NA>", "N/A", "None", "undefined")
-"""How databases, pandas, R, Python and JavaScript write that there is nothing."""
+"""Missing-value markers of databases, pandas, R, Python and JavaScript."""
 NO_ID = ("", *NOTHING)
 """Texts that a log has where there is no id."""
 BLANKS = "".join(letter for letter in map(chr, range(0x3001)) if letter.isspace()) + "\0\u200b\u2060\ufeff"
@@ -205,7 +205,7 @@ class Foreign(str):
 
 
 def plain_id(value: object) -> int | str | None:
-    """A value as an id; a float or a missing value of whatever library as what it stands for."""
+    """A value as an id; a float or a missing value of any library as what it stands for."""
     if isinstance(value, np.generic):
         value = cast("object", value.item())
     if value is None or type(value).__name__ in ("NAType", "NaTType"):

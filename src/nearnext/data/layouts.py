@@ -41,7 +41,7 @@ MARKS: dict[str, frozenset[str]] = {
     DIGINETICA: frozenset({"sessionid", "itemid", "timeframe", "eventdate"}),
     OTTO: frozenset({"session", "events.aid", "events.ts"}),
 }
-"""The columns that give a layout away; session-rec's and OTTO's by their exact names, the others by plain ones."""
+"""The columns that identify a layout; session-rec's and OTTO's by their exact names, the others by plain ones."""
 
 BY_POSITION = "columns by position"
 YOOCHOOSE_COLUMNS: dict[Role, str] = {"session": "column 1", "time": "column 2", "item": "column 3"}

@@ -1,4 +1,4 @@
-"""What Python callers give as ids, sessions of ids and times: brought to one form, or refused with what to give.
+"""Ids, sessions and times from Python callers: converted to one form, or refused with an example of what to give.
 
 An id is an integer or a text; numpy's count as such, and so does a whole float (``7.0``), because pandas makes floats
 of integer columns with gaps. Ids and sessions may come in any collection that keeps an order: lists, tuples,
@@ -116,7 +116,7 @@ def _ids(where: str, values: Sequence[object]) -> list[RawId]:
 
 
 def _python(value: object) -> object:
-    """Numpy's value as Python has it, a time in whatever unit as a datetime."""
+    """Numpy's value as Python has it, a time in any unit as a datetime."""
     if isinstance(value, np.datetime64):
         return cast("object", value.astype("datetime64[us]").item())
     return cast("object", cast("Any", value).item()) if isinstance(value, np.generic) else value

@@ -1,4 +1,4 @@
-"""One pass over a log: which rows of each chunk are usable events; the others are counted and written aside."""
+"""One pass over a log: which rows of each chunk are usable events; the others are counted and written to a file."""
 
 import csv
 from collections import Counter
@@ -281,10 +281,7 @@ class Reading:
             events=sorted(self._events) if self._events else None,
             notes=[
                 *_type_notes(self._events or frozenset(), list(self._event_types)),
-                *(
-                    [lost + "; --rejects FILE writes them aside" * (self._path is None)]
-                    * (unusable >= MANY * self._rows)
-                ),
+                *([lost + "; --rejects FILE keeps them" * (self._path is None)] * (unusable >= MANY * self._rows)),
             ],
         )
 

@@ -1,4 +1,4 @@
-"""One click that a log tells several times: under several event types, or in rows that repeat exactly."""
+"""Clicks that a log has several times: under several event types, or in rows that repeat exactly."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace

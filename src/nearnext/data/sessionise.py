@@ -211,7 +211,7 @@ def read_sessions(
     """The sessions of a click log; source and options as in `read_events`, the others as in `sessionise`.
 
     A folder that `prepare` has written is mapped into memory, so that it can be larger than it. A `LogWarning` names
-    session ids that were used again, and clicks that a log tells several times.
+    session ids that were used again, and clicks that a log has several times.
 
     Raises:
         DataError: nothing usable is there, or a row is rejected and ``strict`` is given.

@@ -120,7 +120,7 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
 
     Args:
         recommender: fitted.
-        session: raw ids, oldest click first; empty: what everybody is recommended.
+        session: raw ids, oldest click first; empty: the popular items.
         item: raw id of the item to explain; whether it is in the list or not.
         n: how many similar items and how many training sessions are given at most.
 

@@ -38,7 +38,7 @@ class _Popularity(Recommender):
 
 @dataclass(eq=False)
 class Pop(_Popularity):
-    """POP: the most clicked items of the training log for everybody, score supp / (1 + supp).
+    """POP: the most clicked items of the training log for every session, score supp / (1 + supp).
 
     Paper: §5.1. Reference: session-rec ``Pop``.
 

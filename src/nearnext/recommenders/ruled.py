@@ -72,7 +72,7 @@ class AppliedRules(NamedTuple):
 
     @property
     def reorders(self) -> bool:
-        """Whether more than the set of items is ruled."""
+        """Whether the rules change the order of items, and not only which may be listed."""
         return self.factors is not None or bool(self.limits)
 
     def narrowed(self, admissible: BoolArray) -> BoolArray:

@@ -53,7 +53,7 @@ def paper_tables(result: Mapping[str, Any], *, width: int = 120) -> list[Table]:
 
 
 def printed_heading(table: Mapping[str, Any], source: str) -> str:
-    """What stands over figures of the paper, so that nobody takes them for ours."""
+    """The heading of figures that the paper prints, which are not ours."""
     return f"As the paper prints it ({table['source']}), on {table['data']}, not on this log. Source: {source}"
 
 

@@ -206,7 +206,7 @@ def _new_items_of(recommender: Recommender) -> NewItems:
 
 
 def _placing(recommender: Recommender) -> Callable[[ItemTable], list[Placed]] | None:
-    """Where a model's attributes place items; None where they place none."""
+    """The function that embeds items by their attributes; None for a model without one."""
     space = space_of(recommender)
     if space is None or (place := space.place) is None:
         return None

@@ -1,7 +1,7 @@
 """The live catalogue: what was added, removed or went out of stock since training, in one file that processes share.
 
 A change is on the disk before it is confirmed, and every process reads it before its next answer. A file that was
-removed is written again, from what is known, with the next change.
+removed is written again, from what the processes know, with the next change.
 """
 
 import logging
@@ -105,7 +105,7 @@ class Catalogue:
             self._retry_at = time.monotonic() + PAUSE
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                log.error("%s cannot be read (%s); what it said before still counts", self._path, error)
+                log.error("%s cannot be read (%s); its last known state is used", self._path, error)
             return []
         if self._trouble:
             self._trouble = ""

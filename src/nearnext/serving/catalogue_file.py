@@ -122,7 +122,7 @@ def _make(path: Path, known: Iterable[Change]) -> None:
     unfinished.unlink(missing_ok=True)
     os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     with closing(sqlite3.connect(unfinished, isolation_level=None)) as database:
-        database.execute("PRAGMA journal_mode = WAL")  # now, as nobody else may have it open for that
+        database.execute("PRAGMA journal_mode = WAL")  # now, while no other process has it open
         database.executescript(f"BEGIN; PRAGMA application_id = {APPLICATION};{SCHEMA}")
         for change in known:
             apply(database, change)

@@ -19,7 +19,7 @@ from nearnext.serving.problems import PROBLEM, HTTPError, problem
 from nearnext.serving.service import Service
 
 DRAINED = 16
-"""A body that is too long is read on up to this many times the limit, so that its sender comes to read the answer."""
+"""A body that is too long is read up to this many times the limit, so that its sender gets the response."""
 
 NEVER = float("inf")
 
@@ -68,13 +68,13 @@ class Connection(asyncio.Protocol):
         self._stuck: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client is there."""
+        """Register the connection, and wait for its first request."""
         self._transport = cast("asyncio.Transport", transport)
         self._server.connections.add(cast("Any", self))
         self._wait(self._settings.idle_timeout)
 
     def data_received(self, data: bytes) -> None:
-        """Bytes came in."""
+        """Take bytes of requests, and answer the next request if it is complete."""
         if self._refused:
             self._drained += len(data)
             if self._drained > DRAINED * self._settings.max_body:
@@ -89,24 +89,24 @@ class Connection(asyncio.Protocol):
             self._wait(self._settings.request_timeout)
 
     def eof_received(self) -> bool:
-        """The client sends no more; what it has asked is answered all the same."""
+        """The client sends no more; requests that came in are still answered."""
         self._ended = True
         return self._answering or self._stuck is not None
 
     def pause_writing(self) -> None:
-        """The client does not take its answer."""
+        """Give the client a limited time to read its response."""
         self._stuck = self._loop.call_later(self._settings.request_timeout, self._transport.abort)
 
     def resume_writing(self) -> None:
-        """The client took its answer."""
+        """Continue after the client has read its response."""
         if self._stuck is not None:
             self._stuck.cancel()
             self._stuck = None
         if not (self._answering or self._refused):
             self._answered()
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - whatever ended it
-        """The connection is gone."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - for any reason
+        """Cancel the timers of a closed connection."""
         self._lost = True
         for timer in (self._timer, self._stuck):
             if timer is not None:
@@ -227,7 +227,7 @@ class Connection(asyncio.Protocol):
         self._transport.resume_reading()
 
     def _refuse(self, error: HTTPException) -> None:
-        """Say what was wrong, and read no more requests; what is on its way is taken so that the answer arrives."""
+        """Send a problem document, and read no more requests; bytes under way are read so that the response arrives."""
         self._refused = self._last = True
         request_id = f"{random_bits(64):016x}"
         self._service.note(request_id, "OTHER", REFUSED, error.status_code, 0.0)

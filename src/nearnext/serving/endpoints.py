@@ -284,7 +284,7 @@ class Endpoints:
                 try:
                     await asyncio.to_thread(self._service.catalogue.touch, clicks[at], before)
                 except NearnextError:
-                    return  # the mean lacks one session; nobody was promised it
+                    return  # the mean lacks one session, which is not an error
 
     def _log_shown(self, session: str, listed: messages.RecommendationAnswer) -> None:
         if self._service.event_log:

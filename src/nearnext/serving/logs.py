@@ -1,6 +1,6 @@
 """Logs as lines of JSON on stderr: what happens to the service, and each request. Logging never waits.
 
-One thread writes all lines. Where nobody reads them, it alone waits; later lines are dropped, and counted in the log.
+One thread writes all lines. If stderr is not read, only this thread waits; later lines are dropped and counted.
 """
 
 import logging
@@ -18,13 +18,13 @@ GATHER = 0.1
 """Seconds for which lines are buffered before a write."""
 
 PENDING = 10_000
-"""Lines that wait at most."""
+"""Most lines that wait to be written."""
 
 PIECE = 4096
 """Bytes of lines written together: a pipe takes so many in one piece, also from several processes."""
 
 PATIENCE = 1.0
-"""Seconds that the end of the process waits for lines that nobody reads."""
+"""Seconds that the process waits at its end for stderr to be read."""
 
 
 class LineWriter:
@@ -77,7 +77,7 @@ class LineWriter:
             except BlockingIOError:
                 time.sleep(GATHER)
             except OSError:
-                return  # nobody will read it
+                return  # stderr is closed
 
 
 STDERR = LineWriter()

@@ -264,7 +264,9 @@ class CatalogueChange(Struct):
     item: ItemId
     available: bool
     known: Annotated[bool, Meta(description="Whether the model was trained with the item.")]
-    unknown: Annotated[list[RawId], Meta(description="Ids of ``like`` that it was not trained with: they say nothing.")]
+    unknown: Annotated[
+        list[RawId], Meta(description="Ids of ``like`` that it was not trained with, which are ignored.")
+    ]
 
 
 class ModelAnswer(Struct):

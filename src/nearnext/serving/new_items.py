@@ -86,7 +86,7 @@ class NewItems(ABC):
         return self._items[item].summed > 0
 
     def origin(self, item: RawId) -> str:
-        """What places a new item, in words."""
+        """What the position of a new item comes from, in words."""
         new = self._items[item]
         if new.summed:
             return f"placed by {new.summed:,} sessions that led to it or items that it is like"
@@ -221,7 +221,7 @@ def _unfolded(
 class ByClicks(NewItems):
     """For models without a space: a session is the unit vector of its last known clicks; scores are cosines × best.
 
-    So a new item that everybody reached from this very session stands next to the best known item. A point is the
+    So a new item reached only by sessions with these same clicks is ranked next to the best known item. A point is the
     weight of each click.
     """
 

@@ -45,7 +45,7 @@ SAME_SITE = (b"same-origin", b"none")
 
 
 def read_keys(path: Path) -> list[bytes]:
-    """The keys of a file, one per line; blank lines and lines that begin with # are none."""
+    """The keys of a file, one per line; blank lines and lines that begin with # are ignored."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:

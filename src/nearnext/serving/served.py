@@ -261,7 +261,7 @@ class ServedModel:
         return SimilarAnswer(items, scores, "embeddings" if located else "sessions", shortage, self.version)
 
     async def explain_new(self, items: Sequence[RawId], item: RawId) -> Explanation:
-        """The rank of a new item for a session, what places it, and the items nearest to it."""
+        """The rank of a new item for a session, what its position comes from, and the items nearest to it."""
         query, clicks, mask = Query(items, DEPTH), [self._vocabulary.encode(items)], self.available.admissible.copy()
         origin = self.available.new.origin(item)
 

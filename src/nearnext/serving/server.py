@@ -1,4 +1,4 @@
-"""The server: one socket, one or more worker processes, started again when they die, and an orderly end.
+"""The server: one socket, one or more worker processes, restarted when they die, and a graceful stop.
 
 What answers requests is imported where it is used: the process that only starts others does without it. Workers are
 forked from a process that has only imported their modules: they share these, and start sooner.
@@ -82,7 +82,7 @@ class _Workers:
         return all(worker.answers for worker in self._running)
 
     def replace_dead(self, *, first: bool) -> None:
-        """Replace those that died, after a pause; one of the first ones must not fail to start."""
+        """Restart workers that died, after a pause; an error if one of the first fails to start."""
         for place, worker in enumerate(self._running):
             process = worker.process
             if process.is_alive():
@@ -101,13 +101,13 @@ class _Workers:
                 self._running[place] = self._started(min(2 * worker.pause, LONGEST_PAUSE))
 
     def reopen(self) -> None:
-        """Pass SIGHUP on; it would end one that does not answer yet, and that one reads all files anyhow."""
+        """Pass SIGHUP on to workers that answer; others read all files when they start."""
         for worker in self._running:
             if worker.process.pid is not None and worker.answers:
                 os.kill(worker.process.pid, signal.SIGHUP)
 
     def end(self) -> None:
-        """End all of them, killed where they take too long."""
+        """Stop all workers; those that take too long are killed."""
         processes = [worker.process for worker in self._running]
         for process in processes:
             process.terminate()

@@ -30,7 +30,7 @@ PARENT_WATCH = 0.5
 """Seconds between two looks whether the process that started this one still lives."""
 
 PROBES = frozenset(("/healthz", "/readyz"))
-"""Paths that are asked by address: the name of the host says nothing."""
+"""Paths of health checks, which use addresses: their Host header is not checked."""
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def application(
 
 
 async def _outlived_by(parent: BaseProcess) -> None:
-    """Stop once the parent is gone: nothing else would restart or end this process."""
+    """Stop once the parent has ended: no other process would restart or stop this one."""
     while parent.is_alive():
         await asyncio.sleep(PARENT_WATCH)
     log.error("the process that started this worker is gone; the worker stops")
@@ -118,5 +118,5 @@ def run(
 
 
 def _end(_signal: int, _frame: object) -> None:
-    """End as one should: the server raises the signal that ended it once more when all is done."""
+    """Exit with status 0: uvicorn raises the signal again after its shutdown."""
     sys.exit(0)

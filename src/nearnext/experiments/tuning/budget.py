@@ -92,7 +92,7 @@ class Tuning:
 
     Attributes:
         trials: option sets that are tried at most, the one to begin with among them.
-        minutes: of fitting and evaluating, the sum of all trials in all runs of the study, also of those side by side.
+        minutes: of fitting and evaluating, the sum of all trials in all runs of the study, parallel ones included.
             No trial begins that would end later, going by the mean of those before, and one that trains in epochs is
             given up when they are spent; the first one is always completed.
         metric: what is maximised, such as ``MRR@20``; of several names the geometric mean.

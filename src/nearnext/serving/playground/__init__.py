@@ -1,4 +1,4 @@
-"""The playground: a page on which one clicks through the catalogue and sees what is recommended, and why."""
+"""The playground: a web page to browse the catalogue and try recommendations, with explanations."""
 
 from base64 import b64encode
 from functools import cache
@@ -18,7 +18,7 @@ from nearnext.types import RawId
 
 
 def page(method: str) -> bytes:
-    """The complete HTML of the playground, as UTF-8; it asks the service that it came from for everything else."""
+    """The complete HTML of the playground, as UTF-8; it requests all else from the service that sent it."""
     return _page().replace("{{method}}", escape(method)).encode()
 
 

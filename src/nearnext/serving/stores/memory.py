@@ -13,7 +13,7 @@ SESSION_BYTES = 64 << 10
 """Bytes of the ids that a session keeps at most, the last ones: a longer one would delay the requests of all others."""
 
 
-class StoreDown(Exception):  # noqa: N818 - a state of the store, which callers live with
+class StoreDown(Exception):  # noqa: N818 - a state of the store that callers handle
     """The store is unreachable or returned an error; the text says which."""
 
     def __init__(self, reason: str = "the session store does not answer") -> None:
@@ -69,7 +69,7 @@ class _Session(NamedTuple):
 
 
 class MemoryStore:
-    """Sessions in this process; where memory runs out, the sessions that were longest without a click go first."""
+    """Sessions in this process; when memory runs out, the least recently used are dropped."""
 
     state: Literal["memory"] = "memory"
 
