@@ -18,7 +18,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from nearnext.atomic import flock, whole_file
+from nearnext.atomic import flock, made_folder, whole_file
 from nearnext.data.ids import Foreign, plain_id, tidy_text
 from nearnext.data.jsonlines import json_object
 from nearnext.errors import DataError
@@ -47,10 +47,7 @@ class Segments:
         self._file, self._path = -1, folder
         self._unsynced = False
         self._failing = False
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"cannot make {folder}: {error.strerror}; choose another with --event-log") from error
+        made_folder(folder, "make", "choose another with --event-log")
         if not os.access(folder, os.W_OK):
             raise DataError(f"cannot write to {folder}: permission denied; choose another with --event-log")
 

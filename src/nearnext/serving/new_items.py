@@ -7,7 +7,7 @@ takes less than twice as long as with none. A change concerns its own item alone
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -32,6 +32,31 @@ class Row(NamedTuple):
     clicks: IndexArray
     own: Sequence[float]
     refused: Collection[RawId] = ()
+
+
+@dataclass
+class JoinedList:
+    """Items and scores of one answer, how many leading items are scored, and item indices, 0 for new items."""
+
+    items: list[RawId]
+    scores: list[float]
+    own: int
+    indices: list[int]
+
+    def join(self, near: Iterable[tuple[float, RawId]], k: int) -> None:
+        """Take in further items by their scores, after equal ones."""
+        place = 0
+        for score, item in near:
+            while place < self.own and self.scores[place] >= score:
+                place += 1
+            if place >= k:
+                break
+            self.items.insert(place, item)
+            self.scores.insert(place, score)
+            self.indices.insert(place, 0)
+            self.own += 1
+        del self.items[k:], self.scores[k:], self.indices[k:]
+        self.own = min(self.own, k)
 
 
 class Placed(NamedTuple):

@@ -14,10 +14,9 @@ from nearnext.recommenders.ruled import AppliedRules, Listed
 from nearnext.recommenders.space import space_of
 from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue
-from nearnext.serving.joined import JoinedList
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.messages import SimilarAnswer
-from nearnext.serving.new_items import Row
+from nearnext.serving.new_items import JoinedList, Row
 from nearnext.serving.playground import ItemMap
 from nearnext.serving.stores import Counting
 from nearnext.types import BoolArray, IndexArray, RawId
