@@ -24,7 +24,8 @@ LATER = Sessions.of([["i3"], ["never", "i1", "i0"], ["never"], *LOG[40:60]])
 def test_lists_are_those_of_recommend(options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nearnext.recommenders.ranking.MOST_LISTS", 7)
     vsknn = VSKNN().fit(LOG)
-    assert batch.write_lists(vsknn, LATER, tmp_path / "lists.parquet", 5, threads=2, **options) == 23
+    asked = batch.batch_request(vsknn, 5, threads=2, **options)
+    assert batch.write_lists(vsknn, LATER, tmp_path / "lists.parquet", asked) == 23
     rows = pl.read_parquet(tmp_path / "lists.parquet").to_dicts()
     assert [row["session_id"] for row in rows] == LATER.session_ids.to_list()
     for row, clicks in zip(rows, [["i3"], ["never", "i1", "i0"], ["never"], *LOG[40:60]], strict=True):
@@ -36,15 +37,18 @@ def test_lists_are_those_of_recommend(options: dict[str, Any], tmp_path: Path, m
 
 
 def test_a_session_for_which_nothing_is_allowed_has_an_empty_list(tmp_path: Path):
-    batch.write_lists(Markov().fit(LOG), LATER, tmp_path / "lists.parquet", allow=[])
+    markov = Markov().fit(LOG)
+    batch.write_lists(markov, LATER, tmp_path / "lists.parquet", batch.batch_request(markov, allow=[]))
     assert pl.read_parquet(tmp_path / "lists.parquet")["items"].list.len().to_list() == [0] * 23
 
 
 def test_ids_that_name_no_item_are_said_before_anything_is_written(tmp_path: Path):
+    markov = Markov().fit(LOG)
     with pytest.raises(DataError, match="no such items to exclude or allow: nope"):
-        batch.write_lists(Markov().fit(LOG), LATER, tmp_path / "lists.parquet", exclude=["nope"])
+        batch.batch_request(markov, exclude=["nope"])
+    asked = batch.batch_request(markov)
     with pytest.raises(DataError, match="expected items of the model in the log, found none"):
-        batch.write_lists(Markov().fit(LOG), Sessions.of([["x", "y"]]), tmp_path / "lists.parquet")
+        batch.write_lists(markov, Sessions.of([["x", "y"]]), tmp_path / "lists.parquet", asked)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -86,5 +90,5 @@ def test_a_list_longer_than_the_catalogue_costs_no_more(tmp_path: Path):
     asked, items = 10**12, LOG.n_items
     answer = markov.recommend([["i3"]], asked)[0]
     assert (len(answer.items), answer.shortage) == (items, f"{items} of {asked}: no further item may be recommended")
-    batch.write_lists(markov, LATER, tmp_path / "lists.parquet", asked)
+    batch.write_lists(markov, LATER, tmp_path / "lists.parquet", batch.batch_request(markov, asked))
     assert pl.read_parquet(tmp_path / "lists.parquet")["items"].list.len().to_list() == [items] * 23

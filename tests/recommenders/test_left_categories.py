@@ -17,7 +17,7 @@ from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.batch import write_lists
+from nearnext.recommenders.batch import batch_request, write_lists
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.left_categories import (
     _membership,  # pyright: ignore[reportPrivateUsage]
@@ -107,11 +107,11 @@ def test_lists_are_those_of_brute_force_everywhere(model: Recommender, tmp_path:
     assert restored.left_categories == model.left_categories
     assert [one.items for one in restored.recommend(sessions, 12, after="purchase")] == [one.items for one in found]
     log = Sessions.of([session for session in sessions if session])
-    write_lists(model, log, tmp_path / "lists.parquet", 12, rules=rules)
+    write_lists(model, log, tmp_path / "lists.parquet", batch_request(model, 12, rules=rules))
     assert pl.read_parquet(tmp_path / "lists.parquet")["items"].to_list() == [one.items for one in found[:4]]
     types = np.array([1, 0, 0, 0, 1, 1, 1], np.uint8)  # the first and the last session end with a purchase
     typed = replace(log, types=types, event_types=("view", "purchase"))
-    write_lists(model, typed, tmp_path / "lists.parquet", 12, rules=rules)
+    write_lists(model, typed, tmp_path / "lists.parquet", batch_request(model, 12, rules=rules))
     ends = [True, False, False, True]
     expected = [one.items if end else every.items[:12] for one, every, end in zip(found, whole, ends, strict=False)]
     assert pl.read_parquet(tmp_path / "lists.parquet")["items"].to_list() == expected

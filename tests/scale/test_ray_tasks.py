@@ -91,8 +91,9 @@ def test_a_log_is_prepared_to_the_same_bytes(cluster: scale.RayTasks, tmp_path: 
 def test_lists_of_a_log_are_the_same(cluster: scale.RayTasks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nearnext.recommenders.ranking.MOST_LISTS", 7)
     markov = Markov().fit(LOG)
+    asked = batch.batch_request(markov, 3, threads=1)
     for name, executor in (("here", Processes()), ("ray", cluster)):
-        assert batch.write_lists(markov, LOG, tmp_path / name, 3, threads=1, executor=executor) == LOG.n_sessions
+        assert batch.write_lists(markov, LOG, tmp_path / name, asked, executor) == LOG.n_sessions
     assert (tmp_path / "here").read_bytes() == (tmp_path / "ray").read_bytes()
 
 

@@ -89,11 +89,11 @@ def recommend(
     from nearnext.recommenders.batch import batch_request, write_lists
 
     recommender = load_artifact(model).recommender
-    asked: dict[str, Any] = limits | {"rules": asked_rules, "threads": threads or None}
-    batch_request(recommender, k, **asked)  # what cannot be asked for is refused before a long log is read
+    # what cannot be asked for is refused before a long log is read
+    asked = batch_request(recommender, k, **limits, rules=asked_rules, threads=threads or None)
     sessions, _ = read_log(log, reading)
     with engine.executor(default=1) as executor:
-        written = write_lists(recommender, sessions, out, k, executor=executor, **asked)
+        written = write_lists(recommender, sessions, out, asked, executor)
     console.print(f"{written:,} lists of {recommender.name}: {out}")
 
 

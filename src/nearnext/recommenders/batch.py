@@ -1,6 +1,6 @@
 """Batch recommendation: lists for all sessions of a log, written block by block with bounded memory."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,32 +27,21 @@ def write_lists(
     recommender: Recommender,
     sessions: Sessions,
     file: Path,
-    k: int = 20,
-    *,
-    exclude: Iterable[RawId] = (),
-    allow: Iterable[RawId] | None = None,
-    exclude_seen: bool = False,
-    rules: ItemRules | None = None,
-    threads: int | None = None,
+    asked: Mapping[str, Any],
     executor: Executor = ONE_PROCESS,
 ) -> int:
-    """Write the list of every session as a row of a Parquet file; returns how many.
+    """Write the list of every session, as a `batch_request` asks for it, as a row of a Parquet file; returns how many.
 
     The lists are those of `Recommender.recommend`. Columns: ``session_id``; ``items``, best first; ``scores``;
     ``sources``, what each item comes from, as in `Recommendation`; ``own``, how many leading items the method itself
     scored; ``unknown``, how many clicks training never saw. Where the log has event types, the rule `after` concerns
-    the sessions whose last event has its type, else all. The executor ranks blocks of sessions side by side; each is
-    ranked by ``threads`` threads.
+    the sessions whose last event has its type, else all. The executor ranks blocks of sessions side by side.
 
     Raises:
-        ConfigError: k below 1, a rule that cannot be applied, or not fitted yet.
-        DataError: no item of the log or an id to exclude or allow is known, or the file cannot be written.
+        DataError: no item of the log is known, or the file cannot be written.
     """
     if not recommender.vocabulary.encode(sessions.vocabulary.ids).any():
         raise DataError("expected items of the model in the log, found none of them; map the column of these ids")
-    asked = batch_request(
-        recommender, k, exclude=exclude, allow=allow, exclude_seen=exclude_seen, rules=rules, threads=threads
-    )
     block = lists_at_a_time(asked["k"])
     ranked = partial(_lists, recommender, **asked)
     blocks = (
@@ -69,15 +58,20 @@ def write_lists(
 
 def batch_request(
     recommender: Recommender,
-    k: int,
+    k: int = 20,
     *,
-    exclude: Iterable[RawId],
-    allow: Iterable[RawId] | None,
-    exclude_seen: bool,
-    rules: ItemRules | None,
-    threads: int | None,
+    exclude: Iterable[RawId] = (),
+    allow: Iterable[RawId] | None = None,
+    exclude_seen: bool = False,
+    rules: ItemRules | None = None,
+    threads: int | None = None,
 ) -> dict[str, Any]:
-    """What is asked of the model for every session, checked; errors as in `write_lists`."""
+    """What is asked of the model for every session, checked; blocks of sessions are ranked by ``threads`` threads.
+
+    Raises:
+        ConfigError: k below 1, a rule that cannot be applied, or not fitted yet.
+        DataError: an id to exclude or allow is unknown.
+    """
     mask, unmatched = admissible_items(recommender.vocabulary, exclude, allow)
     if unmatched:
         raise DataError(f"no such items to exclude or allow: {', '.join(map(str, unmatched))}; leave them out")
