@@ -16,7 +16,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.case_metric import CaseMetric, Lists, Training
 from nearnext.evaluation.cases import Cases
-from nearnext.evaluation.metrics import further_metrics, further_names
+from nearnext.evaluation.metrics import further_names
 from nearnext.evaluation.sums import MetricAccumulator
 from nearnext.experiments.compare import Comparison, compare
 from nearnext.recommenders.ranking import Ranking
@@ -70,7 +70,7 @@ def plain(train: Sessions, target: int, listed: list[int], k: int) -> dict[str, 
 @pytest.mark.parametrize("seed", range(4))
 def test_values_equal_a_plain_implementation(seed: int):
     train, cases, ranking = random_input(seed)
-    accumulator = MetricAccumulator(cases, train.item_counts(), KS, further_metrics(METRICS), train)
+    accumulator = MetricAccumulator(cases, train.item_counts(), KS, METRICS, train)
     accumulator.add(ranking)
     found = accumulator.sums().values()
     for k in KS:
@@ -85,12 +85,12 @@ def test_values_equal_a_plain_implementation(seed: int):
 
 def test_head_and_tail_make_the_hit_rate_together():
     train, cases, ranking = random_input(9)
-    accumulator = MetricAccumulator(cases, train.item_counts(), [3], further_metrics(METRICS))
+    accumulator = MetricAccumulator(cases, train.item_counts(), [3], METRICS)
     lists = Lists.of(ranking, cases, Training(train.item_counts()), 3)
     head = int(np.count_nonzero(~np.isnan(METRICS["HeadHitRate"]().values(lists).astype(float))))
     with pytest.raises(ConfigError, match="needs the training sessions"):
         accumulator.add(ranking)
-    accumulator = MetricAccumulator(cases, train.item_counts(), [3], further_metrics(["headhitrate", "tailhitrate"]))
+    accumulator = MetricAccumulator(cases, train.item_counts(), [3], ["headhitrate", "tailhitrate"])
     accumulator.add(ranking)
     values = accumulator.sums().values()
     together = head * values["HeadHitRate@3"] + (len(cases) - head) * values["TailHitRate@3"]
@@ -113,7 +113,7 @@ def test_ndcg_equals_ranx():
         name: {str(item): float(8 - rank) for rank, item in enumerate(items) if item or rank == 0}
         for name, items in zip(names, np.where(ranking.items == 0, 99, ranking.items).tolist(), strict=True)
     }
-    accumulator = MetricAccumulator(cases, train.item_counts(), [8], further_metrics(["NDCG"]))
+    accumulator = MetricAccumulator(cases, train.item_counts(), [8], ["NDCG"])
     accumulator.add(ranking)
     known = cases.targets > 0
     found = by_ranx([(wanted, lists, ["ndcg@8"])])[0]["ndcg@8"][known].sum() / len(cases)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 import numpy as np
 
 from nearnext.errors import ConfigError, DataError
-from nearnext.evaluation.case_metric import CaseMetric
 from nearnext.evaluation.cases import Cases
 from nearnext.options import Count, checked, require_known, require_type
 from nearnext.recommenders.ranking import Ranking
@@ -76,11 +75,6 @@ def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
     for name in asked:
         require_known("metric", name, tuple(known.values()))
     return tuple(dict.fromkeys(name for name in asked if name not in METRIC_DEFINITIONS))
-
-
-def further_metrics(metrics: Iterable[str]) -> dict[str, CaseMetric]:
-    """Additional metrics, by registered name."""
-    return {name: METRICS.make(name) for name in further_names(metrics)}
 
 
 def definitions(metrics: Iterable[str] = ()) -> dict[str, str]:

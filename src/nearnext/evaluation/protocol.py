@@ -16,7 +16,7 @@ from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
-from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_metrics
+from nearnext.evaluation.metrics import DEFAULT_CUTOFFS, cutoffs, further_names
 from nearnext.evaluation.significance import interval
 from nearnext.evaluation.sums import MetricAccumulator, MetricSums
 from nearnext.options import Count, checked, require_type
@@ -196,7 +196,7 @@ def evaluate(
             f"{recommender.vocabulary.decode([1])[0]!r}; give a log with the same item ids, and check its item column"
         )
     cases = Cases.of(test, max_prefix)
-    further = further_metrics(metrics)
+    further = further_names(metrics)
     if train is None and recommender.memory is not None:
         train = recommender.memory.sessions
     if train is not None and train.vocabulary is not recommender.vocabulary:

@@ -1,13 +1,13 @@
 """Sums of metric values over cases: all that is kept of an evaluation, whatever the number of cases."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.evaluation.case_metric import CaseMetric, Lists, Training
+from nearnext.evaluation.case_metric import Lists, Training
 from nearnext.evaluation.cases import Cases
 from nearnext.evaluation.metrics import (
     DEFAULT_CUTOFFS,
@@ -15,12 +15,14 @@ from nearnext.evaluation.metrics import (
     case_values,
     coverage,
     cutoffs,
+    further_names,
     gini,
     metric_names,
     relative_popularity,
 )
 from nearnext.evaluation.significance import bootstrap, ratios
 from nearnext.recommenders.ranking import Ranking
+from nearnext.registry import METRICS
 from nearnext.types import FloatArray, Int64Array
 
 SUMS = (
@@ -107,7 +109,7 @@ class MetricAccumulator:
         cases: Cases,
         train_counts: Int64Array,
         ks: Iterable[int] = DEFAULT_CUTOFFS,
-        further: Mapping[str, CaseMetric] | None = None,
+        further: Iterable[str] = (),
         train: Sessions | None = None,
     ) -> None:
         if len(train_counts) != cases.n_items + 1:
@@ -119,10 +121,11 @@ class MetricAccumulator:
         self._cases = cases
         self._done = 0
         self._popularity = relative_popularity(train_counts)
-        self._further, self._training = dict(further or {}), Training(train_counts, train)
+        self._further = {name: METRICS.make(name) for name in further_names(further)}
+        self._training = Training(train_counts, train)
         n_columns = len(metric_names(self.ks)) + len(self._further) * len(self.ks)
         # Of default metrics every case counts, so that numbers of cases by session and metric need no memory.
-        self._session_sums = np.zeros((2 if further else 1, cases.n_sessions, n_columns))
+        self._session_sums = np.zeros((2 if self._further else 1, cases.n_sessions, n_columns))
         self._bucket_sums = np.zeros((2, len(PREFIX_BUCKETS), n_columns))
         self._recommended = np.zeros((len(self.ks), cases.n_items + 1), dtype=np.int64)
 

@@ -22,7 +22,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.evaluation.audit import RANKED, REFIT_SECONDS, Audit
 from nearnext.evaluation.cases import Cases
-from nearnext.evaluation.metrics import further_metrics, metric_names
+from nearnext.evaluation.metrics import metric_names
 from nearnext.evaluation.protocol import evaluate, measured
 from nearnext.evaluation.significance import bootstrap
 from nearnext.evaluation.sums import MetricAccumulator
@@ -67,8 +67,7 @@ class _Window:
             n = min(len(cases), lists_at_a_time(k))
             items = np.tile(np.arange(1, k + 1, dtype=np.int32), (n, 1))
             ranking = Ranking(items, np.zeros((n, k), np.float32), np.full(n, k, np.int32))
-            further = further_metrics(chosen.metrics)
-            MetricAccumulator(cases, train.item_counts(), chosen.ks, further, train).add(ranking)
+            MetricAccumulator(cases, train.item_counts(), chosen.ks, chosen.metrics, train).add(ranking)
         sums = FLOAT * test.n_sessions * n_columns * (2 if chosen.metrics else 1)
         replicates = min(REPLICATES, chosen.replicates)
         begin = time.perf_counter()

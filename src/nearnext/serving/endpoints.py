@@ -163,7 +163,7 @@ class Endpoints:
             hidden_items=len(model.available.hidden),
             attributes=model.available.live.names,
             params=recommender.params(),
-            refused=self._service.refused,
+            refused=self._service.watcher.refused,
             data=data,
         )
 

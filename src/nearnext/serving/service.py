@@ -102,11 +102,6 @@ class Service:
         self._asked = False  # whether the catalogue was checked in this turn of the event loop
 
     @property
-    def refused(self) -> str | None:
-        """Why the artifact there now is not served, or None."""
-        return self.watcher.refused
-
-    @property
     def ready(self) -> bool:
         """Whether requests should be sent here: a model answers, and what replaces it will be taken over."""
         return self._watches and not self.stopping
@@ -189,8 +184,8 @@ class Service:
             log.info("model %s replaces %s", model.version, before.version)
 
     def _note_refusal(self) -> None:
-        if self.refused:
-            log.warning("the artifact is refused, model %s answers: %s", self.model.version, self.refused)
+        if reason := self.watcher.refused:
+            log.warning("the artifact is refused, model %s answers: %s", self.model.version, reason)
             self.metrics.refused.inc()
 
     async def _sync(self) -> None:
