@@ -194,7 +194,7 @@ def fit(
 
 
 def join_workers() -> None:
-    """Where torchrun started this process: the first one goes on, others take part in its trainings until it ends."""
+    """Join the processes of torchrun: the first continues, the others take part in its trainings until it ends."""
     with training_extra("a fit by several processes"):
         from nearnext.training.workers import join
     join()
@@ -225,7 +225,7 @@ def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) ->
 
 
 def _require_switches(method: str, given: Mapping[str, Any]) -> None:
-    """A check that the method has the options that switches stand for."""
+    """Check that the method has the options behind the switches."""
     from nearnext.recommenders.named import canonical_name, method_options
 
     name = canonical_name(method)

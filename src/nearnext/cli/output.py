@@ -47,7 +47,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 
 class _Console(Console):
-    """The terminal; where its reader has gone, as ``head`` does, the work goes on without it."""
+    """The terminal; if its reader has gone, as after ``head``, the command continues without output."""
 
     def print(self, *objects: Any, soft_wrap: bool | None = None, **options: Any) -> None:
         """Print; texts, unlike tables, are not cut into lines: what is copied from a terminal stays whole."""

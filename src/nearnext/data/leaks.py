@@ -188,7 +188,7 @@ def _copies(train: Imprint, test: Sessions, n_compared: int, n_copied: int) -> s
 
 
 def _shifted(train: Imprint, test: Sessions) -> list[str]:
-    """What is said of a test log that has sessions of training with other times; nothing of a few that look alike."""
+    """A line on test sessions that are training sessions with other times; none if only a few look alike."""
     if not len(train.shapes):
         return []
     shapes, _ = lone_shapes(test)

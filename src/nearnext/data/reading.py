@@ -24,7 +24,7 @@ LISTED = 12
 """Names that a message lists."""
 
 MANY = 0.05
-"""Share of rows that cannot be used from which on it is worth a line."""
+"""Least share of rows that cannot be used which a note names before any figure."""
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from nearnext.data.sessions import Sessions
 from nearnext.types import BoolArray
 
 COMMON = 0.005
-"""Share of clicks from which on repeats under other event types, or exact ones, are worth a line."""
+"""Least share of clicks that repeat under another event type, or exactly, which a note names."""
 
 REUSED = 0.05
-"""Share of sessions from which on ids that go on after a long pause are worth a line."""
+"""Least share of sessions that continue after a long pause which a note names."""
 
 EventCodes = NDArray[np.uint8]
 """Event types as numbers."""

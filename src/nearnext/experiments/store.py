@@ -1,4 +1,4 @@
-"""Finished runs kept in a folder, so that an interrupted comparison goes on where it stopped."""
+"""Finished runs kept in a folder, so that an interrupted comparison resumes where it stopped."""
 
 import hashlib
 import json

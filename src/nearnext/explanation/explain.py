@@ -24,7 +24,7 @@ LAST_CLICKS = 50
 
 @dataclass(frozen=True)
 class Rank:
-    """Where an item stands for one session: its rank from 1, and its score; None: not listed, not scored."""
+    """Rank from 1 and score of an item for one session; None: not listed, not scored."""
 
     rank: int | None
     score: float | None
@@ -51,7 +51,7 @@ class Pull:
 
 
 def pulls(recommender: Recommender, session: Sequence[RawId], item: RawId) -> tuple[Rank, list[Pull]]:
-    """Where an item stands for a session, and what each of its last 50 clicks does for that, in their order."""
+    """Rank and score of an item for a session, and the effect of each of its last 50 clicks, in their order."""
     first = max(0, len(session) - LAST_CLICKS)
     shorter = [[*session[:left], *session[left + 1 :]] for left in range(first, len(session))]
     whole, *others = _ranks(recommender, [list(session), *shorter], item)
@@ -82,7 +82,7 @@ def _rank(answer: Recommendation, item: RawId) -> Rank:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why an item stands where it stands for a session.
+    """Why an item has its rank for a session.
 
     Attributes:
         method: name of the recommender.
@@ -116,7 +116,7 @@ class Explanation:
 
 
 def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, n: int = 5) -> Explanation:
-    """Why an item stands where it stands in a session's list.
+    """Why an item has its rank in a session's list.
 
     Args:
         recommender: fitted.

@@ -1,4 +1,4 @@
-"""Distances between sessions and items in the common metric space, defined here and nowhere else.
+"""Distances between sessions and items in the common metric space, defined here only.
 
 Every distance is at least 0; lower is nearer. With u = x / ‖x‖ and v = y / ‖y‖:
 

@@ -53,7 +53,7 @@ class EmbeddedRecommender(TrainedRecommender):
 
     @abstractmethod
     def _network(self, n_items: int) -> SessionItemNetwork:
-        """A new network for so many items."""
+        """A new network over ``n_items`` items."""
 
     def require_learned(self) -> None:
         """A check that there is an embedding of items and sessions."""

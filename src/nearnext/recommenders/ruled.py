@@ -43,7 +43,7 @@ AHEAD, DEEPER = 3, 16
 
 
 class Limit(NamedTuple):
-    """At most so many items of each value of a column, by groups of items: [n]."""
+    """The most items of each value of a column, by groups of items: [n]."""
 
     groups: Groups
     most: int
@@ -59,7 +59,7 @@ class Leaving(NamedTuple):
 Listed = tuple[IndexArray, ScoreArray, int]
 """Items and scores of one list, best first, and how many leading items the method itself ranked."""
 RankOne = Callable[[int, BoolArray], Listed]
-"""Gives a list of at most so many of the admissible items [n]."""
+"""Ranks one prefix: a list of at most k of the admissible items [n]."""
 
 
 class AppliedRules(NamedTuple):

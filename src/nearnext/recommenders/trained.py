@@ -142,7 +142,7 @@ class TrainedRecommender(Recommender):
         """A check that the fit found something to learn; `DataError` where all lists are by popularity."""
 
     def with_checkpoints(self, directory: Path) -> Self:
-        """The same model, unfitted, whose fit keeps checkpoints there and goes on from one that is there."""
+        """The same model, unfitted, whose fit keeps checkpoints in a directory and resumes from the one in it."""
         from nearnext.training.run import holds_checkpoint
 
         return replace(self, directory=str(directory), resume=holds_checkpoint(directory))
@@ -191,7 +191,7 @@ class TrainedRecommender(Recommender):
             yield
 
     def _run(self, sessions: Sessions) -> "RunDirectory | None":
-        """Where checkpoints of a fit on these sessions go; None: nowhere."""
+        """The run directory of a fit on these sessions; None: no checkpoints."""
         if not self.directory:
             return None
         from nearnext.training.run import RunDirectory

@@ -34,13 +34,13 @@ BLOCK_ROWS = 256
 """Largest number of queries in a block: items are read once for all of them."""
 
 FEW_QUERIES, FEW_SHORT_QUERIES, SHORT = 6, 64, 64
-"""Up to so many queries, reading the items takes longer than multiplying: items in 8 bits are read.
+"""Most queries for which reading the items takes longer than multiplying, so that 8-bit items are read.
 
 Queries of at most ``SHORT`` dimensions are multiplied so quickly that this also holds for the batches of a service.
 """
 
 FEW = 8
-"""If fewer than one item in so many may be listed, only those are searched."""
+"""If fewer than one item in this many may be listed, only those are searched."""
 
 
 class Neighbours(NamedTuple):

@@ -22,7 +22,7 @@ from nearnext.serving.stores import Counting
 from nearnext.types import BoolArray, IndexArray, RawId
 
 BATCH = 64
-"""Queries answered in one pass; what is left waits for the next, after the network had its turn."""
+"""Queries answered in one pass; others wait for the next one, after the event loop has read the network."""
 
 
 class Query(NamedTuple):

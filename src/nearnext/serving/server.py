@@ -33,7 +33,7 @@ NEVER_STARTED = 3
 """Exit status of a worker that could not start."""
 
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
-"""Seconds before a worker that died is started again, twice as long after each time that it did not come to answer."""
+"""Seconds before a worker that died is restarted, doubled each time that it fails to start."""
 
 GRACE = 5.0
 """Seconds that a worker has at the end, beyond those of its requests, before it is killed."""

@@ -124,7 +124,7 @@ class Service:
             log_request(request_id, method, route, status, seconds)
 
     async def stop(self) -> None:
-        """Write what is left and close everything."""
+        """Stop background tasks, and close all files and connections."""
         self.stopping = True
         for task in self._tasks:
             task.cancel()

@@ -146,7 +146,7 @@ def _call_in(recipe: Recipe[Any], group: Group, state: Mapping[str, Tensor], pro
 
 
 class _Loop(Generic[B]):
-    """One run: what does not change while it goes on, the learner, and the best weights so far."""
+    """One run: what does not change during it, the learner, and the best weights so far."""
 
     def __init__(self, recipe: Recipe[B], run: RunDirectory | None, group: Group) -> None:
         self._recipe, self._run, self._group = recipe, run, group
@@ -156,7 +156,7 @@ class _Loop(Generic[B]):
         self._saved = time.perf_counter()
 
     def restore(self, state: Mapping[str, Tensor], progress: _Progress) -> None:
-        """Take over the weights and moments of a training that goes on."""
+        """Take over the weights and moments of a training that is resumed."""
         if progress != _Progress():
             self._learner.restore(state)
             best = part_of(state, "best.")

@@ -79,7 +79,7 @@ class LossInput:
                 raise ConfigError(f"{name} must be boolean, found {mask.dtype}; compare the lengths instead")
 
     def masked(self) -> MaskedDistances:
-        """The same distances with every mask there, at least float32, and 0 wherever an entry is masked."""
+        """The same distances with every mask given, at least float32, and 0 wherever an entry is masked."""
         positive_mask, negative_mask = (
             torch.ones_like(distances, dtype=torch.bool) if mask is None else mask
             for mask, distances in ((self.positive_mask, self.positive), (self.negative_mask, self.negative))
