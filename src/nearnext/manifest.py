@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from nearnext.data.conditions import ItemColumns
 from nearnext.data.files import MODEL
+from nearnext.data.item_columns import ItemColumns
 from nearnext.errors import ArtifactError
 from nearnext.options import path_of
 from nearnext.recommenders.item_rules import ItemRules

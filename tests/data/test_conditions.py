@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nearnext.data.conditions import DEEPEST, LONGEST, ItemColumns
+from nearnext.data.conditions import DEEPEST, LONGEST, matching_rows
+from nearnext.data.item_columns import ItemColumns
 from nearnext.data.items import read_items
 from nearnext.errors import ConfigError
 
@@ -35,7 +36,7 @@ NOW = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 
 def matching(condition: str) -> str:
     """Ids of the items that match."""
-    return "".join(TABLE.frame["item_id"].filter(pl.Series(COLUMNS.matching(condition, NOW))))
+    return "".join(TABLE.frame["item_id"].filter(pl.Series(matching_rows(COLUMNS, condition, NOW))))
 
 
 @pytest.mark.parametrize(
@@ -100,14 +101,14 @@ def test_what_matches(condition: str, expected: str) -> None:
 )
 def test_an_error_says_where_and_what_was_expected(condition: str, reason: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        COLUMNS.matching(condition)
+        matching_rows(COLUMNS, condition)
     assert reason in str(caught.value)
 
 
 def test_availability_by_dates_alone_can_be_compared() -> None:
     dated = ItemColumns.of(TABLE.frame.drop("available"))
     for condition, expected in (("available = true", "acd"), ("available != true", "b"), ("available in (1)", "acd")):
-        assert "".join(TABLE.frame["item_id"].filter(pl.Series(dated.matching(condition, NOW)))) == expected
+        assert "".join(TABLE.frame["item_id"].filter(pl.Series(matching_rows(dated, condition, NOW)))) == expected
 
 
 def test_brackets_may_be_as_deep_as_is_said() -> None:
@@ -116,7 +117,7 @@ def test_brackets_may_be_as_deep_as_is_said() -> None:
 
 def test_a_category_with_an_equals_sign_is_no_column_name_alone() -> None:
     columns = ItemColumns.of(read_items(pl.DataFrame({"id": ["a"], "category": ["size=1"]})).frame)
-    assert columns.matching("category = 'size=1'").tolist() == [True]
+    assert matching_rows(columns, "category = 'size=1'").tolist() == [True]
 
 
 def test_groups_keep_category_columns_apart() -> None:
@@ -137,7 +138,7 @@ WORDS = st.sampled_from(
 @given(st.lists(WORDS, max_size=12).map(" ".join) | st.text(max_size=40))
 def test_any_text_is_evaluated_or_refused(text: str) -> None:
     with suppress(ConfigError):
-        assert COLUMNS.matching(text).shape == (4,)
+        assert matching_rows(COLUMNS, text).shape == (4,)
 
 
 NUMBERS = st.sampled_from([None, 1.0, 2.0, 3.0])
@@ -164,4 +165,4 @@ def test_conditions_follow_the_logic_of_unknown_values(
         found = {row[0] for row in database.execute(f"SELECT number FROM item WHERE {condition}")}
     database.close()
     frame = pl.DataFrame(values, schema={"x": pl.Float64, "y": pl.Float64}, orient="row")
-    assert set(np.flatnonzero(ItemColumns.of(frame).matching(condition)).tolist()) == found
+    assert set(np.flatnonzero(matching_rows(ItemColumns.of(frame), condition)).tolist()) == found

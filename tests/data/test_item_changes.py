@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from nearnext.data.conditions import ItemColumns
+from nearnext.data.item_columns import ItemColumns
 from nearnext.data.item_values import changed_rows, require_attributes
 from nearnext.data.items import read_items
 from nearnext.errors import ConfigError

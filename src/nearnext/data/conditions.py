@@ -13,30 +13,19 @@ categories: ``=`` is true if one of them is the value, ``!=`` if none is; withou
 import operator
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
 
-import numpy as np
 import polars as pl
 
-from nearnext.data.groups import Groups, group_codes
+from nearnext.data.item_columns import AVAILABLE, CATEGORY, ItemColumns
 from nearnext.data.raw import microseconds_of
 from nearnext.errors import ConfigError
 from nearnext.types import BoolArray
 
 LONGEST, DEEPEST = 1_000, 20
 """Most characters of a condition, and most brackets and negations within each other."""
-
-AVAILABLE = "available"
-"""Condition on the columns ``available``, ``available_from`` and ``available_until``."""
-CATEGORY = "category"
-"""The first category column; others have their own names."""
-CATEGORY_COLUMNS = 20
-"""Most names of category columns; more are no columns, but categories with an equals sign."""
-
-VECTOR = pl.List(pl.Float32)
 
 TOKEN = re.compile(
     r"""\s*(?:(?P<text>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<number>-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)"""
@@ -54,89 +43,6 @@ COMPARISONS: dict[str, Callable[[Any, Any], pl.Series]] = {
 RESERVED = ("and", "or", "not", "in", "true", "false")
 
 
-@dataclass(frozen=True, eq=False)
-class ItemColumns:
-    """What rules may name in rows of an item table.
-
-    Attributes:
-        frame: rows of an `ItemTable`: [n].
-        kinds: names of the category columns after the first.
-
-    >>> rows = pl.DataFrame({"item_id": ["a", "b"], "categories": [["tent", "brand=acme"], []], "price": [9.5, None]})
-    >>> columns = ItemColumns.of(rows)
-    >>> columns.names, columns.matching("brand = 'acme' or price < 5").tolist()
-    (['price', 'category', 'brand'], [True, False])
-    """
-
-    frame: pl.DataFrame
-    kinds: Sequence[str] = ()
-
-    @classmethod
-    def of(cls, frame: pl.DataFrame) -> "ItemColumns":
-        """The columns of a frame, with those kept apart among its categories."""
-        kinds = list[str]()
-        if "categories" in frame.columns:
-            each = frame["categories"].explode()
-            kinds = each.str.extract(r"^([^=]+)=").drop_nulls().unique(maintain_order=True).to_list()
-        return cls(frame, kinds if len(kinds) <= CATEGORY_COLUMNS else ())
-
-    @cached_property
-    def names(self) -> list[str]:
-        """Names that a rule may use."""
-        columns = self.frame.schema
-        names = [name for name in columns if name not in ("item_id", "categories") and columns[name] != VECTOR]
-        if "categories" in columns:
-            names += [name for name in (CATEGORY, *self.kinds) if name not in names]
-        limited = any(name in columns for name in ("available_from", "available_until"))
-        return [*names, AVAILABLE] if limited and AVAILABLE not in names else names
-
-    @property
-    def attributes(self) -> list[str]:
-        """Names of what is stored of an item, vectors aside."""
-        return [name for name in self.names if name != AVAILABLE or name in self.frame.columns]
-
-    def matching(self, condition: str, now: int | None = None) -> BoolArray:
-        """Which rows match a condition, at a time in microseconds since 1970 UTC, by default now: [n].
-
-        Raises:
-            ConfigError: the condition cannot be read, or names an unknown column.
-        """
-        return _Condition(condition, self, now).matching().fill_null(False).to_numpy()
-
-    def groups(self, name: str) -> Groups:
-        """The values of a column, several for categories.
-
-        Raises:
-            ConfigError: an unknown column.
-        """
-        if name not in self.attributes:
-            known = ", ".join(self.attributes) or "none"
-            raise ConfigError(f"at most: expected a column, found '{name}'; known: {known}")
-        values = self.column(name)
-        if values.dtype == pl.List(pl.String):
-            counts = values.list.len().fill_null(0)
-            values = values.explode().drop_nulls()
-        else:
-            counts = values.is_not_null().cast(pl.Int64)
-            values = values.drop_nulls()
-        starts = np.concatenate([[0], np.cumsum(counts.to_numpy())]).astype(np.int64)
-        return Groups(starts, group_codes(values))
-
-    def column(self, name: str) -> pl.Series:
-        """Values of a known column: numbers, texts, lists of categories, or microseconds since 1970 UTC."""
-        if name in self.frame.columns:
-            values = self.frame[name]
-            return values.dt.timestamp("us") if values.dtype == pl.Datetime else values
-        lists, each = self.frame["categories"], pl.element()
-        if name in self.kinds:
-            start = f"{name}="
-            lists = lists.list.eval(each.filter(each.str.starts_with(start)).str.strip_prefix(start))
-        elif self.kinds:
-            other = pl.any_horizontal(each.str.starts_with(f"{kind}=") for kind in self.kinds)
-            lists = lists.list.eval(each.filter(~other))
-        return lists.set(lists.list.len() == 0, None)
-
-
 class _Token(NamedTuple):
     kind: str
     text: str
@@ -146,6 +52,19 @@ class _Token(NamedTuple):
     def word(self) -> str:
         """The keyword or sign that it is, else nothing."""
         return self.text.lower() if self.kind in ("word", "sign") else ""
+
+
+def matching_rows(columns: ItemColumns, condition: str, now: int | None = None) -> BoolArray:
+    """Which rows match a condition, at a time in microseconds since 1970 UTC, by default now: [n].
+
+    Raises:
+        ConfigError: the condition cannot be read, or names an unknown column.
+
+    >>> rows = pl.DataFrame({"item_id": ["a", "b"], "categories": [["tent", "brand=acme"], []], "price": [9.5, None]})
+    >>> matching_rows(ItemColumns.of(rows), "brand = 'acme' or price < 5").tolist()
+    [True, False]
+    """
+    return _Condition(condition, columns, now).matching().fill_null(False).to_numpy()
 
 
 @lru_cache

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nearnext.data.conditions import CATEGORY, VECTOR, ItemColumns
 from nearnext.data.ids import BLANKS, NO_ID
+from nearnext.data.item_columns import CATEGORY, VECTOR, ItemColumns
 from nearnext.data.item_files import mixed
 from nearnext.data.times import Clock
 from nearnext.errors import ConfigError, DataError

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
-from nearnext.data.conditions import CATEGORY, ItemColumns
+from nearnext.data.item_columns import CATEGORY, ItemColumns
 from nearnext.data.items import ItemTable
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import polars as pl
 
-from nearnext.data.conditions import AVAILABLE, CATEGORY, ItemColumns
+from nearnext.data.blocks import spans
+from nearnext.data.conditions import matching_rows
 from nearnext.data.groups import Groups, group_codes
+from nearnext.data.item_columns import AVAILABLE, CATEGORY, ItemColumns
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, microseconds_of
@@ -55,6 +57,9 @@ class Leaving(NamedTuple):
     groups: Groups
     left: frozenset[int]
 
+
+Rank = Callable[[Prefixes, int, BoolArray], Ranking]
+"""Ranks prefixes: lists of at most k of the admissible items [n]."""
 
 Listed = tuple[IndexArray, ScoreArray, int]
 """Items and scores of one list, best first, and how many leading items the method itself ranked."""
@@ -204,7 +209,7 @@ class RuledItems:
         if key not in self._matching:
             if len(self._matching) >= KEPT:
                 self._matching.clear()
-            found = [*(part.matching(condition, now) for part in self._parts), np.zeros(1, np.bool_)]
+            found = [*(matching_rows(part, condition, now) for part in self._parts), np.zeros(1, np.bool_)]
             self._matching[key] = np.concatenate(found)[self._rows]
         return self._matching[key]
 
@@ -212,11 +217,9 @@ class RuledItems:
         if column not in self._groups:
             parts = [part.groups(column) for part in self._parts]
             counts = np.concatenate([*(np.diff(part.starts) for part in parts), [0]])
-            begins = np.concatenate([[0], np.cumsum(counts)])[:-1]
-            lengths = counts[self._rows]
-            starts = np.concatenate([[0], np.cumsum(lengths)])
-            positions = np.arange(int(starts[-1])) + np.repeat(begins[self._rows] - starts[:-1], lengths)
-            self._groups[column] = Groups(starts, np.concatenate([part.codes for part in parts])[positions])
+            begins, lengths = (np.cumsum(counts) - counts)[self._rows], counts[self._rows]
+            codes = np.concatenate([part.codes for part in parts])[spans(begins, lengths)]
+            self._groups[column] = Groups(np.append(0, np.cumsum(lengths)), codes)
         return self._groups[column]
 
 
@@ -253,14 +256,8 @@ def no_item_table(method: str) -> ConfigError:
     return ConfigError(f"rules need an item table, and this model ({method}) has none; fit it with --items FILE")
 
 
-def ranked_by_rules(
-    rules: AppliedRules,
-    rank: Callable[[Prefixes, int, BoolArray], Ranking],
-    prefixes: Prefixes,
-    k: int,
-    mask: BoolArray,
-) -> Ranking:
-    """Lists by rules; ``rank`` gives the lists of prefixes among the items of a mask."""
+def ranked_by_rules(rules: AppliedRules, rank: Rank, prefixes: Prefixes, k: int, mask: BoolArray) -> Ranking:
+    """Lists by rules, of at most k items of a mask."""
     if rules.leaving is not None:
         return _by_last_item(rules, rank, prefixes, k, mask)
     mask = rules.narrowed(mask)
@@ -289,13 +286,7 @@ def listed(ranking: Ranking, row: int) -> Listed:
     return ranking.items[row, :n], ranking.scores[row, :n], int(ranking.own[row])
 
 
-def _by_last_item(
-    rules: AppliedRules,
-    rank: Callable[[Prefixes, int, BoolArray], Ranking],
-    prefixes: Prefixes,
-    k: int,
-    mask: BoolArray,
-) -> Ranking:
+def _by_last_item(rules: AppliedRules, rank: Rank, prefixes: Prefixes, k: int, mask: BoolArray) -> Ranking:
     """Lists that leave out categories of the last item, ranked together for the prefixes that leave out the same."""
     last = np.zeros(len(prefixes), dtype=np.int64)
     clicked = prefixes.lengths > 0

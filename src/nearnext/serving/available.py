@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from nearnext.data.conditions import ItemColumns
+from nearnext.data.item_columns import ItemColumns
 from nearnext.data.item_values import Attributes, changed_rows, require_attributes
 from nearnext.data.items import ItemTable
 from nearnext.errors import ConfigError
