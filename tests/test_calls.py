@@ -14,8 +14,10 @@ import pytest
 import nearnext
 from nearnext import Comparison, Filter, NearnextError, Sessions, SyntheticShop, Tuning
 from nearnext.data.prefixes import Prefixes
+from nearnext.experiments.store import RunStore
 from nearnext.model.encoders import GRU
 from nearnext.model.losses import NCAS
+from nearnext.recommenders.batch import write_lists
 from nearnext.recommenders.named import make_recommender
 from nearnext.registry import RECOMMENDERS
 from nearnext.training.config import TrainingConfig
@@ -293,3 +295,20 @@ def test_neighbours_are_found_for_item_indices_in_any_collection():
     assert expected
     for clicks in (WORDS.vocabulary.encode(["a"]).tolist(), WORDS.vocabulary.encode(pd.Series(["a"]))):
         assert MODEL.neighbours(clicks)[0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: nearnext.write_report(path, "<p>"),
+        lambda path: nearnext.write_log(SyntheticShop(sessions=10), path),
+        lambda path: nearnext.compare(WORDS, comparison=Comparison(["pop"]), lists=path),
+        RunStore,
+        lambda path: write_lists(MODEL, WORDS, path),
+        MODEL.save,
+    ],
+)
+@pytest.mark.parametrize("path", [5, ""])
+def test_what_is_no_path_is_refused_wherever_something_is_written(write: Callable[[Any], object], path: Any):
+    with pytest.raises(NearnextError, match=f"expected a path as [a-z ]+, found {path!r}"):
+        write(path)

@@ -196,7 +196,7 @@ def test_a_method_without_sessions_says_so():
     ("session", "item", "message"),
     [
         (["a"], "nope", "unknown item 'nope': it does not occur in what sknn was fitted on; choose another"),
-        (["x", "y"], "a", "none of the 2 clicks occurs in what sknn was fitted on; give one that does"),
+        (["x", "y"], "a", "no click of the session occurs in what sknn was fitted on; give one that does"),
     ],
 )
 def test_unknown_ids_are_one_clear_line(session: list[str], item: str, message: str):

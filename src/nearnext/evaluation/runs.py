@@ -15,6 +15,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError
+from nearnext.options import path_of
 from nearnext.recommenders.ranking import Ranking
 from nearnext.types import ScoreArray
 
@@ -62,7 +63,7 @@ class RunFolder:
     """A folder with one TREC run per method."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = made_folder(folder, "write lists to")
+        self.folder = made_folder(path_of("folder of lists", folder), "write lists to")
 
     def path(self, name: str) -> Path:
         """A file of the folder; characters that are not portable in file names become -."""

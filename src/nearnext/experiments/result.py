@@ -23,7 +23,7 @@ from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.significance import corrected, interval, paired, ratios
 from nearnext.evaluation.sums import PREFIX_BUCKETS, MetricSums
 from nearnext.experiments.plan import PlannedSplit
-from nearnext.options import Natural, checked, require_type
+from nearnext.options import Natural, checked, path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import method_name
 from nearnext.registry import METRICS
@@ -54,9 +54,10 @@ class ComparisonResult(Shown, dict[str, Any]):
         """Write the HTML page of ``--report``; needs the extra ``report``."""
         import nearnext
 
+        target = path_of("path", path)
         page = nearnext.comparison_page(self, definitions(self["protocol"].get("metrics", ())))
-        nearnext.write_report(path, page)
-        return Path(path)
+        nearnext.write_report(target, page)
+        return target
 
 
 @dataclass(frozen=True, eq=False)

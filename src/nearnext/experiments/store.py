@@ -22,6 +22,7 @@ from nearnext.evaluation.audit import MethodAudit
 from nearnext.evaluation.protocol import Evaluation
 from nearnext.evaluation.sums import SUMS, MetricSums
 from nearnext.experiments.result import Run
+from nearnext.options import path_of
 
 SCHEMA = 2
 """Version of what a file holds; raised when older files would be misread."""
@@ -64,7 +65,7 @@ class RunStore:
     """Runs in a folder, one file each, found by everything that they depend on."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = made_folder(folder, "keep runs in")
+        self.folder = made_folder(path_of("folder of runs", folder), "keep runs in")
 
     def path(self, key: RunKey) -> Path:
         """The file of the run with this key."""

@@ -140,7 +140,7 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
     unknown = [raw for raw, known in zip(session, clicks, strict=True) if known == 0]
     if len(session) == len(unknown) > 0:
         raise ConfigError(
-            f"none of the {len(session)} clicks occurs in what {recommender.name} was fitted on; give one that does"
+            f"no click of the session occurs in what {recommender.name} was fitted on; give one that does"
         )
     left_out: dict[str, str] = {}
     found, pulled = pulls(recommender, session, item)

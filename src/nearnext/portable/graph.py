@@ -24,6 +24,7 @@ from nearnext.extras import needed
 from nearnext.model.encoding import last_known_clicks
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.tensors import as_tensor
+from nearnext.options import path_of
 from nearnext.types import BoolArray, IndexArray, ScoreArray
 
 INPUT, OUTPUT = "clicks", "session"
@@ -106,7 +107,7 @@ def export_onnx(
 
     A graph that differs by more than ``tolerance`` is not kept.
     """
-    target = Path(file)
+    target = path_of("file", file)
     for package in ("onnxruntime", "onnxscript"):
         needed(package, "onnx", "ONNX")
     about = {

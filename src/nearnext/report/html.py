@@ -13,6 +13,7 @@ from nearnext.atomic import whole_file
 from nearnext.data.sessions import Sessions
 from nearnext.data.statistics import clicks_per_day, length_distribution, recurring_distribution
 from nearnext.extras import needed
+from nearnext.options import path_of
 from nearnext.recommenders.named import method_name
 from nearnext.report import figures
 from nearnext.report.comparison import (
@@ -190,7 +191,7 @@ def statistics_page(title: str, log: Sessions, result: Mapping[str, Any]) -> str
 
 def write_report(path: str | Path, page: str) -> None:
     """A page written to a file, whole or not at all."""
-    with whole_file(path) as unfinished:
+    with whole_file(path_of("path", path)) as unfinished:
         unfinished.write_bytes(page.encode("utf-8", "replace"))  # a file name may hold what is not Unicode
 
 
