@@ -17,7 +17,6 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.experiments.store import RunStore
 from nearnext.model.encoders import GRU
 from nearnext.model.losses import NCAS
-from nearnext.recommenders.batch import write_lists
 from nearnext.recommenders.named import make_recommender
 from nearnext.registry import RECOMMENDERS
 from nearnext.training.config import TrainingConfig
@@ -304,7 +303,6 @@ def test_neighbours_are_found_for_item_indices_in_any_collection():
         lambda path: nearnext.write_log(SyntheticShop(sessions=10), path),
         lambda path: nearnext.compare(WORDS, comparison=Comparison(["pop"]), lists=path),
         RunStore,
-        lambda path: write_lists(MODEL, WORDS, path),
         MODEL.save,
     ],
 )

@@ -15,6 +15,9 @@ from nearnext.cli import ending, output
 
 Command = Callable[..., Any]
 
+ODD = ("[red]a[/red]", "[/b]", ":tent:", "[c")
+"""Ids that a terminal library could take for something else."""
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
@@ -203,3 +206,28 @@ def test_help_shows_whole_names_of_options_in_a_narrow_terminal():
     shown = subprocess.run(words, env={**os.environ, "COLUMNS": "60"}, capture_output=True, text=True, check=True)
     assert all(name in shown.stdout for name in ("--shutdown-timeout", "--request-timeout", "--session-clicks"))
     assert max(map(len, shown.stdout.splitlines())) <= 60
+
+
+def test_ids_and_paths_that_look_like_markup_or_emojis_are_printed_as_they_are(
+    nearnext: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    log = "session_id,item_id,timestamp\n" + "".join(f"s{n},{item},{n}\n" for n in range(4) for item in ODD)
+    Path("[log].csv").write_text(log, "utf-8")
+    Path("items.csv").write_text("item_id,title\n" + "".join(f"{item},title {item}\n" for item in ODD), "utf-8")
+    said = nearnext("fit", "[log].csv", "--method", "sknn", "--out", "[model]", "--items", "items.csv").out
+    assert "[log].csv" in said
+    assert ": [model]" in said
+    for line in (
+        ("recommend", "--session", ",".join(ODD)),
+        ("similar", *ODD),
+        ("explain", "--session", ODD[0], "--item", ODD[1]),
+    ):
+        done = nearnext(line[0], "[model]", *line[1:], *(("--exclude", "[/none]") if line[0] == "recommend" else ()))
+        assert done.code == 0, done.err
+        assert all(f"title {item}" in done.out for item in ODD[:2]), done.out
+    assert (
+        "to exclude or allow: [/none]" in nearnext("recommend", "[model]", "--session", "x", "--exclude", "[/none]").out
+    )
+    assert "never saw them: [/x]" in nearnext("recommend", "[model]", "--session", "[/x]").out
+    assert ": [synth].csv" in nearnext("synth", "[synth].csv", "--sessions", 20, "--items", 100).out

@@ -214,7 +214,7 @@ def _loaded(folder: Path, manifest: dict[str, Any]) -> Artifact:
     _require_own_parts(folder, manifest)
     try:
         state = mapped_arrays(folder / STATE)
-        ids = pl.read_parquet(folder / VOCABULARY)["item_id"]
+        ids = pl.read_parquet(folder / VOCABULARY, glob=False)["item_id"]
         if str(ids.dtype) not in {"Int64", "String"} or not len(ids) or len(ids) != manifest.get("items", len(ids)):
             raise ArtifactError(f"{folder / VOCABULARY} holds other items than its model; fit the model again")
         recommender = _restored(folder, manifest, Vocabulary(ids), state)
@@ -232,10 +232,10 @@ def _loaded(folder: Path, manifest: dict[str, Any]) -> Artifact:
 def _restored(folder: Path, manifest: Mapping[str, Any], vocabulary: Vocabulary, state: State) -> Recommender:
     recommender = stored_recommender(manifest["method"], manifest["params"])
     if ITEMS in manifest["sha256"]:
-        recommender.items = ItemTable(pl.read_parquet(folder / ITEMS))
+        recommender.items = ItemTable(pl.read_parquet(folder / ITEMS, glob=False))
     recommender.restore(vocabulary, state)
     if SESSIONS in manifest["sha256"]:
-        recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS), vocabulary)
+        recommender.memory = SessionMemory.from_frame(pl.read_parquet(folder / SESSIONS, glob=False), vocabulary)
     if IMPRINT in manifest["sha256"]:
         recommender.imprint = Imprint.from_arrays(mapped_arrays(folder / IMPRINT))
     recommender.left_categories = left_categories_of(manifest)

@@ -78,7 +78,7 @@ def require_model(directory: str | Path, rules: ItemRules | None = None) -> None
     if ITEMS not in manifest["sha256"]:
         raise no_item_table(manifest["method"])
     try:
-        frame = pl.read_parquet(table)
+        frame = pl.read_parquet(table, glob=False)
         ruled = RuledItems([ItemColumns.of(frame)], np.arange(frame.height), left_categories_of(manifest))
     except Exception:  # loading the model says what is damaged
         return

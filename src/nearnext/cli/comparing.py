@@ -192,11 +192,13 @@ def _size(log: str, asked: Asked, work: Path | None, engine: Engine, results: Re
     results.write_tables(lambda _: [comparison_sizing_table(sized)])
     console.print(comparison_sizing_table(sized))
     for line in comparison_sizing_lines(sized):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, highlight=False)
     if comparison.tuning is not None:
         console.print("fits and rankings are of the options that tuning begins with; those it finds may take longer")
     if not sized["fits"]:
-        console.print("[red]this is more memory than is free[/red]: leave methods out, or take fewer workers")
+        console.print(
+            "[red]this is more memory than is free[/red]: leave methods out, or take fewer workers", markup=True
+        )
     if results.json is None:
         console.print("nothing was written", style="dim")
     results.announce()
@@ -230,11 +232,12 @@ def _compare_cold(
     measured, taken = result["protocol"], result["data"]["taken_items"]
     console.print(
         f"[bold]{measured['cases']:,} cases[/bold], {measured['cold_cases']:,} of them with a next item that has "
-        f"attributes and no click in training; clicks on {taken:,} items were taken from it"
+        f"attributes and no click in training; clicks on {taken:,} items were taken from it",
+        markup=True,
     )
     console.print(cold_table(result))
     for line in cold_findings(result):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, highlight=False)
     console.print(f"{measured['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
     results.announce()
 
@@ -255,19 +258,20 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
     console.print(
         f"[bold]{protocol['cases']:,} cases[/bold] in {data['test']['sessions']:,} test sessions from "
         f"{data['test']['first']}; {data['train']['sessions']:,} training sessions with {data['train']['items']:,} "
-        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})"
+        f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
+        markup=True,
     )
     main, *at_each_k = _main_tables(result, console.width)
     console.print(main)
-    console.print("[bold]each method's own lists[/bold], not filled from popularity where they are short")
+    console.print("[bold]each method's own lists[/bold], not filled from popularity where they are short", markup=True)
     console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
     for table in at_each_k:
-        console.print("[bold]at each k[/bold]")
+        console.print("[bold]at each k[/bold]", markup=True)
         console.print(table)
     for found in finding(result):
-        console.print(f"{found.claim} {found.lead}".strip(), markup=False, highlight=False)
+        console.print(f"{found.claim} {found.lead}".strip(), highlight=False)
     if any(method.get("tuning") for method in result["methods"]):
-        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}")
+        console.print(f"[bold]tuning[/bold]: {protocol['tuning']}", markup=True)
         console.print(tuning_table(result))
     print_audit(result["audit"])
     console.print(f"{protocol['duration_seconds']:.1f} s for fitting and evaluating", style="dim")
@@ -278,8 +282,8 @@ def print_audit(audit: Mapping[str, Any]) -> None:
     if audit["passed"]:
         skipped = [check["name"] for check in audit["checks"] if not check.get("tried", True)]
         text = f"[green]leak audit passed[/green]: {len(audit['checks']) - len(skipped)} checks with planted sessions"
-        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""))
+        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""), markup=True)
     for check in audit["checks"]:
         if not check["passed"]:
             text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"
-            console.print(text)
+            console.print(text, markup=True)

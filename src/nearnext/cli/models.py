@@ -162,7 +162,7 @@ def fit(
     table = read_item_table(items)
     if table is None and artifact is not None and artifact.recommender.items is not None:
         table = artifact.recommender.items
-        console.print(f"item table: that of {asked.start}; --items FILE replaces it", markup=False)
+        console.print(f"item table: that of {asked.start}; --items FILE replaces it")
     sessions, read = read_log(log, reading)
     show_described(table, sessions)
     fit_all = partial(
@@ -187,10 +187,9 @@ def fit(
         console.print(
             f"after {event}, sessions leave {len(measured.left):,} of {measured.tested:,} categories that were tested; "
             f"recommend --after {event} leaves these out",
-            markup=False,
         )
     if note := getattr(recommender, "note", ""):
-        console.print(f"[yellow]{note}[/yellow]")
+        console.print(note, style="yellow")
 
 
 def join_workers() -> None:
@@ -244,7 +243,9 @@ def _print_size(sized: Mapping[str, Any]) -> None:
 
     console.print(sizing_table(sized))
     if not sized["fits"]:
-        console.print("[red]this is more memory than is free[/red]: choose a smaller dim, or filter rare items")
+        console.print(
+            "[red]this is more memory than is free[/red]: choose a smaller dim, or filter rare items", markup=True
+        )
     console.print("nothing was written", style="dim")
 
 
@@ -296,7 +297,8 @@ def evaluate(
     data, cases = result["data"], result["protocol"]["cases"]
     console.print(
         f"[bold]{cases:,} cases[/bold] in {data['test']['sessions']:,} test sessions from {data['test']['first']}; "
-        f"{data['unknown_test_clicks']:,} test clicks on items that training lacks ({unknown})"
+        f"{data['unknown_test_clicks']:,} test clicks on items that training lacks ({unknown})",
+        markup=True,
     )
     console.print(comparison_table(result, width=console.width))
     print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])

@@ -61,7 +61,8 @@ class _Console(Console):
 
 
 _terminal = sys.stdout is not None and sys.stdout.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
-console = _Console(width=None if _terminal or "COLUMNS" in os.environ else PIPED_WIDTH)
+# Ids, titles and paths may look like markup or names of emojis.
+console = _Console(markup=False, emoji=False, width=None if _terminal or "COLUMNS" in os.environ else PIPED_WIDTH)
 
 
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result to this JSON file; -: to stdout.")]
@@ -197,9 +198,9 @@ class Results:
     def announce(self) -> None:
         """Print where the result is."""
         if self.json is not None and not self.printed:
-            console.print(f"result: {self.json}", markup=False)
+            console.print(f"result: {self.json}")
         if self.report is not None:
-            console.print(f"report: {self.report}", markup=False)
+            console.print(f"report: {self.report}")
 
 
 def result_files(json: JsonFile = None, report: ReportFile = None, form: TableFormat = None) -> Results:
@@ -270,7 +271,7 @@ def announce_replacement(out: Path, method: str, *outputs: str | Path | None) ->
     before = replaced_method(out)
     if before is not None and before != method:
         text = f"{out} holds a model of {before}; the one of {method} will replace it"
-        console.print(text, style="yellow", markup=False)
+        console.print(text, style="yellow")
 
 
 def save(recommender: "Recommender", out: Path, provenance: Mapping[str, Any]) -> None:

@@ -196,7 +196,7 @@ def read_item_table(sources: Sequence[str] | None) -> "ItemTable | None":
     from nearnext.data.items import read_items
 
     table = read_items(list(sources))
-    console.print(table.summary(), markup=False)
+    console.print(table.summary())
     return table
 
 
@@ -224,7 +224,7 @@ def show_reading(read: "ReadReport", reading: Reading) -> None:
 def print_warnings(lines: Sequence[str]) -> None:
     """Print warnings, before any result: what is not clean in red, the rest in yellow."""
     for line in lines:
-        console.print(line, style="red" if line.startswith("not clean") else "yellow", markup=False)
+        console.print(line, style="red" if line.startswith("not clean") else "yellow")
 
 
 def print_result_warnings(result: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from nearnext.cli.app import Engine, JsonSwitch, app, ids, imports_parts, runs_parts, takes, within
@@ -112,16 +111,16 @@ def _show(
         columns = ["rank", "item", *(["title"] if shown else []), "score", *(["from"] if sources else [])]
         table = Table(*columns, title=heading, title_justify="left")
         for at, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True)):
-            title = [escape(shown[at])] if shown else []
+            title = [shown[at]] if shown else []
             source = [names.get(answer.sources[at], answer.sources[at])] if sources else []
             table.add_row(str(at + 1), str(item), *title, f"{score:.6g}", *source)
         console.print(table)
         if sources and answer.unknown:
             console.print(f"ignored, because training never saw them: {', '.join(map(str, answer.unknown))}")
         if answer.unmatched:
-            console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}", markup=False)
+            console.print(f"no such items to exclude or allow: {', '.join(map(str, answer.unmatched))}")
         if answer.shortage:
-            console.print(answer.shortage, markup=False)
+            console.print(answer.shortage)
     results.announce()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from nearnext.cli.app import app, imports_parts, takes, within
 from nearnext.cli.options import Rules, cutoff_numbers, rule_options
@@ -132,7 +133,7 @@ def _print_tables(result: "Replay") -> None:
     served = result.served.values()
     for name, value in result.offline.values().items():
         color = "green" if isclose(value, served[name], rel_tol=ROUNDING) else "red"
-        metrics.add_row(name, f"{value:.6f}", f"[{color}]{served[name]:.6f}[/{color}]")
+        metrics.add_row(name, f"{value:.6f}", Text(f"{served[name]:.6f}", color))
     times = Table("milliseconds", *vars(result.latency))
     kinds = {"from when it was due": result.latency, "from when it was sent": result.service_latency}
     for name, latency in kinds.items():
@@ -146,20 +147,21 @@ def _print_course(result: "Replay") -> None:
         f"the client took {result.client_seconds:.1f} s of processor time"
     )
     for kind, times in result.errors.items():
-        console.print(f"[red]{times:,} errors[/red]: {escape(kind)}")
+        console.print(f"[red]{times:,} errors[/red]: {escape(kind)}", markup=True)
     if len(result.models) > 1:
         parts = ", ".join(f"{escape(version)} ({times:,} lists)" for version, times in result.models.items())
-        console.print(f"[yellow]several models answered[/yellow]: {parts}")
+        console.print(f"[yellow]several models answered[/yellow]: {parts}", markup=True)
 
 
 def _print_verdict(result: "Replay") -> None:
     lists = f"{result.offline.n_cases:,} served lists"
     if result.equal:
-        console.print(f"[green]equal[/green]: all {lists} are those that were evaluated, up to rounding")
+        console.print(f"[green]equal[/green]: all {lists} are those that were evaluated, up to rounding", markup=True)
         return
     console.print(
         f"[red]NOT equal[/red]: {result.differing:,} of {lists} differ from those that were evaluated; is it this "
-        "model that is served, with an empty catalogue of changes?"
+        "model that is served, with an empty catalogue of changes?",
+        markup=True,
     )
 
 
@@ -178,10 +180,10 @@ def forget(
         console.print(f"erased {erased.lines:,} lines of {erased.files:,} files in {event_log}")
     if erased.unsearched:
         names = ", ".join(str(path.relative_to(event_log)) for path in erased.unsearched)
-        console.print(f"[yellow]not searched, as they are no segments of an event log: {names}[/yellow]")
+        console.print(f"not searched, as they are no segments of an event log: {names}", style="yellow")
     for file, n_lines in erased.unread.items():
         where = file.relative_to(event_log)
-        console.print(f"[yellow]not searched, unreadable: {n_lines:,} lines of {where}[/yellow]")
+        console.print(f"not searched, unreadable: {n_lines:,} lines of {where}", style="yellow")
     if not erased.lines:
         raise DataError(f"no readable line of session '{session}' in {event_log}; nothing was erased, check the id")
     console.print("the session store: DELETE /v1/sessions/ID; the model: fit it again", style="dim")

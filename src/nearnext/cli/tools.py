@@ -127,15 +127,16 @@ def _print(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
         ignored = ", ".join(map(_shown, why.unknown))
         console.print(f"ignored, because training never saw them: {ignored}")
     for part, reason in why.left_out.items():
-        console.print(f"no {part}: {escape(reason)}", style="dim")
+        console.print(f"no {part}: {reason}", style="dim")
 
 
 def _print_place(why: "Explanation", titles: "Mapping[RawId, str]") -> None:
     rank = "not among the first 1,000" if why.rank is None else f"rank {why.rank:,}"
     score = "" if why.score is None else f", score {why.score:.6g}"
     console.print(
-        f"[bold]{_shown(why.item, titles)}[/bold] by {why.method}: {rank}{score}; {why.popularity:,} clicks in "
-        f"training, number {why.popularity_rank:,} by popularity"
+        f"[bold]{escape(_shown(why.item, titles))}[/bold] by {why.method}: {rank}{score}; {why.popularity:,} clicks in "
+        f"training, number {why.popularity_rank:,} by popularity",
+        markup=True,
     )
 
 
@@ -156,16 +157,16 @@ def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
     by_similarity = any(near.similarity is not None for near in evidence.sessions)
     table = Table("session", "similarity" if by_similarity else "distance", "shared items", "clicks")
     for near in evidence.sessions:
-        shown = [f"[bold]{_shown(clicked)}[/bold]" if clicked == item else _shown(clicked) for clicked in near.items]
+        shown = Text(" ").join(Text(_shown(clicked), "bold" if clicked == item else "") for clicked in near.items)
         name = "" if near.id is None else _shown(near.id)
         nearness = near.distance if near.similarity is None else near.similarity
-        table.add_row(name, f"{nearness:.4f}", str(near.overlap), " ".join(shown))
+        table.add_row(name, f"{nearness:.4f}", str(near.overlap), shown)
     return table
 
 
 def _shown(raw: "RawId", titles: "Mapping[RawId, str] | None" = None) -> str:
     title = (titles or {}).get(raw)
-    return escape(f"{raw} ({title})" if title else str(raw))
+    return f"{raw} ({title})" if title else str(raw)
 
 
 @app.command()
@@ -203,7 +204,7 @@ def index(
         threads=threads,
     )
     written = save_artifact(artifact.recommender, target, {**artifact.provenance, "index": asdict(report)})
-    console.print(f"[bold]{report.kind}[/bold]: {report.reason}")
+    console.print(f"[bold]{report.kind}[/bold]: {report.reason}", markup=True)
     console.print(f"{report.items:,} items of dimension {report.dim}, {report.bytes_per_item:,.0f} bytes per item")
     if report.recall is not None and report.exact and report.approximate:
         console.print(f"recall@20 {report.recall:.4f} on {report.queries}, search width {report.ef_search}")

@@ -79,7 +79,7 @@ def tune(
     results.write_tables(lambda _: [trials_table(result)])
     _print_tuned(result)
     if out is None:
-        console.print(table, end="", markup=False, highlight=False)
+        console.print(table, end="", highlight=False)
     else:
         console.print(f"options: {out}")
     console.print(f"study: {result['study']}")
@@ -105,13 +105,14 @@ def _print_tuned(result: Mapping[str, Any]) -> None:
         f"[bold]{result['method']}[/bold]: {used['trials']} trials in {duration(used['seconds'])} "
         f"({used['earlier_trials']} from earlier runs, {used['pruned']} pruned, {used['failed']} failed), learned from "
         f"{data['train']['sessions']:,} sessions, measured on the {data['validation']['sessions']:,} that follow, from "
-        f"{data['validation']['first']}"
+        f"{data['validation']['first']}",
+        markup=True,
     )
     if result["note"]:
-        console.print(f"[yellow]{result['method']}: {result['note']}[/yellow]")
+        console.print(f"{result['method']}: {result['note']}", style="yellow")
     console.print(trials_table(result))
     if failed := [trial for trial in result["trials"] if trial["state"] == "failed"]:
-        console.print(f"trial {failed[0]['number']} failed: {failed[0]['reason']}", style="yellow", markup=False)
+        console.print(f"trial {failed[0]['number']} failed: {failed[0]['reason']}", style="yellow")
     metric, start, best = result["metric"], result["start_figure"], result["best_figure"]
     text = f"nothing was better than what the search began with: {metric} {fixed(best)}"
     if result["best_trial"] != 0:

@@ -13,7 +13,7 @@ from nearnext.data.arrow import parquet_file
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
-from nearnext.options import Count, checked, path_of
+from nearnext.options import Count, checked
 from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
@@ -40,7 +40,6 @@ def write_lists(
     Raises:
         DataError: no item of the log is known, or the file cannot be written.
     """
-    file = path_of("file", file)
     if not recommender.vocabulary.encode(sessions.vocabulary.ids).any():
         raise DataError("expected items of the model in the log, found none of them; map the column of these ids")
     block = lists_at_a_time(asked["k"])
