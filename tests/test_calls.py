@@ -296,17 +296,15 @@ def test_neighbours_are_found_for_item_indices_in_any_collection():
         assert MODEL.neighbours(clicks)[0].tolist() == expected
 
 
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda path: nearnext.write_report(path, "<p>"),
-        lambda path: nearnext.write_log(SyntheticShop(sessions=10), path),
-        lambda path: nearnext.compare(WORDS, comparison=Comparison(["pop"]), lists=path),
-        RunStore,
-        MODEL.save,
-    ],
-)
-@pytest.mark.parametrize("path", [5, ""])
-def test_what_is_no_path_is_refused_wherever_something_is_written(write: Callable[[Any], object], path: Any):
-    with pytest.raises(NearnextError, match=f"expected a path as [a-z ]+, found {path!r}"):
-        write(path)
+def refuses_what_is_no_path(write: Callable[[Any], object]) -> None:
+    for path in (5, ""):
+        with pytest.raises(NearnextError, match=f"expected a path as [a-z ]+, found {path!r}"):
+            write(path)
+
+
+def test_what_is_no_path_is_refused_wherever_something_is_written():
+    refuses_what_is_no_path(lambda path: nearnext.write_report(path, "<p>"))
+    refuses_what_is_no_path(lambda path: nearnext.write_log(SyntheticShop(sessions=10), path))
+    refuses_what_is_no_path(lambda path: nearnext.compare(WORDS, comparison=Comparison(["pop"]), lists=path))
+    refuses_what_is_no_path(RunStore)
+    refuses_what_is_no_path(MODEL.save)

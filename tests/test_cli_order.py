@@ -1,7 +1,8 @@
 """Options and output paths are checked before anything is read: the log and the model named here do not exist."""
 
 import shlex
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,15 @@ WRITES = (
     "serve MODEL --event-log {}",
     "serve MODEL --catalogue {}",
 )
+
+
+@pytest.fixture(autouse=True)
+def unchanged_process(monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
+    """`serve` takes the logging and SIGHUP of its whole process, which later tests need as they were."""
+    monkeypatch.setattr("nearnext.serving.server.log_config", lambda: {"version": 1, "incremental": True})
+    hangup = signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, hangup)
 
 
 @pytest.mark.parametrize(("line", "error"), WRONG)
