@@ -48,21 +48,11 @@ def comparison_sizing_table(sized: Mapping[str, Any]) -> Table:
             duration(method["seconds"]),
             compact(method["cases_per_second"]),
             count(method["peak_bytes"] / MB),
-            method["basis"].removeprefix("fits on "),
         ]
         for method in sized["methods"]
     ]
-    headings = [
-        "method",
-        "fits",
-        *(["made before"] if kept else []),
-        *steps,
-        "all",
-        "cases/s",
-        "peak MB",
-        "measured on",
-    ]
-    return framed(headings, rows, wide=("method", "measured on"))
+    headings = ["method", "fits", *(["made before"] if kept else []), *steps, "all", "cases/s", "peak MB"]
+    return framed(headings, rows, wide=("method",))
 
 
 def comparison_sizing_lines(sized: Mapping[str, Any]) -> list[str]:
@@ -70,7 +60,11 @@ def comparison_sizing_lines(sized: Mapping[str, Any]) -> list[str]:
     workers = f" with {sized['workers']} workers" if sized["workers"] > 1 else ""
     splitting, bootstrap = duration(sized["splitting_seconds"]), duration(sized["bootstrap_seconds"])
     peak, free = count(sized["peak_bytes"] / MB), count(sized["available_bytes"] / MB)
+    measured = dict[str, list[str]]()
+    for method in sized["methods"]:
+        measured.setdefault(method["basis"], []).append(method["method"])
     return [
+        *(f"{', '.join(names)}: {basis}" for basis, names in measured.items()),
         f"whole comparison{workers}: {duration(sized['seconds'])}, of which splitting {splitting} and bootstrap "
         f"{bootstrap}; {count(sized['cases'])} cases",
         f"peak memory {peak} MB; free {free} MB, with what this process holds",
