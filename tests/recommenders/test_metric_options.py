@@ -94,7 +94,10 @@ def test_the_fast_one_is_smaller_in_every_respect():
     [
         ({"voters": ["pop"]}, "unknown voter 'pop'; known: vsknn, vstan, sr, markov-1"),
         ({"voters": ["sr", "vsknn", "sr"]}, "expected each voter once, found sr, vsknn, sr; leave out the second"),
-        ({"features": "own,second"}, "second, of a second network, is no more; fit a model without it"),
+        (
+            {"features": "own,second"},
+            "second is of a second network, which metric no longer has; fit again",
+        ),
         ({"features": "item,item"}, "expected each group of features once, found item, item; leave out the second"),
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"candidates": 19}, "candidates must be a whole number of at least 20, found 19"),

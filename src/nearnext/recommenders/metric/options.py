@@ -166,7 +166,9 @@ class MetricOptions(EmbeddedRecommender):
         if self.correction is not None and self.encoder_name != "attention":
             raise ConfigError(f"correction belongs to encoder attention, found encoder {self.encoder}; leave it out")
         if "second" in self.features:
-            raise ConfigError("the group of features second, of a second network, is no more; fit a model without it")
+            raise ConfigError(
+                "features: second is of a second network, which metric no longer has; fit again without it"
+            )
         for kind, names, known in (("voter", self.voters, VOTERS), ("group of features", self.features, GROUPS)):
             for name in names:
                 require_known(kind, name, known)
