@@ -179,7 +179,7 @@ def test_what_a_manifest_and_an_item_table_tell_is_refused_before_the_model_is_l
     monkeypatch.chdir(tmp_path)
     items = read_items(pl.DataFrame({"item_id": ["a", "b"], "price": [1.0, 2.0]}))
     save_artifact(Markov().fit(Sessions.of([["a", "b"], ["b", "a"]]), items=items), "model")
-    Path("model/vocabulary.parquet").write_text("whoever loads it fails", "utf-8")
+    Path("model/vocabulary.parquet").write_text("no model loads with this", "utf-8")
     Path("log.csv").write_text("no columns of a log, and no catalogue either\n" * 20, "utf-8")
     before = sorted(tmp_path.iterdir())
     done = nearnext(*shlex.split(line))
