@@ -298,8 +298,8 @@ def parts_of_name(name: str) -> tuple[str, str]:
     ):
         if match and ":" in match["loss"]:
             raise ConfigError(
-                f"unknown method '{name}': options of its parts are options of the method; for example "
-                f"sml-{match['encoder']}-{match['loss'].partition(':')[0]} with --set {match['loss'].partition(':')[2]}"
+                f"unknown method '{name}': options of its parts are options of the method; for example sml-"
+                f"{match['encoder']}-{match['loss'].partition(':')[0]} with {match['loss'].partition(':')[2]} (--set)"
             )
         raise ConfigError(f"unknown method '{name}'; known: {metric_names()}")
     return match["encoder"], match["loss"]

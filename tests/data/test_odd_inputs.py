@@ -136,7 +136,7 @@ def reused(minutes: float, ids: str = "session_id", **options: Any) -> Repeats:
 
 def test_session_ids_that_are_used_again_after_a_long_pause_are_named() -> None:
     assert (reused(31).sessions, reused(31).reused) == (2, 1)
-    assert "1 of 2 sessions go on after a pause longer than --gap (30 minutes by default)" in reused(31).note({})
+    assert "1 of 2 sessions go on after a pause longer than gap (--gap, 30 minutes by default)" in reused(31).note({})
     assert (reused(30).note({}), reused(9999, "user_id").note({})) == ("", "")
     assert (reused(31, gap=3600.0).reused, reused(30, gap=60.0).reused) == (0, 1)
     assert Repeats(clicks=100, sessions=100, reused=4).note({}) == ""
@@ -163,7 +163,7 @@ def test_a_session_id_with_several_users_is_one_session_and_is_named(tmp_path: P
     assert (sessions.n_sessions, sessions.n_events, found.shared, found.reused) == (3, 7, 1, 0)
     assert found.note({}) == (
         "1 of 3 session ids have clicks of several users, which are read as one session; to cut sessions per user "
-        "instead, map the users' column as user=COLUMN (--column)"
+        "instead, map the users' column to user with columns (--column)"
     )
     by_user = sessions_of(read_events(source, columns={"user": "user_id"}))
     assert (by_user[1].shared, by_user[0].session_ids.sort().to_list()) == (0, ["u:1", "v:1"])

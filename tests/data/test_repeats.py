@@ -44,7 +44,9 @@ def test_python_says_what_the_commands_say_before_any_figure(tmp_path: Path):
         read_sessions(FRAME.with_columns(event=pl.Series(["View", *["view"] * 9])))
     again = pl.DataFrame({"session": [1, 1, 2, 2], "item": list("abcd"), "time": [0, 9000, 1, 2]})
     again.write_csv(tmp_path / "log.csv")
-    with pytest.warns(LogWarning, match=r"log.csv: 1 of 2 sessions go on after a pause longer than --gap") as caught:
+    with pytest.warns(
+        LogWarning, match=r"log.csv: 1 of 2 sessions go on after a pause longer than gap \(--gap"
+    ) as caught:
         read_sessions(tmp_path / "log.csv")
     assert [one.filename for one in caught] == [__file__]
     with pytest.warns(LogWarning, match="1 of 2 session ids have clicks of several users"):
@@ -72,7 +74,7 @@ def test_what_was_found_is_counted_and_said():
     assert found == Repeats(10, 4, 3, 3, sessions=2)
     assert found.note(log.report.event_types) == (
         "3 clicks (30.0%) repeat the click before them under another event type (view, buy, cart): they count as one "
-        "click; --events view uses one type, --keep-repeats counts every row"
+        "click; events=['view'] (--events view) uses one type, collapse_repeats=False (--keep-repeats) counts every row"
     )
     _, kept, _ = sessions_of(log, collapse_repeats=False)
     assert "one click counts several times" in kept.note(log.report.event_types)
@@ -108,7 +110,8 @@ def test_rows_that_repeat_exactly_are_named_with_the_option_that_mends_them():
     assert (sessions.n_events, found.exact, found.left_out) == (8, 5, 0)
     assert found.note({}).startswith("5 clicks (62.5%) repeat an earlier row exactly (same session, item and time)")
     assert found.note({}).endswith(
-        "are counted, which makes every figure too high; remove the copies from the log, or use --collapse-repeats"
+        "are counted, which makes every figure too high; remove the copies, or read the log with "
+        "collapse_repeats=True (--collapse-repeats)"
     )
 
 
@@ -116,7 +119,7 @@ def test_exact_repeats_are_dropped_wherever_they_stand_in_their_moment():
     merged, found, _ = sessions_of(read_events(pl.concat([TWICE, TWICE])), collapse_repeats=True)
     assert merged.raw(0) == ["a", "b", "c"]
     assert found.left_out == 5
-    assert found.note({}).endswith("; they are not counted (--collapse-repeats)")
+    assert found.note({}).endswith("; they are not counted, as collapse_repeats=True (--collapse-repeats) asks")
 
 
 def test_rows_of_other_times_sessions_or_event_types_repeat_nothing():

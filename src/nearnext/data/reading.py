@@ -281,7 +281,10 @@ class Reading:
             events=sorted(self._events) if self._events else None,
             notes=[
                 *_type_notes(self._events or frozenset(), list(self._event_types)),
-                *([lost + "; --rejects FILE keeps them" * (self._path is None)] * (unusable >= MANY * self._rows)),
+                *(
+                    [lost + "; rejects (--rejects) keeps them in a file" * (self._path is None)]
+                    * (unusable >= MANY * self._rows)
+                ),
             ],
         )
 

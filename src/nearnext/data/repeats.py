@@ -1,5 +1,6 @@
 """Clicks that a log has several times: under several event types, or in rows that repeat exactly."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from operator import add
@@ -63,23 +64,23 @@ class Repeats:
         if self.shared:
             notes.append(
                 f"{self.shared:,} of {self.sessions:,} session ids have clicks of several users, which are read as one "
-                "session; to cut sessions per user instead, map the users' column as user=COLUMN (--column)"
+                "session; to cut sessions per user instead, map the users' column to user with columns (--column)"
             )
         if self.reused >= max(1, REUSED * self.sessions):
             notes.append(
-                f"{self.reused:,} of {self.sessions:,} sessions go on after a pause longer than --gap (30 minutes by "
-                "default): their ids are used again, or are those of users; to cut them at pauses, map their column as "
-                "user=COLUMN (--column)"
+                f"{self.reused:,} of {self.sessions:,} sessions go on after a pause longer than gap (--gap, 30 minutes "
+                "by default): their ids are used again, or are those of users; to cut them at pauses, map their column "
+                "to user with columns (--column)"
             )
         if self.exact >= common:
             notes.append(
                 f"{self.exact:,} clicks ({self.exact / self.clicks:.1%}) repeat an earlier row exactly (same session, "
                 "item and time), as after a double import"
                 + (
-                    "; they are not counted (--collapse-repeats)"
+                    "; they are not counted, as collapse_repeats=True (--collapse-repeats) asks"
                     if self.left_out >= max(self.exact, self.across_types + 1)
-                    else ", and are counted, which makes every figure too high; remove the copies from the log, or use "
-                    "--collapse-repeats"
+                    else ", and are counted, which makes every figure too high; remove the copies, or read the log "
+                    "with collapse_repeats=True (--collapse-repeats)"
                 )
             )
         if self.across_types >= common:
@@ -88,6 +89,7 @@ class Repeats:
 
     def _types_note(self, event_types: Mapping[str, int]) -> str:
         first = next(iter(event_types), "view")
+        one_type = f"events=[{first!r}] (--events {shlex.quote(first)})"
         said = (
             f"{self.across_types:,} clicks ({self.across_types / self.clicks:.1%}) repeat the click before them under "
             f"another event type ({', '.join(event_types)})"
@@ -95,11 +97,17 @@ class Repeats:
         if self.left_out == 0:
             return (
                 f"{said} and are counted: one click counts several times, which makes every figure too high; leave out "
-                f"--keep-repeats, or use --events {first} or --collapse-repeats"
+                f"collapse_repeats=False (--keep-repeats), or read {one_type} alone"
             )
         if self.left_out > self.across_types:
-            return f"{said}; like all clicks on the item of the click before, they are not counted (--collapse-repeats)"
-        return f"{said}: they count as one click; --events {first} uses one type, --keep-repeats counts every row"
+            return (
+                f"{said}; like all clicks on the item of the click before, they are not counted, as "
+                "collapse_repeats=True (--collapse-repeats) asks"
+            )
+        return (
+            f"{said}: they count as one click; {one_type} uses one type, collapse_repeats=False (--keep-repeats) "
+            "counts every row"
+        )
 
 
 def repeat_notes(reading: Sequence[Mapping[str, Any]]) -> list[str]:

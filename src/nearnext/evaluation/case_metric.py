@@ -60,7 +60,10 @@ class Training:
     @cached_property
     def _cosines(self) -> Any:
         if self.sessions is None:
-            raise ConfigError("this metric needs the training sessions, found none; fit with --remember, or give train")
+            raise ConfigError(
+                "this metric needs the training sessions, found none; give train, or let "
+                "the model remember (--remember) them"
+            )
         sessions, n_items = self.sessions, len(self.counts)
         clicks = np.ones(sessions.n_events)
         shape = (sessions.n_sessions, n_items)

@@ -123,7 +123,7 @@ def _parts(log: Sessions, test: Sessions | None, table: ItemTable, chosen: Compa
     plan = chosen.plan
     if plan.kind not in ("last", "days"):
         raise ConfigError(
-            f"--cold-items needs one split in time, found --split {plan.kind}; give last:FRACTION or days:N"
+            f"cold items need one split in time, found {plan.kind}; give split (--split) as last:FRACTION or days:N"
         )
     one = plan.splits(log, test)[0]
     train = one.training_log()

@@ -116,7 +116,7 @@ def near_sessions(recommender: Recommender, clicks: IndexArray, item: int, n: in
     """
     index = session_index_of(recommender)
     if index is None:
-        raise ConfigError(f"{recommender.name} keeps no training sessions; fit it with --remember")
+        raise ConfigError(f"{recommender.name} keeps no training sessions; have it remember (--remember) them")
     if not clicks.any():
         raise ConfigError("nothing is near to a session without known clicks; give one that training saw")
     found = _nearest(recommender, index, clicks)

@@ -114,7 +114,5 @@ def _network(recommender: Recommender) -> SessionItemNetwork:
     if isinstance(network, SessionItemNetwork):
         return network
     if space_of(recommender) is None and not hasattr(recommender, "network"):
-        raise ConfigError(
-            f"{recommender.name} has no session encoder to export; fit a metric model, e.g. --method sml-gru-ncas"
-        )
+        raise ConfigError(f"{recommender.name} has no session encoder to export; fit a metric model, e.g. sml-gru-ncas")
     raise ConfigError(f"{recommender.name} has learned no encoder ({getattr(recommender, 'note', '')}); fit it again")

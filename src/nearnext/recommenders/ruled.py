@@ -253,7 +253,7 @@ def require_items(recommender: "Recommender") -> ItemTable:
 
 def no_item_table(method: str) -> ConfigError:
     """The error of rules for a model without an item table."""
-    return ConfigError(f"rules need an item table, and this model ({method}) has none; fit it with --items FILE")
+    return ConfigError(f"rules need an item table, and this model ({method}) has none; fit it with items (--items)")
 
 
 def ranked_by_rules(rules: AppliedRules, rank: Rank, prefixes: Prefixes, k: int, mask: BoolArray) -> Ranking:

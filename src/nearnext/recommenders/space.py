@@ -95,7 +95,7 @@ def similar_items(
     if sessions is None:
         raise ConfigError(
             f"{recommender.name} has neither an embedding of {item!r} nor training sessions to compare items by; "
-            "fit it with --remember"
+            "have it remember (--remember) them"
         )
     return _clicked_together(recommender, sessions, index, k, admissible)
 

@@ -187,7 +187,7 @@ def reading_rows(report: Mapping[str, Any]) -> list[tuple[str, str]]:
         name = key.replace("_", " ")
         if key == "repeats" and value:
             rows.append(("repeated clicks", f"{count(value['repeats'])}, of which {count(value['left_out'])} left out"))
-            reused = {"several users": value.get("shared"), "a pause longer than --gap": value.get("reused")}
+            reused = {"several users": value.get("shared"), "a pause longer than the gap": value.get("reused")}
             rows += [(f"session ids with {what}", count(number)) for what, number in reused.items() if number]
         elif key == "rejected":
             rows += [(f"rejected: {reason}", count(number)) for reason, number in value.items()] or [(name, "none")]

@@ -102,5 +102,5 @@ def _together() -> Generator[None]:
     except RuntimeError as error:  # what torch raises when a connection is closed or nobody answers
         raise GroupError(
             "another process of this training ended before it; look there for the reason, then start again, with "
-            "--resume where checkpoints were kept"
+            "resume (--resume) where checkpoints were kept"
         ) from error

@@ -44,7 +44,7 @@ def test_unknown_name_lists_the_known(name: str) -> None:
 def test_unknown_option_lists_the_known() -> None:
     with pytest.raises(ConfigError, match="contrastive has no option 'margn'; did you mean 'margin'"):
         loss_named("contrastive", margn=0.3)
-    with pytest.raises(ConfigError, match=r"options of its parts are .* sml-gru-triplet with --set swap=true"):
+    with pytest.raises(ConfigError, match=r"options of its parts are .* sml-gru-triplet with swap=true \(--set\)"):
         parts_of_name("sml-gru-triplet:swap=true")
     with pytest.raises(ConfigError, match="pml:angular has no option 'margin'; known: loss, miner"):
         loss_named("pml:angular", margin=0.3)

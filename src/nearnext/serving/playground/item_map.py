@@ -144,7 +144,8 @@ def _source(recommender: Recommender, limit: int) -> LearnedVectors | SharedSess
     if index is not None:
         return SharedSessions(index, limit)
     raise ConfigError(
-        f"{recommender.name} has no map: it keeps neither embeddings nor training sessions; fit it with --remember"
+        f"{recommender.name} has no map: it keeps neither embeddings nor training sessions; have it "
+        "remember (--remember) them"
     )
 
 
