@@ -1,10 +1,13 @@
 """The reader of CSV and its kin: delimiter and header sniffed, every field kept as the text that it is."""
 
 import csv
+import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import cache, partial
+from itertools import chain, count, repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -13,9 +16,8 @@ from nearnext.data.arrow import arrow, arrow_csv
 from nearnext.data.chunks import NOT_UTF8, Chunk, Rejected, decoded
 from nearnext.data.files import BLOCK, BOM, SAMPLE, LogFile, blocks, data_errors
 from nearnext.data.layouts import Role, known_names, position_of
-from nearnext.data.records import Framer, Records, shown
 from nearnext.errors import DataError
-from nearnext.types import BoolArray, Int64Array
+from nearnext.types import Int64Array
 
 DELIMITERS = "\t;,|"
 SNIFFED = 20
@@ -24,10 +26,28 @@ START = 1 << 16
 """Bytes that mostly hold them."""
 TIME_CELL = re.compile(r"\d{8,}(?:\.\d+)?|\d{4}[-/]\d\d[-/]\d\d.*")
 LITERAL = "rows with stray quotes read as written"
+WRONG_COUNT, UNCLOSED, STRAY = "wrong column count", "quote never closed", "stray quote"
+
+
+class _Rows(NamedTuple):
+    """The rows of a block: wanted columns by position, the first line of each, from 0, and the line after it: [n]."""
+
+    columns: dict[int, pl.Series]
+    begins: Int64Array
+    ends: Int64Array
+    wrong: list[tuple[int, str]]  # lines that are no rows, and why
+    n_lines: int
+    literal: int = 0  # rows whose quotes are letters
+    rest: bytes = b""  # what may go on in the next block
 
 
 class DelimitedReader:
-    """A text file of delimited rows (RFC 4180 quoting), read in blocks."""
+    """A text file of delimited rows (RFC 4180 quoting), read in blocks.
+
+    A quote that is out of place costs its own line at most: where a quoted field never ends, or a line inside it is a
+    row of the log, that line alone is rejected. A line with other stray quotes is read with its quotes as letters if
+    that gives the right number of fields.
+    """
 
     unit = "bytes"
     untyped = True
@@ -62,7 +82,7 @@ class DelimitedReader:
         return known_names(first, mapped), alike if len(first) > 1 else 0, len(first)
 
     def _fields(self, line: bytes, delimiter: str) -> list[str]:
-        text = shown(line)
+        text = _shown(line)
         if not self._quoting or len(text) >= csv.field_size_limit():
             return text.split(delimiter)
         return next(csv.reader([text], delimiter=delimiter), [""])
@@ -77,89 +97,74 @@ class DelimitedReader:
             )
             with suppress(csv.Error):  # a quote is out of place: the line as it is written
                 found, taken = next(records), records.line_num
-        return [field.strip() for field in found or shown(self._lines[0]).split(delimiter)], taken
+        return [field.strip() for field in found or _shown(self._lines[0]).split(delimiter)], taken
 
     def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
         """The rows, by block; positions are lines from 1."""
         indices: dict[Role, int] = {role: position_of(column, self._keys) for role, column in columns.items()}
+        wanted = sorted(set(indices.values()))
         skipped = self._before + sum(map(len, self._lines[: self._header]))
-        framer = Framer(
-            self._delimiter,
-            len(self._keys),
-            self._blank + self._header + 1,
-            quoting=self._quoting,
-            time=(indices["time"], self._some_time(indices["time"])),
-        )
-        for block, work in blocks(self._log, self._block):
-            body = block[skipped:]
-            skipped -= len(block) - len(body)
-            yield self._chunk(framer.cut(body), indices, work)
-        yield self._chunk(framer.cut(b"", last=True), indices, 0)
+        self._time = indices["time"]
+        self._shape = _shape(self._some_time())
+        first, rest = self._blank + self._header + 1, b""
+        for block, work in chain(blocks(self._log, self._block), [(b"", 0)]):
+            body = rest + block[skipped:]
+            skipped -= min(skipped, len(block))
+            if body and _is_utf8(body) and not (self._quoting and b'"' in body):
+                rows = self._plain(body, wanted)
+            else:
+                rows = self._quoted(body, wanted, last=not block)
+            yield self._chunk(rows, body, first, indices, work)
+            first += rows.n_lines
+            rest = rows.rest
 
-    def _some_time(self, index: int) -> str:
+    def _some_time(self) -> str:
         """The time of the first row that has all fields."""
         rows = (self._fields(line, self._delimiter) for line in self._lines[self._header : self._header + SNIFFED])
-        return next((row[index] for row in rows if len(row) == len(self._keys) and row[index]), "")
+        return next((row[self._time] for row in rows if len(row) == len(self._keys) and row[self._time]), "")
 
-    def _chunk(self, records: Records, indices: Mapping[Role, int], work: int) -> Chunk:
-        wanted = sorted(set(indices.values()))
-        rows, table = self._parsed(records, wanted)
-        found = {index: pl.Series(table[str(index)]) for index in wanted}
-        damaged = np.zeros(len(rows), np.bool_)
-        if not records.utf8:
-            for index, column in found.items():
-                found[index], undecodable = _as_utf8(column)
-                damaged |= undecodable
-        frame = pl.DataFrame([found[index].alias(role) for role, index in indices.items()])
-        wrong = np.setdiff1d(np.arange(len(records.lines)), rows) if len(rows) < len(records.lines) else rows[:0]
-        rejected = [
-            Rejected(int(records.lines[row]), "wrong column count", records.text(row)) for row in wrong.tolist()
-        ]
-        kept = ~self._blank_rows(frame, rows, records)
-        if not kept.all():
-            frame, rows, damaged = frame.filter(pl.Series(kept)), rows[kept], damaged[kept]
+    def _chunk(self, rows: _Rows, body: bytes, first: int, indices: Mapping[Role, int], work: int) -> Chunk:
+        lines = cache(partial(body.splitlines, keepends=True))
+
+        def text(row: int) -> str:
+            return _shown(b"".join(lines()[rows.begins[row] : rows.ends[row]]))
+
+        damaged = np.zeros(len(rows.begins), np.bool_)
+        found = list[pl.Series]()
+        for role, index in indices.items():
+            column, undecodable = decoded(rows.columns[index])
+            found.append(column.alias(role))
+            damaged |= undecodable
+        frame, kept = pl.DataFrame(found), np.arange(len(rows.begins))
+        if (frame["time"] == "").any():  # as in a blank line
+            blank = frame.select(pl.all_horizontal(pl.all() == "")).to_series().arg_true().to_list()
+            kept = np.delete(kept, [row for row in blank if not text(row).strip(f'{self._delimiter}" \t')])
+            frame = frame[kept]
         return Chunk(
             frame,
-            records.lines[rows] if len(rows) < len(records.lines) else records.lines,
-            lambda row: records.text(int(rows[row])),
+            rows.begins[kept] + first,
+            lambda row: text(int(kept[row])),
             work,
-            sorted([*records.rejected, *(row for row in rejected if row.text.strip())], key=lambda row: row.line),
-            [(NOT_UTF8, damaged)] if damaged.any() else [],
-            {LITERAL: records.literal} if records.literal else {},
+            [Rejected(first + line, why, _shown(lines()[line])) for line, why in rows.wrong if lines()[line].strip()],
+            [(NOT_UTF8, damaged[kept])] if damaged.any() else [],
+            {LITERAL: rows.literal} if rows.literal else {},
         )
 
-    def _blank_rows(self, frame: pl.DataFrame, rows: Int64Array, records: Records) -> BoolArray:
-        """Rows without any letter, which is also how a blank line appears: [n]."""
-        if not (frame["time"] == "").any():
-            return np.zeros(len(rows), np.bool_)
-        blank = frame.select(pl.all_horizontal(pl.all() == "").alias("blank"))["blank"].to_numpy().copy()
-        for row in np.flatnonzero(blank).tolist():
-            blank[row] = not records.text(int(rows[row])).strip(f'{self._delimiter}" \t')
-        return blank
-
-    def _parsed(self, records: Records, wanted: Sequence[int]) -> tuple[Int64Array, Any]:
-        """Records of the right number of fields, and a table of the chosen fields by their numbers."""
+    def _plain(self, body: bytes, wanted: Sequence[int]) -> _Rows:
+        """The rows of UTF-8 whose quotes, if any, are letters: each is a line."""
         names = [str(number) for number in range(len(self._keys))]
-        # Bytes that are no UTF-8 go through the parser, which takes none, as Latin-1.
-        body = records.body if records.utf8 else records.body.decode("latin-1").encode()
-        invalid: list[int] = []
+        wrong: list[int] = []
 
         def note(row: Any) -> str:
-            invalid.append(row.number - 1)
+            wrong.append(row.number - 1)
             return "skip"
 
-        if len(records.lines) == 0:
-            return np.zeros(0, np.int64), {str(index): pl.Series([], dtype=pl.String) for index in wanted}
         with data_errors(self._log.path):
             table = arrow_csv.read_csv(
                 arrow.BufferReader(body),
                 read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(body) + 1, column_names=names),
                 parse_options=arrow_csv.ParseOptions(
-                    delimiter=self._delimiter,
-                    quote_char='"' if self._quoting else False,
-                    newlines_in_values=True,
-                    ignore_empty_lines=False,
-                    invalid_row_handler=note,
+                    delimiter=self._delimiter, quote_char=False, ignore_empty_lines=False, invalid_row_handler=note
                 ),
                 convert_options=arrow_csv.ConvertOptions(
                     check_utf8=False,
@@ -168,22 +173,99 @@ class DelimitedReader:
                     include_columns=[names[index] for index in wanted],
                 ),
             )
-        rows = np.arange(len(records.lines))
-        if invalid:
-            rows = np.delete(rows, np.unique(invalid).astype(np.int64))
-        if len(rows) != table.num_rows:
-            raise DataError(
-                f"{self.where}: cannot tell the rows after line {records.lines[0]} apart; check their quotes"
-            )
-        return rows, table
+        n_lines = int(table.num_rows) + len(wrong)
+        begins = np.delete(np.arange(n_lines), wrong)
+        columns = {index: pl.Series(table[names[index]]) for index in wanted}
+        return _Rows(columns, begins, begins + 1, [(line, WRONG_COUNT) for line in wrong], n_lines)
+
+    def _quoted(self, body: bytes, wanted: Sequence[int], *, last: bool) -> _Rows:
+        """The rows of any text; a field that may go on waits for the next block, unless this is the last."""
+        lines = list(io.StringIO(body.decode(errors="surrogateescape"), newline=""))
+        rows, begins, ends = list[Sequence[str]](), list[int](), list[int]()
+        wrong, literal, n_lines = list[tuple[int, str]](), 0, 0
+        for begin, n_lines, fields, fault in self._records(lines, last=last):
+            if len(fields) == len(self._keys):
+                rows.append(fields)
+                begins.append(begin)
+                ends.append(n_lines)
+                literal += fault == STRAY
+            else:
+                wrong.append((begin, fault))
+        columns = {index: _column([row[index] for row in rows]) for index in wanted}
+        found = np.array(begins, np.int64), np.array(ends, np.int64)
+        rest = "".join(lines[n_lines:]).encode(errors="surrogateescape")
+        return _Rows(columns, *found, wrong, n_lines, literal, rest)
+
+    def _records(self, lines: Sequence[str], *, last: bool) -> Iterator[tuple[int, int, list[str], str]]:
+        """Where each record begins and ends, its fields, and what is wrong if there are too few or too many."""
+        with suppress(csv.Error):
+            alone = list(self._reader(lines))
+            if len(alone) == len(lines):  # each record is a line
+                yield from zip(count(), count(1), alone, repeat(WRONG_COUNT))
+                return
+        done = 0
+        while done < len(lines):
+            begin, reader = done, self._reader(map(lines.__getitem__, range(done, len(lines))))
+            with suppress(csv.Error):
+                for fields in reader:
+                    end = begin + reader.line_num
+                    if end > done + 1 and (
+                        len(fields) != len(self._keys) or any(map(self._is_row, lines[done:end][1:]))
+                    ):
+                        break
+                    yield done, end, fields, WRONG_COUNT
+                    done = end
+            if done < len(lines):
+                if not last and begin + reader.line_num == len(lines) and self._is_open(lines[done:]):
+                    return
+                if self._is_open(lines[done : done + 1]):
+                    yield done, done + 1, [], UNCLOSED
+                else:
+                    yield done, done + 1, lines[done].rstrip("\r\n").split(self._delimiter), STRAY
+                done += 1
+
+    def _reader(self, lines: Iterable[str]) -> Any:
+        quoting = csv.QUOTE_MINIMAL if self._quoting else csv.QUOTE_NONE
+        return csv.reader(lines, delimiter=self._delimiter, quoting=quoting, strict=True)
+
+    def _is_open(self, lines: Sequence[str]) -> bool:
+        """Whether lines are a record whose last field only lacks its closing quote."""
+        with suppress(csv.Error):
+            return len(list(self._reader([*lines[:-1], lines[-1].rstrip("\r\n") + '"']))) == 1
+        return False
+
+    def _is_row(self, line: str) -> bool:
+        """Whether a line alone is a row of the log: as many fields, and a time like that of other rows."""
+        if not self._shape or line.count('"') % 2:  # a quote is open before it
+            return False
+        with suppress(csv.Error):
+            fields = next(self._reader([line]))
+            return len(fields) == len(self._keys) and _shape(fields[self._time]) == self._shape
+        return False
 
 
-def _as_utf8(column: pl.Series) -> tuple[pl.Series, BoolArray]:
-    """Text that was read as Latin-1 as the UTF-8 that it is, and where it is none."""
-    undecodable = np.zeros(len(column), np.bool_)
-    foreign = (column.str.len_bytes() != column.str.len_chars()).arg_true()
-    if len(foreign) == 0:
-        return column, undecodable
-    written = pl.Series([text.encode("latin-1") for text in column.gather(foreign)], dtype=pl.Binary)
-    texts, undecodable[foreign.to_numpy()] = decoded(written)
-    return column.scatter(foreign, texts), undecodable
+def _shape(time: str) -> str:
+    """A time with its digits left out, but for how many a calendar number begins with."""
+    digits = re.match(r"\s*\d{8,}", time)
+    return re.sub(r"\d+", "9", time.strip()) + (str(len(digits[0].strip())) if digits else "")
+
+
+def _column(values: Sequence[str]) -> pl.Series:
+    """Texts, as bytes where some are no UTF-8."""
+    try:
+        return pl.Series(values, dtype=pl.String)
+    except UnicodeEncodeError:
+        return pl.Series([value.encode(errors="surrogateescape") for value in values], dtype=pl.Binary)
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(line: bytes) -> str:
+    r"""A line as text without its end; bytes that are not UTF-8 as ``\xff``."""
+    return line.decode(errors="backslashreplace").rstrip("\r\n")
