@@ -26,7 +26,7 @@ from nearnext.recommenders.left_categories import (
 )
 from nearnext.recommenders.named import make_recommender
 from nearnext.serving.served import Query
-from serving_support import served_model
+from serving_support import click, served_model, started
 
 Command = Callable[..., Any]
 
@@ -139,3 +139,45 @@ def test_the_command_says_what_it_measured(nearnext: Command, tmp_path: Path) ->
     assert "after purchase, sessions leave 3 of 9 categories that were tested" in " ".join(fitted.out.split())
     listed = nearnext("recommend", out, "--session", "c0-1", "--after", "purchase", "--k", "10")
     assert "c0-" not in listed.out.replace("after c0-1", "")
+
+
+def test_a_service_leaves_out_categories_after_a_purchase(model: Recommender, tmp_path: Path) -> None:
+    where = "category != 'c3'"
+    answers = [model.recommend([["c5-1", "c0-1"]], 30, where=where, after=after) for after in (None, "purchase")]
+    whole, left = (one.items for (one,) in answers)
+    assert len(left) == 30
+    assert not any(str(item).startswith("c0") for item in left)
+    folder = save_artifact(model, tmp_path / "model")
+    with started(folder, "--after", "purchase", "--where", where, folder=tmp_path) as server:
+        client = server.client
+
+        def listed(session: str, event: str | None, **asked: Any) -> Any:
+            click(client, session, "c5-1", event="purchase")
+            answer = click(client, session, "c0-1", **({} if event is None else {"event": event}), k=30, **asked)
+            stored = client("GET", f"/v1/sessions/{session}/recommendations?k=30").json["items"]
+            assert asked or stored == answer["recommendations"]["items"]
+            return answer["recommendations"]["items"]
+
+        assert listed("s1", "purchase") == left
+        assert listed("s2", "view") == listed("s3", None) == whole
+        assert listed("s4", "view", after="purchase") == left  # a request says so itself
+        bought = click(client, "s1", "c0-1", event="view", k=30)["recommendations"]["items"]
+        assert bought == left  # a view of what was bought is the same click
+        alone = {"items": ["c5-1", "c0-1"], "k": 30}
+        unstored = client("POST", "/v1/sessions/s5/events", alone | {"event": "purchase"}).json
+        assert (unstored["stored"], unstored["recommendations"]["items"]) == (False, left)
+        assert client("POST", "/v1/recommend", alone).json["items"] == whole
+        assert client("POST", "/v1/recommend", alone | {"after": "purchase"}).json["items"] == left
+        sessions = {"sessions": [alone["items"], []], "k": 30, "after": "purchase"}
+        several = client("POST", "/v1/recommend", sessions).json["recommendations"]
+        assert [len(one["items"]) for one in several] == [30, 30]
+        refused = client("POST", "/v1/recommend", alone | {"after": "sale"})
+        assert (refused.status, "found 'sale'; measured: purchase" in refused.json["detail"]) == (422, True)
+
+
+def test_a_service_refuses_an_event_type_that_was_not_measured(
+    model: Recommender, nearnext: Command, tmp_path: Path
+) -> None:
+    folder = save_artifact(model, tmp_path / "model")
+    done = nearnext("serve", folder, "--after", "sale")
+    assert (done.code, "categories were measured, found 'sale'; measured: purchase" in done.err) == (2, True)

@@ -49,7 +49,7 @@ def test_service_and_recommend_give_equal_lists_for_the_same_events(
         for session, item, _, event in log.iter_rows():
             await service.store.append(str(session), [item], event)
         for session in log["session_id"].unique(maintain_order=True).to_list():
-            clicks = await service.store.clicks(str(session))
+            clicks = service.model.counting.clicks(await service.store.events(str(session)))
             if str(session) not in expected:
                 assert clicks == []
                 continue

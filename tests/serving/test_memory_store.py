@@ -45,8 +45,8 @@ def test_memory_keeps_the_last_clicks():
     store, _ = memory(clicks=3)
     assert done(store.append("s", ["a", 1])) == ["a", 1]
     assert done(store.append("s", ["b", 2])) == [1, "b", 2]
-    assert done(store.clicks("s")) == [1, "b", 2]
-    assert done(store.clicks("other")) == []
+    assert done(store.events("s")) == [1, "b", 2]
+    assert done(store.events("other")) == []
 
 
 def test_memory_forgets_after_the_last_click_not_the_first():
@@ -55,9 +55,9 @@ def test_memory_forgets_after_the_last_click_not_the_first():
     clock.now = 59
     done(store.append("s", ["b"]))
     clock.now = 118.9
-    assert done(store.clicks("s")) == ["a", "b"]
+    assert done(store.events("s")) == ["a", "b"]
     clock.now = 119
-    assert done(store.clicks("s")) == []
+    assert done(store.events("s")) == []
     assert (len(store), store.size) == (0, 0)
 
 
@@ -71,33 +71,36 @@ def test_a_session_has_the_clicks_that_a_fit_reads(
     events: list[tuple[str, str]], used: list[str] | None, collapse_repeats: bool | None
 ):
     store, _ = memory(clicks=9)
-    store.counting = Counting(used, collapse_repeats)
     for item, event in events:
         done(store.append("s", [item], event))
     columns = {"session_id": ["s"] * len(events), "timestamp": [1e9 + at for at in range(len(events))]}
     log = pl.DataFrame(columns | {"item_id": [item for item, _ in events], "event": [event for _, event in events]})
+    counting = Counting(used, collapse_repeats)
     if used is not None and not any(event in used for _, event in events):
-        assert done(store.clicks("s")) == []
+        assert (counting.clicks(done(store.events("s"))), counting.last_type(done(store.events("s")))) == ([], None)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LogWarning)
         sessions = read_sessions(log, events=used, collapse_repeats=collapse_repeats)
-    assert done(store.clicks("s")) == sessions.raw(0)
+    assert counting.clicks(done(store.events("s"))) == sessions.raw(0)
+    if sessions.types is not None:
+        last = counting._replace(rare=sessions.event_types[1:]).last_type(done(store.events("s")))
+        assert last == sessions.event_types[sessions.types[-1]]
 
 
 def test_clicks_without_a_type_always_count():
     store, _ = memory(clicks=9)
-    store.counting = Counting(["purchase"])
     done(store.append("s", ["a", "a"]))
     done(store.append("s", ["b"], "view"))
-    assert done(store.clicks("s")) == ["a", "a"]
+    assert Counting(["purchase"]).clicks(done(store.events("s"))) == ["a", "a"]
+    assert Counting(["purchase"]).last_type(done(store.events("s"))) is None
 
 
 def test_answers_are_copies():
     store, _ = memory()
     done(store.append("s", ["a"])).append("x")
-    done(store.clicks("s")).append("y")
-    assert done(store.clicks("s")) == ["a"]
+    done(store.events("s")).append("y")
+    assert done(store.events("s")) == ["a"]
 
 
 def test_memory_stays_within_its_limit_and_drops_the_longest_silent_session():
@@ -106,9 +109,9 @@ def test_memory_stays_within_its_limit_and_drops_the_longest_silent_session():
         done(store.append(f"s{number}", ["x" * 100]))
         done(store.append("kept", ["k"]))
         assert store.size <= 10_000
-    assert done(store.clicks("kept")) == ["k"] * 5
-    assert done(store.clicks("s0")) == []
-    assert done(store.clicks("s999")) == ["x" * 100]
+    assert done(store.events("kept")) == ["k"] * 5
+    assert done(store.events("s0")) == []
+    assert done(store.events("s999")) == ["x" * 100]
 
 
 def test_the_memory_that_is_counted_is_what_is_used():
@@ -152,7 +155,7 @@ def test_memory_is_a_list_of_clicks_per_session(steps: list[tuple[str, str, list
             clock.now += 4
         live = {name for name, entry in expected.items() if entry[0] + 10 > clock.now}
         for name in "abc":
-            assert done(store.clicks(name)) == (expected[name][1] if name in live else [])
+            assert done(store.events(name)) == (expected[name][1] if name in live else [])
     for session in "abc":
         done(store.forget(session))
     assert store.size == 0
@@ -164,4 +167,4 @@ def test_memory_keeps_no_more_of_a_session_than_its_bytes():
     kept = done(store.append("s", long))
     assert kept == long[-len(kept) :]
     assert 60 << 10 < sum(len(str(item)) for item in kept) <= 64 << 10
-    assert done(store.clicks("s")) == kept
+    assert done(store.events("s")) == kept

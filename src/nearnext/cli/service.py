@@ -53,6 +53,14 @@ def serve(
         bool, typer.Option("--onnx", help="Encode sessions by onnxruntime where that is faster; equal up to rounding.")
     ] = False,
     rules: Rules,
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EVENT",
+            help="Leave out the last item's category for sessions whose last event has this type, e.g. purchase, if "
+            "sessions leave it after such an event.",
+        ),
+    ] = None,
 ) -> None:
     """Serve a model over HTTP, with sessions, a live catalogue and model swaps; /docs describes it."""
     given: dict[str, Any] = dict(locals())  # each option is the setting of its name, but for these

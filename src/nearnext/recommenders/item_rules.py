@@ -1,7 +1,7 @@
 """Rules on items by their attributes, as they are given: a condition, boosts, and limits per category."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, TypeVar
 
 from nearnext.data.conditions import require_readable
@@ -55,14 +55,21 @@ class ItemRules:
         return None if rules == cls() else rules
 
     def besides(self, own: "ItemRules | None") -> "ItemRules":
-        """These rules for a request with rules of its own: both conditions hold, its boosts and limits replace these.
+        """These rules for a request with rules of its own: both conditions hold, all else replaces these.
 
         >>> ItemRules(("price < 50",), at_most=(("category", 3),)).besides(ItemRules(("available",)))
         ItemRules(where=('price < 50', 'available'), boost=(), at_most=(('category', 3),), after=None)
         """
         if own is None:
             return self
-        return ItemRules((*self.where, *own.where), own.boost or self.boost, own.at_most or self.at_most, own.after)
+        return ItemRules(
+            (*self.where, *own.where), own.boost or self.boost, own.at_most or self.at_most, own.after or self.after
+        )
+
+    def without_after(self) -> "ItemRules | None":
+        """These rules for sessions that end with another event; None where no other rule is left."""
+        rules = replace(self, after=None)
+        return None if rules == ItemRules() else rules
 
 
 def _each(option: str, given: Mapping[str, Any] | None, kind: Any) -> tuple[tuple[str, Any], ...]:

@@ -19,7 +19,7 @@ from nearnext.serving.playground import POLICY, ItemMap, find_items, page
 from nearnext.serving.problems import HTTPError
 from nearnext.serving.served import Query, ServedModel
 from nearnext.serving.service import Service, in_daemon
-from nearnext.serving.stores import StoreDown, typed
+from nearnext.serving.stores import Event, StoreDown, typed
 from nearnext.types import RawId
 
 NO_CONSENT = 'no consent: send "consent": true to have clicks stored'
@@ -44,21 +44,23 @@ class Endpoints:
             self._check_k(asked.k)
         model = service.current()
         clicked = model.stored(asked.items)
-        counted = model.counting.clicks(typed(clicked, asked.event))
-        clicks, reason, logged = counted, None if asked.consent else NO_CONSENT, None
+        events = new = typed(clicked, asked.event)
+        reason, logged = None if asked.consent else NO_CONSENT, None
         if asked.consent:
             try:
-                clicks = await service.store.append(session, clicked, asked.event)
-                await self._touch(model, clicks, len(counted))
+                events = await service.store.append(session, clicked, asked.event)
             except StoreDown as error:
                 reason = str(error)
                 service.metrics.stateless.inc()
             if service.event_log:
                 logged = service.event_log.clicked(session, clicked, asked.time, asked.event)
+        clicks = model.counting.clicks(events)
+        if asked.consent and reason is None:
+            await self._touch(model, clicks, len(model.counting.clicks(new)))
         service.metrics.clicks.inc(len(clicked))
         listed = None
         if asked.k is not None:
-            listed = await self._list(clicks, asked, asked.k)
+            listed = await self._list(clicks, asked, asked.k, model.counting.last_type(events))
             if asked.consent:
                 self._log_shown(session, listed)
         return messages.EventsAnswer(len(clicks), reason is None, reason, logged, listed)
@@ -75,14 +77,16 @@ class Endpoints:
     async def session_recommendations(self, session: str, asked: messages.ListParameters) -> messages.SessionAnswer:
         """Recommend the next items of a stored session; of an unknown one, the popular items."""
         self._check_k(asked.k)
-        clicks: list[RawId] = []
+        events: Sequence[Event] = ()
         reason = None
         try:
-            clicks = await self._service.store.clicks(session)
+            events = await self._service.store.events(session)
         except StoreDown as error:
             reason = str(error)
             self._service.metrics.stateless.inc()
-        listed = await self._list(clicks, asked, asked.k)
+        counting = self._service.current().counting
+        clicks = counting.clicks(events)
+        listed = await self._list(clicks, asked, asked.k, counting.last_type(events))
         if clicks:
             self._log_shown(session, listed)
         return messages.SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
@@ -231,16 +235,16 @@ class Endpoints:
             raise HTTPError(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
 
     async def _list(
-        self, clicks: Sequence[RawId], asked: messages.Restrictions, k: int
+        self, clicks: Sequence[RawId], asked: messages.Restrictions, k: int, event: str | None = None
     ) -> messages.RecommendationAnswer:
-        return (await self._lists([clicks], asked, k))[0]
+        return (await self._lists([clicks], asked, k, event))[0]
 
     async def _lists(
-        self, sessions: Sequence[Sequence[RawId]], asked: messages.Restrictions, k: int
+        self, sessions: Sequence[Sequence[RawId]], asked: messages.Restrictions, k: int, event: str | None = None
     ) -> list[messages.RecommendationAnswer]:
-        """The lists of several sessions, which are all asked for before the first is waited for."""
+        """The lists of sessions whose last events are of a type; all are asked for before the first is waited for."""
         model = self._service.current()
-        rules = self._rules(model, asked)
+        rules = self._rules(model, asked, event)
         limits = (k, asked.exclude, asked.allow, asked.exclude_seen, asked.time, rules)
         found: list[Recommendation] = [
             await answer for answer in [model.ask(Query(clicks, *limits)) for clicks in sessions]
@@ -253,16 +257,19 @@ class Endpoints:
             for one in found
         ]
 
-    def _rules(self, model: ServedModel, asked: messages.Restrictions) -> ItemRules | None:
+    def _rules(self, model: ServedModel, asked: messages.Restrictions, event: str | None) -> ItemRules | None:
         """The rules of a request and of the service."""
+        default = self._service.rules
+        if default is not None and default.after not in (None, event):
+            default = default.without_after()
         if asked.where is None and not asked.boost and not asked.at_most and asked.after is None:
-            return self._service.rules
+            return default
         try:
             if isinstance(asked, messages.ListParameters):
                 rules = ItemRules.parse(asked.where, asked.boost, asked.at_most, asked.after)
             else:
                 rules = ItemRules.of(asked.where, asked.boost, asked.at_most, asked.after)
-            rules = rules if self._service.rules is None else self._service.rules.besides(rules)
+            rules = rules if default is None else default.besides(rules)
             if rules is not None:
                 model.applied(rules, asked.time)
         except ConfigError as error:

@@ -78,8 +78,8 @@ class Restrictions(Request, kw_only=True):
     after: Annotated[
         Name | None,
         Meta(
-            description="Type of the session's last event: leave out the last item's category if sessions leave it "
-            "after such an event."
+            description="Leave out the last item's category if sessions leave it after an event of this type; null: if "
+            "the service has --after and the session's last stored event is of that type."
         ),
     ] = None
     time: Annotated[

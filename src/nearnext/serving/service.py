@@ -94,7 +94,6 @@ class Service:
         except BaseException:
             self.catalogue.close()
             raise
-        self.store.counting = self.model.counting
         self.metrics.serves(self.model.version, self.model.recommender.name, None)
         self._note_refusal()
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,7 +176,6 @@ class Service:
             finally:
                 self._changed = None
             before, self.model = self.model, model
-            self.store.counting = model.counting
             settle_memory(again=True)
             self.metrics.swaps.inc()
             self.metrics.serves(model.version, model.recommender.name, (before.version, before.recommender.name))

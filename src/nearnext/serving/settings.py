@@ -50,6 +50,7 @@ class ServiceSettings:
     where: str | None = None
     boost: tuple[str, ...] = ()
     at_most: tuple[str, ...] = ()
+    after: str | None = None
 
     def __post_init__(self) -> None:
         for origin in self.origins:
@@ -82,7 +83,7 @@ class ServiceSettings:
     @property
     def rules(self) -> ItemRules | None:
         """Rules for every list."""
-        return ItemRules.parse(self.where, self.boost, self.at_most)
+        return ItemRules.parse(self.where, self.boost, self.at_most, self.after)
 
     @property
     def catalogue_file(self) -> Path:

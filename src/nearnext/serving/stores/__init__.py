@@ -4,10 +4,10 @@ Both keep the clicks of running sessions; each session expires some time after i
 """
 
 from nearnext.serving.settings import MEMORY, ServiceSettings
-from nearnext.serving.stores.memory import Counting, MemoryStore, StoreDown, typed
+from nearnext.serving.stores.memory import Counting, Event, MemoryStore, StoreDown, typed
 from nearnext.serving.stores.redis import RedisStore
 
-__all__ = ["Counting", "MemoryStore", "RedisStore", "SessionStore", "StoreDown", "make_store", "typed"]
+__all__ = ["Counting", "Event", "MemoryStore", "RedisStore", "SessionStore", "StoreDown", "make_store", "typed"]
 
 SessionStore = MemoryStore | RedisStore
 

@@ -2,8 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
@@ -49,17 +49,27 @@ class Counting(NamedTuple):
 
     events: Sequence[str] | None = None  # the types that count; None: all; clicks without a type always do
     collapse_repeats: bool | None = None  # see `sessionise`
+    rare: Sequence[str] = ()  # the types after the most frequent one, the rarest last
 
     def clicks(self, events: Iterable[Event]) -> list[RawId]:
         """Clicks of stored events, oldest first."""
         clicks = list[RawId]()
-        pairs = (one if isinstance(one, tuple) else (one, None) for one in events)
-        counted = [one for one in pairs if self.events is None or one[1] is None or one[1] in self.events]
-        for item, run in groupby(counted, itemgetter(0)):
+        for item, run in groupby(self._counted(events), itemgetter(0)):
             types = [kind for _, kind in run]
             once = len(set(types)) > 1 if self.collapse_repeats is None else self.collapse_repeats
             clicks += [item] * (1 if once else len(types))
         return clicks
+
+    def last_type(self, events: Sequence[Event]) -> str | None:
+        """The type of the last click; of events on one item that are one click, the rarest."""
+        counted = self._counted(reversed(events))
+        run = next((run for _, run in groupby(counted, itemgetter(0))), ())
+        types = [kind for _, kind in islice(run, 1 if self.collapse_repeats is False else None)]
+        return max(types, key=lambda kind: self.rare.index(kind) if kind in self.rare else -1, default=None)
+
+    def _counted(self, events: Iterable[Event]) -> Iterator[tuple[RawId, str | None]]:
+        pairs = (one if isinstance(one, tuple) else (one, None) for one in events)
+        return (one for one in pairs if self.events is None or one[1] is None or one[1] in self.events)
 
 
 class _Session(NamedTuple):
@@ -77,14 +87,13 @@ class MemoryStore:
         self._ttl, self._clicks, self._limit, self._clock = ttl, clicks, limit, clock
         # All sessions live equally long after a click, so the order of clicks is also that of expiry.
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
-        self.counting = Counting()
         self.size = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[RawId]:
-        """Append clicks of an event type; returns all stored clicks of the session, as `counting` counts them."""
+    async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[Event]:
+        """Append clicks of an event type; returns all stored events of the session."""
         now = self._clock()
         self._expire(now)
         known = self._remove(session)
@@ -100,13 +109,13 @@ class MemoryStore:
         self.size += size
         while self.size > self._limit and len(self._sessions) > 1:
             self._remove(next(iter(self._sessions)))
-        return self.counting.clicks(events)
+        return events.copy()
 
-    async def clicks(self, session: str) -> list[RawId]:
-        """The clicks of a session, none of an unknown one."""
+    async def events(self, session: str) -> list[Event]:
+        """The events of a session, oldest first, none of an unknown one."""
         self._expire(self._clock())
         found = self._sessions.get(session)
-        return self.counting.clicks(found.events) if found else []
+        return found.events.copy() if found else []
 
     async def forget(self, session: str) -> None:
         """Forget a session."""

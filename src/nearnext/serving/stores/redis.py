@@ -12,7 +12,7 @@ import msgspec
 from nearnext.errors import ConfigError
 from nearnext.extras import needed
 from nearnext.serving.messages import MAX_ID, IntegerId
-from nearnext.serving.stores.memory import SESSION_BYTES, Counting, StoreDown, typed
+from nearnext.serving.stores.memory import SESSION_BYTES, Event, StoreDown, typed
 from nearnext.types import RawId
 
 PREFIX = "nearnext:session:"
@@ -93,33 +93,30 @@ class RedisStore:
             ) from None
         self._redis: Any = redis.Redis(connection_pool=pool)
         self._ttl, self._clicks = int(ttl * 1000), clicks
-        self.counting = Counting()
         self._waiting: list[tuple[Command, asyncio.Future[Any]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._resume_at = self._silent_until = 0.0
         self.state: Literal["up", "down"] = "up"
 
-    async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[RawId]:
-        """Append clicks of an event type; returns all stored clicks of the session, as `counting` counts them."""
+    async def append(self, session: str, items: Sequence[RawId], event: str | None = None) -> list[Event]:
+        """Append clicks of an event type; returns all stored events of the session."""
         encoded = [msgspec.json.encode(one) for one in typed(items, event)]
         kept = await self._session(APPEND, session, self._ttl, *encoded)
         if kept is None:
             kept = await self._session(APPEND, session, self._ttl, *encoded)
         return kept or []
 
-    async def clicks(self, session: str) -> list[RawId]:
-        """The clicks of a session, oldest first, none of an unknown one."""
+    async def events(self, session: str) -> list[Event]:
+        """The events of a session, oldest first, none of an unknown one."""
         return await self._session(READ, session) or []
 
-    async def _session(self, script: str, session: str, *arguments: Any) -> list[RawId] | None:
-        """The clicks that a script gives; None where they are no ids, and the session is reset."""
+    async def _session(self, script: str, session: str, *arguments: Any) -> list[Event] | None:
+        """The events that a script gives; None where they are no ids, and the session is reset."""
         reset, kept = await self._do("EVAL", script, 1, PREFIX + session, self._clicks, SESSION_BYTES, *arguments)
         if reset:
             log.warning("a session on the store was not a list, and was reset: another program writes to these keys")
         try:
-            return self.counting.clicks(
-                decode_typed(value) if value.startswith(b"[") else decode(value) for value in kept
-            )
+            return [decode_typed(value) if value.startswith(b"[") else decode(value) for value in kept]
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("a session on the store holds what is no id, and is reset: %s", error)
             await self.forget(session)
