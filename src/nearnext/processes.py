@@ -27,6 +27,13 @@ def trim_memory() -> None:
         trim(0)
 
 
+def usable_cores() -> int:
+    """Number of cores that this process may use, at least 1."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Executor(Protocol):
     """Maps a function over arguments, on this machine or on others.
 
@@ -146,7 +153,7 @@ def in_threads(work: Callable[[Iterable[int]], None], begins: Sequence[int], thr
     >>> sorted(squares.items())
     [(0, 0), (1, 1), (2, 4)]
     """
-    workers = max(1, min(threads or os.cpu_count() or 1, len(begins)))
+    workers = max(1, min(threads or usable_cores(), len(begins)))
     if workers == 1:
         work(begins)
         return

@@ -109,7 +109,7 @@ LOG = Sessions.of([["a", "b", "c"]] * 3)
 @pytest.mark.parametrize(
     ("method", "options", "reason"),
     [
-        ("metric", {"workers": 0}, "workers"),
+        ("metric", {"workers": -1}, "workers"),
         ("gru4rec", {"workers": 4}, "as many workers as sessions, 3, found 4"),
         ("sml-gru-pml:proxy-nca", {"workers": 2}, "compares all examples of a batch"),
         ("vsknn", {"workers": 2}, "workers"),

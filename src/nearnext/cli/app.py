@@ -257,8 +257,8 @@ def _engine_options(
         int,
         typer.Option(
             min=0,
-            help="Parts that are worked on at the same time, or processes that share a training; 0: one for each "
-            "processor for prepare and Ray, else 1.",
+            help="Parts that are worked on at the same time, or processes that train; 0: one for each processor for "
+            "prepare and Ray, for fit as many as make it faster on this machine, with the same model, else 1.",
         ),
     ] = 0,
 ) -> Engine:

@@ -61,14 +61,15 @@ class Asked:
 
     def recommender(self, model: "Recommender | None", engine: Engine, *, dry_run: bool) -> "Recommender":
         """What is to be fitted; ``model`` is the one to start from."""
-        from nearnext.recommenders.named import make_recommender
+        from nearnext.recommenders.named import make_recommender, method_options
 
         method = self.method or (model.name if model else "metric")
         workers = {"workers": engine.workers} if engine.name == "local" and engine.workers else {}
         _require_switches(method, self.switches | (workers if engine.name == "local" else {"workers": 1}))
         options = own_options(self.config, method) | self.switches | workers | own_settings(self.settings, method)
         if model is None:
-            return make_recommender(method, options)
+            free = engine.name == "local" and not dry_run and "workers" in method_options(method)
+            return make_recommender(method, ({"workers": 0} if free else {}) | options)
         if dry_run or "directory" in self.switches:
             switch = "--run" if "directory" in self.switches else "--dry-run"
             raise ConfigError(f"{switch} is for fits from scratch; leave it or --from out")

@@ -13,7 +13,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.extras import training_extra
 from nearnext.model_card import best_epoch
-from nearnext.options import Count, Natural, checked
+from nearnext.options import Natural, checked
 from nearnext.processes import launched
 from nearnext.recommenders.base import Recommender
 from nearnext.training.tracking import TrackerName, tracked
@@ -35,7 +35,7 @@ class TrainedRecommender(Recommender):
         seed: of weights, order and draws, at least 0.
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
-        workers: processes that share each training step, this one among them.
+        workers: processes that train, this one among them; 0: as many as make the fit of the same model faster.
         sharded: whether each of several workers holds a part of the item embeddings in training, instead of all.
         track: experiment tracker that gets options and metrics; None: TensorBoard where there is a directory.
     """
@@ -43,7 +43,7 @@ class TrainedRecommender(Recommender):
     seed: Natural = 7
     directory: str = ""
     resume: bool = False
-    workers: Count = 1
+    workers: Natural = 1
     sharded: bool = False
     track: TrackerName | None = None
 
@@ -96,7 +96,7 @@ class TrainedRecommender(Recommender):
             raise ConfigError(
                 f"expected at most as many workers as sessions, {sessions.n_sessions}, found {self.workers}; use fewer"
             )
-        with self._tracking(sessions), self._working():
+        with self._tracking(sessions), self._working(sessions):
             super().fit(sessions, items=items)
         self.start = None
         return self
@@ -180,15 +180,21 @@ class TrainedRecommender(Recommender):
         self.note = "; ".join(filter(None, (self.note, run.lost)))
 
     @contextmanager
-    def _working(self) -> Generator[None]:
+    def _working(self, sessions: Sessions) -> Generator[None]:
         """The worker processes of a fit."""
-        if self.workers == 1 and launched() is None and not self.sharded:
+        alone = launched() is None
+        n = self.workers or (self.useful_workers(sessions) if alone else 1)
+        if n == 1 and alone and not self.sharded:
             yield
             return
         with training_extra(f"fitting {self.name}"):
             from nearnext.training.workers import workers
-        with workers(self.workers, sharded=self.sharded):
+        with workers(n, sharded=self.sharded):
             yield
+
+    def useful_workers(self, sessions: Sessions) -> int:  # noqa: ARG002 - of methods that know when more pay
+        """How many processes make a fit on these sessions faster."""
+        return 1
 
     def _run(self, sessions: Sessions) -> "RunDirectory | None":
         """The run directory of a fit on these sessions; None: no checkpoints."""

@@ -14,8 +14,7 @@ from nearnext.own_parts import find_own_parts
 from nearnext.progress import show_progress
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.scale.ray_tasks import RETRIES, RayTasks
-from nearnext.training.group import ALONE, Group, GroupError, in_group
-from nearnext.training.loop import take_part
+from nearnext.training.group import ALONE, Group, GroupError, in_group, take_part
 from nearnext.training.run import holds_checkpoint
 from nearnext.training.workers import MEETING, met
 

@@ -1,16 +1,17 @@
 """The processes that train together: each takes a share of the examples of a step, and all take the same step."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pickle import PicklingError
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from nearnext.errors import NearnextError
+from nearnext.errors import ConfigError, NearnextError
 
 T = TypeVar("T")
 
@@ -67,15 +68,52 @@ class Group:
 
     def from_first(self, value: T) -> T:
         """The first process's value; others give any."""
+        return self.from_process(0, value)
+
+    def from_process(self, number: int, value: T) -> T:
+        """The value of one process; others give any."""
         if self.size == 1:
             return value
         box: list[Any] = [value]
         with _together():
-            dist.broadcast_object_list(box)
+            dist.broadcast_object_list(box, number)
         return box[0]
+
+    def copy_from(self, number: int, tensors: Sequence[Tensor]) -> None:
+        """Overwrite tensors with those of one process, which are of the same shapes."""
+        for tensor in tensors:
+            with _together():
+                dist.broadcast(tensor, number)  # pyright: ignore[reportUnknownMemberType]
 
 
 ALONE = Group()
+
+
+def take_part(group: Group) -> None:
+    """Call what the first process of the group sends, each with the group, until it has no more.
+
+    Raises:
+        GroupError: it ended.
+    """
+    while (work := group.from_first(None)) is not None:
+        work(group)
+
+
+def send_work(group: Group, work: Callable[[Group], None]) -> None:
+    """Send the other processes of the group what they call next.
+
+    Raises:
+        ConfigError: it cannot be sent.
+        GroupError: another process ended.
+    """
+    try:
+        group.from_first(work)
+    except (PicklingError, AttributeError, TypeError) as error:
+        raise ConfigError(
+            f"expected a training that can be sent to other processes, found one that cannot ({error}); define own "
+            "parts at the top of a module, or train with one process"
+        ) from error
+
 
 _present: ContextVar[Group] = ContextVar("group", default=ALONE)
 

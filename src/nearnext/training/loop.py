@@ -4,8 +4,8 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pickle import PicklingError
-from typing import Any, Generic, TypeVar, cast
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from nearnext.errors import ConfigError, NearnextError
 from nearnext.model.tensors import one_thread, own_randomness, seed_draws
 from nearnext.progress import Advance, track
 from nearnext.training.config import Standing
-from nearnext.training.group import ALONE, Group, present_group
+from nearnext.training.group import ALONE, Group, present_group, send_work
 from nearnext.training.learner import Learner, part_of
 from nearnext.training.recipe import Recipe, TrainingBatch
 from nearnext.training.run import (
@@ -86,22 +86,6 @@ def train(
             return loop.run(progress, epoch_log(run.path if run else None), stop, watch)
 
 
-def take_part(group: Group) -> None:
-    """Take part in every training of the first process of the group, until it has no more.
-
-    Raises:
-        GroupError: it ended.
-    """
-    while (begun := group.from_first(None)) is not None:
-        recipe, sharded, state, progress = cast("tuple[Recipe[Any], bool, dict[str, Tensor], _Progress]", begun)
-        # What one process finds wrong all do: the first one says so.
-        with one_thread(), own_randomness(), suppress(NearnextError):
-            loop = _Loop(recipe, None, replace(group, sharded=sharded))
-            loop.restore(state, progress)
-            del begun, state
-            loop.run(progress, lambda _: None, lambda: False, None)
-
-
 @contextmanager
 def _on_device(recipe: Recipe[Any]) -> Generator[None]:
     """Inside, the network is on the recipe's device; then its weights are where they were in memory."""
@@ -135,14 +119,18 @@ def _call_in(recipe: Recipe[Any], group: Group, state: Mapping[str, Tensor], pro
     tables = dict(recipe.network.named_parameters()) if group.sharded else {}
     omitted = ("best.", *(f"{part}.{name}" for part in ("weight", "rows") for name in recipe.tables if tables))
     sent = {name: tensor for name, tensor in state.items() if not name.startswith(omitted)}
-    try:
-        with without_tables(tables[name] for name in recipe.tables if tables):
-            group.from_first((replace(recipe, validate=None), group.sharded, sent, progress))
-    except (PicklingError, AttributeError, TypeError) as error:
-        raise ConfigError(
-            f"expected a training that can be sent to other processes, found one that cannot ({error}); define own "
-            "parts at the top of a module, or train with one process"
-        ) from error
+    with without_tables(tables[name] for name in recipe.tables if tables):
+        send_work(group, partial(_share, replace(recipe, validate=None), sent, progress, group.sharded))
+
+
+def _share(recipe: Recipe[Any], state: dict[str, Tensor], progress: _Progress, sharded: bool, group: Group) -> None:
+    """Share a training that the first process of the group has begun."""
+    # What one process finds wrong all do: the first one says so.
+    with one_thread(), own_randomness(), suppress(NearnextError):
+        loop = _Loop(recipe, None, replace(group, sharded=sharded))
+        loop.restore(state, progress)
+        state.clear()  # it is as large as all weights and moments
+        loop.run(progress, lambda _: None, lambda: False, None)
 
 
 class _Loop(Generic[B]):

@@ -23,8 +23,7 @@ from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[re
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.processes import ADDRESS, PORT, Launched, launched
 from nearnext.progress import show_progress
-from nearnext.training.group import Group, GroupError, in_group, present_group
-from nearnext.training.loop import take_part
+from nearnext.training.group import Group, GroupError, in_group, present_group, take_part
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another one that is alive, for example while it ranks a large validation part."""

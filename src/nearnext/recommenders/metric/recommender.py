@@ -10,6 +10,8 @@ A fit has five steps; held-out sessions are later than those that were trained o
 5. Train the network once more on all sessions, for as many epochs, and fit the rest of step 4 on them.
 """
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -26,6 +28,7 @@ from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.model.propagation import propagated_embeddings
 from nearnext.model.tensors import as_tensor, own_randomness, seed_draws
 from nearnext.options.fields import formerly
+from nearnext.processes import usable_cores
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, Scored, make_voters, reranked
@@ -39,6 +42,7 @@ from nearnext.recommenders.metric.unclicked import ClickedItems, Likeness, Uncli
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.stored_arrays import require_array
+from nearnext.training.aside import has_other, trained_aside
 from nearnext.training.learner import part_of
 from nearnext.training.loop import train
 from nearnext.training.next_item import NextItemTraining, PrefixBatch, next_item_recipe
@@ -50,6 +54,9 @@ NO_STATISTICS = np.zeros((0, len(ITEM_FEATURES)), dtype=np.float32)
 
 MEASURED = 6_000
 """About how many prefixes of held-out sessions epochs are compared on."""
+
+LONG = 100_000
+"""Clicks from which on a second process saves more than it takes to start."""
 
 
 @formerly(**RENAMED)
@@ -113,14 +120,15 @@ class Metric(MetricOptions):
         network = self._initialised(self._start(learned))
         try:
             recipe = self.recipe(network, learned, self.fitted_size, held_out)
-            self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
         except DataError as error:
             self.note = f"nothing was learned, all lists are by popularity: {error}"
             return
-        if held_out is not None and self.voters:
-            self._fit_reranker(network, learned, held_out)
-        if held_out is not None:
-            network = self._refitted(sessions) if self.refit else self._grown(network, learned.vocabulary, sessions)
+        with self._refitting(sessions, held_out) as refitted:
+            self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
+            if held_out is not None and self.voters:
+                self._fit_reranker(network, learned, held_out)
+            if held_out is not None:
+                network = refitted() if self.refit else self._grown(network, learned.vocabulary, sessions)
         self._complete(network, sessions)
 
     def _continue(self, start: "Metric", sessions: Sessions) -> None:
@@ -187,8 +195,36 @@ class Metric(MetricOptions):
         if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 
+    @contextmanager
+    def _refitting(self, sessions: Sessions, held_out: Sessions | None) -> Generator[Callable[[], SessionItemNetwork]]:
+        """Inside, what is given returns a network trained on all sessions, as long as was best on those held out.
+
+        Where epochs are not compared, a second process trains it beside the first training.
+        """
+        assert self.fitted_size is not None  # noqa: S101 - set before training
+        if held_out is None or not self._refit_can_begin() or not has_other():
+            yield partial(self._refitted, sessions)
+            return
+        network = self._initialised(self._start(sessions))
+        with trained_aside(self.recipe(network, sessions, self.fitted_size)) as wait:
+
+            def refitted() -> SessionItemNetwork:
+                wait()
+                return network
+
+            yield refitted
+
+    def _refit_can_begin(self) -> bool:
+        """Whether the training on all sessions needs nothing from the first one: epochs are not compared."""
+        return self.refit and bool(self.voters) and self.device == "cpu"
+
+    def useful_workers(self, sessions: Sessions) -> int:
+        """Two where both trainings can be made at the same time and that pays."""
+        twice = self._refit_can_begin() and self.start is None and self.validation_fraction > 0 and not self.sharded
+        known = all(type(part).__module__.startswith("nearnext.") for part in self.parts())  # a new process has them
+        return 2 if twice and known and sessions.n_events >= LONG and usable_cores() > 1 else 1
+
     def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
-        """A network trained on all sessions, as long as was best on those held out."""
         assert self.fitted_size is not None  # noqa: S101 - set before training
         network, best = self._initialised(self._start(sessions)), int(self.history[-1]["best_epoch"])
         train(self.recipe(network, sessions, replace(self.fitted_size, epochs=best)))
