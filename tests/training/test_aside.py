@@ -1,7 +1,14 @@
 """A training that another process makes at the same time."""
 
 import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,7 +16,7 @@ import pytest
 import torch
 
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError, NearnextError
+from nearnext.errors import ConfigError
 from nearnext.recommenders.metric import recommender as metric_module
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.training.aside import trained_aside
@@ -53,26 +60,59 @@ def diverging(*_: Any) -> torch.Tensor:
     return torch.full((), torch.nan, requires_grad=True)
 
 
-def without_memory(*_: Any) -> torch.Tensor:
-    """A loss for which every process but the first lacks memory."""
+@pytest.mark.slow
+def test_what_is_wrong_in_the_other_process_is_said():
+    recipe = replace(every_prefix("maxpool"), loss=diverging)
+    with (
+        pytest.raises(ConfigError, match="expected a finite loss, found nan"),
+        workers(2),
+        trained_aside(recipe) as wait,
+    ):
+        wait()
+    assert present_group().size == 1
+
+
+def fatal(given: Callable[..., torch.Tensor], batch: Any, rows: Any) -> torch.Tensor:
+    """A loss that kills every process but the first."""
     if multiprocessing.parent_process() is not None:
-        raise MemoryError("out of memory")
-    return torch.zeros((), requires_grad=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return given(batch, rows)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("loss", "error", "reason"),
-    [
-        (diverging, ConfigError, "expected a finite loss, found nan"),
-        (without_memory, NearnextError, "one of 2 processes of the training ended: MemoryError: out of memory"),
-    ],
-)
-def test_what_goes_wrong_in_the_other_process_is_said(loss: Any, error: type[Exception], reason: str):
-    recipe = replace(every_prefix("maxpool"), loss=loss)
-    with pytest.raises(error, match=reason), workers(2), trained_aside(recipe) as wait:
+def test_a_training_whose_process_ends_is_made_here():
+    expected, recipe = every_prefix("maxpool"), every_prefix("maxpool")
+    train(expected)
+    dying = replace(recipe, loss=partial(fatal, recipe.loss))
+    with workers(2), trained_aside(dying) as wait, pytest.warns(RuntimeWarning, match="the training is made here"):
         wait()
-    assert present_group().size == 1
+    torch.testing.assert_close(recipe.network.state_dict(), expected.network.state_dict())
+
+
+def endless(given: Callable[..., torch.Tensor], batch: Any, rows: Any) -> torch.Tensor:
+    """A loss that takes an hour in every process but the first."""
+    if multiprocessing.parent_process() is not None:
+        time.sleep(3600)
+    return given(batch, rows)
+
+
+@contextmanager
+def timer(seconds: float, call: Callable[[], None]) -> Generator[None]:
+    threading.Timer(seconds, call).start()
+    yield
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_wait():
+    recipe = every_prefix("maxpool")
+    waiting = replace(recipe, loss=partial(endless, recipe.loss))
+    with (
+        pytest.raises(KeyboardInterrupt),
+        workers(2),
+        trained_aside(waiting) as wait,
+        timer(0.5, partial(os.kill, os.getpid(), signal.SIGINT)),
+    ):
+        wait()
 
 
 class OwnMetric(Metric):

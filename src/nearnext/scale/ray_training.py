@@ -3,7 +3,8 @@
 import time
 import warnings
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +17,7 @@ from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.scale.ray_tasks import RETRIES, RayTasks
 from nearnext.training.group import ALONE, Group, GroupError, in_group, take_part
 from nearnext.training.run import holds_checkpoint
-from nearnext.training.workers import MEETING, met
+from nearnext.training.workers import MEETING, ended_first, met
 
 T = TypeVar("T")
 
@@ -72,12 +73,18 @@ def _workers(cluster: RayTasks) -> Generator[Group]:
     tasks = [task.remote(host, store.port, rank, n) for rank in range(1, n)]
     try:
         _wait(cluster, store, tasks)
-        with met(store, 0, n) as group:
+        with met(store, 0, n) as group, ended_first(partial(_cancel, cluster, tasks)):
             yield group
-            group.from_first(None)  # there are no more trainings
+            with suppress(GroupError):  # where one ended, the others made what it had to
+                group.from_first(None)  # there are no more trainings
     except GroupError:
         _raise_reason(cluster, tasks)
         raise
+
+
+def _cancel(cluster: RayTasks, tasks: Sequence[Any]) -> None:
+    for task in tasks:
+        cluster.ray.cancel(task, force=True)
 
 
 def _take_part(host: str, port: int, rank: int, n: int) -> None:

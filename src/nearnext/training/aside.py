@@ -1,5 +1,6 @@
 """Two trainings at the same time, one in each of two processes, with the weights that each gives alone."""
 
+import warnings
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import partial
@@ -7,7 +8,7 @@ from typing import Any
 
 from nearnext.errors import NearnextError
 from nearnext.progress import track
-from nearnext.training.group import ALONE, Group, in_group, present_group, send_work
+from nearnext.training.group import ALONE, Group, GroupError, in_group, present_group, send_work
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 
@@ -29,7 +30,8 @@ def trained_aside(recipe: Recipe[Any]) -> Generator[Callable[[], None]]:
 
     Raises:
         ConfigError: the recipe cannot be sent.
-        NearnextError: what the other process found wrong, or it ended.
+        NearnextError: what the other process found wrong. If it ended, this one makes its training, with a
+            ``RuntimeWarning``.
     """
     group = present_group()
     send_work(group, partial(_train, recipe))
@@ -50,12 +52,18 @@ def _train(recipe: Recipe[Any], group: Group) -> None:
 
 
 def _receive(recipe: Recipe[Any], group: Group) -> None:
-    with track(f"{recipe.title} in another process", None, "trainings"):
-        _exchange(recipe, group, None)
+    try:
+        with track(f"{recipe.title} in another process", None, "trainings"):
+            _exchange(recipe, group, None)
+    except GroupError:
+        ended = "another process ended before its training did, perhaps for lack of memory; the training is made here"
+        warnings.warn(ended, RuntimeWarning, stacklevel=2)
+        train(recipe)
 
 
 def _exchange(recipe: Recipe[Any], group: Group, wrong: Exception | None) -> None:
     """Send what was wrong, or the weights, to the first process."""
+    group.wait_for(OTHER)
     found = group.from_process(OTHER, wrong)
     if group.first and found is not None:
         raise found

@@ -1,11 +1,12 @@
 """The processes that train together: each takes a share of the examples of a step, and all take the same step."""
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pickle import PicklingError
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -14,6 +15,10 @@ from torch import Tensor
 from nearnext.errors import ConfigError, NearnextError
 
 T = TypeVar("T")
+
+
+MOMENT = 0.05
+"""Seconds between two looks at whether a wait has ended."""
 
 
 class GroupError(NearnextError):
@@ -78,6 +83,14 @@ class Group:
         with _together():
             dist.broadcast_object_list(box, number)
         return box[0]
+
+    def wait_for(self, number: int) -> None:
+        """Wait until one process does so too; Ctrl-C ends the wait."""
+        with _together():
+            work = cast("Any", dist.broadcast(torch.zeros(1), number, async_op=True))  # pyright: ignore[reportUnknownMemberType]
+            while not work.is_completed():
+                time.sleep(MOMENT)
+            work.wait()
 
     def copy_from(self, number: int, tensors: Sequence[Tensor]) -> None:
         """Overwrite tensors with those of one process, which are of the same shapes."""

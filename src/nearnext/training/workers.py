@@ -8,11 +8,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -114,14 +114,30 @@ def _started(n: int) -> Generator[Group]:
                 _start(f"{folder}/store", rank, n, processes, pipes)
             if any(_said(pipe, MEETING.total_seconds()) is None for pipe in pipes):
                 raise GroupError
-            with met(FileStore(f"{folder}/store", n), 0, n) as group:
+            with met(FileStore(f"{folder}/store", n), 0, n) as group, ended_first(partial(_end, processes)):
                 yield group
         except GroupError as error:
             raise NearnextError(_what_ended(processes, pipes)) from error
         finally:
-            for process in processes:
-                process.kill()
-                process.join()
+            _end(processes)
+
+
+def _end(processes: list[BaseProcess]) -> None:
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def ended_first(end: Callable[[], None]) -> Generator[None]:
+    """After Ctrl-C or an error of this process, end the others: leaving the group waits for what they were to send."""
+    try:
+        yield
+    except GroupError:  # one has ended, and the reason is looked for
+        raise
+    except BaseException:
+        end()
+        raise
 
 
 @contextmanager
