@@ -1,7 +1,9 @@
 """Times of clicks: numbers in any unit, compact dates, ISO 8601 text, timestamps; all become microseconds UTC."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -10,6 +12,7 @@ import polars as pl
 from nearnext.data import units
 from nearnext.data.arrow import arrow, arrow_compute
 from nearnext.data.ids import BEYOND_64_BITS, EXACT_DIGITS, NO_ID
+from nearnext.data.raw import microseconds_of
 from nearnext.data.units import MICROSECONDS, PER_SECOND, UNIT_NAMES
 from nearnext.errors import ConfigError, DataError
 from nearnext.types import BoolArray, FloatArray, Int64Array
@@ -17,12 +20,6 @@ from nearnext.types import BoolArray, FloatArray, Int64Array
 NANOSECONDS = "timestamps in nanoseconds"
 LONGEST_WORD = max(map(len, NO_ID))
 """Letters of the longest word for nothing."""
-ISO_8601 = (
-    r"^(?P<year>[0-9]{4})[-/](?P<month>[0-9]{2})[-/](?P<day>[0-9]{2})"
-    r"(?:[Tt ](?P<hour>[0-9]{2})"
-    r"(?::?(?P<minute>[0-9]{2})(?::?(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?)?"
-    r"\s?(?P<zone>[Zz]|UTC|GMT|[+-][0-9]{2}(?::?[0-9]{2})?)?)?$"
-)
 
 
 class _Part(NamedTuple):
@@ -221,15 +218,12 @@ def _parse_iso(text: pl.Series) -> pl.Series:
             return pl.Series(arrow_compute.cast(values, target)).to_physical()
         except arrow.ArrowInvalid:
             continue
-    part = pl.col("parts").struct.field
-    clock = pl.concat_str(
-        *(part(name) for name in ("year", "month", "day")),
-        *(part(name).fill_null("00") for name in ("hour", "minute", "second")),
-    )
-    zone = pl.when(part("zone").str.contains("^[+-]")).then(part("zone").str.replace(":", "", literal=True))
-    minutes = zone.str.slice(1, 2).cast(pl.Int64) * 60 + zone.str.slice(3, 2).str.pad_start(2, "0").cast(pl.Int64)
-    offset = pl.when(zone.str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
-    fraction = part("fraction").str.head(6).str.pad_end(6, "0").cast(pl.Int64).fill_null(0)
-    start = clock.str.to_datetime("%Y%m%d%H%M%S", strict=False, time_unit="us").to_physical()
-    parts = text.to_frame("text").select(pl.col("text").str.extract_groups(ISO_8601).alias("parts"))
-    return parts.select((start + fraction - offset * (60 * MICROSECONDS)).alias("micros"))["micros"]
+    return text.map_elements(_iso_micros, return_dtype=pl.Int64)
+
+
+def _iso_micros(text: str) -> int | None:
+    plain = re.sub(r"\s?(UTC|GMT)$|\s(?=[+Zz-])", "", text.replace("/", "-")).upper()
+    try:
+        return microseconds_of("time", datetime.fromisoformat(plain))
+    except ValueError:
+        return None
