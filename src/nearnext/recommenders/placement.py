@@ -11,9 +11,10 @@ session energy, so that distances are those expected of an item with these attri
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
+from scipy.sparse import linalg
 
 from nearnext.data.item_features import BINS, SIZE, ItemFeatures, Sparse
 from nearnext.data.items import ItemTable
@@ -138,24 +139,16 @@ def _ridge(rows: Sparse, targets: FloatArray, trust: FloatArray, penalty: float)
     trust = trust / trust.mean()
     mean = np.average(targets, axis=0, weights=trust)
     weighted: Sparse = rows.multiply(trust[:, np.newaxis]).tocsr().T
+    right = weighted @ (targets - mean)
 
     def applied(weights: FloatArray) -> FloatArray:
-        return weighted @ (rows @ weights) + penalty * weights
+        columns = weights.reshape(right.shape)
+        return (weighted @ (rows @ columns) + penalty * columns).ravel()
 
-    residual = weighted @ (targets - mean)
-    weights, direction = np.zeros_like(residual), residual.copy()
-    squares = (residual**2).sum(axis=0)
-    enough = PRECISION**2 * np.maximum(squares, 1e-30)
-    for _ in range(STEPS):
-        if (squares <= enough).all():
-            break
-        product = applied(direction)
-        step = squares / np.maximum((direction * product).sum(axis=0), 1e-30)
-        weights += step * direction
-        residual -= step * product
-        before, squares = squares, (residual**2).sum(axis=0)
-        direction = residual + squares / np.maximum(before, 1e-30) * direction
-    return mean, weights
+    scipy = cast("Any", linalg)  # it has no types
+    operator = scipy.LinearOperator((right.size, right.size), matvec=applied)
+    weights, _ = scipy.cg(operator, right.ravel(), rtol=PRECISION, maxiter=STEPS)
+    return mean, weights.reshape(right.shape)
 
 
 def _least_looked_at(sessions: ScoreArray) -> FloatArray:
