@@ -1,14 +1,15 @@
 """The columns of an item table that rules may name, with categories as columns of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from nearnext.data.groups import Groups, group_codes
 from nearnext.errors import ConfigError
+from nearnext.types import BoolArray, Int64Array
 
 AVAILABLE = "available"
 """Condition on the columns ``available``, ``available_from`` and ``available_until``."""
@@ -18,6 +19,27 @@ CATEGORY_COLUMNS = 20
 """Most names of category columns; more are no columns, but categories with an equals sign."""
 
 VECTOR = pl.List(pl.Float32)
+
+
+class Groups(NamedTuple):
+    """The values of a column, as hashes; those of item j are ``codes[starts[j] : starts[j + 1]]``."""
+
+    starts: Int64Array  # [n + 1]
+    codes: Int64Array
+
+    def of(self, item: int) -> list[int]:
+        """The values of an item."""
+        return self.codes[self.starts[item] : self.starts[item + 1]].tolist()
+
+    def without(self, values: Collection[int]) -> BoolArray:
+        """Which items have none of the values: [n]."""
+        among = np.concatenate([[0], np.cumsum(np.isin(self.codes, list(values)))])
+        return among[self.starts[1:]] == among[self.starts[:-1]]
+
+
+def group_codes(values: pl.Series) -> Int64Array:
+    """The hash of each value, as in `Groups`: [n]."""
+    return values.hash(seed=0).reinterpret(signed=True).to_numpy()
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,7 @@ import polars as pl
 
 from nearnext.data.blocks import spans
 from nearnext.data.conditions import matching_rows
-from nearnext.data.groups import Groups, group_codes
-from nearnext.data.item_columns import AVAILABLE, CATEGORY, ItemColumns
+from nearnext.data.item_columns import AVAILABLE, CATEGORY, Groups, ItemColumns, group_codes
 from nearnext.data.items import ItemTable
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, microseconds_of
