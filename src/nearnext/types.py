@@ -1,5 +1,7 @@
 """The names that every layer shares: raw ids and array types."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,3 +22,6 @@ ScoreArray = NDArray[np.float32]
 
 BoolArray = NDArray[np.bool_]
 """Masks."""
+
+Rows = Int64Array | Sequence[int] | slice
+"""Which rows of arrays to take."""

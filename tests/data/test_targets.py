@@ -102,7 +102,7 @@ def test_cases_end_before_what_is_to_be_predicted_and_count_it_alone():
                 assert cases.targets[row] == items[at]
                 assert (cases.remaining[row], cases.distinct[row]) == (len(later), len(set(later.tolist())))
                 every = np.arange(1, sessions.n_items + 1, dtype=np.int32)
-                assert cases.slice(row, row + 1).remain(every[np.newaxis])[0].tolist() == [i in later for i in every]
+                assert cases.take([row]).remain(every[np.newaxis])[0].tolist() == [i in later for i in every]
                 row += 1
     assert row == len(cases) > 0
     assert len(Prefixes.every(replace(sessions, targets=None))) == sessions.n_events - sessions.n_sessions

@@ -113,7 +113,7 @@ def test_a_slice_answers_as_the_whole(clicks: list[list[str]], begin: int, size:
     if all(len(session) == 1 for session in clicks):
         return
     whole = Cases.of(known_abc(clicks))
-    part = whole.slice(begin, begin + size)
+    part = whole.take(slice(begin, begin + size))
     asked = np.tile(np.arange(4, dtype=np.int32), (len(whole), 1))
     assert part.targets.tolist() == whole.targets[begin : begin + size].tolist()
     assert part.remain(asked[: len(part)]).tolist() == whole.remain(asked)[begin : begin + size].tolist()

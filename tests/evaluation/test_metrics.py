@@ -43,7 +43,7 @@ def cases_of(*sessions: str) -> Cases:
 
 def first_case(session: str, letters: str, k: int, places: int = 5) -> dict[str, float]:
     """Values of one list for the case after a session's first click."""
-    cases = cases_of(session).slice(0, 1)
+    cases = cases_of(session).take([0])
     values = case_values(ranked(letters, places=places), cases, POPULARITY, [k])
     return dict(zip(CASE_METRICS, values[0].tolist(), strict=True))
 
@@ -158,7 +158,7 @@ def test_a_catalogue_smaller_than_k_gives_short_lists() -> None:
 
 
 def test_columns_go_by_k_then_by_metric() -> None:
-    values = case_values(ranked("cdbef"), cases_of("abcb").slice(0, 1), POPULARITY, [5, 2])
+    values = case_values(ranked("cdbef"), cases_of("abcb").take([0]), POPULARITY, [5, 2])
     assert metric_names([5, 2]) == (
         *("HitRate@2", "MRR@2", "Precision@2", "Recall@2", "MAP@2", "AP@2", "Popularity@2"),
         *("HitRate@5", "MRR@5", "Precision@5", "Recall@5", "MAP@5", "AP@5", "Popularity@5"),

@@ -9,7 +9,7 @@ import numpy as np
 from nearnext.data.blocks import spans
 from nearnext.data.raw import indices
 from nearnext.data.sessions import Sessions, require_sessions
-from nearnext.types import IndexArray, Int64Array
+from nearnext.types import IndexArray, Int64Array, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Prefixes:
         """Prefixes begin..end − 1, sharing the clicks."""
         return Prefixes(self.items, self.starts[begin:end], self.ends[begin:end], self.times[begin:end])
 
-    def take(self, rows: Int64Array | Sequence[int]) -> "Prefixes":
+    def take(self, rows: Rows) -> "Prefixes":
         """The prefixes of some rows, in that order, sharing the clicks: [n].
 
         >>> Prefixes.every(Sessions.of([["a", "b", "c", "d"]])).take([2, 0]).lengths.tolist()

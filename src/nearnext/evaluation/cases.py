@@ -10,7 +10,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
-from nearnext.types import BoolArray, IndexArray, Int64Array, RawId
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,16 +129,16 @@ class Cases:
             n_sessions=sessions.n_sessions,
         )
 
-    def slice(self, begin: int, end: int) -> "Cases":
-        """Cases begin..end − 1, with the same numbering of sessions; the clicks are shared, not copied."""
+    def take(self, rows: Rows) -> "Cases":
+        """Some cases, with the same numbering of sessions; the clicks are shared, not copied."""
         return replace(
             self,
-            prefixes=self.prefixes.slice(begin, end),
-            session=self.session[begin:end],
-            prefix_lengths=self.prefix_lengths[begin:end],
-            targets=self.targets[begin:end],
-            remaining=self.remaining[begin:end],
-            distinct=self.distinct[begin:end],
+            prefixes=self.prefixes.take(rows),
+            session=self.session[rows],
+            prefix_lengths=self.prefix_lengths[rows],
+            targets=self.targets[rows],
+            remaining=self.remaining[rows],
+            distinct=self.distinct[rows],
         )
 
 

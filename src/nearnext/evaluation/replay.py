@@ -181,6 +181,5 @@ def _recommendations(answer: Any) -> Mapping[str, Any]:
 def _counted(ranking: Ranking, cases: Cases, recommender: Recommender, ks: Sequence[int]) -> MetricSums:
     accumulator = MetricAccumulator(cases, recommender.popularity, ks)
     for begin in range(0, len(ranking), BLOCK):
-        rows = slice(begin, begin + BLOCK)
-        accumulator.add(Ranking(ranking.items[rows], ranking.scores[rows], ranking.own[rows]))
+        accumulator.add(ranking.take(slice(begin, begin + BLOCK)))
     return accumulator.sums()

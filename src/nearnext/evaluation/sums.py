@@ -132,7 +132,7 @@ class MetricAccumulator:
     def add(self, ranking: Ranking) -> None:
         """Counts the lists of the next B cases."""
         end = self._done + len(ranking)
-        batch = self._cases.slice(self._done, end)
+        batch = self._cases.take(slice(self._done, end))
         values = np.column_stack(
             [case_values(ranking, batch, self._popularity, self.ks), *self._further_values(ranking, batch)]
         )

@@ -14,7 +14,9 @@ from nearnext.data.items import ItemTable
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
-from nearnext.evaluation.significance import bootstrap, interval, paired
+from nearnext.evaluation.metrics import metric_names
+from nearnext.evaluation.significance import interval, paired
+from nearnext.evaluation.sums import MetricAccumulator
 from nearnext.experiments.comparison import Comparison
 from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.result import Result, describe_part, made_by
@@ -22,7 +24,6 @@ from nearnext.options import Fraction, checked
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.space import space_of
-from nearnext.topk import ranks_of
 from nearnext.types import BoolArray, FloatArray
 
 BASELINES = ("category-pop", "content-knn")
@@ -43,10 +44,10 @@ class Parts(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """One method's hit rates and reciprocal ranks in one group of cases."""
+    """One method's hit rates and reciprocal ranks in one group of cases, by name with ``@k``."""
 
-    values: FloatArray  # [M]: METRICS at each k
-    replicates: FloatArray  # [R, M]
+    values: dict[str, float]
+    replicates: dict[str, FloatArray]  # [R] each
 
 
 def compare_cold(
@@ -80,7 +81,7 @@ def compare_cold(
     chosen = comparison or Comparison(methods=("metric",))
     begin, share = time.perf_counter(), checked("cold_items", share, Fraction)
     parts = _parts(log, test, table, chosen, share)
-    cold, cases = _cold_cases(parts, chosen.plan)
+    cold = _cold_cases(parts, chosen.plan)
     if not cold.any():
         raise DataError(
             "expected test clicks on items with attributes and without training clicks, found none; raise the share of "
@@ -92,14 +93,13 @@ def compare_cold(
     with track("comparing", len(names), "methods") as advance:
         for name in names:
             fitted = chosen.make(name).fit(parts.train)
-            plain = _figures(fitted, parts, cases, cold, chosen) if space_of(fitted) is not None else None
-            found[name] = _figures(fitted.take_in(parts.table, parts.train), parts, cases, cold, chosen)
+            plain = _figures(fitted, parts, cold, chosen) if space_of(fitted) is not None else None
+            found[name] = _figures(fitted.take_in(parts.table, parts.train), parts, cold, chosen)
             if plain is not None:
                 found[f"{name} without attributes"] = plain
             advance(1)
-    columns = [f"{metric}@{k}" for k in chosen.ks for metric in METRICS]
     for name, groups in found.items():
-        rows.append({"name": name, **{group: _row(columns, groups[group]) for group in GROUPS}})
+        rows.append({"name": name, **{group: _row(groups[group]) for group in GROUPS}})
     return {
         "protocol": {
             **chosen.protocol(test is not None, len(cold)),
@@ -115,7 +115,7 @@ def compare_cold(
             "reading": [dict(report) for report in reading],
         },
         "methods": rows,
-        "findings": _findings(found, columns, chosen.ks[-1]),
+        "findings": _findings(found, chosen.ks[-1]),
     }
 
 
@@ -146,75 +146,51 @@ def _parts(log: Sessions, test: Sessions | None, table: ItemTable, chosen: Compa
     return Parts(train.reindexed(), test.select(test.lengths > 1), table, len(taken))
 
 
-def _cold_cases(parts: Parts, plan: SplitPlan) -> tuple[BoolArray, Cases]:
-    """Which cases have a cold item as target: [C]; and the cases, in the vocabulary of the test part."""
+def _cold_cases(parts: Parts, plan: SplitPlan) -> BoolArray:
+    """Which cases have a cold item as target: [C]."""
     cases = Cases.of(parts.test, plan.chosen.max_length)
     ids = parts.test.vocabulary.ids
     cold = (parts.table.vocabulary.encode(ids) > 0) & (parts.train.vocabulary.encode(ids) == 0)
-    return np.append(False, cold)[cases.targets], cases
+    return np.append(False, cold)[cases.targets]
 
 
-def _figures(
-    recommender: Recommender, parts: Parts, cases: Cases, cold: BoolArray, chosen: Comparison
-) -> dict[str, Figures]:
+def _figures(recommender: Recommender, parts: Parts, cold: BoolArray, chosen: Comparison) -> dict[str, Figures]:
     """Each group's figures of one method."""
-    own = Cases.of(parts.test.with_vocabulary(recommender.vocabulary), chosen.plan.chosen.max_length)
-    lists = recommender.rank(own.prefixes, chosen.ks[-1], threads=chosen.threads).items
-    ranks = ranks_of(own.targets, lists)
-    values: FloatArray = np.zeros((len(ranks), len(chosen.ks) * len(METRICS)))
-    for at, k in enumerate(chosen.ks):
-        hit = (ranks > 0) & (ranks <= k)
-        values[:, 2 * at], values[:, 2 * at + 1] = hit, hit / np.maximum(ranks, 1)
+    cases = Cases.of(parts.test.with_vocabulary(recommender.vocabulary), chosen.plan.chosen.max_length)
+    ranking = recommender.rank(cases.prefixes, chosen.ks[-1], threads=chosen.threads)
+    names, found = metric_names(chosen.ks, METRICS), dict[str, Figures]()
+    for group, members in zip(GROUPS, (cold, ~cold), strict=True):
+        rows = np.flatnonzero(members)
+        accumulator = MetricAccumulator(cases.take(rows), recommender.popularity, chosen.ks)
+        accumulator.add(ranking.take(rows))
+        sums = accumulator.sums()
+        drawn = sums.bootstrapped(seed=chosen.seed, replicates=chosen.replicates)
+        values, replicates = sums.values(), dict(zip(sums.names, drawn.T, strict=True))
+        found[group] = Figures({name: values[name] for name in names}, {name: replicates[name] for name in names})
+    return found
+
+
+def _row(figures: Figures) -> Result:
+    ends = {name: interval(drawn) for name, drawn in figures.replicates.items()}
     return {
-        group: _group(values[members], cases.session[members], cases.n_sessions, chosen)
-        for group, members in zip(GROUPS, (cold, ~cold), strict=True)
+        name: {"value": value, "low": float(ends[name][0]), "high": float(ends[name][1])}
+        for name, value in figures.values.items()
     }
 
 
-def _group(values: FloatArray, session: Any, n_sessions: int, chosen: Comparison) -> Figures:
-    sums = np.zeros((n_sessions, values.shape[1]))
-    np.add.at(sums, session, values)
-    counts = np.bincount(session, minlength=n_sessions)
-    replicates = bootstrap(sums, counts, replicates=chosen.replicates, seed=chosen.seed)
-    return Figures(values.mean(axis=0), replicates)
-
-
-def _row(columns: Sequence[str], figures: Figures) -> Result:
-    low, high = interval(figures.replicates)
-    ends = zip(columns, figures.values.tolist(), low.tolist(), high.tolist(), strict=True)
-    return {name: {"value": value, "low": least, "high": most} for name, value, least, most in ends}
-
-
-def _findings(found: Mapping[str, Mapping[str, Figures]], columns: Sequence[str], k: int) -> list[Result]:
+def _findings(found: Mapping[str, Mapping[str, Figures]], k: int) -> list[Result]:
     """The effect of attributes per metric method: cold cases against the best baseline, warm cases against itself."""
     results = list[Result]()
     for name in found:
         plain = f"{name} without attributes"
         if plain not in found:
             continue
-        for metric in METRICS:
-            column = columns.index(f"{metric}@{k}")
-
-            def value(method: str, group: str, at: int = column) -> float:
-                return float(found[method][group].values[at])
-
-            best = max(BASELINES, key=lambda method: value(method, "cold"))
+        for metric in metric_names([k], METRICS):
+            best = max(BASELINES, key=lambda method, metric=metric: found[method]["cold"].values[metric])
             for group, other in (("cold", best), ("warm", plain)):
-                difference = paired(
-                    found[name][group].replicates[:, column],
-                    found[other][group].replicates[:, column],
-                    value(name, group),
-                    value(other, group),
-                )
-                results.append(
-                    {
-                        "method": name,
-                        "group": group,
-                        "metric": columns[column],
-                        "value": value(name, group),
-                        "against": other,
-                        "other": value(other, group),
-                        **asdict(difference),
-                    }
-                )
+                one, against = found[name][group], found[other][group]
+                value, base = one.values[metric], against.values[metric]
+                difference = paired(one.replicates[metric], against.replicates[metric], value, base)
+                facts = {"method": name, "group": group, "metric": metric, "value": value, "against": other}
+                results.append({**facts, "other": base, **asdict(difference)})
     return results

@@ -15,7 +15,7 @@ from nearnext.options import require_type
 from nearnext.processes import in_threads
 from nearnext.shown import Shown
 from nearnext.topk import best_columns, exclude_clicks, fill_from_popularity, no_lists
-from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, ScoreArray
+from nearnext.types import BoolArray, IndexArray, Int64Array, RawId, Rows, ScoreArray
 
 CHUNK = 1024
 """Prefixes ranked by one call of a kernel: small enough for a live progress bar, large enough to hide the call."""
@@ -71,6 +71,10 @@ class Ranking:
     def k(self) -> int:
         """Maximum length of a list."""
         return self.items.shape[1]
+
+    def take(self, rows: Rows) -> "Ranking":
+        """The lists of some prefixes, in this order."""
+        return Ranking(self.items[rows], self.scores[rows], self.own[rows])
 
     def unfilled(self) -> "Ranking":
         """The lists without what was filled from popularity: beyond ``own``, items and scores are 0."""
