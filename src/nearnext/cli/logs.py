@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearnext.cli.app import Engine, app, command_line, runs_parts, takes, within
-from nearnext.cli.output import Results, console, require_outside, result_files, writable, writable_folder
+from nearnext.cli.output import Results, console, result_files, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
+from nearnext.cli.saving import require_outside
 from nearnext.errors import ConfigError
 from nearnext.options import Natural
 

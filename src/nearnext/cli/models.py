@@ -23,7 +23,7 @@ from nearnext.cli.options import (
     own_options,
     own_settings,
 )
-from nearnext.cli.output import Results, announce_replacement, console, json_and_tables, save, writable_folder
+from nearnext.cli.output import Results, console, json_and_tables, writable_folder
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -38,6 +38,7 @@ from nearnext.cli.reading import (
     require_logs,
     show_described,
 )
+from nearnext.cli.saving import announce_replacement, save
 from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
 from nearnext.options import Natural
