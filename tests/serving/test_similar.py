@@ -9,8 +9,8 @@ from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
+from nearnext.serving.answers import SimilarAnswer
 from nearnext.serving.catalogue import Change
-from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.served import ServedModel
 from serving_support import served_model
 

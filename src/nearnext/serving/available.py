@@ -16,8 +16,9 @@ from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ruled import AppliedRules, RuledItems, require_items
 from nearnext.recommenders.space import HasSpace, space_of
 from nearnext.serving.catalogue import Catalogue, Entry
+from nearnext.serving.new_clicks import ByClicks
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
-from nearnext.serving.new_items import ByClicks, NewItems, Placed
+from nearnext.serving.new_items import NewItems, Placed
 from nearnext.types import BoolArray, Int64Array, RawId
 
 NOTHING_ALIKE = np.zeros(0, np.int32), np.zeros(0, np.float32)

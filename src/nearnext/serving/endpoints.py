@@ -11,7 +11,7 @@ from nearnext.errors import ConfigError, NearnextError
 from nearnext.explanation import explain
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import Recommendation
-from nearnext.serving import messages
+from nearnext.serving import answers, requests
 from nearnext.serving.catalogue import Change
 from nearnext.serving.openapi import described_page, description
 from nearnext.serving.operations import Answer, operation, operations
@@ -37,7 +37,7 @@ class Endpoints:
         self._description, self._docs = encode(document), described_page(document)
 
     @operation("POST", "/v1/sessions/{session}/events")
-    async def take_events(self, session: str, asked: messages.EventsRequest) -> messages.EventsAnswer:
+    async def take_events(self, session: str, asked: requests.EventsRequest) -> answers.EventsAnswer:
         """Store clicks of a session; with k, recommend its next items in the same call."""
         service = self._service
         if asked.k is not None:
@@ -63,18 +63,18 @@ class Endpoints:
             listed = await self._list(clicks, asked, asked.k, model.counting.last_type(events))
             if asked.consent:
                 self._log_shown(session, listed)
-        return messages.EventsAnswer(len(clicks), reason is None, reason, logged, listed)
+        return answers.EventsAnswer(len(clicks), reason is None, reason, logged, listed)
 
     @operation("POST", "/v1/recommend")
-    async def recommend(self, asked: messages.RecommendRequest) -> messages.RecommendationAnswer | messages.ListsAnswer:
+    async def recommend(self, asked: requests.RecommendRequest) -> answers.RecommendationAnswer | answers.ListsAnswer:
         """Recommend the next items of a session that is given whole, or of several; nothing is stored."""
         self._check_k(asked.k)
         if asked.sessions is None:
             return await self._list(asked.items or (), asked, asked.k)
-        return messages.ListsAnswer(await self._lists(asked.sessions, asked, asked.k))
+        return answers.ListsAnswer(await self._lists(asked.sessions, asked, asked.k))
 
     @operation("GET", "/v1/sessions/{session}/recommendations")
-    async def session_recommendations(self, session: str, asked: messages.ListParameters) -> messages.SessionAnswer:
+    async def session_recommendations(self, session: str, asked: requests.ListParameters) -> answers.SessionAnswer:
         """Recommend the next items of a stored session; of an unknown one, the popular items."""
         self._check_k(asked.k)
         events: Sequence[Event] = ()
@@ -89,7 +89,7 @@ class Endpoints:
         listed = await self._list(clicks, asked, asked.k, counting.last_type(events))
         if clicks:
             self._log_shown(session, listed)
-        return messages.SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
+        return answers.SessionAnswer(**msgspec.structs.asdict(listed), length=len(clicks), reason=reason)
 
     @operation("DELETE", "/v1/sessions/{session}")
     async def forget_session(self, session: str) -> None:
@@ -100,7 +100,7 @@ class Endpoints:
             raise HTTPError(503, f"{error}, the session may still exist; try again") from None
 
     @operation("GET", "/v1/items/{item}/similar")
-    async def similar(self, item: str, asked: messages.SimilarParameters) -> messages.SimilarAnswer:
+    async def similar(self, item: str, asked: requests.SimilarParameters) -> answers.SimilarAnswer:
         """Items similar to one that the model was trained with."""
         self._check_k(asked.k)
         model = self._service.current()
@@ -112,7 +112,7 @@ class Endpoints:
         return found
 
     @operation("PUT", "/v1/items/{item}")
-    async def put_item(self, item: str, entry: messages.CatalogueEntry) -> messages.CatalogueChange:
+    async def put_item(self, item: str, entry: requests.CatalogueEntry) -> answers.CatalogueChange:
         """Add an item to the catalogue, or change it; it counts at once and outlasts a restart."""
         model = self._service.current()
         stored, *like = model.stored([item, *entry.like])
@@ -123,7 +123,7 @@ class Endpoints:
                 raise HTTPError(422, str(error)) from None
         await self._change(Change("put", stored, entry.available, like, entry.attributes))
         unknown = [one for one in like if not model.available.knows(one)]
-        return messages.CatalogueChange(stored, entry.available, model.available.knows(stored), unknown)
+        return answers.CatalogueChange(stored, entry.available, model.available.knows(stored), unknown)
 
     @operation("DELETE", "/v1/items/{item}")
     async def delete_item(self, item: str) -> None:
@@ -131,7 +131,7 @@ class Endpoints:
         await self._change(Change("delete", self._service.current().stored([item])[0]))
 
     @operation("POST", "/v1/explain")
-    async def explain(self, asked: messages.ExplainRequest) -> dict[str, Any]:
+    async def explain(self, asked: requests.ExplainRequest) -> dict[str, Any]:
         """Why an item is recommended to a session."""
         model = self._service.current()
         item = model.stored([asked.item])[0]
@@ -154,12 +154,12 @@ class Endpoints:
         return answer
 
     @operation("GET", "/v1/model")
-    async def model(self) -> messages.ModelAnswer:
+    async def model(self) -> answers.ModelAnswer:
         """The model that answers."""
         model = self._service.current()
         recommender = model.recommender
         data: Any = model.manifest.get("data", msgspec.UNSET)
-        return messages.ModelAnswer(
+        return answers.ModelAnswer(
             version=model.version,
             method=recommender.name,
             items=len(recommender.vocabulary),
@@ -178,33 +178,33 @@ class Endpoints:
         return Answer(await in_daemon(lambda: encode(item_map.as_dict())))
 
     @operation("POST", "/v1/map/session")
-    async def map_point(self, asked: messages.MapRequest) -> messages.MapPoint:
+    async def map_point(self, asked: requests.MapRequest) -> answers.MapPoint:
         """Where a session is on the map."""
         item_map = await _map_of(self._service.current())
         point = await in_daemon(lambda: item_map.place(asked.items))
-        return messages.MapPoint(*(point or (None, None)))
+        return answers.MapPoint(*(point or (None, None)))
 
     @operation("GET", "/v1/items")
-    async def found_items(self, asked: messages.SearchParameters) -> messages.ItemsAnswer:
+    async def found_items(self, asked: requests.SearchParameters) -> answers.ItemsAnswer:
         """Items by part of their ids or titles; the most popular ones where nothing is asked for."""
         model = self._service.current()
         live = model.available.live
         found = await asyncio.to_thread(find_items, model.recommender, asked.query, asked.limit, live)
-        return messages.ItemsAnswer([messages.FoundItem(**item) for item in found])
+        return answers.ItemsAnswer([answers.FoundItem(**item) for item in found])
 
     @operation("GET", "/healthz", public=True)
-    async def health(self) -> messages.Health:
+    async def health(self) -> answers.Health:
         """Whether the process works."""
-        return messages.Health("ok", self._service.store.state)
+        return answers.Health("ok", self._service.store.state)
 
     @operation("GET", "/readyz", public=True)
-    async def ready(self) -> messages.Health | Answer:
+    async def ready(self) -> answers.Health | Answer:
         """Whether requests should be sent here."""
         service = self._service
         if service.ready:
-            return messages.Health("ok", service.store.state)
+            return answers.Health("ok", service.store.state)
         return Answer(
-            encode(messages.Health("stopping" if service.stopping else "starting", service.store.state)), status=503
+            encode(answers.Health("stopping" if service.stopping else "starting", service.store.state)), status=503
         )
 
     @operation("GET", "/metrics", content="text/plain")
@@ -235,13 +235,13 @@ class Endpoints:
             raise HTTPError(422, f"k must be in 1..{self._service.settings.max_k}, found {k}")
 
     async def _list(
-        self, clicks: Sequence[RawId], asked: messages.Restrictions, k: int, event: str | None = None
-    ) -> messages.RecommendationAnswer:
+        self, clicks: Sequence[RawId], asked: requests.Restrictions, k: int, event: str | None = None
+    ) -> answers.RecommendationAnswer:
         return (await self._lists([clicks], asked, k, event))[0]
 
     async def _lists(
-        self, sessions: Sequence[Sequence[RawId]], asked: messages.Restrictions, k: int, event: str | None = None
-    ) -> list[messages.RecommendationAnswer]:
+        self, sessions: Sequence[Sequence[RawId]], asked: requests.Restrictions, k: int, event: str | None = None
+    ) -> list[answers.RecommendationAnswer]:
         """The lists of sessions whose last events are of a type; all are asked for before the first is waited for."""
         model = self._service.current()
         rules = self._rules(model, asked, event)
@@ -251,13 +251,13 @@ class Endpoints:
         ]
         self._service.metrics.recommendations.inc(len(found))
         return [
-            messages.RecommendationAnswer(
+            answers.RecommendationAnswer(
                 **vars(one), model=model.version, shown=_shown(model, one.items, asked.show) if asked.show else UNSET
             )
             for one in found
         ]
 
-    def _rules(self, model: ServedModel, asked: messages.Restrictions, event: str | None) -> ItemRules | None:
+    def _rules(self, model: ServedModel, asked: requests.Restrictions, event: str | None) -> ItemRules | None:
         """The rules of a request and of the service."""
         default = self._service.rules
         if default is not None and default.after not in (None, event):
@@ -265,7 +265,7 @@ class Endpoints:
         if asked.where is None and not asked.boost and not asked.at_most and asked.after is None:
             return default
         try:
-            if isinstance(asked, messages.ListParameters):
+            if isinstance(asked, requests.ListParameters):
                 rules = ItemRules.parse(asked.where, asked.boost, asked.at_most, asked.after)
             else:
                 rules = ItemRules.of(asked.where, asked.boost, asked.at_most, asked.after)
@@ -293,7 +293,7 @@ class Endpoints:
                 except NearnextError:
                     return  # the mean lacks one session, which is not an error
 
-    def _log_shown(self, session: str, listed: messages.RecommendationAnswer) -> None:
+    def _log_shown(self, session: str, listed: answers.RecommendationAnswer) -> None:
         if self._service.event_log:
             self._service.event_log.shown(session, listed.items, listed.model)
 

@@ -9,9 +9,10 @@ from typing import Any, cast
 import msgspec
 
 from nearnext.data.ids import NO_ID
-from nearnext.serving.messages import ID_SCHEMA, Health
+from nearnext.serving.answers import Health
 from nearnext.serving.operations import Answer, Operation
 from nearnext.serving.problems import Problem
+from nearnext.serving.requests import ID_SCHEMA
 
 Schema = dict[str, Any]
 

@@ -12,8 +12,8 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from nearnext.serving.messages import require_id
 from nearnext.serving.problems import PROBLEM, HTTPError, problem
+from nearnext.serving.requests import require_id
 from nearnext.serving.service import Service
 
 F = TypeVar("F", bound=Callable[..., Awaitable[Any]])

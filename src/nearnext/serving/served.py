@@ -12,10 +12,10 @@ from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ranking import RankChunk, Recommendation, Request, Source, shortage_of, unknown_ids
 from nearnext.recommenders.ruled import AppliedRules, Listed
 from nearnext.recommenders.space import space_of
+from nearnext.serving.answers import SimilarAnswer
 from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.loading import LoadedModel
-from nearnext.serving.messages import SimilarAnswer
 from nearnext.serving.new_items import JoinedList, Row
 from nearnext.serving.playground import ItemMap
 from nearnext.serving.stores import Counting

@@ -11,7 +11,7 @@ import msgspec
 
 from nearnext.errors import ConfigError
 from nearnext.extras import needed
-from nearnext.serving.messages import MAX_ID, IntegerId
+from nearnext.serving.requests import MAX_ID, IntegerId
 from nearnext.serving.stores.memory import SESSION_BYTES, Event, StoreDown, typed
 from nearnext.types import RawId
 
