@@ -59,8 +59,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/reading.py --events 5000000
 
 docs: $(READY)
-	$(BIN)/python -c 'import nearnext.cli.reference as r; print(r.command_reference(), end="")' > docs/commands.md
-	$(BIN)/python -c 'import nearnext.cli.reference as r; print(r.method_reference(), end="")' > docs/methods.md
+	$(BIN)/python docs/reference.py
 	$(BIN)/mkdocs build --strict
 
 clean:

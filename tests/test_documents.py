@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reference import command_reference, method_reference
 
 import nearnext
-from nearnext.cli.reference import command_reference, method_reference
 from nearnext.evaluation.metrics import CASE_METRICS, LIST_METRICS
 from nearnext.registry import METRICS
 

@@ -1,6 +1,7 @@
-"""The reference pages of the documents: every command, and every method, with its options."""
+"""Writes the reference pages of the documents: every command, and every method, with its options."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer.main
@@ -21,11 +22,7 @@ default stands, there is none, or the method chooses by the size of the log."""
 
 
 def command_reference() -> str:
-    """Every command with its arguments, options and defaults, as Markdown.
-
-    >>> "## nearnext compare" in command_reference(), "## nearnext paper table1" in command_reference()
-    (True, True)
-    """
+    """Every command with its arguments, options and defaults, as Markdown."""
     lines = ["# Command line", "", "Made from the commands by `make docs`.", ""]
     for name, command in _commands("nearnext", typer.main.get_command(app)):
         lines += [f"## {name}", "", " ".join(str(command.help).split()), "", "| option | default | what |"]
@@ -52,12 +49,7 @@ def _row(parameter: Any) -> str:
 
 
 def method_reference() -> str:
-    """Every method with its options, and the parts that metric models are made of, as Markdown.
-
-    >>> page = method_reference()
-    >>> "## vsknn" in page, "| `gru` |" in page
-    (True, True)
-    """
+    """Every method with its options, and the parts that metric models are made of, as Markdown."""
     lines = [METHODS_HEAD]
     for name in (*RECOMMENDERS, "sml-gru-ncas"):
         part = SML if name.startswith("sml-") else RECOMMENDERS[name]
@@ -80,3 +72,9 @@ def _summary(part: type[Any]) -> str:
 
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    here = Path(__file__).parent
+    (here / "commands.md").write_text(command_reference(), encoding="utf-8")
+    (here / "methods.md").write_text(method_reference(), encoding="utf-8")
