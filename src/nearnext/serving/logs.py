@@ -101,9 +101,9 @@ class JsonLines(logging.Handler):
         STDERR.flush()
 
 
-def log_config(level: str = "INFO") -> dict[str, Any]:
+def log_config() -> dict[str, Any]:
     """Logging of the whole process as JSON on stderr, for `logging.config.dictConfig`."""
-    plain = {"handlers": ["stderr"], "level": level, "propagate": False}
+    plain = {"handlers": ["stderr"], "level": "INFO", "propagate": False}
     return {
         "version": 1,
         "disable_existing_loggers": False,

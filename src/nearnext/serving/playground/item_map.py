@@ -163,9 +163,9 @@ def principal_plane(vectors: FloatArray) -> FloatArray:
     return points / max(float(np.linalg.norm(points, axis=1).max()), 1e-12)
 
 
-def neighbours_kept(vectors: FloatArray, points: FloatArray, n_nearest: int = NEAREST) -> float:
+def neighbours_kept(vectors: FloatArray, points: FloatArray) -> float:
     """Mean share of each vector's nearest ones that are among its nearest points, in [0, 1]; 1 for one vector."""
-    n_nearest = min(n_nearest, len(vectors) - 1)
+    n_nearest = min(NEAREST, len(vectors) - 1)
     if n_nearest < 1:
         return 1.0
     near = [np.argpartition(_squared(each), n_nearest - 1, axis=1)[:, :n_nearest] for each in (vectors, points)]
