@@ -78,7 +78,7 @@ def test_frames_of_every_library_give_the_same_table() -> None:
         {"item_id": [1.0, 2.0], "title": ["a", None], "categories": [["x"], ["y", "z"]], "v": [[0.5], [1.0]]}
     )
     indexed = pandas.set_index("item_id")
-    for source in (frame, frame.lazy(), arrow, pandas, indexed):
+    for source in (frame, frame.lazy(), arrow, arrow.to_batches()[0], arrow.to_reader(), pandas, indexed):
         assert read_items(source).frame.rows() == expected
 
 
@@ -139,6 +139,7 @@ def test_retailrocket_properties_give_the_latest_category_with_those_above_it(tm
     assert (found[8]["categories"], found[8]["text"]) == (["11", "2"], "63")
     assert table.report is not None
     assert table.report.layout == "Retailrocket item properties"
+    assert [found[item]["available"] for item in (7, 8)] == [None, 1]
     with pytest.raises(DataError, match="only a category tree"):
         read_items(tmp_path / "category_tree.csv")
 
@@ -147,7 +148,7 @@ def test_diginetica_products_and_their_categories_are_joined(tmp_path: Path) -> 
     (tmp_path / "products.csv").write_text("itemId;pricelog2;product.name.tokens\n1;10;48,77\n2;11;5\n")
     (tmp_path / "product-categories.csv").write_text("itemId;categoryId\n2;301\n3;302\n")
     table = read_items([tmp_path / "products.csv", tmp_path / "product-categories.csv"])
-    assert table.frame.select("item_id", "title", "price", "categories").rows() == [
+    assert table.frame.select("item_id", "title", "pricelog2", "categories").rows() == [
         (1, "48 77", 10.0, None),
         (2, "5", 11.0, ["301"]),
         (3, None, None, ["302"]),
@@ -178,6 +179,9 @@ def test_what_is_no_item_table_is_refused(
 
 
 def test_unknown_roles_and_sources_are_refused(tmp_path: Path) -> None:
+    for columns in ("title", ["title"], {"title": 3}, {"item": None}):
+        with pytest.raises(ConfigError, match=r"expected the columns of each role|must be a list of texts"):
+            read_items(pl.DataFrame({"id": [1]}), columns)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="unknown role 'colour'"):
         read_items(pl.DataFrame({"id": [1]}), {"colour": "c"})
     with pytest.raises(DataError, match="expected a path or a pandas"):

@@ -43,7 +43,7 @@ def test_the_empty_name_is_not_the_working_folder(tmp_path: Path, monkeypatch: p
     (tmp_path / "log.csv").write_bytes(TEXT)
     monkeypatch.chdir(tmp_path)
     assert read_events(".").report.used == 2
-    with pytest.raises(DataError, match="expected the name of a log, found an empty text"):
+    with pytest.raises(DataError, match="expected the name of the log, found an empty text"):
         read_events("")
 
 

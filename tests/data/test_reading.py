@@ -72,12 +72,14 @@ def test_a_folder_is_its_log_files_by_name_and_a_glob_what_it_matches(tmp_path: 
         FRAME,
         FRAME.lazy(),
         FRAME.to_arrow(),
+        FRAME.to_arrow().combine_chunks().to_batches()[0],
+        FRAME.to_arrow().to_reader(),
         PANDAS,
         PANDAS.astype(object),
         PANDAS.set_index("session_id"),
         PANDAS.assign(timestamp=pd.to_datetime(PANDAS["timestamp"], unit="s")),
     ],
-    ids=["polars", "lazy", "arrow", "pandas", "objects", "index", "timestamps"],
+    ids=["polars", "lazy", "arrow", "batch", "stream", "pandas", "objects", "index", "timestamps"],
 )
 def test_frames_are_read(frame: object) -> None:
     log = read_events(frame)

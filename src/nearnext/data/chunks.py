@@ -100,7 +100,7 @@ class FrameReader:
 
     def __init__(self, source: object) -> None:
         try:
-            names, frame = _distinct(with_named_index(source))
+            names, frame = _distinct(as_frame(source))
             found: Any = nw.from_native(frame)
             self._frame: nw.DataFrame[Any] = found.collect() if isinstance(found, nw.LazyFrame) else found
             self.names: list[str] = [str(name) for name in names or self._frame.columns]
@@ -130,10 +130,14 @@ class FrameReader:
             yield _typed_chunk(values, begin, faults)
 
 
-def with_named_index(frame: Any) -> Any:
-    """A pandas frame with the levels of its index that have a name as columns; any other frame as it is."""
+def as_frame(frame: Any) -> Any:
+    """Arrow batches and streams as a table, a pandas frame with its named index as columns; all else as it is."""
     known: Any = nw.dependencies
     if not known.is_pandas_dataframe(frame):
+        of_arrow = hasattr(frame, "__arrow_c_stream__") or hasattr(frame, "__arrow_c_array__")
+        if of_arrow and not known.is_into_dataframe(frame) and not isinstance(frame, pl.LazyFrame):
+            with suppress(arrow.ArrowInvalid):  # one column, which is no frame
+                return arrow.table(frame)
         return frame
     named = [name for name in frame.index.names if name is not None and name not in frame.columns]
     return frame.reset_index(level=named) if named else frame

@@ -7,7 +7,7 @@ from typing import TypedDict, Unpack, cast
 
 import polars as pl
 
-from nearnext.data.chunks import FrameReader, LogReader, ParquetReader
+from nearnext.data.chunks import FrameReader, LogReader, ParquetReader, as_frame
 from nearnext.data.delimited import DelimitedReader
 from nearnext.data.event_weights import checked_weights
 from nearnext.data.files import identify, log_files, same_path
@@ -136,7 +136,7 @@ class EventScan:
         self._types = cast("tuple[frozenset[str] | None, frozenset[str] | None]", (options.events, options.target))
         self._weights = options.weights
         self._rejects = cast("Path | None", options.rejects)
-        self._source = source
+        self._source = as_frame(source)  # once: a stream ends
         self._report: ReadReport | None = None
         self.event_codes: Mapping[str, int] = {}
         if is_prepared(source):
@@ -153,7 +153,7 @@ class EventScan:
             )
         if self._rejects is not None and any(same_path(self._rejects, file) for file in self.files):
             raise DataError(f"cannot write rejected rows to {self._rejects}: it is the log itself; name another file")
-        self.name = str(source) if isinstance(source, str | Path) else FrameReader(source).where
+        self.name = str(source) if isinstance(source, str | Path) else FrameReader(self._source).where
 
     @property
     def report(self) -> ReadReport:

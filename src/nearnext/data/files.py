@@ -70,7 +70,7 @@ def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = 
     a log).
     """
     if not str(source):
-        raise DataError(f"expected the name of a {what}, found an empty text; name a file, a folder or a glob")
+        raise DataError(f"expected the name of the {what}, found an empty text; name a file, a folder or a glob")
     path = Path(source)
     with data_errors(path):
         if path.is_dir():

@@ -10,13 +10,15 @@ import numpy as np
 import polars as pl
 from polars.exceptions import PolarsError
 
-from nearnext.data.chunks import with_named_index
+from nearnext.data.chunks import as_frame
 from nearnext.data.delimited import DelimitedReader
 from nearnext.data.files import LogFile, blocks, data_errors, identify, log_files
+from nearnext.data.item_columns import AVAILABLE
 from nearnext.data.jsonlines import json_object
 from nearnext.data.layouts import NAMES as LOG_NAMES
 from nearnext.data.layouts import plain
 from nearnext.errors import ConfigError, DataError
+from nearnext.options import checked
 
 
 class RawItems(NamedTuple):
@@ -35,7 +37,7 @@ def raw_items(source: object) -> list[RawItems]:
     if isinstance(source, Sequence):
         return [raw for each in cast("Sequence[object]", source) for raw in raw_items(each)]
     try:
-        native: Any = nw.from_native(with_named_index(source))
+        native: Any = nw.from_native(as_frame(source))
         frame: nw.DataFrame[Any] = native.collect() if isinstance(native, nw.LazyFrame) else native
         columns = [_of_frame(frame[name]).alias(str(name)) for name in frame.columns]
     except TypeError as error:
@@ -147,11 +149,13 @@ DEEPEST = 20
 def checked_roles(columns: Mapping[str, str | Sequence[str]] | None) -> Columns:
     """The user's mapping of roles to columns."""
     known: dict[str, ItemRole] = {str(role): role for role in NAMES}
+    if not isinstance(columns, Mapping | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigError(f"expected the columns of each role as columns, e.g. {{'item': 'sku'}}, found {columns!r}")
     found: dict[ItemRole, Sequence[str]] = {}
     for role, names in (columns or {}).items():
         if role not in known:
             raise ConfigError(f"unknown role '{role}' of an item column; known: {', '.join(known)}")
-        listed = [names] if isinstance(names, str) else list(names)
+        listed: list[str] = [names] if isinstance(names, str) else list(checked(role, names, tuple[str, ...]))
         if len(listed) > 1 and known[role] not in SEVERAL:
             raise ConfigError(f"expected one column as {role}, found {', '.join(listed)}; name one")
         found[known[role]] = listed
@@ -177,7 +181,8 @@ def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRo
         if known:
             found[role] = known if role in SEVERAL else known[:1]
     if "item" not in found:
-        raise DataError(f"{where}: no item column; found columns {', '.join(names)}; map it, e.g. item=COLUMN")
+        listed = ", ".join(names) or "none"
+        raise DataError(f"{where}: no item column; found columns {listed}; map it, e.g. item=COLUMN")
     return found
 
 
@@ -203,7 +208,7 @@ def known_layouts(files: Sequence[RawItems]) -> tuple[list[RawItems], str]:
             rest.append(file)
         elif _has(file, PRODUCTS):
             layouts.append("Diginetica products")
-            names = {"itemid": "itemId", "pricelog2": "price", "productnametokens": "title"}
+            names = {"itemid": "itemId", "productnametokens": "title"}
             frame = file.frame.rename({name: names.get(_squeezed(name), name) for name in file.frame.columns})
             rest.append(file._replace(frame=frame.with_columns(pl.col("title").str.replace_all(",", " "))))
         else:
@@ -233,7 +238,7 @@ def _parents(file: RawItems) -> list[tuple[str, str]]:
 
 
 def _latest_properties(files: Sequence[RawItems], tree: Mapping[str, str]) -> RawItems:
-    """One row per item: its latest category with ancestors, and the latest value of each other property as text."""
+    """One row per item: the latest of its category, with ancestors, of its availability, and of the rest as text."""
     columns = ["timestamp", "itemid", "property", "value"]
     parts = [file.frame.rename({name: plain(name) for name in file.frame.columns}).select(columns) for file in files]
     frame = pl.concat(parts).with_columns(
@@ -242,15 +247,17 @@ def _latest_properties(files: Sequence[RawItems], tree: Mapping[str, str]) -> Ra
     latest = frame.sort("timestamp", maintain_order=True).unique(
         ["itemid", "property"], keep="last", maintain_order=True
     )
-    is_category, hashed = pl.col("property") == "categoryid", ~pl.col("property").is_in(["categoryid", "available"])
+    is_category, is_available = (pl.col("property") == name for name in ("categoryid", AVAILABLE))
     items = latest.group_by("itemid", maintain_order=True).agg(
         pl.col("value").filter(is_category).last().alias("category"),
-        pl.col("value").filter(hashed).str.join(" ").alias("text"),
+        pl.col("value").filter(is_available).last().alias(AVAILABLE),
+        pl.col("value").filter(~is_category & ~is_available).str.join(" ").alias("text"),
     )
     above = {
         category: "|".join(_above(category, tree)) for category in items["category"].drop_nulls().unique().to_list()
     }
     items = items.with_columns(pl.col("category").replace(above))
+    items = items.select(column for column in items if column.null_count() < items.height)
     rejected = sum((file.rejected for file in files[1:]), files[0].rejected)
     return RawItems(files[0].where, items, files[0].typed, rejected)
 

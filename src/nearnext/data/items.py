@@ -139,8 +139,11 @@ class ItemTable(Shown):
 
     def summary(self) -> str:
         """One line: number of items, columns, and what was not used."""
-        what = [name for name in self.frame.columns if name != "item_id"]
         report = self.report
+        lists = report.columns.get("category", ()) if report else ()
+        categories = f"categories ({', '.join(lists)})" if len(lists) > 1 else "categories"
+        names = [name for name in self.frame.columns if name != "item_id"]
+        what = [categories if name == "categories" else name for name in names]
         text = f"{len(self):,} items with {', '.join(what) or 'ids alone'}"
         if report is None:
             return text

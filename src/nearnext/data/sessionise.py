@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from nearnext.data.arrow import arrow
+from nearnext.data.chunks import as_frame
 from nearnext.data.events import EventLog, ReadKeywords, ReadOptions, read_events
 from nearnext.data.prepared import is_prepared, open_prepared
 from nearnext.data.reading import ReadReport
@@ -77,14 +78,15 @@ def sessionise(log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None
 
 
 def as_sessions(name: str, value: Any) -> Sessions:
-    """`Sessions` unchanged; a pandas, polars or Arrow frame of clicks is read and sessionised.
+    """`Sessions` unchanged; a pandas, polars or Arrow frame of clicks is read and cut into sessions.
 
     Raises:
         DataError: the frame has no usable rows.
         ConfigError: the argument is neither.
     """
-    if not isinstance(value, Sessions) and isinstance(nw.from_native(value, pass_through=True), nw.DataFrame):
-        return sessionise(read_events(value))
+    frame = as_frame(value)
+    if isinstance(nw.from_native(frame, pass_through=True), nw.DataFrame | nw.LazyFrame):
+        return sessionise(read_events(frame))
     require_sessions(name, value)
     return value
 
