@@ -119,8 +119,12 @@ def test_values_become_those_of_the_type(kind: Any, value: Any, read: Any):
         (tuple[str, ...], "sr", "option must be a list of texts, found 'sr'; give for example ['one', 'other']"),
         (Annotated[tuple[int, ...], SOME], [], "option must be a list of one or several whole numbers, found []"),
         (Literal["resume", "seed"], "preset", "unknown option 'preset'; known: resume, seed"),
-        (Mapping[str, Sequence[str]], {"a": "b"}, "option must be a mapping of lists of texts, found a dict"),
-        (Mapping[str, Any], [1], "option must be a mapping, found [1]"),
+        (
+            Mapping[str, Sequence[str]],
+            {"a": "b"},
+            "option must be a mapping of texts to lists of texts, found {'a': 'b'}",
+        ),
+        (Mapping[str, Any], [1], "option must be a mapping of texts, found [1]"),
         (Decay, {}, "expected Decay as option, found a dict; make it first"),
     ],
 )

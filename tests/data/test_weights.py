@@ -14,6 +14,7 @@ from nearnext.data.prepare import prepare
 from nearnext.data.sessionise import read_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, DataError
+from nearnext.recommenders.named import make_recommender
 
 Command = Callable[..., Any]
 WEIGHTS = {"cart": 3, "purchase": 5}
@@ -118,8 +119,19 @@ def test_weights_that_cannot_be_used_are_refused():
     for value in (-1, float("nan"), float("inf"), "5", True):
         with pytest.raises(ConfigError, match="weight of cart must be a finite number of at least 0"):
             read_sessions(log_of(ROWS), weights={"cart": value})  # pyright: ignore[reportArgumentType]
+    weightless = read_sessions(log_of(ROWS).with_columns(none=0), columns={"weight": "none"})
+    with pytest.raises(DataError, match="every click has weight 0, so there is nothing to learn"):
+        make_recommender("pop", {}).fit(weightless)
     with pytest.raises(ConfigError, match="expected the weight of each event type"):
         read_sessions(log_of(ROWS), weights=5)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("option", ["--events", "--target", "--weights"])
+def test_an_event_option_without_a_value_is_no_missing_option(option: str, nearnext: Command, tmp_path: Path):
+    log_of(ROWS).write_csv(tmp_path / "log.csv")
+    for empty in ("", "view,"):
+        done = nearnext("stats", tmp_path / "log.csv", option, empty)
+        assert (done.code, done.err[:7]) == (2, "error: ")
 
 
 def test_commands_learn_from_weights(nearnext: Command, tmp_path: Path):

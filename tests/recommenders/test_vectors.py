@@ -36,6 +36,7 @@ def test_the_nearest_vectors_are_the_recommended_items(model: SML):
     assert frame.columns == ["item_id", "vector", "clicks"]
     assert frame["clicks"].is_sorted(descending=True)
     sessions = [["i3", "i6"], ["i1"], ["never", "i5"]]
+    assert len(model.similar(["i1"], k=10**30)[0].items) == len(frame) - 1
     vectors, queries = frame["vector"].to_numpy(), model.session_vectors(sessions)
     assert queries.shape == (3, vectors.shape[1])
     space = model.space()
@@ -58,6 +59,7 @@ def test_a_session_without_known_clicks_has_a_zero_vector(model: SML):
 def test_similar_items_are_listed_for_several_items():
     sknn = SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]]))
     one, two, three = sknn.similar(["a", "zz", "c"], k=2)
+    assert sknn.similar(["a"], k=10**30)[0].items == one.items
     assert (one.items, one.scores[0], one.shortage) == (["b", "c"], 1.0, None)
     assert (two.items, two.unknown, two.shortage) == ([], ["zz"], "0 of 2: training never saw 'zz'")
     assert set(three.items) == {"a", "b"}

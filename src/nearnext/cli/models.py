@@ -186,10 +186,10 @@ def fit(
         f"{provenance['fit_seconds']:.2f} s: {out}"
     )
     for event, measured in recommender.left_categories.items():
-        console.print(
-            f"after {event}, sessions leave {len(measured.left):,} of {measured.tested:,} categories that were tested; "
-            f"recommend --after {event} leaves these out",
+        found = (
+            f"after {event}, sessions leave {len(measured.left):,} of {measured.tested:,} categories that were tested"
         )
+        console.print(f"{found}; recommend --after {event} leaves these out" if measured.left else found)
     if note := getattr(recommender, "note", ""):
         console.print(note, style="yellow")
 

@@ -10,6 +10,7 @@ import typer
 from nearnext.atomic import is_special
 from nearnext.cli.app import pairs, takes, within
 from nearnext.cli.output import console, refuse_inputs, writable
+from nearnext.errors import ConfigError
 from nearnext.options import Natural
 
 if TYPE_CHECKING:
@@ -100,13 +101,25 @@ def _reading_options(
         if not is_special(rejects):
             writable(rejects, replaces_input=True)
     columns = pairs(column or [], "--column")
-    types, targets = ([name.strip() for name in given.split(",")] if given else None for given in (events, target))
-    factors = weights and {
-        name: checked(f"weight of {name}", value, NonNegative, text=True)
-        for name, value in pairs(weights.split(","), "--weights").items()
-    }
-    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects, targets, factors or None)
+    types, targets = (_event_types(name, given) for name, given in (("--events", events), ("--target", target)))
+    factors = None
+    if weights is not None:
+        factors = {
+            name: checked(f"weight of {name}", value, NonNegative, text=True)
+            for name, value in pairs(weights.split(","), "--weights").items()
+        }
+    options = ReadOptions(columns, layout, time_unit, types, quoting, strict, rejects, targets, factors)
     return Reading(options, 60.0 * checked("gap", gap, NonNegative), collapse_repeats)
+
+
+def _event_types(option: str, given: str | None) -> list[str] | None:
+    """Event types separated by commas; an empty one, as of a shell variable without a value, is refused."""
+    if given is None:
+        return None
+    types = [name.strip() for name in given.split(",")]
+    if not all(types):
+        raise ConfigError(f"expected event types as {option}, found an empty one in {given!r}; give e.g. view,purchase")
+    return types
 
 
 reads_logs = takes("reading", _reading_options)

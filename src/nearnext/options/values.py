@@ -180,8 +180,9 @@ def expected(kind: Any, *, several: bool = False) -> str:
     if get_origin(bare) is Literal:
         return f"one of {', '.join(map(str, get_args(bare)))}"
     if get_origin(bare) is Mapping:
-        of = get_args(bare)[1]
-        return f"{'mappings' if several else 'a mapping'}{'' if of is Any else f' of {expected(of, several=True)}'}"
+        of, to = (None if each is Any else expected(each, several=True) for each in get_args(bare))
+        words = f"{'mappings' if several else 'a mapping'} of {of}"
+        return words if to is None else f"{words} to {to}"
     if get_origin(bare) in LISTS:
         some = "one or several " if "min_length" in limits else ""
         return f"{'lists' if several else 'a list'} of {some}{expected(get_args(bare)[0], several=True)}"
@@ -225,7 +226,7 @@ def path_of(name: str, value: object) -> Path:
 
 def shown(value: Any) -> str:
     """A value as messages show it: plain ones themselves, of others the class."""
-    plain = type(value) in (str, int, float, bool, list, tuple, type(None))
+    plain = type(value) in (str, int, float, bool, list, tuple, dict, type(None))
     return repr(value) if plain else f"a {type(value).__name__}"
 
 

@@ -66,6 +66,8 @@ class Recommender(Method):
         sessions = as_sessions("training sessions", sessions)
         if sessions.n_sessions == 0 or sessions.n_items == 0:
             raise DataError("expected training sessions, found none; lower the filters or give a longer log")
+        if sessions.weights is not None and not sessions.weights.any():
+            raise DataError("every click has weight 0, so there is nothing to learn; give some a weight above 0")
         if items is not None:
             require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")
             items.described(sessions.vocabulary)

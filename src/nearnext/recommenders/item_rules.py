@@ -73,7 +73,7 @@ class ItemRules:
 
 
 def _each(option: str, given: Mapping[str, Any] | None, kind: Any) -> tuple[tuple[str, Any], ...]:
-    numbers: Mapping[str, Any] = checked(option, given, Mapping[str, Any]) if given else {}
+    numbers: Mapping[str, Any] = {} if given is None else checked(option, given, Mapping[str, Any])
     if len(numbers) > MOST:
         raise ConfigError(f"expected at most {MOST} rules of {option}, found {len(numbers)}")
     return tuple((name, checked(f"{option} of {name!r}", number, kind)) for name, number in numbers.items())

@@ -87,8 +87,8 @@ def similar_items(
     >>> similar_items(SKNN().fit(Sessions.of([["a", "b"], ["a", "b", "c"]])), "a", k=1)
     [('b', 1.0)]
     """
-    k = checked("k", k, Count)
     index = index_of_item(recommender, item)
+    k = min(checked("k", k, Count), len(recommender.vocabulary))
     space, sessions = space_of(recommender), session_index_of(recommender)
     if space is not None and space.located[index]:
         return _near_in_space(recommender, space, index, k, admissible)
