@@ -18,7 +18,7 @@ Made from the methods by `make docs`; `nearnext options METHOD` prints the same.
 Set an option with `--set NAME=VALUE` in `fit` and `tune`, `--set METHOD.NAME=VALUE` in `compare`, a TOML or YAML file
 with `--config`, or in Python: `nearnext.make_recommender("vsknn", {"k": 200})`. `tune` tries what stands under "tuning
 tries". [Results](results.md) has their accuracy on real logs, [Installing](install.md) says which need torch. Where no
-default stands, there is none, or the method chooses by the size of the log."""
+default stands, there is none, or the last column says what None means."""
 
 
 def command_reference() -> str:

@@ -103,10 +103,27 @@ def test_a_comparison_is_a_frame_a_card_and_a_report(tmp_path: Path):
     frame = result.to_frame()
     assert frame["method"].to_list() == ["markov-1", "pop"]
     assert frame["NDCG@5"][1] == result["methods"][0]["metrics"]["NDCG@5"]["value"]
+    assert repr(result) == f"ComparisonResult({result.title()})"
     assert f"{result['protocol']['cases']:,} cases" in result._repr_html_()  # pyright: ignore[reportPrivateUsage]
     page = result.report(tmp_path / "x.html").read_text("utf-8")
     assert "<html" in page
     assert "Normalised discounted cumulative gain" in page
+
+
+def test_a_search_is_a_frame_and_a_card():
+    found = nearnext.tune(LOG.to_frame(), "sr", nearnext.Tuning(trials=3, metric="MRR@5"))
+    frame = found.to_frame()
+    assert sorted(frame["trial"].to_list()) == [0, 1, 2]
+    assert frame["MRR@5"][0] == found["best_figure"]
+    assert {"steps", "weighting"} <= set(frame.columns)
+    assert repr(found).startswith("TuningResult(sr: MRR@5 0.")
+    assert "<b>sr: MRR@5 0." in found._repr_html_()  # pyright: ignore[reportPrivateUsage]
+
+
+def test_the_first_table_of_the_paper_has_its_filter():
+    before, after, taken = nearnext.table1(nearnext.Sessions.of([["a", "b"]] * 5 + [["c", "a"], ["a"]]))
+    assert (before.sessions, after.sessions) == (7, 5)
+    assert (taken.short_sessions, taken.rare_clicks) == (2, 1)
 
 
 def test_a_saved_model_is_loaded_and_has_a_card(tmp_path: Path):
@@ -144,3 +161,5 @@ def test_the_card_of_a_fit_says_what_it_learned_from():
     assert r"| `a` | x\|y |" in text
     assert "the loss `squared` of `own_loss.py`" in text
     assert not re.search(r"\n\n\n", text)
+    reranked = model_card(manifest | {"params": {"voters": ["vsknn"]}}, history)
+    assert "(epoch 2, of lists by distance, before the re-ranker)" in reranked

@@ -70,6 +70,17 @@ def test_every_built_in_part_has_the_name_by_which_it_is_found(kind: Kind):
     assert len(registry) == len(list(registry)) == len(set(registry))
 
 
+@pytest.mark.parametrize("kind", [kind for kind in REGISTRIES if kind != "metric"])
+def test_every_built_in_part_is_a_public_name(kind: Kind):
+    for part in REGISTRIES[kind].values():
+        assert getattr(nearnext, part.__name__) is part
+        assert part.__name__ in dir(nearnext)
+
+
+def test_only_public_names_are_listed():
+    assert {name for name in dir(nearnext) if not name.startswith("_")} == set(nearnext.__all__)
+
+
 @pytest.mark.parametrize("kind", REGISTRIES)
 def test_the_kind_of_every_built_in_part_is_found(kind: Kind):
     for name, part in REGISTRIES[kind].items():

@@ -51,4 +51,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    """Public names and what every module has; not what this file imports for itself."""
+    return sorted({*__all__, "__version__", *(name for name in globals() if name.startswith("__"))})

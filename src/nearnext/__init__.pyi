@@ -55,6 +55,8 @@ from nearnext.model.encoders import Caser as Caser
 from nearnext.model.encoders import EncoderConfig as EncoderConfig
 from nearnext.model.encoders import LastItem as LastItem
 from nearnext.model.encoders import MaxPool as MaxPool
+from nearnext.model.encoders import Narm as Narm
+from nearnext.model.encoders import SelfAttention as SelfAttention
 from nearnext.model.encoders import SessionEncoder as SessionEncoder
 from nearnext.model.encoders import TagSpace as TagSpace
 from nearnext.model.encoders import TextCNN as TextCNN
@@ -69,8 +71,12 @@ from nearnext.model.losses import LossInput as LossInput
 from nearnext.model.losses import MetricLearning as MetricLearning
 from nearnext.model.losses import Triplet as Triplet
 from nearnext.recommenders.base import Recommender as Recommender
+from nearnext.recommenders.content import CategoryPopularity as CategoryPopularity
+from nearnext.recommenders.content import ContentKNN as ContentKNN
 from nearnext.recommenders.gru4rec import GRU4Rec as GRU4Rec
+from nearnext.recommenders.metric.peers import NARM as NARM
 from nearnext.recommenders.metric.peers import MetricFast as MetricFast
+from nearnext.recommenders.metric.peers import SASRec as SASRec
 from nearnext.recommenders.metric.recommender import Metric as Metric
 from nearnext.recommenders.named import BASELINES as BASELINES
 from nearnext.recommenders.named import make_recommender as make_recommender

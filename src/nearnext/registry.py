@@ -36,7 +36,12 @@ def place_of(part: type[Any]) -> str:
 
 def is_built_in(part: object) -> bool:
     """Whether a part is one of nearnext's own."""
-    return type(part).__module__.partition(".")[0] == "nearnext"
+    return is_built_in_class(type(part))
+
+
+def is_built_in_class(part: type[Any]) -> bool:
+    """Whether a class is one of nearnext's own."""
+    return part.__module__.partition(".")[0] == "nearnext"
 
 
 class Registry(Mapping[str, type[P]], Generic[P]):

@@ -184,6 +184,27 @@ def test_unknown_metrics_are_refused_with_those_that_are_known():
         further_names(["ndgc"])
 
 
+def test_metrics_are_named_or_given_as_objects():
+    @nearnext.register("First")
+    @dataclass(frozen=True)
+    class First(CaseMetric):
+        at: int = 1
+
+        def values(self, lists: Lists) -> Any:
+            return lists.rank == self.at
+
+    try:
+        assert Comparison(["pop"], metrics=[First(), "ndcg", METRICS.make("NDCG")]).metrics == ("First", "NDCG")
+        with pytest.raises(ConfigError, match=r"First has no options here, found .*First\(at=2\)"):
+            further_names([First(at=2)])
+        with pytest.raises(ConfigError, match=r"objects of a class with @nearnext.register, found a ABCMeta"):
+            further_names([First])
+    finally:
+        METRICS.remove("First")
+    with pytest.raises(ConfigError, match=r"by name or as objects .*found 3"):
+        further_names([3])
+
+
 def test_one_name_instead_of_several_is_refused():
     with pytest.raises(ConfigError, match="several names, found 'NDCG'"):
         nearnext.evaluate(nearnext.make_recommender("pop").fit(LOG), LOG, metrics="NDCG")

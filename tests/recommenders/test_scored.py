@@ -94,7 +94,7 @@ def test_scores_of_another_shape_and_what_cannot_be_saved_are_refused(tmp_path: 
         def score(self, prefixes: Prefixes) -> FloatArray:
             return super().score(prefixes)[:, 1:]
 
-    with pytest.raises(ContractError, match=r"expected scores \[\d+, 18\] from after, found \[\d+, 17\]"):
+    with pytest.raises(ContractError, match=r"expected scores \[\d+, 18\] from wrong, found \[\d+, 17\]"):
         Wrong().fit(LOG)
 
     class Lists(After):
@@ -150,3 +150,40 @@ def test_parameters_are_set_after_all_were_checked_and_others_need_another_fit(t
     assert made.k == 9
     copied: Any = clone(made)
     assert not copied.fitted
+
+
+def test_options_of_parts_are_set_as_part__option():
+    made: Any = nearnext.SML(encoder=nearnext.GRU(dim=8))
+    assert "encoder__dim" not in made.get_params(deep=False)
+    deep = made.get_params()
+    assert (deep["encoder__dim"], deep["sampler__negatives__n_negatives"]) == (8, made.sampler.negatives.n_negatives)
+    made.set_params(encoder__dim=16, sampler__negatives__n_negatives=3, seed=5)
+    assert (made.encoder, made.sampler.negatives.n_negatives, made.seed) == (nearnext.GRU(dim=16), 3, 5)
+    with pytest.raises(ConfigError, match="no option 'encoder__dimm'"):
+        made.set_params(encoder__dimm=3)
+    with pytest.raises(ConfigError, match="dim must be a whole number"):
+        made.set_params(seed=6, encoder__dim=-1)
+    assert made.seed == 5
+
+
+def test_a_class_without_a_name_is_called_as_itself():
+    @dataclass(eq=False)
+    class Flat(nearnext.ScoredRecommender):
+        def score(self, prefixes: Prefixes) -> FloatArray:
+            return np.zeros((len(prefixes), len(self.vocabulary) + 1))
+
+    class Flatter(Flat):
+        pass
+
+    class Nearer(nearnext.VSKNN):
+        pass
+
+    assert (Flat.name, Flatter.name, Nearer.name) == ("flat", "flatter", "vsknn")
+    assert len(Flat().fit(LOG).recommend([["i3"]], k=4)[0]) == 4
+    result = compare(LOG, comparison=Comparison([Flat(), Flatter()], ks=(5,)))
+    assert [each["name"] for each in result["methods"]] == ["flat", "flatter"]
+
+
+def test_an_object_of_another_class_is_refused_with_what_to_derive_from():
+    with pytest.raises(ConfigError, match=r"derived from nearnext.ScoredRecommender .*found a object"):
+        Comparison([object()])  # type: ignore[list-item]

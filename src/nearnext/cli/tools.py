@@ -52,8 +52,8 @@ def option_facts(method: str) -> list[dict[str, Any]]:
 def option_row(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts of one option under `OPTION_HEADINGS`."""
     where = "".join(f"; {name} {', '.join(map(str, values))}" for name, values in facts["searched_where"].items())
-    default, search, what = text(facts["default"]), (facts["search"] or "") + where, facts["help"]
-    return facts["option"], facts["values"], default, search, what.replace("`", "")
+    default = '""' if facts["default"] in ("", [], ()) else text(facts["default"])
+    return facts["option"], facts["values"], default, (facts["search"] or "") + where, facts["help"].replace("`", "")
 
 
 @app.command("options")

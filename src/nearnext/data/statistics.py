@@ -14,6 +14,10 @@ RECURRING_BINS = ("0", *(f"({tenth * 10}–{tenth * 10 + 10}%]" for tenth in ran
 
 DAY = 86_400 * MICROSECONDS
 TENTHS = 10
+
+PAPER = Filter(min_length=2, min_support=5)
+"""The filter of the paper: sessions of 2 clicks and more, items of 5 clicks and more. Paper: §5.1."""
+
 NOT_A_NUMBER = float("nan")
 
 
@@ -76,8 +80,10 @@ def describe(sessions: Sessions) -> LogStatistics:
     )
 
 
-def table1(sessions: Sessions, chosen: Filter) -> tuple[LogStatistics, LogStatistics, FilterReport]:
+def table1(sessions: Sessions, chosen: Filter = PAPER) -> tuple[LogStatistics, LogStatistics, FilterReport]:
     """The statistics before and after a filter, and what the filter took. Paper: Table 1.
+
+    By default it is the filter of the paper.
 
     >>> log = Sessions.of([["a", "b"], ["a", "b"], ["c"]])
     >>> before, after, taken = table1(log, Filter(min_length=2, min_support=2))

@@ -2,12 +2,14 @@
 
 import inspect
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
 from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation.cases import Cases
 from nearnext.options import Count, checked, require_known, require_type
+from nearnext.options.values import shown
 from nearnext.recommenders.ranking import Ranking
 from nearnext.registry import METRICS
 from nearnext.types import FloatArray, Int64Array
@@ -61,8 +63,8 @@ METRIC_DEFINITIONS: dict[str, str] = {
 """One sentence for each metric: its definition, and what other papers call it."""
 
 
-def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
-    """The registered names of additional metrics, matched without case.
+def further_names(metrics: Iterable[Any]) -> tuple[str, ...]:
+    """The registered names of additional metrics: names, matched without case, or metrics as objects.
 
     >>> further_names(["ndcg", "HitRate", "novelty"])
     ('NDCG', 'Novelty')
@@ -70,11 +72,25 @@ def further_names(metrics: Iterable[str]) -> tuple[str, ...]:
     if isinstance(metrics, str):
         raise ConfigError(f"metrics must be several names, found {metrics!r}; write it in [ ]")
     require_type("metrics", metrics, Iterable, "give for example ['NDCG']")
+    asked = [each if isinstance(each, str) else _name_of(each) for each in metrics]
     known = {name.lower(): name for name in (*METRIC_DEFINITIONS, *METRICS)}
-    asked = [known.get(str(name).strip().lower(), name) for name in metrics]
+    asked = [known.get(name.strip().lower(), name) for name in asked]
     for name in asked:
         require_known("metric", name, tuple(known.values()))
     return tuple(dict.fromkeys(name for name in asked if name not in METRIC_DEFINITIONS))
+
+
+def _name_of(metric: object) -> str:
+    """The name of a metric that is given as an object."""
+    name = METRICS.name_of(metric)
+    if name is None or isinstance(metric, type):
+        raise ConfigError(
+            f"expected metrics by name or as objects of a class with @nearnext.register, found {shown(metric)}; give "
+            "for example 'NDCG'"
+        )
+    if metric != METRICS.make(name):
+        raise ConfigError(f"metric {name} has no options here, found {metric!r}; register one for each set of options")
+    return name
 
 
 def definitions(metrics: Iterable[str] = ()) -> dict[str, str]:

@@ -149,7 +149,7 @@ def evaluate(
     threads: int | None = None,
     leaks: Leaks | None = None,
     record: Callable[[Ranking], None] | None = None,
-    metrics: Iterable[str] = (),
+    metrics: Iterable[Any] = (),
     train: Sessions | None = None,
 ) -> Evaluation:
     """Rank all items for every prefix of every test session, and score the lists. Nothing is sampled.
@@ -165,7 +165,7 @@ def evaluate(
         threads: worker threads, by default one per core.
         leaks: those of the split that both parts come from; by default they are looked for, in ``test``.
         record: called with the lists of the next cases, in their order, such as `RunLists.add`.
-        metrics: further metrics by name, e.g. NDCG; see `nearnext.evaluation.case_metric`.
+        metrics: further metrics by name, e.g. NDCG, or as objects; see `nearnext.evaluation.case_metric`.
         train: the training sessions, for metrics that use co-occurrence; by default those that the recommender
             remembers.
 

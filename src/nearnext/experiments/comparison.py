@@ -33,7 +33,8 @@ class Comparison:
         held: names of options, by method name or label, that tuning leaves as they are.
         seeds: stochastic methods are fitted once per seed, and their metrics are means with a standard deviation;
             empty: once, with their own seed.
-        metrics: metrics besides the default ones, such as NDCG; see `nearnext.evaluation.case_metric`.
+        metrics: metrics besides the default ones by name, such as NDCG, or as objects; see
+            `nearnext.evaluation.case_metric`.
         made: the recommender objects among ``methods`` by label: the name, numbered if it is taken.
 
     Raises:
@@ -58,7 +59,7 @@ class Comparison:
     tuning: Tuning | None = None
     held: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
     seeds: tuple[int, ...] = ()
-    metrics: Sequence[str] = ()
+    metrics: Sequence[Any] = ()
     made: Mapping[str, Recommender] = field(default_factory=dict[str, Recommender])
 
     def __post_init__(self) -> None:

@@ -27,13 +27,45 @@ from nearnext.options import Natural, checked, path_of, require_type
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.named import method_name
 from nearnext.registry import METRICS
-from nearnext.shown import Shown
+from nearnext.shown import Shown, text
 from nearnext.types import FloatArray, RawId
 
 Result = dict[str, Any]
 
 
-class ComparisonResult(Shown, dict[str, Any]):
+class ShownResult(Shown, dict[str, Any]):
+    """JSON-ready data that prints as its title, and in a notebook as a table."""
+
+    def __repr__(self: Any) -> str:
+        return f"{type(self).__name__}({self.title()})"
+
+
+class TuningResult(ShownResult):
+    """The result of a search of options: JSON-ready data, also as a frame and a notebook table."""
+
+    def to_frame(self) -> pl.DataFrame:
+        """One row per trial, the best first: trial, the metric that is tuned, state, seconds, options by name."""
+        rows = [
+            {"trial": each["number"], self["metric"]: each["figure"], "state": each["state"]}
+            | {"seconds": each["seconds"]}
+            | {
+                name: text(value) if isinstance(value, list | tuple) else value
+                for name, value in each["options"].items()
+            }
+            for each in self["trials"]
+        ]
+        frame = pl.DataFrame(rows, infer_schema_length=None, strict=False)
+        return frame.sort(self["metric"], descending=True, nulls_last=True, maintain_order=True)
+
+    def title(self) -> str:
+        """What was found."""
+        return (
+            f"{self['method']}: {self['metric']} {self['best_figure']:.4f}, begun with {self['start_figure']:.4f}, "
+            f"{self['used']['trials']:,} trials"
+        )
+
+
+class ComparisonResult(ShownResult):
     """The result of a comparison: JSON-ready data, also as a frame, a report and a notebook table."""
 
     def to_frame(self) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """What every recommender is made of: hyper-parameters by name, what it has learned, and what a subclass defines."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from nearnext.options import Count, check, checked, require_option
 from nearnext.recommenders.left_categories import LeftCategories
 from nearnext.recommenders.ranking import RankChunk
 from nearnext.recommenders.session_index import SessionMemory
+from nearnext.registry import is_built_in_class
 from nearnext.shown import card, text
 from nearnext.stored_arrays import LARGEST, require_array
 from nearnext.types import Int64Array
@@ -44,19 +46,28 @@ class Method(ABC):
         init=False, repr=False, default_factory=dict[str, LeftCategories]
     )
 
+    def __init_subclass__(cls, **given: Any) -> None:
+        """A class of the user's own is called as its class, until it is registered by another name."""
+        super().__init_subclass__(**given)
+        named = next((base for base in cls.__mro__ if "name" in vars(base)), None)
+        if named is not cls and not any(map(is_built_in_class, filter(None, (cls, named)))):
+            cls.name = cls.__name__.lower()
+
     def __post_init__(self) -> None:
         check(self)
 
     def params(self) -> dict[str, Any]:
         """Hyper-parameters by name."""
-        return self.get_params()
+        return self.get_params(deep=False)
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002 - scikit-learn gives it
-        """The arguments of the class by name, as scikit-learn's ``get_params``."""
-        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.init}
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The arguments of the class by name, as scikit-learn's ``get_params``; ``deep``: ``part__option`` too."""
+        return arguments(self, deep=deep)
 
     def set_params(self, **params: Any) -> Self:
         """Set hyper-parameters, as scikit-learn's ``set_params``; those that change what is learned need another fit.
+
+        An option of a part is set as ``part__option``, such as ``encoder__dim`` of `SML`.
 
         Raises:
             ConfigError: an unknown name or an invalid value; nothing is set.
@@ -64,8 +75,9 @@ class Method(ABC):
         known = self.get_params()
         for name in params:
             require_option(self.name, name, known)
-        other, before = self.unfitted(**params), self.params()  # which checks them
-        for name in params:
+        settled, before = with_options(self, params), self.params()
+        other = self.unfitted(**settled)  # which checks them
+        for name in settled:
             setattr(self, name, getattr(other, name))
         if self.params() != before:
             vars(self).pop("vocabulary", None)  # what was learned is of other options: it must not be saved with these
@@ -138,3 +150,30 @@ class Method(ABC):
     @abstractmethod
     def _ranker(self) -> RankChunk:
         """A function with scratch memory of its own, used by one thread; it returns each list's own length: [B]."""
+
+
+def arguments(part: Any, *, deep: bool) -> dict[str, Any]:
+    """The arguments of a dataclass by name; ``deep``: also of the dataclasses among them, as ``part__option``."""
+    given = {entry.name: getattr(part, entry.name) for entry in fields(part) if entry.init}
+    inner = {name: value for name, value in given.items() if deep and is_dataclass(value)}
+    nested = ((f"{name}__{option}", it) for name in inner for option, it in arguments(inner[name], deep=True).items())
+    return given | dict(nested)
+
+
+def with_options(part: Any, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for a dataclass with options of its parts, ``part__option``, set in copies of these parts.
+
+    >>> from nearnext.recommenders.sml.recommender import SML
+    >>> with_options(SML(), {"encoder__dim": 8})["encoder"].dim
+    8
+    """
+    given = {name: value for name, value in params.items() if "__" not in name}
+    nested: dict[str, dict[str, Any]] = {}
+    for name, value in params.items():
+        inner, dunder, option = name.partition("__")
+        if dunder:
+            nested.setdefault(inner, {})[option] = value
+    for name, options in nested.items():
+        inner = given.get(name, getattr(part, name))
+        given[name] = replace(inner, **with_options(inner, options))
+    return given

@@ -10,6 +10,7 @@ from nearnext.errors import ConfigError
 from nearnext.extras import require_training, training_extra
 from nearnext.options import Option, make, options_of, require_known, require_type
 from nearnext.options.fields import current_names
+from nearnext.options.values import shown
 from nearnext.registry import RECOMMENDERS, is_metric_name, metric_names, parts_of_name
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def canonical_name(name: str) -> str:
     'markov-1'
     """
     if not isinstance(name, str):  # pyright: ignore[reportUnnecessaryIsInstance] - callers may not check types
-        raise ConfigError(f"expected the name of a method, found {name!r}; give for example 'vsknn'")
+        raise ConfigError(
+            f"expected the name of a method, or a recommender of a class derived from nearnext.ScoredRecommender or "
+            f"nearnext.Recommender, found {shown(name)}; give for example 'vsknn'"
+        )
     key = name.strip().lower()
     key = _ALIASES.get(key, key)
     if is_metric_name(key):

@@ -10,21 +10,25 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nearnext.artifact import versions
 from nearnext.atomic import whole_file
 from nearnext.data.filters import Filter
-from nearnext.data.sessions import Sessions, require_sessions
+from nearnext.data.sessionise import as_sessions
+from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, UnknownRule, split_last
 from nearnext.errors import ConfigError, DataError
-from nearnext.experiments.result import Result, describe_part, made_by, warning_lines
+from nearnext.experiments.result import Result, TuningResult, describe_part, made_by, warning_lines
 from nearnext.experiments.tuning.budget import MINUTE, Trial, TunedMetric, Tuning
 from nearnext.experiments.tuning.search import Space, propose
 from nearnext.experiments.tuning.study import Bench, Proposal, Study, open_study
 from nearnext.options import require_type
 from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import Advance, track
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
 
 
 class TuningInterrupted(KeyboardInterrupt):
@@ -42,7 +46,7 @@ def validation_split(
 
 
 def tune(
-    log: Sessions,
+    log: "Sessions | IntoDataFrame",
     method: str,
     tuning: Tuning | None = None,
     *,
@@ -54,11 +58,11 @@ def tune(
     reading: Sequence[Mapping[str, Any]] = (),
     command: str = "",
     executor: Executor = ONE_PROCESS,
-) -> Result:
-    """The best options of a method for a training log; the result is plain data, ready for JSON.
+) -> TuningResult:
+    """The best options of a method for a training log; the result is JSON-ready data, in a notebook a table.
 
     Args:
-        log: training sessions; their end is held out to choose by, and no test log is seen.
+        log: training sessions, or a frame of clicks; their end is held out to choose by, and no test log is seen.
         method: its name.
         tuning: budget and metric.
         options: where the search begins; by default the method's own defaults.
@@ -83,7 +87,7 @@ def tune(
     >>> len(result["trials"]), result["best_figure"] >= result["start_figure"]
     (3, True)
     """
-    require_sessions("log", log)
+    log = as_sessions("log", log)
     settled = Tuning() if tuning is None else tuning
     require_type("tuning", settled, Tuning, "make it with Tuning(trials=20, minutes=10)")
     begin = time.perf_counter()
@@ -91,7 +95,7 @@ def tune(
     split = validation_split(log, settled, chosen=chosen, unknown=unknown)
     longest = (chosen or Filter()).max_length
     found = tune_method(space, split, settled, max_length=longest, threads=threads, executor=executor)
-    return {
+    facts = {
         "warnings": warning_lines(reading, split.leaks),
         "leaks": split.leaks.facts(),
         "protocol": {
@@ -110,8 +114,8 @@ def tune(
             "fingerprint": log.fingerprint(),
             "reading": [dict(report) for report in reading],
         },
-        **found,
     }
+    return TuningResult({**facts, **found})
 
 
 def tune_method(

@@ -82,10 +82,11 @@ class MetricOptions(EmbeddedRecommender):
     """The options of `Metric`; one that is None follows from the size of the log, see `Size`.
 
     Attributes:
-        dim: dimension D of the metric space, at least 1.
-        epochs: passes over the training sessions, at least 1.
-        batch_size: next items in a step, about, at least 1.
-        negatives: items drawn for a step, at least 1.
+        dim: dimension D of the metric space, at least 1; None: 192, from 300,000 items on 96.
+        epochs: passes over the training sessions, at least 1; None: 4, below 20,000 next items 3, from 3,000,000 on 1.
+        batch_size: next items in a step, about, at least 1; None: 300, below 20,000 next items 100, from 3,000,000 on
+            1,500.
+        negatives: items drawn for a step, at least 1; None: 2,048, or all items if they are fewer.
         learning_rate: peak rate for item embeddings, above 0.
         encoder_rate: peak rate for the session encoder, above 0.
         alpha: exponent of popularity when items are drawn, at least 0.
@@ -101,9 +102,10 @@ class MetricOptions(EmbeddedRecommender):
             ``attention``.
         steps: averagings of the items over their neighbours before training, at least 0.
         max_length: number of last clicks that the encoder reads, at least 1.
-        validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); 0: none, so the last
-            epoch is kept and there is no re-ranker.
-        voters: methods that vote for candidates; none: lists are by distance.
+        validation_fraction: share of the sessions, the last ones, that is held out, in [0, 1); 0: none, so there is no
+            re-ranker, and lists are by distance.
+        voters: methods that vote for candidates; none: there is no re-ranker, lists are by distance, and the epoch that
+            is best on held-out sessions is kept.
         features: groups of features that the re-ranker reads besides distance, votes and popularity: ``session``,
             ``own``, ``last`` and ``item``; see `GROUPS`.
         candidates: of the index and of each voter, at least 20.
@@ -116,7 +118,7 @@ class MetricOptions(EmbeddedRecommender):
             much of the catalogue as those of session-kNN, in [0, 1).
         reranker_prefixes: largest number of prefixes that the re-ranker is fitted on, the last ones, at least 100.
         device: ``cpu``, ``cuda``, or ``auto``, a GPU where there is one: what trains the network.
-        refit: train once more on all sessions for the best number of epochs; otherwise items that only the held-out
+        refit: train once more on all sessions for as many epochs; otherwise items that only the held-out
             sessions have start from the average of their neighbours.
     """
 
