@@ -15,7 +15,7 @@ def model_card(manifest: Mapping[str, Any], history: Sequence[Mapping[str, float
     parts = [
         f"# A next-item model: {manifest['method']}",
         _learned(manifest),
-        _figures(history),
+        _figures(history, alone=bool(manifest["params"].get("voters"))),
         _table("Options", manifest["params"]),
         _own_parts(manifest.get("own_parts", [])),
         _use(),
@@ -57,14 +57,16 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
     return {}
 
 
-def _figures(history: Sequence[Mapping[str, float]]) -> str:
+def _figures(history: Sequence[Mapping[str, float]], *, alone: bool) -> str:
+    """What the epochs were measured by; ``alone``: a re-ranker follows, which epochs know nothing of."""
     best = best_epoch(history)
     if not best:
         return ""
     found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name != "epoch")
     return (
-        f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}). What it reaches on your next "
-        "days: `nearnext evaluate MODEL LOG`."
+        f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}"
+        f"{', of lists by distance, before the re-ranker' * alone}). What it reaches on your next days: `nearnext "
+        "evaluate MODEL LOG`."
     )
 
 
