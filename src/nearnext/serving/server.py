@@ -25,12 +25,7 @@ from nearnext.errors import ConfigError, NearnextError
 from nearnext.progress import show_progress
 from nearnext.serving.logs import log_config
 from nearnext.serving.metrics import MULTIPROCESS
-from nearnext.serving.settings import ServiceSettings
-
-BACKLOG = 4096
-
-NEVER_STARTED = 3
-"""Exit status of a worker that could not start."""
+from nearnext.serving.settings import BACKLOG, NEVER_STARTED, ServiceSettings
 
 PAUSE, LONGEST_PAUSE = 0.5, 30.0
 """Seconds before a worker that died is restarted, doubled each time that it fails to start."""

@@ -14,6 +14,12 @@ MEMORY = "memory"
 ORIGIN = re.compile(r"https?://(?:[0-9a-z._-]+|\[[0-9a-f:.]+\])(?::[0-9]+)?")
 HOST = re.compile(r"[0-9a-z._-]+|\[[0-9a-f:.]+\]")
 
+BACKLOG = 4096
+"""Connections that may wait to be accepted."""
+
+NEVER_STARTED = 3
+"""Exit status of a worker that could not start."""
+
 SCHEMES = {"redis", "rediss", "valkey", "valkeys"}
 
 

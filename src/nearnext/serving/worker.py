@@ -23,8 +23,8 @@ from nearnext.serving.endpoints import Endpoints
 from nearnext.serving.logs import log_config
 from nearnext.serving.operations import Operation, Resource, operations, refuse
 from nearnext.serving.problems import HTTPError
-from nearnext.serving.server import BACKLOG, NEVER_STARTED
 from nearnext.serving.service import Service, settle_memory
+from nearnext.serving.settings import BACKLOG, NEVER_STARTED
 
 PARENT_WATCH = 0.5
 """Seconds between two looks whether the process that started this one still lives."""
