@@ -33,8 +33,10 @@ class Groups(NamedTuple):
 
     def without(self, values: Collection[int]) -> BoolArray:
         """Which items have none of the values: [n]."""
-        among = np.concatenate([[0], np.cumsum(np.isin(self.codes, list(values)))])
-        return among[self.starts[1:]] == among[self.starts[:-1]]
+        found = np.flatnonzero(np.isin(self.codes, list(values)))
+        without = np.ones(len(self.starts) - 1, np.bool_)
+        without[np.searchsorted(self.starts, found, side="right") - 1] = False
+        return without
 
 
 def group_codes(values: pl.Series) -> Int64Array:

@@ -38,6 +38,8 @@ SCRATCH = 1 << 24
 """Items ranked at once for many lists."""
 KEPT = 256
 """Conditions whose matching items are kept."""
+LATEST = 4
+"""Rules that are kept applied to all items, for services whose requests have different ones."""
 SECOND = 1_000_000
 AHEAD, DEEPER = 3, 16
 """With limits per category, AHEAD times the length of a list is ranked; if that is too short, DEEPER times as many."""
@@ -172,7 +174,7 @@ class RuledItems:
         self._parts, self._rows, self._left = parts, rows, left
         self._matching: dict[object, BoolArray] = {}
         self._groups: dict[str, Groups] = {}
-        self._latest: tuple[object, AppliedRules] | None = None
+        self._latest: dict[object, AppliedRules] = {}
 
     def apply(self, rules: ItemRules, now: int | None = None) -> AppliedRules:
         """Rules over these items, at a time in microseconds since 1970 UTC, by default now.
@@ -183,9 +185,11 @@ class RuledItems:
         now = time.time_ns() // 1_000 if now is None else now
         conditions = (*rules.where, *(condition for condition, _ in rules.boost))
         key = rules, *(_moment(condition, now) for condition in conditions)
-        if self._latest is None or self._latest[0] != key:
-            self._latest = key, self._applied(rules, now)
-        return self._latest[1]
+        if key not in self._latest:
+            if len(self._latest) == LATEST:
+                del self._latest[next(iter(self._latest))]
+            self._latest[key] = self._applied(rules, now)
+        return self._latest[key]
 
     def _applied(self, rules: ItemRules, now: int) -> AppliedRules:
         matching = np.ones(len(self._rows), dtype=np.bool_)
