@@ -43,6 +43,7 @@ def test_compare_prints_a_table_and_writes_json_and_page(nearnext: Command, log:
     for method in result["methods"]:
         value = f"{method['metrics']['MRR@5']['value']:.4f}".removeprefix("0")
         assert value in done.out
+    assert done.out.index("at each k") < done.out.index("own lists, not filled")  # right after the filled lists
     assert "leak audit passed" in done.out
     assert "<html" in (tmp_path / "r.html").read_text("utf-8")
 

@@ -263,11 +263,11 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
     )
     main, *at_each_k = _main_tables(result, console.width)
     console.print(main)
-    console.print("[bold]each method's own lists[/bold], not filled from popularity where they are short", markup=True)
-    console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
     for table in at_each_k:
         console.print("[bold]at each k[/bold]", markup=True)
         console.print(table)
+    console.print("[bold]each method's own lists[/bold], not filled from popularity where they are short", markup=True)
+    console.print(comparison_table(result, width=console.width, lists="unfilled_metrics"))
     for found in finding(result):
         console.print(f"{found.claim} {found.lead}".strip(), highlight=False)
     if any(method.get("tuning") for method in result["methods"]):
