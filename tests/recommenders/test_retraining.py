@@ -74,6 +74,7 @@ def test_training_begins_with_the_weights_of_the_other_fit(
 ):
     for module in ("training.loop", "recommenders.metric.recommender", "recommenders.sml.recommender"):
         monkeypatch.setattr(f"nearnext.{module}.train", lambda *_, **__: [])  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr("nearnext.recommenders.metric.recommender.halfway", lambda *_: None)  # pyright: ignore[reportUnknownLambdaType]
     before, after = yesterday.state(), _silent(yesterday)
     known = [raw for raw in TODAY.vocabulary.ids if raw in set(YESTERDAY.vocabulary.ids)]
     then, now = yesterday.vocabulary.encode(known), TODAY.vocabulary.encode(known)
@@ -85,6 +86,19 @@ def test_training_begins_with_the_weights_of_the_other_fit(
         assert after[name][1:].any(axis=1).all()
     layers = {name for name in before if name.startswith(("network.", "layer"))} - set(TABLES)
     assert_same_weights({name: after[name] for name in layers}, {name: before[name] for name in layers})
+
+
+def test_metric_begins_halfway_to_a_fresh_start(monkeypatch: pytest.MonkeyPatch):
+    yesterday, given = fitted("metric"), list[dict[str, Any]]()
+
+    def watched(*networks: Any) -> None:
+        given.extend(network.state_dict() for network in networks)
+
+    monkeypatch.setattr("nearnext.recommenders.metric.recommender.halfway", watched)
+    yesterday.retrain(TODAY)
+    trained, fresh = given
+    assert trained.keys() == fresh.keys()
+    assert any((trained[name] != fresh[name]).any() for name in trained)
 
 
 def _silent(yesterday: TrainedRecommender) -> dict[str, Any]:

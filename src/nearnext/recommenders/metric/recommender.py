@@ -35,7 +35,7 @@ from nearnext.recommenders.metric.candidates import CandidateGenerators, Scored,
 from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
-from nearnext.recommenders.metric.retraining import relearned
+from nearnext.recommenders.metric.retraining import halfway, relearned
 from nearnext.recommenders.metric.selection import select_reranker
 from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.unclicked import ClickedItems, Likeness, UnclickedItems
@@ -132,12 +132,13 @@ class Metric(MetricOptions):
         self._complete(network, sessions)
 
     def _continue(self, start: "Metric", sessions: Sessions) -> None:
-        """Learn from sessions with the weights of another model; its re-ranker is kept."""
+        """Learn from sessions, starting halfway to the weights of another model; its re-ranker is kept."""
         self.fitted_size, self.reranker = start.fitted_size, start.reranker
         assert start.network is not None and self.fitted_size is not None  # noqa: S101, PT018 - see `successor`
         if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
             raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
         network = self._grown(start.network, start.vocabulary, sessions)
+        halfway(network, self._initialised(self._start(sessions)))
         learned, epochs = relearned(sessions, start.imprint)
         recipe = retraining(self.recipe(network, learned, self.fitted_size), epochs)
         self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
