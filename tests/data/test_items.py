@@ -144,6 +144,24 @@ def test_retailrocket_properties_give_the_latest_category_with_those_above_it(tm
         read_items(tmp_path / "category_tree.csv")
 
 
+def test_sessions_and_times_of_a_log_are_no_attributes_of_its_items() -> None:
+    log = pl.DataFrame(
+        {
+            "session_id": [1, 2],
+            "user": [3, 3],
+            "ts": [10, 20],
+            "item_id": ["a", "a"],
+            "title": ["A", "B"],
+            "size": [1, 2],
+        }
+    )
+    table = read_items(log)
+    assert table.frame.rows(named=True) == [{"item_id": "a", "title": "B", "size": 2}]
+    assert table.summary().endswith("not used: session_id, user, ts")
+    assert read_items(log, {"number": "ts"}).numbers == ["ts", "size"]
+    assert read_items(log.select("item_id", "title", "ts")).numbers == ["ts"]
+
+
 def test_diginetica_products_and_their_categories_are_joined(tmp_path: Path) -> None:
     (tmp_path / "products.csv").write_text("itemId;pricelog2;product.name.tokens\n1;10;48,77\n2;11;5\n")
     (tmp_path / "product-categories.csv").write_text("itemId;categoryId\n2;301\n3;302\n")

@@ -188,12 +188,18 @@ def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRo
 
 def refuse_log(where: str, names: Sequence[str], roles: Columns) -> None:
     """Refuse a click log: it has sessions and times, and nothing that describes items."""
-    found = {role: name for role in ("session", "user", "time") for name in names if plain(name) in LOG_NAMES[role]}
-    if "time" in found and len(found) > 1 and set(roles) == {"item"}:
+    found = log_columns(names)
+    if found and set(roles) == {"item"}:
         raise DataError(
-            f"{where} looks like a click log: it has the columns {', '.join(found.values())}; expected an item table, "
+            f"{where} looks like a click log: it has the columns {', '.join(found)}; expected an item table, "
             "with one row per item, e.g. item_id,title,category,price"
         )
+
+
+def log_columns(names: Sequence[str]) -> list[str]:
+    """Columns that say of clicks who and when, if the file has both: they are no attributes of items."""
+    found = {name: role for role in ("session", "user", "time") for name in names if plain(name) in LOG_NAMES[role]}
+    return list(found) if "time" in (roles := set(found.values())) and len(roles) > 1 else []
 
 
 def known_layouts(files: Sequence[RawItems]) -> tuple[list[RawItems], str]:

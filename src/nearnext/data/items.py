@@ -17,6 +17,7 @@ from nearnext.data.item_files import (
     checked_roles,
     columns_of,
     known_layouts,
+    log_columns,
     raw_items,
     refuse_log,
     require_columns,
@@ -259,10 +260,13 @@ class _Reading:
         numbers |= dict.fromkeys(roles.get("price", ()), "price")
         vectors = list(roles.get("vector", ()))
         taken = {name for names in roles.values() for name in names}
+        clicks = log_columns(frame.columns)
         for name in frame.columns:
             if name in taken:
                 continue
-            if isinstance(frame[name].dtype, pl.List | pl.Array) and frame[name].explode().dtype.is_float():
+            if name in clicks:
+                self._unused[name] = None
+            elif isinstance(frame[name].dtype, pl.List | pl.Array) and frame[name].explode().dtype.is_float():
                 vectors.append(name)
             elif _mostly_numbers(frame[name]):
                 numbers[name] = name
