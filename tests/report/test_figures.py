@@ -141,3 +141,33 @@ def test_a_figure_takes_the_colours_of_its_page_and_has_its_own_elsewhere() -> N
     assert "fill: var(--ink, #1f2933)" in svg
     assert "var(--band, #fbe6d8)" in svg
     assert not re.findall(r"(?<!, )#(?:1f2933|9aa5b1|e4e7eb|fbe6d8|ffffff)", svg)
+
+
+def heights_of(svg: str, names: list[str]) -> list[float]:
+    """The heights of these texts in a figure, from the top, in points."""
+    found = {text.text: text for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    return sorted(float(found[name].attrib["y"]) for name in names)
+
+
+def test_few_short_names_stand_beside_their_marks_and_apart() -> None:
+    names = ["metric-fast", "vstan", "vsknn", "sknn", "sr", "markov-1", "spop", "pop"]
+    line = {"1": at(0.5), "2": at(0.5)}
+    for svg in (
+        prefix_figure("MRR@20", dict.fromkeys(names, line), {"1": 3, "2": 2}),
+        speed_figure("MRR@20", {name: (1000.0 + number, 0.5) for number, name in enumerate(names)}),
+    ):
+        assert sorted(text for text in words(svg) if text in names) == sorted(names)
+    lines = prefix_figure("MRR@20", dict.fromkeys(names, line), {"1": 3, "2": 2})
+    assert np.diff(heights_of(lines, names)).min() >= 9
+    longer = [*names[:7], "sml-maxpool-triplet"]
+    assert "sml-maxpool-triplet" in words(prefix_figure("MRR@20", dict.fromkeys(longer, line), {}))
+    assert words(prefix_figure("MRR@20", {"pop": {"1": at(float("nan"))}}, {})).count("pop") == 0
+
+
+def test_no_place_of_a_legend_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def searched(*_: object) -> None:
+        raise AssertionError("the search warns on a busy machine")
+
+    monkeypatch.setattr("matplotlib.legend.Legend._find_best_position", searched)
+    for draw in FIGURES.values():
+        draw()

@@ -53,6 +53,7 @@ CROWDED_TICKS = 10  # more labels than that need a smaller type
 LONGEST_NAME, LONGEST_TICK = 27, 6  # characters
 LEGEND_CHARACTERS, LEGEND_MARK_CHARACTERS = 58, 6  # that fit side by side; as wide as a mark and its space
 LEGEND_ROW = 0.2  # inches
+LONGEST_DIRECT, LABEL_HEIGHT = 13, 0.075  # characters of a name beside its mark; its share of the height of a plot
 
 
 def length_figure(shares: Mapping[str, FloatArray], longest: int = 12) -> str:
@@ -171,9 +172,14 @@ def prefix_figure(
         axes.tick_params(axis="x", labelsize="small" if len(lengths) <= CROWDED_TICKS else "xx-small")
         axes.set_xlabel("clicks given (prefix length), and number of cases")
         axes.set_ylabel(metric)
+        axes.set_xlim(-0.5, max(len(lengths), 1) - 0.5)
         axes.set_ylim(bottom=0)
+        if _direct(values):
+            marks = {line.get_label(): line.get_xydata()[~np.isnan(line.get_ydata())] for line in axes.get_lines()}
+            ends = {name: points[-1] for name, points in marks.items() if len(points)}
+            _name_beside(axes, ends, lambda _: len(lengths) - 0.5, "left")
 
-    return _draw(paint, legend=values)
+    return _draw(paint, legend=() if _direct(values) else values)
 
 
 def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
@@ -189,8 +195,16 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
         axes.margins(0.12)
         axes.set_xlabel("cases per second (logarithmic)")
         axes.set_ylabel(metric)
+        if _direct(values):
+            low, high = axes.get_xlim()
+            step, middle = (high / low) ** 0.03, (high * low) ** 0.5
+            marks = {line.get_label(): line.get_xydata()[0] for line in axes.get_lines()}
+            slow = {name: mark for name, mark in marks.items() if mark[0] < middle}
+            _name_beside(axes, slow, lambda speed: speed * step, "left")
+            fast = {name: mark for name, mark in marks.items() if name not in slow}
+            _name_beside(axes, fast, lambda speed: speed / step, "right")
 
-    return _draw(paint, legend=values)
+    return _draw(paint, legend=() if _direct(values) else values)
 
 
 def _draw(paint: Callable[[Axes], None], *, height: float = HEIGHT, legend: Collection[str] = ()) -> str:
@@ -226,7 +240,9 @@ def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], w
     axes.set_xlabel(what)
     axes.set_ylabel("share of sessions")
     if len(shares) > 1:
-        axes.legend()
+        axes.legend(
+            loc="upper right"
+        )  # where few sessions are; the best place is a search, which warns where it is slow
 
 
 def _logarithmic(axes: Axes, labels: Any, steps: Sequence[int]) -> None:
@@ -248,6 +264,35 @@ def _label(number: int, name: str, n_names: int) -> str:
     if number < len(COLOURS) or n_names == len(COLOURS) + 1:
         return _short(name).replace("_", "\u200b_", 1)
     return "others" if number == len(COLOURS) else "_others"
+
+
+def _direct(names: Collection[str]) -> bool:
+    """Whether names stand beside their marks: few and short ones do, others are in a legend below the plot."""
+    return len(names) <= len(COLOURS) and max(map(len, names), default=0) <= LONGEST_DIRECT
+
+
+def _name_beside(axes: Axes, marks: Mapping[str, FloatArray], at: Callable[[float], float], side: str) -> None:
+    """Names ``at`` an x that follows from that of their mark (x, y), tied to it by a line, and far enough apart."""
+    bottom, top = axes.get_ylim()
+    names = sorted(marks, key=lambda name: float(marks[name][1]))
+    heights, least = np.array([marks[name][1] for name in names]), LABEL_HEIGHT * (top - bottom)
+    for row in range(1, len(names)):
+        heights[row] = max(heights[row], heights[row - 1] + least)
+    heights[-1:] = np.minimum(heights[-1:], top)
+    for row in range(len(names) - 2, -1, -1):
+        heights[row] = min(heights[row], heights[row + 1] - least)
+    colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
+    for name, height in zip(names, heights.tolist(), strict=True):
+        axes.annotate(
+            name,
+            marks[name],
+            (at(float(marks[name][0])), height),
+            ha=side,
+            va="center",
+            fontsize="small",
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": colours[name], "linewidth": 0.8, "alpha": 0.6, "shrinkA": 1},
+        )
 
 
 def _legend_shape(names: Collection[str]) -> tuple[int, int]:
