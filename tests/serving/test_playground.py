@@ -1,6 +1,8 @@
 """The page of the playground, in a real headless Chromium."""
 
+import json
 import re
+import shlex
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,22 @@ def test_clicking_items_builds_a_session_and_shows_its_recommendations(tab: Chro
     ready(tab)
     assert texts(tab, "#clicks .id") == ["b-4", "b-0", wanted[0]]
     assert tab.value("document.getElementById('latency').hidden") is False
+
+
+def test_the_command_for_curl_gives_the_list_that_is_shown(tab: Chromium, service: Server):
+    for item in ("b-4", "b-0"):
+        take(tab, item)
+    shown = tab.value("document.getElementById('curl').textContent")
+    said = shlex.split(shown)
+    assert said[:2] == ["curl", f"{service.url}/v1/recommend"]
+    assert json.loads(said[said.index("--data") + 1])["items"] == ["b-4", "b-0"]
+    tab.value("document.querySelector('.request').open = true")
+    assert tab.value("getComputedStyle(document.getElementById('curl')).display") == "block"
+    assert tab.value("document.querySelector('.request a').href") == f"{service.url}/docs"
+    odd = """O'Neil's "$(x)" `y`"""
+    assert shlex.split(tab.value(f"command('/p', {{ items: [{json.dumps(odd)}] }})"))[-1] == json.dumps(
+        {"items": [odd]}, separators=(",", ":")
+    )
 
 
 def test_clicks_can_be_removed_undone_and_cleared(tab: Chromium, service: Server):

@@ -151,9 +151,11 @@ function showSession() {
 async function refresh() {
   const turn = ++state.asked;
   const begin = performance.now();
+  const body = { items: state.session, k: state.k, exclude_seen: state.unseen, show: state.show };
   try {
-    const answer = await ask("/v1/recommend", { items: state.session, k: state.k, exclude_seen: state.unseen, show: state.show });
+    const answer = await ask("/v1/recommend", body);
     if (turn !== state.asked) return;
+    $("curl").textContent = command("/v1/recommend", body);
     keep(answer.items, answer.shown);
     note(performance.now() - begin);
     complain(null);
@@ -164,6 +166,12 @@ async function refresh() {
     return;
   }
   placeSession(turn);
+}
+
+function command(path, body) {
+  const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
+  const header = sessionStorage.getItem("key") ? ' --header "authorization: Bearer $KEY"' : "";
+  return `curl ${location.origin}${path}${header} --data '${quoted}'`;
 }
 
 function note(milliseconds) {
