@@ -42,6 +42,10 @@ def test_titles_stand_beside_ids_and_are_searched(browser: Chromium, tmp_path: P
         browser.value("document.querySelector('#list .why').click()")
         browser.until("document.querySelectorAll('.reasons .chip').length")
         assert f"{HOSTILE} " in "".join(texts(browser, ".reasons .chip"))
+        by_attributes = "{ ...state.list[0], own: true, score: 0.04891, source: 'cold' }, 0, { share: 0.5 }"
+        browser.value(f"fillRow(document.querySelector('#list li'), {by_attributes})")
+        title, line = (f"document.querySelector('#list {each}').clientWidth" for each in (".name", ".take"))
+        assert browser.value(f"{title} / {line}") > 0.5
         assert browser.errors == []
 
 
