@@ -132,7 +132,7 @@ def test_popularity_order_and_markov_structure_are_found_in_a_synthetic_shop():
         ({"methods": ["pop"], "options": {"vsknn": {"k": 1}}}, "not among the compared"),
         ({"methods": ["vsknn"], "options": {"vsknn": {"kk": 1}}}, "no option 'kk'"),
         ({"ks": (0,)}, "0"),
-        ({"metrics": "NDCG"}, "list of texts, found 'NDCG'"),
+        ({"metrics": "NDCG"}, "several names, found 'NDCG'"),
         ({"methods": [VSKNN]}, "the class VSKNN; make one"),
         ({"methods": ["pop", "sr"], "seeds": (1, 2)}, "pop, sr draw nothing at random"),
     ],

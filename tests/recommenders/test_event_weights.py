@@ -31,7 +31,9 @@ Weighted = list[list[tuple[int, float]]]
 Scores = dict[int, dict[int, float]]
 
 event = st.tuples(st.integers(1, 6), st.sampled_from([0.0, 0.5, 1.0, 3.0, 5.0]))
-logs = st.lists(st.lists(event, min_size=1, max_size=7), min_size=1, max_size=12)
+logs = st.lists(st.lists(event, min_size=1, max_size=7), min_size=1, max_size=12).filter(
+    lambda log: any(weight for session in log for _, weight in session)
+)
 
 
 def sessions_of(log: Weighted) -> Sessions:

@@ -102,7 +102,7 @@ def test_scores_of_another_shape_and_what_cannot_be_saved_are_refused(tmp_path: 
             super().learn(sessions)
             self.names = {"a": 1}
 
-    with pytest.raises(ConfigError, match=r"after cannot be saved: expected arrays .* found dict in names"):
+    with pytest.raises(ConfigError, match=r"lists cannot be saved: expected arrays .* found dict in names"):
         save_artifact(Lists().fit(LOG), tmp_path / "model", {})
 
 
