@@ -224,9 +224,9 @@ class Engine:
     def executor(self, default: int | None = None) -> "Generator[Executor]":
         """The executor; ``default`` local workers unless given, None: one for each processor."""
         if self.name == "local":
-            from nearnext.processes import Processes
+            from nearnext.processes import Processes, usable_cores
 
-            yield Processes(self.workers or default or os.cpu_count() or 1)
+            yield Processes(self.workers or default or usable_cores())
             return
         from nearnext.scale.ray_tasks import ray_tasks
 

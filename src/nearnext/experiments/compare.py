@@ -1,6 +1,5 @@
 """The comparison: every method on the same cases, timed, with intervals, significance and the leak audit."""
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -34,7 +33,7 @@ from nearnext.experiments.store import RunStore
 from nearnext.experiments.tuning.tune import tune_method, validation_split
 from nearnext.forks import require_polars
 from nearnext.options import require_type
-from nearnext.processes import ONE_PROCESS, Executor
+from nearnext.processes import ONE_PROCESS, Executor, usable_cores
 from nearnext.progress import track
 from nearnext.types import FloatArray, RawId
 
@@ -158,7 +157,7 @@ def _protocol(chosen: Comparison, own_test: bool, runs: Mapping[str, SeedRuns]) 
         "fallback": FALLBACK_RULE,
         "tuning": _tuning_text(chosen),
         **({"seeds": list(chosen.seeds)} if chosen.seeds else {}),
-        "threads": chosen.threads or os.cpu_count(),
+        "threads": chosen.threads or usable_cores(),
     }
 
 

@@ -26,7 +26,7 @@ def has_other() -> bool:
 def trained_aside(recipe: Recipe[Any]) -> Generator[Callable[[], None]]:
     """Inside, another process trains the recipe; what is given waits for it and sets the weights of the network.
 
-    Trainings of this process inside are its own.
+    The group is of two, see `has_other`; trainings of this process inside are its own.
 
     Raises:
         ConfigError: the recipe cannot be sent.
@@ -40,8 +40,6 @@ def trained_aside(recipe: Recipe[Any]) -> Generator[Callable[[], None]]:
 
 
 def _train(recipe: Recipe[Any], group: Group) -> None:
-    if group.rank != OTHER:
-        return
     wrong: Exception | None = None
     try:
         with in_group(ALONE):
