@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from nearnext.experiments.plan import SplitPlan
 from nearnext.experiments.sizing import Estimate
 from nearnext.experiments.store import RunStore
 from nearnext.experiments.tuning.budget import Tuning
+from nearnext.recommenders.popularity import Pop
 
 pytestmark = pytest.mark.slow
 
@@ -135,3 +137,11 @@ def test_a_dry_run_on_items_without_clicks_is_refused(nearnext: Any, tmp_path: P
     done = nearnext("compare", tmp_path / "log.csv", "--cold-items", "0.1", "--dry-run")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert "--dry-run has no meaning with --cold-items" in done.err
+
+
+def test_a_case_takes_time_where_the_first_run_was_slower_than_the_longer_one(monkeypatch: pytest.MonkeyPatch):
+    ticks = iter((0.0, 5.0, 5.0, 6.0))  # something else kept the processor busy in the first run
+    monkeypatch.setattr(comparison_sizing, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    case_seconds = comparison_sizing._case_seconds  # pyright: ignore[reportPrivateUsage]
+    seconds = case_seconds(Pop().fit(LOG), LOG, Comparison(methods=("pop",)))
+    assert 0 < seconds <= 1
