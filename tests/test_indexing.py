@@ -106,7 +106,7 @@ def test_fitting_chooses_an_index(monkeypatch: pytest.MonkeyPatch):
 
 def test_methods_without_embeddings_say_so():
     pop = make_recommender("pop").fit(log())
-    with pytest.raises(ConfigError, match="pop has no embeddings to index; fit a metric model"):
+    with pytest.raises(ConfigError, match="pop has no vectors; the methods metric, metric-fast"):
         reindex(pop)
 
 

@@ -7,7 +7,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.session_index import SessionMemory
-from nearnext.recommenders.space import HasSpace, space_of
+from nearnext.recommenders.space import embedded, learned_space, space_of
 from nearnext.retrieval import ApproximateIndex, ExactIndex
 from nearnext.retrieval.building import HELD_OUT, RECALL_FLOOR, TRIAL, IndexKind, IndexReport, build_index
 from nearnext.types import ScoreArray
@@ -29,9 +29,7 @@ def reindex(
     Recall is measured on the most recent sessions, by default of those that the recommender remembers; where it
     remembers none, on perturbed items.
     """
-    space = space_of(recommender)
-    if not isinstance(recommender, HasSpace) or space is None:
-        raise ConfigError(f"{recommender.name} has no embeddings to index; fit a metric model, e.g. sml-gru-ncas")
+    searching, space = embedded(recommender), learned_space(recommender)
     exact = space.index.exact if isinstance(space.index, ApproximateIndex) else space.index
     if not isinstance(exact, ExactIndex):
         raise ConfigError(f"{recommender.name} searches by {type(exact).__name__}, which cannot be rebuilt")
@@ -43,7 +41,7 @@ def reindex(
         listed=space.located,
         threads=threads,
     )
-    recommender.search_by(index)
+    searching.search_by(index)
     return report
 
 

@@ -69,13 +69,13 @@ def test_methods_without_an_encoder_say_so(nearnext, tmp_path: Path):  # pyright
     saved = save_artifact(pop, tmp_path / "pop", {})
     refused = nearnext("export", saved, "--onnx", tmp_path / "encoder.onnx")
     assert refused.code == 2
-    assert "pop has no session encoder to export; fit a metric model" in refused.err
+    assert "pop has no vectors; the methods metric, metric-fast and sml-ENCODER-LOSS have" in refused.err
     assert not (tmp_path / "encoder.onnx").exists()
 
 
 def test_a_model_that_learned_nothing_says_so():
     empty = make_recommender("sml-avgpool-ncas", {"dim": 4, "device": "cpu"}).fit(Sessions.of([["a"]]))
-    with pytest.raises(ConfigError, match=r"sml-avgpool-ncas has learned no encoder .*; fit it again"):
+    with pytest.raises(ConfigError, match=r"sml-avgpool-ncas has no vectors: .*popularity"):
         export_encoder(empty, {}, "encoder.onnx")
 
 

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.slow
 Command = Callable[..., Any]
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 23}" for j in range(2 + s % 5)] for s in range(120)])
+WITHOUT = "has no vectors; the methods metric, metric-fast and sml-ENCODER-LOSS have: fit one"
 SMALL = {"preset": "quick", "epochs": 2, "dim": 8, "device": "cpu"}
 
 
@@ -70,8 +71,20 @@ def test_a_recommender_without_a_space_compares_the_sessions_it_remembers():
     with pytest.raises(ConfigError, match="--remember"):
         markov.similar(["i1"])
     assert markov.remember(LOG).similar(["i1"], k=3)[0].items == SKNN().fit(LOG).similar(["i1"], k=3)[0].items
-    with pytest.raises(ConfigError, match="markov-1 has no vectors; fit a method with a metric space"):
-        embedded(markov)
+
+
+@pytest.mark.parametrize("name", ["markov-1", "gru4rec"])
+def test_a_method_without_vectors_says_which_have_them(name: str, nearnext: Command, tmp_path: Path):
+    method = make_recommender(name)
+    for ask in (method.item_vectors, partial(method.session_vectors, [["i1"]]), partial(embedded, method)):
+        with pytest.raises(ConfigError, match=f"{name} {WITHOUT}"):
+            ask()
+    if name == "gru4rec":
+        method = method.unfitted(layers=(8,), n_sample=8, epochs=1)
+    saved = save_artifact(method.fit(LOG), tmp_path / "model", {})
+    for option, file in (("--vectors", "i.parquet"), ("--onnx", "e.onnx")):
+        refused = nearnext("export", saved, option, tmp_path / file)
+        assert (refused.code, refused.err) == (2, f"error: {name} {WITHOUT}\n")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +118,7 @@ def test_the_command_line_writes_vectors_and_lists_similar_items(nearnext: Comma
     assert (twice.code, list(tmp_path.glob("none.*"))) == (2, [])
     assert "writes this file too; choose another name" in twice.err
     refused = nearnext("export", without, "--vectors", tmp_path / "none.parquet")
-    assert "markov-1 has no vectors; fit a method with a metric space, e.g. metric" in refused.err
+    assert f"markov-1 {WITHOUT}" in refused.err
     refused = nearnext("export", folder)
     assert refused.code == 2
     assert "name a file with --onnx, --vectors or both" in refused.err

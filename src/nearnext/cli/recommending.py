@@ -183,12 +183,10 @@ def _require_parquet(option: str, path: Path) -> None:
 def _export_vectors(model: Path, file: Path) -> None:
     from nearnext.artifact import load_artifact
     from nearnext.atomic import whole_file
-    from nearnext.recommenders.space import embedded, space_of
+    from nearnext.recommenders.space import learned_space
 
     recommender = load_artifact(model).recommender
-    frame = embedded(recommender).item_vectors()
-    space = space_of(recommender)
-    distance = "" if space is None else space.distance
+    frame, distance = recommender.item_vectors(), learned_space(recommender).distance
     with whole_file(file) as unfinished:
         frame.write_parquet(unfinished)
     dimension = frame["vector"].dtype.shape[0]  # type: ignore[attr-defined]

@@ -191,10 +191,10 @@ def index(
     target = out or model
     writable_folder(target.absolute().parent, target)
     from nearnext.artifact import load_artifact, save_artifact
-    from nearnext.recommenders.space import embedded
+    from nearnext.recommenders.space import learned_space
 
     artifact = load_artifact(model)
-    embedded(artifact.recommender)  # before torch is needed
+    learned_space(artifact.recommender)  # before torch is needed
     from nearnext.indexing import reindex
 
     report = reindex(

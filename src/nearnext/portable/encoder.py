@@ -18,7 +18,7 @@ from nearnext.model.encoding import SessionEncoding
 from nearnext.model.network import SessionItemNetwork
 from nearnext.portable.graph import TOLERANCE, OnnxEncoder, OnnxExport, export_onnx
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.space import space_of
+from nearnext.recommenders.space import learned_space
 from nearnext.stored_arrays import checksum
 from nearnext.types import IndexArray
 
@@ -44,14 +44,13 @@ def export_encoder(
 
     Clicks on items that the encoder does not know are left out of a session.
     """
-    network, space = _network(recommender), space_of(recommender)
+    network, space = _network(recommender), learned_space(recommender)
     done = export_onnx(network, file, metadata={"method": recommender.name}, tolerance=tolerance)
-    known = np.ones(network.n_items + 1, np.bool_) if space is None else space.located
     table = pl.DataFrame(
         {
             "item_id": recommender.vocabulary.ids,
             "item_index": np.arange(1, network.n_items + 1, dtype=np.int32),
-            "knows": known[1:],
+            "knows": space.located[1:],
         }
     )
     with whole_file(done.items) as unfinished:
@@ -110,9 +109,8 @@ def _timed(sessions: list[Prefixes], encode: Callable[[Prefixes], object]) -> fl
 
 
 def _network(recommender: Recommender) -> SessionItemNetwork:
+    learned_space(recommender)
     network = getattr(recommender, "network", None)
-    if isinstance(network, SessionItemNetwork):
-        return network
-    if space_of(recommender) is None and not hasattr(recommender, "network"):
-        raise ConfigError(f"{recommender.name} has no session encoder to export; fit a metric model, e.g. sml-gru-ncas")
-    raise ConfigError(f"{recommender.name} has learned no encoder ({getattr(recommender, 'note', '')}); fit it again")
+    if not isinstance(network, SessionItemNetwork):
+        raise ConfigError(f"{recommender.name} has no session encoder of nearnext; only such a one can be exported")
+    return network

@@ -34,9 +34,10 @@ from nearnext.recommenders.ranking import (
 from nearnext.recommenders.ruled import AppliedRules, ranked_by_rules, rules_over
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
 from nearnext.registry import is_built_in
-from nearnext.types import BoolArray, RawId
+from nearnext.types import BoolArray, RawId, ScoreArray
 
 if TYPE_CHECKING:
+    import polars as pl
     from narwhals.typing import IntoDataFrame
 
 
@@ -251,3 +252,16 @@ class Recommender(Method):
         from nearnext.recommenders.space import similar_lists
 
         return similar_lists(self, items, k)
+
+    def item_vectors(self) -> "pl.DataFrame":
+        """Embeddings of items, for a vector database; `ConfigError` for methods without a metric space."""
+        raise no_vectors(self.name)
+
+    def session_vectors(self, sessions: Iterable[Iterable[RawId]]) -> ScoreArray:  # noqa: ARG002
+        """Embeddings of sessions of raw ids: [B, D]; `ConfigError` for methods without a metric space."""
+        raise no_vectors(self.name)
+
+
+def no_vectors(name: str) -> ConfigError:
+    """The error of a method without a metric space, which names those that have one."""
+    return ConfigError(f"{name} has no vectors; the methods metric, metric-fast and sml-ENCODER-LOSS have: fit one")

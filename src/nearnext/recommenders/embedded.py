@@ -13,7 +13,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_sessions
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError
 from nearnext.model.encoding import SessionEncoding, item_vectors, row_vectors
 from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings
@@ -21,7 +21,7 @@ from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.method import State
 from nearnext.recommenders.placement import Placement
 from nearnext.recommenders.ranking import RankChunk, Request
-from nearnext.recommenders.space import EmbeddingSpace
+from nearnext.recommenders.space import EmbeddingSpace, learned_space
 from nearnext.recommenders.trained import TrainedRecommender
 from nearnext.retrieval import ExactIndex, Index
 from nearnext.stored_arrays import require_array, require_finite
@@ -88,7 +88,8 @@ class EmbeddedRecommender(TrainedRecommender):
         Raises:
             ConfigError: not fitted yet, or nothing could be learned.
         """
-        space = self._learned_space()
+        self._check(1)
+        space = learned_space(self)
         indices = np.flatnonzero(space.located).astype(np.int32)
         vectors = space.items(indices).astype(np.float32, copy=False)
         return pl.DataFrame(
@@ -106,15 +107,10 @@ class EmbeddedRecommender(TrainedRecommender):
             ConfigError: not fitted yet, or nothing could be learned.
             DataError: one flat list or a text instead of sessions, or a value that is no id.
         """
-        space = self._learned_space()
+        self._check(1)
+        space = learned_space(self)
         encoded = [self.vocabulary.encode(session) for session in raw_sessions(sessions)]
         return space.sessions(Prefixes.of(encoded))[0]
-
-    def _learned_space(self) -> EmbeddingSpace:
-        self._check(1)
-        if (space := self.space()) is None:
-            raise ConfigError(f"{self.name} has no vectors: {self.note}")
-        return space
 
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
         """Embed items without a trained embedding, including those not in the log, by their attributes."""

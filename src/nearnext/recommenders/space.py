@@ -13,7 +13,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import raw_ids
 from nearnext.errors import ConfigError
 from nearnext.options import Count, checked
-from nearnext.recommenders.base import Recommender
+from nearnext.recommenders.base import Recommender, no_vectors
 from nearnext.recommenders.neighbours import SessionNeighbours
 from nearnext.recommenders.ranking import Recommendation, shortage_of
 from nearnext.recommenders.session_index import SessionIndex
@@ -61,8 +61,15 @@ class HasSpace(Protocol):
 def embedded(recommender: "Recommender") -> HasSpace:
     """The recommender, as one that has vectors; `ConfigError` where it has none."""
     if not isinstance(recommender, HasSpace):
-        raise ConfigError(f"{recommender.name} has no vectors; fit a method with a metric space, e.g. metric")
+        raise no_vectors(recommender.name)
     return recommender
+
+
+def learned_space(recommender: "Recommender") -> EmbeddingSpace:
+    """The metric space of a fitted recommender; `ConfigError` where it has none or learned nothing."""
+    if (space := embedded(recommender).space()) is None:
+        raise ConfigError(f"{recommender.name} has no vectors: {getattr(recommender, 'note', '') or 'not fitted'}")
+    return space
 
 
 def space_of(recommender: object) -> EmbeddingSpace | None:
