@@ -92,7 +92,7 @@ def test_categories_that_sessions_leave_after_a_purchase_are_found(model: Recomm
 def test_lists_are_those_of_brute_force_everywhere(model: Recommender, tmp_path: Path) -> None:
     sessions = [["c0-1"], ["c5-1", "c1-2"], ["c1-2", "c5-1"], ["c0-1", "unknown"], []]
     whole = model.recommend(sessions, len(ITEMS))
-    found = model.recommend(sessions, 12, after="purchase")
+    found = model.recommend(sessions, 12, after=" Purchase")
     for session, every, one in zip(sessions, whole, found, strict=True):
         left = session[-1][:2] if session and session[-1][:2] in LEFT else None
         assert one.items == [item for item in every.items if str(item)[:2] != left][:12]
@@ -137,7 +137,7 @@ def test_the_command_says_what_it_measured(nearnext: Command, tmp_path: Path) ->
         "fit", tmp_path / "log.csv", "--method", "markov-1", "--items", tmp_path / "items.csv", "--out", out
     )
     assert "after purchase, sessions leave 3 of 9 categories that were tested" in " ".join(fitted.out.split())
-    listed = nearnext("recommend", out, "--session", "c0-1", "--after", "purchase", "--k", "10")
+    listed = nearnext("recommend", out, "--session", "c0-1", "--after", "Purchase", "--k", "10")
     assert "c0-" not in listed.out.replace("after c0-1", "")
 
 
@@ -158,7 +158,7 @@ def test_a_service_leaves_out_categories_after_a_purchase(model: Recommender, tm
             assert asked or stored == answer["recommendations"]["items"]
             return answer["recommendations"]["items"]
 
-        assert listed("s1", "purchase") == left
+        assert listed("s1", "Purchase") == left
         assert listed("s2", "view") == listed("s3", None) == whole
         assert listed("s4", "view", after="purchase") == left  # a request says so itself
         bought = click(client, "s1", "c0-1", event="view", k=30)["recommendations"]["items"]

@@ -96,6 +96,14 @@ def test_clicks_without_a_type_always_count():
     assert Counting(["purchase"]).last_type(done(store.events("s"))) is None
 
 
+def test_event_types_match_without_case_and_blanks():
+    store, _ = memory(clicks=9)
+    for item, event in (("a", "View"), ("b", " PURCHASE "), ("b", "view")):
+        done(store.append("s", [item], event))
+    assert Counting.of(["Purchase"], None, ()).clicks(done(store.events("s"))) == ["b"]
+    assert Counting.of(None, None, ["Purchase"]).last_type(done(store.events("s"))) == "purchase"
+
+
 def test_answers_are_copies():
     store, _ = memory()
     done(store.append("s", ["a"])).append("x")

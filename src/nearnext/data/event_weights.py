@@ -19,6 +19,15 @@ HEAVIEST = 10**9
 """Largest weight: sums of larger ones lose the clicks of weight 1, and end in infinity."""
 
 
+def event_key(word: str) -> str:
+    """An event type without what does not tell types apart: case, and blanks around it.
+
+    >>> event_key(" Purchase")
+    'purchase'
+    """
+    return word.strip().casefold()
+
+
 def checked_weights(weights: object) -> dict[str, float] | None:
     """The weight of each event type; other types weigh 1.
 
@@ -35,6 +44,10 @@ def checked_weights(weights: object) -> dict[str, float] | None:
     given = cast("Mapping[object, object]", weights)
     weight = Annotated[float, at_least(0), at_most(HEAVIEST)]
     found = {str(name): float(checked(f"weight of {name}", value, weight)) for name, value in given.items()}
+    if len({event_key(name) for name in found}) < len(found):
+        raise ConfigError(
+            f"expected one weight of each event type, found {', '.join(found)}, which only case tells apart"
+        )
     if not any(found.values()):
         raise ConfigError(f"expected a weight above 0, found only 0 for {', '.join(found)}; give one, e.g. 1")
     return found

@@ -9,7 +9,7 @@ import polars as pl
 
 from nearnext.data.chunks import FrameReader, LogReader, ParquetReader, as_frame
 from nearnext.data.delimited import DelimitedReader
-from nearnext.data.event_weights import checked_weights
+from nearnext.data.event_weights import checked_weights, event_key
 from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
@@ -64,15 +64,17 @@ class ReadOptions:
             "rejects": None if self.rejects is None else path_of("rejects", self.rejects),
         }.items():
             object.__setattr__(self, name, value)
-        if self.events and self.target and not set(self.target) <= set(self.events):
-            left_out = ", ".join(sorted(set(self.target) - set(self.events)))
+        keys = set(map(event_key, self.events or ()))
+        if self.events and (missing := [one for one in self.target or () if event_key(one) not in keys]):
+            left_out = ", ".join(sorted(missing))
             raise ConfigError(f"expected to read the events to predict, found {left_out} not among events; add it")
         if self.weights and "weight" in (self.columns or {}):
             raise ConfigError("expected weights by event type or in a column, found both; leave one out")
 
     def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
         """Rows of each event type, for the types that are used."""
-        return {kind: rows for kind, rows in event_types.items() if kind in (self.events or [kind])}
+        keys = set(map(event_key, self.events or event_types))
+        return {kind: rows for kind, rows in event_types.items() if event_key(kind) in keys}
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +221,7 @@ def _event_types(events: object) -> frozenset[str] | None:
     found = (
         list(cast("Iterable[object]", events)) if isinstance(events, Iterable) and not isinstance(events, str) else []
     )
-    if not found or not all(isinstance(word, str) and word for word in found):
+    if not found or not all(isinstance(word, str) and word.strip() for word in found):
         raise ConfigError(f"expected a list of event types, found {events!r}; give texts, or leave it out to use all")
     return frozenset(map(str, found))
 
@@ -258,7 +260,7 @@ def read_events(
             otto, columns.
         time_unit: the unit of numeric times, by default found by their magnitude: s, ms, us, ns, min, h or d since
             1970, excel (days since 1899-12-30), or date (20240131, 202401311530 and so on).
-        events: event types to use; all without it.
+        events: event types to use, whatever their case; all without it.
         quoting: whether quotes in text files enclose fields; without, they are letters like any other.
         strict: whether a rejected row, or a file of a folder that is not read, is an error.
         rejects: CSV file to write rejected rows to (file, line, reason, text); it is no part of the log in a folder.

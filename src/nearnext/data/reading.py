@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Generator, Mapping, Sequence, Set
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from nearnext.data.chunks import Chunk, FrameReader, LogReader, Rejected
-from nearnext.data.event_weights import weights_in
+from nearnext.data.event_weights import event_key, weights_in
 from nearnext.data.ids import IdColumn, user_codes
 from nearnext.data.layouts import BY_NAME, Layout, Role
 from nearnext.data.times import Clock
@@ -62,6 +62,9 @@ class ReadReport:
     collapse_repeats: bool | None = None
 
 
+NO_TYPE = "(none)"
+"""The event type of rows without one, in a log with event types."""
+
 OTHER_FILES = 255
 """The event type of events of files without event types, in a log that has others; and of the 255th type on."""
 
@@ -81,9 +84,7 @@ class Reading:
         rejects: Path | None,
     ) -> None:
         self._clock = clock
-        self._events = events
-        self._target = target
-        self._weights = weights
+        self._events, self._target, self._weights = events, target, weights
         self._path = rejects
         self._open = ExitStack()
         self._writer: Any = None
@@ -96,6 +97,7 @@ class Reading:
         self._rows = 0
         self._used = 0
         self._event_types: Counter[str] = Counter()
+        self._types: dict[str, str] = {}  # the first spelling of each event type
         self.event_codes: dict[str, int] = {}
         self._typed: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
@@ -181,9 +183,10 @@ class Reading:
         if words is not None and (self._events is None or len(self._events) > 1):
             events.append(self._event_codes(words))
         if words is not None and self._target is not None:
-            events.append(words.is_in(list(self._target)).alias("target"))
+            events.append(words.is_in(self._spelled(self._target)).alias("target"))
         if words is not None and self._weights is not None:
-            of_types = words.replace_strict(dict(self._weights), default=1.0, return_dtype=pl.Float64)
+            by_type = dict(zip(self._spelled(self._weights), self._weights.values(), strict=True))
+            of_types = words.replace_strict(by_type, default=1.0, return_dtype=pl.Float64)
             events.append(of_types.alias("weight"))
         elif weights is not None:
             events.append(_kept(weights, kept).alias("weight"))
@@ -210,12 +213,25 @@ class Reading:
                 self._writer.writerows((reader.where, row.line, row.reason, row.text) for row in rows)
 
     def _event_words(self, frame: pl.DataFrame) -> pl.Series | None:
-        """The event type of each row; None where the log has none: [n]."""
+        """The event type of each row, in its first spelling in the log; None where the log has none: [n]."""
         if "event" not in frame.columns:
             return None
         if frame["event"].dtype.is_nested():
             raise DataError(f"expected words as event types, found values of type {frame['event'].dtype}")
-        return frame["event"].cast(pl.String).fill_null("(none)")
+        words = frame["event"].cast(pl.String).fill_null("").replace("", NO_TYPE)
+        respelled = {
+            word: first
+            for word in words.unique(maintain_order=True).to_list()
+            if (first := self._types.setdefault(event_key(word), word.strip() or NO_TYPE)) != word
+        }
+        if not respelled:
+            return words
+        self._changed["other spelling of an event type"] += int(words.is_in(list(respelled)).sum())
+        return words.replace(respelled)
+
+    def _spelled(self, types: Iterable[str]) -> list[str]:
+        """Event types that were asked for, as the log spells them."""
+        return [self._types.get(event_key(name), name) for name in types]
 
     def _event_codes(self, words: pl.Series) -> pl.Series:
         """Event types as numbers, the same in every chunk; from the 255th on they share one: [n]."""
@@ -237,8 +253,12 @@ class Reading:
         if words is not None:
             self._event_types.update(dict(words.value_counts().iter_rows()))
             if self._events is not None:
-                return words.is_in(list(self._events)).to_numpy()
+                return words.is_in(self._spelled(self._events)).to_numpy()
         return np.ones(n, np.bool_)
+
+    def _missing(self, types: Iterable[str]) -> list[str]:
+        """Event types that were asked for and the log lacks."""
+        return sorted(name for name in types if event_key(name) not in self._types)
 
     def report(self, source: str, left_out: Sequence[str], *, strict: bool) -> ReadReport:
         """What was read; a DataError where nothing can be used, or where a row cannot and ``strict`` is given."""
@@ -262,11 +282,12 @@ class Reading:
                 "columns and the time unit"
             )
         for option, named in (("weights", self._weights), ("target", self._target)):
-            if missing := sorted(set(named or ()) - types.keys()):
+            if missing := self._missing(named or ()):
                 raise DataError(
                     f"{source}: no event is of type {', '.join(missing)}, which {option} names; found types "
                     f"{', '.join(list(types)[:LISTED])}"
                 )
+        lacking, listed = self._missing(self._events or ()), ", ".join(sorted(types)[:LISTED])
         return ReadReport(
             source=source,
             layout=" and ".join(self._layouts) or "none",
@@ -280,29 +301,13 @@ class Reading:
             left_out=list(left_out),
             events=sorted(self._events) if self._events else None,
             notes=[
-                *_type_notes(self._events or frozenset(), list(self._event_types)),
+                *([f"no event is of type {', '.join(lacking)}; found types {listed}"] * bool(lacking)),
                 *(
                     [lost + "; rejects (--rejects) keeps them in a file" * (self._path is None)]
                     * (unusable >= MANY * self._rows)
                 ),
             ],
         )
-
-
-def _type_notes(wanted: Set[str], found: Sequence[str]) -> list[str]:
-    """What to say of event types asked for that the log lacks, and of types that differ in case or blanks only."""
-    notes: list[str] = []
-    if missing := sorted(wanted - set(found)):
-        notes.append(f"no event is of type {', '.join(missing)}; found types {', '.join(sorted(found)[:LISTED])}")
-    spellings: dict[str, list[str]] = {}
-    for word in sorted(found):
-        spellings.setdefault(word.strip().casefold(), []).append(word)
-    notes += [
-        f"event types {', '.join(map(repr, alike))} differ in case or blanks alone: name all with events"
-        for alike in spellings.values()
-        if len(alike) > 1 and (not wanted or 0 < len(wanted & set(alike)) < len(alike))
-    ]
-    return notes
 
 
 def _kept(column: pl.Series, kept: BoolArray) -> pl.Series:

@@ -10,6 +10,7 @@ import polars as pl
 
 from nearnext.atomic import whole_file
 from nearnext.data.arrow import parquet_file
+from nearnext.data.event_weights import event_key
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError
@@ -102,8 +103,8 @@ def _lists(
     prefixes = Prefixes(clicks, sessions.offsets[:-1], sessions.offsets[1:], times)
     ranking = recommender.rank(prefixes, k, rules=rules, **request)
     if rules is not None and after is not None and sessions.types is not None:
-        last = np.array(sessions.event_types)[sessions.types[sessions.offsets[1:] - 1]]
-        if len(others := np.flatnonzero(last != after)):
+        last = np.array([*map(event_key, sessions.event_types)])[sessions.types[sessions.offsets[1:] - 1]]
+        if len(others := np.flatnonzero(last != event_key(after))):
             plain = recommender.rank(prefixes.take(others), k, rules=rules._replace(leaving=None), **request)
             items, scores, own = ranking.items.copy(), ranking.scores.copy(), ranking.own.copy()
             items[others], scores[others], own[others] = plain.items, plain.scores, plain.own

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from nearnext.data.event_weights import event_key
 from nearnext.data.item_columns import CATEGORY, ItemColumns
 from nearnext.data.items import ItemTable
 from nearnext.data.sessions import Sessions
@@ -104,8 +105,9 @@ def _measured(names: pl.Series, nexts: Int64Array, leaves: Int64Array) -> LeftCa
 
 def require_left(measured: Mapping[str, LeftCategories], event: str) -> LeftCategories:
     """What was measured after an event type; `ConfigError` where nothing was."""
-    if event in measured:
-        return measured[event]
+    for name, left in measured.items():
+        if event_key(name) == event_key(event):
+            return left
     if measured:
         raise ConfigError(
             f"expected an event type after which categories were measured, found '{event}'; measured: "

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from nearnext.data.event_weights import event_key
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.explanation import explain
 from nearnext.recommenders.item_rules import ItemRules
@@ -260,7 +261,7 @@ class Endpoints:
     def _rules(self, model: ServedModel, asked: requests.Restrictions, event: str | None) -> ItemRules | None:
         """The rules of a request and of the service."""
         default = self._service.rules
-        if default is not None and default.after not in (None, event):
+        if default is not None and default.after is not None and event_key(default.after) != event:
             default = default.without_after()
         if asked.where is None and not asked.boost and not asked.at_most and asked.after is None:
             return default

@@ -48,8 +48,8 @@ class ServedModel:
     def __init__(self, loaded: LoadedModel, catalogue: Catalogue) -> None:
         self.recommender, self.manifest, self.version = loaded
         reading = self.manifest.get("reading", {})
-        rare = tuple(self.recommender.left_categories)
-        self.counting = Counting(reading.get("events"), reading.get("collapse_repeats"), rare)
+        rare = self.recommender.left_categories
+        self.counting = Counting.of(reading.get("events"), reading.get("collapse_repeats"), rare)
         self.available = AvailableItems(self.recommender, catalogue)
         self.page: bytes | None = None
         self.map: asyncio.Task[ItemMap] | None = None

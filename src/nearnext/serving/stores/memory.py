@@ -7,6 +7,7 @@ from itertools import groupby, islice
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
+from nearnext.data.event_weights import event_key
 from nearnext.types import RawId
 
 SESSION_BYTES = 64 << 10
@@ -34,8 +35,11 @@ Event = RawId | tuple[RawId, str]
 
 
 def typed(items: Sequence[RawId], event: str | None) -> Sequence[Event]:
-    """Clicks of one request as they are stored."""
-    return items if event is None else [(item, event) for item in items]
+    """Clicks of one request as they are stored: with the key of their event type, see `event_key`."""
+    if event is None:
+        return items
+    kind = event_key(event)
+    return [(item, kind) for item in items]
 
 
 class Counting(NamedTuple):
@@ -47,9 +51,15 @@ class Counting(NamedTuple):
     ['b', 'b']
     """
 
-    events: Sequence[str] | None = None  # the types that count; None: all; clicks without a type always do
+    events: Sequence[str] | None = None  # keys of the types that count; None: all; clicks without a type always do
     collapse_repeats: bool | None = None  # see `sessionise`
-    rare: Sequence[str] = ()  # the types after the most frequent one, the rarest last
+    rare: Sequence[str] = ()  # keys of the types after the most frequent one, the rarest last
+
+    @classmethod
+    def of(cls, events: Iterable[str] | None, collapse_repeats: bool | None, rare: Iterable[str]) -> "Counting":
+        """Event types by their names in a log."""
+        kept = None if events is None else tuple(map(event_key, events))
+        return cls(kept, collapse_repeats, tuple(map(event_key, rare)))
 
     def clicks(self, events: Iterable[Event]) -> list[RawId]:
         """Clicks of stored events, oldest first."""
@@ -61,7 +71,7 @@ class Counting(NamedTuple):
         return clicks
 
     def last_type(self, events: Sequence[Event]) -> str | None:
-        """The type of the last click; of events on one item that are one click, the rarest."""
+        """The key of the type of the last click; of events on one item that are one click, the rarest."""
         counted = self._counted(reversed(events))
         run = next((run for _, run in groupby(counted, itemgetter(0))), ())
         types = [kind for _, kind in islice(run, 1 if self.collapse_repeats is False else None)]
