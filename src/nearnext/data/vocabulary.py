@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from nearnext.data.blocks import spans
 from nearnext.data.ids import ids_as, series_of, tidy_text
 from nearnext.data.raw import indices, raw_ids
 from nearnext.errors import DataError
@@ -42,12 +41,14 @@ class IdLookup:
     def find(self, ids: Sequence[RawId]) -> IndexArray:
         """Positions of ids, of the type of the column, counted from 1; 0 where there is no such id: [n]."""
         hashes, found = _hashes(ids), np.zeros(len(ids), np.int32)
-        begins, ends = (np.searchsorted(self._hashes, hashes, side) for side in ("left", "right"))
-        rows = np.repeat(np.arange(len(ids)), ends - begins)
-        at = spans(begins, ends - begins)
-        for row, position in zip(rows.tolist(), self._order[at].tolist(), strict=True):
-            if ids[row] == self._ids.item(position):
-                found[row] = position + 1
+        begins = self._hashes.searchsorted(hashes).tolist()
+        for row, (hashed, begin) in enumerate(zip(hashes.tolist(), begins, strict=True)):
+            at = begin
+            while at < len(self._hashes) and self._hashes[at] == hashed:
+                position = int(self._order[at])
+                if ids[row] == self._ids.item(position):
+                    found[row] = position + 1
+                at += 1
         return found
 
 

@@ -56,8 +56,9 @@ class SessionEncoding:
         network = self._network
         clicks, known = last_known_clicks(prefixes, network.n_items, network.max_length, self._trained)
         vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
-        if self._compiled is not None:
-            self._compiled(clicks, known, vectors)
+        encode = network.instead or self._compiled
+        if encode is not None:
+            encode(clicks, known, vectors)
         else:
             _encode_blocks(network, clicks, known, vectors)
         return vectors, known

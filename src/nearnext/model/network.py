@@ -89,7 +89,7 @@ class SessionItemNetwork(nn.Module):
         std = item.initial_std or (1.0 if weighted else item.dim**-0.5)
         self.item_embedding = _embedding_table(n_items, item.dim, std)
         self.click_embedding = None if common_embedding else _embedding_table(n_items, item.dim, std)
-        self._instead: EncodeClicks | None = None
+        self.instead: EncodeClicks | None = None  # used at inference: it gives the same up to rounding
 
     def take_over(self, weights: Mapping[str, Tensor], n_items: int) -> None:
         """Load weights for another number of items without a copy: the network then shares their memory."""
@@ -129,14 +129,10 @@ class SessionItemNetwork(nn.Module):
         """Session embeddings of `limited` rows of clicks, true where they are real: [B, T, D], [B, T] → [B, D]."""
         return self._placed(self.session_encoder(clicks, mask))
 
-    def compute_by(self, encode: EncodeClicks) -> None:
-        """Replace the session encoder at inference by other code that gives the same up to rounding."""
-        self._instead = encode
-
     def compiled(self) -> EncodeClicks | None:
         """`encode_clicks` on arrays with the present weights; None where there is no such code."""
-        if self._instead is not None:
-            return self._instead
+        if self.instead is not None:
+            return self.instead
         supported = self.item_embedding.weight.device.type == "cpu" and self.item.max_norm is None
         encode = self.session_encoder.compiled() if supported else None
         if encode is None:

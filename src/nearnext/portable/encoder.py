@@ -93,7 +93,7 @@ def encode_by_onnx(recommender: Recommender) -> EncoderLatency | None:
         file = export_onnx(network, Path(folder) / "encoder.onnx").file
         measured, encoder = encoder_latency(recommender, file), OnnxEncoder(file)
     if measured.onnx < measured.model:
-        network.compute_by(encoder.write)
+        network.instead = encoder.write
     return measured
 
 

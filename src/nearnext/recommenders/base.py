@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -49,6 +49,15 @@ class Recommender(Method):
     are ranked by ``item_index``, the more popular item first. Lists that a method leaves short are filled with the
     most popular admissible items.
     """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; rankers that were made before are of another model."""
+        super().__setattr__(name, value)
+        vars(self).pop("_rankers", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The attributes of a copy, which makes rankers of its own."""
+        return {name: value for name, value in vars(self).items() if name != "_rankers"}
 
     def fit(self, sessions: "Sessions | IntoDataFrame", *, items: ItemTable | None = None) -> Self:
         """Learn from sessions; their vocabulary becomes the catalogue.
@@ -153,10 +162,11 @@ class Recommender(Method):
         require_known_items(prefixes, admissible, len(self.vocabulary))
         if admissible is None:
             admissible = np.arange(len(self.vocabulary) + 1) > 0
+        kept: list[RankChunk] = vars(self).setdefault("_rankers", [])  # another list after each change of the model
 
         def rank(prefixes: Prefixes, k: int, mask: BoolArray) -> Ranking:
             request = Request(k, mask, exclude_seen)
-            return rank_in_chunks(self.ranker, prefixes, request, threads=threads, advance=advance)
+            return rank_in_chunks(self.ranker, prefixes, request, threads=threads, advance=advance, kept=kept)
 
         if rules is None:
             return rank(prefixes, k, admissible)

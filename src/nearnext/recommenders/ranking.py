@@ -146,18 +146,22 @@ def rank_in_chunks(
     *,
     threads: int | None = None,
     advance: Callable[[int], None] | None = None,
+    kept: list[RankChunk] | None = None,
 ) -> Ranking:
-    """Lists for all prefixes."""
+    """Lists for all prefixes; one of the rankers that are ``kept`` from call to call is used, or added, for a chunk."""
     items, scores, own = no_lists(len(prefixes), request.k)
+    if kept is None or len(prefixes) > CHUNK:
+        kept = []
 
     def work(begins: Iterable[int]) -> None:
-        rank_chunk = make_ranker()
+        rank_chunk = kept.pop() if kept else make_ranker()
         for begin in begins:
             rows = slice(begin, begin + CHUNK)
             part = prefixes.slice(begin, begin + CHUNK)
             own[rows] = rank_chunk(part, request, items[rows], scores[rows])
             if advance is not None:
                 advance(len(part))
+        kept.append(rank_chunk)
 
     in_threads(work, range(0, len(prefixes), CHUNK), threads)
     return Ranking(items, scores, own)

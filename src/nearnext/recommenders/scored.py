@@ -56,7 +56,7 @@ class ScoredRecommender(Recommender):
 
     def _state(self) -> State:
         state: State = {}
-        for name in vars(self).keys() - {entry.name for entry in fields(self)}:
+        for name in self.__getstate__().keys() - {entry.name for entry in fields(self)}:
             value = np.asarray(getattr(self, name))
             if value.dtype.kind not in "biuf":
                 raise ConfigError(
