@@ -94,11 +94,12 @@ def test_retailrocket_as_session_rec_gives_it(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "measured"), [("sasrec", (0.7012, 0.3841)), ("narm", (0.6880, 0.3703))])
-def test_a_cut_of_rsc15_as_measured(real_logs: Path, method: str, measured: tuple[float, float]):
-    """Half-widths of their intervals below what docs/results.md has: another seed stays there, a fault does not."""
+@pytest.mark.parametrize(("method", "measured"), [("sasrec", (0.6665, 0.3741)), ("narm", (0.6530, 0.3538))])
+def test_two_epochs_on_a_cut_of_rsc15_as_measured(real_logs: Path, method: str, measured: tuple[float, float]):
+    """Mean of two seeds, .005 apart at most: another seed stays within the tolerance, a fault does not."""
     folder = real_logs / "rsc15_100k"
     split = split_parts(read_sessions(folder / "train.parquet"), read_sessions(folder / "test.parquet"))
-    found = evaluate(make_recommender(method).fit(split.train), split.test, k=20).values()
+    fitted = make_recommender(method, {"epochs": 2, "validation_fraction": 0.0}).fit(split.train)
+    found = evaluate(fitted, split.test, k=20).values()
     assert found["HitRate@20"] > measured[0] - 0.015
     assert found["MRR@20"] > measured[1] - 0.013
