@@ -161,5 +161,27 @@ def test_the_card_of_a_fit_says_what_it_learned_from():
     assert r"| `a` | x\|y |" in text
     assert "the loss `squared` of `own_loss.py`" in text
     assert not re.search(r"\n\n\n", text)
-    reranked = model_card(manifest | {"params": {"voters": ["vsknn"]}}, history)
-    assert "(epoch 2, of lists by distance, before the re-ranker)" in reranked
+    assert "(epoch 2, of lists by distance, before the re-ranker)" in model_card(manifest, history, reranks=True)
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_the_card_of_a_metric_model_has_the_figures_of_its_lists(
+    better: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    from nearnext.recommenders.metric import selection
+
+    monkeypatch.setattr(selection, "significantly_better", lambda *_: better)  # pyright: ignore[reportUnknownLambdaType]
+    model = nearnext.Metric(dim=8, epochs=1, reranker_steps=20).fit(LOG)
+    found = model.held_out
+    assert found["prefixes"] > 0
+    assert 1 >= found["HitRate@20"] >= found["MRR@20"] > 0
+    again = nearnext.load(model.save(tmp_path / "model"))
+    assert isinstance(again, nearnext.Metric)
+    assert again.held_out == found
+    again.save(tmp_path / "again")
+    card, other = ((tmp_path / name / "README.md").read_text("utf-8") for name in ("model", "again"))
+    assert card == other
+    assert f"they reach HitRate@20 {found['HitRate@20']:.4f}, MRR@20 {found['MRR@20']:.4f}." in card
+    by_distance = f"lists by distance reach HitRate@20 {found['HitRate@20 by distance']:.4f}"
+    assert by_distance in card
+    assert ("this model ranks by distance" in card) is not better

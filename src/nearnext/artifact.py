@@ -142,7 +142,9 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "sha256": {name: checksum(folder / name) for name in written},
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (folder / CARD).write_text(model_card(manifest, getattr(recommender, "history", ())), encoding="utf-8")
+    history, held_out = getattr(recommender, "history", ()), getattr(recommender, "held_out", {})
+    reranks = getattr(recommender, "reranker", None) is not None
+    (folder / CARD).write_text(model_card(manifest, history, held_out, reranks=reranks), encoding="utf-8")
 
 
 def _write_index(recommender: Recommender, file: Path) -> None:

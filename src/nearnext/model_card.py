@@ -6,8 +6,16 @@ from typing import Any
 from nearnext.shown import text
 
 
-def model_card(manifest: Mapping[str, Any], history: Sequence[Mapping[str, float]] = ()) -> str:
-    """The README.md of a model folder, from its manifest and the metrics of each epoch.
+def model_card(
+    manifest: Mapping[str, Any],
+    history: Sequence[Mapping[str, float]] = (),
+    held_out: Mapping[str, float] | None = None,
+    *,
+    reranks: bool = False,
+) -> str:
+    """The README.md of a model folder, from its manifest, the metrics of each epoch and those of a re-ranker.
+
+    ``held_out`` is what the choice of a re-ranker measured, ``reranks`` whether it was chosen.
 
     >>> print(model_card({"method": "sr", "items": 3, "params": {"steps": 2}, "versions": {"nearnext": "1.0"}})[:24])
     # A next-item model: sr
@@ -15,7 +23,7 @@ def model_card(manifest: Mapping[str, Any], history: Sequence[Mapping[str, float
     parts = [
         f"# A next-item model: {manifest['method']}",
         _learned(manifest),
-        _figures(history, alone=bool(manifest["params"].get("voters"))),
+        _figures(best_epoch(history), held_out or {}, reranks=reranks),
         _table("Options", manifest["params"]),
         _own_parts(manifest.get("own_parts", [])),
         _use(),
@@ -57,17 +65,29 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
     return {}
 
 
-def _figures(history: Sequence[Mapping[str, float]], *, alone: bool) -> str:
-    """What the epochs were measured by; ``alone``: a re-ranker follows, which epochs know nothing of."""
-    best = best_epoch(history)
-    if not best:
-        return ""
-    found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name != "epoch")
-    return (
-        f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}"
-        f"{', of lists by distance, before the re-ranker' * alone}). What it reaches on your next days: `nearnext "
-        "evaluate MODEL LOG`."
-    )
+def _figures(best: Mapping[str, float], held_out: Mapping[str, float], *, reranks: bool) -> str:
+    """What was measured on held-out sessions: of the lists as the model makes them, if that is known."""
+    lines: list[str] = []
+    if best:
+        found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name != "epoch")
+        alone = ", of lists by distance, before the re-ranker" if reranks else ""
+        lines.append(f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}{alone}).")
+    if held_out:
+        reranked, by_distance = (
+            f"HitRate@20 {held_out[f'HitRate@20{which}']:.4f}, MRR@20 {held_out[f'MRR@20{which}']:.4f}"
+            for which in ("", " by distance")
+        )
+        lines.append(
+            f"On the last {held_out['prefixes']:,.0f} clicks of the sessions held out of the first training, lists by "
+            f"distance reach {by_distance}; re-ranked, each half of the sessions by weights learned from the other "
+            f"half, they reach {reranked}."
+        )
+        lines.append(
+            "The re-ranker of this model learned from both halves, and discounts popular items where that costs little."
+            if reranks
+            else "That is not surely better, so this model ranks by distance."
+        )
+    return " ".join([*lines, "What it reaches on your next days: `nearnext evaluate MODEL LOG`."]) if lines else ""
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:

@@ -16,8 +16,8 @@ from nearnext.recommenders.metric.features import (
     targets_among,
 )  # fmt: skip
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, reranker_recipe
-from nearnext.recommenders.metric.selection import reciprocal_ranks, significantly_better
-from nearnext.types import ScoreArray
+from nearnext.recommenders.metric.selection import ranks_by_halves, reciprocal_ranks, significantly_better
+from nearnext.types import Int64Array, ScoreArray
 
 
 def test_figures_of_candidates_by_hand():
@@ -90,6 +90,10 @@ def by(column: int, n_features: int = 2) -> Reranker:
     return Reranker(zeros, zeros + 1, linear, np.zeros((1, n_features), np.float32), one, one)
 
 
+def better(halves: tuple[Reranker, Reranker], found: Candidates, positions: Int64Array, sessions: Int64Array) -> bool:
+    return significantly_better(*ranks_by_halves(halves, found, positions, sessions), sessions)
+
+
 def two_each(n: int) -> Candidates:
     """Two candidates of each prefix: the first is nearer, the second has the votes."""
     features: ScoreArray = np.tile(np.array([[0, 0], [-1, 5]], np.float32), (n, 1))
@@ -100,7 +104,7 @@ def two_each(n: int) -> Candidates:
 def test_votes_must_be_right_significantly_more_often(right: int, expected: bool):
     # Gains of 1/2 and −1/2: 40 against 2.33 · 5 for 90 of 100, 5 for 55 of 100.
     positions = (np.arange(100) < right).astype(np.int64)
-    assert significantly_better((by(1), by(1)), two_each(100), positions, np.arange(100)) is expected
+    assert better((by(1), by(1)), two_each(100), positions, np.arange(100)) is expected
 
 
 @pytest.mark.parametrize(("n_sessions", "expected"), [(1, False), (2, False), (5, False), (6, True)])
@@ -109,21 +113,21 @@ def test_a_handful_of_sessions_proves_nothing_however_alike_they_are(n_sessions:
     clicks = n_sessions + 40
     positions = (np.arange(clicks) < n_sessions).astype(np.int64)
     positions[n_sessions:] = -1  # the other sessions' next items are no candidates: nothing changes there
-    assert significantly_better((by(1), by(1)), two_each(clicks), positions, np.arange(clicks)) is expected
+    assert better((by(1), by(1)), two_each(clicks), positions, np.arange(clicks)) is expected
 
 
 def test_each_half_is_judged_by_the_weights_of_the_other():
     even = np.arange(100) % 2 == 0
     positions = even.astype(np.int64)  # votes are right in even sessions alone
-    assert significantly_better((by(0), by(1)), two_each(100), positions, np.arange(100))
-    assert not significantly_better((by(1), by(0)), two_each(100), positions, np.arange(100))
+    assert better((by(0), by(1)), two_each(100), positions, np.arange(100))
+    assert not better((by(1), by(0)), two_each(100), positions, np.arange(100))
 
 
 def test_prefixes_of_one_session_are_no_independent_proof():
     positions = (np.arange(100) < 62).astype(np.int64)
     each, two = np.arange(100), np.where(np.arange(100) < 62, 0, 1)
-    assert significantly_better((by(1), by(1)), two_each(100), positions, each)
-    assert not significantly_better((by(1), by(1)), two_each(100), positions, two)
+    assert better((by(1), by(1)), two_each(100), positions, each)
+    assert not better((by(1), by(1)), two_each(100), positions, two)
 
 
 def test_more_hits_at_worse_ranks_are_not_better():
@@ -139,7 +143,7 @@ def test_more_hits_at_worse_ranks_are_not_better():
     found = Candidates(np.arange(0, 2201, 22), np.tile(np.arange(1, 23), 100).astype(np.int32), features.reshape(-1, 2))
     ranks = reciprocal_ranks(by(1).probabilities(found).astype(np.float64), found, positions)
     assert ranks.tolist() == [1 / 20] * 100
-    assert not significantly_better((by(1), by(1)), found, positions, np.arange(100))
+    assert not better((by(1), by(1)), found, positions, np.arange(100))
 
 
 def test_reciprocal_ranks_end_at_twenty():

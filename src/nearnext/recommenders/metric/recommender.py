@@ -36,7 +36,7 @@ from nearnext.recommenders.metric.features import Evidence, feature_names, featu
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
 from nearnext.recommenders.metric.retraining import halfway, relearned
-from nearnext.recommenders.metric.selection import select_reranker
+from nearnext.recommenders.metric.selection import HELD_OUT, select_reranker
 from nearnext.recommenders.metric.statistics import ITEM_FEATURES, item_statistics
 from nearnext.recommenders.metric.unclicked import ClickedItems, Likeness, UnclickedItems
 from nearnext.recommenders.ranking import RankChunk
@@ -82,6 +82,8 @@ class Metric(MetricOptions):
 
     reranker: Reranker | None = field(init=False, repr=False, default=None)
     generators: CandidateGenerators | None = field(init=False, repr=False, default=None)
+    # What the choice of the re-ranker measured, by `HELD_OUT`; {} where none was fitted on held-out sessions.
+    held_out: dict[str, float] = field(init=False, repr=False, default_factory=dict[str, float])
     likeness: Likeness | None = field(init=False, repr=False, default=None)
     scored: Scored | None = field(init=False, repr=False, default=None)  # for rankers that are made from now on
 
@@ -110,7 +112,7 @@ class Metric(MetricOptions):
         return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network, self.reranker, self.generators, self.likeness = None, None, None, None
+        self.network, self.reranker, self.generators, self.likeness, self.held_out = None, None, None, None, {}
         self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
         if self.start is not None:
             self._continue(self.start, sessions)
@@ -187,12 +189,13 @@ class Metric(MetricOptions):
     def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
         used = features_used(self.voters, self.features)
-        self.reranker = select_reranker(
+        self.reranker, measured = select_reranker(
             self._fitted(network, ExactIndex(item_vectors(network.eval())), learned),
             held_out,
             partial(reranker_recipe, used=used, hidden=self.hidden, seed=self.seed),
             steps=self.reranker_steps, most_prefixes=self.reranker_prefixes, coverage_cost=self.coverage_cost,
         )  # fmt: skip
+        self.held_out = dict(zip(HELD_OUT, measured.tolist(), strict=True))
         if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 
@@ -264,6 +267,8 @@ class Metric(MetricOptions):
 
     def _state(self) -> State:
         state = super()._state()
+        if self.held_out:
+            state["held_out"] = np.array([*self.held_out.values()], np.float64)
         if self.reranker is not None and self.generators is not None:
             state |= {f"reranker.{name}": array for name, array in self.reranker.state().items()}
             for name, voter in self.generators.voters.items():
@@ -278,6 +283,9 @@ class Metric(MetricOptions):
     def _restore(self, state: State) -> None:
         self.fitted_size = Size(*(getattr(self, name) for name in ("dim", "epochs", "batch_size", "negatives")))
         super()._restore(state)
+        if (measured := state.get("held_out")) is not None:
+            require_array("held_out", measured, np.float64, (len(HELD_OUT),), 0)
+            self.held_out = dict(zip(HELD_OUT, measured.tolist(), strict=True))
         statistics = state.get("item_statistics")
         weights = part_of(state, "reranker.") or part_of(state, "calibration.")  # its former name
         if statistics is not None:

@@ -22,6 +22,9 @@ from nearnext.types import FloatArray, Int64Array
 K = 20
 """Length of the lists that are compared."""
 
+HELD_OUT = ("prefixes", "HitRate@20", "MRR@20", "HitRate@20 by distance", "MRR@20 by distance")
+"""What is measured of re-ranked lists of held-out sessions, and of lists by distance."""
+
 SURE = 2.326
 """Standard deviations that a gain must exceed: p < 0.01, one-sided."""
 
@@ -38,8 +41,8 @@ def select_reranker(
     steps: int,  # of a fit on the most prefixes
     most_prefixes: int,
     coverage_cost: float,
-) -> Reranker | None:
-    """The re-ranker; None if its lists are not significantly better than those by distance.
+) -> tuple[Reranker | None, FloatArray]:
+    """The re-ranker, None if its lists are not significantly better than those by distance; and `HELD_OUT`.
 
     Each half of the sessions is ranked with weights that were fitted on the other half; the result is fitted on both.
     """
@@ -52,10 +55,13 @@ def select_reranker(
     halves = [np.where(owners % 2 == half, positions, -1) for half in (0, 1)]
     of_half, of_whole = (steps_for(len(prefixes) // parts, most_prefixes, steps) for parts in (2, 1))
     even, odd = (fit_reranker(recipe(found, half, of_half)) for half in halves)
-    if not significantly_better((even, odd), found, positions, owners):
-        return None
+    ranks = ranks_by_halves((even, odd), found, positions, owners)
+    measured = np.array([len(prefixes), *(value for new in ranks for value in (np.mean(new > 0), np.mean(new)))])
+    if not significantly_better(*ranks, owners):
+        return None, measured
     whole = fit_reranker(recipe(found, positions, of_whole))
-    return raise_coverage(whole, found, positions, generators.items_covered_by_neighbours(prefixes, K), coverage_cost)
+    enough = generators.items_covered_by_neighbours(prefixes, K)
+    return raise_coverage(whole, found, positions, enough, coverage_cost), measured
 
 
 def reciprocal_ranks(scores: FloatArray, candidates: Candidates, positions: Int64Array) -> FloatArray:
@@ -76,22 +82,28 @@ def reciprocal_ranks(scores: FloatArray, candidates: Candidates, positions: Int6
     return result
 
 
-def significantly_better(
+def ranks_by_halves(
     halves: tuple[Reranker, Reranker], candidates: Candidates, positions: Int64Array, sessions: Int64Array
-) -> bool:
-    """Whether re-ranked lists beat those by distance, each half of the sessions ranked with the weights of the other.
+) -> tuple[FloatArray, FloatArray]:
+    """Reciprocal ranks, each half of the sessions ranked with the weights of the other; and by distance: [B], [B].
 
-    The sum of hits among the first 20 and reciprocal ranks must be higher by more than 2.33 standard deviations, and
-    neither of the two may be lower. The deviation is that of the sum if each session's gain had a random sign; with
-    fewer than six sessions that change, no gain is large enough. ``positions`` of next items, −1 where missing, and
-    the ``sessions`` of the prefixes are [B].
+    ``positions`` of next items, −1 where missing, and the ``sessions`` of the prefixes are [B].
     """
     owner = np.repeat(np.arange(len(positions)), np.diff(candidates.offsets))
     even, odd = halves
     ranked_by_odd = (sessions % 2 == 0)[owner]
     reranked = np.where(ranked_by_odd, odd.probabilities(candidates), even.probabilities(candidates))
     new = reciprocal_ranks(reranked.astype(np.float64), candidates, positions)
-    old = reciprocal_ranks(candidates.features[:, 0].astype(np.float64), candidates, positions)
+    return new, reciprocal_ranks(candidates.features[:, 0].astype(np.float64), candidates, positions)
+
+
+def significantly_better(new: FloatArray, old: FloatArray, sessions: Int64Array) -> bool:
+    """Whether reciprocal ranks of re-ranked lists are better than those of lists by distance: [B], [B].
+
+    The sum of hits among the first 20 and reciprocal ranks must be higher by more than 2.33 standard deviations, and
+    neither of the two may be lower. The deviation is that of the sum if each session's gain had a random sign; with
+    fewer than six sessions that change, no gain is large enough. ``sessions`` are those of the prefixes: [B].
+    """
     hits = (new > 0).astype(np.float64) - (old > 0)
     gain = np.bincount(sessions, weights=hits + new - old)
     deviation = float(np.sqrt(np.square(gain).sum()))
