@@ -129,10 +129,10 @@ def spoiled(model: Path, left_out: set[str]) -> Iterator[tuple[str, Path]]:
 def try_all(models: list[Path]) -> None:
     """Load each spoiled model; what loads must answer with whole and finite lists.
 
-    The imprint of the training log is one code path for all methods, and is spoiled in the first model only.
+    Files that every method has are one code path, and are spoiled in the first model only.
     """
     for number, model in enumerate(models):
-        try_one(model, {IMPRINT} if number else set())
+        try_one(model, {IMPRINT, SESSIONS, VOCABULARY} if number else set())
 
 
 def try_one(model: Path, left_out: set[str]) -> None:
