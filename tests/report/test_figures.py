@@ -143,9 +143,12 @@ def test_a_figure_takes_the_colours_of_its_page_and_has_its_own_elsewhere() -> N
     assert not re.findall(r"(?<!, )#(?:1f2933|9aa5b1|e4e7eb|fbe6d8|ffffff)", svg)
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+
+
 def heights_of(svg: str, names: list[str]) -> list[float]:
     """The heights of these texts in a figure, from the top, in points."""
-    found = {text.text: text for text in ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")}
+    found = {text.text: text for text in ET.fromstring(svg).iter(f"{SVG}text")}
     return sorted(float(found[name].attrib["y"]) for name in names)
 
 
@@ -162,6 +165,18 @@ def test_few_short_names_stand_beside_their_marks_and_apart() -> None:
     longer = [*names[:7], "sml-maxpool-triplet"]
     assert "sml-maxpool-triplet" in words(prefix_figure("MRR@20", dict.fromkeys(longer, line), {}))
     assert words(prefix_figure("MRR@20", {"pop": {"1": at(float("nan"))}}, {})).count("pop") == 0
+
+
+def test_names_cover_no_mark_where_methods_are_alike() -> None:
+    values = {"metric-fast": (3e3, 0.27), "vstan": (8e4, 0.258), "vsknn": (1.7e5, 0.255), "sr": (4e6, 0.17)}
+    texts = {one.text: one for one in ET.fromstring(speed_figure("HitRate@20", values)).iter(f"{SVG}text")}
+    found = [(texts[name].attrib["style"], float(texts[name].attrib["x"])) for name in values]
+    ends = [x for style, x in found if "text-anchor: end" in style]  # left of the slowest
+    starts = [x for style, x in found if "text-anchor: end" not in style]  # right of the fastest
+    assert (len(ends), len(starts)) == (2, 2)
+    assert max(ends) < min(starts)
+    assert np.ptp(ends) < 1e-3
+    assert np.ptp(starts) < 1e-3
 
 
 def test_no_place_of_a_legend_is_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:

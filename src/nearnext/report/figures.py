@@ -177,7 +177,7 @@ def prefix_figure(
         if _direct(values):
             marks = {line.get_label(): line.get_xydata()[~np.isnan(line.get_ydata())] for line in axes.get_lines()}
             ends = {name: points[-1] for name, points in marks.items() if len(points)}
-            _name_beside(axes, ends, lambda _: len(lengths) - 0.5, "left")
+            _name_beside(axes, ends, len(lengths) - 0.5, "left")
 
     return _draw(paint, legend=() if _direct(values) else values)
 
@@ -192,7 +192,7 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
         few = max(speeds, default=1) < 100 * min(speeds, default=1)  # fewer than two powers of ten
         ticker: Any = import_module("matplotlib.ticker")
         _logarithmic(axes, ticker.EngFormatter(sep=""), steps=(1, 2, 5) if few else (1,))
-        axes.margins(0.12)
+        axes.margins(0.3 if _direct(values) else 0.12, 0.12)
         axes.set_xlabel("cases per second (logarithmic)")
         axes.set_ylabel(metric)
         if _direct(values):
@@ -200,9 +200,10 @@ def speed_figure(metric: str, values: Mapping[str, tuple[float, float]]) -> str:
             step, middle = (high / low) ** 0.03, (high * low) ** 0.5
             marks = {line.get_label(): line.get_xydata()[0] for line in axes.get_lines()}
             slow = {name: mark for name, mark in marks.items() if mark[0] < middle}
-            _name_beside(axes, slow, lambda speed: speed * step, "left")
             fast = {name: mark for name, mark in marks.items() if name not in slow}
-            _name_beside(axes, fast, lambda speed: speed / step, "right")
+            # Names outside of all marks cover none of them, nor each other.
+            _name_beside(axes, slow, min(speeds, default=low) / step, "right")
+            _name_beside(axes, fast, max(speeds, default=high) * step, "left")
 
     return _draw(paint, legend=() if _direct(values) else values)
 
@@ -271,8 +272,8 @@ def _direct(names: Collection[str]) -> bool:
     return len(names) <= len(COLOURS) and max(map(len, names), default=0) <= LONGEST_DIRECT
 
 
-def _name_beside(axes: Axes, marks: Mapping[str, FloatArray], at: Callable[[float], float], side: str) -> None:
-    """Names ``at`` an x that follows from that of their mark (x, y), tied to it by a line, and far enough apart."""
+def _name_beside(axes: Axes, marks: Mapping[str, FloatArray], at: float, side: str) -> None:
+    """Names ``at`` an x, each tied to its mark (x, y) by a line, and far enough apart."""
     bottom, top = axes.get_ylim()
     names = sorted(marks, key=lambda name: float(marks[name][1]))
     heights, least = np.array([marks[name][1] for name in names]), LABEL_HEIGHT * (top - bottom)
@@ -286,7 +287,7 @@ def _name_beside(axes: Axes, marks: Mapping[str, FloatArray], at: Callable[[floa
         axes.annotate(
             name,
             marks[name],
-            (at(float(marks[name][0])), height),
+            (at, height),
             ha=side,
             va="center",
             fontsize="small",
