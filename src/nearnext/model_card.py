@@ -67,27 +67,28 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> Mapping[str, float]:
 
 def _figures(best: Mapping[str, float], held_out: Mapping[str, float], *, reranks: bool) -> str:
     """What was measured on held-out sessions: of the lists as the model makes them, if that is known."""
-    lines: list[str] = []
-    if best:
-        found = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name != "epoch")
-        alone = ", of lists by distance, before the re-ranker" if reranks else ""
-        lines.append(f"On sessions held out of the fit: {found} (epoch {best.get('epoch', 0):.0f}{alone}).")
     if held_out:
         reranked, by_distance = (
             f"HitRate@20 {held_out[f'HitRate@20{which}']:.4f}, MRR@20 {held_out[f'MRR@20{which}']:.4f}"
             for which in ("", " by distance")
         )
-        lines.append(
-            f"On the last {held_out['prefixes']:,.0f} clicks of the sessions held out of the first training, lists by "
-            f"distance reach {by_distance}; re-ranked, each half of the sessions by weights learned from the other "
-            f"half, they reach {reranked}."
-        )
-        lines.append(
+        chosen = (
             "The re-ranker of this model learned from both halves, and discounts popular items where that costs little."
             if reranks
             else "That is not surely better, so this model ranks by distance."
         )
-    return " ".join([*lines, "What it reaches on your next days: `nearnext evaluate MODEL LOG`."]) if lines else ""
+        found = (
+            f"On the last {held_out['prefixes']:,.0f} clicks of sessions held out of the first training, after its "
+            f"filters: lists by distance reach {by_distance}; re-ranked, each half of the sessions by weights learned "
+            f"from the other half, they reach {reranked}. {chosen}"
+        )
+    elif best:
+        metrics = ", ".join(f"{name} {value:.4f}" for name, value in best.items() if name != "epoch")
+        alone = ", of lists by distance, before the re-ranker" if reranks else ""
+        found = f"On sessions held out of the fit, after its filters: {metrics} (epoch {best['epoch']:.0f}{alone})."
+    else:
+        return ""
+    return f"{found} What it reaches on your next days: `nearnext evaluate MODEL LOG`."
 
 
 def _table(title: str, rows: Mapping[str, Any]) -> str:
