@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,19 @@ def test_leaving_a_click_out_is_the_same_as_asking_without_it(model: Recommender
         at = without.items.index(item)
         assert click.rank_without == at + 1
         assert click.without == (pytest.approx(without.scores[at], rel=1e-5) if at < without.own else None)
+
+
+@pytest.mark.parametrize("name", ["metric-fast", "sml-gru-ncas"])
+def test_a_share_among_candidates_is_no_score_of_an_item_that_is_not_listed(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("nearnext.recommenders.metric.selection.significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(sys.modules[explain.__module__], "DEPTH", 3)
+    options = SMALL.get(name, {"dim": 8, "epochs": 1, "reranker_steps": 20})
+    model = make_recommender(name, seeded(name, options)).fit(MANY)
+    listed = model.recommend([["i1", "i5"]], k=13)[0]
+    why = explain(model, ["i1", "i5"], listed.items[-1])
+    assert why.rank is None
+    # In a metric space a score is that of a distance; the re-ranker would give 1 to an item alone.
+    assert why.score == (None if name == "metric-fast" else pytest.approx(listed.scores[-1], rel=1e-4))
 
 
 def test_near_sessions_are_in_order_of_distance_and_those_listed_contain_the_item(model: Recommender):

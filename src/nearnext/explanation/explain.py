@@ -1,5 +1,6 @@
 """Why an item is recommended to a session, for any method: what does not exist for one is left out with a reason."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -37,7 +38,8 @@ class Pull:
     Attributes:
         position: of the click in the session, from 1.
         item: raw id of what was clicked.
-        without: score of the explained item for the session without this click; None: it has none then.
+        without: score of the explained item for the session without this click; None: it has none then, or is not
+            among the first 1,000 of a method whose scores are shares among the listed items.
         effect: score minus score without the click: positive where the click pulled the item nearer; None where one
             of the two does not exist.
         rank_without: rank of the explained item without this click; None: not among the first 1,000.
@@ -65,12 +67,23 @@ def pulls(recommender: Recommender, session: Sequence[RawId], item: RawId) -> tu
 def _ranks(recommender: Recommender, sessions: Sequence[Sequence[RawId]], item: RawId) -> list[Rank]:
     stored = recommender.vocabulary.as_stored([item])[0]
     depth = min(DEPTH, len(recommender.vocabulary))
-    ranks = [_rank(answer, stored) for answer in recommender.recommend(sessions, depth)]
+    answers = recommender.recommend(sessions, depth)
+    ranks = [_rank(answer, stored) for answer in answers]
     missing = [row for row, found in enumerate(ranks) if found.rank is None]
+    missing = [row for row in missing if _scores_alone(recommender, sessions[row], answers[row])]
     alone = recommender.recommend([sessions[row] for row in missing], 1, allow=[item])
     for row, answer in zip(missing, alone, strict=True):
         ranks[row] = Rank(None, _rank(answer, stored).score)
     return ranks
+
+
+def _scores_alone(recommender: Recommender, session: Sequence[RawId], answer: Recommendation) -> bool:
+    """Whether an item has the same score where no other may be listed; a share among candidates would be 1."""
+    if not answer.own:
+        return True
+    last = answer.own - 1
+    (alone,) = recommender.recommend([session], 1, allow=[answer.items[last]])
+    return math.isclose(alone.scores[0], answer.scores[last], rel_tol=1e-3)
 
 
 def _rank(answer: Recommendation, item: RawId) -> Rank:
