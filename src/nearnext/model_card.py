@@ -43,7 +43,7 @@ def _learned(manifest: Mapping[str, Any]) -> str:
     if "fit_seconds" in manifest:
         lines.append(f"The fit took {manifest['fit_seconds']:.1f} s on {manifest.get('machine', 'a machine')}.")
     if started := manifest.get("started_from"):
-        lines.append(f"Retrained {started['retrainings']} times since the fit from scratch.")
+        lines.append(f"Retrainings since the fit from scratch: {started['retrainings']}.")
     if manifest.get("command"):
         lines += ["", "```console", f"$ {manifest['command']}", "```"]
     return "\n".join(lines)
