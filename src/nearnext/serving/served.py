@@ -140,7 +140,8 @@ class ServedModel:
         items = np.zeros((len(queries), k), dtype=np.int32)
         scores = np.zeros((len(queries), k), dtype=np.float32)
         own: list[int] = rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
-        ids, ends = self._vocabulary.decode(items[items > 0]), np.count_nonzero(items, axis=1).cumsum().tolist()
+        listed = items > 0
+        ids, ends = self._vocabulary.decode(items[listed]), listed.sum(axis=1).cumsum().tolist()
         rows = zip([0, *ends], ends, items.tolist(), scores.tolist(), own, strict=False)
         return [JoinedList(ids[begin:end], one, n, indices[: end - begin]) for begin, end, indices, one, n in rows]
 
