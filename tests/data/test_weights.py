@@ -110,6 +110,10 @@ def test_a_prepared_log_keeps_them(tmp_path: Path, partitions: int, target: list
 def test_weights_that_cannot_be_used_are_refused():
     with pytest.raises(DataError, match="no event is of type order, which weights names; found types view"):
         read_sessions(log_of(ROWS), weights={"order": 2})
+    with pytest.raises(
+        ConfigError, match="expected to read the events to weigh, found cart, purchase not among events"
+    ):
+        read_sessions(log_of(ROWS), events=["view"], weights={"purchase": 5, "View": 1, "cart": 2})
     with pytest.raises(DataError, match="no event column"):
         read_sessions(log_of(ROWS).drop("event"), weights=WEIGHTS)
     with pytest.raises(ConfigError, match="by event type or in a column, found both"):

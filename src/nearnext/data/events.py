@@ -65,9 +65,10 @@ class ReadOptions:
         }.items():
             object.__setattr__(self, name, value)
         keys = set(map(event_key, self.events or ()))
-        if self.events and (missing := [one for one in self.target or () if event_key(one) not in keys]):
-            left_out = ", ".join(sorted(missing))
-            raise ConfigError(f"expected to read the events to predict, found {left_out} not among events; add it")
+        for what, named in (("predict", self.target), ("weigh", self.weights)):
+            if self.events and (missing := [one for one in named or () if event_key(one) not in keys]):
+                left_out = ", ".join(sorted(missing))
+                raise ConfigError(f"expected to read the events to {what}, found {left_out} not among events; add it")
         if self.weights and "weight" in (self.columns or {}):
             raise ConfigError("expected weights by event type or in a column, found both; leave one out")
 
