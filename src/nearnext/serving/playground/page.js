@@ -428,8 +428,8 @@ async function loadMap() {
   map.clicks = answer.clicks;
   $("waiting").hidden = true;
   $("legend").hidden = false;
-  const what = answer.source === "embeddings" ? "near to the model" : "clicked in the same sessions";
-  $("kept").textContent = `Items are near each other where they are ${what}; ${Math.round(answer.kept * 100)}% of an item's ten nearest are so here, too. Sizes show clicks.`;
+  const what = answer.source === "embeddings" ? "near each other in the model" : "clicked in the same sessions";
+  $("kept").textContent = `Points near each other are items ${what}, as far as two dimensions show it: of an item's ten nearest items, ${Math.round(answer.kept * 100)}% are among its ten nearest points. Sizes show clicks.`;
   showSession();
   search();
   for (const [at, node] of [...$("list").children].entries()) {
