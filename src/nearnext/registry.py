@@ -247,7 +247,16 @@ METRICS: "Registry[CaseMetric]" = Registry(
     "evaluation.case_metric:CaseMetric",
     {
         name: f"evaluation.case_metric:{name}"
-        for name in ("NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity")
+        for name in (
+            "NDCG",
+            "HeadHitRate",
+            "TailHitRate",
+            "Novelty",
+            "Diversity",
+            "Serendipity",
+            "Overconfidence",
+            "Brier",
+        )
     },
     pattern=NAME,
     reserved=tuple(DEFAULT_METRICS),

@@ -37,10 +37,11 @@ def random_input(seed: int) -> tuple[Sessions, Cases, Ranking]:
     cases = Cases.of(Sessions.of(test).with_vocabulary(train.vocabulary))
     items = np.stack([rng.permutation(N_ITEMS)[:8] + 1 for _ in range(len(cases))]).astype(np.int32)
     own = rng.integers(0, 9, size=len(cases)).astype(np.int32)
-    return train, cases, Ranking(items, np.ones(items.shape, np.float32), own).unfilled()
+    scores = np.sort(rng.dirichlet(np.ones(8), len(cases)) * rng.choice([0.5, 0.9, 1.6], (len(cases), 1)))[:, ::-1]
+    return train, cases, Ranking(items, scores.astype(np.float32), own).unfilled()
 
 
-def plain(train: Sessions, target: int, listed: list[int], k: int) -> dict[str, float]:
+def plain(train: Sessions, target: int, listed: list[int], scores: list[float], k: int) -> dict[str, float]:
     """The metrics of one list straight from their definitions, by Python's sets and loops."""
     clicks = [int(item) for item in train.items]
     sessions = [
@@ -57,6 +58,7 @@ def plain(train: Sessions, target: int, listed: list[int], k: int) -> dict[str, 
 
     pairs = list(combinations(top, 2))
     hit = float(target in top and target > 0)
+    promised = scores[:k] if 0 < sum(scores[:k]) <= 1.0001 else [math.nan] * k
     return {
         "NDCG": 1 / math.log2(2 + top.index(target)) if hit else 0.0,
         "HeadHitRate": hit if target in head else math.nan,
@@ -64,6 +66,11 @@ def plain(train: Sessions, target: int, listed: list[int], k: int) -> dict[str, 
         "Novelty": sum(-math.log2(clicks.count(item) / len(clicks)) for item in top) / len(top) if top else 0.0,
         "Diversity": sum(distance(*pair) for pair in pairs) / len(pairs) if pairs else 0.0,
         "Serendipity": float(hit and target not in range(1, k + 1)),
+        "Overconfidence": sum(promised) - hit,
+        "Brier": sum(
+            (float(item == target and target > 0) - score) ** 2
+            for item, score in zip(listed[:k], promised, strict=True)
+        ),
     }
 
 
@@ -75,8 +82,8 @@ def test_values_equal_a_plain_implementation(seed: int):
     found = accumulator.sums().values()
     for k in KS:
         rows = [
-            plain(train, int(target), items.tolist(), k)
-            for target, items in zip(cases.targets, ranking.items, strict=True)
+            plain(train, int(target), items.tolist(), scores.tolist(), k)
+            for target, items, scores in zip(cases.targets, ranking.items, ranking.scores, strict=True)
         ]
         for name in METRICS:
             expected = float(np.nanmean([row[name] for row in rows]))

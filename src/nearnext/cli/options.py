@@ -46,8 +46,8 @@ Work = Annotated[
 Metrics = Annotated[
     str,
     typer.Option(
-        help="Metrics besides the default ones: NDCG, HeadHitRate, TailHitRate, Novelty, Diversity, Serendipity, or "
-        "your own."
+        help="Metrics besides the default ones: NDCG, HeadHitRate, TailHitRate, Novelty, Diversity, Serendipity, "
+        "Overconfidence, Brier, or your own."
     ),
 ]
 Runs = Annotated[

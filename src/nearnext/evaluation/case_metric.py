@@ -13,10 +13,13 @@ from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import Cases
 from nearnext.recommenders.ranking import Ranking
 from nearnext.topk import ranks_of
-from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array
+from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
 ROWS = 1024
 """Lists whose items are compared at once."""
+
+ROUNDING = 1e-4
+"""What the sum of a list's scores may exceed 1 by: they are 32-bit floats."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,7 @@ class Lists:
     Attributes:
         k: list length.
         items: item indices, best first, 0 after the end of a list: [B, n], n at most k.
+        scores: their scores, 0 where an item was filled in from popularity: [B, n].
         relevant: whether each item is among the session's remaining clicks: [B, n].
         rank: rank of the next item, from 1; 0 where it is not in the list: [B].
         cases: the prefixes, and the clicks that follow them.
@@ -91,6 +95,7 @@ class Lists:
 
     k: int
     items: IndexArray
+    scores: ScoreArray
     relevant: BoolArray
     rank: Int64Array
     cases: Cases
@@ -100,7 +105,9 @@ class Lists:
     def of(cls, ranking: Ranking, cases: Cases, training: Training, k: int) -> "Lists":
         """The first k items of each list."""
         items = ranking.items[:, :k]
-        return cls(k, items, cases.remain(items), ranks_of(cases.targets, items), cases, training)
+        return cls(
+            k, items, ranking.scores[:, :k], cases.remain(items), ranks_of(cases.targets, items), cases, training
+        )
 
     @property
     def hit(self) -> BoolArray:
@@ -223,3 +230,39 @@ class Serendipity(CaseMetric):
 
     def values(self, lists: Lists) -> BoolArray:
         return lists.hit & (lists.cases.targets > lists.k)
+
+
+@dataclass(frozen=True)
+class Overconfidence(CaseMetric):
+    """How much more often the scores of a list promise the next item than it is there: their sum, less 1 for a hit.
+
+    The mean is 0 for scores that are calibrated on average and above 0 for scores that promise too much. Lists count
+    whose scores can be probabilities: they sum to more than 0 and at most 1.
+    """
+
+    def values(self, lists: Lists) -> FloatArray:
+        return _as_probabilities(lists).sum(axis=1) - lists.hit
+
+
+@dataclass(frozen=True)
+class Brier(CaseMetric):
+    """Squared error of a list's scores as probabilities: (1 − score)² of the next item plus the squares of the others.
+
+    Brier, *Verification of forecasts expressed in terms of probability*, Monthly Weather Review 1950, over the items of
+    the list; lower is better. Lists count whose scores can be probabilities: they sum to more than 0 and at most 1.
+    """
+
+    def values(self, lists: Lists) -> FloatArray:
+        promised = _as_probabilities(lists)
+        ranks: Int64Array = np.arange(1, promised.shape[1] + 1)
+        is_next: BoolArray = np.equal.outer(lists.rank, ranks)
+        return np.square(is_next - promised).sum(axis=1)
+
+
+def _as_probabilities(lists: Lists) -> FloatArray:
+    """Scores in 64 bits; NaN for lists whose scores cannot be probabilities: [B, n]."""
+    scores: FloatArray = lists.scores.astype(np.float64)
+    total = scores.sum(axis=1)
+    possible = (scores.min(axis=1, initial=0.0) >= 0) & (total > 0) & (total <= 1 + ROUNDING)
+    scores[~possible] = np.nan
+    return scores
