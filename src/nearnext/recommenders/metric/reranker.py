@@ -161,11 +161,26 @@ def _standard(features: ScoreArray, used: BoolArray | None) -> tuple[ScoreArray,
     """Mean of each feature and one over its standard deviation, 0 for one that is constant or not used: [F], [F]."""
     if not len(features):
         return np.zeros_like(features[:0].sum(axis=0)), np.zeros_like(features[:0].sum(axis=0))
-    mean: FloatArray = np.asarray(features.mean(axis=0, dtype=np.float64))
-    deviation: FloatArray = np.asarray(features.std(axis=0, dtype=np.float64))
+    mean, squares = np.zeros((2, features.shape[1]))
+    _add_moments(features, mean, squares)
+    deviation: FloatArray = np.sqrt(squares / len(features))
     varies = (deviation > 1e-6) & (True if used is None else used)  # noqa: PLR2004
     scale: FloatArray = np.where(varies, 1 / np.maximum(deviation, 1e-6), 0.0)
     return mean.astype(np.float32), scale.astype(np.float32)
+
+
+@compiled(error_model="numpy")
+def _add_moments(features: ScoreArray, mean: FloatArray, squares: FloatArray) -> None:
+    """Add up the mean of each feature, and the squared distances to it: numpy copies all features in 64 bits."""
+    for row in range(len(features)):
+        for column in range(len(mean)):
+            mean[column] += np.float64(features[row, column])
+    for column in range(len(mean)):
+        mean[column] /= len(features)
+    for row in range(len(features)):
+        for column in range(len(mean)):
+            distance = np.float64(features[row, column]) - mean[column]
+            squares[column] += distance * distance
 
 
 @dataclass(frozen=True, eq=False)
