@@ -254,8 +254,9 @@ class Brier(CaseMetric):
 
     def values(self, lists: Lists) -> FloatArray:
         promised = _as_probabilities(lists)
-        ranks: Int64Array = np.arange(1, promised.shape[1] + 1)
-        is_next: BoolArray = np.equal.outer(lists.rank, ranks)
+        is_next = np.zeros(promised.shape, np.bool_)
+        hits = np.flatnonzero(lists.hit)
+        is_next[hits, lists.rank[hits] - 1] = True
         return np.square(is_next - promised).sum(axis=1)
 
 
