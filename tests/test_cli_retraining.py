@@ -39,7 +39,7 @@ def test_a_model_is_retrained_in_its_place_day_by_day(nearnext: Command, yesterd
         manifest = json.loads((yesterday / "manifest.json").read_text("utf-8"))
         assert manifest["started_from"]["retrainings"] == day
         assert manifest["params"]["layers"] == [4]
-        assert f"Retrained {day} times" in (yesterday / "README.md").read_text("utf-8")
+        assert f"Retrainings since the fit from scratch: {day}." in (yesterday / "README.md").read_text("utf-8")
 
 
 @pytest.mark.slow
