@@ -6,7 +6,7 @@ from time import sleep
 
 import pytest
 
-from nearnext.processes import in_threads, side_by_side
+from nearnext.processes import in_threads
 
 
 @pytest.mark.parametrize("threads", [1, 3])
@@ -32,19 +32,3 @@ def test_an_error_in_any_thread_ends_them_all(failing: int):
     with pytest.raises(ValueError, match="broken"):
         in_threads(work, range(10_000), 2)
     assert len(done) < 10_000 - 1
-
-
-def test_results_of_calls_come_in_the_order_of_the_calls(monkeypatch: pytest.MonkeyPatch):
-    both = Barrier(2, timeout=60)  # neither ends before the other has begun
-
-    def first() -> str:
-        both.wait()
-        return "first"
-
-    def second() -> str:
-        both.wait()
-        return "second"
-
-    monkeypatch.setattr("nearnext.processes.usable_cores", lambda: 2)
-    assert side_by_side([first, second]) == ["first", "second"]
-    assert side_by_side([lambda: 1]) == [1]

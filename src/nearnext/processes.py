@@ -176,22 +176,6 @@ def in_threads(work: Callable[[Iterable[int]], None], begins: Sequence[int], thr
         done.result()
 
 
-def side_by_side(calls: Sequence[Callable[[], R]]) -> list[R]:
-    """Results of calls made in threads, one for each core, in the order of the calls.
-
-    >>> side_by_side([lambda: 1, lambda: 2])
-    [1, 2]
-    """
-    results = dict[int, R]()
-
-    def work(numbers: Iterable[int]) -> None:
-        for number in numbers:
-            results[number] = calls[number]()
-
-    in_threads(work, range(len(calls)))
-    return [results[number] for number in range(len(calls))]
-
-
 ADDRESS, PORT = "MASTER_ADDR", "MASTER_PORT"
 """Variables that say where the processes meet."""
 

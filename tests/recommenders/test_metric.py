@@ -1,13 +1,11 @@
 """The default recommender: what it learns from, when it re-ranks, and the laws its lists keep with and without."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -201,8 +199,8 @@ def test_fewer_prefixes_take_fewer_steps_of_the_reranker(monkeypatch: pytest.Mon
     monkeypatch.setattr("nearnext.recommenders.metric.reranker.FEW_STEPS", 3)
     n = len(Prefixes.every(split_last(LOG, 0.1).test))
     tiny(reranker_steps=60, reranker_prefixes=100).fit(LOG)
-    assert sorted(taken) == [60 * (n // 2) // 100, 60 * (n // 2) // 100, 60 * n // 100]
-    assert min(taken) > 3, "no fewer than that would be taken in any case"
+    assert taken == [60 * (n // 2) // 100, 60 * (n // 2) // 100, 60 * n // 100]
+    assert taken[0] > 3, "no fewer than that would be taken in any case"
 
 
 def test_what_is_held_out_changes_no_loss_of_the_first_training():
@@ -293,15 +291,3 @@ def test_a_short_list_is_the_beginning_of_a_longer_one(monkeypatch: pytest.Monke
     assert_same_lists(Recommendation(long.items[:20], long.scores[:20], 20, []), short)
     assert len(set(long.items)) == long.own == 75
     assert long.scores == sorted(long.scores, reverse=True)
-
-
-def test_a_fit_on_several_cores_gives_the_model_of_one_and_draws_nothing(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
-    states, before = list[dict[str, Any]](), torch.get_rng_state()
-    for cores in (1, 3):
-        monkeypatch.setattr("nearnext.processes.usable_cores", partial(int, cores))
-        states.append(dict(tiny(epochs=1, reranker_steps=40).fit(LOG).state()))
-    assert any(name.startswith("reranker.") for name in states[0])
-    for name, array in states[0].items():
-        np.testing.assert_array_equal(array, states[1][name], err_msg=name)
-    assert torch.equal(before, torch.get_rng_state())

@@ -133,7 +133,7 @@ class CandidateGenerators:
     def items_covered_by_neighbours(self, prefixes: Prefixes, k: int) -> int:
         """Number of different items in the session-kNN voters' lists of k, the largest of several voters."""
         neighbours = [voter for voter in self.voters.values() if isinstance(voter, SessionNeighbours)]
-        lists = [voter.rank(prefixes, k).items for voter in neighbours]
+        lists = [voter.rank(prefixes, k, threads=1).items for voter in neighbours]
         return max((len(np.unique(items[items > 0])) for items in lists), default=0)
 
     def candidates(self, prefixes: Prefixes) -> Candidates:

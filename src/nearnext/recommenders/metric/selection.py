@@ -7,15 +7,12 @@ as those of session-kNN, as long as that costs almost no accuracy.
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
-from nearnext.model.tensors import own_randomness
-from nearnext.processes import side_by_side
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, steps_for
@@ -57,14 +54,12 @@ def select_reranker(
     owners = owners - owners[0]
     halves = [np.where(owners % 2 == half, positions, -1) for half in (0, 1)]
     of_half, of_whole = (steps_for(len(prefixes) // parts, most_prefixes, steps) for parts in (2, 1))
-    # The longest first, beside both halves: where votes turn out no better it was fitted in vain.
-    recipes = [recipe(found, positions, of_whole), *(recipe(found, half, of_half) for half in halves)]
-    with own_randomness():  # each fit seeds the draws of the process, and makes none
-        whole, even, odd = side_by_side([partial(fit_reranker, one) for one in recipes])
+    even, odd = (fit_reranker(recipe(found, half, of_half)) for half in halves)
     ranks = ranks_by_halves((even, odd), found, positions, owners)
     measured = np.array([len(prefixes), *(value for new in ranks for value in (np.mean(new > 0), np.mean(new)))])
     if not significantly_better(*ranks, owners):
         return None, measured
+    whole = fit_reranker(recipe(found, positions, of_whole))
     enough = generators.items_covered_by_neighbours(prefixes, K)
     return raise_coverage(whole, found, positions, enough, coverage_cost), measured
 
@@ -95,8 +90,9 @@ def ranks_by_halves(
     ``positions`` of next items, −1 where missing, and the ``sessions`` of the prefixes are [B].
     """
     owner = np.repeat(np.arange(len(positions)), np.diff(candidates.offsets))
-    of_even, of_odd = side_by_side([partial(half.probabilities, candidates) for half in halves])
-    reranked = np.where((sessions % 2 == 0)[owner], of_odd, of_even)
+    even, odd = halves
+    ranked_by_odd = (sessions % 2 == 0)[owner]
+    reranked = np.where(ranked_by_odd, odd.probabilities(candidates), even.probabilities(candidates))
     new = reciprocal_ranks(reranked.astype(np.float64), candidates, positions)
     return new, reciprocal_ranks(candidates.features[:, 0].astype(np.float64), candidates, positions)
 
