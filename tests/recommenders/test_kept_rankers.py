@@ -4,13 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 
+from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.neighbours import VSKNN
 from nearnext.recommenders.popularity import Pop
-from nearnext.recommenders.ranking import RankChunk, Recommendation
+from nearnext.recommenders.ranking import RankChunk, Recommendation, Request, rank_in_chunks
 from nearnext.types import IndexArray, RawId
 
 LOG = Sessions.of([[f"i{(s * 3 + j * j) % 29}" for j in range(2 + s % 4)] for s in range(60)])
@@ -68,3 +70,15 @@ def test_a_ranker_that_was_stopped_is_not_used_again(monkeypatch: pytest.MonkeyP
     with pytest.raises(KeyboardInterrupt):
         model.recommend([["a"]], k=1)
     assert len(model.recommend([["a"]], k=1)[0].items) == 1
+
+
+def test_the_last_ranker_may_be_taken_by_another_thread_first():
+    class Raced(list[RankChunk]):
+        def __bool__(self) -> bool:  # as it was before the other thread took it
+            return True
+
+    model, prefixes = Pop().fit(LOG), Prefixes.every(LOG).slice(0, 2)
+    request = Request(1, np.arange(LOG.n_items + 1) > 0)
+    kept = Raced()
+    assert len(rank_in_chunks(model.ranker, prefixes, request, threads=1, kept=kept)) == 2
+    assert len(kept) == 1

@@ -154,7 +154,10 @@ def rank_in_chunks(
         kept = []
 
     def work(begins: Iterable[int]) -> None:
-        rank_chunk = kept.pop() if kept else make_ranker()
+        try:
+            rank_chunk = kept.pop()
+        except IndexError:  # none, or another thread was faster
+            rank_chunk = make_ranker()
         for begin in begins:
             rows = slice(begin, begin + CHUNK)
             part = prefixes.slice(begin, begin + CHUNK)
