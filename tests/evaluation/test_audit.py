@@ -12,7 +12,7 @@ from audit_support import audit_split
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.splits import Split, split_at
-from nearnext.evaluation.audit import Verdict
+from nearnext.evaluation.audit import Verdict, not_tried
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.named import BASELINES, make_recommender
@@ -179,3 +179,5 @@ def test_a_control_without_any_method_fitted_again_says_so(monkeypatch: pytest.M
     assert "not fitted again (60 s)" in verdict.checks[2].detail
     assert [check.tried for check in verdict.checks[:3]] == [True, True, False]
     assert verdict.text == "passed; not tried: pop: what was learned"
+    assert not_tried([]) == ""
+    assert not_tried(["pop: what was learned"] * 13).startswith("; not tried: 13 checks (of methods that were")

@@ -279,10 +279,12 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
 
 def print_audit(audit: Mapping[str, Any]) -> None:
     """The verdict of a leak audit, and each check that failed."""
+    from nearnext.evaluation.audit import not_tried
+
     if audit["passed"]:
         skipped = [check["name"] for check in audit["checks"] if not check.get("tried", True)]
         text = f"[green]leak audit passed[/green]: {len(audit['checks']) - len(skipped)} checks with planted sessions"
-        console.print(text + (f"; not tried: {escape(', '.join(skipped))}" if skipped else ""), markup=True)
+        console.print(text + escape(not_tried(skipped)), markup=True)
     for check in audit["checks"]:
         if not check["passed"]:
             text = f"[red]leak audit: not clean[/red]: {escape(check['name'])}: {escape(check['detail'])}"

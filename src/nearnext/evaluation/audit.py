@@ -61,8 +61,14 @@ class Verdict:
         failed = [f"{check.name}: {check.detail}" for check in self.checks if not check.passed]
         if failed:
             return f"not clean: {'; '.join(failed)}"
-        skipped = [check.name for check in self.checks if not check.tried]
-        return f"passed; not tried: {', '.join(skipped)}" if skipped else "passed"
+        return f"passed{not_tried([check.name for check in self.checks if not check.tried])}"
+
+
+def not_tried(names: Sequence[str]) -> str:
+    """What a verdict says of checks that were skipped: nothing, the name of one, or how many there are."""
+    if len(names) > 1:
+        return f"; not tried: {len(names)} checks (of methods that were not fitted again)"
+    return f"; not tried: {names[0]}" if names else ""
 
 
 @dataclass(frozen=True)
