@@ -113,16 +113,39 @@ def test_what_is_no_model_is_neither_pushed_nor_pulled(model: Path, folder: Path
         library.pull("me/shop", tmp_path / "other")
 
 
+@pytest.mark.usefixtures("folder")
+def test_what_the_library_says_of_retries_is_not_shown_and_its_settings_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+):
+    from huggingface_hub.utils import logging as log
+
+    def retried(*_: object, **__: object) -> None:
+        assert hub.utils.are_progress_bars_disabled()
+        log.get_logger("huggingface_hub.file_download").warning("Trying to resume download...")
+        raise ConnectionError("reset by peer")
+
+    monkeypatch.setattr(hub, "snapshot_download", retried)
+    before = log.get_verbosity()
+    with pytest.raises(ArtifactError, match=r"cannot be reached \(reset by peer\)"):
+        library.pull("me/shop", tmp_path / "pulled")
+    assert not caplog.records
+    assert log.get_verbosity() == before
+    assert not hub.utils.are_progress_bars_disabled()
+
+
 class Refusing(BaseHTTPRequestHandler):
-    """A hub that knows no token and no repository."""
+    """A hub that gives the same answer to everything."""
+
+    status, code, body, kind = 200, "", b"", "application/json"
 
     def _answer(self) -> None:
         self.rfile.read(int(self.headers.get("content-length") or 0))
-        create = self.path.endswith("repos/create")
-        self.send_response(401 if create else 404)
-        self.send_header("x-error-code", "" if create else "RepoNotFound")
-        self.send_header("content-length", "0")
+        self.send_response(self.status)
+        self.send_header("x-error-code", self.code)
+        self.send_header("content-type", self.kind)
+        self.send_header("content-length", str(len(self.body)))
         self.end_headers()
+        self.wfile.write(self.body)
 
     do_GET = do_POST = do_HEAD = _answer  # noqa: N815
 
@@ -147,18 +170,68 @@ def use(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token with that right"
+
+
 @pytest.mark.usefixtures("refusing")
-def test_a_hub_that_refuses_is_one_line(nearnext: Command, model: Path, tmp_path: Path):
-    done = nearnext("push", model, "shop")
-    assert (done.code, done.err) == (
-        2,
-        f"error: cannot push {model} to shop: the hub refused it; log in with `hf auth login`, or set HF_TOKEN to a "
-        "token with that right\n",
-    )
-    done = nearnext("pull", "me/shop", tmp_path / "pulled")
-    assert done.code == 2
-    assert done.err.startswith("error: cannot pull me/shop: the hub has no such model repository, or a private one; ")
-    assert done.err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((401, "", b""), f"the hub refused it; {LOG_IN}"),
+        ((403, "", b'{"error": "read\\nonly"}'), f"the hub refused it (read only); {LOG_IN}"),
+        (
+            (404, "RepoNotFound", b""),
+            f"the hub has no such model repository, or a private one; check its name, and {LOG_IN}",
+        ),
+        ((403, "GatedRepo", b""), f"the repository is gated; ask for access on its page, then {LOG_IN}"),
+        (
+            (404, "RevisionNotFound", b""),
+            "the repository has no such revision; name one of its branches, tags or commits",
+        ),
+        ((402, "", b'{"error": "over\\nquota"}'), "the hub answered 402 Payment Required (over quota)"),
+        ((429, "", b""), "the hub answered 429 Too Many Requests; try again later"),
+        ((500, "", b"<html>down</html>"), "the hub answered 500 Internal Server Error; try again later"),
+        ((200, "", b"<html>log in</html>"), "{endpoint} does not answer as a hub does (Expecting value"),
+    ],
+)
+def test_a_hub_that_refuses_is_one_line(
+    nearnext: Command, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Any, said: str
+):
+    for name, value in zip(("status", "code", "body"), answer, strict=True):
+        monkeypatch.setattr(Refusing, name, value)
+    monkeypatch.setattr(Refusing, "kind", "text/html" if answer[2].startswith(b"<") else "application/json")
+    said = said.format(endpoint=hub.constants.ENDPOINT)
+    for what, arguments in {
+        f"push {model} to shop": ("push", model, "shop"),
+        "pull me/shop": ("pull", "me/shop", tmp_path / "pulled"),
+    }.items():
+        done = nearnext(*arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert done.err.startswith(f"error: cannot {what}: {said}")
+
+
+@pytest.mark.usefixtures("refusing")
+@pytest.mark.parametrize(
+    ("constant", "value", "said"),
+    [("HF_HUB_OFFLINE", True, "unset HF_HUB_OFFLINE"), ("HF_TOKEN", "hf_ü", "its token has characters that no token")],
+)
+def test_settings_of_the_library_that_cannot_work_are_named(
+    nearnext: Command,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    constant: str,
+    value: bool | str,
+    said: str,
+):
+    if constant == "HF_TOKEN":
+        monkeypatch.setenv(constant, str(value))
+    else:
+        monkeypatch.setattr(hub.constants, constant, value)
+    for arguments in (("push", model, "shop"), ("pull", "me/shop", tmp_path / "pulled")):
+        done = nearnext(*arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1)
+        assert said in done.err
 
 
 def test_no_network_and_a_name_that_is_none_are_one_line(

@@ -70,6 +70,7 @@ from nearnext.model.losses import Loss as Loss
 from nearnext.model.losses import LossInput as LossInput
 from nearnext.model.losses import MetricLearning as MetricLearning
 from nearnext.model.losses import Triplet as Triplet
+from nearnext.progress import show_progress as show_progress
 from nearnext.recommenders.base import Recommender as Recommender
 from nearnext.recommenders.content import CategoryPopularity as CategoryPopularity
 from nearnext.recommenders.content import ContentKNN as ContentKNN

@@ -1,7 +1,8 @@
 """Models on a Hugging Face hub: push a model folder, pull one."""
 
+import logging
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ from nearnext.errors import ArtifactError, NearnextError
 from nearnext.extras import needed
 from nearnext.manifest import CARD, MANIFEST, STORED, replaced_method, verified_manifest
 from nearnext.options import path_of
+from nearnext.progress import shows_bars
 
 FILES = [CARD, MANIFEST, *STORED]
 """The files of a model folder; nothing else is uploaded or downloaded."""
+
+REFUSED, BUSY, SERVER_FAILED = (401, 403), (408, 429), 500
+"""HTTP statuses."""
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token with that right"
 
@@ -84,24 +89,63 @@ def pull(repo: str, directory: str | Path, *, revision: str | None = None) -> Pa
 
 @contextmanager
 def _hub(doing: str) -> Generator[Any]:
-    """The library of the hub; its errors as one line."""
+    """The library of the hub; its errors as one line, its bars on a terminal where progress is shown."""
     what = doing.partition(" ")[0]
-    hub, errors = needed("huggingface_hub", "hub", what), needed("huggingface_hub.errors", "hub", what)
+    modules = ("", ".errors", ".utils", ".utils.logging")
+    hub, errors, bars, log = (needed(f"huggingface_hub{module}", "hub", what) for module in modules)
+    level, without_bars = log.get_verbosity(), bars.are_progress_bars_disabled()
     try:
+        log.set_verbosity(logging.CRITICAL)  # each retry would be a line
+        if not (without_bars or shows_bars()):
+            bars.disable_progress_bars()
         yield hub
     except NearnextError:
         raise
     except Exception as error:  # of the library, its HTTP client or the system
-        status = getattr(getattr(error, "response", None), "status_code", None)
-        if getattr(error, "errno", None) is not None and not isinstance(error, ConnectionError):
+        chain = [error, *filter(None, (error.__cause__, error.__context__))]
+        answer = next(filter(None, (getattr(one, "response", None) for one in chain)), None)
+        if answer is None and getattr(error, "errno", None) is not None and not isinstance(error, ConnectionError):
             raise  # of a local file
-        if isinstance(error, errors.RepositoryNotFoundError):
-            reason = f"the hub has no such model repository, or a private one; check its name, and {LOG_IN}"
-        elif isinstance(error, errors.LocalTokenNotFoundError) or status in (401, 403):
-            reason = f"the hub refused it; {LOG_IN}"
-        elif isinstance(error, errors.HFValidationError | errors.RevisionNotFoundError) or status is not None:
-            reason = next(line for line in reversed(str(error).splitlines()) if line.strip())
-        else:
-            said = " ".join(str(error.__cause__ or error).split())
-            reason = f"{hub.constants.ENDPOINT} cannot be reached ({said}); check the network"
-        raise ArtifactError(f"cannot {doing}: {reason}") from error
+        raise ArtifactError(f"cannot {doing}: {_reason(chain, answer, hub.constants.ENDPOINT, errors)}") from error
+    finally:
+        log.set_verbosity(level)
+        if not without_bars:
+            bars.enable_progress_bars()
+
+
+def _reason(chain: Sequence[BaseException], answer: Any, endpoint: str, errors: Any) -> str:
+    """Why the library failed, and what to do; ``chain`` is its error and the causes of it."""
+
+    def among(*kinds: type[BaseException]) -> BaseException | None:
+        return next((one for one in chain if isinstance(one, kinds)), None)
+
+    said = " ".join(str(chain[0].__cause__ or chain[0]).split())
+    from_hub = " ".join(str(next(filter(None, (getattr(one, "server_message", None) for one in chain)), "")).split())
+    told = f" ({from_hub})" if from_hub else ""
+    status = getattr(answer, "status_code", 0)
+    again = "; try again later" if status in BUSY or status >= SERVER_FAILED else ""
+    reasons = (
+        (
+            among(errors.HFValidationError),
+            f"expected NAME or OWNER/NAME: {said.removesuffix(' Use `repo_type` argument if needed.')}",
+        ),
+        (among(errors.GatedRepoError), f"the repository is gated{told}; ask for access on its page, then {LOG_IN}"),
+        (
+            among(errors.RepositoryNotFoundError),
+            f"the hub has no such model repository, or a private one; check its name, and {LOG_IN}",
+        ),
+        (
+            among(errors.RevisionNotFoundError),
+            f"the repository has no such revision{told}; name one of its branches, tags or commits",
+        ),
+        (among(errors.LocalTokenNotFoundError) or status in REFUSED, f"the hub refused it{told}; {LOG_IN}"),
+        (status, f"the hub answered {status} {getattr(answer, 'reason_phrase', '')}{told}{again}"),
+        (among(errors.OfflineModeIsEnabled), "the library of the hub is in offline mode; unset HF_HUB_OFFLINE"),
+        (among(UnicodeError), f"its token has characters that no token has; {LOG_IN}"),
+        (  # no JSON
+            among(ValueError),
+            f"{endpoint} does not answer as a hub does ({said}); check HF_ENDPOINT, and whether a proxy answers",
+        ),
+        (True, f"{endpoint} cannot be reached ({said}); check the network and HF_ENDPOINT"),
+    )
+    return next(reason for holds, reason in reasons if holds)

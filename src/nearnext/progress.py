@@ -66,7 +66,7 @@ class _Display:
     def begin(self, task: Advance) -> None:
         if not self.tasks:
             self.due = time.monotonic() + FIRST
-            if sys.stderr is not None and sys.stderr.isatty():  # pyright: ignore[reportUnnecessaryComparison] - closed
+            if shows_bars():
                 self.bars = _rich_bars()
                 self.bars.start()
         self.tasks.append(task)
@@ -103,8 +103,16 @@ _display = _Display()
 
 
 def show_progress(enabled: bool = True) -> None:
-    """Switch progress on stderr on (the command line does) or off."""
+    """Show progress of what follows on stderr, as the command line does; ``show_progress(False)`` ends it.
+
+    Bars on a terminal; elsewhere, as in notebooks, a line every ten seconds, with the epoch and its loss.
+    """
     _display.enabled = enabled
+
+
+def shows_bars() -> bool:
+    """Whether progress is shown on a terminal, as bars."""
+    return _display.enabled and sys.stderr is not None and sys.stderr.isatty()  # pyright: ignore[reportUnnecessaryComparison] - closed
 
 
 def note(text: str) -> None:
