@@ -282,8 +282,23 @@ def test_the_page_says_what_to_do_next_with_commands_that_name_the_log(result: d
     result["data"]["unknown_test_clicks"] = 1200
     result["methods"][0]["params"]["seed"] = 7
     steps = Page(comparison_page(result)).text.partition("What to do next")[2].partition("What to do next")[2]
-    for part in ("--tuned", "--seeds 7,8,9", "33.3%", "fit clicks.csv", "--method vsknn", "nearnext serve model"):
+    wanted = (
+        "--tuned",
+        "--seeds 7,8,9",
+        "HeadHitRate,TailHitRate",
+        "33.3%",
+        "fit clicks.csv",
+        "--method vsknn",
+        "serve",
+    )
+    for part in wanted:
         assert part in steps
+    command = result["protocol"]["command"]
+    for quiet in ("-q", "--quiet"):
+        result["protocol"]["command"] = command.replace("nearnext ", f"nearnext {quiet} ", 1)
+        assert "nearnext serve model" in Page(comparison_page(result)).text
+    result["protocol"]["command"] = f"{command} --metrics NDCG"
+    assert "HeadHitRate,TailHitRate" not in Page(comparison_page(result)).text.rpartition("What to do next")[2]
     result["audit"]["passed"] = False
     steps = Page(comparison_page(result)).text.rpartition("What to do next")[2]
     assert "compare again" in steps

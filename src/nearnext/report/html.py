@@ -1,5 +1,6 @@
 """Reports as one self-contained HTML page: no script, no outside resource, everything from the data escaped."""
 
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ def next_steps(result: Mapping[str, Any]) -> list[Step]:
     """Steps after a comparison by the command ``compare``; none if Python code made it."""
     protocol: Mapping[str, Any] = result.get("protocol") or {}
     command = str(protocol.get("command") or "")
-    if not command.startswith("nearnext compare "):
+    if not re.match("nearnext (-q |--quiet )*compare ", command):
         return []
     if not result["audit"]["passed"]:
         return [Step("Find out how the test period reaches what is learned, and compare again.", command)]
@@ -61,6 +62,11 @@ def _surer(result: Mapping[str, Any], command: str) -> Iterator[Step]:
         )
     if not result["protocol"].get("seeds") and any("seed" in each["params"] for each in methods):
         yield Step("Some methods draw at random. See how far their figures vary:", f"{command} --seeds 7,8,9")
+    if "--metrics" not in command:
+        yield Step(
+            "See whether rare items are found: HitRate of the most clicked items, and of all others:",
+            f"{command} --metrics HeadHitRate,TailHitRate",
+        )
     unknown = data.get("unknown_test_clicks", 0) / max(data["test"]["events"], 1)
     if unknown > MANY_UNKNOWN:
         yield Step(
