@@ -43,7 +43,7 @@ from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.named import stored_recommender
 from nearnext.recommenders.session_index import SessionMemory
-from nearnext.recommenders.space import HasSpace, space_of
+from nearnext.recommenders.space import HasSpace, space_of, table_note
 from nearnext.registration import origins
 from nearnext.registry import REGISTRIES
 from nearnext.stored_arrays import checksum, mapped_arrays
@@ -136,6 +136,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "params": recommender.params(),
         "items": len(recommender.vocabulary),
         "left_categories": {event: asdict(measured) for event, measured in recommender.left_categories.items()},
+        "item_table": table_note(recommender),
         "versions": versions(),
         "own_parts": origins(recommender.parts()),
         **provenance,

@@ -12,8 +12,10 @@ import pytest
 from metric_support import tiny
 from nearnext.artifact import save_artifact
 from nearnext.data.items import read_items
+from nearnext.recommenders import placement
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
+from nearnext.recommenders.metric import recommender as metric
 from nearnext.recommenders.metric import selection
 from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.space import space_of
@@ -50,7 +52,9 @@ _fitted: dict[str, Recommender] = {}
 
 def fitted(name: str) -> Recommender:
     if name not in _fitted:
-        _fitted[name] = make_recommender(name, seeded(name, QUICK.get(name))).fit(LOG, items=TABLE)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(placement, "SURE", -1e9)  # the log is random: attributes say nothing of it
+            _fitted[name] = make_recommender(name, seeded(name, QUICK.get(name))).fit(LOG, items=TABLE)
     return _fitted[name]
 
 
@@ -90,6 +94,7 @@ def test_a_new_item_is_where_the_fit_would_place_its_attributes(name: str, tmp_p
 
 def test_a_new_item_has_the_score_of_one_that_the_fit_knew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    monkeypatch.setattr(metric, "cold_factor", lambda *_: 1.0)  # pyright: ignore[reportUnknownLambdaType]
     recommender = tiny(voters=["vsknn", "sr"]).fit(LOG, items=TABLE)
     model, catalogue = served(recommender, tmp_path, Change("put", "new", attributes=COLD))
     change(model, catalogue, Change("put", "odd", attributes={"title": "unlike"}))
@@ -107,6 +112,25 @@ def test_a_new_item_has_the_score_of_one_that_the_fit_knew(tmp_path: Path, monke
     assert many["n4"] == pytest.approx(many["cold"], rel=1e-5)  # searched with the hundreds put before
     change(model, catalogue, Change("delete", "n4"))
     assert "n4" not in _scored(model, sessions[0])[0]
+
+
+@pytest.mark.parametrize("name", ["metric-fast", "sml-maxpool-triplet"])
+def test_a_new_item_whose_attributes_say_nothing_only_fills_short_lists(name: str, tmp_path: Path) -> None:
+    recommender = make_recommender(name, seeded(name, QUICK[name]))
+    folder = save_artifact(recommender.fit(LOG, items=TABLE), tmp_path / "model", {})
+    with started(folder, folder=tmp_path) as server:
+        client = server.client
+        put = client("PUT", "/v1/items/new", {"attributes": COLD | {"price": 77}}).json
+        assert "items without clicks only fill lists that are too short" in put["note"]
+        assert put["note"] == client("GET", "/v1/model").json["item_table"]
+        assert "note" not in client("PUT", "/v1/items/like", {"like": ["i1"], "attributes": COLD}).json
+        assert "note" not in client("PUT", "/v1/items/i3", {"attributes": COLD}).json
+        for session in (["i1"], ["i1", "i2"], ["i7", "i8", "i9"]):
+            listed = client("POST", "/v1/recommend", {"items": session, "k": 20}).json["items"]
+            assert not {"new", "cold"} & set(listed)
+            only = client("POST", "/v1/recommend", {"items": session, "k": 20, "where": "price = 77"}).json
+            assert (only["items"], only["sources"]) == (["new"], ["cold"])
+        assert client("GET", "/v1/items/new/similar?k=2").json["basis"] == "embeddings"
 
 
 def _scored(model: ServedModel, session: list[Any]) -> tuple[list[Any], list[float]]:

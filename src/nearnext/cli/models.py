@@ -149,6 +149,7 @@ def fit(
     from nearnext.artifact import load_artifact
     from nearnext.experiments.single import fit_model, size_model
     from nearnext.recommenders.session_index import REMEMBERED
+    from nearnext.recommenders.space import table_note
 
     artifact = None if asked.start is None else load_artifact(asked.start)
     recommender = asked.recommender(artifact and artifact.recommender, engine, dry_run=dry_run)
@@ -190,7 +191,7 @@ def fit(
             f"after {event}, sessions leave {len(measured.left):,} of {measured.tested:,} categories that were tested"
         )
         console.print(f"{found}; recommend --after {event} leaves these out" if measured.left else found)
-    if note := getattr(recommender, "note", ""):
+    for note in filter(None, (table_note(recommender), getattr(recommender, "note", ""))):
         console.print(note, style="yellow")
 
 

@@ -43,9 +43,13 @@ def row_vectors(network: SessionItemNetwork, rows: ScoreArray) -> ScoreArray:
 class SessionEncoding:
     """Session embeddings φ(s) of a network as it is now, for prefixes in any number."""
 
-    def __init__(self, network: SessionItemNetwork, trained: BoolArray | None = None) -> None:
+    def __init__(
+        self, network: SessionItemNetwork, trained: BoolArray | None = None, *, preferred: BoolArray | None = None
+    ) -> None:
+        """``trained`` says which item indices have embeddings, ``preferred`` which alone count where there are any."""
         self._network = network
         self._trained = np.arange(network.n_items + 1) > 0 if trained is None else trained
+        self._preferred = self._trained if preferred is None or preferred[1:].all() else preferred
         self._compiled = network.compiled()
 
     def __call__(self, prefixes: Prefixes) -> tuple[ScoreArray, IndexArray]:
@@ -54,7 +58,10 @@ class SessionEncoding:
         A prefix without known clicks has a zero vector.
         """
         network = self._network
-        clicks, known = last_known_clicks(prefixes, network.n_items, network.max_length, self._trained)
+        size = network.n_items, network.max_length
+        clicks, known = last_known_clicks(prefixes, *size, self._preferred)
+        if self._preferred is not self._trained and len(rest := np.flatnonzero(known == 0)):
+            clicks[rest], known[rest] = last_known_clicks(prefixes.take(rest), *size, self._trained)
         vectors = np.zeros((len(prefixes), network.item_embedding.embedding_dim), dtype=np.float32)
         encode = network.instead or self._compiled
         if encode is not None:

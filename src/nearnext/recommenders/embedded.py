@@ -50,10 +50,42 @@ class EmbeddedRecommender(TrainedRecommender):
     trained: BoolArray = field(init=False, repr=False)  # which item indices have an embedding: [I + 1]
     index: Index | None = field(init=False, repr=False, default=None)
     placement: Placement | None = field(init=False, repr=False, default=None)
+    # Factor of the scores of items without clicks in re-ranked lists; None: not measured, or no re-ranker.
+    cold_factor: float | None = field(init=False, repr=False, default=None)
 
     @abstractmethod
     def _network(self, n_items: int) -> SessionItemNetwork:
         """A new network over ``n_items`` items."""
+
+    @property
+    def unclicked_factor(self) -> float:
+        """What scores of items without clicks are multiplied by; 0: they only fill lists that are too short."""
+        if self.cold_factor is not None:
+            return self.cold_factor
+        return 0.0 if self.placement is not None and self.placement.explained == 0 else 1.0
+
+    @property
+    def read_items(self) -> BoolArray:
+        """Which item indices sessions are embedded by, and lists by distance consist of: [I + 1].
+
+        Those with an embedding; without items that have it by attributes that do not predict embeddings.
+        """
+        uninformed = self.placement is not None and self.placement.explained == 0
+        return self.trained & (self.popularity > 0) if uninformed else self.trained
+
+    @property
+    def table_note(self) -> str:
+        """What the item table says of items without clicks, measured at the fit; "" where it was not."""
+        explained = None if self.placement is None else self.placement.explained
+        if explained is None:
+            return ""
+        found = "embeddings of held-out items" if self.cold_factor is None else "next items of held-out sessions"
+        factor = self.unclicked_factor
+        if not factor:
+            return f"the item table does not predict {found}: items without clicks only fill lists that are too short"
+        if self.cold_factor is None:
+            return f"the item table predicts {explained:.0%} of the variance in {found}: it embeds items without clicks"
+        return f"the item table predicts {found}: scores of items without clicks are multiplied by {factor:g}"
 
     def require_learned(self) -> None:
         """A check that there is an embedding of items and sessions."""
@@ -76,7 +108,7 @@ class EmbeddedRecommender(TrainedRecommender):
             located=self.trained,
             items=lambda indices: item_vectors(network, indices),
             place=placement and (lambda items: row_vectors(network, placement.rows(items)[:, :dim])),
-            sessions=SessionEncoding(network, self.trained),
+            sessions=SessionEncoding(network, self.read_items),
         )
 
     def item_vectors(self) -> pl.DataFrame:
@@ -176,6 +208,7 @@ class EmbeddedRecommender(TrainedRecommender):
             "history": np.array(figures, dtype=np.float64).reshape(-1, len(FIGURES)),
             **{f"network.{name}": tensor.numpy() for name, tensor in weights.items()},
             **{f"placement.{name}": array for name, array in placed.items()},
+            **({} if self.cold_factor is None else {"cold_factor": np.array([self.cold_factor])}),
             **{f"index.{name}": array for name, array in searched.items()},
         }
 
@@ -197,6 +230,9 @@ class EmbeddedRecommender(TrainedRecommender):
         if placed and weights and self.items is not None:
             width = sum(table.shape[1] for name, table in weights.items() if name in TABLES)
             self.placement = Placement.from_arrays(placed, self.items, width)
+        self.cold_factor = None
+        if "cold_factor" in state:
+            self.cold_factor = float(require_array("cold_factor", state["cold_factor"], np.float64, (1,), 0, 1)[0])
 
     def _ranker(self) -> RankChunk:
         return self._nearest()
@@ -206,14 +242,15 @@ class EmbeddedRecommender(TrainedRecommender):
         network, index = self.network, self.index
         if network is None or index is None:
             return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
-        encode = SessionEncoding(network, self.trained)
+        read = self.read_items
+        encode = SessionEncoding(network, read)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
             vectors, known = encode(prefixes)
             found = index.search(
                 vectors,
                 items.shape[1],
-                admissible=request.admissible & self.trained,
+                admissible=request.admissible & read,
                 seen=prefixes if request.exclude_seen else None,
             )
             # A session without known clicks has no embedding: its list is by popularity.

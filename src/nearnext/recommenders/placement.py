@@ -27,6 +27,10 @@ PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Ridge penalties tried on held-out items."""
 HELD_OUT = 0.1
 """Share of items held out to choose the penalty."""
+MEASURED = 1_000
+"""Items, at least, on which attributes are compared with the mean, where there are so many."""
+SURE = 2.326
+"""Standard deviations by which attributes must be better: p < 0.01, one-sided."""
 LONGEST = 0.999
 """Of an attribute part, where embeddings have length 1."""
 STEPS, PRECISION = 200, 1e-6
@@ -44,6 +48,8 @@ class Placement:
     aside: ScoreArray  # unit vector of least session energy; zeros where it does not apply: [D]
     length: float  # length of the id part; 0: what is missing to length 1
     scale: float  # length of trained embeddings for the cosine distance, else 1
+    explained: float | None  # share of the variance of held-out embeddings that attributes predict; 0: not surely any;
+    # None: an older nearnext did not measure it
 
     @classmethod
     def of(
@@ -65,7 +71,8 @@ class Placement:
         if cosine:
             targets = targets / np.maximum(np.linalg.norm(targets, axis=1, keepdims=True), 1e-12)
         trust = clicks / (clicks + HALF_TRUST)
-        held_out = np.random.default_rng(len(clicks)).random(len(clicks)) < HELD_OUT
+        drawn = np.random.default_rng(len(clicks)).random(len(clicks))
+        held_out = drawn < HELD_OUT
         errors = [_error(rows, targets, trust, held_out, penalty) for penalty in PENALTIES]
         best = int(np.argmin(errors))
         mean, weights = _ridge(rows, targets, trust, PENALTIES[best])
@@ -80,6 +87,7 @@ class Placement:
             aside.astype(np.float32),
             0.0 if cosine else float(np.sqrt(errors[best])),
             scale,
+            _explained(rows, targets, trust, drawn, PENALTIES[best]),
         )
 
     def rows(self, table: ItemTable) -> ScoreArray:
@@ -106,6 +114,7 @@ class Placement:
             "aside": self.aside,
             "widths": np.array([width for _, width in self.features.vectors], dtype=np.int64),
             "lengths": np.array([self.length, self.scale]),
+            **({} if self.explained is None else {"explained": np.array([self.explained])}),
         }
 
     @classmethod
@@ -122,16 +131,51 @@ class Placement:
         mean = require_array("placement.mean", arrays["mean"], np.float32, (width,))
         aside = require_array("placement.aside", arrays["aside"], np.float32, (width,))
         length, scale = require_array("placement.lengths", arrays["lengths"], np.float64, (2,), 0).tolist()
-        return cls(features, columns, weights, mean, aside, length, scale)
+        explained = None
+        if "explained" in arrays:
+            (explained,) = require_array("placement.explained", arrays["explained"], np.float64, (1,), 0, 1).tolist()
+        return cls(features, columns, weights, mean, aside, length, scale, explained)
 
 
 def _error(rows: Sparse, targets: FloatArray, trust: FloatArray, held_out: Any, penalty: float) -> float:
     """Mean squared distance between held-out items and their attribute parts."""
     if held_out.all() or not held_out.any():
         return penalty
+    return float(np.average(_squares(rows, targets, trust, held_out, penalty)[0], weights=trust[held_out]))
+
+
+def _squares(
+    rows: Sparse, targets: FloatArray, trust: FloatArray, held_out: Any, penalty: float
+) -> tuple[FloatArray, FloatArray]:
+    """Squared distances of held-out items to their attribute parts, and to the mean: [n], [n]."""
     mean, weights = _ridge(rows[~held_out], targets[~held_out], trust[~held_out], penalty)
-    squares = ((targets[held_out] - mean - rows[held_out] @ weights) ** 2).sum(axis=1)
-    return float(np.average(squares, weights=trust[held_out]))
+    beyond = targets[held_out] - mean
+    return ((beyond - rows[held_out] @ weights) ** 2).sum(axis=1), (beyond**2).sum(axis=1)
+
+
+def _explained(rows: Sparse, targets: FloatArray, trust: FloatArray, drawn: FloatArray, penalty: float) -> float:
+    """Share of the variance of held-out items that attributes predict, 0 unless it is surely above 0.
+
+    Tenths of the items, by numbers drawn in [0, 1), are held out in turn, as many as have `MEASURED` items together.
+    """
+    tenth = (drawn / HELD_OUT).astype(np.int64)
+    several = range(min(round(1 / HELD_OUT), int(np.ceil(MEASURED / max(HELD_OUT * len(drawn), 1)))))
+    folds = [tenth == one for one in several if (tenth == one).any() and (tenth != one).any()]
+    if not folds:
+        return 0.0
+    found = [np.stack(_squares(rows, targets, trust, fold, penalty)) for fold in folds]
+    by_attributes, by_mean = np.concatenate(found, axis=1)
+    gains = by_mean - by_attributes
+    return float(gains.sum() / by_mean.sum()) if surely_positive(gains) else 0.0
+
+
+def surely_positive(gains: FloatArray) -> bool:
+    """Whether the sum of independent gains is above 0 by more than chance; fewer than six never are.
+
+    >>> surely_positive(np.ones(6)), surely_positive(np.ones(5)), surely_positive(np.array([1.0, -1.0] * 50))
+    (True, False, False)
+    """
+    return bool(gains.sum() > SURE * np.sqrt(np.square(gains).sum()))
 
 
 def _ridge(rows: Sparse, targets: FloatArray, trust: FloatArray, penalty: float) -> tuple[FloatArray, FloatArray]:

@@ -77,6 +77,12 @@ def space_of(recommender: object) -> EmbeddingSpace | None:
     return recommender.space() if isinstance(recommender, HasSpace) else None
 
 
+def table_note(recommender: object, *, unlisted: bool = False) -> str:
+    """What an item table says of items without clicks; ``unlisted``: only where they do not join lists, else ""."""
+    listed = unlisted and getattr(recommender, "unclicked_factor", 1.0)
+    return "" if listed else getattr(recommender, "table_note", "")
+
+
 Similar = list[tuple[RawId, float]]
 
 

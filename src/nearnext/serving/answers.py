@@ -102,6 +102,7 @@ class CatalogueChange(Struct):
     unknown: Annotated[
         list[RawId], Meta(description="Ids of ``like`` that it was not trained with, which are ignored.")
     ]
+    note: Annotated[str | UnsetType, Meta(description="Why its attributes alone do not put it into lists.")] = UNSET
 
 
 class ModelAnswer(Struct):
@@ -115,6 +116,7 @@ class ModelAnswer(Struct):
     attributes: Annotated[list[str], Meta(description="Columns of its item table, for rules and to be shown.")]
     params: dict[str, Any]
     refused: Annotated[str | None, Meta(description="Why the artifact there now is not served.")]
+    item_table: Annotated[str, Meta(description="What the item table says of items without clicks, by the fit.")]
     data: dict[str, Any] | UnsetType = UNSET
 
 

@@ -14,7 +14,7 @@ from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ruled import AppliedRules, RuledItems, require_items
-from nearnext.recommenders.space import HasSpace, space_of
+from nearnext.recommenders.space import HasSpace, space_of, table_note
 from nearnext.serving.catalogue import Catalogue, Entry
 from nearnext.serving.new_clicks import ByClicks
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
@@ -22,6 +22,8 @@ from nearnext.serving.new_items import NewItems, Placed
 from nearnext.types import BoolArray, Int64Array, RawId
 
 NOTHING_ALIKE = np.zeros(0, np.int32), np.zeros(0, np.float32)
+NEVER_PROBABLE = np.zeros(1, np.int32), np.zeros(1, np.float32)
+"""Of a new item that only fills lists that are too short."""
 
 
 class LiveItems:
@@ -160,6 +162,7 @@ class AvailableItems:
         self.live = LiveItems(recommender)
         self._lives: dict[RawId, object] = {}
         self._place = _placing(recommender)
+        self.table_note, self.unlisted = table_note(recommender), table_note(recommender, unlisted=True)
         self.update(list(catalogue.entries))  # another thread may change them meanwhile
 
     def knows(self, item: RawId) -> bool:
@@ -214,11 +217,12 @@ def _placing(recommender: Recommender) -> Callable[[ItemTable], list[Placed]] | 
     from nearnext.recommenders.metric.recommender import Metric
 
     clicked = recommender.clicked_items() if isinstance(recommender, Metric) else None
+    alike = NEVER_PROBABLE if table_note(recommender, unlisted=True) else NOTHING_ALIKE
 
     def placed(items: ItemTable) -> list[Placed]:
         vectors = place(items)
         if clicked is None:
-            return [Placed(vector, *NOTHING_ALIKE) for vector in vectors]
+            return [Placed(vector, *alike) for vector in vectors]
         return [Placed(*each) for each in zip(vectors, *vars(clicked.most_like(items)).values(), strict=True)]
 
     return placed

@@ -124,7 +124,9 @@ class Endpoints:
                 raise HTTPError(422, str(error)) from None
         await self._change(Change("put", stored, entry.available, like, entry.attributes))
         unknown = [one for one in like if not model.available.knows(one)]
-        return answers.CatalogueChange(stored, entry.available, model.available.knows(stored), unknown)
+        known = model.available.knows(stored)
+        note = UNSET if known or not entry.attributes or unknown != like else model.available.unlisted or UNSET
+        return answers.CatalogueChange(stored, entry.available, known, unknown, note)
 
     @operation("DELETE", "/v1/items/{item}")
     async def delete_item(self, item: str) -> None:
@@ -169,6 +171,7 @@ class Endpoints:
             attributes=model.available.live.names,
             params=recommender.params(),
             refused=self._service.watcher.refused,
+            item_table=model.available.table_note,
             data=data,
         )
 

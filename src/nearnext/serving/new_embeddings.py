@@ -186,9 +186,9 @@ class ByEmbedding(NewItems):
         if probabilities is not None:
             parts = [part.most_probable(probabilities, n, among) for part in (self._built, self._new)]
             near = [_best_first(*each) for each in zip(near, *parts, strict=True)]
-            if any(len(row.own) < n for row in rows):
-                others = self._by_distance(queries, n, among, scored=True)
-                near = [_completed(*each) for each in zip(near, others, strict=True)]
+        if any(len(row.own) < n for row in rows):
+            others = self._by_distance(queries, n, among, scored=True)
+            near = [_completed(*each) for each in zip(near, others, strict=True)]
         return [one if query.any() else NONE for query, one in zip(queries, near, strict=True)]  # without known clicks
 
     def _by_distance(

@@ -266,6 +266,7 @@ class ServedModel:
         """The rank of a new item for a session, what its position comes from, and the items nearest to it."""
         query, clicks, mask = Query(items, DEPTH), [self._vocabulary.encode(items)], self.available.admissible.copy()
         origin = self.available.new.origin(item)
+        reason = "" if self.available.new.led_to(item) else self.available.unlisted
 
         def ranked() -> tuple[JoinedList, Any, SimilarAnswer | None]:
             found = self._known_lists(self.recommender.ranker(), [query], clicks, DEPTH, mask)[0]
@@ -276,7 +277,7 @@ class ServedModel:
         listed = self._presented(query, clicks[0], known)
         at = listed.items.index(item) if item in listed.items else None
         left_out = {
-            "rank": f"not among the first {DEPTH:,}",
+            "rank": "; ".join(filter(None, (f"not among the first {DEPTH:,}", reason))),
             "score": f"{self.recommender.name} itself does not score it for this session",
             "clicks": f"it joined after training, {origin}",
             "similar": "it has no embedding",

@@ -32,6 +32,7 @@ from nearnext.processes import usable_cores
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.method import State
 from nearnext.recommenders.metric.candidates import CandidateGenerators, Scored, make_voters, reranked
+from nearnext.recommenders.metric.cold_factor import HeldOutLists, cold_factor
 from nearnext.recommenders.metric.features import Evidence, feature_names, features_used
 from nearnext.recommenders.metric.options import RENAMED, MetricOptions, Size, known_options
 from nearnext.recommenders.metric.reranker import Reranker, reranker_recipe
@@ -85,6 +86,7 @@ class Metric(MetricOptions):
     # What the choice of the re-ranker measured, by `HELD_OUT`; {} where none was fitted on held-out sessions.
     held_out: dict[str, float] = field(init=False, repr=False, default_factory=dict[str, float])
     likeness: Likeness | None = field(init=False, repr=False, default=None)
+    lists: HeldOutLists | None = field(init=False, repr=False, default=None)  # what `cold_factor` is measured on
     scored: Scored | None = field(init=False, repr=False, default=None)  # for rankers that are made from now on
 
     def parts(self) -> list[object]:
@@ -112,8 +114,8 @@ class Metric(MetricOptions):
         return SessionItemNetwork(n_items, ItemTower(dim=encoder.dim), encoder, max_length=self.max_length)
 
     def _learn(self, sessions: Sessions) -> None:
-        self.network, self.reranker, self.generators, self.likeness, self.held_out = None, None, None, None, {}
-        self.trained = np.zeros(sessions.n_items + 1, dtype=np.bool_)
+        self.network = self.reranker = self.generators = self.likeness = self.cold_factor = self.lists = None
+        self.held_out, self.trained = {}, np.zeros(sessions.n_items + 1, dtype=np.bool_)
         if self.start is not None:
             self._continue(self.start, sessions)
             return
@@ -135,7 +137,7 @@ class Metric(MetricOptions):
 
     def _continue(self, start: "Metric", sessions: Sessions) -> None:
         """Learn from sessions, starting halfway to the weights of another model; its re-ranker is kept."""
-        self.fitted_size, self.reranker = start.fitted_size, start.reranker
+        self.fitted_size, self.reranker, self.cold_factor = start.fitted_size, start.reranker, start.cold_factor
         assert start.network is not None and self.fitted_size is not None  # noqa: S101, PT018 - see `successor`
         if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
             raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
@@ -155,7 +157,7 @@ class Metric(MetricOptions):
     def _take_in(self, items: ItemTable, sessions: Sessions) -> None:
         new = items.beyond(self.vocabulary)
         super()._take_in(items, sessions)
-        if self.generators is None or self.network is None:
+        if self.generators is None or self.network is None or self.placement is None:
             return
         voters, statistics = self.generators.voters, self.generators.evidence.items
         for voter in voters.values():
@@ -163,7 +165,9 @@ class Metric(MetricOptions):
         # Row 0 has the mean, which items without clicks have too; without groups of features there are no rows.
         statistics = np.concatenate([statistics, np.repeat(statistics[:1], len(new), axis=0)])
         self.generators = self._generators(self.network, self.index, voters, statistics)
-        self.likeness = Likeness.of(self.placement, items, self.vocabulary, self.popularity)
+        if self.lists is not None:
+            self.cold_factor, self.lists = cold_factor(self.lists, self.placement, items, self.vocabulary), None
+        self.likeness = Likeness.of(self.placement, items, self.vocabulary, self.popularity, self.unclicked_factor)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
         """What is learned from first, in a vocabulary of its own, and the later part in the same vocabulary."""
@@ -189,13 +193,14 @@ class Metric(MetricOptions):
     def _fit_reranker(self, network: SessionItemNetwork, learned: Sessions, held_out: Sessions) -> None:
         """Set the re-ranker; None if lists by distance are not significantly worse on the held-out sessions."""
         used = features_used(self.voters, self.features)
-        self.reranker, measured = select_reranker(
+        self.reranker, measured, lists = select_reranker(
             self._fitted(network, ExactIndex(item_vectors(network.eval())), learned),
             held_out,
             partial(reranker_recipe, used=used, hidden=self.hidden, seed=self.seed),
             steps=self.reranker_steps, most_prefixes=self.reranker_prefixes, coverage_cost=self.coverage_cost,
         )  # fmt: skip
         self.held_out = dict(zip(HELD_OUT, measured.tolist(), strict=True))
+        self.lists = lists and lists.numbered(np.append(0, self.vocabulary.encode(learned.vocabulary.ids)))
         if self.reranker is None:
             self.note = "votes of other methods make lists no better on the sessions held out: ranked by distance alone"
 
@@ -247,7 +252,8 @@ class Metric(MetricOptions):
         """Generators over the exact index of all items, which another one replaces after the fit."""
         assert isinstance(index, ExactIndex)  # noqa: S101
         evidence = Evidence.of(index.vectors, next(iter(voters.values())).popularity, statistics, self.temperature)
-        return CandidateGenerators(network, index, voters, evidence, self.candidates)
+        read = None if self.placement is None else self.read_items
+        return CandidateGenerators(network, index, voters, evidence, self.candidates, read)
 
     def _end_of_training(self) -> int:
         voters = () if self.generators is None else self.generators.voters.values()
@@ -263,7 +269,7 @@ class Metric(MetricOptions):
         """What items without clicks are compared with; None without attributes or a re-ranker."""
         if self.generators is None or self.placement is None or self.items is None:
             return None
-        return ClickedItems.of(self.placement, self.items, self.vocabulary, self.popularity)
+        return ClickedItems.of(self.placement, self.items, self.vocabulary, self.popularity, self.unclicked_factor)
 
     def _state(self) -> State:
         state = super()._state()

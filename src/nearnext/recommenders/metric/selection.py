@@ -14,8 +14,10 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
+from nearnext.recommenders.metric.cold_factor import HeldOutLists
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, steps_for
+from nearnext.recommenders.placement import surely_positive
 from nearnext.training.recipe import Recipe
 from nearnext.types import FloatArray, Int64Array
 
@@ -24,9 +26,6 @@ K = 20
 
 HELD_OUT = ("prefixes", "HitRate@20", "MRR@20", "HitRate@20 by distance", "MRR@20 by distance")
 """What is measured of re-ranked lists of held-out sessions, and of lists by distance."""
-
-SURE = 2.326
-"""Standard deviations that a gain must exceed: p < 0.01, one-sided."""
 
 POPULARITY = FEATURES.index("popularity")
 DISCOUNTS = np.linspace(0.0, 0.5, 11)
@@ -41,8 +40,8 @@ def select_reranker(
     steps: int,  # of a fit on the most prefixes
     most_prefixes: int,
     coverage_cost: float,
-) -> tuple[Reranker | None, FloatArray]:
-    """The re-ranker, None if its lists are not significantly better than those by distance; and `HELD_OUT`.
+) -> tuple[Reranker | None, FloatArray, HeldOutLists | None]:
+    """The re-ranker, None if its lists are not significantly better than those by distance; `HELD_OUT`; and its lists.
 
     Each half of the sessions is ranked with weights that were fitted on the other half; the result is fitted on both.
     """
@@ -58,10 +57,13 @@ def select_reranker(
     ranks = ranks_by_halves((even, odd), found, positions, owners)
     measured = np.array([len(prefixes), *(value for new in ranks for value in (np.mean(new > 0), np.mean(new)))])
     if not significantly_better(*ranks, owners):
-        return None, measured
+        return None, measured, None
     whole = fit_reranker(recipe(found, positions, of_whole))
     enough = generators.items_covered_by_neighbours(prefixes, K)
-    return raise_coverage(whole, found, positions, enough, coverage_cost), measured
+    chosen = raise_coverage(whole, found, positions, enough, coverage_cost)
+    known = np.flatnonzero(generators.clicked).astype(np.int32)
+    targets = held_out.items[prefixes.ends]
+    return chosen, measured, HeldOutLists.of(prefixes, owners, targets, found, chosen.probabilities(found), known)
 
 
 def reciprocal_ranks(scores: FloatArray, candidates: Candidates, positions: Int64Array) -> FloatArray:
@@ -105,9 +107,8 @@ def significantly_better(new: FloatArray, old: FloatArray, sessions: Int64Array)
     fewer than six sessions that change, no gain is large enough. ``sessions`` are those of the prefixes: [B].
     """
     hits = (new > 0).astype(np.float64) - (old > 0)
-    gain = np.bincount(sessions, weights=hits + new - old)
-    deviation = float(np.sqrt(np.square(gain).sum()))
-    return bool(gain.sum() > SURE * deviation and hits.sum() >= 0 and (new - old).sum() >= 0)
+    gain = np.bincount(sessions, weights=hits + new - old).astype(np.float64)
+    return bool(surely_positive(gain) and hits.sum() >= 0 and (new - old).sum() >= 0)
 
 
 def discount_popularity(reranker: Reranker, exponent: float) -> Reranker:

@@ -39,17 +39,22 @@ class Likeness:
     """The clicked items most like each of C items without clicks, by their attributes."""
 
     items: IndexArray  # item indices, 0 where there are fewer: [C, M]
-    weights: ScoreArray  # of their probabilities, with the sum 1, or all 0 where nothing is alike: [C, M]
+    weights: ScoreArray  # of their probabilities; their sum is the factor, or 0 where nothing is alike: [C, M]
 
     @classmethod
     def of(
-        cls, placement: Placement | None, table: ItemTable | None, vocabulary: Vocabulary, clicks: Int64Array
+        cls,
+        placement: Placement | None,
+        table: ItemTable | None,
+        vocabulary: Vocabulary,
+        clicks: Int64Array,
+        factor: float = 1.0,
     ) -> "Likeness | None":
         """From attributes and the clicks of each item index [I + 1]; None without attributes."""
         if placement is None or table is None:
             return None
         unclicked = vocabulary.ids.gather(np.flatnonzero(clicks[1:] == 0))
-        return ClickedItems.of(placement, table, vocabulary, clicks).most_like(table.of(unclicked))
+        return ClickedItems.of(placement, table, vocabulary, clicks, factor).most_like(table.of(unclicked))
 
     def state(self) -> State:
         """Arrays for an artifact."""
@@ -66,7 +71,8 @@ class Likeness:
     ) -> "Likeness | None":
         """From the arrays of an artifact, or where an older one lacks them as `of` gives it."""
         if "likeness.items" not in state:
-            return cls.of(placement, table, vocabulary, clicks)
+            factor = state.get("cold_factor", np.ones(1)).item()
+            return cls.of(placement, table, vocabulary, clicks, factor)
         shape = (int((clicks[1:] == 0).sum()), min(ALIKE, int((clicks[1:] > 0).sum())))
         items = require_array("likeness.items", state["likeness.items"], np.int32, shape, 0, len(clicks) - 1)
         return cls(items, require_array("likeness.weights", state["likeness.weights"], np.float32, shape, 0, 1))
@@ -87,13 +93,21 @@ class ClickedItems:
     features: ItemFeatures
     indices: IndexArray  # of these items, ascending: [n]
     described: Sparse  # their features, columns of length 1: [F, n]
+    factor: float  # of the mean probabilities of items like them, see `cold_factor`
 
     @classmethod
-    def of(cls, placement: Placement, table: ItemTable, vocabulary: Vocabulary, clicks: Int64Array) -> Self:
+    def of(
+        cls,
+        placement: Placement,
+        table: ItemTable,
+        vocabulary: Vocabulary,
+        clicks: Int64Array,
+        factor: float = 1.0,
+    ) -> Self:
         """From attributes and the clicks of each item index [I + 1]."""
         indices = np.flatnonzero(clicks[1:] > 0).astype(np.int32) + 1
         rows = placement.features.rows(table.of(vocabulary.ids.gather(indices - 1)))
-        return cls(placement.features, indices, unit_rows(rows).T.tocsr())
+        return cls(placement.features, indices, unit_rows(rows).T.tocsr(), factor)
 
     def most_like(self, items: ItemTable) -> Likeness:
         """Those most like each of some items."""
@@ -107,7 +121,7 @@ class ClickedItems:
                 weight = np.maximum(of_items[best], 0) ** SELECTIVITY
                 found = self.indices[cosines.indices[first:last][best]]
                 alike[row, : len(best)] = np.where(weight > 0, found, 0)
-                weights[row, : len(best)] = weight / max(weight.sum(), 1e-12)
+                weights[row, : len(best)] = self.factor * weight / max(weight.sum(), 1e-12)
         return Likeness(alike, weights)
 
     def _blocks(self, rows: Sparse) -> Iterator[tuple[int, int]]:
