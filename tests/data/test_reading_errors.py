@@ -27,6 +27,12 @@ def parquet_bytes(frame: pl.DataFrame, path: Path) -> bytes:
         ("log.csv", b"session_id,item_id,timestamp\n", "has no events"),
         ("log.csv", b"session_id,item_id,timestamp", "has no events"),
         ("log.csv", b"session_id,item_id,timestamp\n,,1\n", r"none of 1 rows can be used \(missing session id 1\)"),
+        (
+            "log.csv",
+            b"session_id,item_id,timestamp\n1,2,31/12/24\n",
+            "unparsable time; write times as numbers or as 2024",
+        ),
+        ("log.csv", b"session_id,item_id,timestamp\n1,\xe9,1\n", "not valid UTF-8; convert it to UTF-8"),
         ("log.csv", b"session_id,item_id,timestamp\n1,2\n", "wrong column count 1"),
         ("log.csv", bytes(range(256)) * 20, "its first line is binary"),
         ("log.csv", "session,item,größe\n".encode("latin-1"), "text in another encoding than UTF-8; convert the file"),

@@ -20,6 +20,12 @@ from nearnext.data.times import Clock
 from nearnext.errors import DataError
 from nearnext.types import BoolArray
 
+ADVICE = {
+    "unparsable time": "write times as numbers or as 2024-01-31T09:30:00",
+    "not valid UTF-8": "convert it to UTF-8",
+}
+"""What to do where a reason concerns most of a log of which no row can be used."""
+
 LISTED = 12
 """Names that a message lists."""
 
@@ -277,9 +283,9 @@ class Reading:
                 f"{', '.join(list(types)[:LISTED])}"
             )
         if self._used == 0:
+            advice = ADVICE.get(next(iter(rejected), ""), "check the columns and the time unit")
             raise DataError(
-                f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; check the "
-                "columns and the time unit"
+                f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; {advice}"
             )
         for option, named in (("weights", self._weights), ("target", self._target)):
             if missing := self._missing(named or ()):
