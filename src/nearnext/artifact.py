@@ -136,7 +136,7 @@ def _write(recommender: Recommender, folder: Path, provenance: Mapping[str, Any]
         "params": recommender.params(),
         "items": len(recommender.vocabulary),
         "left_categories": {event: asdict(measured) for event, measured in recommender.left_categories.items()},
-        "item_table": table_note(recommender),
+        "items_without_clicks": table_note(recommender),
         "versions": versions(),
         "own_parts": origins(recommender.parts()),
         **provenance,

@@ -38,7 +38,7 @@ def reindex(
         lambda: _session_embeddings(recommender, sessions),
         kind=kind,
         recall_floor=recall_floor,
-        listed=space.located,
+        listed=space.read,
         threads=threads,
     )
     searching.search_by(index)

@@ -23,7 +23,17 @@ CARD = "README.md"
 """The model card; nothing reads it back."""
 
 (MANIFEST, STATE), VOCABULARY = MODEL, "vocabulary.parquet"
-OWN = ("schema", "method", "params", "items", "left_categories", "item_table", "versions", "own_parts", "sha256")
+OWN = (
+    "schema",
+    "method",
+    "params",
+    "items",
+    "left_categories",
+    "items_without_clicks",
+    "versions",
+    "own_parts",
+    "sha256",
+)
 """Entries of a manifest that saving adds to the provenance."""
 
 INDEX = "index.faiss"

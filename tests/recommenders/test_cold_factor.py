@@ -172,9 +172,13 @@ def test_lists_by_distance_are_then_those_without_a_table(name: str, tmp_path: P
     (longest,) = with_table.recommend([["i1"]], k=N_ITEMS + 4)
     assert set(longest.items[-4:]) == NEW
     assert {*with_table.recommend([["i1"]], k=2, allow=["i61", "i63"])[0].items} == {"i61", "i63"}
+    assert not NEW & set(with_table.item_vectors()["item_id"])
     assert NEW & set(with_table.similar(["i61"], 10)[0].items)
     assert "does not predict embeddings" in with_table.table_note
-    again = load_artifact(save_artifact(with_table, tmp_path / "model", {})).recommender
+    provenance = {"item_table": "items.csv"}
+    artifact = load_artifact(save_artifact(with_table, tmp_path / "model", provenance))
+    again = artifact.recommender
+    assert artifact.provenance == provenance
     assert with_table.table_note in (tmp_path / "model" / CARD).read_text("utf-8")
     assert table_note(again, unlisted=True) == with_table.table_note
     assert [one.items for one in again.recommend(sessions, k=40)] == expected

@@ -122,7 +122,7 @@ def test_a_new_item_whose_attributes_say_nothing_only_fills_short_lists(name: st
         client = server.client
         put = client("PUT", "/v1/items/new", {"attributes": COLD | {"price": 77}}).json
         assert "items without clicks only fill lists that are too short" in put["note"]
-        assert put["note"] == client("GET", "/v1/model").json["item_table"]
+        assert put["note"] == client("GET", "/v1/model").json["items_without_clicks"]
         assert "note" not in client("PUT", "/v1/items/like", {"like": ["i1"], "attributes": COLD}).json
         assert "note" not in client("PUT", "/v1/items/i3", {"attributes": COLD}).json
         for session in (["i1"], ["i1", "i2"], ["i7", "i8", "i9"]):

@@ -106,13 +106,14 @@ class EmbeddedRecommender(TrainedRecommender):
             distance=network.distance,
             index=index,
             located=self.trained,
+            read=self.read_items,
             items=lambda indices: item_vectors(network, indices),
             place=placement and (lambda items: row_vectors(network, placement.rows(items)[:, :dim])),
             sessions=SessionEncoding(network, self.read_items),
         )
 
     def item_vectors(self) -> pl.DataFrame:
-        """Items with a learned embedding: ``item_id``, ``vector`` (D 32-bit floats) and ``clicks`` in training.
+        """The items of lists by distance: ``item_id``, ``vector`` (D 32-bit floats) and ``clicks`` in training.
 
         The next items of a session are those with the nearest vectors, by the distance of the space. The re-ranker of
         methods such as ``metric`` is not part of the vectors.
@@ -122,7 +123,7 @@ class EmbeddedRecommender(TrainedRecommender):
         """
         self._check(1)
         space = learned_space(self)
-        indices = np.flatnonzero(space.located).astype(np.int32)
+        indices = np.flatnonzero(space.read).astype(np.int32)
         vectors = space.items(indices).astype(np.float32, copy=False)
         return pl.DataFrame(
             {

@@ -116,7 +116,7 @@ class ModelAnswer(Struct):
     attributes: Annotated[list[str], Meta(description="Columns of its item table, for rules and to be shown.")]
     params: dict[str, Any]
     refused: Annotated[str | None, Meta(description="Why the artifact there now is not served.")]
-    item_table: Annotated[str, Meta(description="What the item table says of items without clicks, by the fit.")]
+    items_without_clicks: Annotated[str, Meta(description="What its fit measured of the item table.")]
     data: dict[str, Any] | UnsetType = UNSET
 
 

@@ -171,7 +171,7 @@ class Endpoints:
             attributes=model.available.live.names,
             params=recommender.params(),
             refused=self._service.watcher.refused,
-            item_table=model.available.table_note,
+            items_without_clicks=model.available.table_note,
             data=data,
         )
 
