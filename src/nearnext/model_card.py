@@ -23,7 +23,7 @@ def model_card(
     parts = [
         f"# A next-item model: {manifest['method']}",
         _learned(manifest),
-        f"Measured at the fit, {note}." if (note := manifest.get("items_without_clicks")) else "",
+        f"Measured at the fit: {note}." if (note := manifest.get("items_without_clicks")) else "",
         _figures(best_epoch(history), held_out or {}, reranks=reranks),
         _table("Options", manifest["params"]),
         _own_parts(manifest.get("own_parts", [])),
