@@ -222,6 +222,19 @@ def test_the_address_keeps_the_session(tab: Chromium, service: Server):
         ready(tab)
 
 
+def test_the_choice_of_light_or_dark_is_kept(tab: Chromium):
+    colour = "getComputedStyle(document.body).backgroundColor"
+    light = tab.value(colour)
+    for _ in range(2):
+        tab.value("document.getElementById('theme').click()")
+        chosen = tab.value(colour)
+        tab.open(tab.value("location.href"))
+        ready(tab)
+        assert tab.value(colour) == chosen
+    assert chosen == light
+    tab.value("localStorage.clear()")
+
+
 @pytest.mark.parametrize("width", [320, 390, 820, 1440])
 def test_nothing_is_wider_than_the_screen(tab: Chromium, width: int, tmp_path: Path):
     tab.look(width, 844, phone=width < 700, dark=width == 820)

@@ -1,5 +1,7 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
+const theme = localStorage.getItem("theme"); // the reader's choice; before there is one, as the system
+if (theme) document.documentElement.dataset.theme = theme;
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 const CHIPS = 9; // clicks of a training session that are shown
@@ -744,7 +746,7 @@ $("here").onclick = nearby;
 $("whole").onclick = () => zoom(0);
 $("theme").onclick = () => {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", document.documentElement.dataset.theme = dark ? "light" : "dark");
   draw();
 };
 $("key").onsubmit = (event) => {
