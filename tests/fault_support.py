@@ -1,5 +1,7 @@
 """What goes wrong inside a worker: it is imported by the processes that tests start."""
 
+import errno
+import multiprocessing
 import os
 import resource
 import signal
@@ -12,6 +14,17 @@ from nearnext.experiments.running import Fit, run_fit
 def die(*_: object, **__: object) -> None:
     """A part whose process is killed."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_in_a_worker(*_: object, **__: object) -> None:
+    """A part whose process is killed, unless it is the first one."""
+    if multiprocessing.parent_process() is not None:
+        die()
+
+
+def full(*_: object, **__: object) -> None:
+    """A part that finds a full disk."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def die_at_sr(fit: Fit, **arguments: Any) -> Run:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from subprocess import PIPE
 
@@ -20,6 +21,29 @@ def test_results_come_in_order_and_errors_as_they_are(workers: int):
     assert list(Processes(workers).map(math.sqrt, [4.0, 9.0, 1.0, 0.0])) == [2.0, 3.0, 1.0, 0.0]
     with pytest.raises(ValueError, match="math domain error"):
         list(Processes(workers).map(math.sqrt, [1.0, -1.0]))
+
+
+def slow_root(number: float) -> float:
+    time.sleep(0.01)
+    return math.sqrt(number)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_processes_that_are_kept_serve_one_map_after_another(workers: int):
+    numbers = [float(n * n) for n in range(40)]
+    with Processes(workers).kept() as team:
+        for _ in range(2):
+            assert list(team.map(slow_root, numbers)) == list(range(40))
+            assert list(team.map(math.sqrt, [])) == []
+        with pytest.raises(ValueError, match="math domain error"):
+            list(team.map(slow_root, [*numbers, -1.0, *numbers]))
+    with pytest.raises(NearnextError, match="one of 2 worker processes died"), Processes(2).kept() as team:
+        list(team.map(end_but_not_here, [os.getpid()] * 9))
+
+
+def end_but_not_here(process: int) -> None:
+    if os.getpid() != process:
+        os._exit(1)
 
 
 def test_a_worker_that_dies_gives_one_line():

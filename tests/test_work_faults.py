@@ -12,6 +12,7 @@ import pytest
 
 import fault_support
 from nearnext.artifact import load_artifact
+from nearnext.data.filters import Filter
 from nearnext.data.prepare import prepare
 from nearnext.data.sessions import Sessions
 from nearnext.errors import DataError, NearnextError
@@ -139,11 +140,22 @@ def test_a_worker_that_is_killed_while_it_prepares_gives_one_line(
     done = prepare(log, tmp_path / "out", partitions=4)
     before = contents(done.out)
     monkeypatch.setattr("nearnext.data.prepare.PROCESSES_PAY", 0)
-    monkeypatch.setattr("nearnext.data.prepare.cut_partition", fault_support.die)
+    monkeypatch.setattr("nearnext.data.prepare.cut_partition", fault_support.die_in_a_worker)
     with pytest.raises(NearnextError, match="one of 2 worker processes died, perhaps for lack of memory"):
         prepare(log, tmp_path / "out", partitions=4, workers=2)
     assert contents(tmp_path / "out") == before
     assert named(tmp_path) == ["log.csv", "out"]
+
+
+@pytest.mark.parametrize("step", ["prepare.cut_partition", "filters._filtered", "prepared._write_blocks"])
+def test_a_full_disk_of_a_worker_that_prepares_is_one_line(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+):
+    monkeypatch.setattr("nearnext.data.prepare.PROCESSES_PAY", 0)
+    monkeypatch.setattr(f"nearnext.data.{step}", fault_support.full)
+    with pytest.raises(DataError, match=r"cannot write .*out: No space left on device; free some space"):
+        prepare(log, tmp_path / "out", partitions=4, workers=2, chosen=Filter(min_support=17))
+    assert named(tmp_path) == ["log.csv"]
 
 
 def test_a_worker_that_is_killed_while_it_evaluates_gives_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,12 +5,13 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearnext.atomic import c_function
 from nearnext.errors import ConfigError, NearnextError
@@ -82,28 +83,82 @@ class Processes:
         if self.workers == 1:
             yield from map(function, arguments)
             return
-        spawned = multiprocessing.get_context("spawn")
-        try:
-            with ProcessPoolExecutor(self.workers, mp_context=spawned, initializer=_begin) as pool:
+        with _spawned(self.workers, self.workers) as submit:
+            yield from in_order(partial(submit, function), Future[R].result, arguments, self.workers + ahead)
 
-                def submit(argument: A) -> Future[R]:
-                    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new workers inherit it
-                    try:
-                        return pool.submit(partial(called, function), argument)
-                    finally:
-                        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    @contextmanager
+    def kept(self) -> "Generator[Executor]":
+        """An executor of as many processes, this one among them, whose others serve every `map` of the block.
 
+        Raises:
+            NearnextError: a process died.
+        """
+        if self.workers == 1:
+            yield self
+            return
+        with _spawned(self.workers - 1, self.workers) as submit:
+            yield _Team(self.workers, submit)
+
+
+@contextmanager
+def _spawned(n: int, workers: int) -> Generator[Callable[[Callable[[Any], Any], Any], Future[Any]]]:
+    """A function that lets one of n new processes, among so many workers, call a function of an argument."""
+    try:
+        with ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin) as pool:
+
+            def submit(function: Callable[[A], R], argument: A) -> Future[R]:
+                before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # new workers inherit it
                 try:
-                    yield from in_order(submit, Future[R].result, arguments, self.workers + ahead)
-                except BaseException:
-                    # Else the pool would wait for their work; a public way is in Python 3.14 and later.
-                    for process in list((pool._processes or {}).values()):  # pyright: ignore
-                        process.terminate()
-                    raise
-        except BrokenProcessPool as error:
-            raise NearnextError(
-                f"one of {self.workers} worker processes died, perhaps for lack of memory; use fewer of them, or 1"
-            ) from error
+                    return pool.submit(partial(called, function), argument)
+                finally:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+            try:
+                yield submit
+            except BaseException:
+                # Else the pool would wait for their work; a public way is in Python 3.14 and later.
+                for process in list((pool._processes or {}).values()):  # pyright: ignore
+                    process.terminate()
+                raise
+    except BrokenProcessPool as error:
+        raise NearnextError(
+            f"one of {workers} worker processes died, perhaps for lack of memory; use fewer of them, or 1"
+        ) from error
+
+
+AWAITED = 4
+"""Results for each worker of a team that are awaited at the same time, at most."""
+
+
+class _Team(NamedTuple):
+    """This process and others, which it hands arguments to while fewer than two for each wait or are worked on."""
+
+    workers: int
+    submit: Callable[[Callable[[Any], Any], Any], Future[Any]]
+    remote = False
+
+    def map(self, function: Callable[[A], R], arguments: Iterable[A], *, ahead: int = AWAITED) -> Iterator[R]:
+        """See `Executor`."""
+        waiting = deque[Future[R]]()
+        for argument in arguments:
+            if sum(not one.done() for one in waiting) < 2 * (self.workers - 1):
+                waiting.append(self.submit(function, argument))
+            else:
+                waiting.append(_made(function, argument))
+            while waiting and (waiting[0].done() or len(waiting) >= self.workers * ahead):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _made(function: Callable[[A], R], argument: A) -> Future[R]:
+    """The function of an argument, or its error, made here."""
+    future = Future[R]()
+    try:
+        future.set_result(function(argument))
+    except Exception as error:
+        future.set_exception(error)
+    return future
 
 
 ONE_PROCESS = Processes()

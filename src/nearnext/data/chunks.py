@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import narwhals as nw
 import numpy as np
@@ -20,6 +20,8 @@ from nearnext.types import BoolArray, Int64Array
 
 ROWS = 1 << 17
 """Rows of a chunk of a Parquet file or a frame."""
+SPAN_BLOCKS = 4
+"""Chunks of a span."""
 ID_ROLES: tuple[Role, ...] = ("session", "user", "item")
 NOT_UTF8 = "not valid UTF-8"
 """The reason of rows in another encoding."""
@@ -47,10 +49,32 @@ class Chunk:
     changed: Mapping[str, int] = field(default_factory=dict[str, int])  # rows read otherwise than written, by kind
 
 
+class Span(NamedTuple):
+    """Consecutive rows of a source: bytes, or rows, from ``begin`` to ``end`` (None: to the end of the source).
+
+    ``lines`` come before them, and ``rest`` is the beginning of a record that the bytes before leave open.
+    """
+
+    begin: int = 0
+    end: int | None = None
+    lines: int = 0
+    rest: bytes = b""
+
+
+WHOLE = Span()
+
+
+def spans_of(total: int, size: int) -> list[Span]:
+    """A source in spans of a size; the last one may be shorter."""
+    begins = range(0, max(total, 1), size)
+    return [Span(begin, begin + size if begin + size < total else None) for begin in begins]
+
+
 class LogReader(Protocol):
     """One source of rows: where it is, its column names or else its first row, and its ``work`` in bytes or rows.
 
-    ``untyped``: it cannot tell integers from strings. ``nested``: columns of lists or structs.
+    ``untyped``: it cannot tell integers from strings. ``nested``: columns of lists or structs. ``reached``: the span
+    that goes on where the last one that was read has ended, in a source whose spans depend on each other.
     """
 
     where: str
@@ -60,8 +84,13 @@ class LogReader(Protocol):
     work: int
     unit: str
     untyped: bool
+    reached: Span
 
-    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+    def spans(self) -> list[Span]:
+        """Parts that can be read apart; their chunks are those of the whole source."""
+        ...
+
+    def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
         """The rows, chunk by chunk, with the columns of these roles."""
         ...
 
@@ -71,6 +100,7 @@ class ParquetReader:
 
     unit = "rows"
     untyped = False
+    reached = WHOLE
 
     def __init__(self, file: LogFile) -> None:
         self._path = file.path
@@ -83,11 +113,16 @@ class ParquetReader:
             self.work = int(self._rows.select(pl.len()).collect().item())
         self.first_row: list[str] = []
 
-    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+    def spans(self) -> list[Span]:
+        """Several batches each."""
+        return spans_of(self.work, SPAN_BLOCKS * ROWS)
+
+    def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
         """The rows, by batch; positions are row numbers from 1."""
-        done = 0
+        done, length = span.begin, None if span.end is None else span.end - span.begin
         with data_errors(self._path):
-            for batch in self._rows.select(set(columns.values())).collect_batches(chunk_size=ROWS, maintain_order=True):
+            rows = self._rows.select(set(columns.values())).slice(done, length)
+            for batch in rows.collect_batches(chunk_size=ROWS, maintain_order=True):
                 yield _typed_chunk({role: batch[name] for role, name in columns.items()}, done)
                 done += batch.height
 
@@ -97,6 +132,7 @@ class FrameReader:
 
     unit = "rows"
     untyped = False
+    reached = WHOLE
 
     def __init__(self, source: object) -> None:
         try:
@@ -117,9 +153,13 @@ class FrameReader:
         self.work = len(self._frame)
         self.first_row: list[str] = []
 
-    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+    def spans(self) -> list[Span]:
+        """The frame, which no other process has."""
+        return [WHOLE]
+
+    def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
         """The rows, by slice; positions are row numbers from 1."""
-        for begin in range(0, self.work, ROWS):
+        for begin in range(span.begin, self.work, ROWS):
             rows = self._frame[begin : begin + ROWS]
             faults: list[tuple[str, BoolArray]] = []
             values: dict[Role, pl.Series] = {}

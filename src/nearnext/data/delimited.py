@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.data.arrow import arrow, arrow_csv
-from nearnext.data.chunks import NOT_UTF8, Chunk, Rejected, decoded
+from nearnext.data.chunks import NOT_UTF8, SPAN_BLOCKS, WHOLE, Chunk, Rejected, Span, decoded, spans_of
 from nearnext.data.files import BLOCK, BOM, SAMPLE, LogFile, blocks, data_errors
 from nearnext.data.layouts import Role, known_names, position_of
 from nearnext.errors import DataError
@@ -73,6 +73,8 @@ class DelimitedReader:
         if not known_names(self.first_row, mapped) or any(map(TIME_CELL.fullmatch, self.first_row)):
             self._header = 0
         self.names: list[str] = self.first_row if self._header else []
+        self._begin = self._before + sum(map(len, self._lines[: self._header]))
+        self.reached = WHOLE
         self._keys = self.names or [f"column {number}" for number in range(1, len(self.first_row) + 1)]
 
     def _likelihood(self, delimiter: str, mapped: Mapping[Role, str]) -> tuple[int, int, int]:
@@ -99,15 +101,21 @@ class DelimitedReader:
                 found, taken = next(records), records.line_num
         return [field.strip() for field in found or _shown(self._lines[0]).split(delimiter)], taken
 
-    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+    def spans(self) -> list[Span]:
+        """Several blocks each, unless the file is compressed; the header is in the first one."""
+        size = SPAN_BLOCKS * self._block
+        return [WHOLE] if self._log.compression or self._begin > size else spans_of(self.work, size)
+
+    def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
         """The rows, by block; positions are lines from 1."""
         indices: dict[Role, int] = {role: position_of(column, self._keys) for role, column in columns.items()}
         wanted = sorted(set(indices.values()))
-        skipped = self._before + sum(map(len, self._lines[: self._header]))
+        skipped, lines = (0, span.lines) if span.begin else (self._begin, self._blank + self._header)
         self._time = indices["time"]
         self._shape = _shape(self._some_time())
-        first, rest = self._blank + self._header + 1, b""
-        for block, work in chain(blocks(self._log, self._block), [(b"", 0)]):
+        first, rest = lines + 1, span.rest
+        end = [(b"", 0)] if span.end is None else []
+        for block, work in chain(blocks(self._log, self._block, span.begin, span.end), end):
             body = rest + block[skipped:]
             skipped -= min(skipped, len(block))
             if body and _is_utf8(body) and not (self._quoting and b'"' in body):
@@ -117,6 +125,7 @@ class DelimitedReader:
             yield self._chunk(rows, body, first, indices, work)
             first += rows.n_lines
             rest = rows.rest
+        self.reached = Span(lines=first - 1, rest=rest)
 
     def _some_time(self) -> str:
         """The time of the first row that has all fields."""

@@ -1,81 +1,27 @@
 """Click logs as events: who clicked which item when, in the order of the log."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack, cast
+from typing import NamedTuple, Unpack, cast
 
 import polars as pl
 
-from nearnext.data.chunks import FrameReader, LogReader, ParquetReader, as_frame
+from nearnext.data.chunks import WHOLE, FrameReader, LogReader, ParquetReader, Span, as_frame
 from nearnext.data.delimited import DelimitedReader
-from nearnext.data.event_weights import checked_weights, event_key
 from nearnext.data.files import identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
-from nearnext.data.layouts import LAYOUTS, Layout, Role, checked_columns, plain, recognise
+from nearnext.data.layouts import Layout, Role, recognise
 from nearnext.data.prepared import is_prepared
+from nearnext.data.read_options import ReadKeywords, ReadOptions
 from nearnext.data.reading import LISTED, OTHER_FILES, Reading, ReadReport
+from nearnext.data.rejects import RejectsFile
 from nearnext.data.times import Clock
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import DataError, NearnextError
 from nearnext.forks import require_polars
-from nearnext.options import checked, path_of
 from nearnext.progress import track
-
-
-class ReadKeywords(TypedDict, total=False):
-    """The options of `read_events` as keywords of the functions that read a log for another purpose."""
-
-    columns: Mapping[str, str] | None
-    layout: str | None
-    time_unit: str | None
-    events: Sequence[str] | None
-    quoting: bool
-    strict: bool
-    rejects: str | Path | None
-    target: Sequence[str] | None
-    weights: Mapping[str, float] | None
-
-
-@dataclass(frozen=True)
-class ReadOptions:
-    """How a log is read: the options of `read_events`, checked."""
-
-    columns: Mapping[str, str] | None = None
-    layout: str | None = None
-    time_unit: str | None = None
-    events: Iterable[str] | None = None
-    quoting: bool = True
-    strict: bool = False
-    rejects: str | Path | None = None
-    target: Iterable[str] | None = None
-    weights: Mapping[str, float] | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in {
-            "quoting": checked("quoting", self.quoting, bool),
-            "strict": checked("strict", self.strict, bool),
-            "columns": checked_columns(self.columns),
-            "layout": _layout_name(self.layout),
-            "time_unit": Clock(self.time_unit).unit,
-            "events": _event_types(self.events),
-            "target": _event_types(self.target),
-            "weights": checked_weights(self.weights),
-            "rejects": None if self.rejects is None else path_of("rejects", self.rejects),
-        }.items():
-            object.__setattr__(self, name, value)
-        keys = set(map(event_key, self.events or ()))
-        for what, named in (("predict", self.target), ("weigh", self.weights)):
-            if self.events and (missing := [one for one in named or () if event_key(one) not in keys]):
-                left_out = ", ".join(sorted(missing))
-                raise ConfigError(f"expected to read the events to {what}, found {left_out} not among events; add it")
-        if self.weights and "weight" in (self.columns or {}):
-            raise ConfigError("expected weights by event type or in a column, found both; leave one out")
-
-    def used(self, event_types: Mapping[str, int]) -> dict[str, int]:
-        """Rows of each event type, for the types that are used."""
-        keys = set(map(event_key, self.events or event_types))
-        return {kind: rows for kind, rows in event_types.items() if event_key(kind) in keys}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +52,7 @@ class EventLog:
         cls, chunks: Sequence[pl.DataFrame], report: ReadReport, event_codes: Mapping[str, int] | None = None
     ) -> "EventLog":
         """The log of an `EventScan`'s chunks, at least one, or of a part of them, and its ``event_codes``."""
-        frame = pl.concat(_same_types(chunks), how="diagonal")
+        frame = pl.concat(same_types(chunks), how="diagonal")
         types = frame["event"].fill_null(OTHER_FILES) if "event" in frame.columns else None
         names = tuple(event_codes or ())
         if types is not None and event_codes:
@@ -121,6 +67,14 @@ class EventLog:
             targets=frame["target"] if "target" in frame.columns else None,
             weights=frame["weight"] if "weight" in frame.columns else None,
         )
+
+
+class Piece(NamedTuple):
+    """A span of a log's file, by its number, and the bytes or rows in it."""
+
+    file: int
+    span: Span
+    work: int
 
 
 class EventScan:
@@ -167,30 +121,71 @@ class EventScan:
 
     def readers(self) -> Iterator[LogReader]:
         """The readers of the log's files, opened one after another; empty files have none."""
-        if not self.files:
-            yield FrameReader(self._source)
-        for path in self.files:
-            file = identify(path)
-            if file.format == "parquet":
-                yield ParquetReader(file)
-            elif file.format == "jsonl":
-                yield JsonLinesReader(file, self._mapped)
-            elif file.format == "text":
-                yield DelimitedReader(file, self._mapped, quoting=self._options.quoting)
+        opened = map(self._reader, range(max(len(self.files), 1)))
+        return (reader for reader in opened if reader is not None)
 
-    def __iter__(self) -> Iterator[pl.DataFrame]:
-        with Reading(Clock(self._options.time_unit), *self._types, self._weights, self._rejects) as reading:
-            for reader in self.readers():
-                layout = _layout(reader, self._mapped, self._options.layout)
-                reading.enter(reader, layout)
-                with track(f"reading {Path(reader.where).name}", reader.work, reader.unit) as advance:
-                    for chunk in reader.chunks(layout.columns):
-                        usable = reading.usable(chunk, reader)
-                        advance(chunk.work)
-                        if usable.height:
-                            yield usable
+    def _reader(self, number: int) -> LogReader | None:
+        if not self.files:
+            return FrameReader(self._source)
+        file = identify(self.files[number])
+        if file.format == "parquet":
+            return ParquetReader(file)
+        if file.format == "jsonl":
+            return JsonLinesReader(file, self._mapped)
+        return DelimitedReader(file, self._mapped, quoting=self._options.quoting) if file.format == "text" else None
+
+    def pieces(self) -> list[Piece]:
+        """The log in order, in parts that can be read apart."""
+        found = list[Piece]()
+        for number in range(max(len(self.files), 1)):
+            if (reader := self._reader(number)) is not None:
+                spans = reader.spans()
+                ends = [reader.work if span.end is None else span.end for span in spans]
+                found += [Piece(number, span, end - span.begin) for span, end in zip(spans, ends, strict=True)]
+        return found
+
+    def begin(self, rejects: RejectsFile | None = None) -> Reading:
+        """A pass over the log."""
+        return Reading(Clock(self._options.time_unit), *self._types, self._weights, rejects)
+
+    def rejects(self) -> RejectsFile:
+        """The file of rejected rows, if one is named."""
+        return RejectsFile(self._rejects)
+
+    def head(self) -> Reading:
+        """A pass that has read the first rows, if they can be read."""
+        reading = self.begin()
+        with suppress(NearnextError):
+            next(self.read(reading, self.pieces()[0]), None)
+        return reading
+
+    def read(self, reading: Reading, piece: Piece) -> Iterator[pl.DataFrame]:
+        """The events of a piece."""
+        reader = self._reader(piece.file)
+        return iter(()) if reader is None else self._events(reading, reader, piece.span, piece.work)
+
+    def _events(self, reading: Reading, reader: LogReader, span: Span, work: int) -> Iterator[pl.DataFrame]:
+        layout = _layout(reader, self._mapped, self._options.layout)
+        reading.enter(reader, layout)
+        with track(f"reading {Path(reader.where).name}", work, reader.unit) as advance:
+            for chunk in reader.chunks(layout.columns, span):
+                usable = reading.usable(chunk, reader)
+                advance(chunk.work)
+                if usable.height:
+                    yield usable
+        reading.reached = reader.reached
+
+    def finish(self, reading: Reading) -> None:
+        """Take the report of a pass that has come to the end of the log."""
         self._report = reading.report(self.name, self.left_out, strict=self._options.strict)
         self.event_codes = reading.named_types()
+
+    def __iter__(self) -> Iterator[pl.DataFrame]:
+        with self.rejects() as rejects:
+            reading = self.begin(rejects)
+            for reader in self.readers():
+                yield from self._events(reading, reader, WHOLE, reader.work)
+        self.finish(reading)
 
 
 def _layout(reader: LogReader, mapped: Mapping[Role, str], wanted: str | None) -> Layout:
@@ -207,24 +202,6 @@ def _layout(reader: LogReader, mapped: Mapping[Role, str], wanted: str | None) -
         where = f"{reader.where}: expected one value in each row"
         raise DataError(f"{where}, found lists or structs in {', '.join(found)}; {advice}")
     return layout
-
-
-def _layout_name(layout: str | None) -> str | None:
-    names = {plain(name): shown for name, shown in LAYOUTS.items()}
-    if layout is not None and plain(str(layout)) not in names:
-        raise ConfigError(f"unknown layout '{layout}'; known: {', '.join(LAYOUTS)}")
-    return names[plain(layout)] if layout is not None else None
-
-
-def _event_types(events: object) -> frozenset[str] | None:
-    if events is None:
-        return None
-    found = (
-        list(cast("Iterable[object]", events)) if isinstance(events, Iterable) and not isinstance(events, str) else []
-    )
-    if not found or not all(isinstance(word, str) and word.strip() for word in found):
-        raise ConfigError(f"expected a list of event types, found {events!r}; give texts, or leave it out to use all")
-    return frozenset(map(str, found))
 
 
 def scan_events(source: object, **options: Unpack[ReadKeywords]) -> EventScan:
@@ -283,7 +260,7 @@ def read_events(
     return EventLog.of(chunks, scan.report, scan.event_codes)
 
 
-def _same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
+def same_types(chunks: Sequence[pl.DataFrame]) -> list[pl.DataFrame]:
     """Chunks of one log with ids as strings throughout where any chunk has them as strings, users all in one form."""
     text = [name for name in chunks[0].columns if any(chunk.schema.get(name) == pl.String for chunk in chunks)]
     chunks = [chunk.with_columns(pl.col(text).cast(pl.String)) for chunk in chunks]

@@ -202,8 +202,13 @@ def _text_format(path: Path, sample: bytes) -> Format:
     return "text"
 
 
-def _contents(path: Path, compression: str | None, size: int) -> Iterator[tuple[bytes, int]]:
-    """The bytes of a file, decompressed, in blocks of ``size``, and how far in the file itself each has come."""
+def _contents(
+    path: Path, compression: str | None, size: int, begin: int = 0, end: int | None = None
+) -> Iterator[tuple[bytes, int]]:
+    """The bytes of a file, decompressed, in blocks of ``size``, and how far in the file itself each has come.
+
+    ``begin`` and ``end`` cut bytes out of a file that is not compressed.
+    """
     with data_errors(path), path.open("rb") as file:
         stream: Any = file
         if compression == "xz":
@@ -214,27 +219,54 @@ def _contents(path: Path, compression: str | None, size: int) -> Iterator[tuple[
             stream = lzma.LZMAFile(file)  # noqa: SIM115 - closed with the file
         elif compression:
             stream = BufferedReader(arrow.CompressedInputStream(file, compression))
-        while block := stream.read(size):
-            yield block, file.tell()
+        if begin:
+            file.seek(begin)
+        position = begin
+        while block := stream.read(size if compression else _until(position, size, end)):
+            position = file.tell()
+            yield block, position
 
 
-def blocks(file: LogFile, size: int = BLOCK) -> Iterator[tuple[bytes, int]]:
-    """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took."""
+def _until(position: int, size: int, end: int | None) -> int:
+    """Bytes from a position to the next multiple of ``size``, or to the end."""
+    to_multiple = size - position % size
+    return to_multiple if end is None else min(to_multiple, end - position)
+
+
+def blocks(file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int]]:
+    """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took.
+
+    ``begin`` and ``end``, multiples of ``size``, give the same blocks from the line that goes on at ``begin`` to the
+    one that goes on at ``end``, which is left out.
+    """
     rest = b""
-    done = position = 0
     mark = b"\n" if b"\n" in file.sample or b"\r" not in file.sample else b"\r"
-    for block, position in _contents(file.path, file.compression, size):
+    done = position = _line_begin(file.path, begin, mark)
+    for block, position in _contents(file.path, file.compression, size, done, end):
         text = block if done or rest else block.removeprefix(BOM)
-        end = text.rfind(mark) + 1
-        if end:
-            yield b"".join([rest, memoryview(text)[:end]]), position - done
-            rest, done = text[end:], position
+        last = text.rfind(mark) + 1
+        if last:
+            yield b"".join([rest, memoryview(text)[:last]]), position - done
+            rest, done = text[last:], position
         else:
             rest += text
         if len(rest) > LONGEST_ROW:
             raise DataError(f"{file.path}: a line is longer than {LONGEST_ROW >> 20} MiB; write one event per line")
-    if rest:
+    if rest and end is None:
         yield rest, position - done
+
+
+def _line_begin(path: Path, at: int, mark: bytes) -> int:
+    """Where the line begins that goes on at a byte of a file."""
+    with data_errors(path), path.open("rb") as file:
+        while at > 0:
+            begin = max(0, at - SAMPLE)
+            file.seek(begin)
+            found = file.read(at - begin).rfind(mark)
+            if found >= 0:
+                return begin + found + 1
+            at = begin
+    return 0
 
 
 @contextmanager

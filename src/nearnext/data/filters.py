@@ -1,16 +1,18 @@
 """Filters of sessions and items: length and support, once each as in the paper, or to the fixed point."""
 
 from dataclasses import astuple, dataclass
+from functools import partial
 from operator import add
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from nearnext.data.blocks import in_blocks
 from nearnext.data.sessions import Sessions, require_sessions
 from nearnext.options import Count, options, require_type
+from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
-from nearnext.types import Int64Array
+from nearnext.types import BoolArray, Int64Array
 
 
 @options
@@ -92,7 +94,7 @@ def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRepor
     return kept, FilterReport(sessions.n_sessions - kept.n_sessions, 0, int(np.count_nonzero(cut)), int(cut.sum()))
 
 
-def by_support(parts: Parts, counts: Int64Array, chosen: Filter) -> FilterReport:
+def by_support(parts: Parts, counts: Int64Array, chosen: Filter, executor: Executor = ONE_PROCESS) -> FilterReport:
     """Drop clicks on rare items, then short sessions, once or until nothing changes; returns the counts removed.
 
     ``counts``: clicks of each item in all parts, updated in place: [I + 1].
@@ -101,17 +103,41 @@ def by_support(parts: Parts, counts: Int64Array, chosen: Filter) -> FilterReport
     while not (supported := (counts >= chosen.min_support) | (counts == 0)).all():
         counts[:] = 0
         with track("filtering", len(parts), "parts") as advance:
-            for number in range(len(parts)):
-                sessions = parts[number]
-                masks = [supported[items] for items in in_blocks(sessions.items)]
-                frequent = sessions.keep_events(np.concatenate(masks)) if masks else sessions
-                kept = frequent.select(frequent.lengths >= chosen.min_length)
-                short = sessions.n_sessions - kept.n_sessions
-                report += FilterReport(short, sessions.n_events - frequent.n_events)
-                counts += kept.item_counts()
-                if kept.n_events < sessions.n_events:
-                    parts[number] = kept
+            for taken, left in executor.map(partial(_filtered, parts, supported, chosen.min_length), range(len(parts))):
+                report += taken
+                left.add_to(counts)
                 advance(1)
         if chosen.mode == "paper":
             break
     return report
+
+
+def _filtered(parts: Parts, supported: BoolArray, min_length: int, number: int) -> tuple[FilterReport, "Counts"]:
+    """Filter a part; what was taken away, and the clicks that are left."""
+    sessions = parts[number]
+    masks = [supported[items] for items in in_blocks(sessions.items)]
+    frequent = np.concatenate([*masks, np.zeros(0, np.bool_)])
+    long_enough = sessions.lengths_of(frequent) >= min_length
+    kept = sessions.keep_events(frequent & np.repeat(long_enough, sessions.lengths))
+    if kept.n_events < sessions.n_events:
+        parts[number] = kept
+    taken = FilterReport(sessions.n_sessions - kept.n_sessions, int(np.count_nonzero(~frequent)))
+    return taken, Counts.of(kept)
+
+
+class Counts(NamedTuple):
+    """Clicks of the items that some sessions have: [n] each."""
+
+    items: Int64Array
+    clicks: Int64Array
+
+    @classmethod
+    def of(cls, sessions: Sessions) -> "Counts":
+        """The clicks of some sessions."""
+        counts = sessions.item_counts()
+        items = np.flatnonzero(counts)
+        return cls(items, counts[items])
+
+    def add_to(self, counts: Int64Array) -> None:
+        """Add them to the clicks of all items: [I + 1]."""
+        counts[self.items] += self.clicks

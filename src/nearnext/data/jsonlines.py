@@ -11,7 +11,17 @@ import numpy as np
 import orjson
 import polars as pl
 
-from nearnext.data.chunks import ID_ROLES, NOT_UTF8, Chunk, Rejected, not_an_id
+from nearnext.data.chunks import (
+    ID_ROLES,
+    NOT_UTF8,
+    SPAN_BLOCKS,
+    WHOLE,
+    Chunk,
+    Rejected,
+    Span,
+    not_an_id,
+    spans_of,
+)
 from nearnext.data.files import BLOCK, LogFile, blocks
 from nearnext.data.ids import series_of
 from nearnext.data.layouts import Layout, Role, recognise
@@ -36,13 +46,14 @@ class JsonLinesReader:
     untyped = False
     nested: Sequence[str] = ()
 
-    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = BLOCK) -> None:
+    def __init__(self, file: LogFile, mapped: Mapping[Role, str], block: int = 0) -> None:
         self._log = file
         self._mapped = mapped
-        self._block = block
+        self._block = block or BLOCK
         self.where = str(file.path)
         self.work = file.size
         self.first_row: list[str] = []
+        self.reached = WHOLE
         self._list: str | None = None
         self.names = self._find_names()
 
@@ -70,15 +81,20 @@ class JsonLinesReader:
             return recognise(self.where, names, [], self._mapped, None)
         return None
 
-    def chunks(self, columns: Mapping[Role, str]) -> Iterator[Chunk]:
+    def spans(self) -> list[Span]:
+        """Several blocks each, unless the file is compressed."""
+        return [WHOLE] if self._log.compression else spans_of(self.work, SPAN_BLOCKS * self._block)
+
+    def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
         """The events, by block; positions are lines from 1."""
-        first = 1
-        for body, work in blocks(self._log, self._block):
+        first = span.lines + 1
+        for body, work in blocks(self._log, self._block, span.begin, span.end):
             lines = body.split(b"\n")
             if not lines[-1]:
                 lines.pop()
             yield self._chunk(body, lines, first, columns, work)
             first += len(lines)
+        self.reached = Span(lines=first - 1)
 
     def _chunk(self, body: bytes, lines: Sequence[bytes], first: int, columns: Mapping[Role, str], work: int) -> Chunk:
         parsed = _loaded(lines)

@@ -1,89 +1,119 @@
-"""Events of a log spread over temporary files so that each session or user is in one of them."""
+"""Events of a log spread over temporary files so that each session or user is in one partition."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import polars as pl
 
-from nearnext.data.arrow import arrow_ipc
+from nearnext.data.arrow import arrow, arrow_ipc
+from nearnext.data.events import same_types
 from nearnext.data.ids import canonical_integers
 from nearnext.data.imprint import GOLDEN
-from nearnext.data.sessionise import group
+from nearnext.data.sessionise import encode, group
+from nearnext.data.vocabulary import joined_ids
 from nearnext.types import Int64Array
+
+WAITING = 1 << 20
+"""Item ids, at least, that are numbered together."""
+
+
+class Spread(NamedTuple):
+    """Consecutive events of a log in a file, a record batch for each partition, with positions in ``items``."""
+
+    file: Path
+    items: pl.Series
+    height: int
+    text: bool  # whether their sessions or users are texts
+
+
+def spread(chunks: Sequence[pl.DataFrame], file: Path, n: int) -> Spread:
+    """Write chunks of events, by the partition of their first column; ``row`` is the position of each.
+
+    Text that spells an integer is spread like that integer: ids may begin as integers and go on as strings.
+    """
+    events = pl.concat(same_types(chunks), how="diagonal")
+    owners = events.to_series(0)
+    codes, items = encode(events["item_id"])
+    order, offsets = group(_partition_of(owners, n), n)
+    events = events.with_columns(pl.Series("item_id", codes))[order].with_columns(pl.Series("row", order))
+    table = cast("Any", events).to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+    batch = table.to_batches()[0]
+    with arrow_ipc.new_file(str(file), batch.schema) as writer:
+        for begin, length in zip(offsets[:-1].tolist(), np.diff(offsets).tolist(), strict=True):
+            writer.write_batch(batch.slice(begin, length))
+    return Spread(file, items, events.height, owners.dtype == pl.String)
 
 
 class Partition(NamedTuple):
     """The events of one partition: in files, or in memory."""
 
-    files: list[Path]  # one for each type of the columns
-    only: list[pl.DataFrame]
-    text: list[str]  # columns that are text somewhere in the log
+    number: int
+    files: Sequence[tuple[Path, int]]  # each with the number of its first event in the log
+    text: bool  # whether some sessions or users of the log are texts
+    only: Sequence[pl.DataFrame] = ()
 
     def loaded(self) -> "Partition":
-        """The partition in memory; its files are gone afterwards."""
-        return Partition([], self.events(), self.text)
+        """The partition in memory."""
+        return self._replace(files=(), only=self.events())
 
     def events(self) -> list[pl.DataFrame]:
-        """All events in one frame, in the order of the log, or none; the files are gone afterwards."""
-        parts = [*self.only, *map(pl.read_ipc_stream, self.files)]
-        for file in self.files:
-            file.unlink()
-        text = pl.col(self.text).cast(pl.String)
-        return [pl.concat([part.with_columns(text) for part in parts], how="diagonal").sort("row")] if parts else []
+        """All events in the order of the log, with numbers of items from 0, and of the log's events (``row``)."""
+        found = list(self.only)
+        for file, first in self.files:
+            batch = arrow_ipc.open_file(arrow.memory_map(str(file))).get_batch(self.number)
+            if batch.num_rows:
+                events = cast("Any", pl).from_arrow(batch)
+                numbers = np.load(_numbers(file))
+                items = pl.Series("item_id", numbers[events["item_id"].to_numpy()])
+                events = events.with_columns(items, pl.col("row").cast(pl.Int64) + first)
+                found.append(events.with_columns(pl.first().cast(pl.String)) if self.text else events)
+        return found
 
 
 class Partitions:
-    """A folder of ``n`` partitions of events, each in the order of the log; a single one stays in memory.
+    """``n`` partitions of the events of a log, each in its order, and the ids of all items, in no order."""
 
-    Text that spells an integer is spread like that integer: ids may begin as integers and go on as strings. Column
-    ``row`` numbers the events of the log.
-    """
-
-    def __init__(self, folder: Path, n: int) -> None:
-        self._folder = folder
+    def __init__(self, n: int) -> None:
         self.n = n
-        self._writers: dict[tuple[int, str], Any] = {}
-        self._text: set[str] = set()
-        self._only: list[pl.DataFrame] = []
+        self.items = pl.Series("item_id", [], pl.Int64)
+        self._files: list[tuple[Path, int]] = []
+        self._waiting: list[Spread] = []
+        self._text = False
         self._n_rows = 0
 
-    def add(self, chunk: pl.DataFrame) -> None:
-        """Spreads a chunk of events by its first column."""
-        chunk = chunk.with_columns(row=pl.int_range(self._n_rows, self._n_rows + chunk.height, dtype=pl.Int64))
-        self._n_rows += chunk.height
-        self._text |= {name for name, dtype in chunk.schema.items() if dtype == pl.String}
-        if self.n == 1:
-            self._only.append(chunk)
-            return
-        order, offsets = group(_partition_of(chunk.to_series(0), self.n), self.n)
-        spread: pl.DataFrame = chunk[order]
-        for partition in np.flatnonzero(np.diff(offsets)).tolist():
-            begin, end = int(offsets[partition]), int(offsets[partition + 1])
-            self._write(partition, spread[begin:end])
-
-    def _write(self, partition: int, events: pl.DataFrame) -> None:
-        table = cast("Any", events).to_arrow(compat_level=pl.CompatLevel.oldest())
-        kinds = "-".join(str(dtype) for dtype in events.dtypes)
-        key = (partition, kinds)
-        if key not in self._writers:
-            path = self._folder / f"events-{partition}-{kinds}.arrow"
-            self._writers[key] = arrow_ipc.new_stream(str(path), table.schema)
-        self._writers[key].write_table(table)
+    def add(self, events: Spread) -> None:
+        """Take the next events of the log."""
+        self._files.append((events.file, self._n_rows))
+        self._n_rows += events.height
+        self._text |= events.text
+        self._waiting.append(events)
+        if sum(len(one.items) for one in self._waiting) > max(WAITING, len(self.items)):
+            self.close()
 
     def close(self) -> None:
-        """Ends writing."""
-        for writer in self._writers.values():
-            writer.close()
+        """Number the items that are not numbered yet."""
+        begin = len(self.items)
+        numbers, self.items = encode(joined_ids(self.items, *(events.items for events in self._waiting)))
+        for events in self._waiting:
+            end = begin + len(events.items)
+            np.save(_numbers(events.file), numbers[begin:end])
+            begin = end
+        self._waiting = []
+
+    def remove(self) -> None:
+        """Give the room of the files back."""
+        for file, _ in self._files:
+            file.unlink()
 
     def __iter__(self) -> Iterator[Partition]:
-        """Each partition once."""
-        files = [list[Path]() for _ in range(self.n)]
-        for number, kinds in self._writers:
-            files[number].append(self._folder / f"events-{number}-{kinds}.arrow")
-        only, self._only = self._only, []
-        return (Partition(found, only, sorted(self._text)) for found in files)
+        """Each partition."""
+        return (Partition(number, self._files, self._text) for number in range(self.n))
+
+
+def _numbers(file: Path) -> Path:
+    return file.with_suffix(".npy")
 
 
 def _partition_of(keys: pl.Series, n: int) -> Any:

@@ -1,6 +1,6 @@
 """Logs larger than memory: read, sessionised, filtered and written part by part."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,24 +13,27 @@ from nearnext.atomic import scratch_path, whole_folder
 from nearnext.data.arrow import parquet_file
 from nearnext.data.events import EventLog, EventScan, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
-from nearnext.data.filters import Filter, FilterReport, by_length, by_support
+from nearnext.data.filters import Counts, Filter, FilterReport, by_length, by_support
 from nearnext.data.partitions import Partition, Partitions
-from nearnext.data.prepared import StoredSessions, is_prepared, write_prepared
+from nearnext.data.pieces import read_pieces
+from nearnext.data.prepared import is_prepared, write_prepared
 from nearnext.data.reading import ReadReport
 from nearnext.data.repeats import Repeats
 from nearnext.data.sessionise import GAP, sessions_of
 from nearnext.data.sessions import Sessions
+from nearnext.data.stored import StoredSessions, numbers
+from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
-from nearnext.processes import Executor, Processes
+from nearnext.processes import ONE_PROCESS, Executor, Processes
 from nearnext.progress import track
 
-PARTITION_EVENTS = 3_000_000
-"""Events of a partition: about half a GiB of memory while it is cut into sessions."""
+PARTITION_EVENTS = 1_000_000
+"""Events of a partition: about 150 MiB of memory while it is cut into sessions."""
 EVENT_BYTES = {"bytes": 25, "rows": 1}
 COMPRESSION = 5
 MOST_PARTITIONS = 256
-PROCESSES_PAY = 10_000_000
+PROCESSES_PAY = 4_000_000
 """Events from which processes of this machine save more than their start takes; docs/scale.md has the times."""
 PARQUET = (".parquet", ".pq")
 """Ending of output names that become Parquet files; others become folders."""
@@ -78,7 +81,7 @@ def prepare(
     in .parquet. Reading it gives the sessions that filtering the whole log in memory would give, in the same order. It
     appears when it is complete; an interrupted run leaves nothing behind. ``chosen`` are the sessions and items
     to use, by default sessions of 2 or more clicks; ``partitions`` the parts to work on one after another, by default
-    by the log's size; ``workers`` the processes that do so if it has 10 million events or more, each with a part in
+    by the log's size; ``workers`` the processes that do so if it has 4 million events or more, each with a part in
     memory, or another executor, which changes no result. The log and further options are as in `read_events`, ``gap``
     and ``collapse_repeats`` as in `sessionise`.
 
@@ -103,8 +106,13 @@ def prepare(
     try:
         with scratch_path(target) as folder:
             folder.mkdir()
-            parts = Partitions(folder, partitions or _n_partitions(scan))
-            return _prepared(scan, parts, folder, target, chosen or Filter(), gap, collapse_repeats, reading, executor)
+            events = _expected_events(scan)
+            parts = Partitions(partitions or int(np.clip(np.ceil(events / PARTITION_EVENTS), 1, MOST_PARTITIONS)))
+            arguments = scan, parts, folder, target, chosen or Filter(), gap, collapse_repeats, reading
+            if executor.remote or not isinstance(executor, Processes):
+                return _prepared(*arguments, executor)
+            with (executor if events >= PROCESSES_PAY else ONE_PROCESS).kept() as team:
+                return _prepared(*arguments, team)
     except OSError as error:
         raise DataError(
             f"cannot write {target}: {error.strerror or error}; free some space or name another folder"
@@ -121,13 +129,13 @@ def _checked_target(out: Path, scan: EventScan) -> Path:
     return out
 
 
-def _n_partitions(scan: EventScan) -> int:
-    """Partitions of about 3 million events, guessed from the size of the log."""
+def _expected_events(scan: EventScan) -> float:
+    """Events of a log, guessed from its size."""
     events = 0.0
     for reader in scan.readers():
         packed = any(reader.where.lower().endswith(suffix) for suffix in (".gz", ".bz2", ".zst", ".zstd"))
         events += reader.work / EVENT_BYTES[reader.unit] * (COMPRESSION if packed else 1)
-    return int(np.clip(np.ceil(events / PARTITION_EVENTS), 1, MOST_PARTITIONS))
+    return events
 
 
 def _prepared(
@@ -141,10 +149,8 @@ def _prepared(
     options: ReadOptions,
     executor: Executor,
 ) -> PrepareReport:
-    for chunk in scan:
-        parts.add(chunk)
-    parts.close()
-    work, filtered, repeats = StoredSessions(folder), FilterReport(), Repeats()
+    local = ONE_PROCESS if executor.remote else executor
+    read_pieces(scan, parts, folder, local)
     cut = partial(
         cut_partition,
         report=scan.report,
@@ -152,16 +158,27 @@ def _prepared(
         gap=gap,
         collapse_repeats=collapse_repeats,
         chosen=chosen,
+        n_items=len(parts.items),
+    )
+    stored, filtered, repeats = StoredSessions(folder, len(parts.items)), FilterReport(), Repeats()
+    counts = np.zeros(len(parts.items) + 1, np.int64)
+    store = partial(_store, stored)
+    found = (
+        map(store, executor.map(cut, map(Partition.loaded, parts)))
+        if executor.remote
+        else executor.map(partial(_chained, cut, store), parts)
     )
     with track("cutting sessions", parts.n, "parts") as advance:
-        for part in _mapped(executor, cut, parts, scan.report.used):
+        for number, part in enumerate(found):
             if part is not None:
+                stored.parts.append(number)
                 repeats += part.repeats
                 filtered += part.filtered
-                work.add(part.sessions, part.keys)
+                part.counts.add_to(counts)
             advance(1)
-    filtered += by_support(work, work.counts, chosen)
-    if work.counts.sum() == 0:
+    parts.remove()
+    filtered += by_support(stored, counts, chosen, local)
+    if counts.sum() == 0:
         raise DataError(
             f"no sessions are left of {scan.name} after the filter (length {chosen.min_length}, support "
             f"{chosen.min_support}); lower the filters or give a longer log"
@@ -169,36 +186,29 @@ def _prepared(
     counted = repeats.facts(options.used(scan.report.event_types))
     read = replace(scan.report, repeats=counted, collapse_repeats=collapse_repeats)
     if target.suffix in PARQUET:
-        n_sessions = _write_parquet(work.in_order(), folder / target.name)
+        n_sessions = _write_parquet(stored, Vocabulary(parts.items), folder / target.name)
         (folder / target.name).replace(target)
     else:
         with whole_folder(target) as fresh:
-            n_sessions = write_prepared(work.in_order(), fresh, read, list(scan.event_codes))
+            n_sessions = write_prepared(stored, parts.items, fresh, read, list(scan.event_codes), local)
     return PrepareReport(
         out=target,
         read=scan.report,
         filtered=filtered,
         sessions=n_sessions,
-        events=int(work.counts.sum()),
-        items=int(np.count_nonzero(work.counts)),
+        events=int(counts.sum()),
+        items=int(np.count_nonzero(counts)),
         partitions=parts.n,
         repeats=repeats,
     )
 
 
-def _mapped(
-    executor: Executor, cut: Callable[[Partition], "CutPartition | None"], parts: Partitions, n_events: int
-) -> "Iterator[CutPartition | None]":
-    if parts.n == 1 or (n_events < PROCESSES_PAY and not executor.remote):
-        return map(cut, parts)
-    return executor.map(cut, map(Partition.loaded, parts) if executor.remote else parts)
-
-
 class CutPartition(NamedTuple):
     """The sessions of a partition that the filter keeps by their length; their ids are rows of ``keys``."""
 
+    number: int
     sessions: Sessions
-    keys: pl.DataFrame  # of all its sessions, see `StoredSessions.add`
+    keys: pl.DataFrame  # of all its sessions, see `StoredSessions.store`
     filtered: FilterReport
     repeats: Repeats
 
@@ -211,25 +221,49 @@ def cut_partition(
     gap: float,
     collapse_repeats: bool | None,
     chosen: Filter,
+    n_items: int,
 ) -> CutPartition | None:
     """The sessions of a partition; None where it has no events."""
     events = partition.events()
     if not events:
         return None
-    log = EventLog.of([part.drop("row") for part in events], report, event_codes)
-    sessions, repeats, first = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats)
-    rows = np.concatenate([part["row"].to_numpy() for part in events])[first]
+    log = EventLog.of(events, report, event_codes)
+    known = log.frame["item_id"].to_numpy(), numbers(n_items)
+    sessions, repeats, first = sessions_of(log, gap=gap, collapse_repeats=collapse_repeats, known=known)
+    rows = log.frame["row"].to_numpy()[first]
     keys = pl.DataFrame({"session_id": sessions.session_ids, "begun": sessions.starts, "row": rows})
-    numbers = pl.Series("key", np.arange(sessions.n_sessions))
-    kept, filtered = by_length(replace(sessions, session_ids=numbers), chosen)
-    return CutPartition(kept, keys, filtered, repeats)
+    positions = pl.Series("key", np.arange(sessions.n_sessions))
+    kept, filtered = by_length(replace(sessions, session_ids=positions), chosen)
+    return CutPartition(partition.number, kept, keys, filtered, repeats)
 
 
-def _write_parquet(parts: Iterable[Sessions], path: Path) -> int:
+class StoredPartition(NamedTuple):
+    """What is known of a partition whose sessions are stored."""
+
+    filtered: FilterReport
+    repeats: Repeats
+    counts: Counts
+
+
+def _store(stored: StoredSessions, part: CutPartition | None) -> StoredPartition | None:
+    if part is None:
+        return None
+    stored.store(part.number, part.sessions, part.keys)
+    return StoredPartition(part.filtered, part.repeats, Counts.of(part.sessions))
+
+
+def _chained(
+    cut: Callable[[Partition], CutPartition | None],
+    store: Callable[[CutPartition | None], StoredPartition | None],
+    partition: Partition,
+) -> StoredPartition | None:
+    return store(cut(partition))
+
+
+def _write_parquet(stored: StoredSessions, vocabulary: Vocabulary, path: Path) -> int:
     """Write sessions as Parquet, one row per click; returns their number."""
-    n_sessions = 0
+    blocks, total = stored.blocks()
     with parquet_file(path) as append:
-        for sessions in parts:
-            n_sessions += sessions.n_sessions
-            append(sessions.to_frame())
-    return n_sessions
+        for sessions in stored.in_order(blocks):
+            append(replace(sessions, vocabulary=vocabulary).to_frame())
+    return total.sessions

@@ -1,21 +1,19 @@
 """One pass over a log: which rows of each chunk are usable events; the others are counted and written to a file."""
 
-import csv
 from collections import Counter
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from nearnext.data.chunks import Chunk, FrameReader, LogReader, Rejected
+from nearnext.data.chunks import WHOLE, Chunk, FrameReader, LogReader, Rejected
 from nearnext.data.event_weights import event_key, weights_in
 from nearnext.data.ids import IdColumn, user_codes
 from nearnext.data.layouts import BY_NAME, Layout, Role
+from nearnext.data.read_report import ReadReport
+from nearnext.data.rejects import RejectsFile
 from nearnext.data.times import Clock
 from nearnext.errors import DataError
 from nearnext.types import BoolArray
@@ -33,41 +31,6 @@ MANY = 0.05
 """Least share of rows that cannot be used which a note names before any figure."""
 
 
-@dataclass(frozen=True)
-class ReadReport:
-    """What was read, and how it was understood.
-
-    Attributes:
-        source: the log as it was named.
-        layout: the recognised layout.
-        columns: the column of each role.
-        time_unit: how times were written, with shares where there are several ways.
-        rows: rows of the log, blank lines not counted; ``used`` became events, ``rejected`` not, by reason.
-        event_types: rows of each event type, selected or not; empty without such a column.
-        repeats: how clicks that repeat the one before them were counted, once sessions are cut.
-        changed: how many values were read otherwise than written, by kind, such as blanks around ids.
-        left_out: what the folder or glob holds and was not read.
-        notes: what has to be known of the event types and of rows that cannot be used before any figure.
-        events: event types that were asked for; None: all.
-        collapse_repeats: how clicks that repeat the one before them were asked to be counted, see `sessionise`.
-    """
-
-    source: str
-    layout: str
-    columns: dict[str, str]
-    time_unit: str
-    rows: int
-    used: int
-    rejected: dict[str, int]
-    event_types: dict[str, int]
-    repeats: dict[str, Any] = field(default_factory=dict[str, Any])
-    changed: dict[str, int] = field(default_factory=dict[str, int])
-    left_out: list[str] = field(default_factory=list[str])
-    notes: list[str] = field(default_factory=list[str])
-    events: list[str] | None = None
-    collapse_repeats: bool | None = None
-
-
 NO_TYPE = "(none)"
 """The event type of rows without one, in a log with event types."""
 
@@ -76,9 +39,9 @@ OTHER_FILES = 255
 
 
 class Reading:
-    """One pass over a log, chunk by chunk: what has been detected and counted so far, in a ``with`` statement.
+    """One pass over a log, chunk by chunk: what has been detected and counted so far.
 
-    Rejected rows are counted by reason; the first is kept in words, and all are written to ``rejects``, if named.
+    Rejected rows are counted by reason; the first is kept in words, and all are written to ``rejects``, if given.
     """
 
     def __init__(
@@ -87,20 +50,19 @@ class Reading:
         events: frozenset[str] | None,
         target: frozenset[str] | None,
         weights: Mapping[str, float] | None,
-        rejects: Path | None,
+        rejects: RejectsFile | None = None,
     ) -> None:
         self._clock = clock
         self._events, self._target, self._weights = events, target, weights
-        self._path = rejects
-        self._open = ExitStack()
-        self._writer: Any = None
+        self._rejects = rejects or None
         self._rejected: Counter[str] = Counter()
-        self._first: str | None = None
+        self.first: str | None = None
         self._layouts: dict[str, None] = {}
         self._columns: dict[Role, str] = {}
         self._key: Role = "session"
         self._ids = {role: IdColumn(role) for role in ("session", "user", "item")}
-        self._rows = 0
+        self.rows = 0
+        self.reached = WHOLE  # where the last span has ended
         self._used = 0
         self._event_types: Counter[str] = Counter()
         self._types: dict[str, str] = {}  # the first spelling of each event type
@@ -108,25 +70,41 @@ class Reading:
         self._typed: Counter[str] = Counter()
         self._changed: Counter[str] = Counter()
 
-    def __enter__(self) -> "Reading":
-        if self._path is not None:
-            with self._writing():
-                self._writer = csv.writer(self._open.enter_context(self._path.open("w", encoding="utf-8", newline="")))
-                self._writer.writerow(["file", "line", "reason", "text"])
-        return self
+    def decided(self) -> dict[str, Any]:
+        """What the rows so far have decided for all later ones."""
+        return {
+            "clock": (self._clock.unit, self._clock.calendar),
+            "text": {role: ids.text for role, ids in self._ids.items()},
+            "types": (dict(self._types), dict(self.event_codes)),
+            "layout": (self._key, self._columns),
+        }
 
-    def __exit__(self, *_error: object) -> None:
-        with self._writing():
-            self._open.close()
+    def ahead(self) -> "Reading":
+        """The same decisions, and nothing counted yet: for rows that come later."""
+        later = Reading(Clock(self._clock.unit), self._events, self._target, self._weights)
+        later._decide(self)
+        return later
 
-    @contextmanager
-    def _writing(self) -> Generator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(
-                f"cannot write rejected rows to {self._path}: {error.strerror}; name a file that can be written"
-            ) from error
+    def _decide(self, other: "Reading") -> None:
+        self._clock.unit, self._clock.calendar = other._clock.unit, other._clock.calendar
+        for role, ids in self._ids.items():
+            ids.text = other._ids[role].text
+        self._types, self.event_codes = dict(other._types), dict(other.event_codes)
+        self._key, self._columns = other._key, other._columns
+
+    def follow(self, later: "Reading") -> None:
+        """Take what was decided and counted in the rows that come next."""
+        self._decide(later)
+        for mine, more in zip(self._counters(), later._counters(), strict=True):
+            mine.update(more)
+        self._layouts |= later._layouts
+        self.rows += later.rows
+        self.reached = later.reached
+        self._used += later._used
+
+    def _counters(self) -> list[Counter[str]]:
+        of_ids = (ids.changed for ids in self._ids.values())
+        return [self._clock.kinds, self._rejected, self._event_types, self._typed, self._changed, *of_ids]
 
     def enter(self, reader: LogReader, layout: Layout) -> None:
         """Turn to the next file; a DataError where it tells events by sessions and an earlier one by users."""
@@ -177,7 +155,7 @@ class Reading:
         self._reject(chunk, reader, codes, [reason for reason, _ in checks])
         kept = selected & (codes == 0)
         self._changed.update(chunk.changed)
-        self._rows += frame.height + len(chunk.rejected)
+        self.rows += frame.height + len(chunk.rejected)
         self._used += int(np.count_nonzero(kept))
         owners, items = (
             column.settle(_kept(raw, kept), untyped=reader.untyped)
@@ -206,17 +184,16 @@ class Reading:
         counts = np.bincount(codes, minlength=len(reasons) + 1)[1:].tolist()
         for reason, count in zip(reasons, counts, strict=True):
             self._rejected[reason] += count
-        if self._writer is None and self._first is not None:
+        if self._rejects is None and self.first is not None:
             return
-        found = np.flatnonzero(codes)[: None if self._writer is not None else 1]
+        found = np.flatnonzero(codes)[: None if self._rejects is not None else 1]
         rows = [Rejected(int(chunk.lines[row]), reasons[int(codes[row]) - 1], chunk.text(int(row))) for row in found]
         rows = sorted([*chunk.rejected, *rows], key=lambda row: row.line)
-        if rows and self._first is None:
+        if rows and self.first is None:
             place = "line" if reader.unit == "bytes" else "row"
-            self._first = f"{reader.where} {place} {rows[0].line}: {rows[0].reason}"
-        if self._writer is not None:
-            with self._writing():
-                self._writer.writerows((reader.where, row.line, row.reason, row.text) for row in rows)
+            self.first = f"{reader.where} {place} {rows[0].line}: {rows[0].reason}"
+        if self._rejects is not None:
+            self._rejects.write(reader.where, rows)
 
     def _event_words(self, frame: pl.DataFrame) -> pl.Series | None:
         """The event type of each row, in its first spelling in the log; None where the log has none: [n]."""
@@ -271,11 +248,11 @@ class Reading:
         rejected = {reason: count for reason, count in self._rejected.most_common() if count}
         described = ", ".join(f"{reason} {count:,}" for reason, count in rejected.items())
         types = dict(sorted(self._event_types.items(), key=lambda pair: (-pair[1], pair[0])))
-        if self._rows == 0:
+        if self.rows == 0:
             raise DataError(f"{source} has no events: it is empty or has a header only; give a log with clicks")
         unusable = sum(rejected.values())
-        lost = f"{unusable:,} of {self._rows:,} rows cannot be used ({described}), first {self._first}"
-        if strict and self._first is not None:
+        lost = f"{unusable:,} of {self.rows:,} rows cannot be used ({described}), first {self.first}"
+        if strict and self.first is not None:
             raise DataError(f"{source}: {lost}; correct them or read without strict")
         if self._used == 0 and self._events is not None and not rejected:
             raise DataError(
@@ -285,7 +262,7 @@ class Reading:
         if self._used == 0:
             advice = ADVICE.get(next(iter(rejected), ""), "check the columns and the time unit")
             raise DataError(
-                f"{source}: none of {self._rows:,} rows can be used ({described}), first {self._first}; {advice}"
+                f"{source}: none of {self.rows:,} rows can be used ({described}), first {self.first}; {advice}"
             )
         for option, named in (("weights", self._weights), ("target", self._target)):
             if missing := self._missing(named or ()):
@@ -299,7 +276,7 @@ class Reading:
             layout=" and ".join(self._layouts) or "none",
             columns={str(role): name for role, name in self._columns.items()},
             time_unit=self._clock.detected,
-            rows=self._rows,
+            rows=self.rows,
             used=self._used,
             rejected=rejected,
             event_types=types,
@@ -309,8 +286,8 @@ class Reading:
             notes=[
                 *([f"no event is of type {', '.join(lacking)}; found types {listed}"] * bool(lacking)),
                 *(
-                    [lost + "; rejects (--rejects) keeps them in a file" * (self._path is None)]
-                    * (unusable >= MANY * self._rows)
+                    [lost + "; rejects (--rejects) keeps them in a file" * (self._rejects is None)]
+                    * (unusable >= MANY * self.rows)
                 ),
             ],
         )

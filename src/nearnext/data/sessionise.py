@@ -92,9 +92,16 @@ def as_sessions(name: str, value: Any) -> Sessions:
 
 
 def sessions_of(
-    log: EventLog, *, gap: float = GAP, collapse_repeats: bool | None = None
+    log: EventLog,
+    *,
+    gap: float = GAP,
+    collapse_repeats: bool | None = None,
+    known: tuple[Codes, Vocabulary] | None = None,
 ) -> tuple[Sessions, Repeats, Positions]:
-    """The sessions of a log as `sessionise` gives them, how repeats were counted, and each session's first row: [S]."""
+    """The sessions of a log as `sessionise` gives them, how repeats were counted, and each session's first row: [S].
+
+    ``known``: the item of each event as a position in a vocabulary, from 0, which the sessions keep.
+    """
     require_polars("cutting sessions")
     require_type("log", log, EventLog, "make it with read_events(source), or both at once with read_sessions(source)")
     gap = checked("gap", gap, NonNegative)
@@ -102,13 +109,13 @@ def sessions_of(
     if log.frame.height == 0:
         raise DataError("the log has no events, so there are no sessions; give a log with clicks")
     with track("cutting sessions", log.frame.height, "events") as advance:
-        grouped, first, codes, users = _grouped(log, gap)
+        grouped, first, codes, users = _grouped(log, gap, *(known or _items(log)))
         merged, repeats = merge_repeats(grouped, codes, collapse_repeats)
         reused = _reused(grouped, gap) if log.frame.columns[0] == "session_id" else 0
         shared = _shared(grouped, users) if users is not None else 0
         repeats = replace(repeats, sessions=grouped.n_sessions, reused=reused, shared=shared)
         del grouped, codes, users
-        sessions = merged.reindexed()
+        sessions = merged.reindexed() if known is None else merged
         advance(log.frame.height)
     return sessions, repeats, first
 
@@ -131,7 +138,14 @@ def _shared(sessions: Sessions, users: NDArray[np.uint64]) -> int:
     return len(np.unique(owners[1:][(users[1:] != users[:-1]) & (owners[1:] == owners[:-1])]))
 
 
-def _grouped(log: EventLog, gap: float) -> tuple[Sessions, Positions, EventCodes | None, NDArray[np.uint64] | None]:
+def _items(log: EventLog) -> tuple[Codes, Vocabulary]:
+    codes, ids = encode(log.frame["item_id"])
+    return codes, Vocabulary(ids)
+
+
+def _grouped(
+    log: EventLog, gap: float, codes: Codes, vocabulary: Vocabulary
+) -> tuple[Sessions, Positions, EventCodes | None, NDArray[np.uint64] | None]:
     """Sessions by start and first row, and these rows; event type and user of each click where there are several."""
     frame = log.frame
     key = frame.columns[0]
@@ -146,34 +160,39 @@ def _grouped(log: EventLog, gap: float) -> tuple[Sessions, Positions, EventCodes
         moved, offsets = _moved(offsets, arrangement, order.dtype)
         order, times, ids, first = order[moved], times[moved], ids.gather(arrangement), first[arrangement]
         del moved
-    codes, vocabulary = _encode(frame["item_id"])
     items = codes[order]
     types = log.types.to_numpy()[order] if log.types is not None else None
     users = log.users.to_numpy()[order] if log.users is not None else None
     targets = log.targets.to_numpy()[order] if log.targets is not None else None
     weights = log.weights.to_numpy()[order] if log.weights is not None else None
     del codes, order
-    items += 1
+    items += np.int32(1)
     ids = ids.alias("session_id")
-    grouped = Sessions(items, offsets, times, Vocabulary(vocabulary), ids, targets, weights)
+    grouped = Sessions(items, offsets, times, vocabulary, ids, targets, weights)
     if log.event_types and types is not None:
         grouped = replace(grouped, types=types, event_types=log.event_types)
     return grouped, first, types, users
 
 
-def _encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
+def encode(ids: pl.Series) -> tuple[Codes, pl.Series]:
     """Codes from 0 in order of first appearance, and the id of each."""
     column = cast("Any", ids.to_frame()).to_arrow(compat_level=pl.CompatLevel.oldest())[0]
     encoded = column.combine_chunks().dictionary_encode()
     arrow.default_memory_pool().release_unused()  # the hash table is as large as everything else here
-    return encoded.indices.to_numpy(zero_copy_only=True), pl.Series(ids.name, encoded.dictionary)
+    found = encoded.indices  # its own to_numpy imports pandas, which takes half a second
+    codes = np.frombuffer(found.buffers()[1] or b"", np.int32, len(found), 4 * found.offset)
+    return codes, pl.Series(ids.name, encoded.dictionary)
 
 
 def _by_owner_and_time(owners: pl.Series, times: Int64Array) -> tuple[Positions, Int64Array, pl.Series]:
     """Positions sorted by owner, then time, then the log's order; where each owner begins; the owners."""
-    codes, names = _encode(owners)
-    if np.all(times[1:] >= times[:-1]):
-        return *group(codes, len(names)), names
+    codes, names = encode(owners)
+    order, offsets = group(codes, len(names))
+    grouped = times[order]
+    falls = grouped[1:] < grouped[:-1]
+    falls[offsets[1:-1] - 1] = False
+    if not falls.any():
+        return order, offsets, names
     by_time = _smallest(np.argsort(times, kind="stable"))
     order, offsets = group(codes[by_time], len(names))
     return by_time[order], offsets, names

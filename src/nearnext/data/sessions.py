@@ -15,7 +15,7 @@ from nearnext.data.ids import series_of
 from nearnext.data.raw import Moment, begins, indices, mask, raw_sessions
 from nearnext.data.session_views import SessionViews
 from nearnext.data.units import MICROSECONDS
-from nearnext.data.vocabulary import Vocabulary
+from nearnext.data.vocabulary import Vocabulary, joined_ids
 from nearnext.errors import DataError
 from nearnext.options import require_type
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, RawId
@@ -229,17 +229,21 @@ class Sessions(SessionViews):
         kept = mask("clicks", kept, self.n_events)
         if kept.all():
             return self
-        lengths, done = list[Int64Array](), 0
-        for part in self.parts():
-            lengths.append(np.add.reduceat(kept[done : done + part.n_events], part.offsets[:-1], dtype=np.int64))
-            done += part.n_events
-        left = np.concatenate(lengths)
+        left = self.lengths_of(kept)
         return replace(
             self,
             **{name: array[kept] for name, array in self.per_click().items()},
             offsets=np.concatenate([[0], np.cumsum(left[left > 0])]).astype(np.int64),
             session_ids=self.session_ids.filter(pl.Series(left > 0)),
         )
+
+    def lengths_of(self, kept: BoolArray) -> Int64Array:
+        """Clicks of each session that a mask keeps: kept [E], result [S]."""
+        lengths = [np.zeros(0, np.int64)]
+        for part in self.parts():
+            kept_here, kept = np.split(kept, [part.n_events])
+            lengths.append(np.add.reduceat(kept_here, part.offsets[:-1], dtype=np.int64))
+        return np.concatenate(lengths)
 
     def with_vocabulary(self, vocabulary: Vocabulary) -> "Sessions":
         """The same clicks in another vocabulary; items that it lacks become 0."""
@@ -282,13 +286,13 @@ class Sessions(SessionViews):
         """These sessions, then others, without event types, in a vocabulary of both; all ids are texts if some are."""
         require_sessions("later sessions", later)
         new = later.vocabulary.ids.filter(pl.Series(self.vocabulary.encode(later.vocabulary.ids) == 0))
-        vocabulary = Vocabulary(_joined(self.vocabulary.ids, new))
+        vocabulary = Vocabulary(joined_ids(self.vocabulary.ids, new))
         return Sessions(
             items=concatenated([self.items, later.with_vocabulary(vocabulary).items]),
             offsets=np.concatenate([self.offsets, later.offsets[1:] + self.n_events]),
             times=concatenated([self.times, later.times]),
             vocabulary=vocabulary,
-            session_ids=_joined(self.session_ids, later.session_ids),
+            session_ids=joined_ids(self.session_ids, later.session_ids),
             targets=None if self.targets is later.targets is None else np.append(self.predicted, later.predicted),
             weights=joined_weights(self, later),
         )
@@ -304,11 +308,6 @@ class Sessions(SessionViews):
         """SHA-256 of the clicks, times and raw ids: equal data have equal fingerprints, on every machine."""
         arrays = (self.items, self.offsets, self.times, self.targets, self.weights)
         return digest([one for one in arrays if one is not None], (self.vocabulary.ids, self.session_ids))
-
-
-def _joined(ids: pl.Series, others: pl.Series) -> pl.Series:
-    """One column of both; text where only one of them is."""
-    return pl.concat([ids, others] if ids.dtype == others.dtype else [ids.cast(pl.String), others.cast(pl.String)])
 
 
 def require_sessions(name: str, value: object) -> None:

@@ -158,3 +158,9 @@ def _as_integer(value: str) -> RawId:
     text = tidy_text(value)
     canonical = text.removeprefix("-").isdecimal() and text.isascii() and str(int(text)) == text
     return int(text) if canonical else value
+
+
+def joined_ids(*columns: pl.Series) -> pl.Series:
+    """One column of several; text where any of them is."""
+    text = any(ids.dtype == pl.String for ids in columns)
+    return pl.concat([ids.cast(pl.String) for ids in columns] if text else columns)
