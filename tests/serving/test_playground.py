@@ -224,7 +224,7 @@ def test_the_address_keeps_the_session(tab: Chromium, service: Server):
 
 def test_the_choice_of_light_or_dark_is_kept(tab: Chromium):
     colour = "getComputedStyle(document.body).backgroundColor"
-    light = tab.value(colour)
+    light = chosen = tab.value(colour)
     for _ in range(2):
         tab.value("document.getElementById('theme').click()")
         chosen = tab.value(colour)
