@@ -10,7 +10,7 @@ from rich.text import Text
 
 from nearnext.errors import ConfigError
 from nearnext.report.formats import WIDEST, formatted
-from nearnext.report.tables import comparison_table
+from nearnext.report.tables import comparison_table, main_tables
 
 
 def table() -> Table:
@@ -55,6 +55,20 @@ def test_csv_has_numbers_as_programs_read_them_and_one_table():
         ["a|b_c", "0.6933", "0.0058", "24000"],
         ["x&y", "0.3", "", ""],
     ]
+
+
+def test_csv_of_several_list_lengths_has_the_columns_of_each(result: dict[str, Any]):
+    text = formatted(main_tables(result, WIDEST), "csv")
+    rows = {row["method"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert len(rows) == len(result["methods"])
+    for method in result["methods"]:
+        for name in ("HitRate@5", "HitRate@20", "MRR@5", "MRR@20"):
+            found, row = method["metrics"][name], rows[method["name"]]
+            assert float(row[name]) == pytest.approx(found["value"], abs=6e-5)
+            assert float(row[f"{name} ±"]) == pytest.approx((found["high"] - found["low"]) / 2, abs=6e-5)
+    markdown = formatted(main_tables(result, WIDEST), "markdown")
+    assert "| method | HitRate@5 " in markdown
+    assert formatted([main_tables(result, WIDEST)[0], Table("k", "n")], "csv").splitlines()[0].startswith("method,")
 
 
 def test_csv_of_numbers_in_parentheses_has_the_numbers_alone():

@@ -44,8 +44,6 @@ from nearnext.options import Fraction
 from nearnext.recommenders.named import BASELINES
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from nearnext.data.filters import Filter
     from nearnext.experiments.comparison import Comparison
 
@@ -139,6 +137,7 @@ def compare(
     from nearnext.experiments.compare import compare as run_comparison
     from nearnext.experiments.store import RunStore
     from nearnext.report.html import comparison_page
+    from nearnext.report.tables import main_tables
 
     comparison, protocol = asked
     if cold_items is not None:
@@ -172,7 +171,7 @@ def compare(
             executor=executor,
         )
     results.write(result, lambda: comparison_page(result, definitions(comparison.metrics)))
-    results.write_tables(lambda width: _main_tables(result, width))
+    results.write_tables(lambda width: main_tables(result, width))
     _print_comparison(result)
     results.announce()
 
@@ -242,16 +241,9 @@ def _compare_cold(
     results.announce()
 
 
-def _main_tables(result: Mapping[str, Any], width: int) -> "list[Table]":
-    from nearnext.report.tables import comparison_table, cutoffs_table
-
-    at_each = [cutoffs_table(result, width=width)] if len(result["protocol"]["k"]) > 1 else []
-    return [comparison_table(result, width=width), *at_each]
-
-
 def _print_comparison(result: Mapping[str, Any]) -> None:
     from nearnext.report.comparison import finding
-    from nearnext.report.tables import comparison_table, tuning_table
+    from nearnext.report.tables import comparison_table, main_tables, tuning_table
 
     protocol, data = result["protocol"], result["data"]
     print_result_warnings(result)
@@ -261,7 +253,7 @@ def _print_comparison(result: Mapping[str, Any]) -> None:
         f"items; {data['unknown_test_clicks']:,} test clicks on items that training lacks ({protocol['unknown']})",
         markup=True,
     )
-    main, *at_each_k = _main_tables(result, console.width)
+    main, *at_each_k = main_tables(result, console.width)
     console.print(main)
     for table in at_each_k:
         console.print("[bold]at each k[/bold]", markup=True)

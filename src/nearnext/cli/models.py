@@ -274,7 +274,7 @@ def evaluate(
     from nearnext.evaluation.metrics import further_names
     from nearnext.experiments.single import evaluate_model
     from nearnext.manifest import require_model
-    from nearnext.report.tables import comparison_table
+    from nearnext.report.tables import main_tables
 
     # Wrong options are refused before a long log is read.
     ks, further = cutoff_numbers(k), further_names(method_names(metrics))
@@ -296,13 +296,14 @@ def evaluate(
         metrics=further,
     )
     results.write(result)
-    results.write_tables(lambda width: [comparison_table(result, width=width)])
+    results.write_tables(lambda width: main_tables(result, width))
     data, cases = result["data"], result["protocol"]["cases"]
     console.print(
         f"[bold]{cases:,} cases[/bold] in {data['test']['sessions']:,} test sessions from {data['test']['first']}; "
         f"{data['unknown_test_clicks']:,} test clicks on items that training lacks ({unknown})",
         markup=True,
     )
-    console.print(comparison_table(result, width=console.width))
+    for shown in main_tables(result, console.width):
+        console.print(shown)
     print_warnings([f"{result['leaks']['verdict']}: compared by times, ids and clicks with the training sessions"])
     results.announce()

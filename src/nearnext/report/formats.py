@@ -145,7 +145,7 @@ SPREAD = " ±"
 
 
 def formatted(tables: Sequence[Table], form: str) -> str:
-    r"""Tables one after another as text; of CSV, where one table is a file, the first.
+    r"""Tables one after another as text; of CSV, where one table is a file, the first with the columns of its like.
 
     >>> table = Table("method", "HitRate\n@20")
     >>> table.add_row("vsknn", Text.assemble((".6933", "bold")))
@@ -155,7 +155,20 @@ def formatted(tables: Sequence[Table], form: str) -> str:
     | vsknn | **.6933** |
     """
     require_known("format of tables", form, FORMATS)
-    return "\n".join(FORMATS[form](table) for table in (tables[:1] if form == "csv" else tables))
+    return "\n".join(FORMATS[form](table) for table in ([_joined(tables)] if form == "csv" else tables))
+
+
+def _joined(tables: Sequence[Table]) -> Table:
+    """The first table, with the further columns of those that have the same first column."""
+    first, *others = tables
+    joined = Table(*first.columns)
+    for table in others:
+        if [cell.plain for cell, *_ in _cells(table)] == [cell.plain for cell, *_ in _cells(first)]:
+            known = _headings(joined)
+            joined.columns.extend(
+                column for name, column in zip(_headings(table), table.columns, strict=True) if name not in known
+            )
+    return joined
 
 
 def _markdown(table: Table) -> str:

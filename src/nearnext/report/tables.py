@@ -15,10 +15,12 @@ from nearnext.report.comparison import (
     column_cells,
     compare_table,
     cutoffs,
+    deviation,
+    half_width,
     main_cutoff,
     ordered_methods,
 )
-from nearnext.report.formats import compact, count, duration, fixed, moment, percent, plain
+from nearnext.report.formats import WIDEST, compact, count, duration, fixed, moment, percent, plain
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")
@@ -51,15 +53,28 @@ def comparison_table(result: Mapping[str, Any], *, width: int = 120, lists: List
 
 
 def cutoffs_table(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR"), *, width: int = 120) -> Table:
-    """Some metrics at every k, the methods in the order of `comparison_table`; those that do not fit are left out."""
+    """Some metrics at every k, the methods in the order of `comparison_table`; those that do not fit are left out.
+
+    The ± parts are those of `comparison_table`, where every width fits.
+    """
+    spread = deviation if result.get("protocol", {}).get("seeds") else half_width
     methods = ordered_methods(result, f"{metrics[0]}@{main_cutoff(result)}")
     found = {
         f"{metric}\n@{k}": [each["metrics"].get(f"{metric}@{k}") for each in methods]
         for metric in metrics
         for k in cutoffs(result)
     }
-    columns = {name: [cell_text(cell, False) for cell in column_cells(each, best=True)] for name, each in found.items()}
+    columns = {
+        name: [cell_text(cell, width >= WIDEST) for cell in column_cells(each, best=True, spread=spread)]
+        for name, each in found.items()
+    }
     return _methods_table(list(map(method_name, methods)), columns, width)
+
+
+def main_tables(result: Mapping[str, Any], width: int) -> list[Table]:
+    """All metrics at the longest lists; where there are several k, HitRate and MRR at each."""
+    at_each = [cutoffs_table(result, width=width)] if len(cutoffs(result)) > 1 else []
+    return [comparison_table(result, width=width), *at_each]
 
 
 def _methods_table(
