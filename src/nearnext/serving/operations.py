@@ -150,6 +150,14 @@ def _unquoted(text: str) -> str:
     return unquote_to_bytes(text).decode()
 
 
+def _with_known(said: str, message: Any) -> str:
+    """What msgspec says of a request; of a field that it lacks, with those that it has."""
+    if "unknown field" not in said or " - at " in said:
+        return said
+    structs = [each for each in (get_args(message) or (message,)) if hasattr(each, "__struct_fields__")]
+    return f"{said}; known: {', '.join(dict.fromkeys(name for each in structs for name in each.__struct_fields__))}"
+
+
 def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(message)
 
@@ -163,7 +171,7 @@ def _body_reader(message: Any) -> Callable[[Scope, bytes], Any]:
         try:
             return decoder.decode(body.removeprefix(BOM_UTF8))
         except msgspec.ValidationError as error:
-            raise HTTPError(422, str(error)) from None
+            raise HTTPError(422, _with_known(str(error), message)) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise HTTPError(400, f"the body is not JSON: {error}") from None
 
@@ -190,6 +198,7 @@ def _query_reader(message: Any) -> Callable[[Scope, bytes], Any]:
         except UnicodeDecodeError:
             raise HTTPError(400, "the query is not percent-encoded UTF-8") from None
         except msgspec.ValidationError as error:
-            raise HTTPError(422, str(error).replace("Object contains unknown field", "unknown parameter")) from None
+            said = _with_known(str(error), message).replace("Object contains unknown field", "unknown parameter")
+            raise HTTPError(422, said) from None
 
     return read
