@@ -81,7 +81,9 @@ def pull(repo: str, directory: str | Path, *, revision: str | None = None) -> Pa
             try:
                 verified_manifest(fresh)
             except ArtifactError as error:
-                raise ArtifactError(str(error).replace(str(fresh), repo)) from error
+                said = str(error).replace(str(fresh), repo).replace("fit the model again", "push the model again")
+                said = said.replace("name a directory made by fit", "name a repository made by push")
+                raise ArtifactError(said) from error
     except OSError as error:
         raise ArtifactError(f"cannot write {target}: {error.strerror or error}; nothing was replaced") from error
     return target
