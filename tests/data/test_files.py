@@ -167,3 +167,15 @@ def test_a_model_is_no_log_and_no_item_table(tmp_path: Path, read: Callable[[Pat
     model = Markov().fit(Sessions.of([["a", "b"]])).save(tmp_path / "model")
     with pytest.raises(DataError, match=f"model is a model made by fit, expected a {what}; name its file or folder"):
         read(model)
+
+
+def test_files_of_one_size_are_compared_only_if_they_begin_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compare(*_files: Path) -> bool:
+        pytest.fail("compared")
+
+    monkeypatch.setattr("nearnext.data.files._same_content", compare)
+    for number in range(10, 40):
+        (tmp_path / f"{number}.csv").write_text(f"session_id,item_id,time\n{number},1,5\n")
+    assert len(read_events(tmp_path).frame) == 30

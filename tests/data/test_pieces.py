@@ -129,6 +129,19 @@ def test_pieces_of_several_files_of_several_kinds(tmp_path: Path) -> None:
     same_as_whole(folder, tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore::nearnext.errors.LogWarning")
+def test_small_files_are_read_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pieces_module, "GROUP_EVENTS", 60)
+    folder = tmp_path / "log"
+    folder.mkdir()
+    for number in range(40):
+        found = [f"{number}.{each // 3},i{each % 7},{BEGIN + number * 20 + each}" for each in range(20)]
+        found += ["1,,3"] if number in (17, 29) else []
+        (folder / f"{number:02}.csv").write_text("\n".join([HEADER, *found]))
+    (folder / "20.csv").write_text("\n".join(TEXTS["rows that cannot be used"]))
+    same_as_whole(folder, tmp_path)
+
+
 def test_a_late_row_that_cannot_be_used_is_named_by_its_line(tmp_path: Path) -> None:
     log = tmp_path / "log.csv"
     log.write_text("\n".join([HEADER, *rows(800), "1,2", *rows(300), "3"]))
@@ -173,9 +186,9 @@ def test_most_pieces_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     read = list[int]()
     spreads = pieces_module._spreads  # pyright: ignore[reportPrivateUsage]
 
-    def counting(scan: object, n: int, piece: pieces_module.Piece, *more: object) -> object:
-        read.append(piece.span.begin)
-        return spreads(scan, n, piece, *more)  # type: ignore[arg-type]
+    def counting(scan: object, n: int, pieces: list[pieces_module.Piece], *more: object) -> object:
+        read.append(pieces[0].span.begin)
+        return spreads(scan, n, pieces, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(pieces_module, "_spreads", counting)
     prepared(log, tmp_path / "out")

@@ -69,12 +69,16 @@ class EventLog:
         )
 
 
+EVENT_BYTES = {"bytes": 25, "rows": 1}
+COMPRESSION = 5
+
+
 class Piece(NamedTuple):
-    """A span of a log's file, by its number, and the bytes or rows in it."""
+    """A span of a log's file, by its number, and about how many events it has."""
 
     file: int
     span: Span
-    work: int
+    events: float
 
 
 class EventScan:
@@ -139,9 +143,9 @@ class EventScan:
         found = list[Piece]()
         for number in range(max(len(self.files), 1)):
             if (reader := self._reader(number)) is not None:
-                spans = reader.spans()
-                ends = [reader.work if span.end is None else span.end for span in spans]
-                found += [Piece(number, span, end - span.begin) for span, end in zip(spans, ends, strict=True)]
+                packed = any(reader.where.lower().endswith(suffix) for suffix in (".gz", ".bz2", ".zst", ".zstd"))
+                each = (COMPRESSION if packed else 1) / EVENT_BYTES[reader.unit]
+                found += [Piece(number, span, each * _work(reader, span)) for span in reader.spans()]
         return found
 
     def begin(self, rejects: RejectsFile | None = None) -> Reading:
@@ -152,22 +156,22 @@ class EventScan:
         """The file of rejected rows, if one is named."""
         return RejectsFile(self._rejects)
 
-    def head(self) -> Reading:
+    def head(self, first: Piece) -> Reading:
         """A pass that has read the first rows, if they can be read."""
         reading = self.begin()
         with suppress(NearnextError):
-            next(self.read(reading, self.pieces()[0]), None)
+            next(self.read(reading, first), None)
         return reading
 
     def read(self, reading: Reading, piece: Piece) -> Iterator[pl.DataFrame]:
         """The events of a piece."""
         reader = self._reader(piece.file)
-        return iter(()) if reader is None else self._events(reading, reader, piece.span, piece.work)
+        return iter(()) if reader is None else self._events(reading, reader, piece.span)
 
-    def _events(self, reading: Reading, reader: LogReader, span: Span, work: int) -> Iterator[pl.DataFrame]:
+    def _events(self, reading: Reading, reader: LogReader, span: Span = WHOLE) -> Iterator[pl.DataFrame]:
         layout = _layout(reader, self._mapped, self._options.layout)
         reading.enter(reader, layout)
-        with track(f"reading {Path(reader.where).name}", work, reader.unit) as advance:
+        with track(f"reading {Path(reader.where).name}", _work(reader, span), reader.unit) as advance:
             for chunk in reader.chunks(layout.columns, span):
                 usable = reading.usable(chunk, reader)
                 advance(chunk.work)
@@ -184,8 +188,12 @@ class EventScan:
         with self.rejects() as rejects:
             reading = self.begin(rejects)
             for reader in self.readers():
-                yield from self._events(reading, reader, WHOLE, reader.work)
+                yield from self._events(reading, reader)
         self.finish(reading)
+
+
+def _work(reader: LogReader, span: Span) -> int:
+    return (reader.work if span.end is None else span.end) - span.begin
 
 
 def _layout(reader: LogReader, mapped: Mapping[Role, str], wanted: str | None) -> Layout:

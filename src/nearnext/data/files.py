@@ -24,6 +24,8 @@ LONGEST_ROW = 1 << 28
 BOM = b"\xef\xbb\xbf"
 LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"}
 COMPRESSED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4"}
+HEAD = 4096
+"""Bytes of text that most files of one size differ in."""
 MAGIC = 6
 """Bytes that tell what a file is."""
 COMPRESSIONS = {
@@ -109,7 +111,8 @@ def _without_copies(found: list[Path], others: list[Path]) -> tuple[list[Path], 
     twins: dict[object, list[Path]] = {}
     for file in filled:
         packed = file.suffix.lower() in COMPRESSED_SUFFIXES
-        keys = (file.stat().st_size, file.parent / (file.stem if packed else file.name))
+        head = next(_contents(file, _named(_magic(file), COMPRESSIONS), HEAD), (b"", 0))[0]
+        keys = ((file.stat().st_size, head), file.parent / (file.stem if packed else file.name))
         earlier = dict.fromkeys(one for key in keys for one in twins.get(key, ()))
         original = next((one for one in earlier if _same_content(one, file)), None)
         if original is not None:

@@ -80,6 +80,7 @@ class Partitions:
         self.items = pl.Series("item_id", [], pl.Int64)
         self._files: list[tuple[Path, int]] = []
         self._waiting: list[Spread] = []
+        self._n_waiting = 0
         self._text = False
         self._n_rows = 0
 
@@ -89,7 +90,8 @@ class Partitions:
         self._n_rows += events.height
         self._text |= events.text
         self._waiting.append(events)
-        if sum(len(one.items) for one in self._waiting) > max(WAITING, len(self.items)):
+        self._n_waiting += len(events.items)
+        if self._n_waiting > max(WAITING, len(self.items)):
             self.close()
 
     def close(self) -> None:
@@ -100,7 +102,7 @@ class Partitions:
             end = begin + len(events.items)
             np.save(_numbers(events.file), numbers[begin:end])
             begin = end
-        self._waiting = []
+        self._waiting, self._n_waiting = [], 0
 
     def remove(self) -> None:
         """Give the room of the files back."""

@@ -1,9 +1,9 @@
 """The pieces of a log, read one after another or side by side, with the same result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import repeat
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,36 +19,39 @@ from nearnext.progress import track
 
 SPREAD_EVENTS = 1_000_000
 """Events that are spread over the partitions at a time."""
+GROUP_EVENTS = 600_000
+"""Events, about, of small files that are read together."""
 
 
-def read_pieces(scan: EventScan, parts: Partitions, folder: Path, executor: Executor) -> None:
+def read_pieces(scan: EventScan, pieces: Sequence[Piece], parts: Partitions, folder: Path, executor: Executor) -> None:
     """Spread the events of a log over partitions, in files of a folder.
 
     A worker reads a piece before those that precede it are read, with what the first rows have decided about times and
     ids. Where the pieces before it decide otherwise or end within a record, where it has the first row that cannot be
     used, whose line is then not known yet, or where it fails, this process reads it again when its turn comes.
     """
-    pieces = scan.pieces()
-    with scan.rejects() as rejects, track(f"reading {Path(scan.name).name}", len(pieces), "parts") as advance:
+    groups = _grouped(pieces)
+    with scan.rejects() as rejects, track(f"reading {Path(scan.name).name}", len(groups), "parts") as advance:
         reading = scan.begin(rejects)
-        shared = executor.workers > 1 and len(pieces) > 1 and scan.files and not rejects
-        head = scan.head() if shared else reading
+        shared = executor.workers > 1 and len(groups) > 1 and scan.files and not rejects
+        head = scan.head(pieces[0]) if shared else reading
 
-        def ahead() -> Iterator[tuple[Piece, Reading, Path]]:
-            for number, piece in enumerate(pieces):
+        def ahead() -> Iterator[tuple[list[Piece], Reading, Path]]:
+            for number, group in enumerate(groups):
                 known = reading if number == 0 or reading.rows else head
-                yield piece, known.ahead(), folder / f"events-{number}"
+                yield group, known.ahead(), folder / f"events-{number}"
 
-        tried = executor.map(partial(_tried, scan, parts.n), ahead()) if shared else repeat(None, len(pieces))
-        for number, (piece, found) in enumerate(zip(pieces, tried, strict=True)):
-            before = reading.reached if piece.span.begin else WHOLE
+        tried = executor.map(partial(_tried, scan, parts.n), ahead()) if shared else repeat(None, len(groups))
+        for number, (group, found) in enumerate(zip(groups, tried, strict=True)):
+            span = group[0].span
+            before = reading.reached if span.begin else WHOLE
             if found and found.fits(reading, before):
                 reading.follow(found.reading)
                 reading.reached = reading.reached._replace(lines=before.lines + reading.reached.lines)
                 spreads = found.spreads
             else:
-                goes_on = piece.span._replace(lines=before.lines, rest=before.rest)
-                spreads = _spreads(scan, parts.n, piece._replace(span=goes_on), reading, folder / f"events-{number}")
+                group[0] = group[0]._replace(span=span._replace(lines=before.lines, rest=before.rest))
+                spreads = _spreads(scan, parts.n, group, reading, folder / f"events-{number}")
             for events in spreads:
                 parts.add(events)
             advance(1)
@@ -56,37 +59,51 @@ def read_pieces(scan: EventScan, parts: Partitions, folder: Path, executor: Exec
     scan.finish(reading)
 
 
+def _grouped(pieces: Sequence[Piece]) -> list[list[Piece]]:
+    """Small files together, and each other piece alone."""
+    groups, room = list[list[Piece]](), 0.0
+    for piece in pieces:
+        if piece.span != WHOLE or room <= 0 or groups[-1][-1].span != WHOLE:
+            groups.append([])
+            room = GROUP_EVENTS
+        groups[-1].append(piece)
+        room -= piece.events
+    return groups
+
+
 class _Tried(NamedTuple):
-    """The events of a piece, the decisions with which it was read, and the pass over it."""
+    """The events of pieces, the decisions with which it was read, and the pass over it."""
 
     spreads: list[Spread]
     assumed: dict[str, Any]
     reading: Reading
+    lines_unknown: bool
 
     def fits(self, reading: Reading, before: Span) -> bool:
         """Whether the pass over all pieces before it, which have ended like this, would have read the same."""
-        unnamed = self.reading.first is not None and reading.first is None
+        unnamed = self.lines_unknown and self.reading.first is not None and reading.first is None
         return self.assumed == reading.decided() and not before.rest and not unnamed
 
 
-def _tried(scan: EventScan, n: int, task: tuple[Piece, Reading, Path]) -> _Tried | None:
-    """A piece that is read before its turn; None where that fails."""
-    piece, reading, path = task
+def _tried(scan: EventScan, n: int, task: tuple[list[Piece], Reading, Path]) -> _Tried | None:
+    """Pieces that are read before their turn; None where that fails."""
+    pieces, reading, path = task
     assumed = reading.decided()
     with suppress(NearnextError, OSError, MemoryError):
-        return _Tried(_spreads(scan, n, piece, reading, path), assumed, reading)
+        spreads = _spreads(scan, n, pieces, reading, path)
+        return _Tried(spreads, assumed, reading, pieces[0].span.begin > 0)
     return None
 
 
-def _spreads(scan: EventScan, n: int, piece: Piece, reading: Reading, path: Path) -> list[Spread]:
-    """Read a piece, and spread its events over n partitions in files whose names begin with a path."""
+def _spreads(scan: EventScan, n: int, pieces: Sequence[Piece], reading: Reading, path: Path) -> list[Spread]:
+    """Read pieces, and spread its events over n partitions in files whose names begin with a path."""
     found, chunks = list[Spread](), list[pl.DataFrame]()
 
     def write() -> None:
         found.append(spread(chunks, path.with_name(f"{path.name}-{len(found)}.arrow"), n))
         chunks.clear()
 
-    for chunk in scan.read(reading, piece):
+    for chunk in chain.from_iterable(scan.read(reading, piece) for piece in pieces):
         chunks.append(chunk)
         if sum(one.height for one in chunks) >= SPREAD_EVENTS:
             write()

@@ -1,6 +1,6 @@
 """Logs larger than memory: read, sessionised, filtered and written part by part."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +11,7 @@ import polars as pl
 
 from nearnext.atomic import scratch_path, whole_folder
 from nearnext.data.arrow import parquet_file
-from nearnext.data.events import EventLog, EventScan, ReadKeywords, ReadOptions
+from nearnext.data.events import EventLog, EventScan, Piece, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Counts, Filter, FilterReport, by_length, by_support
 from nearnext.data.partitions import Partition, Partitions
@@ -30,8 +30,6 @@ from nearnext.progress import track
 
 PARTITION_EVENTS = 1_000_000
 """Events of a partition: about 150 MiB of memory while it is cut into sessions."""
-EVENT_BYTES = {"bytes": 25, "rows": 1}
-COMPRESSION = 5
 MOST_PARTITIONS = 256
 PROCESSES_PAY = 4_000_000
 """Events from which processes of this machine save more than their start takes; docs/scale.md has the times."""
@@ -106,9 +104,10 @@ def prepare(
     try:
         with scratch_path(target) as folder:
             folder.mkdir()
-            events = _expected_events(scan)
+            pieces = scan.pieces()
+            events = sum(piece.events for piece in pieces)
             parts = Partitions(partitions or int(np.clip(np.ceil(events / PARTITION_EVENTS), 1, MOST_PARTITIONS)))
-            arguments = scan, parts, folder, target, chosen or Filter(), gap, collapse_repeats, reading
+            arguments = scan, pieces, parts, folder, target, chosen or Filter(), gap, collapse_repeats, reading
             if executor.remote or not isinstance(executor, Processes):
                 return _prepared(*arguments, executor)
             with (executor if events >= PROCESSES_PAY else ONE_PROCESS).kept() as team:
@@ -129,17 +128,9 @@ def _checked_target(out: Path, scan: EventScan) -> Path:
     return out
 
 
-def _expected_events(scan: EventScan) -> float:
-    """Events of a log, guessed from its size."""
-    events = 0.0
-    for reader in scan.readers():
-        packed = any(reader.where.lower().endswith(suffix) for suffix in (".gz", ".bz2", ".zst", ".zstd"))
-        events += reader.work / EVENT_BYTES[reader.unit] * (COMPRESSION if packed else 1)
-    return events
-
-
 def _prepared(
     scan: EventScan,
+    pieces: Sequence[Piece],
     parts: Partitions,
     folder: Path,
     target: Path,
@@ -150,7 +141,7 @@ def _prepared(
     executor: Executor,
 ) -> PrepareReport:
     local = ONE_PROCESS if executor.remote else executor
-    read_pieces(scan, parts, folder, local)
+    read_pieces(scan, pieces, parts, folder, local)
     cut = partial(
         cut_partition,
         report=scan.report,

@@ -98,6 +98,7 @@ class Reading:
         for mine, more in zip(self._counters(), later._counters(), strict=True):
             mine.update(more)
         self._layouts |= later._layouts
+        self.first = self.first or later.first
         self.rows += later.rows
         self.reached = later.reached
         self._used += later._used
