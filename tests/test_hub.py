@@ -215,7 +215,10 @@ def test_a_hub_that_refuses_is_one_line(
 @pytest.mark.usefixtures("refusing")
 @pytest.mark.parametrize(
     ("constant", "value", "said"),
-    [("HF_HUB_OFFLINE", True, "unset HF_HUB_OFFLINE"), ("HF_TOKEN", "hf_ü", "its token has characters that no token")],
+    [
+        ("HF_HUB_OFFLINE", True, "unset HF_HUB_OFFLINE"),
+        ("HF_TOKEN", "hf_ü", "its token has characters that tokens do not have"),
+    ],
 )
 def test_settings_of_the_library_that_cannot_work_are_named(
     nearnext: Command,

@@ -18,7 +18,7 @@ FILES = [CARD, MANIFEST, *STORED]
 """The files of a model folder; nothing else is uploaded or downloaded."""
 
 REFUSED, BUSY, SERVER_FAILED = (401, 403), (408, 429), 500
-"""HTTP statuses."""
+"""HTTP statuses; the last one is the least of its kind."""
 
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token with that right"
 
@@ -91,7 +91,7 @@ def pull(repo: str, directory: str | Path, *, revision: str | None = None) -> Pa
 
 @contextmanager
 def _hub(doing: str) -> Generator[Any]:
-    """The library of the hub; its errors as one line, its bars on a terminal where progress is shown."""
+    """The library of the hub; its errors as one line, its progress bars only where ours are shown."""
     what = doing.partition(" ")[0]
     modules = ("", ".errors", ".utils", ".utils.logging")
     hub, errors, bars, log = (needed(f"huggingface_hub{module}", "hub", what) for module in modules)
@@ -116,14 +116,14 @@ def _hub(doing: str) -> Generator[Any]:
 
 
 def _reason(chain: Sequence[BaseException], answer: Any, endpoint: str, errors: Any) -> str:
-    """Why the library failed, and what to do; ``chain`` is its error and the causes of it."""
+    """Why the library failed, and what to do; ``chain`` is its error, then the causes."""
 
     def among(*kinds: type[BaseException]) -> BaseException | None:
         return next((one for one in chain if isinstance(one, kinds)), None)
 
     said = " ".join(str(chain[0].__cause__ or chain[0]).split())
     from_hub = " ".join(str(next(filter(None, (getattr(one, "server_message", None) for one in chain)), "")).split())
-    told = f" ({from_hub})" if from_hub else ""
+    detail = f" ({from_hub})" if from_hub else ""
     status = getattr(answer, "status_code", 0)
     again = "; try again later" if status in BUSY or status >= SERVER_FAILED else ""
     reasons = (
@@ -131,19 +131,19 @@ def _reason(chain: Sequence[BaseException], answer: Any, endpoint: str, errors: 
             among(errors.HFValidationError),
             f"expected NAME or OWNER/NAME: {said.removesuffix(' Use `repo_type` argument if needed.')}",
         ),
-        (among(errors.GatedRepoError), f"the repository is gated{told}; ask for access on its page, then {LOG_IN}"),
+        (among(errors.GatedRepoError), f"the repository is gated{detail}; ask for access on its page, then {LOG_IN}"),
         (
             among(errors.RepositoryNotFoundError),
             f"the hub has no such model repository, or a private one; check its name, and {LOG_IN}",
         ),
         (
             among(errors.RevisionNotFoundError),
-            f"the repository has no such revision{told}; name one of its branches, tags or commits",
+            f"the repository has no such revision{detail}; name one of its branches, tags or commits",
         ),
-        (among(errors.LocalTokenNotFoundError) or status in REFUSED, f"the hub refused it{told}; {LOG_IN}"),
-        (status, f"the hub answered {status} {getattr(answer, 'reason_phrase', '')}{told}{again}"),
+        (among(errors.LocalTokenNotFoundError) or status in REFUSED, f"the hub refused it{detail}; {LOG_IN}"),
+        (status, f"the hub answered {status} {getattr(answer, 'reason_phrase', '')}{detail}{again}"),
         (among(errors.OfflineModeIsEnabled), "the library of the hub is in offline mode; unset HF_HUB_OFFLINE"),
-        (among(UnicodeError), f"its token has characters that no token has; {LOG_IN}"),
+        (among(UnicodeError), f"its token has characters that tokens do not have; {LOG_IN}"),
         (  # no JSON
             among(ValueError),
             f"{endpoint} does not answer as a hub does ({said}); check HF_ENDPOINT, and whether a proxy answers",

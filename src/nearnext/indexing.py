@@ -38,7 +38,7 @@ def reindex(
         lambda: _session_embeddings(recommender, sessions),
         kind=kind,
         recall_floor=recall_floor,
-        listed=space.read,
+        listed=space.informed,
         threads=threads,
     )
     searching.search_by(index)

@@ -88,7 +88,7 @@ class Processes:
 
     @contextmanager
     def kept(self) -> "Generator[Executor]":
-        """An executor of as many processes, this one among them, whose others serve every `map` of the block.
+        """An executor of as many processes, this one among them, that are kept from one `map` of the block to the next.
 
         Raises:
             NearnextError: a process died.
@@ -102,7 +102,7 @@ class Processes:
 
 @contextmanager
 def _spawned(n: int, workers: int) -> Generator[Callable[[Callable[[Any], Any], Any], Future[Any]]]:
-    """A function that lets one of n new processes, among so many workers, call a function of an argument."""
+    """Start n processes; yields a function that submits a call to them. ``workers``: how many an error speaks of."""
     try:
         with ProcessPoolExecutor(n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin) as pool:
 
@@ -127,18 +127,18 @@ def _spawned(n: int, workers: int) -> Generator[Callable[[Callable[[Any], Any], 
 
 
 AWAITED = 4
-"""Results for each worker of a team that are awaited at the same time, at most."""
+"""Results for each worker of a team, at most, that are awaited at the same time."""
 
 
 class _Team(NamedTuple):
-    """This process and others, which it hands arguments to while fewer than two for each wait or are worked on."""
+    """This process and other workers; it makes a call itself once two for each of the others are unfinished."""
 
     workers: int
     submit: Callable[[Callable[[Any], Any], Any], Future[Any]]
     remote = False
 
     def map(self, function: Callable[[A], R], arguments: Iterable[A], *, ahead: int = AWAITED) -> Iterator[R]:
-        """See `Executor`."""
+        """See `Executor`; ``ahead`` is for each worker."""
         waiting = deque[Future[R]]()
         for argument in arguments:
             if sum(not one.done() for one in waiting) < 2 * (self.workers - 1):
@@ -152,7 +152,7 @@ class _Team(NamedTuple):
 
 
 def _made(function: Callable[[A], R], argument: A) -> Future[R]:
-    """The function of an argument, or its error, made here."""
+    """Call the function in this process; a finished future with its result or error."""
     future = Future[R]()
     try:
         future.set_result(function(argument))

@@ -103,9 +103,12 @@ _display = _Display()
 
 
 def show_progress(enabled: bool = True) -> None:
-    """Show progress of what follows on stderr, as the command line does; ``show_progress(False)`` ends it.
+    """Show the progress of long work on stderr, as the command line does, from now on; or no longer.
 
-    Bars on a terminal; elsewhere, as in notebooks, a line every ten seconds, with the epoch and its loss.
+    On a terminal as bars; elsewhere, as in notebooks, a line every ten seconds, in a fit with the epoch and its loss.
+
+    >>> show_progress()
+    >>> show_progress(False)
     """
     _display.enabled = enabled
 

@@ -21,7 +21,7 @@ from nearnext.types import BoolArray, Int64Array
 ROWS = 1 << 17
 """Rows of a chunk of a Parquet file or a frame."""
 SPAN_BLOCKS = 4
-"""Chunks of a span."""
+"""Chunks, about, of a span."""
 ID_ROLES: tuple[Role, ...] = ("session", "user", "item")
 NOT_UTF8 = "not valid UTF-8"
 """The reason of rows in another encoding."""
@@ -50,9 +50,9 @@ class Chunk:
 
 
 class Span(NamedTuple):
-    """Consecutive rows of a source: bytes, or rows, from ``begin`` to ``end`` (None: to the end of the source).
+    """A part of a source: its bytes, or rows, from ``begin`` to ``end`` (None: the end of the source).
 
-    ``lines`` come before them, and ``rest`` is the beginning of a record that the bytes before leave open.
+    ``lines``: lines of the source before it. ``rest``: the beginning of a record that continues in it.
     """
 
     begin: int = 0
@@ -65,7 +65,7 @@ WHOLE = Span()
 
 
 def spans_of(total: int, size: int) -> list[Span]:
-    """A source in spans of a size; the last one may be shorter."""
+    """Spans of a source, ``size`` bytes or rows each; the last one may be shorter."""
     begins = range(0, max(total, 1), size)
     return [Span(begin, begin + size if begin + size < total else None) for begin in begins]
 
@@ -73,8 +73,8 @@ def spans_of(total: int, size: int) -> list[Span]:
 class LogReader(Protocol):
     """One source of rows: where it is, its column names or else its first row, and its ``work`` in bytes or rows.
 
-    ``untyped``: it cannot tell integers from strings. ``nested``: columns of lists or structs. ``reached``: the span
-    that goes on where the last one that was read has ended, in a source whose spans depend on each other.
+    ``untyped``: it cannot tell integers from strings. ``nested``: columns of lists or structs. ``reached``:
+    ``lines`` and ``rest`` for the next span, once a span of a text file is read.
     """
 
     where: str
@@ -87,7 +87,7 @@ class LogReader(Protocol):
     reached: Span
 
     def spans(self) -> list[Span]:
-        """Parts that can be read apart; their chunks are those of the whole source."""
+        """Parts to read one by one; together, their chunks are those of the whole source."""
         ...
 
     def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
@@ -154,7 +154,7 @@ class FrameReader:
         self.first_row: list[str] = []
 
     def spans(self) -> list[Span]:
-        """The frame, which no other process has."""
+        """One: no other process has the frame."""
         return [WHOLE]
 
     def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:

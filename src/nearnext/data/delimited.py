@@ -102,7 +102,7 @@ class DelimitedReader:
         return [field.strip() for field in found or _shown(self._lines[0]).split(delimiter)], taken
 
     def spans(self) -> list[Span]:
-        """Several blocks each, unless the file is compressed; the header is in the first one."""
+        """Several blocks each, the header in the first; one span if the file is compressed."""
         size = SPAN_BLOCKS * self._block
         return [WHOLE] if self._log.compression or self._begin > size else spans_of(self.work, size)
 

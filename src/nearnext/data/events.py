@@ -70,11 +70,13 @@ class EventLog:
 
 
 EVENT_BYTES = {"bytes": 25, "rows": 1}
+"""What an event takes, about, in each unit of work."""
 COMPRESSION = 5
+"""How many times smaller, about, a compressed file is."""
 
 
 class Piece(NamedTuple):
-    """A span of a log's file, by its number, and about how many events it has."""
+    """A span of a log's file (its number, from 0), and about how many events it has."""
 
     file: int
     span: Span
@@ -139,7 +141,7 @@ class EventScan:
         return DelimitedReader(file, self._mapped, quoting=self._options.quoting) if file.format == "text" else None
 
     def pieces(self) -> list[Piece]:
-        """The log in order, in parts that can be read apart."""
+        """The spans of all files, in order."""
         found = list[Piece]()
         for number in range(max(len(self.files), 1)):
             if (reader := self._reader(number)) is not None:
@@ -149,7 +151,7 @@ class EventScan:
         return found
 
     def begin(self, rejects: RejectsFile | None = None) -> Reading:
-        """A pass over the log."""
+        """A pass over the log that has read nothing yet."""
         return Reading(Clock(self._options.time_unit), *self._types, self._weights, rejects)
 
     def rejects(self) -> RejectsFile:
@@ -157,7 +159,7 @@ class EventScan:
         return RejectsFile(self._rejects)
 
     def head(self, first: Piece) -> Reading:
-        """A pass that has read the first rows, if they can be read."""
+        """A pass that has read the first chunk, if that can be read."""
         reading = self.begin()
         with suppress(NearnextError):
             next(self.read(reading, first), None)
@@ -180,7 +182,7 @@ class EventScan:
         reading.reached = reader.reached
 
     def finish(self, reading: Reading) -> None:
-        """Take the report of a pass that has come to the end of the log."""
+        """Set the report, from a pass that has read the whole log."""
         self._report = reading.report(self.name, self.left_out, strict=self._options.strict)
         self.event_codes = reading.named_types()
 

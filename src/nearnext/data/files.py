@@ -210,7 +210,7 @@ def _contents(
 ) -> Iterator[tuple[bytes, int]]:
     """The bytes of a file, decompressed, in blocks of ``size``, and how far in the file itself each has come.
 
-    ``begin`` and ``end`` cut bytes out of a file that is not compressed.
+    ``begin`` and ``end``: the range of bytes, in a file that is not compressed.
     """
     with data_errors(path), path.open("rb") as file:
         stream: Any = file
@@ -239,8 +239,8 @@ def _until(position: int, size: int, end: int | None) -> int:
 def blocks(file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int]]:
     """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took.
 
-    ``begin`` and ``end``, multiples of ``size``, give the same blocks from the line that goes on at ``begin`` to the
-    one that goes on at ``end``, which is left out.
+    With ``begin`` and ``end``, multiples of ``size``: those blocks of the whole file, from the line that contains byte
+    ``begin`` up to the line that contains byte ``end``, without it.
     """
     rest = b""
     mark = b"\n" if b"\n" in file.sample or b"\r" not in file.sample else b"\r"
@@ -260,7 +260,7 @@ def blocks(file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = N
 
 
 def _line_begin(path: Path, at: int, mark: bytes) -> int:
-    """Where the line begins that goes on at a byte of a file."""
+    """Position of the first byte of the line that contains byte ``at`` of a file; ``mark`` ends lines."""
     with data_errors(path), path.open("rb") as file:
         while at > 0:
             begin = max(0, at - SAMPLE)

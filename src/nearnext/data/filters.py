@@ -97,7 +97,7 @@ def by_length(sessions: Sessions, chosen: Filter) -> tuple[Sessions, FilterRepor
 def by_support(parts: Parts, counts: Int64Array, chosen: Filter, executor: Executor = ONE_PROCESS) -> FilterReport:
     """Drop clicks on rare items, then short sessions, once or until nothing changes; returns the counts removed.
 
-    ``counts``: clicks of each item in all parts, updated in place: [I + 1].
+    ``counts``: clicks of each item in all parts, updated in place: [I + 1]. The executor's workers filter parts.
     """
     report = FilterReport()
     while not (supported := (counts >= chosen.min_support) | (counts == 0)).all():
@@ -113,7 +113,7 @@ def by_support(parts: Parts, counts: Int64Array, chosen: Filter, executor: Execu
 
 
 def _filtered(parts: Parts, supported: BoolArray, min_length: int, number: int) -> tuple[FilterReport, "Counts"]:
-    """Filter a part; what was taken away, and the clicks that are left."""
+    """Filter a part; returns the counts removed, and the clicks left."""
     sessions = parts[number]
     masks = [supported[items] for items in in_blocks(sessions.items)]
     frequent = np.concatenate([*masks, np.zeros(0, np.bool_)])
@@ -126,18 +126,18 @@ def _filtered(parts: Parts, supported: BoolArray, min_length: int, number: int) 
 
 
 class Counts(NamedTuple):
-    """Clicks of the items that some sessions have: [n] each."""
+    """Items that sessions have, and the clicks of each: [n], [n]."""
 
     items: Int64Array
     clicks: Int64Array
 
     @classmethod
     def of(cls, sessions: Sessions) -> "Counts":
-        """The clicks of some sessions."""
+        """The counts of these sessions."""
         counts = sessions.item_counts()
         items = np.flatnonzero(counts)
         return cls(items, counts[items])
 
     def add_to(self, counts: Int64Array) -> None:
-        """Add them to the clicks of all items: [I + 1]."""
+        """Add to the clicks of all items, in place: [I + 1]."""
         counts[self.items] += self.clicks

@@ -46,16 +46,16 @@ def canonical_integers(text: pl.Series) -> pl.Series:
     integers = text.cast(pl.Int64, strict=False)
     if integers.null_count() == len(integers):
         return integers
-    if _letters(integers) == int(text.filter(integers.is_not_null()).str.len_bytes().sum()):
+    if _n_characters(integers) == int(text.filter(integers.is_not_null()).str.len_bytes().sum()):
         return integers  # another spelling of a number is longer than its own
     same = (integers.cast(pl.String) == text).fill_null(False)
     return integers if same.all() else integers.set(~same, None)
 
 
-def _letters(integers: pl.Series) -> int:
-    """Letters of all integers as they print themselves."""
+def _n_characters(integers: pl.Series) -> int:
+    """Characters of all integers together, as they print themselves."""
     values = integers.drop_nulls().to_numpy()
-    sizes = np.abs(values).view(np.uint64)  # of the least integer too
+    sizes = np.abs(values).view(np.uint64)  # of the least Int64 too, whose absolute value needs UInt64
     more = sum(np.count_nonzero(sizes >= 10**power) for power in range(1, len(str(sizes.max(initial=0)))))
     return len(values) + int(more + np.count_nonzero(values < 0))
 

@@ -82,7 +82,7 @@ class JsonLinesReader:
         return None
 
     def spans(self) -> list[Span]:
-        """Several blocks each, unless the file is compressed."""
+        """Several blocks each; one span if the file is compressed."""
         return [WHOLE] if self._log.compression else spans_of(self.work, SPAN_BLOCKS * self._block)
 
     def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:

@@ -16,7 +16,7 @@ from nearnext.data.vocabulary import joined_ids
 from nearnext.types import Int64Array
 
 WAITING = 1 << 20
-"""Item ids, at least, that are numbered together."""
+"""Item ids, at least, that are numbered together: each time, all earlier ones are hashed again."""
 
 
 class Spread(NamedTuple):
@@ -85,16 +85,16 @@ class Partitions:
         self._n_rows = 0
 
     def add(self, events: Spread) -> None:
-        """Take the next events of the log."""
+        """Append the next events of the log."""
         self._files.append((events.file, self._n_rows))
         self._n_rows += events.height
         self._text |= events.text
         self._waiting.append(events)
         self._n_waiting += len(events.items)
         if self._n_waiting > max(WAITING, len(self.items)):
-            self.close()
+            self.number_items()
 
-    def close(self) -> None:
+    def number_items(self) -> None:
         """Number the items that are not numbered yet."""
         begin = len(self.items)
         numbers, self.items = encode(joined_ids(self.items, *(events.items for events in self._waiting)))
@@ -105,7 +105,7 @@ class Partitions:
         self._waiting, self._n_waiting = [], 0
 
     def remove(self) -> None:
-        """Give the room of the files back."""
+        """Delete the files."""
         for file, _ in self._files:
             file.unlink()
 

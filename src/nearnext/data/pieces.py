@@ -26,9 +26,9 @@ GROUP_EVENTS = 600_000
 def read_pieces(scan: EventScan, pieces: Sequence[Piece], parts: Partitions, folder: Path, executor: Executor) -> None:
     """Spread the events of a log over partitions, in files of a folder.
 
-    A worker reads a piece before those that precede it are read, with what the first rows have decided about times and
-    ids. Where the pieces before it decide otherwise or end within a record, where it has the first row that cannot be
-    used, whose line is then not known yet, or where it fails, this process reads it again when its turn comes.
+    Workers read pieces speculatively, with what the first rows have decided about times, ids and event types. This
+    process reads one again when its turn comes if the pieces before it decided otherwise or end within a record, if the
+    first row that cannot be used is in it and its line was not known, or if the worker failed.
     """
     groups = _grouped(pieces)
     with scan.rejects() as rejects, track(f"reading {Path(scan.name).name}", len(groups), "parts") as advance:
@@ -55,12 +55,12 @@ def read_pieces(scan: EventScan, pieces: Sequence[Piece], parts: Partitions, fol
             for events in spreads:
                 parts.add(events)
             advance(1)
-    parts.close()
+    parts.number_items()
     scan.finish(reading)
 
 
 def _grouped(pieces: Sequence[Piece]) -> list[list[Piece]]:
-    """Small files together, and each other piece alone."""
+    """Pieces that are whole small files, several together; each other piece alone."""
     groups, room = list[list[Piece]](), 0.0
     for piece in pieces:
         if piece.span != WHOLE or room <= 0 or groups[-1][-1].span != WHOLE:
@@ -72,21 +72,21 @@ def _grouped(pieces: Sequence[Piece]) -> list[list[Piece]]:
 
 
 class _Tried(NamedTuple):
-    """The events of pieces, the decisions with which it was read, and the pass over it."""
+    """The events of pieces that were read speculatively, the decisions they were read with, and the pass over them."""
 
     spreads: list[Spread]
     assumed: dict[str, Any]
     reading: Reading
-    lines_unknown: bool
+    lines_unknown: bool  # whether it begins within a file
 
     def fits(self, reading: Reading, before: Span) -> bool:
-        """Whether the pass over all pieces before it, which have ended like this, would have read the same."""
+        """Whether the pass over all pieces before these, which ended as ``before``, would have read the same."""
         unnamed = self.lines_unknown and self.reading.first is not None and reading.first is None
         return self.assumed == reading.decided() and not before.rest and not unnamed
 
 
 def _tried(scan: EventScan, n: int, task: tuple[list[Piece], Reading, Path]) -> _Tried | None:
-    """Pieces that are read before their turn; None where that fails."""
+    """Read pieces before their turn; None if that fails."""
     pieces, reading, path = task
     assumed = reading.decided()
     with suppress(NearnextError, OSError, MemoryError):
@@ -96,7 +96,7 @@ def _tried(scan: EventScan, n: int, task: tuple[list[Piece], Reading, Path]) -> 
 
 
 def _spreads(scan: EventScan, n: int, pieces: Sequence[Piece], reading: Reading, path: Path) -> list[Spread]:
-    """Read pieces, and spread its events over n partitions in files whose names begin with a path."""
+    """Read pieces, and spread their events over n partitions in files whose names begin with a path."""
     found, chunks = list[Spread](), list[pl.DataFrame]()
 
     def write() -> None:

@@ -108,7 +108,7 @@ def prepare(
             events = sum(piece.events for piece in pieces)
             parts = Partitions(partitions or int(np.clip(np.ceil(events / PARTITION_EVENTS), 1, MOST_PARTITIONS)))
             arguments = scan, pieces, parts, folder, target, chosen or Filter(), gap, collapse_repeats, reading
-            if executor.remote or not isinstance(executor, Processes):
+            if not isinstance(executor, Processes):
                 return _prepared(*arguments, executor)
             with (executor if events >= PROCESSES_PAY else ONE_PROCESS).kept() as team:
                 return _prepared(*arguments, team)
@@ -153,11 +153,10 @@ def _prepared(
     )
     stored, filtered, repeats = StoredSessions(folder, len(parts.items)), FilterReport(), Repeats()
     counts = np.zeros(len(parts.items) + 1, np.int64)
-    store = partial(_store, stored)
     found = (
-        map(store, executor.map(cut, map(Partition.loaded, parts)))
+        map(partial(_store, stored), executor.map(cut, map(Partition.loaded, parts)))
         if executor.remote
-        else executor.map(partial(_chained, cut, store), parts)
+        else executor.map(partial(_cut_and_store, stored, cut), parts)
     )
     with track("cutting sessions", parts.n, "parts") as advance:
         for number, part in enumerate(found):
@@ -229,7 +228,7 @@ def cut_partition(
 
 
 class StoredPartition(NamedTuple):
-    """What is known of a partition whose sessions are stored."""
+    """What was counted in a partition whose sessions are stored."""
 
     filtered: FilterReport
     repeats: Repeats
@@ -243,12 +242,10 @@ def _store(stored: StoredSessions, part: CutPartition | None) -> StoredPartition
     return StoredPartition(part.filtered, part.repeats, Counts.of(part.sessions))
 
 
-def _chained(
-    cut: Callable[[Partition], CutPartition | None],
-    store: Callable[[CutPartition | None], StoredPartition | None],
-    partition: Partition,
+def _cut_and_store(
+    stored: StoredSessions, cut: Callable[[Partition], CutPartition | None], partition: Partition
 ) -> StoredPartition | None:
-    return store(cut(partition))
+    return _store(stored, cut(partition))
 
 
 def _write_parquet(stored: StoredSessions, vocabulary: Vocabulary, path: Path) -> int:

@@ -29,7 +29,7 @@ from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import track
 
 GROUPS = 64
-"""Groups of blocks, at most, that are written apart; for each all parts are opened."""
+"""Tasks of writing, at most; each opens all parts."""
 
 SCHEMA, WITH_TARGETS, WITH_WEIGHTS, WITH_TYPES = 1, 2, 3, 4
 """Versions of the layout: without further arrays of clicks, with those to predict, with weights, with event types."""
@@ -156,7 +156,7 @@ def _write_blocks(stored: StoredSessions, folder: Path, blocks: Sequence[Block])
 
 
 def _put(path: Path, dtype: str, position: int, array: NDArray[Any]) -> None:
-    """Write numbers from a position of a file on."""
+    """Write numbers into a file from a position on, which counts numbers."""
     with path.open("r+b") as file:
         file.seek(position * np.dtype(dtype).itemsize)
         file.write(array.astype(dtype, copy=False).data)

@@ -20,7 +20,7 @@ SAMPLED = 64
 
 
 class Block(NamedTuple):
-    """Sessions with starts from ``begin`` to ``end``, and how many sessions and clicks start before them."""
+    """Sessions that start from ``begin`` to before ``end``, and how many sessions and clicks come before them."""
 
     begin: int
     end: int
@@ -29,10 +29,7 @@ class Block(NamedTuple):
 
 
 class StoredSessions:
-    """Sessions in parts on disk, in one vocabulary; their order does not depend on the parts.
-
-    In the parts, ids of items are numbers from 0: their positions in the vocabulary.
-    """
+    """Sessions in parts on disk, with items by their positions, from 0, in one vocabulary."""
 
     def __init__(self, folder: Path, n_items: int) -> None:
         self._folder = folder
@@ -60,7 +57,7 @@ class StoredSessions:
         return stored.sessions(0, stored.owners.height, numbers(self._n_items))
 
     def blocks(self) -> tuple[list[Block], Block]:
-        """All sessions in blocks of about a `BLOCK` of clicks, in order, and an empty one that ends them."""
+        """All sessions in blocks of about `BLOCK` clicks, in order; and the end, whose counts are the totals."""
         parts = [self._open(part) for part in self.parts]
         starts = [part.owners["start"].to_numpy() for part in parts]
         edges = _edges(starts, -(-sum(part.clicks.height for part in parts) // BLOCK))

@@ -46,7 +46,7 @@ class SessionEncoding:
     def __init__(
         self, network: SessionItemNetwork, trained: BoolArray | None = None, *, preferred: BoolArray | None = None
     ) -> None:
-        """``trained`` says which item indices have embeddings, ``preferred`` which alone count where there are any."""
+        """``trained``: item indices with an embedding; ``preferred``: those used alone if a prefix has any: [I + 1]."""
         self._network = network
         self._trained = np.arange(network.n_items + 1) > 0 if trained is None else trained
         self._preferred = self._trained if preferred is None or preferred[1:].all() else preferred

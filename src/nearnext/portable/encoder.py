@@ -50,7 +50,7 @@ def export_encoder(
         {
             "item_id": recommender.vocabulary.ids,
             "item_index": np.arange(1, network.n_items + 1, dtype=np.int32),
-            "knows": space.read[1:],
+            "knows": space.informed[1:],
         }
     )
     with whole_file(done.items) as unfinished:

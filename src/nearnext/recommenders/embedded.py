@@ -59,16 +59,16 @@ class EmbeddedRecommender(TrainedRecommender):
 
     @property
     def unclicked_factor(self) -> float:
-        """What scores of items without clicks are multiplied by; 0: they only fill lists that are too short."""
+        """Factor of the scores of items without clicks; 0: they only fill lists that are too short."""
         if self.cold_factor is not None:
             return self.cold_factor
         return 0.0 if self.placement is not None and self.placement.explained == 0 else 1.0
 
     @property
-    def read_items(self) -> BoolArray:
-        """Which item indices sessions are embedded by, and lists by distance consist of: [I + 1].
+    def informed_items(self) -> BoolArray:
+        """Which item indices lists by distance, and session embeddings, are made of: [I + 1].
 
-        Those with an embedding; without items that have it by attributes that do not predict embeddings.
+        Those with an embedding, except by attributes that do not predict embeddings.
         """
         uninformed = self.placement is not None and self.placement.explained == 0
         return self.trained & (self.popularity > 0) if uninformed else self.trained
@@ -106,10 +106,10 @@ class EmbeddedRecommender(TrainedRecommender):
             distance=network.distance,
             index=index,
             located=self.trained,
-            read=self.read_items,
+            informed=self.informed_items,
             items=lambda indices: item_vectors(network, indices),
             place=placement and (lambda items: row_vectors(network, placement.rows(items)[:, :dim])),
-            sessions=SessionEncoding(network, self.read_items),
+            sessions=SessionEncoding(network, self.informed_items),
         )
 
     def item_vectors(self) -> pl.DataFrame:
@@ -123,7 +123,7 @@ class EmbeddedRecommender(TrainedRecommender):
         """
         self._check(1)
         space = learned_space(self)
-        indices = np.flatnonzero(space.read).astype(np.int32)
+        indices = np.flatnonzero(space.informed).astype(np.int32)
         vectors = space.items(indices).astype(np.float32, copy=False)
         return pl.DataFrame(
             {
@@ -243,15 +243,15 @@ class EmbeddedRecommender(TrainedRecommender):
         network, index = self.network, self.index
         if network is None or index is None:
             return lambda prefixes, request, items, scores: np.zeros(len(prefixes), dtype=np.int32)  # noqa: ARG005
-        read = self.read_items
-        encode = SessionEncoding(network, read)
+        informed = self.informed_items
+        encode = SessionEncoding(network, informed)
 
         def rank_chunk(prefixes: Prefixes, request: Request, items: IndexArray, scores: ScoreArray) -> IndexArray:
             vectors, known = encode(prefixes)
             found = index.search(
                 vectors,
                 items.shape[1],
-                admissible=request.admissible & read,
+                admissible=request.admissible & informed,
                 seen=prefixes if request.exclude_seen else None,
             )
             # A session without known clicks has no embedding: its list is by popularity.

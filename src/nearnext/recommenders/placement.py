@@ -28,9 +28,9 @@ PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 HELD_OUT = 0.1
 """Share of items held out to choose the penalty."""
 MEASURED = 1_000
-"""Items, at least, on which attributes are compared with the mean, where there are so many."""
-SURE = 2.326
-"""Standard deviations by which attributes must be better: p < 0.01, one-sided."""
+"""Items, at least, on which attributes are compared with the mean, if there are so many."""
+CRITICAL = 2.326
+"""Standard deviations that a sum of gains must exceed: p < 0.01, one-sided."""
 LONGEST = 0.999
 """Of an attribute part, where embeddings have length 1."""
 STEPS, PRECISION = 200, 1e-6
@@ -48,8 +48,9 @@ class Placement:
     aside: ScoreArray  # unit vector of least session energy; zeros where it does not apply: [D]
     length: float  # length of the id part; 0: what is missing to length 1
     scale: float  # length of trained embeddings for the cosine distance, else 1
-    explained: float | None  # share of the variance of held-out embeddings that attributes predict; 0: not surely any;
-    # None: an older nearnext did not measure it
+    # Share of the variance of held-out embeddings that attributes predict; 0: not significantly any; None: an older
+    # nearnext did not measure it.
+    explained: float | None
 
     @classmethod
     def of(
@@ -154,7 +155,7 @@ def _squares(
 
 
 def _explained(rows: Sparse, targets: FloatArray, trust: FloatArray, drawn: FloatArray, penalty: float) -> float:
-    """Share of the variance of held-out items that attributes predict, 0 unless it is surely above 0.
+    """Share of the variance of held-out items that attributes predict, 0 unless it is significant.
 
     Tenths of the items, by numbers drawn in [0, 1), are held out in turn, as many as have `MEASURED` items together.
     """
@@ -166,16 +167,16 @@ def _explained(rows: Sparse, targets: FloatArray, trust: FloatArray, drawn: Floa
     found = [np.stack(_squares(rows, targets, trust, fold, penalty)) for fold in folds]
     by_attributes, by_mean = np.concatenate(found, axis=1)
     gains = by_mean - by_attributes
-    return float(gains.sum() / by_mean.sum()) if surely_positive(gains) else 0.0
+    return float(gains.sum() / by_mean.sum()) if significantly_positive(gains) else 0.0
 
 
-def surely_positive(gains: FloatArray) -> bool:
-    """Whether the sum of independent gains is above 0 by more than chance; fewer than six never are.
+def significantly_positive(gains: FloatArray) -> bool:
+    """Whether the sum of independent gains is significantly above 0; that of fewer than six never is.
 
-    >>> surely_positive(np.ones(6)), surely_positive(np.ones(5)), surely_positive(np.array([1.0, -1.0] * 50))
-    (True, False, False)
+    >>> [significantly_positive(gains) for gains in (np.ones(6), np.ones(5), np.array([1.0, -1.0] * 50))]
+    [True, False, False]
     """
-    return bool(gains.sum() > SURE * np.sqrt(np.square(gains).sum()))
+    return bool(gains.sum() > CRITICAL * np.sqrt(np.square(gains).sum()))
 
 
 def _ridge(rows: Sparse, targets: FloatArray, trust: FloatArray, penalty: float) -> tuple[FloatArray, FloatArray]:

@@ -31,7 +31,7 @@ class EmbeddingSpace:
     distance: "DistanceName"  # ``cosine``, ``euclidean`` or ``squared_euclidean``
     index: "Index"  # the items, to be searched by embeddings of either kind
     located: BoolArray  # which item indices have an embedding that was learned: [I + 1]
-    read: BoolArray  # which of them sessions are embedded by and lists by distance consist of: [I + 1]
+    informed: BoolArray  # which of them lists by distance, and session embeddings, are made of: [I + 1]
     items: Callable[[IndexArray], ScoreArray]  # embeddings of item indices, [n] → [n, D]
     place: "Callable[[ItemTable], ScoreArray] | None"  # embeddings of items by their attributes, [n, D]; None: no rule
     # embeddings of prefixes, and how many of their clicks are known, [B] → [B, D], [B]

@@ -23,7 +23,7 @@ from nearnext.types import BoolArray, Int64Array, RawId
 
 NOTHING_ALIKE = np.zeros(0, np.int32), np.zeros(0, np.float32)
 NEVER_PROBABLE = np.zeros(1, np.int32), np.zeros(1, np.float32)
-"""Of a new item that only fills lists that are too short."""
+"""Items alike, and their weights, of a new item that only fills lists that are too short."""
 
 
 class LiveItems:

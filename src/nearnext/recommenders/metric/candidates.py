@@ -124,7 +124,7 @@ class CandidateGenerators:
     voters: dict[str, Recommender]  # fitted recommenders over the same vocabulary, by name
     evidence: Evidence  # what the candidates' features are computed from
     most: int  # candidates of the index and of each voter, at least 1
-    read: BoolArray | None = None  # which item indices alone sessions are embedded by, if they have any: [I + 1]
+    informed: BoolArray | None = None  # item indices that sessions are embedded by, if they have any of them: [I + 1]
 
     @cached_property
     def clicked(self) -> BoolArray:
@@ -161,7 +161,7 @@ class CandidateGenerators:
     def generator(self) -> Generate:
         """A function with scratch memory of its own, used by one thread."""
         rankers = [voter.ranker(fill=False) for voter in self.voters.values()]
-        encode = SessionEncoding(self.network, preferred=self.read)
+        encode = SessionEncoding(self.network, preferred=self.informed)
         scratch = np.zeros((2, len(self.clicked)), dtype=np.int32)
         clicked = None if self.clicked[1:].all() else self.clicked
 

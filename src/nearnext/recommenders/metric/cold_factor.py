@@ -1,8 +1,8 @@
-"""What share of their scores items without clicks keep in re-ranked lists, chosen on held-out sessions.
+"""The factor of the scores of items without clicks in re-ranked lists, chosen on held-out sessions.
 
 Some of the clicked items are scored as if they had no clicks: by the other items most like them in attributes. If
-attributes predict what is clicked next, lists with them find more next items than lists without. If attributes say
-nothing, they only take the ranks of better items, and get the factor 0.
+attributes predict what is clicked next, lists with these items have more hits than lists without. If attributes say
+nothing, such items only take the ranks of better ones, and get the factor 0.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.metric.unclicked import ClickedItems, Likeness
-from nearnext.recommenders.placement import Placement, surely_positive
+from nearnext.recommenders.placement import Placement, significantly_positive
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
 K = 20
 """Length of the lists that are compared."""
 
 FACTORS = np.array([1.0, 0.7, 0.5, 0.35, 0.25, 0.1])
+"""Factors tried, besides 0."""
 MOST_LISTS = 4_000
-"""Lists, at most, that are kept of a fit."""
+"""Lists, at most, that a fit keeps."""
 FOLDS, SHARE, MOST_ITEMS = 5, 0.1, 1_000
 """How often items are scored as if they had no clicks, the share of the clicked items, and how many at most."""
 
@@ -79,10 +80,10 @@ class HeldOutLists:
 
 
 def cold_factor(lists: HeldOutLists, placement: Placement, table: ItemTable, vocabulary: Vocabulary) -> float:
-    """The largest factor that is surely better than 0, and not surely worse than the best one; 0 if there is none.
+    """The largest factor that is significantly better than 0, and not significantly worse than the best; 0: none is.
 
-    Better is a larger sum of hits and reciprocal ranks. It must also be surely larger than if these items had each
-    other's scores: in a small catalogue, any further item finds some clicks.
+    Better is a larger sum of hits and reciprocal ranks. It must also be significantly larger than if these items had
+    each other's scores: in a small catalogue, any further item finds some clicks.
     """
     clicked = np.zeros(len(vocabulary) + 1, np.int64)
     clicked[lists.known] = 1
@@ -105,7 +106,7 @@ def cold_factor(lists: HeldOutLists, placement: Placement, table: ItemTable, voc
     )
     best = gains[np.argmax(gains.sum(axis=1))]
     better = [
-        surely_positive(gain) and surely_positive(other) and not surely_positive(best - gain)
+        significantly_positive(gain) and significantly_positive(other) and not significantly_positive(best - gain)
         for gain, other in zip(gains, against, strict=True)
     ]
     return next(iter(FACTORS[better].tolist()), 0.0)
@@ -119,7 +120,7 @@ def _means(lists: HeldOutLists, alike: Likeness, n: int) -> Any:
 
 
 def _quality(lists: HeldOutLists, taken: IndexArray, means: Any) -> FloatArray:
-    """Hit and reciprocal rank of each next item, with each factor and at last with 0: [F + 1, B].
+    """Hit plus reciprocal rank of each next item, with each factor and at last with 0: [F + 1, B].
 
     Taken items, [n], are scored by ``means``, a sparse array [B, I + 1], unless the session clicked them.
     """

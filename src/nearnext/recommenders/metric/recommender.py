@@ -252,8 +252,8 @@ class Metric(MetricOptions):
         """Generators over the exact index of all items, which another one replaces after the fit."""
         assert isinstance(index, ExactIndex)  # noqa: S101
         evidence = Evidence.of(index.vectors, next(iter(voters.values())).popularity, statistics, self.temperature)
-        read = None if self.placement is None else self.read_items
-        return CandidateGenerators(network, index, voters, evidence, self.candidates, read)
+        informed = None if self.placement is None else self.informed_items
+        return CandidateGenerators(network, index, voters, evidence, self.candidates, informed)
 
     def _end_of_training(self) -> int:
         voters = () if self.generators is None else self.generators.voters.values()

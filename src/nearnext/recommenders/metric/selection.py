@@ -14,15 +14,12 @@ import numpy as np
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.recommenders.metric.candidates import CandidateGenerators, best_candidates
-from nearnext.recommenders.metric.cold_factor import HeldOutLists
+from nearnext.recommenders.metric.cold_factor import HeldOutLists, K
 from nearnext.recommenders.metric.features import FEATURES, Candidates, targets_among
 from nearnext.recommenders.metric.reranker import Reranker, fit_reranker, steps_for
-from nearnext.recommenders.placement import surely_positive
+from nearnext.recommenders.placement import significantly_positive
 from nearnext.training.recipe import Recipe
 from nearnext.types import FloatArray, Int64Array
-
-K = 20
-"""Length of the lists that are compared."""
 
 HELD_OUT = ("prefixes", "HitRate@20", "MRR@20", "HitRate@20 by distance", "MRR@20 by distance")
 """What is measured of re-ranked lists of held-out sessions, and of lists by distance."""
@@ -108,7 +105,7 @@ def significantly_better(new: FloatArray, old: FloatArray, sessions: Int64Array)
     """
     hits = (new > 0).astype(np.float64) - (old > 0)
     gain = np.bincount(sessions, weights=hits + new - old).astype(np.float64)
-    return bool(surely_positive(gain) and hits.sum() >= 0 and (new - old).sum() >= 0)
+    return bool(significantly_positive(gain) and hits.sum() >= 0 and (new - old).sum() >= 0)
 
 
 def discount_popularity(reranker: Reranker, exponent: float) -> Reranker:

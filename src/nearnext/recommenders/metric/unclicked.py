@@ -71,8 +71,7 @@ class Likeness:
     ) -> "Likeness | None":
         """From the arrays of an artifact, or where an older one lacks them as `of` gives it."""
         if "likeness.items" not in state:
-            factor = state.get("cold_factor", np.ones(1)).item()
-            return cls.of(placement, table, vocabulary, clicks, factor)
+            return cls.of(placement, table, vocabulary, clicks)
         shape = (int((clicks[1:] == 0).sum()), min(ALIKE, int((clicks[1:] > 0).sum())))
         items = require_array("likeness.items", state["likeness.items"], np.int32, shape, 0, len(clicks) - 1)
         return cls(items, require_array("likeness.weights", state["likeness.weights"], np.float32, shape, 0, 1))
