@@ -226,13 +226,28 @@ def test_the_choice_of_light_or_dark_is_kept(tab: Chromium):
     colour = "getComputedStyle(document.body).backgroundColor"
     light = chosen = tab.value(colour)
     for _ in range(2):
+        before = chosen
         tab.value("document.getElementById('theme').click()")
         chosen = tab.value(colour)
+        assert chosen != before
         tab.open(tab.value("location.href"))
         ready(tab)
         assert tab.value(colour) == chosen
     assert chosen == light
     tab.value("localStorage.clear()")
+
+
+def test_a_browser_that_refuses_storage_shows_the_page(tab: Chromium, service: Server):
+    refuse = "Object.defineProperty(window, name, {get() { throw new DOMException('refused', 'SecurityError'); }})"
+    source = f"for (const name of ['localStorage', 'sessionStorage']) {refuse};"
+    script = tab.ask("Page.addScriptToEvaluateOnNewDocument", source=source)
+    try:
+        tab.open(service.url + "/")
+        ready(tab)
+        assert texts(tab, "#list .id") == recommended(service, [])
+        tab.value("document.getElementById('theme').click()")
+    finally:
+        tab.ask("Page.removeScriptToEvaluateOnNewDocument", **script)
 
 
 @pytest.mark.parametrize("width", [320, 390, 820, 1440])

@@ -1,6 +1,12 @@
 "use strict";
 const $ = (id) => document.getElementById(id);
-const theme = localStorage.getItem("theme"); // the reader's choice; before there is one, as the system
+// A browser may refuse storage: what is chosen is then kept until the page is closed.
+const storage = (name) => {
+  const values = new Map();
+  try { return window[name]; } catch { return { getItem: (key) => values.get(key), setItem: (key, value) => values.set(key, value) }; }
+};
+const local = storage("localStorage"), tab = storage("sessionStorage");
+const theme = local.getItem("theme"); // the reader's choice; before there is one, as the system
 if (theme) document.documentElement.dataset.theme = theme;
 const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -25,7 +31,7 @@ const exact = (_name, value, context) =>
 
 async function ask(path, body) {
   const headers = { accept: "application/json" };
-  const key = sessionStorage.getItem("key");
+  const key = tab.getItem("key");
   if (key) headers.authorization = `Bearer ${key}`;
   const options = { headers };
   if (body !== undefined) {
@@ -172,7 +178,7 @@ async function refresh() {
 
 function command(path, body) {
   const quoted = JSON.stringify(body).replaceAll("'", "'\\''");
-  const header = sessionStorage.getItem("key") ? ' --header "authorization: Bearer $KEY"' : "";
+  const header = tab.getItem("key") ? ' --header "authorization: Bearer $KEY"' : "";
   return `curl ${location.origin}${path}${header} --data '${quoted}'`;
 }
 
@@ -746,12 +752,12 @@ $("here").onclick = nearby;
 $("whole").onclick = () => zoom(0);
 $("theme").onclick = () => {
   const dark = document.documentElement.dataset.theme ? document.documentElement.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  localStorage.setItem("theme", document.documentElement.dataset.theme = dark ? "light" : "dark");
+  local.setItem("theme", document.documentElement.dataset.theme = dark ? "light" : "dark");
   draw();
 };
 $("key").onsubmit = (event) => {
   event.preventDefault();
-  sessionStorage.setItem("key", $("key-text").value.trim());
+  tab.setItem("key", $("key-text").value.trim());
   $("key").hidden = true;
   begin();
 };
