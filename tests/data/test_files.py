@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 
 from nearnext import Markov, Sessions, read_items, read_sessions
-from nearnext.data.events import read_events
+from nearnext.data.events import COMPRESSION, EVENT_BYTES, EventScan, read_events
 from nearnext.data.filters import Filter
 from nearnext.data.prepare import prepare
+from nearnext.data.read_options import ReadOptions
 from nearnext.errors import DataError
 
 TEXT = b"session_id,item_id,timestamp\ns,a,1700000000\ns,b,1700000010\n"
@@ -179,3 +180,11 @@ def test_files_of_one_size_are_compared_only_if_they_begin_alike(
     for number in range(10, 40):
         (tmp_path / f"{number}.csv").write_text(f"session_id,item_id,time\n{number},1,5\n")
     assert len(read_events(tmp_path).frame) == 30
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_a_compressed_log_is_expected_to_have_more_events(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"log.csv.{kind}"
+    path.write_bytes(COMPRESSED[kind](TEXT))
+    (piece,) = EventScan(path, ReadOptions()).pieces()
+    assert piece.events == pytest.approx(path.stat().st_size * COMPRESSION / EVENT_BYTES["bytes"])

@@ -10,7 +10,7 @@ import polars as pl
 
 from nearnext.data.chunks import WHOLE, FrameReader, LogReader, ParquetReader, Span, as_frame
 from nearnext.data.delimited import DelimitedReader
-from nearnext.data.files import identify, log_files, same_path
+from nearnext.data.files import COMPRESSED_SUFFIXES, identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import Layout, Role, recognise
@@ -145,7 +145,7 @@ class EventScan:
         found = list[Piece]()
         for number in range(max(len(self.files), 1)):
             if (reader := self._reader(number)) is not None:
-                packed = any(reader.where.lower().endswith(suffix) for suffix in (".gz", ".bz2", ".zst", ".zstd"))
+                packed = Path(reader.where).suffix.lower() in COMPRESSED_SUFFIXES
                 each = (COMPRESSION if packed else 1) / EVENT_BYTES[reader.unit]
                 found += [Piece(number, span, each * _work(reader, span)) for span in reader.spans()]
         return found
