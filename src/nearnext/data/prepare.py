@@ -27,6 +27,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.options import Count, checked, path_of
 from nearnext.processes import ONE_PROCESS, Executor, Processes
 from nearnext.progress import track
+from nearnext.types import Int64Array
 
 PARTITION_EVENTS = 1_000_000
 """Events of a partition: about 150 MiB of memory while it is cut into sessions."""
@@ -151,21 +152,9 @@ def _prepared(
         chosen=chosen,
         n_items=len(parts.items),
     )
-    stored, filtered, repeats = StoredSessions(folder, len(parts.items)), FilterReport(), Repeats()
+    stored = StoredSessions(folder, len(parts.items))
     counts = np.zeros(len(parts.items) + 1, np.int64)
-    found = (
-        map(partial(_store, stored), executor.map(cut, map(Partition.loaded, parts)))
-        if executor.remote
-        else executor.map(partial(_cut_and_store, stored, cut), parts)
-    )
-    with track("cutting sessions", parts.n, "parts") as advance:
-        for number, part in enumerate(found):
-            if part is not None:
-                stored.parts.append(number)
-                repeats += part.repeats
-                filtered += part.filtered
-                part.counts.add_to(counts)
-            advance(1)
+    filtered, repeats = _cut_all(parts, stored, cut, counts, executor)
     parts.remove()
     filtered += by_support(stored, counts, chosen, local)
     if counts.sum() == 0:
@@ -191,6 +180,31 @@ def _prepared(
         partitions=parts.n,
         repeats=repeats,
     )
+
+
+def _cut_all(
+    parts: Partitions,
+    stored: StoredSessions,
+    cut: Callable[[Partition], "CutPartition | None"],
+    counts: Int64Array,
+    executor: Executor,
+) -> tuple[FilterReport, Repeats]:
+    """Cut all partitions and store their sessions; ``counts`` gets the clicks of each item: [I + 1]."""
+    filtered, repeats = FilterReport(), Repeats()
+    found = (
+        map(partial(_store, stored), executor.map(cut, map(Partition.loaded, parts)))
+        if executor.remote
+        else executor.map(partial(_cut_and_store, stored, cut), parts)
+    )
+    with track("cutting sessions", parts.n, "parts") as advance:
+        for number, part in enumerate(found):
+            if part is not None:
+                stored.parts.append(number)
+                repeats += part.repeats
+                filtered += part.filtered
+                part.counts.add_to(counts)
+            advance(1)
+    return filtered, repeats
 
 
 class CutPartition(NamedTuple):

@@ -145,7 +145,7 @@ SPREAD = " ±"
 
 
 def formatted(tables: Sequence[Table], form: str) -> str:
-    r"""Tables one after another as text; of CSV, where one table is a file, the first with the columns of its like.
+    r"""Tables one after another as text; as CSV the first one, with further columns of those about the same rows.
 
     >>> table = Table("method", "HitRate\n@20")
     >>> table.add_row("vsknn", Text.assemble((".6933", "bold")))
@@ -159,7 +159,7 @@ def formatted(tables: Sequence[Table], form: str) -> str:
 
 
 def _joined(tables: Sequence[Table]) -> Table:
-    """The first table, with the further columns of those that have the same first column."""
+    """The first table, with the further columns of tables that have the same first column."""
     first, *others = tables
     joined = Table(*first.columns)
     for table in others:

@@ -151,8 +151,8 @@ def _unquoted(text: str) -> str:
 
 
 def _with_known(said: str, message: Any) -> str:
-    """What msgspec says of a request; of a field that it lacks, with those that it has."""
-    if "unknown field" not in said or " - at " in said:
+    """The error text of msgspec; if the message has an unknown field, with those that it may have."""
+    if "unknown field" not in said or " - at " in said:  # of an object within the message
         return said
     structs = [each for each in (get_args(message) or (message,)) if hasattr(each, "__struct_fields__")]
     return f"{said}; known: {', '.join(dict.fromkeys(name for each in structs for name in each.__struct_fields__))}"
