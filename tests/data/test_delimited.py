@@ -2,12 +2,16 @@
 
 import csv
 import io
+import signal
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nearnext.data import delimited
 from nearnext.data.chunks import Chunk
 from nearnext.data.delimited import DelimitedReader
 from nearnext.data.events import read_events
@@ -250,3 +254,28 @@ def test_quotes_and_inner_blanks_of_ids_come_back_from_a_whole_log(tmp_path: Pat
         ("a", 'say "hi", x', 1_400_000_000_000_000),
         ("b", "007", 1_400_000_001_000_000),
     ]
+
+
+def test_ctrl_c_while_pyarrow_reads_reaches_python_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log.csv").write_text("session_id,item_id,time\n1,2,1600000000\nx\n")
+    at_once, real = list[int](), delimited.arrow_csv.read_csv
+
+    def interrupted(body: object, *, parse_options: Any, **options: object) -> object:
+        def handler(_row: object) -> str:
+            before = len(got)
+            signal.raise_signal(signal.SIGINT)
+            at_once.append(len(got) - before)
+            return "skip"
+
+        parse_options.invalid_row_handler = handler
+        return real(body, parse_options=parse_options, **options)
+
+    got = list[int]()
+    handled = signal.signal(signal.SIGINT, lambda number, _: got.append(number))
+    monkeypatch.setattr(delimited.arrow_csv, "read_csv", interrupted)
+    try:
+        with suppress(DataError):  # the row is not counted, or reading was cancelled
+            read_events(tmp_path / "log.csv")
+    finally:
+        signal.signal(signal.SIGINT, handled)
+    assert at_once == [1]

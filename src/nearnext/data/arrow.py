@@ -18,6 +18,16 @@ arrow_parquet: Any = parquet
 
 
 @contextmanager
+def python_signals() -> Generator[None]:
+    """Leave signals to Python while pyarrow reads CSV: its own handlers may lose one that comes as reading ends."""
+    arrow.enable_signal_handlers(False)
+    try:
+        yield
+    finally:
+        arrow.enable_signal_handlers(True)
+
+
+@contextmanager
 def parquet_file(file: Path | IO[bytes]) -> Generator[Callable[[pl.DataFrame], None]]:
     """A function that appends frames to a Parquet file, which has the columns of the first."""
     writer: Any = None

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from nearnext.data.arrow import arrow, arrow_csv
+from nearnext.data.arrow import arrow, arrow_csv, python_signals
 from nearnext.data.chunks import NOT_UTF8, SPAN_BLOCKS, WHOLE, Chunk, Rejected, Span, decoded, spans_of
 from nearnext.data.files import BLOCK, BOM, SAMPLE, LogFile, blocks, data_errors
 from nearnext.data.layouts import Role, known_names, position_of
@@ -168,7 +168,7 @@ class DelimitedReader:
             wrong.append(row.number - 1)
             return "skip"
 
-        with data_errors(self._log.path):
+        with data_errors(self._log.path), python_signals():
             table = arrow_csv.read_csv(
                 arrow.BufferReader(body),
                 read_options=arrow_csv.ReadOptions(use_threads=False, block_size=len(body) + 1, column_names=names),
