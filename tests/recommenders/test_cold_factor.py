@@ -212,6 +212,12 @@ def test_the_factor_of_a_fit_is_kept(factor: float, tmp_path: Path, monkeypatch:
     retrained = again.retrain(LOG)
     assert isinstance(retrained, recommender.Metric)
     assert retrained.cold_factor == factor
+    assert again.placement is not None
+    other = 0.0 if again.placement.explained else 0.5
+    monkeypatch.setattr(placement, "_explained", lambda *_: other)  # pyright: ignore[reportUnknownLambdaType]
+    retrained = again.retrain(LOG)
+    assert isinstance(retrained, recommender.Metric)
+    assert (retrained.cold_factor, retrained.unclicked_factor) == (None, 1.0 if other else 0.0)
 
 
 def test_what_an_older_model_did_not_measure_stays_as_it_was() -> None:

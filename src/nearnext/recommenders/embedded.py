@@ -62,7 +62,7 @@ class EmbeddedRecommender(TrainedRecommender):
         """Factor of the scores of items without clicks; 0: they only fill lists that are too short."""
         if self.cold_factor is not None:
             return self.cold_factor
-        return 0.0 if self.placement is not None and self.placement.explained == 0 else 1.0
+        return 0.0 if self.placement is not None and self.placement.uninformed else 1.0
 
     @property
     def informed_items(self) -> BoolArray:
@@ -70,8 +70,9 @@ class EmbeddedRecommender(TrainedRecommender):
 
         Those with an embedding, except by attributes that do not predict embeddings.
         """
-        uninformed = self.placement is not None and self.placement.explained == 0
-        return self.trained & (self.popularity > 0) if uninformed else self.trained
+        if self.placement is not None and self.placement.uninformed:
+            return self.trained & (self.popularity > 0)
+        return self.trained
 
     @property
     def table_note(self) -> str:

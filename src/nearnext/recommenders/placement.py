@@ -52,6 +52,11 @@ class Placement:
     # nearnext did not measure it.
     explained: float | None
 
+    @property
+    def uninformed(self) -> bool:
+        """Whether attributes were measured and do not predict embeddings."""
+        return self.explained == 0
+
     @classmethod
     def of(
         cls,

@@ -167,6 +167,8 @@ class Metric(MetricOptions):
         self.generators = self._generators(self.network, self.index, voters, statistics)
         if self.lists is not None:
             self.cold_factor, self.lists = cold_factor(self.lists, self.placement, items, self.vocabulary), None
+        elif self.start and self.start.placement and self.start.placement.uninformed != self.placement.uninformed:
+            self.cold_factor = None  # measured with a table that said something where this says nothing, or vice versa
         self.likeness = Likeness.of(self.placement, items, self.vocabulary, self.popularity, self.unclicked_factor)
 
     def _held_out(self, sessions: Sessions) -> tuple[Sessions, Sessions | None]:
@@ -278,8 +280,7 @@ class Metric(MetricOptions):
         if self.reranker is not None and self.generators is not None:
             state |= {f"reranker.{name}": array for name, array in self.reranker.state().items()}
             for name, voter in self.generators.voters.items():
-                kept = {part: array for part, array in voter.state().items() if part != "popularity"}
-                state |= {f"voter.{name}.{part}": array for part, array in kept.items()}
+                state |= {f"voter.{name}.{part}": one for part, one in voter.state().items() if part != "popularity"}
             if len(self.generators.evidence.items):
                 state["item_statistics"] = self.generators.evidence.items
             if self.likeness is not None:
@@ -303,8 +304,7 @@ class Metric(MetricOptions):
                 raise DataError("expected the array item_statistics, which its re-ranker reads, found none")
             self.note = "its re-ranker is older than the groups of features and reads none; a new fit will"
         n_features = len(feature_names(self.voters, () if statistics is None else self.features))
-        self.reranker = Reranker.restored(weights, n_features) if weights else None
-        self.generators = None
+        self.generators, self.reranker = None, Reranker.restored(weights, n_features) if weights else None
         if self.reranker is not None and self.network is not None:
             voters, popularity = self._voters(), {"popularity": self.popularity}
             for name, voter in voters.items():
