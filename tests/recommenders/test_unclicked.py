@@ -10,7 +10,7 @@ from nearnext.data.items import ItemTable, read_items
 from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.recommenders.metric import selection, unclicked
+from nearnext.recommenders.metric import recommender, selection, unclicked
 from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.metric.recommender import Metric
 from nearnext.recommenders.metric.unclicked import Likeness, UnclickedItems
@@ -93,6 +93,8 @@ def test_a_joined_list_is_that_of_all_probabilities_sorted() -> None:
 
 def test_what_items_are_alike_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    # Models older than the factor have scores in full.
+    monkeypatch.setattr(recommender, "cold_factor", lambda *_: 1.0)  # pyright: ignore[reportUnknownLambdaType]
     log = Sessions.of([[f"i{(s * 7 + j * j) % N_CLICKED:02}" for j in range(2 + s % 5)] for s in range(120)])
     model = tiny(voters=["vsknn", "sr"]).fit(log, items=table())
     assert isinstance(model, Metric)
