@@ -99,12 +99,6 @@ def test_what_is_no_model_is_neither_pushed_nor_pulled(model: Path, folder: Path
     with pytest.raises(ArtifactError, match="holds no nearnext model"):
         library.push(tmp_path, "shop")
     library.push(model, "shop")
-    (folder / "me/shop/state.safetensors").write_bytes(b"altered")
-    with pytest.raises(
-        ArtifactError, match=r"^me/shop/state.safetensors was altered or cut short: .*; push the model again$"
-    ):
-        library.pull("me/shop", model)
-    assert library.load(model).name == "markov-1"  # what was there is kept
     (folder / "me/shop/manifest.json").unlink()
     with pytest.raises(ArtifactError, match=r"^me/shop holds no nearnext model .*; name a repository made by push$"):
         library.pull("me/shop", tmp_path / "pulled")
@@ -113,6 +107,29 @@ def test_what_is_no_model_is_neither_pushed_nor_pulled(model: Path, folder: Path
     (tmp_path / "other/file").touch()
     with pytest.raises(ArtifactError, match="is no nearnext artifact"):
         library.pull("me/shop", tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("state.safetensors", b"altered", "was altered or cut short: its checksum differs; push the model again"),
+        ("vocabulary.parquet", None, "is missing; push the model again"),
+        ("manifest.json", b"{", "cannot be read (.*); push the model again"),
+        ("manifest.json", b'{"schema": 9}', "has schema 9, .*; push the model again or match versions"),
+        ("manifest.json", b'{"schema": 1}', "lacks a method, its options or checksums; push the model again"),
+    ],
+)
+def test_a_damaged_model_of_a_hub_is_named_by_its_repository(
+    model: Path, folder: Path, file: str, content: bytes | None, said: str
+):
+    library.push(model, "shop")
+    if content is None:
+        (folder / "me/shop" / file).unlink()
+    else:
+        (folder / "me/shop" / file).write_bytes(content)
+    with pytest.raises(ArtifactError, match=rf"^me/shop/{file} {said}$"):
+        library.pull("me/shop", model)
+    assert library.load(model).name == "markov-1"  # what was there is kept
 
 
 @pytest.mark.usefixtures("folder")

@@ -172,8 +172,8 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path,
         found = stat(self, **options)
         return os.stat_result((found[0], inode, *found[2:]), {"st_mtime_ns": found.st_mtime_ns})
 
-    def late(folder: Path) -> Any:
-        found = real(folder)
+    def late(folder: Path, *origin: Any) -> Any:
+        found = real(folder, *origin)
         monkeypatch.setattr(manifest, "read_manifest", real)
         publish(model, 1)
         return found

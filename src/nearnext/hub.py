@@ -10,7 +10,7 @@ from typing import Any
 from nearnext.atomic import whole_folder
 from nearnext.errors import ArtifactError, NearnextError
 from nearnext.extras import needed
-from nearnext.manifest import CARD, MANIFEST, STORED, replaced_method, verified_manifest
+from nearnext.manifest import CARD, MANIFEST, STORED, Origin, replaced_method, verified_manifest
 from nearnext.options import path_of
 from nearnext.progress import shows_bars
 
@@ -20,6 +20,7 @@ FILES = [CARD, MANIFEST, *STORED]
 REFUSED, BUSY, SERVER_FAILED = (401, 403), (408, 429), 500
 """HTTP statuses; the last one is the least of its kind."""
 
+PUSH_AGAIN = "push the model again"
 LOG_IN = "log in with `hf auth login`, or set HF_TOKEN to a token with that right"
 
 
@@ -78,12 +79,7 @@ def pull(repo: str, directory: str | Path, *, revision: str | None = None) -> Pa
             with _hub(f"pull {repo}") as hub:
                 hub.snapshot_download(repo, revision=revision, local_dir=fresh, allow_patterns=FILES)
             shutil.rmtree(fresh / ".cache", ignore_errors=True)  # of the library
-            try:
-                verified_manifest(fresh)
-            except ArtifactError as error:
-                said = str(error).replace(str(fresh), repo).replace("fit the model again", "push the model again")
-                said = said.replace("name a directory made by fit", "name a repository made by push")
-                raise ArtifactError(said) from error
+            verified_manifest(fresh, Origin(repo, PUSH_AGAIN, PUSH_AGAIN, "name a repository made by push"))
     except OSError as error:
         raise ArtifactError(f"cannot write {target}: {error.strerror or error}; nothing was replaced") from error
     return target

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import polars as pl
@@ -52,6 +52,25 @@ STORED = (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX)
 """Files whose checksums the manifest has."""
 
 
+class Origin(NamedTuple):
+    """Where a model comes from, as errors name it, and what they advise where it is damaged, incomplete or none."""
+
+    name: str
+    damaged: str
+    incomplete: str
+    none: str
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> Self:
+        """That of a model directory."""
+        again = "fit the model again"
+        return cls(str(folder), again, f"{again} or copy the whole directory", "name a directory made by fit")
+
+    def file(self, name: str) -> str:
+        """A file of the model."""
+        return str(Path(self.name) / name)
+
+
 def replaced_method(directory: str | Path) -> str | None:
     """The method of the model that saving to a directory would replace; None: there is none."""
     target = Path(directory)
@@ -95,15 +114,20 @@ def require_model(directory: str | Path, rules: ItemRules | None = None) -> None
     ruled.apply(rules)
 
 
-def verified_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a model directory, after a check of its checksums; `ArtifactError` if one differs."""
-    manifest = read_manifest(folder)
+def verified_manifest(folder: Path, origin: Origin | None = None) -> dict[str, Any]:
+    """The manifest of a model directory, after a check of its checksums; `ArtifactError` if one differs.
+
+    Errors name the origin of the model, by default the directory.
+    """
+    origin = origin or Origin.of_folder(folder)
+    manifest = read_manifest(folder, origin)
     for name, expected in manifest["sha256"].items():
         file = folder / Path(name).name
+        where = origin.file(file.name)
         if not file.is_file():
-            raise ArtifactError(f"{file} is missing; fit the model again or copy the whole directory")
+            raise ArtifactError(f"{where} is missing; {origin.incomplete}")
         if checksum(file) != expected:
-            raise ArtifactError(f"{file} was altered or cut short: its checksum differs; fit the model again")
+            raise ArtifactError(f"{where} was altered or cut short: its checksum differs; {origin.damaged}")
     return manifest
 
 
@@ -112,23 +136,27 @@ def left_categories_of(manifest: Mapping[str, Any]) -> dict[str, LeftCategories]
     return {event: LeftCategories(**measured) for event, measured in manifest.get("left_categories", {}).items()}
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path, origin: Origin | None = None) -> dict[str, Any]:
     """The manifest of a model directory; `ArtifactError` where there is none that this version can read."""
-    path = folder / MANIFEST
+    origin = origin or Origin.of_folder(folder)
+    path, where = folder / MANIFEST, origin.file(MANIFEST)
     if not path.is_file():
-        raise ArtifactError(f"{folder} holds no nearnext model ({MANIFEST} is missing); name a directory made by fit")
+        raise ArtifactError(f"{origin.name} holds no nearnext model ({MANIFEST} is missing); {origin.none}")
     try:
         loaded: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read ({error}); fit the model again") from error
+        reason = getattr(error, "strerror", None) or error
+        raise ArtifactError(f"{where} cannot be read ({reason}); {origin.damaged}") from error
     manifest = cast("dict[str, Any]", loaded) if isinstance(loaded, dict) else {}
     schema = manifest.get("schema")
     if schema != SCHEMA:
-        raise ArtifactError(f"{path} has schema {schema}, this nearnext reads {SCHEMA}; fit again or match versions")
+        raise ArtifactError(
+            f"{where} has schema {schema}, this nearnext reads {SCHEMA}; {origin.damaged} or match versions"
+        )
     kinds = {"method": str, "params": dict, "sha256": dict}
     if (
         not all(isinstance(manifest.get(name), kind) for name, kind in kinds.items())
         or not {STATE, VOCABULARY} <= manifest["sha256"].keys()
     ):
-        raise ArtifactError(f"{path} lacks a method, its options or checksums; fit the model again")
+        raise ArtifactError(f"{where} lacks a method, its options or checksums; {origin.damaged}")
     return manifest
