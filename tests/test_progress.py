@@ -1,9 +1,11 @@
 """Progress where there is no terminal: plain lines now and then, with what is done and what is left."""
 
+import re
 from collections.abc import Generator
 
 import pytest
 
+import nearnext as library
 from nearnext import progress
 from nearnext.progress import note, show_progress, track
 
@@ -67,3 +69,21 @@ def test_short_work_says_nothing_but_its_notes(clock: Clock, capsys: pytest.Capt
         advance(10)
         note("compiling")
     assert capsys.readouterr().err == "compiling\n"
+
+
+def test_a_fit_in_python_shows_epochs_and_losses_only_while_it_is_asked_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("torch")
+    for pause in ("FIRST", "EVERY"):
+        monkeypatch.setattr(progress, pause, 0.0)
+    model = library.make_recommender("sml-gru-ncas", {"dim": 8, "epochs": 2, "batch_size": 16, "device": "cpu"})
+    log = [[f"i{(start + at) % 9}" for at in range(4)] for start in range(40)]
+    library.show_progress()
+    try:
+        model.fit(library.Sessions.of(log))
+        assert re.search(r"loss \d+\.\d{4}: 1 of 2 epochs, .*; epoch 2: \d+ of \d+ batches", capsys.readouterr().err)
+    finally:
+        library.show_progress(False)
+    model.fit(library.Sessions.of(log))
+    assert capsys.readouterr().err == ""
