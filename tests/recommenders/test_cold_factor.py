@@ -28,6 +28,7 @@ from nearnext.recommenders.ranking import Request
 from nearnext.recommenders.space import table_note
 from nearnext.retrieval import ExactIndex
 from nearnext.testing import assert_same_lists
+from nearnext.types import ScoreArray
 
 N, KINDS = 150, 10
 IDS = [f"i{number:03}" for number in range(N)]
@@ -65,6 +66,11 @@ def test_too_few_items_explain_nothing() -> None:
     assert Placement.of(few, np.full(5, 9), np.eye(5, dtype=np.float32), None, cosine=True).explained == 0
 
 
+def first_feature(found: Candidates) -> ScoreArray:
+    """A stand-in for the re-ranker: the probabilities are the candidates' only feature."""
+    return found.features[:, 0]
+
+
 def lists_of(rng: np.random.Generator, n: int = 400) -> HeldOutLists:
     """Sessions that stay in a kind: its items are the most probable candidates, and one of them is next."""
     kinds = rng.integers(KINDS, size=n)
@@ -77,9 +83,9 @@ def lists_of(rng: np.random.Generator, n: int = 400) -> HeldOutLists:
     probabilities = (weights / np.repeat(np.add.reduceat(weights, offsets[:-1]), count)).astype(np.float32)
     targets = np.array([rng.choice(members[kind]) for kind in kinds], np.int32)
     clicks = [np.array([rng.choice(members[kind])], np.int32) for kind in kinds]
-    found = Candidates(offsets, items.astype(np.int32), np.zeros((len(items), 0), np.float32))
+    found = Candidates(offsets, items.astype(np.int32), probabilities[:, None])
     known = np.arange(1, N + 1, dtype=np.int32)
-    return HeldOutLists.of(Prefixes.of(clicks), np.arange(n), targets, found, probabilities, known)
+    return HeldOutLists.of(Prefixes.of(clicks), np.arange(n), targets, found, first_feature, known)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -92,6 +98,22 @@ def test_only_attributes_that_predict_next_items_keep_scores(seed: int) -> None:
     assert cold_factor.cold_factor(lists, placed(table), table, vocabulary) == 0
 
 
+def test_the_last_lists_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = lists_of(np.random.default_rng(0), 40)
+    monkeypatch.setattr(cold_factor, "MOST_LISTS", 7)
+    last = lists_of(np.random.default_rng(0), 40)
+    of_last = whole.owners >= 33
+    assert last.prefixes.lengths.tolist() == whole.prefixes.lengths[33:].tolist()
+    for name, kept in {
+        "sessions": whole.sessions[33:],
+        "targets": whole.targets[33:],
+        "owners": whole.owners[of_last] - 33,
+        "items": whole.items[of_last],
+        "probabilities": whole.probabilities[of_last],
+    }.items():
+        assert getattr(last, name).tolist() == kept.tolist(), name
+
+
 def test_hits_are_those_of_lists_that_are_made() -> None:
     rng, n = np.random.default_rng(4), 60
     candidates = [rng.permutation(40)[: rng.integers(15, 30)] + 1 for _ in range(n)]
@@ -99,8 +121,8 @@ def test_hits_are_those_of_lists_that_are_made() -> None:
     probabilities = rng.random(offsets[-1]).astype(np.float32)
     prefixes = Prefixes.of([rng.integers(0, 41, 3).astype(np.int32) for _ in range(n + 7)]).take(np.arange(5, n + 5))
     targets = rng.integers(0, 41, n).astype(np.int32)
-    found = Candidates(offsets, np.concatenate(candidates).astype(np.int32), np.zeros((offsets[-1], 0), np.float32))
-    lists = HeldOutLists.of(prefixes, np.arange(n), targets, found, probabilities, np.arange(1, 41, dtype=np.int32))
+    found = Candidates(offsets, np.concatenate(candidates).astype(np.int32), probabilities[:, None])
+    lists = HeldOutLists.of(prefixes, np.arange(n), targets, found, first_feature, np.arange(1, 41, dtype=np.int32))
     taken = np.arange(41) % 4 == 1
     means = rng.random((n, 41)) * taken * (rng.random((n, 41)) < 0.7)
     quality = cold_factor._quality(lists, np.flatnonzero(taken).astype(np.int32), csr_matrix(means))  # pyright: ignore[reportPrivateUsage]

@@ -5,6 +5,7 @@ attributes predict what is clicked next, lists with these items have more hits t
 nothing, such items only take the ranks of better ones, and get the factor 0.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -49,16 +50,14 @@ class HeldOutLists:
         sessions: Int64Array,
         targets: IndexArray,
         found: Candidates,
-        probabilities: ScoreArray,
+        probabilities: Callable[[Candidates], ScoreArray],
         known: IndexArray,
     ) -> Self:
         """The last lists, at most `MOST_LISTS`."""
         begin = max(0, len(prefixes) - MOST_LISTS)
-        counts, first = np.diff(found.offsets[begin:]), found.offsets[begin]
-        owners = np.repeat(np.arange(len(counts)), counts)
-        kept = prefixes.slice(begin, len(prefixes))
-        candidates = owners, found.items[first:], probabilities[first:]
-        return cls(kept, sessions[begin:], targets[begin:], *candidates, known)
+        kept, last = prefixes.slice(begin, len(prefixes)), found.last(MOST_LISTS)
+        owners = np.repeat(np.arange(len(kept)), np.diff(last.offsets))
+        return cls(kept, sessions[begin:], targets[begin:], owners, last.items, probabilities(last), known)
 
     def numbered(self, index: IndexArray) -> "HeldOutLists":
         """The same lists in other item indices, given for each of these: [I + 1]."""

@@ -82,6 +82,12 @@ class Candidates(NamedTuple):
     items: IndexArray  # item indices, each once for a prefix: [C]
     features: ScoreArray  # what describes them, see `feature_names`: [C, F]
 
+    def last(self, n: int) -> "Candidates":
+        """The candidates of the last n prefixes, or of all if they are fewer."""
+        begin = max(0, len(self.offsets) - 1 - n)
+        first = self.offsets[begin]
+        return Candidates(self.offsets[begin:] - first, self.items[first:], self.features[first:])
+
 
 class Evidence(NamedTuple):
     """What features are computed from, apart from a session and its lists."""

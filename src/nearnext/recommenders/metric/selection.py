@@ -60,7 +60,7 @@ def select_reranker(
     chosen = raise_coverage(whole, found, positions, enough, coverage_cost)
     known = np.flatnonzero(generators.clicked).astype(np.int32)
     targets = held_out.items[prefixes.ends]
-    return chosen, measured, HeldOutLists.of(prefixes, owners, targets, found, chosen.probabilities(found), known)
+    return chosen, measured, HeldOutLists.of(prefixes, owners, targets, found, chosen.probabilities, known)
 
 
 def reciprocal_ranks(scores: FloatArray, candidates: Candidates, positions: Int64Array) -> FloatArray:
