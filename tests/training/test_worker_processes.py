@@ -150,15 +150,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_one_fit_of_several_launched_processes_writes_one_model(tmp_path: Path):
-    log = tmp_path / "log.csv"
-    clicks = [f"s{s},i{(s * 3 + c * c) % 11},{1_600_000_000 + s * 600 + c}" for s in range(60) for c in range(3)]
-    log.write_text("\n".join(["session_id,item_id,timestamp", *clicks]), "utf-8")
-    options = ["--method", "gru4rec", "--set", "layers=8", "--set", "epochs=2", "--out", str(tmp_path / "model")]
+def launch(*arguments: str) -> list[str]:
+    """What two processes print that Python runs as torchrun would start them; both end without an error."""
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     runs = [
         subprocess.Popen(
-            [sys.executable, "-m", "nearnext", "fit", str(log), *options],
+            [sys.executable, *arguments],
             env={**os.environ, **place, "RANK": str(rank)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -166,8 +163,29 @@ def test_one_fit_of_several_launched_processes_writes_one_model(tmp_path: Path):
         )
         for rank in range(2)
     ]
-    first, second = (run.communicate(timeout=300)[0] for run in runs)
-    assert [run.returncode for run in runs] == [0, 0], first + second
+    printed = [run.communicate(timeout=300)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], printed
+    return printed
+
+
+def test_launched_processes_leave_their_group_before_the_interpreter_ends():
+    """Else a thread of the group may ask for an interpreter that is gone, and aborts the process."""
+    script = """
+import atexit
+import torch.distributed as dist
+from nearnext.training.workers import join
+atexit.register(lambda: print("in a group:", dist.is_initialized()))
+join()
+"""
+    assert launch("-c", script) == ["in a group: False\n"] * 2
+
+
+def test_one_fit_of_several_launched_processes_writes_one_model(tmp_path: Path):
+    log = tmp_path / "log.csv"
+    clicks = [f"s{s},i{(s * 3 + c * c) % 11},{1_600_000_000 + s * 600 + c}" for s in range(60) for c in range(3)]
+    log.write_text("\n".join(["session_id,item_id,timestamp", *clicks]), "utf-8")
+    options = ["--method", "gru4rec", "--set", "layers=8", "--set", "epochs=2", "--out", str(tmp_path / "model")]
+    first, second = launch("-m", "nearnext", "fit", str(log), *options)
     assert "fitted on 60 sessions" in first
     assert second == ""
     assert load_artifact(tmp_path / "model").recommender.name == "gru4rec"

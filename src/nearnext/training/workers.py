@@ -76,7 +76,8 @@ def join() -> Group:
 @cache
 def _joined(place: Launched) -> Group:
     group = Group(*place)
-    if not dist.is_initialized():  # another library may have done so
+    ours = not dist.is_initialized()  # another library may have done so
+    if ours:
         try:
             store, *_ = next(rendezvous("env://", timeout=MEETING))
             store.set(f"nearnext/{place.rank}", "here")
@@ -92,14 +93,22 @@ def _joined(place: Launched) -> Group:
     if place.rank:
         show_progress(False)
         take_part(group)
+        _leave(ours)
         sys.exit(0)
-    atexit.register(_dismiss, group)
+    atexit.register(_dismiss, group, ours)
     return group
 
 
-def _dismiss(group: Group) -> None:
+def _dismiss(group: Group, ours: bool) -> None:
     with suppress(GroupError):
         group.from_first(None)
+        _leave(ours)
+
+
+def _leave(ours: bool) -> None:
+    """Leave a process group that was made here: one of its threads that outlives the interpreter aborts the process."""
+    if ours:
+        dist.destroy_process_group()
 
 
 @contextmanager
