@@ -23,9 +23,9 @@ from nearnext.recommenders.metric.cold_factor import FACTORS, HeldOutLists
 from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.metric.unclicked import Likeness, UnclickedItems
 from nearnext.recommenders.named import make_recommender
-from nearnext.recommenders.placement import Placement
+from nearnext.recommenders.placement import FEWEST, Placement
 from nearnext.recommenders.ranking import Request
-from nearnext.recommenders.space import table_note
+from nearnext.recommenders.space import table_note, unlisted_note
 from nearnext.retrieval import ExactIndex
 from nearnext.testing import assert_same_lists
 from nearnext.types import ScoreArray
@@ -63,7 +63,8 @@ def test_attributes_that_are_permuted_explain_no_embedding(seed: int) -> None:
 def test_too_few_items_explain_nothing() -> None:
     table = described(OF_KIND)
     few = table.of(pl.Series(IDS[:5]))
-    assert Placement.of(few, np.full(5, 9), np.eye(5, dtype=np.float32), None, cosine=True).explained == 0
+    placed = Placement.of(few, np.full(5, 9), np.eye(5, dtype=np.float32), None, cosine=True)
+    assert (placed.explained, placed.described, placed.too_few) == (0, 5, True)
 
 
 def first_feature(found: Candidates) -> ScoreArray:
@@ -93,7 +94,9 @@ def test_only_attributes_that_predict_next_items_keep_scores(seed: int) -> None:
     rng = np.random.default_rng(seed)
     lists, vocabulary = lists_of(rng), Vocabulary(pl.Series(IDS))
     table = described(OF_KIND)
-    assert cold_factor.cold_factor(lists, placed(table), table, vocabulary) >= 0.5
+    kept = cold_factor.cold_factor(lists, placed(table), table, vocabulary)
+    assert kept is not None
+    assert kept >= 0.5
     table = described(rng.permutation(OF_KIND))
     assert cold_factor.cold_factor(lists, placed(table), table, vocabulary) == 0
 
@@ -210,8 +213,43 @@ def test_lists_by_distance_are_then_those_without_a_table(name: str, tmp_path: P
     again = artifact.recommender
     assert artifact.provenance == provenance
     assert with_table.table_note in (tmp_path / "model" / CARD).read_text("utf-8")
-    assert table_note(again, unlisted=True) == with_table.table_note
+    assert unlisted_note(again) == table_note(again) == with_table.table_note
     assert_same_lists(again.recommend(sessions, k=40), expected)
+
+
+def of_clicked(n: int, more: set[str]) -> ItemTable:
+    """Titles of some items with clicks and of others; one item has no title."""
+    ids = [*(f"i{at}" for at in range(n)), *sorted(more), "i60"]
+    return read_items(pl.DataFrame({"id": ids, "title": [*["thing"] * (len(ids) - 1), None]}))
+
+
+@pytest.mark.usefixtures("insignificant")
+@pytest.mark.parametrize("name", ["metric", "sml-gru-ncas"])
+def test_too_few_described_items_are_called_too_few(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
+    few = uninformed(name, of_clicked(FEWEST - 1, NEW))
+    assert f"only {FEWEST - 1} items with clicks, and {FEWEST} are needed" in few.table_note
+    assert (few.cold_factor, few.unclicked_factor) == (None, 0)
+    assert not NEW & {*few.recommend([["i1"]], k=N_ITEMS)[0].items}
+    again = load_artifact(save_artifact(few, tmp_path / "model", {})).recommender
+    assert table_note(again) == unlisted_note(again) == few.table_note
+    assert "does not predict" in uninformed(name, TABLE).table_note
+
+
+@pytest.mark.usefixtures("insignificant")
+def test_a_table_without_items_that_lack_clicks_has_no_note(tmp_path: Path) -> None:
+    model = uninformed("sml-gru-ncas", of_clicked(N_ITEMS, set()))
+    again = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
+    assert table_note(model) == table_note(again) == ""
+    assert "does not predict embeddings" in unlisted_note(again)  # of items that the catalogue of a service adds
+
+
+def test_scores_of_too_few_items_are_not_measured() -> None:
+    lists, vocabulary = lists_of(np.random.default_rng(0)), Vocabulary(pl.Series(IDS))
+    for n in (0, FEWEST - 1, FEWEST):
+        titles = [f"kind{kind}" if at < n else None for at, kind in enumerate(OF_KIND)]
+        table = read_items(pl.DataFrame({"id": IDS, "title": pl.Series(titles, dtype=pl.String)}))
+        assert (cold_factor.cold_factor(lists, placed(table), table, vocabulary) is None) == (n < FEWEST)
 
 
 @pytest.mark.parametrize("factor", [0.0, 0.5])
@@ -227,7 +265,7 @@ def test_the_factor_of_a_fit_is_kept(factor: float, tmp_path: Path, monkeypatch:
     clicked = again.clicked_items()
     assert clicked is not None
     assert (again.cold_factor, clicked.factor) == (factor, factor)
-    assert bool(table_note(again, unlisted=True)) == (factor == 0)
+    assert bool(unlisted_note(again)) == (factor == 0)
     lists = again.recommend(CLICKS[:10], k=20)
     if factor == 0:
         assert not NEW & {item for one in lists for item in one.items}

@@ -11,7 +11,7 @@ from nearnext.explanation.near_sessions import Evidence, near_sessions
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Recommendation
-from nearnext.recommenders.space import index_of_item, similar_items, table_note
+from nearnext.recommenders.space import index_of_item, similar_items, unlisted_note
 from nearnext.types import RawId
 
 T = TypeVar("T")
@@ -158,7 +158,7 @@ def explain(recommender: Recommender, session: Sequence[RawId], item: RawId, *, 
     left_out: dict[str, str] = {}
     found, pulled = pulls(recommender, session, item)
     if found.rank is None:
-        reason = "" if recommender.popularity[index] else table_note(recommender, unlisted=True)
+        reason = "" if recommender.popularity[index] else unlisted_note(recommender)
         left_out["rank"] = "; ".join(filter(None, (f"not among the first {DEPTH:,}", reason)))
     if found.score is None:
         left_out["score"] = f"{recommender.name} itself does not score it for this session"

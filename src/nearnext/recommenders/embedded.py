@@ -19,7 +19,7 @@ from nearnext.model.network import SessionItemNetwork
 from nearnext.model.propagation import extended_embeddings
 from nearnext.model.tensors import as_tensor
 from nearnext.recommenders.method import State
-from nearnext.recommenders.placement import Placement
+from nearnext.recommenders.placement import FEWEST, Placement
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.space import EmbeddingSpace, learned_space
 from nearnext.recommenders.trained import TrainedRecommender
@@ -76,12 +76,22 @@ class EmbeddedRecommender(TrainedRecommender):
 
     @property
     def table_note(self) -> str:
-        """What the item table says of items without clicks, measured at the fit; "" where it was not."""
+        """What the item table says of items without clicks, measured at the fit; "" where it was not, or none is."""
+        return self.unclicked_note if (self.popularity[1:] == 0).any() else ""
+
+    @property
+    def unclicked_note(self) -> str:
+        """The same, also of a model all of whose items have clicks: of those that a catalogue adds."""
         explained = None if self.placement is None else self.placement.explained
-        if explained is None:
+        if self.placement is None or explained is None:
             return ""
         found = "embeddings of held-out items" if self.cold_factor is None else "next items of held-out sessions"
         factor = self.unclicked_factor
+        if not factor and self.placement.too_few:
+            return (
+                f"the item table has attributes of only {self.placement.described} items with clicks, and {FEWEST} are "
+                "needed to measure what they predict: items without clicks only fill lists that are too short"
+            )
         if not factor:
             return f"the item table does not predict {found}: items without clicks only fill lists that are too short"
         if self.cold_factor is None:

@@ -29,6 +29,8 @@ HELD_OUT = 0.1
 """Share of items held out to choose the penalty."""
 MEASURED = 1_000
 """Items, at least, on which attributes are compared with the mean, if there are so many."""
+FEWEST = 15
+"""Clicked items with attributes, at least, that a measurement needs."""
 CRITICAL = 2.326
 """Standard deviations that a sum of gains must exceed: p < 0.01, one-sided."""
 LONGEST = 0.999
@@ -51,11 +53,17 @@ class Placement:
     # Share of the variance of held-out embeddings that attributes predict; 0: not significantly any; None: an older
     # nearnext did not measure it.
     explained: float | None
+    described: int  # clicked items with attributes, of which that is the measure
 
     @property
     def uninformed(self) -> bool:
         """Whether attributes were measured and do not predict embeddings."""
         return self.explained == 0
+
+    @property
+    def too_few(self) -> bool:
+        """Whether too few clicked items have attributes to measure what these predict."""
+        return self.uninformed and self.described < FEWEST
 
     @classmethod
     def of(
@@ -94,6 +102,7 @@ class Placement:
             0.0 if cosine else float(np.sqrt(errors[best])),
             scale,
             _explained(rows, targets, trust, drawn, PENALTIES[best]),
+            described_rows(rows).size,
         )
 
     def rows(self, table: ItemTable) -> ScoreArray:
@@ -121,6 +130,7 @@ class Placement:
             "widths": np.array([width for _, width in self.features.vectors], dtype=np.int64),
             "lengths": np.array([self.length, self.scale]),
             **({} if self.explained is None else {"explained": np.array([self.explained])}),
+            "described": np.array([self.described]),
         }
 
     @classmethod
@@ -140,7 +150,15 @@ class Placement:
         explained = None
         if "explained" in arrays:
             (explained,) = require_array("placement.explained", arrays["explained"], np.float64, (1,), 0, 1).tolist()
-        return cls(features, columns, weights, mean, aside, length, scale, explained)
+        described = FEWEST  # older ones do not say it
+        if "described" in arrays:
+            (described,) = require_array("placement.described", arrays["described"], np.int64, (1,), 0).tolist()
+        return cls(features, columns, weights, mean, aside, length, scale, explained, described)
+
+
+def described_rows(rows: Sparse) -> Int64Array:
+    """Indices of the rows that have a feature."""
+    return np.flatnonzero(np.diff(rows.indptr)).astype(np.int64)
 
 
 def _error(rows: Sparse, targets: FloatArray, trust: FloatArray, held_out: Any, penalty: float) -> float:

@@ -78,10 +78,14 @@ def space_of(recommender: object) -> EmbeddingSpace | None:
     return recommender.space() if isinstance(recommender, HasSpace) else None
 
 
-def table_note(recommender: object, *, unlisted: bool = False) -> str:
-    """What an item table says of items without clicks; ``unlisted``: only where they do not join lists, else ""."""
-    listed = unlisted and getattr(recommender, "unclicked_factor", 1.0)
-    return "" if listed else getattr(recommender, "table_note", "")
+def table_note(recommender: object) -> str:
+    """What an item table says of items without clicks; "" where it was not measured, or all items have clicks."""
+    return getattr(recommender, "table_note", "")
+
+
+def unlisted_note(recommender: object) -> str:
+    """Why items without clicks only fill lists that are too short; "" where they join others."""
+    return "" if getattr(recommender, "unclicked_factor", 1.0) else getattr(recommender, "unclicked_note", "")
 
 
 Similar = list[tuple[RawId, float]]

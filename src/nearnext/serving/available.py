@@ -14,7 +14,7 @@ from nearnext.errors import ConfigError
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.item_rules import ItemRules
 from nearnext.recommenders.ruled import AppliedRules, RuledItems, require_items
-from nearnext.recommenders.space import HasSpace, space_of, table_note
+from nearnext.recommenders.space import HasSpace, space_of, table_note, unlisted_note
 from nearnext.serving.catalogue import Catalogue, Entry
 from nearnext.serving.new_clicks import ByClicks
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
@@ -162,7 +162,7 @@ class AvailableItems:
         self.live = LiveItems(recommender)
         self._lives: dict[RawId, object] = {}
         self._place = _placing(recommender)
-        self.table_note, self.unlisted = table_note(recommender), table_note(recommender, unlisted=True)
+        self.table_note, self.unlisted = table_note(recommender), unlisted_note(recommender)
         self.update(list(catalogue.entries))  # another thread may change them meanwhile
 
     def knows(self, item: RawId) -> bool:
@@ -217,7 +217,7 @@ def _placing(recommender: Recommender) -> Callable[[ItemTable], list[Placed]] | 
     from nearnext.recommenders.metric.recommender import Metric
 
     clicked = recommender.clicked_items() if isinstance(recommender, Metric) else None
-    alike = NEVER_PROBABLE if table_note(recommender, unlisted=True) else NOTHING_ALIKE
+    alike = NEVER_PROBABLE if unlisted_note(recommender) else NOTHING_ALIKE
 
     def placed(items: ItemTable) -> list[Placed]:
         vectors = place(items)

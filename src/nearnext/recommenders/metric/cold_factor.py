@@ -17,7 +17,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.recommenders.metric.features import Candidates
 from nearnext.recommenders.metric.unclicked import ClickedItems, Likeness
-from nearnext.recommenders.placement import Placement, significantly_positive
+from nearnext.recommenders.placement import FEWEST, Placement, described_rows, significantly_positive
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
 K = 20
@@ -78,17 +78,21 @@ class HeldOutLists:
         return np.unique(self.pairs(owners, clicks))
 
 
-def cold_factor(lists: HeldOutLists, placement: Placement, table: ItemTable, vocabulary: Vocabulary) -> float:
+def cold_factor(lists: HeldOutLists, placement: Placement, table: ItemTable, vocabulary: Vocabulary) -> float | None:
     """The largest factor that is significantly better than 0, and not significantly worse than the best; 0: none is.
 
+    None: fewer than `FEWEST` of the items that the lists know have attributes, too few to measure.
     Better is a larger sum of hits and reciprocal ranks. It must also be significantly larger than if these items had
     each other's scores: in a small catalogue, any further item finds some clicks.
     """
     clicked = np.zeros(len(vocabulary) + 1, np.int64)
     clicked[lists.known] = 1
-    described = lists.known[table.vocabulary.encode(vocabulary.ids.gather(lists.known - 1)) > 0]
+    features = placement.features.rows(table.of(vocabulary.ids.gather(lists.known - 1)))
+    described = lists.known[described_rows(features)]
+    if len(described) < FEWEST:
+        return None
     order = np.random.default_rng(len(described)).permutation(described)
-    n = min(MOST_ITEMS, max(1, round(SHARE * len(described))))
+    n = min(MOST_ITEMS, round(SHARE * len(described)))
     quality = np.zeros((2, len(FACTORS) + 1, len(lists.targets)))
     for taken in order[: len(order) // n * n].reshape(-1, n)[:FOLDS]:
         others = ClickedItems.of(
