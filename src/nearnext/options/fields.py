@@ -15,9 +15,9 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, field, fields, replace
-from functools import cache, partial, wraps
+from functools import cache, wraps
 from types import MappingProxyType
-from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints, overload
+from typing import Any, TypeVar, cast, dataclass_transform, get_type_hints
 
 from nearnext.errors import ConfigError
 from nearnext.options.values import checked, expected, metadata_of, require_option, values_of
@@ -130,12 +130,8 @@ class Option:
         return expected(self.kind)
 
 
-@overload
-def options(cls: type[T], /) -> type[T]: ...
-@overload
-def options(*, kw_only: bool = False) -> Callable[[type[T]], type[T]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def options(cls: type[Any] | None = None, /, *, kw_only: bool = False) -> Any:
+def options(cls: type[T]) -> type[T]:
     """A class of options: a frozen dataclass whose values are checked, and only then given to its ``__post_init__``.
 
     Raises:
@@ -151,12 +147,6 @@ def options(cls: type[Any] | None = None, /, *, kw_only: bool = False) -> Any:
     Traceback (most recent call last):
     nearnext.errors.ConfigError: rate must be a finite number above 0, found 0
     """
-    if cls is None:
-        return partial(_checking, kw_only=kw_only)
-    return _checking(cls, kw_only=kw_only)
-
-
-def _checking(cls: type[Any], *, kw_only: bool) -> type[Any]:
     together = getattr(cls, "__post_init__", None)
 
     def check_all(self: object) -> None:
@@ -164,8 +154,8 @@ def _checking(cls: type[Any], *, kw_only: bool) -> type[Any]:
         if together is not None:
             together(self)
 
-    cls.__post_init__ = check_all
-    return dataclass(frozen=True, kw_only=kw_only)(cls)
+    cast("Any", cls).__post_init__ = check_all
+    return dataclass(frozen=True)(cls)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Annotated, Literal
 
 from nearnext.options import Count, Fraction, Natural, NonNegative, Part, Positive, Search, options
@@ -19,7 +19,7 @@ class Standing:
     finished: bool = False  # whether training is over
 
 
-@options(kw_only=True)
+@options
 class Schedule:
     """How long training goes on, and at which share of its peak learning rate.
 
@@ -32,12 +32,11 @@ class Schedule:
     (1, True)
     """
 
+    _: KW_ONLY
     epochs: Count  # most passes
     warmup: Fraction = 0.0  # part of all steps in which the share rises
     final: NonNegative = 1.0  # share at the last step; 1: it stays
-    compared: tuple[str, ...] = (
-        "HitRate@20",
-    )  # validation figures whose sum epochs are compared by; none: the last is best
+    compared: tuple[str, ...] = ("HitRate@20",)  # validation figures whose sum compares epochs; none: the last is best
     improvement: NonNegative | None = None  # relative improvement of that sum below which the share is lowered
     lr_factor: Part = 0.5  # what the share is multiplied by then
     lower_every: Natural = 0  # epochs after which the share is lowered whatever validation says; 0: validation decides
@@ -80,7 +79,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "bf16"]
 
 
-@options(kw_only=True)
+@options
 class TrainingConfig:
     """How a model is trained; the defaults are the paper's.
 
@@ -104,6 +103,7 @@ class TrainingConfig:
     Paper: §5.2.
     """
 
+    _: KW_ONLY
     epochs: Count = 150
     batch_size: Annotated[Count, Search(32, 512, log=True, why="smaller: more updates, slower")] = 32
     learning_rate: Annotated[
