@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nearnext.errors import ConfigError
-from nearnext.model.losses import TABLE_3_TRIPLETS, LossInput, Triplet
+from nearnext.model.losses import LossInput, Triplet
 from nearnext.model.losses.pairs import Pairing
 
 POSITIVE = torch.tensor([[0.5, 0.75, 1.0]])
@@ -58,11 +58,6 @@ def test_gradient_is_the_weight_on_active_pairs_and_zero_on_the_others() -> None
     Triplet(margin=0.25)(LossInput(positive, torch.tensor([[2.0, 0.25]]))).backward()
     assert positive.grad is not None
     assert positive.grad.tolist() == [[0.0, pytest.approx(1 / sqrt(2))]]
-
-
-def test_table_3_variants_are_without_margin_with_margin_and_with_swap() -> None:
-    assert dict(TABLE_3_TRIPLETS) == {"N": Triplet(margin=0), "N-M": Triplet(margin=0.3), "N-M-S": Triplet(swap=True)}
-    assert [loss.needs_item_distances for loss in TABLE_3_TRIPLETS.values()] == [False, False, True]
 
 
 def test_unequal_numbers_cannot_be_matched() -> None:

@@ -14,7 +14,6 @@ from nearnext.model.losses.pairs import BPR as BPR
 from nearnext.model.losses.pairs import TOP1 as TOP1
 from nearnext.model.losses.pairs import WARP as WARP
 from nearnext.model.losses.pairs import Contrastive as Contrastive
-from nearnext.model.losses.triplet import TABLE_3_TRIPLETS as TABLE_3_TRIPLETS
 from nearnext.model.losses.triplet import Triplet as Triplet
 from nearnext.options import make
 from nearnext.registry import LOSSES

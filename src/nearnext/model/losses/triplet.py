@@ -1,7 +1,5 @@
 """Triplet loss with margin, rank weights and swap: the three variants of the paper's ablation."""
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Annotated
 
 import torch
@@ -86,9 +84,3 @@ def _chord(distance: Tensor) -> Tensor:
     # The slope of √ is infinite at 0: there the gradient is 0 instead.
     apart = distance > 0
     return (2 * distance.where(apart, 1.0)).sqrt().where(apart, 0.0)
-
-
-TABLE_3_TRIPLETS: Mapping[str, Triplet] = MappingProxyType(
-    {"N": Triplet(margin=0.0), "N-M": Triplet(margin=0.3), "N-M-S": Triplet(margin=0.3, swap=True)}
-)
-"""The loss variants of Table 3 by the paper's labels; N, the L2 normalisation, belongs to the encoders."""
