@@ -16,10 +16,8 @@ from nearnext.options.values import NonNegative as NonNegative
 from nearnext.options.values import Part as Part
 from nearnext.options.values import Positive as Positive
 from nearnext.options.values import Probability as Probability
-from nearnext.options.values import above as above
 from nearnext.options.values import at_least as at_least
 from nearnext.options.values import at_most as at_most
-from nearnext.options.values import below as below
 from nearnext.options.values import checked as checked
 from nearnext.options.values import path_of as path_of
 from nearnext.options.values import require_known as require_known
