@@ -4,7 +4,7 @@ Training sessions are numbered by recency, 0 the most recent, so that every list
 "the more recent one" is the smaller number. The work for one prefix touches only sessions that share an item with it.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -14,7 +14,8 @@ from nearnext.recommenders.session_index import SessionIndex
 from nearnext.topk import kth_smallest
 from nearnext.types import FloatArray, IndexArray, Int64Array, ScoreArray
 
-SAMPLINGS = ("recent", "random", "common")
+Sampling = Literal["recent", "random", "common"]
+SAMPLINGS: tuple[Sampling, ...] = get_args(Sampling)
 """Names of the ways to choose candidate sessions, in the order of their codes."""
 
 _RECENT, _RANDOM = range(2)

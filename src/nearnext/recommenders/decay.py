@@ -1,13 +1,15 @@
 """Decays of session-kNN and rules: how the weight of a click falls with its distance from the last one."""
 
 import math
+from typing import Literal, get_args
 
 import numpy as np
 
 from nearnext.compiled import compiled
 from nearnext.types import FloatArray
 
-DECAYS = ("same", "div", "linear", "quadratic", "log")
+Decay = Literal["same", "div", "linear", "quadratic", "log"]
+DECAYS: tuple[Decay, ...] = get_args(Decay)
 """Names of the decays of session-rec, in the order of their codes."""
 
 EXPONENTIAL = len(DECAYS)
@@ -52,7 +54,7 @@ def position_weight(decay: int, position: int, length: int, scale: float) -> flo
     return 1.0 / math.log10(length - position + 1.7)
 
 
-def step_weights(decay: str, steps: int) -> FloatArray:
+def step_weights(decay: Decay, steps: int) -> FloatArray:
     """Weights of 1..steps clicks back: [steps].
 
     >>> step_weights("div", 4).tolist()[::3]

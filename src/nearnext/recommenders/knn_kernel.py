@@ -1,6 +1,7 @@
 """The session-kNN kernel: candidate sessions by shared items, nearest neighbours by similarity, items by votes."""
 
 import math
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from nearnext.recommenders.session_index import SessionIndex
 from nearnext.topk import best_scored
 from nearnext.types import BoolArray, FloatArray, IndexArray, Int64Array, ScoreArray
 
-SIMILARITIES = ("cosine", "jaccard", "dice", "vec", "binary")
+Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
+SIMILARITIES: tuple[Similarity, ...] = get_args(Similarity)
 """Names of the similarities, in the order of their codes; session-rec's ``tanimoto`` is jaccard."""
 
 _COSINE, _JACCARD, _DICE, _VEC = range(4)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
@@ -14,18 +14,14 @@ from nearnext.errors import ConfigError
 from nearnext.options import Count, Natural, NonNegative, Search, checked
 from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.candidate_sessions import SAMPLINGS, Votes, make_scratch
-from nearnext.recommenders.decay import DECAYS, EXPONENTIAL
-from nearnext.recommenders.knn_kernel import SIMILARITIES, nearest_sessions, rank_by_neighbours
+from nearnext.recommenders.candidate_sessions import SAMPLINGS, Sampling, Votes, make_scratch
+from nearnext.recommenders.decay import DECAYS, EXPONENTIAL, Decay
+from nearnext.recommenders.knn_kernel import SIMILARITIES, Similarity, nearest_sessions, rank_by_neighbours
 from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.session_index import SessionIndex, build_index, index_arrays, stored_index
 from nearnext.sampling.positives import NeighbourPositives
 from nearnext.types import FloatArray, IndexArray, ScoreArray
-
-Similarity = Literal["cosine", "jaccard", "dice", "vec", "binary"]
-Sampling = Literal["recent", "random", "common"]
-Decay = Literal["same", "div", "linear", "quadratic", "log"]
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.sessions import Sessions
 from nearnext.options import Count, Natural, Search
 from nearnext.recommenders.base import Recommender
-from nearnext.recommenders.decay import step_weights
+from nearnext.recommenders.decay import Decay, step_weights
 from nearnext.recommenders.method import State
 from nearnext.recommenders.ranking import RankChunk, Request
 from nearnext.recommenders.rule_counts import RuleTable, click_sums, ordered_pairs, session_pairs
@@ -145,10 +145,7 @@ class SequentialRules(_Rules):
     name: ClassVar[str] = "sr"
 
     steps: Annotated[Count, Search(1, 20, why="how far behind a follower may be; published choices: 4-15")] = 4
-    weighting: Annotated[
-        Literal["same", "div", "linear", "quadratic", "log"],
-        Search(why="how its weight falls with the distance: all that there are"),
-    ] = "quadratic"
+    weighting: Annotated[Decay, Search(why="how its weight falls with the distance: all that there are")] = "quadratic"
 
     def _learn(self, sessions: Sessions) -> None:
         steps = min(self.steps, int(sessions.lengths.max()))
