@@ -10,6 +10,9 @@ from nearnext.recommenders.named import method_name
 from nearnext.registry import DEFAULT_METRICS, is_better_when_higher
 from nearnext.report.formats import Mark, compact, fixed, marks
 
+FIRST = ("HitRate", "MRR")
+"""The metrics that every summary has, the most important first."""
+
 HALF_WIDTH = "half of the 95% interval"
 """Meaning of ± without seeds."""
 
@@ -176,7 +179,7 @@ def example_cases(result: Mapping[str, Any], methods: Sequence[Mapping[str, Any]
     ]
 
 
-def finding(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR")) -> list[Finding]:
+def finding(result: Mapping[str, Any], metrics: Sequence[str] = FIRST) -> list[Finding]:
     """A summary in words: the best method by each metric, its interval and its lead."""
     k = main_cutoff(result)
     names = (f"{metric}@{k}" for metric in metrics)

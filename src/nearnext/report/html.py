@@ -18,6 +18,7 @@ from nearnext.options import path_of
 from nearnext.recommenders.named import method_name
 from nearnext.report import figures
 from nearnext.report.comparison import (
+    FIRST,
     compare_table,
     cutoffs,
     example_cases,
@@ -150,9 +151,6 @@ def _fact_rows(values: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-SHOWN_METRICS = ("HitRate", "MRR")
-
-
 def comparison_page(result: Mapping[str, Any], definitions: Mapping[str, str] | None = None) -> str:
     """The HTML page of a comparison: finding, table, figures, data, leak audit, and what is needed to repeat it.
 
@@ -202,15 +200,15 @@ def write_report(path: str | Path, page: str) -> None:
 
 
 def _comparison_figures(result: Mapping[str, Any], k: int) -> Iterator[Figure]:
-    yield from metric_figures(result, [f"{name}@{k}" for name in SHOWN_METRICS])
-    in_order = ordered_methods(result, f"{SHOWN_METRICS[0]}@{k}")  # one order, one colour per method
-    for metric in (f"{name}@{k}" for name in SHOWN_METRICS):
+    yield from metric_figures(result, [f"{name}@{k}" for name in FIRST])
+    in_order = ordered_methods(result, f"{FIRST[0]}@{k}")  # one order, one colour per method
+    for metric in (f"{name}@{k}" for name in FIRST):
         by_length = _by_prefix_length(in_order, metric)
         if by_length:
             caption = f"{metric} by the number of clicks given, with 95% intervals"
             cases = {str(row["prefix_length"]): int(row["cases"]) for row in in_order[0].get("by_prefix_length") or ()}
             yield Figure(figures.prefix_figure(metric, by_length, cases), caption, f"{caption}, one line per method")
-    metric = f"{SHOWN_METRICS[0]}@{k}"
+    metric = f"{FIRST[0]}@{k}"
     speeds = {
         method_name(each): (float(each["cases_per_second"]), value)
         for each in in_order
@@ -271,7 +269,7 @@ def _significance_rows(result: Mapping[str, Any], k: int) -> list[tuple[str, lis
     for test in tests:
         against: Sequence[Mapping[str, Any]] = test["against"]
         columns.append({str(test["best"]): "first", **{str(one["name"]): one for one in against}})
-    names = map(method_name, ordered_methods(result, f"{SHOWN_METRICS[0]}@{k}"))
+    names = map(method_name, ordered_methods(result, f"{FIRST[0]}@{k}"))
     return [(name, [column.get(name, "–") for column in columns]) for name in names]
 
 

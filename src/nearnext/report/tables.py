@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nearnext.recommenders.named import method_name
 from nearnext.report.comparison import (
+    FIRST,
     HALF_WIDTH,
     Cell,
     Lists,
@@ -24,7 +25,6 @@ from nearnext.report.formats import WIDEST, compact, count, duration, fixed, mom
 
 MARK_STYLES = {"best": "bold", "second": "underline", "": ""}
 COSTS = ("fit s", "cases/s")
-FIRST = ("HitRate", "MRR")
 LAST_TO_GO = (*COSTS, "Recall", "Precision", "MAP", "Coverage", "AP", "Popularity", "Gini")
 """Columns from the most to the least important, after those that were asked for; a narrow terminal lacks the last."""
 
@@ -52,16 +52,16 @@ def comparison_table(result: Mapping[str, Any], *, width: int = 120, lists: List
     return _methods_table([row.name for row in comparison.rows], columns, width, ranked, notes)
 
 
-def cutoffs_table(result: Mapping[str, Any], metrics: Sequence[str] = ("HitRate", "MRR"), *, width: int = 120) -> Table:
-    """Some metrics at every k, the methods in the order of `comparison_table`; those that do not fit are left out.
+def cutoffs_table(result: Mapping[str, Any], *, width: int = 120) -> Table:
+    """HitRate and MRR at every k, the methods in the order of `comparison_table`; those that do not fit are left out.
 
     The ± parts are those of `comparison_table`, where every width fits.
     """
     spread = deviation if result.get("protocol", {}).get("seeds") else half_width
-    methods = ordered_methods(result, f"{metrics[0]}@{main_cutoff(result)}")
+    methods = ordered_methods(result, f"{FIRST[0]}@{main_cutoff(result)}")
     found = {
         f"{metric}\n@{k}": [each["metrics"].get(f"{metric}@{k}") for each in methods]
-        for metric in metrics
+        for metric in FIRST
         for k in cutoffs(result)
     }
     columns = {
