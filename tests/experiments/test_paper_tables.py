@@ -269,13 +269,13 @@ def test_the_plan_is_followed():
 
 
 def test_rows_are_chosen_by_either_name_in_the_order_of_the_table():
-    chosen = chosen_entries(TABLE_2_LINEUP, ["vsknn", "Sml-Rnn-Triplet", "pop"])
+    chosen = chosen_entries(["vsknn", "Sml-Rnn-Triplet", "pop"])
     assert [entry.label for entry in chosen] == ["POP", "VSKNN", "SML-RNN-Triplet"]
-    assert chosen_entries(TABLE_2_LINEUP, []) == TABLE_2_LINEUP
+    assert chosen_entries([]) == TABLE_2_LINEUP
 
 
 def test_any_other_method_is_a_row_after_those_of_the_table():
-    chosen = chosen_entries(TABLE_2_LINEUP, ["VSTAN", "markov", "vstan", "ar", "pop"])
+    chosen = chosen_entries(["VSTAN", "markov", "vstan", "ar", "pop"])
     assert [entry.label for entry in chosen] == ["POP", "MARKOV-1", "vstan", "ar"]
     with pytest.raises(ConfigError, match="unknown method 'magic'"):
-        chosen_entries(TABLE_2_LINEUP, ["magic"])
+        chosen_entries(["magic"])

@@ -125,10 +125,10 @@ def fig1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Readi
 @trains
 def table2(log: LogArgument, *, methods: Methods = "", table: Tables, reading: Reading) -> None:
     """Table 2: MAP, PREC, REC, HR and MRR at 20 of the baselines, GRU4Rec+ and the metric models, sorted by REC."""
-    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
+    from nearnext.experiments.paper.lineup import chosen_entries
     from nearnext.experiments.paper.tables import table2_result
 
-    table(table2_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, reading)
+    table(table2_result, chosen_entries(method_names(methods)), log, reading)
 
 
 @paper.command()
@@ -160,10 +160,10 @@ def table3(
 @trains
 def coverage(log: LogArgument, *, methods: Methods = "", table: Tables, reading: Reading) -> None:
     """Section 5.5: how many different items each method recommends, of how many there are."""
-    from nearnext.experiments.paper.lineup import TABLE_2_LINEUP, chosen_entries
+    from nearnext.experiments.paper.lineup import chosen_entries
     from nearnext.experiments.paper.tables import coverage_result
 
-    table(coverage_result, chosen_entries(TABLE_2_LINEUP, method_names(methods)), log, reading)
+    table(coverage_result, chosen_entries(method_names(methods)), log, reading)
 
 
 def _describe(make: "Callable[..., Result]", log: str, chosen: "Filter", results: Results, reading: Reading) -> None:

@@ -150,18 +150,18 @@ def table_3_lineup(encoders: Mapping[str, str] = ENCODERS) -> tuple[Entry, ...]:
     )
 
 
-def chosen_entries(entries: Sequence[Entry], names: Sequence[str]) -> tuple[Entry, ...]:
-    """The rows named, by the paper's name or ours, in the order of the table; all of them where none is named.
+def chosen_entries(names: Sequence[str]) -> tuple[Entry, ...]:
+    """The rows of Table 2 named, by the paper's name or ours, in its order; all of them where none is named.
 
     Any other method, such as one with an own part, is a row after them, under its own name.
     """
     if not names:
-        return tuple(entries)
-    known = {name.lower() for entry in entries for name in (entry.label, entry.name)}
+        return TABLE_2_LINEUP
+    known = {name.lower() for entry in TABLE_2_LINEUP for name in (entry.label, entry.name)}
     keys = [name.strip().lower() for name in names]
     asked = dict.fromkeys(key if key in known else canonical_name(key) for key in keys)
     return (
-        *(entry for entry in entries if {entry.label.lower(), entry.name} & asked.keys()),
+        *(entry for entry in TABLE_2_LINEUP if {entry.label.lower(), entry.name} & asked.keys()),
         *(Entry(name, name) for name in asked if name not in known),
     )
 
