@@ -9,7 +9,6 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.evaluation import significance
 from nearnext.evaluation.significance import (
     PairedDifference,
-    average_windows,
     bootstrap,
     corrected,
     holm,
@@ -183,18 +182,12 @@ def test_holm_rejects_as_the_step_down_procedure(p_values: list[float], alpha: f
     assert {claim for claim, p in enumerate(holm(p_values)) if p <= alpha} == rejected
 
 
-def test_windows_count_equally() -> None:
-    first, second = np.array([[0.1, 0.5], [0.2, 0.6]]), np.array([[0.3, 0.7], [0.6, 0.6]])
-    expected = [[(0.1 + 0.3) / 2, (0.5 + 0.7) / 2], [(0.2 + 0.6) / 2, (0.6 + 0.6) / 2]]
-    np.testing.assert_allclose(average_windows([first, second]), expected, rtol=1e-12)
-
-
 def test_more_windows_narrow_the_interval() -> None:
     windows = [
         bootstrap(*random_sums(100, 1, seed=window), replicates=2000, seed=1, window=window) for window in range(4)
     ]
     spread = np.mean([window.std() for window in windows])
-    assert average_windows(windows).std() == pytest.approx(spread / np.sqrt(4), rel=0.1)
+    assert np.mean(windows, axis=0).std() == pytest.approx(spread / np.sqrt(4), rel=0.1)
 
 
 def test_a_difference_that_no_resampling_contradicts_has_a_bound_as_p():

@@ -117,8 +117,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted.tolist()
-
-
-def average_windows(replicates: Sequence[FloatArray]) -> FloatArray:
-    """Replicates of the mean over test windows, from the replicates of each: [R, M]."""
-    return np.mean(replicates, axis=0)

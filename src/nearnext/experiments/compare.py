@@ -7,6 +7,8 @@ from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from nearnext.data.items import ItemTable
 from nearnext.data.leaks import Leaks, warn_of
 from nearnext.data.sessionise import as_sessions
@@ -15,7 +17,6 @@ from nearnext.errors import ConfigError
 from nearnext.evaluation.cases import ExampleCases
 from nearnext.evaluation.protocol import FALLBACK_RULE, TIE_RULE
 from nearnext.evaluation.runs import RunFolder
-from nearnext.evaluation.significance import average_windows
 from nearnext.experiments.comparison import Comparison
 from nearnext.experiments.plan import PlannedSplit
 from nearnext.experiments.result import (
@@ -191,10 +192,9 @@ def _titles(items: ItemTable, examples: ExampleCases, methods: Sequence[Result])
 
 def _replicates(runs: SeedRuns, chosen: Comparison) -> FloatArray:
     """Replicates of the mean over windows and seeds, from the same drawings for every seed."""
-    return average_windows(
-        [
-            run.evaluation.filled.bootstrapped(replicates=chosen.replicates, seed=chosen.seed, window=window)
-            for by_window in runs.values()
-            for window, run in enumerate(by_window)
-        ]
-    )
+    each = [
+        run.evaluation.filled.bootstrapped(replicates=chosen.replicates, seed=chosen.seed, window=window)
+        for by_window in runs.values()
+        for window, run in enumerate(by_window)
+    ]
+    return np.mean(each, axis=0)
