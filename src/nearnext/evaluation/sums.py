@@ -1,7 +1,7 @@
 """Sums of metric values over cases: all that is kept of an evaluation, whatever the number of cases."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -24,12 +24,6 @@ from nearnext.evaluation.significance import bootstrap, ratios
 from nearnext.recommenders.ranking import Ranking
 from nearnext.registry import METRICS
 from nearnext.types import FloatArray, Int64Array
-
-SUMS = (
-    *("session_sums", "session_cases", "session_counts"),
-    *("bucket_sums", "bucket_cases", "bucket_counts", "recommended"),
-)
-"""The arrays of `MetricSums`."""
 
 PREFIX_BUCKETS = ("1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11-15", "16-20", "21+")
 """Prefix lengths, in clicks, that share a row in tables per prefix length."""
@@ -96,6 +90,10 @@ class MetricSums:
         of_lists = [metric(counts) for counts in self.recommended for metric in (coverage, gini)]
         names = (*self.names, *metric_names(self.ks, LIST_METRICS))
         return dict(zip(names, [*self.means().tolist(), *of_lists], strict=True))
+
+
+SUMS = tuple(entry.name for entry in fields(MetricSums) if entry.name not in ("ks", "further"))
+"""The arrays of `MetricSums`."""
 
 
 class MetricAccumulator:
