@@ -144,8 +144,10 @@ def fit(
     reading: Reading,
 ) -> None:
     """Fit one method on a whole log and save it as a model directory."""
-    if launched() is not None:
-        join_workers()
+    if launched() is not None:  # of torchrun: the first continues, the others take part in its trainings until it ends
+        with training_extra("a fit by several processes"):
+            from nearnext.training.workers import join
+        join()
     from nearnext.artifact import load_artifact
     from nearnext.experiments.single import fit_model, size_model
     from nearnext.recommenders.session_index import REMEMBERED
@@ -193,13 +195,6 @@ def fit(
         console.print(f"{found}; recommend --after {event} leaves these out" if measured.left else found)
     for note in filter(None, (table_note(recommender), getattr(recommender, "note", ""))):
         console.print(note, style="yellow")
-
-
-def join_workers() -> None:
-    """Join the processes of torchrun: the first continues, the others take part in its trainings until it ends."""
-    with training_extra("a fit by several processes"):
-        from nearnext.training.workers import join
-    join()
 
 
 def _successor(model: "Recommender", method: str, options: Mapping[str, Any]) -> "Recommender":
