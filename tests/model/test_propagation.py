@@ -52,9 +52,9 @@ def test_unknown_clicks_and_repeats_join_nothing():
 
 def test_one_step_is_the_mean_of_neighbours_and_the_own_vector():
     drawn = np.random.default_rng(3).standard_normal((4, 5), dtype=np.float32)
-    moved = neighbouring_items(ABC).toarray() @ drawn + 0.5 * drawn
+    moved = neighbouring_items(ABC).toarray() @ drawn + drawn
     expected = moved / np.linalg.norm(moved, axis=1, keepdims=True)
-    found = propagated_embeddings(ABC, 5, steps=1, own_share=0.5, seed=3)
+    found = propagated_embeddings(ABC, 5, steps=1, seed=3)
     np.testing.assert_allclose(found[1:], expected[1:], rtol=1e-5, atol=1e-6)
 
 
@@ -79,11 +79,6 @@ def test_items_without_neighbours_keep_their_own_direction():
     np.testing.assert_allclose(kept[alone], drawn[alone], rtol=1e-5)
 
 
-def test_without_an_own_share_an_item_without_neighbours_is_nowhere_and_finite():
-    found = propagated_embeddings(Sessions.of([["a"], ["b"]]), 4, own_share=0.0)
-    assert not found.any()
-
-
 def test_same_seed_same_embeddings_and_the_log_stays_as_it_was():
     before = LOG.fingerprint()
     one, other, third = (propagated_embeddings(LOG, 6, seed=seed) for seed in (4, 4, 5))
@@ -98,7 +93,6 @@ def test_same_seed_same_embeddings_and_the_log_stays_as_it_was():
         ({"dim": 0}, "dim must be a whole number of at least 1, found 0"),
         ({"dim": 4, "steps": -1}, "steps must be a whole number of at least 0, found -1"),
         ({"dim": 4, "seed": -1}, "seed must be a whole number of at least 0, found -1"),
-        ({"dim": 4, "own_share": -0.5}, "own_share must be a finite number of at least 0, found -0.5"),
     ],
 )
 def test_bad_options_are_one_clear_line(options: dict[str, int], message: str):

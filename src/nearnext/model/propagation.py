@@ -5,7 +5,7 @@ handful of clicks, a network that starts here has learned more before its first 
 does in many epochs. Cost and memory are those of the clicks: no items × items matrix is factorised.
 
 Reference: Chen et al., Fast and Accurate Network Embeddings via Very Sparse Random Projection, CIKM 2019 (FastRP).
-Here the graph is weighted by the distance of two clicks, and each step keeps a share of the item's own vector.
+Here the graph is weighted by the distance of two clicks, and each step keeps the item's own vector.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from scipy.sparse import coo_matrix, diags  # pyright: ignore[reportUnknownVaria
 
 from nearnext.data.sessions import Sessions
 from nearnext.data.vocabulary import Vocabulary
-from nearnext.options import Count, Natural, NonNegative, checked
+from nearnext.options import Count, Natural, checked
 from nearnext.types import FloatArray, IndexArray, ScoreArray
 
 MOST = 20_000_000
@@ -25,20 +25,17 @@ WINDOW = 5
 """Clicks that are at most so far apart make their items neighbours, with the weight 1 / distance."""
 
 
-def propagated_embeddings(
-    sessions: Sessions, dim: int, *, steps: int = 5, own_share: float = 1.0, seed: int = 0
-) -> ScoreArray:
+def propagated_embeddings(sessions: Sessions, dim: int, *, steps: int = 5, seed: int = 0) -> ScoreArray:
     """Embeddings of length 1 for items 1..I, zeros for index 0: [I + 1, D].
 
-    Each of ``steps`` adds the mean of an item's neighbours, which together weigh about 1, to ``own_share`` of its own
-    vector; 0 steps leave random directions. Clicks on unknown items (index 0) are left out.
+    Each of ``steps`` adds the mean of an item's neighbours, which together weigh about 1, to its own vector; 0
+    steps leave random directions. Clicks on unknown items (index 0) are left out.
     """
-    dim, own_share = checked("dim", dim, Count), checked("own_share", own_share, NonNegative)
-    steps, seed = checked("steps", steps, Natural), checked("seed", seed, Natural)
+    dim, steps, seed = checked("dim", dim, Count), checked("steps", steps, Natural), checked("seed", seed, Natural)
     graph = neighbouring_items(sessions)
     vectors = np.random.default_rng(seed).standard_normal((sessions.n_items + 1, dim), dtype=np.float32)
     for _ in range(steps):
-        vectors = graph @ vectors + np.float32(own_share) * vectors
+        vectors = graph @ vectors + vectors
         vectors /= max(float(np.linalg.norm(vectors)) / max(sessions.n_items, 1) ** 0.5, 1e-30)
     vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30)
     vectors[0] = 0.0
