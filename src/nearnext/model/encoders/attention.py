@@ -10,6 +10,7 @@ References: Liu et al., STAMP, KDD 2018 (additive attention with the last click 
 (sessions as combinations of the items' own embeddings); Shaw et al., 2018 (relative positions).
 """
 
+from functools import partial
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -112,10 +113,7 @@ class AttentionEncoder(SessionEncoder):
                 correction=np.zeros((0, place.shape[1]), np.float32) if correction is None else correction,
             )
 
-        def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
-            encode_by_attention(weights, table, clicks, known, vectors)
-
-        return encode
+        return partial(encode_by_attention, weights)
 
     def _placed(self, clicks: Tensor, mask: Tensor) -> Tensor:
         return self.dropout(l2_normalised(zero_padding(clicks, mask)))

@@ -3,6 +3,7 @@
 Reference: Cho et al., Learning Phrase Representations using RNN Encoder–Decoder, EMNLP 2014.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -46,11 +47,7 @@ def compiled_gru(network: nn.GRU, dense: nn.Linear | None) -> CompiledEncoder | 
         dense=np.zeros((0, width), np.float32) if dense is None else as_array(dense.weight.t()),
         dense_bias=np.zeros(width, np.float32) if dense is None else as_array(dense.bias),
     )
-
-    def encode(table: ScoreArray, clicks: IndexArray, known: IndexArray, vectors: ScoreArray) -> None:
-        _encode(weights, table, clicks, known, vectors)
-
-    return encode
+    return partial(_encode, weights)
 
 
 @compiled()
