@@ -19,6 +19,7 @@ from nearnext.model.distances import DistanceName
 from nearnext.options import Count, checked
 from nearnext.progress import track
 from nearnext.retrieval.exact import ExactIndex, Neighbours
+from nearnext.topk import no_lists
 from nearnext.types import BoolArray, IndexArray, Int64Array, ScoreArray
 
 LINKS = 16
@@ -198,19 +199,16 @@ class ApproximateIndex:
     ) -> Neighbours:
         """Nearly the k nearest items of each query, see `Index.search`."""
         self.exact.check(queries, k, admissible, seen)
-        mask = self._all() if admissible is None else admissible
+        mask = np.arange(self.n_items + 1) > 0 if admissible is None else admissible
         n_admissible = int(np.count_nonzero(mask[1:]))
-        items = np.zeros((len(queries), k), dtype=np.int32)
-        scores = np.zeros((len(queries), k), dtype=np.float32)
-        left: list[int] = []
+        found, left = Neighbours(*no_lists(len(queries), k)), list[int]()
         for row, query in enumerate(np.ascontiguousarray(queries, dtype=np.float32)):
             clicks = NO_CLICKS if seen is None else np.unique(seen.items[seen.starts[row] : seen.ends[row]])
             near, their_scores = self._along_graph(query, k, mask, n_admissible, clicks)
             if len(near) < k:
                 left.append(row)
             else:
-                items[row], scores[row] = near, their_scores
-        found = Neighbours(items, scores, np.full(len(queries), k, dtype=np.int32))
+                found.items[row], found.scores[row], found.found[row] = near, their_scores, k
         if left:
             some = None if seen is None else seen.take(left)
             exact = self.exact.search(queries[left], k, admissible=admissible, seen=some)
@@ -229,8 +227,3 @@ class ApproximateIndex:
         options = _faiss().SearchParametersHNSW(efSearch=max(self.ef_search, n))
         found = self.graph.search(query[np.newaxis], n, params=options)[1][0]
         return cast("Int64Array", found[found >= 0] + 1)
-
-    def _all(self) -> BoolArray:
-        mask = np.ones(self.n_items + 1, dtype=np.bool_)
-        mask[0] = False
-        return mask

@@ -17,8 +17,9 @@ from nearnext.serving.available import AvailableItems
 from nearnext.serving.catalogue import Catalogue
 from nearnext.serving.loading import LoadedModel
 from nearnext.serving.new_items import JoinedList, Row
-from nearnext.serving.playground import ItemMap
+from nearnext.serving.playground.item_map import ItemMap
 from nearnext.serving.stores import Counting
+from nearnext.topk import no_lists
 from nearnext.types import BoolArray, IndexArray, RawId
 
 BATCH = 64
@@ -137,8 +138,7 @@ class ServedModel:
         """Lists of the model's own items; ``rank`` is of this thread."""
         end, asked_at = self._end_of_training, self.recommender.asked_at
         prefixes = Prefixes.of(clicks, [end if one.time is None else asked_at(one.time) for one in queries])
-        items = np.zeros((len(queries), k), dtype=np.int32)
-        scores = np.zeros((len(queries), k), dtype=np.float32)
+        items, scores, _ = no_lists(len(queries), k)
         own: list[int] = rank(prefixes, Request(k, mask, queries[0].exclude_seen), items, scores).tolist()
         listed = items > 0
         ids, ends = self._vocabulary.decode(items[listed]), listed.sum(axis=1).cumsum().tolist()
