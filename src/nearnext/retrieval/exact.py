@@ -19,7 +19,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.errors import ConfigError
 from nearnext.model.distances import DISTANCES, DistanceName
 from nearnext.model.tensors import as_tensor, one_thread
-from nearnext.options import Count, checked
+from nearnext.options import Count, checked, require_known
 from nearnext.retrieval.scoring import COSINE, EUCLIDEAN, SQUARED, QuantisedItems, best_among, put_best
 from nearnext.stored_arrays import require_array
 from nearnext.topk import exclude_clicks, no_lists
@@ -87,8 +87,7 @@ class ExactIndex:
     """
 
     def __init__(self, vectors: ScoreArray, distance: DistanceName = "cosine") -> None:
-        if distance not in KINDS:
-            raise ConfigError(f"unknown distance '{distance}'; known: {', '.join(KINDS)}")
+        require_known("distance", distance, KINDS)
         if vectors.ndim != 2 or 0 in vectors.shape or not np.isfinite(vectors).all():  # noqa: PLR2004
             raise ConfigError(f"expected finite item embeddings [I, D], found {list(vectors.shape)}; train again")
         self._kind = KINDS[distance]
