@@ -33,7 +33,7 @@ run("fit", "shop.parquet", "--method", "vsknn", "--out", "vsknn")
 from nearnext.serving.catalogue import Catalogue, Change
 from nearnext.serving.loading import load_model
 from nearnext.serving.served import Query, ServedModel
-from nearnext.serving.playground import ItemMap
+from nearnext.serving.playground.item_map import ItemMap
 
 for name in ("metric", "vsknn"):
     run("evaluate", name, "shop.parquet")

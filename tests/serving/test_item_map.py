@@ -12,8 +12,8 @@ from nearnext.recommenders.named import make_recommender
 from nearnext.recommenders.neighbours import VSKNN
 from nearnext.recommenders.popularity import Pop
 from nearnext.recommenders.rules import Markov
-from nearnext.serving.playground import ItemMap, find_items
-from nearnext.serving.playground.item_map import neighbours_kept, principal_plane
+from nearnext.serving.playground import find_items
+from nearnext.serving.playground.item_map import ItemMap, neighbours_kept, principal_plane
 from serving_support import GROUPS
 
 RARE = "a-rare"

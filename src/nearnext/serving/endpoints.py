@@ -15,8 +15,9 @@ from nearnext.recommenders.ranking import Recommendation
 from nearnext.serving import answers, requests
 from nearnext.serving.catalogue import Change
 from nearnext.serving.openapi import described_page, description
-from nearnext.serving.operations import Answer, operation, operations
-from nearnext.serving.playground import POLICY, ItemMap, find_items, page
+from nearnext.serving.operations import Answer, encode, operation, operations
+from nearnext.serving.playground import POLICY, find_items, page
+from nearnext.serving.playground.item_map import ItemMap
 from nearnext.serving.problems import HTTPError
 from nearnext.serving.served import Query, ServedModel
 from nearnext.serving.service import Service, in_daemon
@@ -25,8 +26,6 @@ from nearnext.types import RawId
 
 NO_CONSENT = 'no consent: send "consent": true to have clicks stored'
 HTML = b"text/html; charset=utf-8"
-
-encode = msgspec.json.Encoder().encode
 
 
 class Endpoints:

@@ -13,7 +13,6 @@ import polars as pl
 from nearnext.options import Count, checked
 from nearnext.recommenders.base import Recommender
 from nearnext.serving.available import LiveItems
-from nearnext.serving.playground.item_map import ItemMap
 from nearnext.types import RawId
 
 
@@ -70,6 +69,3 @@ def find_items(
         {"id": ids[at], "clicks": int(clicks[at + 1]) if at < len(known) else 0, "title": titles[at]}
         for at in found.tolist()
     ]
-
-
-__all__ = ["POLICY", "ItemMap", "find_items", "page"]
