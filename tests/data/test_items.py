@@ -126,6 +126,74 @@ def test_unreadable_dates_and_vectors_are_missing() -> None:
     assert table.report.unreadable == {"available_until": 1, "vector": 2}
 
 
+OBJECTS = pl.Series([object()], dtype=pl.Object)
+
+
+@pytest.mark.parametrize(
+    ("role", "column", "said"),
+    [
+        ("title", OBJECTS, "text in the column odd, found Object"),
+        ("category", pl.Series([[["a"]]]), r"categories in the column odd, found List\(List\(String\)\)"),
+        ("category", OBJECTS, "categories in the column odd, found Object"),
+        ("price", pl.Series([1]).cast(pl.Duration("us")), "numbers in the column odd, found Duration"),
+        ("number", OBJECTS, "numbers in the column odd, found Object"),
+        ("from", pl.Series([2019]), "the column odd: times from 2,019 to 2,019 look like years"),
+        ("vector", pl.Series(["[1, 2]"]), "lists of numbers, as in Parquet or JSONL, in the column odd, found String"),
+        ("vector", pl.Series([[{"a": 1}]]), "lists of numbers"),
+    ],
+)
+def test_a_column_of_a_type_that_holds_no_such_values_is_refused(role: str, column: pl.Series, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_items(pl.DataFrame({"id": ["a"], "odd": column}), {role: "odd"})
+
+
+def test_columns_without_a_name_are_not_used(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"item_id": ["a", "b"], "title": ["A", "B"]}, index=[7, 3])
+    frame.to_csv(tmp_path / "indexed.csv")
+    frame.to_parquet(tmp_path / "indexed.parquet")
+    (tmp_path / "open.csv").write_text("item_id,title,,\na,A,1,\nb,B,2,\n")
+    pd.read_csv(tmp_path / "indexed.csv").to_csv(tmp_path / "again.csv", index=False)
+    for name, unused in {
+        "indexed.csv": ["column 1"],
+        "indexed.parquet": ["__index_level_0__"],
+        "open.csv": ["column 3", "column 4"],
+        "again.csv": ["Unnamed: 0"],
+    }.items():
+        table = read_items(tmp_path / name)
+        assert (table.frame.columns, table.titles(["b"])) == (["item_id", "title"], ["B"])
+        assert table.report is not None
+        assert table.report.unused == unused
+    assert read_items(tmp_path / "open.csv", {"number": "column 3"}).numbers == ["column 3"]
+
+
+@pytest.mark.parametrize(
+    ("frame", "columns", "names"),
+    [
+        ({"price": [1], "cost": [2]}, {"price": "cost"}, {"price_": 1, "price": 2}),
+        ({"price": [[1.0]], "cost": [2]}, {"price": "cost", "vector": "price"}, {"price": 2, "price_": [1]}),
+        ({"title": [[1.0]]}, {"vector": "title"}, {"title_": [1]}),
+        ({"item_id_": [1], "item_id": [2], "key": ["a"]}, {"item": "key"}, {"item_id_": 1, "item_id__": 2}),
+        ({"category": [1], "kind": ["x"]}, {"category": "kind"}, {"categories": ["x"], "category_": 1}),
+    ],
+)
+def test_columns_of_the_same_name_as_a_role_are_kept_apart(
+    frame: dict[str, list[object]], columns: dict[str, str], names: dict[str, object]
+) -> None:
+    row = read_items(pl.DataFrame({"id": ["a"], **frame}), columns).frame.row(0, named=True)
+    assert {name: row.get(name) for name in names} == names
+
+
+def test_items_that_end_before_they_begin_are_counted() -> None:
+    until = ["2020-01-01", "2031-01-01", "2020-01-01"]
+    frame = pl.DataFrame(
+        {"id": ["a", "b", "c"], "available_from": ["2030-01-01"] * 2 + [None], "available_until": until}
+    )
+    table = read_items(frame)
+    assert table.report is not None
+    assert table.report.ended == 1
+    assert "never available, as available_until is not after available_from: 1" in table.summary()
+
+
 def test_retailrocket_properties_give_the_latest_category_with_those_above_it(tmp_path: Path) -> None:
     header = "timestamp,itemid,property,value\n"
     (tmp_path / "item_properties_part1.csv").write_text(

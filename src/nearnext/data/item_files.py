@@ -1,7 +1,8 @@
 """Item files: raw rows of text, JSON lines, Parquet and frames, the roles of their columns, and known layouts."""
 
+import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -19,6 +20,9 @@ from nearnext.data.layouts import NAMES as LOG_NAMES
 from nearnext.data.layouts import plain
 from nearnext.errors import ConfigError, DataError
 from nearnext.options import checked
+
+UNNAMED = re.compile(r"column \d+|Unnamed: \d+|__index_level_\d+__")
+"""Names that columns without one get, here and from pandas: they hold numbers of rows, mostly."""
 
 
 class RawItems(NamedTuple):
@@ -88,10 +92,11 @@ def _raw_file(path: Path) -> RawItems:
 
 def _raw_text(file: LogFile) -> RawItems:
     reader = DelimitedReader(file, {})
-    names = reader.names or reader.first_row  # the first line of an item file is its header
+    # The first line of an item file is its header; pandas writes its index without a name.
+    names = [name or f"column {number}" for number, name in enumerate(reader.names or reader.first_row, start=1)]
     if len(set(names)) < len(names):
         raise DataError(f"{file.path}: two columns have the same name; found {', '.join(names)}; rename one")
-    keys = names if reader.names else [f"column {number}" for number in range(1, len(names) + 1)]
+    keys = names if reader.names else [f"column {number}" for number in range(1, len(names) + 1)]  # see `position_of`
     # The reader of logs tells rows from lines of a quoted text by the column of times: here by the first column.
     roles: Any = {"time": keys[0], **dict(zip(names, keys, strict=True))}
     rejected, parts = Counter[str](), list[pl.DataFrame]()
@@ -183,6 +188,18 @@ def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRo
     if "item" not in found:
         listed = ", ".join(names) or "none"
         raise DataError(f"{where}: no item column; found columns {listed}; map it, e.g. item=COLUMN")
+    return found
+
+
+def free_names(names: Sequence[str], taken: Set[str]) -> dict[str, str]:
+    """Each name, with underscores behind it as long as it is taken, by a name of these too."""
+    found, taken = dict[str, str](), {*taken}
+    for name in names:
+        free = name
+        while free in taken:
+            free += "_"
+        found[name] = free
+        taken.add(free)
     return found
 
 

@@ -1,7 +1,7 @@
 """Values of an item table: whole columns, and changed attributes of single items; unreadable values are missing."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -18,10 +18,25 @@ ENGLISH, CONTINENTAL = r"^-?\d{1,3}(,\d{3})+(\.\d+)?$", r"^-?(\d+|\d{1,3}(\.\d{3
 GROUPED = r"^-?\d{1,3}(['’ \u00a0\u202f]\d{3})+([.,]\d{1,2})?$"
 CURRENCY = r"^(?:[A-Z]{3}\s*|[$€£¥]\s*)|(?:\s*[A-Z]{3}|\s*[$€£¥])$"
 
+MOSTLY = 0.95
+"""A column without a role is numeric if at least this share of its values are numbers."""
+
 TRUTH = {"true": "1", "True": "1", "TRUE": "1", "false": "0", "False": "0", "FALSE": "0"}
 
 Read = tuple[pl.Series, int]
 """A parsed column, null where missing, and the number of unreadable values."""
+
+Found = TypeVar("Found")
+
+
+def read_as(what: str, read: Callable[[pl.Series], Found], raw: pl.Series) -> Found:
+    """A column, read by one of the functions below; `DataError` if its type holds no such values."""
+    try:
+        return read(raw)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"expected {what} in the column {raw.name}, found {raw.dtype}; convert it or map another column"
+        ) from error
 
 
 def text_of(raw: pl.Series) -> pl.Series:
@@ -60,6 +75,17 @@ def numbers_of(raw: pl.Series) -> Read:
     return numbers, numbers.null_count() - int(missing.sum())
 
 
+def mostly_numbers(raw: pl.Series) -> bool:
+    """Whether a column without a role is numeric."""
+    if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
+        return True
+    if raw.dtype != pl.String:
+        return False
+    numbers, unreadable = numbers_of(raw)
+    known = len(numbers) - numbers.null_count()
+    return known > 0 and known >= MOSTLY * (known + unreadable)
+
+
 def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
     """Lists of distinct categories, from a list column or a text split at ``|``.
 
@@ -86,7 +112,10 @@ def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
 def dates_of(raw: pl.Series) -> Read:
     """Times as UTC datetimes; null (no limit) if unreadable or after 2099."""
     words = text_of(raw) if raw.dtype == pl.String else raw
-    times = Clock().read(words)
+    try:
+        times = Clock().read(words)
+    except DataError as error:
+        raise DataError(f"the column {raw.name}: {error}") from error
     unusable = times.missing | times.unparsable | times.out_of_range
     found = pl.Series(raw.name, times.micros).cast(pl.Datetime("us", "UTC"))
     return found.set(pl.Series(unusable), None), int(np.count_nonzero(unusable & ~times.missing))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,30 +11,30 @@ import polars as pl
 
 from nearnext.data.chunks import NOT_UTF8
 from nearnext.data.ids import IdColumn, ids_as
+from nearnext.data.item_columns import CATEGORY
 from nearnext.data.item_files import (
+    UNNAMED,
     Columns,
     ItemRole,
     RawItems,
     checked_roles,
     columns_of,
+    free_names,
     known_layouts,
     log_columns,
     raw_items,
     refuse_log,
     require_columns,
 )
-from nearnext.data.item_values import categories_of, dates_of, numbers_of, text_of, vectors_of
+from nearnext.data.item_values import categories_of, dates_of, mostly_numbers, numbers_of, read_as, text_of, vectors_of
 from nearnext.data.vocabulary import Vocabulary
 from nearnext.errors import DataError
 from nearnext.shown import Shown
 from nearnext.types import RawId
 
-MOSTLY = 0.95
-"""A column without a role is numeric if at least this share of its values are numbers."""
-
 TEXTS: dict[ItemRole, str] = {"title": "title", "text": "text", "image": "image"}
 DATES: dict[ItemRole, str] = {"from": "available_from", "until": "available_until"}
-OWN_NAMES = {"item_id", "categories", *TEXTS.values(), *DATES.values()}
+OWN_NAMES = {"item_id", "categories", CATEGORY, *TEXTS.values(), *DATES.values()}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class ItemReport:
         rows: number of rows read; ``rejected`` counts the skipped ones by reason.
         twice: number of rows replaced by a later row of the same item.
         unreadable: number of unreadable values, read as missing, by column.
+        ended: number of items that are never available: until is not after from.
     """
 
     source: str
@@ -58,6 +60,7 @@ class ItemReport:
     rejected: dict[str, int] = field(default_factory=dict[str, int])
     twice: int = 0
     unreadable: dict[str, int] = field(default_factory=dict[str, int])
+    ended: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +127,11 @@ class ItemTable(Shown):
             )
         return n
 
+    def foreign(self, known: Vocabulary) -> pl.Series:
+        """Item ids that the type of the ids in a vocabulary cannot hold: text where those are integers."""
+        ids = self.frame["item_id"]
+        return ids.filter(ids_as(ids, known.ids.dtype).is_null())
+
     def beyond(self, known: Vocabulary) -> pl.Series:
         """Item ids missing from a vocabulary, cast to its type; ids that cannot be cast are left out."""
         ids = self.frame["item_id"]
@@ -155,6 +163,8 @@ class ItemTable(Shown):
             text += f"; given again, the last row counts: {report.twice:,}"
         if report.unreadable:
             text += f"; unreadable, so missing: {_counts(report.unreadable)}"
+        if report.ended:
+            text += f"; never available, as available_until is not after available_from: {report.ended:,}"
         return text + (f"; not used: {', '.join(report.unused)}" if report.unused else "")
 
 
@@ -202,7 +212,7 @@ def read_items(source: Any, columns: Mapping[str, str | Sequence[str]] | None = 
             "convert it to UTF-8" if NOT_UTF8 in reading.rejected else "expected one row per item, below the header"
         )
         raise DataError(f"no items in {source_name}: {reason}; {remedy}")
-    return ItemTable(frame, reading.report(source_name, layout))
+    return ItemTable(frame, reading.report(source_name, layout, frame))
 
 
 def _joined(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
@@ -249,32 +259,35 @@ class _Reading:
         return pl.DataFrame([item_ids, *self._attributes(frame, roles)])
 
     def _attributes(self, frame: pl.DataFrame, roles: Mapping[ItemRole, Sequence[str]]) -> list[pl.Series]:
-        found = [text_of(frame[roles[role][0]]).alias(name) for role, name in TEXTS.items() if role in roles]
+        texts = {name: frame[roles[role][0]] for role, name in TEXTS.items() if role in roles}
+        found = [read_as("text", text_of, column).alias(name) for name, column in texts.items()]
         if categories := roles.get("category", ()):
-            lists = [categories_of(frame[name], f"{name}=" if at else "") for at, name in enumerate(categories)]
+            starts = {name: f"{name}=" if at else "" for at, name in enumerate(categories)}
+            lists = [read_as("categories", partial(categories_of, prefix=starts[name]), frame[name]) for name in starts]
             found.append(pl.DataFrame(lists).select(pl.concat_list(pl.all()).alias("categories"))["categories"])
         for role, name in DATES.items():
             if role in roles:
-                found.append(self._counted(name, dates_of(frame[roles[role][0]])))
-        numbers = {name: name for name in roles.get("number", ())}
-        numbers |= dict.fromkeys(roles.get("price", ()), "price")
-        vectors = list(roles.get("vector", ()))
+                found.append(self._counted(name, read_as("times", dates_of, frame[roles[role][0]])))
+        prices, vectors = roles.get("price", ()), list(roles.get("vector", ()))
+        numbers = [*dict.fromkeys([*roles.get("number", ()), *prices])]
         taken = {name for names in roles.values() for name in names}
         clicks = log_columns(frame.columns)
         for name in frame.columns:
             if name in taken:
                 continue
-            if name in clicks:
+            if name in clicks or UNNAMED.fullmatch(name):
                 self._unused[name] = None
             elif isinstance(frame[name].dtype, pl.List | pl.Array) and frame[name].explode().dtype.is_float():
                 vectors.append(name)
-            elif _mostly_numbers(frame[name]):
-                numbers[name] = name
+            elif mostly_numbers(frame[name]):
+                numbers.append(name)
             else:
                 self._unused[name] = None
-        for name, own in numbers.items():
-            found.append(self._counted(f"{own}_" if own in OWN_NAMES else own, numbers_of(frame[name])))
-        found += [self._counted(name, vectors_of(frame[name])) for name in vectors]
+        names = free_names([*numbers, *vectors], OWN_NAMES | ({"price"} if prices else set()))
+        names |= dict.fromkeys(prices, "price")
+        found += [self._counted(names[name], read_as("numbers", numbers_of, frame[name])) for name in numbers]
+        lists_of_numbers = "lists of numbers, as in Parquet or JSONL,"
+        found += [self._counted(names[name], read_as(lists_of_numbers, vectors_of, frame[name])) for name in vectors]
         return found
 
     def _counted(self, name: str, read: tuple[pl.Series, int]) -> pl.Series:
@@ -288,20 +301,12 @@ class _Reading:
         self._twice += frame.height - last.height
         return last
 
-    def report(self, source: str, layout: str) -> ItemReport:
-        """What was read."""
+    def report(self, source: str, layout: str, frame: pl.DataFrame) -> ItemReport:
+        """What was read, and made this frame of items."""
         columns = {str(role): names for role, names in self._columns.items()}
-        rejected = dict(+self.rejected)
+        rejected, unreadable = dict(+self.rejected), dict(self.unreadable)
+        limited = {*DATES.values()} <= {*frame.columns}
+        ended = int((frame["available_until"] <= frame["available_from"]).sum()) if limited else 0
         return ItemReport(
-            source, layout, columns, list(self._unused), self._rows, rejected, self._twice, dict(self.unreadable)
+            source, layout, columns, list(self._unused), self._rows, rejected, self._twice, unreadable, ended
         )
-
-
-def _mostly_numbers(raw: pl.Series) -> bool:
-    if raw.dtype.is_numeric() or raw.dtype == pl.Boolean:
-        return True
-    if raw.dtype != pl.String:
-        return False
-    numbers, unreadable = numbers_of(raw)
-    known = len(numbers) - numbers.null_count()
-    return known > 0 and known >= MOSTLY * (known + unreadable)
