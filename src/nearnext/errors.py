@@ -31,7 +31,7 @@ class ArtifactError(NearnextError):
 
 
 class LogWarning(UserWarning):
-    """A property of a log that distorts metrics: session ids used again, or duplicate clicks."""
+    """A property of a log that distorts metrics, or items of a table that its ids leave out."""
 
 
 class LeakWarning(UserWarning):

@@ -1,5 +1,6 @@
 """The base class of every recommender: fit on sessions, recommend for raw ids, rank prefixes in batches."""
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from nearnext.data.prefixes import Prefixes
 from nearnext.data.raw import Moment, raw_sessions
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions, require_sessions
-from nearnext.errors import ConfigError, DataError
+from nearnext.errors import ConfigError, DataError, LogWarning
 from nearnext.forks import polars_is_lost
 from nearnext.options import Count, checked, require_type
 from nearnext.recommenders.item_rules import ItemRules
@@ -118,6 +119,13 @@ class Recommender(Method):
         if self.items is not None:
             raise ConfigError(f"{self.name} has an item table already; fit it again to take in another")
         items.described(self.vocabulary)
+        if len(foreign := items.foreign(self.vocabulary)):
+            warnings.warn(
+                f"the log's item ids are integers: {len(foreign):,} items of the item table with other ids, such as "
+                f"{foreign[0]!r}, are left out",
+                LogWarning,
+                stacklevel=2,
+            )
         known = as_sessions("training sessions", sessions).with_vocabulary(self.vocabulary)
         self.items, self.left_categories = items, left_categories(known, items)
         self._take_in(items, known.keep_events(known.items > 0))
