@@ -11,7 +11,7 @@ from nearnext.artifact import load_artifact, save_artifact
 from nearnext.data.item_features import SIZE, ItemFeatures
 from nearnext.data.items import ItemTable, read_items
 from nearnext.data.sessions import Sessions
-from nearnext.errors import ConfigError
+from nearnext.errors import ConfigError, LogWarning
 from nearnext.explanation import explain
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.content import CategoryPopularity, ContentKNN
@@ -125,6 +125,27 @@ def test_items_without_clicks_are_recommended_and_kept(name: str, tmp_path: Path
     assert model.placement is not None
     new = table(47).of(pl.Series(["i46"]))
     np.testing.assert_array_equal(again.placement.rows(new), model.placement.rows(new))
+
+
+def test_attributes_of_any_size_are_stored(tmp_path: Path) -> None:
+    known = table(46).frame
+    sizes = [4006381333931.0, 1e300, -1e308, 1e308]
+    numbers = pl.Series([sizes[at % 4] for at in range(46)])
+    vectors = pl.Series([[1e30 * at, 1.0] for at in range(46)], dtype=pl.List(pl.Float32))
+    large = ItemTable(known.with_columns(barcode=numbers, vector=vectors))
+    model = make_recommender("sml-gru-ncas", SML).fit(LOG, items=large)
+    again = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
+    lists = model.recommend([["i03", "i10"]], k=46)
+    assert [answer.items for answer in again.recommend([["i03", "i10"]], k=46)] == [answer.items for answer in lists]
+
+
+def test_items_whose_ids_the_log_cannot_have_are_named() -> None:
+    log = Sessions.of([[at % 20, (at + 1) % 20, (at * 3) % 20] for at in range(40)])
+    ids = [*map(str, range(20)), "21", "A7", "007"]
+    items = ItemTable(pl.DataFrame({"item_id": ids, "title": [f"thing {at}" for at in ids]}))
+    with pytest.warns(LogWarning, match="integers: 2 items of the item table with other ids, such as 'A7', are left"):
+        model = make_recommender("content-knn").fit(log, items=items)
+    assert (len(model.vocabulary), model.vocabulary.encode([21])[0] > 0) == (21, True)
 
 
 def test_an_item_that_the_log_lacks_changes_nothing_for_the_others() -> None:

@@ -17,6 +17,8 @@ SIZE = 1 << 15
 """Hash buckets of categories, bins and words."""
 BINS = 10
 """Quantile bins per numeric column."""
+LARGEST = 1e300
+"""Numbers beyond are in the bins of this one: differences of two must be finite."""
 WORD = re.compile(r"\w+")
 
 Sparse = Any
@@ -55,7 +57,7 @@ class ItemFeatures:
         """Fit the extractor on a table."""
         inside = np.arange(1, BINS) / BINS
         edges = [
-            np.quantile(known, inside)
+            np.quantile(np.clip(known, -LARGEST, LARGEST), inside)
             if len(known := table.frame[name].drop_nulls().to_numpy())
             else np.zeros(len(inside))
             for name in table.numbers

@@ -138,9 +138,9 @@ class Placement:
         """A placement from an artifact, with the table that it was made from; ``width`` is that of all tables."""
         n_vectors, n_numbers = len(table.vectors), len(table.numbers)
         widths = require_array("placement.widths", arrays["widths"], np.int64, (n_vectors,), 0, LARGEST).tolist()
-        edges = require_array("placement.edges", arrays["edges"], np.float64, (n_numbers, BINS - 1))
+        edges = _require_any_finite("placement.edges", arrays["edges"], np.float64, (n_numbers, BINS - 1))
         rarity = require_array("placement.rarity", arrays["rarity"], np.float32, (SIZE,))
-        means = require_array("placement.means", arrays["means"], np.float32, (sum(widths),))
+        means = _require_any_finite("placement.means", arrays["means"], np.float32, (sum(widths),))
         features = ItemFeatures(edges, rarity, means, table.numbers, list(zip(table.vectors, widths, strict=True)))
         columns = require_array("placement.columns", arrays["columns"], np.int64, (-1,), 0, SIZE + sum(widths) - 1)
         weights = require_array("placement.weights", arrays["weights"], np.float32, (len(columns), width))
@@ -154,6 +154,12 @@ class Placement:
         if "described" in arrays:
             (described,) = require_array("placement.described", arrays["described"], np.int64, (1,), 0).tolist()
         return cls(features, columns, weights, mean, aside, length, scale, explained, described)
+
+
+def _require_any_finite(name: str, found: Any, dtype: type[np.float32 | np.float64], shape: tuple[int, ...]) -> Any:
+    """The array after a check of its type and shape; attributes may be of any size, as barcodes are."""
+    largest = float(np.finfo(dtype).max)
+    return require_array(name, found, dtype, shape, -largest, largest)
 
 
 def described_rows(rows: Sparse) -> Int64Array:
