@@ -1,7 +1,7 @@
 """The recipe of sampled examples: each has a prefix, its positives and its negatives, and a loss on their distances."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -68,19 +68,11 @@ class Minibatch:
         """The rows that the step reads, of every table: [U]."""
         return self.rows
 
-    def share(self, process: int, n_processes: int) -> "Minibatch":
-        """The examples of one of several processes; all read the same rows."""
-        mine = slice(process, None, n_processes)
-        return replace(
-            self,
-            prefixes=self.prefixes[mine],
-            positives=self.positives[mine],
-            negatives=self.negatives if self.shared else self.negatives[mine],
-            positive_mask=self.positive_mask[mine],
-            negative_mask=self.negative_mask[mine],
-            log_proposal=self.log_proposal if self.shared else self.log_proposal[mine],
-            weights=None if self.weights is None else self.weights[mine],
-        )
+    @property
+    def by_example(self) -> tuple[str, ...]:
+        """Tensors with a row for each example."""
+        own = () if self.shared else ("negatives", "log_proposal")
+        return ("prefixes", "positives", "positive_mask", "negative_mask", "weights", *own)
 
 
 class BatchReader:

@@ -1,7 +1,8 @@
 """One step of training, of any recipe: rows of the tables, loss, gradients, optimisers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast, runtime_checkable
+from dataclasses import replace
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,9 @@ class Sharable(Protocol):
         """Number of examples that the loss averages."""
         ...
 
-    def share(self, process: int, n_processes: int) -> Self:
-        """The examples of one of several processes; all read the same rows."""
+    @property
+    def by_example(self) -> Sequence[str]:
+        """Names of its tensors with a row for each example; the others are the same in every share."""
         ...
 
 
@@ -88,7 +90,9 @@ class Learner(Generic[B]):
             return self._differentiated(batch, leaves, learned)
         if not isinstance(batch, Sharable):
             raise ConfigError("expected batches that processes can share, found others; train with one process")
-        mine = cast("B", batch.share(self._group.rank, self._group.size))
+        parts = {name: getattr(batch, name) for name in batch.by_example}
+        mine = {name: part[self._group.rank :: self._group.size] for name, part in parts.items() if part is not None}
+        mine = cast("B", cast("Any", replace)(batch, **mine))
         counted = cast("Sharable", mine).n_counted
         before = [tensor.clone() for tensor in self._carried]
         # The loss of no examples is no number.

@@ -11,9 +11,9 @@ References: Goldberger et al. 2004 (NCA); Bengio, Senécal 2008 (logQ); Szegedy 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -75,6 +75,8 @@ class PrefixBatch:
     log_presence: Tensor  # logarithm of how probably each item is in such a batch: [U]
     weights: Tensor | None = None  # of each click in the loss; None: all are 1: [B, T]
 
+    by_example: ClassVar = ("clicks", "real", "weights")  # see `Sharable`
+
     def __len__(self) -> int:
         return int(self.real[:, 1:].sum())
 
@@ -86,12 +88,6 @@ class PrefixBatch:
     def rows_of(self, table: str) -> Tensor:  # noqa: ARG002 - there is one
         """The rows that the step reads: [U]."""
         return self.rows
-
-    def share(self, process: int, n_processes: int) -> "PrefixBatch":
-        """The windows of one of several processes."""
-        mine = slice(process, None, n_processes)
-        weights = None if self.weights is None else self.weights[mine]
-        return replace(self, clicks=self.clicks[mine], real=self.real[mine], weights=weights)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,8 @@
 """GRU4Rec in training: batches of session-parallel clicks, the network that reads them, and its two losses."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +38,8 @@ class ClickBatch:
     n_slots: int  # slots of the mini-batch, empty ones included
     weights: Tensor | None = None  # of each next click in the loss; None: all are 1: [B]
 
+    by_example: ClassVar = ("slots", "begun", "input_at", "target_at", "correction", "weights")  # see `Sharable`
+
     def __len__(self) -> int:
         """Slots: as in the authors' program, the loss is the mean over all of them."""
         return self.n_slots
@@ -49,19 +52,6 @@ class ClickBatch:
     def rows_of(self, table: str) -> Tensor:
         """The rows that the step reads of a table: [U]."""
         return self.rows[table]
-
-    def share(self, process: int, n_processes: int) -> "ClickBatch":
-        """The sessions of one of several processes."""
-        mine = slice(process, None, n_processes)
-        return replace(
-            self,
-            slots=self.slots[mine],
-            begun=self.begun[mine],
-            input_at=self.input_at[mine],
-            target_at=self.target_at[mine],
-            correction=self.correction[mine],
-            weights=None if self.weights is None else self.weights[mine],
-        )
 
 
 @dataclass(frozen=True, eq=False)
