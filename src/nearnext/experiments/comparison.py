@@ -89,10 +89,9 @@ class Comparison:
 
     def make(self, name: str, seed: int | None = None) -> Recommender:
         """A fresh recommender of that name or label, with this comparison's options, and with a seed where given."""
-        if name in self.made:
-            given = {} if seed is None else {"seed": seed}
-            return self.made[name].unfitted(**self.options.get(name, {}), **given)
         options = {**self.options.get(name, {}), **({} if seed is None else {"seed": seed})}
+        if name in self.made:
+            return self.made[name].unfitted(**options)
         return make_recommender(self.labels.get(name, name), options)
 
     def seeds_of(self, name: str) -> tuple[int | None, ...]:
