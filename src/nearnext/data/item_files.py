@@ -222,13 +222,13 @@ def log_columns(names: Sequence[str]) -> list[str]:
 def known_layouts(files: Sequence[RawItems]) -> tuple[list[RawItems], str]:
     """Convert files of known layouts to the columns that `columns_of` expects; also returns the layout's name."""
     tree = {key: value for file in files if _has(file, TREE, exactly=True) for key, value in _parents(file)}
-    rest, layouts = list[RawItems](), list[str]()
+    rest, properties, layouts = list[RawItems](), list[RawItems](), list[str]()
     for file in files:
         if _has(file, TREE, exactly=True):
             continue
         if _has(file, PROPERTIES, exactly=True):
             layouts.append("Retailrocket item properties")
-            rest.append(file)
+            properties.append(file)
         elif _has(file, PRODUCTS):
             layouts.append("Diginetica products")
             names = {"itemid": "itemId", "productnametokens": "title"}
@@ -239,10 +239,8 @@ def known_layouts(files: Sequence[RawItems]) -> tuple[list[RawItems], str]:
                 "Diginetica product categories" if _has(file, PRODUCT_CATEGORIES, exactly=True) else "columns"
             )
             rest.append(file)
-    if any(_has(file, PROPERTIES, exactly=True) for file in rest):
-        long = [file for file in rest if _has(file, PROPERTIES, exactly=True)]
-        others = [file for file in rest if not _has(file, PROPERTIES, exactly=True)]
-        rest = [*others, _latest_properties(long, tree)]
+    if properties:
+        rest.append(_latest_properties(properties, tree))
     return rest, " and ".join(dict.fromkeys(layouts))
 
 
