@@ -161,10 +161,8 @@ def _grouped(
         order, times, ids, first = order[moved], times[moved], ids.gather(arrangement), first[arrangement]
         del moved
     items = codes[order]
-    types = log.types.to_numpy()[order] if log.types is not None else None
-    users = log.users.to_numpy()[order] if log.users is not None else None
-    targets = log.targets.to_numpy()[order] if log.targets is not None else None
-    weights = log.weights.to_numpy()[order] if log.weights is not None else None
+    further = (log.types, log.users, log.targets, log.weights)
+    types, users, targets, weights = (None if each is None else each.to_numpy()[order] for each in further)
     del codes, order
     items += np.int32(1)
     ids = ids.alias("session_id")
