@@ -242,22 +242,11 @@ DEFAULT_METRICS: Mapping[str, bool] = {
 }
 """The default metrics, in the order of reports, and whether a higher value is better."""
 
+FURTHER = ("NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity", "Overconfidence", "Brier")
 METRICS: "Registry[CaseMetric]" = Registry(
     "metric",
     "evaluation.case_metric:CaseMetric",
-    {
-        name: f"evaluation.case_metric:{name}"
-        for name in (
-            "NDCG",
-            "HeadHitRate",
-            "TailHitRate",
-            "Novelty",
-            "Diversity",
-            "Serendipity",
-            "Overconfidence",
-            "Brier",
-        )
-    },
+    {name: f"evaluation.case_metric:{name}" for name in FURTHER},
     pattern=NAME,
     reserved=tuple(DEFAULT_METRICS),
 )
