@@ -37,7 +37,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("torch", "onnx", "onnxruntime", "onnxscript"),
     "replay": ("aiohttp",),
     "report": ("jinja2", "matplotlib"),
-    "serve": ("httptools", "msgspec", "prometheus_client", "uvicorn", "uvloop"),
+    "serve": ("msgspec", "prometheus_client", "uvicorn", "uvloop"),
     "tune": ("optuna",),
 }
 """The modules of an extra that its commands cannot do without."""
