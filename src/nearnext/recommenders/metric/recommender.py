@@ -121,7 +121,7 @@ class Metric(MetricOptions):
             return
         self.fitted_size = self.size(sessions)
         learned, held_out = self._held_out(sessions)
-        network = self._initialised(self._start(learned))
+        network = self._initialised(learned)
         try:
             recipe = self.recipe(network, learned, self.fitted_size, held_out)
         except DataError as error:
@@ -142,7 +142,7 @@ class Metric(MetricOptions):
         if self.reranker and len(self.reranker.mean) != len(feature_names(self.voters, self.features)):
             raise ConfigError("the model is of an older nearnext, with other features; fit from scratch")
         network = self._grown(start.network, start.vocabulary, sessions)
-        halfway(network, self._initialised(self._start(sessions)))
+        halfway(network, self._initialised(sessions))
         learned, epochs = relearned(sessions, start.imprint)
         recipe = retraining(self.recipe(network, learned, self.fitted_size), epochs)
         self.history = train(recipe, run=self._run(sessions), resume=self.resume, watch=self.watch)
@@ -181,13 +181,11 @@ class Metric(MetricOptions):
                 self.note = f"no validation part, neither the best epoch nor votes were chosen: {error}"
         return sessions, None
 
-    def _start(self, sessions: Sessions) -> ScoreArray:  # embeddings before training: [I + 1, D]
-        return propagated_embeddings(sessions, self._encoder().dim, steps=self.steps, seed=self.seed)
-
-    def _initialised(self, start: ScoreArray) -> SessionItemNetwork:
+    def _initialised(self, sessions: Sessions) -> SessionItemNetwork:
+        start = propagated_embeddings(sessions, self._encoder().dim, steps=self.steps, seed=self.seed)
         with own_randomness():
             seed_draws(self.seed)
-            network = self._network(len(start) - 1)
+            network = self._network(sessions.n_items)
         with torch.no_grad():
             network.item_embedding.weight.copy_(as_tensor(start))
         return network
@@ -216,7 +214,7 @@ class Metric(MetricOptions):
         if held_out is None or not self._refit_can_begin() or not has_other():
             yield partial(self._refitted, sessions)
             return
-        network = self._initialised(self._start(sessions))
+        network = self._initialised(sessions)
         with trained_aside(self.recipe(network, sessions, self.fitted_size)) as wait:
 
             def refitted() -> SessionItemNetwork:
@@ -237,7 +235,7 @@ class Metric(MetricOptions):
 
     def _refitted(self, sessions: Sessions) -> SessionItemNetwork:
         assert self.fitted_size is not None  # noqa: S101 - set before training
-        network, best = self._initialised(self._start(sessions)), int(self.history[-1]["best_epoch"])
+        network, best = self._initialised(sessions), int(self.history[-1]["best_epoch"])
         train(self.recipe(network, sessions, replace(self.fitted_size, epochs=best)))
         return network
 
