@@ -157,10 +157,10 @@ def _compared(train: Imprint, test: Sessions) -> tuple[int, int]:
     return len(digests), int(np.isin(digests, train.contents).sum())
 
 
-def warn_of(leaks: Leaks, stacklevel: int = 3) -> None:
+def warn_of(leaks: Leaks) -> None:
     """A `LeakWarning` where something was found."""
     if leaks.found:
-        warnings.warn(leaks.verdict, LeakWarning, stacklevel=stacklevel)
+        warnings.warn(leaks.verdict, LeakWarning, stacklevel=3)
 
 
 def _shared_ids(train: Imprint, test: Sessions) -> tuple[int, int]:

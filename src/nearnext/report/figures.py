@@ -241,9 +241,8 @@ def _bars(axes: Axes, labels: Sequence[str], shares: Mapping[str, FloatArray], w
     axes.set_xlabel(what)
     axes.set_ylabel("share of sessions")
     if len(shares) > 1:
-        axes.legend(
-            loc="upper right"
-        )  # where few sessions are; the best place is a search, which warns where it is slow
+        # Where few sessions are; the best place is a search, which warns where it is slow.
+        axes.legend(loc="upper right")
 
 
 def _logarithmic(axes: Axes, labels: Any, steps: Sequence[int]) -> None:
