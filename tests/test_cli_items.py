@@ -52,6 +52,28 @@ def test_titles_are_shown_and_unclicked_items_recommended(
         assert (tmp_path / "next" / "items.parquet").read_bytes() == (model / "items.parquet").read_bytes()
 
 
+def test_long_titles_and_control_characters_are_shown_in_one_line(tmp_path: Path, nearnext: Command) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("session_id,item_id,timestamp\n" + "".join(f"s{n // 3},i{n % 4},{n + 10**9}\n" for n in range(300)))
+    titles = ["long " * 2_000, "red\x1b[31m\x07\n<b>", "[bold]plain", "Tent"]
+    pl.DataFrame({"id": [f"i{n}" for n in range(4)], "title": titles}).write_parquet(tmp_path / "items.parquet")
+    fitted = nearnext("fit", log, "--method", "sr", "--items", tmp_path / "items.parquet", "--out", tmp_path / "model")
+    assert fitted.code == 0, fitted.err
+    report = tmp_path / "report.html"
+    compared = ("compare", log, "--methods", "pop", "--items", tmp_path / "items.parquet", "--report", report)
+    assert nearnext(*compared).code == 0
+    listed = nearnext("recommend", tmp_path / "model", "--session", "i3").out
+    explained = nearnext("explain", tmp_path / "model", "--session", "i3", "--item", "i0").out
+    similar = nearnext("similar", tmp_path / "model", "i3").out
+    for out in (listed, explained, similar, report.read_text("utf-8")):
+        assert "long long" in out
+        assert "long " * 40 not in out.replace("\n", "")
+        assert not {"\x1b", "\x07"} & {*out}
+    assert "[bold]plain" in listed
+    (whole,) = json.loads(nearnext("recommend", tmp_path / "model", "--session", "i3", "--json", "-").out)
+    assert {*whole["titles"]} == {title.strip() for title in titles}
+
+
 def test_a_table_without_items_is_refused(shop: tuple[Path, Path], tmp_path: Path, nearnext: Command) -> None:
     (tmp_path / "bad.csv").write_text("name,price\nTent,3\n")
     done = nearnext("fit", shop[0], "--method", "pop", "--items", tmp_path / "bad.csv", "--out", tmp_path / "model")

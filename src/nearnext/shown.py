@@ -1,5 +1,6 @@
 """Notebook display: a title and the first rows of a frame."""
 
+import re
 from html import escape
 from typing import TYPE_CHECKING, Any, cast
 
@@ -8,6 +9,11 @@ if TYPE_CHECKING:
 
 ROWS = 10
 """Rows that a notebook shows."""
+
+LONGEST = 100
+"""Characters of a title that are shown, at most."""
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class Shown:
@@ -28,6 +34,16 @@ def card(title: str, frame: "pl.DataFrame") -> str:
     rows = ("".join(f"<td>{escape(text(value))}</td>" for value in row) for row in frame.iter_rows())
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<div><b>{escape(title)}</b><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def shortened(title: str) -> str:
+    r"""A title as one line without control characters, cut after `LONGEST` characters.
+
+    >>> shortened("Tent,\n  \x1b[1mgreen"), shortened("Tent " * 50)[-6:]
+    ('Tent, [1mgreen', ' Tent…')
+    """
+    line = " ".join(CONTROL.sub(" ", title).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1].rstrip()}…"
 
 
 def text(value: Any) -> str:

@@ -14,6 +14,7 @@ from nearnext.cli.output import JsonFile, Results, console, require_extra, writa
 from nearnext.cli.reading import Reading, read_log, reads_logs, require_logs
 from nearnext.errors import ConfigError
 from nearnext.options import Count, NonNegative
+from nearnext.shown import shortened
 
 if TYPE_CHECKING:
     from nearnext.recommenders.base import Recommender
@@ -111,7 +112,7 @@ def _show(
         columns = ["rank", "item", *(["title"] if shown else []), "score", *(["from"] if sources else [])]
         table = Table(*columns, title=heading, title_justify="left")
         for at, (item, score) in enumerate(zip(answer.items, answer.scores, strict=True)):
-            title = [shown[at]] if shown else []
+            title = [shortened(shown[at])] if shown else []
             source = [names.get(answer.sources[at], answer.sources[at])] if sources else []
             table.add_row(str(at + 1), str(item), *title, f"{score:.6g}", *source)
         console.print(table)

@@ -19,7 +19,7 @@ from nearnext.cli.recommending import titles_of
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Probability
 from nearnext.recommenders.named import BASELINES, DEFAULTS, canonical_name, make_recommender, method_options
-from nearnext.shown import text
+from nearnext.shown import shortened, text
 
 if TYPE_CHECKING:
     from nearnext.explanation import Evidence, Explanation, Pull
@@ -166,7 +166,7 @@ def _sessions_table(evidence: "Evidence", item: "RawId") -> Table:
 
 def _shown(raw: "RawId", titles: "Mapping[RawId, str] | None" = None) -> str:
     title = (titles or {}).get(raw)
-    return f"{raw} ({title})" if title else str(raw)
+    return f"{raw} ({shortened(title)})" if title else str(raw)
 
 
 @app.command()

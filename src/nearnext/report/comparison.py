@@ -9,6 +9,7 @@ from nearnext.errors import ConfigError
 from nearnext.recommenders.named import method_name
 from nearnext.registry import DEFAULT_METRICS, is_better_when_higher
 from nearnext.report.formats import Mark, compact, fixed, marks
+from nearnext.shown import shortened
 
 FIRST = ("HitRate", "MRR")
 """The metrics that every summary has, the most important first."""
@@ -165,7 +166,7 @@ def example_cases(result: Mapping[str, Any], methods: Sequence[Mapping[str, Any]
     titles: Mapping[str, str] = result.get("titles") or {}
 
     def named(item: Any) -> str:
-        return f"{titles[text]} ({text})" if (text := str(item)) in titles else text
+        return f"{shortened(titles[text])} ({text})" if (text := str(item)) in titles else text
 
     cases: Sequence[Mapping[str, Any]] = result.get("examples") or ()
     lists = [(method_name(each), each["examples"]) for each in methods if each.get("examples")]
