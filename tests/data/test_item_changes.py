@@ -54,6 +54,29 @@ def test_times_and_vectors_are_read_as_in_tables() -> None:
     assert first["vector"] == [1.0, 2.0]
 
 
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("title", [1, 2.5, True, "x", None]),
+        ("price", [1, "12,50", [2], 2**70, True]),
+        ("available_until", [20300131, 1_900_000_000, "2031-02-03", "20300131", 1_900_000_000_000, None]),
+        ("vector", [[1, 2], [1, 2, 3], [1, 2, 3], ["a", "b"], "x", None]),
+        ("category", ["a|b", ["c", None], [True], 7, 7.5, {"a": 1}, [["d"]], [{"e": 1}], None]),
+    ],
+)
+def test_no_value_is_read_by_others(name: str, values: list[Any]) -> None:
+    column = "categories" if name == "category" else name
+    alone = [changed_rows(COLUMNS, TABLE.frame.clear(1), [{name: value}])[0][column].to_list()[0] for value in values]
+    together, _ = changed_rows(COLUMNS, TABLE.frame.clear(len(values)), [{name: value} for value in values])
+    assert together[column].to_list() == alone
+    assert any(alone)
+
+
+def test_lists_of_objects_are_no_categories() -> None:
+    with pytest.raises(ConfigError, match="expected categories as category"):
+        require_attributes(COLUMNS, {"category": [{"a": 1}]})
+
+
 def test_unknown_names_are_ignored_and_unreadable_values_missing_and_named() -> None:
     rows, unreadable = changed_rows(COLUMNS, TABLE.frame, [{"colour": 1, "price": "cheap"}, {"title": "Stove"}])
     assert unreadable == ["price"]

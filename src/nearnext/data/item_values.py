@@ -1,7 +1,8 @@
 """Values of an item table: whole columns, and changed attributes of single items; unreadable values are missing."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import polars as pl
@@ -92,7 +93,7 @@ def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
     >>> categories_of(pl.Series(["a | b", "", "a"])).to_list()
     [['a', 'b'], [], ['a']]
     """
-    if isinstance(raw.dtype, pl.List | pl.Array):
+    if isinstance(raw.dtype, pl.List | pl.Array) and not raw.explode().dtype.is_nested():
         lists = raw.cast(pl.List(pl.String))
     elif raw.dtype.is_nested():
         raise DataError(f"expected categories in the column {raw.name}, found {raw.dtype}; map another column")
@@ -134,7 +135,8 @@ def vectors_of(raw: pl.Series) -> Read:
     return lists.set(~sound, None), int((~sound & ~missing).sum())
 
 
-WHAT: dict[Any, str] = {pl.String: "a text", pl.Float64: "a number", pl.Datetime("us", "UTC"): "a time"}
+DATE = pl.Datetime("us", "UTC")
+WHAT: dict[Any, str] = {pl.String: "a text", pl.Float64: "a number", DATE: "a time"}
 
 Attributes = Mapping[str, Any]
 """Values by column: of each category column by its own name, as in rules."""
@@ -188,8 +190,8 @@ def changed_rows(
 
 def _read(values: Sequence[Any], kind: Any, known: pl.Series) -> pl.Series:
     """Values as the column has them, null where one cannot be read."""
-    raw = mixed(values)
-    try:
+
+    def read(raw: pl.Series) -> pl.Series:
         if raw.dtype == pl.Null:
             return raw.cast(kind)
         if kind == pl.String:
@@ -200,8 +202,29 @@ def _read(values: Sequence[Any], kind: Any, known: pl.Series) -> pl.Series:
             return dates_of(raw)[0]
         lists, width = vectors_of(raw)[0], known.list.len().max()
         return lists.set((lists.list.len() != width).fill_null(True), None)
-    except (DataError, pl.exceptions.PolarsError):
-        return pl.Series([None] * len(values), dtype=kind)
+
+    return _in_groups(values, kind, read)
+
+
+def _in_groups(values: Sequence[Any], kind: Any, read: Callable[[pl.Series], pl.Series]) -> pl.Series:
+    """What `read` gives for each value as if it were alone, null where it fails: values alike are read together."""
+    groups, parts = dict[object, list[int]](), list[pl.Series]()
+    for at, value in enumerate(values):
+        groups.setdefault(_form(value, kind), []).append(at)
+    for group in groups.values():
+        try:
+            parts.append(read(mixed([values[at] for at in group])))
+        except (DataError, pl.exceptions.PolarsError):
+            parts.append(pl.Series([None] * len(group), dtype=kind))
+    return pl.concat(parts)[np.argsort(np.concatenate(list(groups.values())))]
+
+
+def _form(value: Any, kind: Any) -> object:
+    """What values must share to be read together: their type, the format of dates, the length of vectors."""
+    if isinstance(value, list):
+        each = cast("list[Any]", value)
+        return list, len(each) if kind == VECTOR else frozenset(map(type, each))
+    return type(cast("object", value)), len(str(value)) if kind == DATE else None
 
 
 def _categories(
@@ -211,17 +234,19 @@ def _categories(
     starts = {kind: f"{kind}=" for kind in columns.kinds}
     found = list[list[str]]()
     for before, one in zip(lists, changes, strict=True):
-        kept = [
-            value
+        kinds = [
+            next((kind for kind, start in starts.items() if value.startswith(start)), CATEGORY)
             for value in before or ()
-            if next((kind for kind, start in starts.items() if value.startswith(start)), CATEGORY) not in one
         ]
-        for name in (CATEGORY, *columns.kinds):
-            if one.get(name) is None:
-                continue
-            try:
-                kept += categories_of(mixed([one[name]]), starts.get(name, ""))[0].to_list()
-            except (DataError, pl.exceptions.PolarsError):
-                unreadable.append(name)
-        found.append(kept)
+        found.append([value for value, kind in zip(before or (), kinds, strict=True) if kind not in one])
+    for name in (CATEGORY, *columns.kinds):
+        given = [at for at, one in enumerate(changes) if one.get(name) is not None]
+        if not given:
+            continue
+        kind, prefix = pl.List(pl.String), starts.get(name, "")
+        read = _in_groups([changes[at][name] for at in given], kind, partial(categories_of, prefix=prefix))
+        if read.null_count():
+            unreadable.append(name)
+        for at, values in zip(given, read.to_list(), strict=True):
+            found[at] += values or []
     return pl.Series(found, dtype=pl.List(pl.String))
