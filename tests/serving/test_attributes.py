@@ -136,6 +136,16 @@ def test_a_new_item_whose_attributes_say_nothing_only_fills_short_lists(
         assert client("GET", "/v1/items/new/similar?k=2").json["basis"] == "embeddings"
 
 
+def test_a_method_that_does_not_place_by_attributes_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model, catalogue = served(fitted("vsknn"), tmp_path, Change("put", "new", attributes=COLD))
+    assert "vsknn does not place items by attributes; send what it is like" in model.available.unlisted
+    why = asyncio.run(model.explain_new(["i1"], "new"))
+    assert "nothing places it: put it with items that it is like, or send clicks" in why.left_out["clicks"]
+    assert not caplog.records
+    change(model, catalogue, Change("put", "odd", attributes={"price": [1], "title": "Odd"}))  # of an earlier model
+    assert "values of price that this model's table cannot have" in caplog.text
+
+
 def _scored(model: ServedModel, session: list[Any]) -> tuple[list[Any], list[float]]:
     answer = model.answer([Query(session, 400)])[0]
     return answer.items, answer.scores

@@ -255,8 +255,10 @@ def require_items(recommender: "Recommender") -> ItemTable:
 
 
 def no_item_table(method: str) -> ConfigError:
-    """The error of rules for a model without an item table."""
-    return ConfigError(f"rules need an item table, and this model ({method}) has none; fit it with items (--items)")
+    """The error of rules, or of attributes, for a model without an item table."""
+    return ConfigError(
+        f"attributes and rules need an item table, and this model ({method}) has none; fit it with items (--items)"
+    )
 
 
 def ranked_by_rules(rules: AppliedRules, rank: Rank, prefixes: Prefixes, k: int, mask: BoolArray) -> Ranking:

@@ -1,5 +1,6 @@
 """The items that a model may recommend, in step with the catalogue, and their attributes."""
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,8 @@ from nearnext.serving.new_clicks import ByClicks
 from nearnext.serving.new_embeddings import ByEmbedding, RecordingIndex
 from nearnext.serving.new_items import NewItems, Placed
 from nearnext.types import BoolArray, Int64Array, RawId
+
+log = logging.getLogger(__name__)
 
 NOTHING_ALIKE = np.zeros(0, np.int32), np.zeros(0, np.float32)
 NEVER_PROBABLE = np.zeros(1, np.int32), np.zeros(1, np.float32)
@@ -84,7 +87,9 @@ class LiveItems:
         kept = [item for item in self._changed if item not in changes]
         given = [item for item, attributes in changes.items() if attributes]
         before = self._at(self._table_rows(given)).with_columns(item_id=None)
-        rows, _ = changed_rows(self._table, before, [changes[item] for item in given])
+        rows, unreadable = changed_rows(self._table, before, [changes[item] for item in given])
+        if unreadable:  # they were put for a model whose table had other columns
+            log.warning("the catalogue has values of %s that this model's table cannot have", ", ".join(unreadable))
         parts = [self._live.frame[[self._changed[item] for item in kept]], rows.cast(self._live.frame.schema)]
         self._live = ItemColumns(pl.concat(parts), self._table.kinds)
         self._changed = {item: row for row, item in enumerate([*kept, *given])}
@@ -163,6 +168,8 @@ class AvailableItems:
         self._lives: dict[RawId, object] = {}
         self._place = _placing(recommender)
         self.table_note, self.unlisted = table_note(recommender), unlisted_note(recommender)
+        if self._place is None:
+            self.unlisted = f"{recommender.name} does not place items by attributes; send what it is like, or clicks"
         self.update(list(catalogue.entries))  # another thread may change them meanwhile
 
     def knows(self, item: RawId) -> bool:

@@ -116,6 +116,8 @@ class ByEmbedding(NewItems):
     place has the mean probability of the items most like it, as at a fit. New points join the index in hundreds.
     """
 
+    remedy = "put it with items that it is like or with attributes, or send clicks on it"
+
     def __init__(self, space: EmbeddingSpace, index: RecordingIndex, *, ranked: bool) -> None:
         super().__init__()
         self._space, self._index, self._ranked = space, index, ranked

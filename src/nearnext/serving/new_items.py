@@ -80,6 +80,8 @@ class NewItem:
 class NewItems(ABC):
     """The new items of a catalogue; a subclass says what a point is, and which are near."""
 
+    remedy = "put it with items that it is like, or send clicks on it"
+
     def __init__(self) -> None:
         self._items: dict[RawId, NewItem] = {}
         self._slots: dict[Hashable, int] = {}  # of each point
@@ -112,7 +114,7 @@ class NewItems(ABC):
             return f"placed by {new.summed:,} sessions that led to it or items that it is like"
         if new.placed is not None:
             return "placed by its attributes"
-        return "nothing places it: put it with items that it is like or with attributes, or send clicks on it"
+        return f"nothing places it: {self.remedy}"
 
     def vector(self, item: RawId) -> ScoreArray | None:  # noqa: ARG002 - a subclass may have one
         """The embedding of an item; None where it has none: [D]."""
