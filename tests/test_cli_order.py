@@ -120,8 +120,8 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_read(
     ("option", "error"),
     [
         (("--exclude", "nope"), "no such items to exclude or allow: nope"),
-        (("--where", "price < 50"), "rules need an item table"),
-        (("--after", "purchase"), "rules need an item table"),
+        (("--where", "price < 50"), "attributes and rules need an item table"),
+        (("--after", "purchase"), "attributes and rules need an item table"),
     ],
 )
 def test_what_a_model_cannot_be_asked_is_refused_before_the_log_is_read(
