@@ -153,12 +153,14 @@ def within(kind: Any, name: str = "") -> Callable[[typer.CallbackParam, Any], An
     return check
 
 
-def takes(parameter: str | None, options: Callable[..., Any]) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A decorator: a command takes the options of a function, and its value as the argument ``parameter``.
+def takes(
+    parameter: str | None, options: Callable[..., Any], *only: str
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A decorator: a command takes the options of a function or class, and its value as the argument ``parameter``.
 
-    Help lists them in its place; without a parameter, last.
+    Help lists them in its place; without a parameter, last. ``only``: names of those it takes, instead of all.
     """
-    added = inspect.signature(options).parameters
+    added = {name: each for name, each in inspect.signature(options).parameters.items() if not only or name in only}
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
         own = inspect.signature(command).parameters

@@ -26,7 +26,7 @@ from nearnext.cli.options import (
     tuned_options,
     whole_numbers,
 )
-from nearnext.cli.output import Results, console, result_files, writable_folder
+from nearnext.cli.output import Results, console, writable_folder
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -101,7 +101,7 @@ def _asked(
 @app.command()
 @imports_parts
 @reads_logs
-@takes("results", result_files)
+@takes("results", Results)
 @runs_parts
 @takes("asked", _asked)
 def compare(

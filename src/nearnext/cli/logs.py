@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nearnext.cli.app import Engine, app, command_line, runs_parts, takes, within
-from nearnext.cli.output import Results, console, result_files, writable, writable_folder
+from nearnext.cli.output import Results, console, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 from nearnext.cli.saving import require_outside
 from nearnext.errors import ConfigError
@@ -29,7 +29,7 @@ INFORMATIVE = 0.8
 
 @app.command()
 @reads_logs
-@takes("results", result_files)
+@takes("results", Results)
 @filters_by(min_support=5, max_length=0)
 def stats(log: LogArgument, *, chosen: "Filter", results: Results, reading: Reading) -> None:
     """The paper's Table 1 and Figure 1 of a log: sizes before and after filtering, session lengths, recurring items."""

@@ -23,7 +23,7 @@ from nearnext.cli.options import (
     own_options,
     own_settings,
 )
-from nearnext.cli.output import Results, console, json_and_tables, writable_folder
+from nearnext.cli.output import Results, console, writable_folder
 from nearnext.cli.reading import (
     ItemsOption,
     LogArgument,
@@ -250,7 +250,7 @@ def _print_size(sized: Mapping[str, Any]) -> None:
 @app.command()
 @imports_parts
 @reads_logs
-@takes("results", json_and_tables)
+@takes("results", Results, "json", "form")
 def evaluate(
     model: ModelArgument,
     log: LogArgument,

@@ -153,9 +153,9 @@ class Results:
         form: format of the tables that standard output gets; all else then goes to stderr.
     """
 
-    json: Path | None = None
-    report: Path | None = None
-    form: str | None = None
+    json: JsonFile = None
+    report: ReportFile = None
+    form: TableFormat = None
 
     def __post_init__(self) -> None:
         console.stderr = self.json == STDOUT or self.form is not None
@@ -198,21 +198,6 @@ class Results:
             console.print(f"result: {self.json}")
         if self.report is not None:
             console.print(f"report: {self.report}")
-
-
-def result_files(json: JsonFile = None, report: ReportFile = None, form: TableFormat = None) -> Results:
-    """Options of commands whose result can be a page, or tables in a format."""
-    return Results(json, report, form)
-
-
-def json_and_tables(json: JsonFile = None, form: TableFormat = None) -> Results:
-    """Options of commands whose result is JSON, or tables in a format."""
-    return Results(json, form=form)
-
-
-def json_file(json: JsonFile = None) -> Results:
-    """Option of commands whose result is JSON alone."""
-    return Results(json)
 
 
 def write_json(path: Path, result: Any) -> None:

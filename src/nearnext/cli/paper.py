@@ -10,7 +10,7 @@ import typer
 from nearnext.cli.app import QuickGroup, app, command_line, imports_parts, takes
 from nearnext.cli.comparing import print_audit
 from nearnext.cli.options import Config, Protocol, Settings, Work, measures, method_names, method_options
-from nearnext.cli.output import Results, console, result_files
+from nearnext.cli.output import Results, console
 from nearnext.cli.reading import (
     LogArgument,
     Reading,
@@ -44,7 +44,7 @@ Tables = Callable[["Callable[[Result, str], Result]", "Sequence[Entry]", str, Re
 """Trains the methods of some rows, and prints the table that a function makes of their comparison on a log."""
 
 
-@takes("results", result_files)
+@takes("results", Results)
 @measures
 @filters_by(min_support=5, max_length=1000)
 def _training_options(
@@ -99,7 +99,7 @@ trains = takes("table", _training_options)
 
 @paper.command()
 @reads_logs
-@takes("results", result_files)
+@takes("results", Results)
 @filters_by(min_support=5, max_length=0)
 def table1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Reading) -> None:
     """Table 1: items, sessions and events of a log, after and (before) preprocessing."""
@@ -110,7 +110,7 @@ def table1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Rea
 
 @paper.command()
 @reads_logs
-@takes("results", result_files)
+@takes("results", Results)
 @filters_by(min_support=5, max_length=0)
 def fig1(log: LogArgument, *, chosen: "Filter", results: Results, reading: Reading) -> None:
     """Figure 1: session lengths and recurring items of a log; drawn with --report."""

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from nearnext.cli.app import app, imports_parts, takes, within
 from nearnext.cli.options import Rules, cutoff_numbers, rule_options
-from nearnext.cli.output import Results, console, json_file, require_extra, writable, writable_folder
+from nearnext.cli.output import Results, console, require_extra, writable, writable_folder
 from nearnext.cli.reading import LogArgument, MaxLength, Reading, read_test_log, reads_logs, require_logs
 from nearnext.errors import DataError
 from nearnext.options import Natural, options_of
@@ -84,7 +84,7 @@ def serve(
 @app.command()
 @imports_parts
 @reads_logs
-@takes("results", json_file)
+@takes("results", Results, "json")
 def replay(
     model: Annotated[Path, typer.Argument(help="Model directory that the service serves.")],
     log: LogArgument,

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from nearnext.cli.app import JsonSwitch, app, ids, imports_parts, takes, within
 from nearnext.cli.options import ModelArgument
-from nearnext.cli.output import JsonFile, Results, console, json_file, require_extra, writable_folder
+from nearnext.cli.output import JsonFile, Results, console, require_extra, writable_folder
 from nearnext.cli.recommending import titles_of
 from nearnext.errors import ConfigError
 from nearnext.options import Count, Probability
@@ -58,7 +58,7 @@ def option_row(facts: Mapping[str, Any]) -> tuple[str, ...]:
 
 @app.command("options")
 @imports_parts
-@takes("results", json_file)
+@takes("results", Results, "json")
 def list_options(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="Method, e.g. vsknn or sml-gru-ncas.")],
     *,

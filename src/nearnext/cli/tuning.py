@@ -9,7 +9,7 @@ import typer
 
 from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
 from nearnext.cli.options import OwnConfig, OwnSettings, Threads, Unknown, own_options, own_settings, tunes
-from nearnext.cli.output import Results, console, json_and_tables, require_extra, writable, writable_folder
+from nearnext.cli.output import Results, console, require_extra, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import Natural
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @imports_parts
 @reads_logs
 @tunes
-@takes("results", json_and_tables)
+@takes("results", Results, "json", "form")
 @runs_parts
 @filters_by(min_support=1, max_length=1000)
 def tune(
