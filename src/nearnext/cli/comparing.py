@@ -89,7 +89,7 @@ def _asked(
         ks=cutoff_numbers(k),
         seed=seed,
         replicates=protocol.replicates,
-        threads=protocol.threads,
+        threads=protocol.threads or None,
         tuning=replace(tuning, seed=seed) if tuning is not None else None,
         held={name: tuple(values) for name, values in method_settings(settings).items()},
         seeds=whole_numbers("--seeds", seeds, "7,8,9"),

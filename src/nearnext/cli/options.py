@@ -57,11 +57,13 @@ ModelArgument = Annotated[Path, typer.Argument(metavar="MODEL", help="Model dire
 class Protocol:
     """How methods are measured: the options that commands which compare them have."""
 
-    test: str | None
-    split: str
-    unknown: str
-    replicates: int
-    threads: int | None
+    test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None
+    split: Annotated[
+        str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
+    ] = "last:0.1"
+    unknown: Unknown = "miss"
+    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000
+    threads: Threads = 0
 
     def plan(self, chosen: "Filter") -> "SplitPlan":
         """How the log is split."""
@@ -70,19 +72,7 @@ class Protocol:
         return SplitPlan.parse(self.split, chosen=chosen, unknown=self.unknown)  # type: ignore[arg-type]
 
 
-def _protocol_options(
-    test: Annotated[str | None, typer.Option(help="Test log; LOG is then the training log.")] = None,
-    split: Annotated[
-        str, typer.Option(help="last:FRACTION, days:N, windows:N, or authors:SEED, which looks into the future.")
-    ] = "last:0.1",
-    unknown: Unknown = "miss",
-    replicates: Annotated[int, typer.Option(help="Resamplings of the bootstrap.")] = 2000,
-    threads: Threads = 0,
-) -> Protocol:
-    return Protocol(test, split, unknown, replicates, threads or None)
-
-
-measures = takes("protocol", _protocol_options)
+measures = takes("protocol", Protocol)
 """Give a command with a ``protocol`` parameter the options of the measurement instead of it."""
 
 STUDY = Path("nearnext-tuning")

@@ -83,7 +83,7 @@ def _training_options(
             options=method_options(config, settings, [entry.name for entry in rows]),
             plan=plan,
             replicates=protocol.replicates,
-            threads=protocol.threads,
+            threads=protocol.threads or None,
         )
         sessions, test, readings = read_both(log, protocol.test, reading, plan.warnings)
         result = compare(sessions, test, comparison, reading=readings, command=command_line(), store=store)
