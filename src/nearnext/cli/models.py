@@ -53,12 +53,46 @@ if TYPE_CHECKING:
 class Asked:
     """The method that a fit is asked for, its options, and the model that it starts from."""
 
-    method: str | None
-    start: Path | None
-    switches: dict[str, Any]  # options that have a switch of their own, by name
-    config: Path | None
-    settings: list[str] | None
-    run: Path | None
+    method: Annotated[str | None, typer.Option(help="Method to fit; default: metric.")] = None
+    start: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Model to start from, with its method and options, for daily retraining: few epochs from its weights. "
+            "LOG is all that the new model may know.",
+        ),
+    ] = None
+    settings: OwnSettings = None
+    config: OwnConfig = None
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Options of an sml-* method by name: tuned (chosen on validation, the default), paper (as its text "
+            "says), authors (as their program ran) or quick (smaller, minutes)."
+        ),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random; default: its own.")] = None
+    run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False
+    track: Annotated[
+        str | None,
+        typer.Option(
+            help="Experiment tracker for options and metrics: tensorboard (the default with --run), mlflow or wandb."
+        ),
+    ] = None
+
+    @property
+    def switches(self) -> dict[str, Any]:
+        """Options that have a switch of their own, by name."""
+        given = {
+            "preset": self.preset,
+            "seed": self.seed,
+            "directory": self.run and str(self.run),
+            "resume": self.resume or None,
+            "track": self.track,
+        }
+        return {name: value for name, value in given.items() if value is not None}
 
     def recommender(self, model: "Recommender | None", engine: Engine, *, dry_run: bool) -> "Recommender":
         """What is to be fitted; ``model`` is the one to start from."""
@@ -77,48 +111,12 @@ class Asked:
         return _successor(model, method, options)
 
 
-def _asked(
-    method: Annotated[str | None, typer.Option(help="Method to fit; default: metric.")] = None,
-    start: Annotated[
-        Path | None,
-        typer.Option(
-            "--from",
-            metavar="MODEL",
-            help="Model to start from, with its method and options, for daily retraining: few epochs from its weights. "
-            "LOG is all that the new model may know.",
-        ),
-    ] = None,
-    settings: OwnSettings = None,
-    config: OwnConfig = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Options of an sml-* method by name: tuned (chosen on validation, the default), paper (as its text "
-            "says), authors (as their program ran) or quick (smaller, minutes)."
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of a method that draws at random; default: its own.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Directory for checkpoints and logs of the training.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the run directory.")] = False,
-    track: Annotated[
-        str | None,
-        typer.Option(
-            help="Experiment tracker for options and metrics: tensorboard (the default with --run), mlflow or wandb."
-        ),
-    ] = None,
-) -> Asked:
-    directory = str(run) if run else None
-    given = {"preset": preset, "seed": seed, "directory": directory, "resume": resume or None, "track": track}
-    switches = {name: value for name, value in given.items() if value is not None}
-    return Asked(method, start, switches, config, settings, run)
-
-
 @app.command()
 @imports_parts
 @reads_logs
 @runs_parts
 @filters_by(min_support=1, max_length=1000)
-@takes("asked", _asked)
+@takes("asked", Asked)
 def fit(
     log: LogArgument,
     *,
