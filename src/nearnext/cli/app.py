@@ -218,9 +218,34 @@ ENGINES = ("local", "ray")
 class Engine:
     """What runs the parts of a command: processes of this machine, or a Ray cluster."""
 
-    name: str
-    address: str | None
-    workers: int | None
+    name: Annotated[
+        str, typer.Option("--engine", help="What runs independent parts: local, or ray, a Ray cluster.")
+    ] = "local"
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --engine ray: HOST:PORT of the cluster's head; default: a cluster for this command."),
+    ] = None
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            help="Parts that are worked on at the same time, or processes that train; 0: one for each processor for "
+            "prepare and Ray, for fit as many as make it faster on this machine, with the same model, else 1.",
+        ),
+    ] = 0
+
+    def __post_init__(self) -> None:
+        require_known("engine", self.name, ENGINES)
+        if self.address is not None and self.name != "ray":
+            raise ConfigError(f"--address {self.address} is of a Ray cluster; add --engine ray, or leave it out")
+        if self.name == "ray":
+            if launched() is not None:
+                raise ConfigError(
+                    "expected processes of torchrun or of a Ray cluster, found both; leave --engine ray out"
+                )
+            from nearnext.scale.ray_tasks import require_cluster
+
+            require_cluster(self.address)  # before a long log is read
 
     @contextmanager
     def executor(self, default: int | None = None) -> "Generator[Executor]":
@@ -232,7 +257,7 @@ class Engine:
             return
         from nearnext.scale.ray_tasks import ray_tasks
 
-        with ray_tasks(self.address, self.workers) as executor:
+        with ray_tasks(self.address, self.workers or None) as executor:
             yield executor
 
     def fitted(self, recommender: "Recommender", fit: Callable[[], T]) -> T:
@@ -245,36 +270,9 @@ class Engine:
         assert isinstance(recommender, TrainedRecommender)  # noqa: S101 - others have no option workers
         with training_extra(f"fitting {recommender.name}"):
             from nearnext.scale.ray_training import fit_together
-        with ray_tasks(self.address, self.workers) as cluster:
+        with ray_tasks(self.address, self.workers or None) as cluster:
             return fit_together(cluster, recommender, fit)
 
 
-def _engine_options(
-    engine: Annotated[str, typer.Option(help="What runs independent parts: local, or ray, a Ray cluster.")] = "local",
-    address: Annotated[
-        str | None,
-        typer.Option(help="With --engine ray: HOST:PORT of the cluster's head; default: a cluster for this command."),
-    ] = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Parts that are worked on at the same time, or processes that train; 0: one for each processor for "
-            "prepare and Ray, for fit as many as make it faster on this machine, with the same model, else 1.",
-        ),
-    ] = 0,
-) -> Engine:
-    require_known("engine", engine, ENGINES)
-    if address is not None and engine != "ray":
-        raise ConfigError(f"--address {address} is of a Ray cluster; add --engine ray, or leave it out")
-    if engine == "ray":
-        if launched() is not None:
-            raise ConfigError("expected processes of torchrun or of a Ray cluster, found both; leave --engine ray out")
-        from nearnext.scale.ray_tasks import require_cluster
-
-        require_cluster(address)  # before a long log is read
-    return Engine(engine, address, workers or None)
-
-
-runs_parts = takes("engine", _engine_options)
+runs_parts = takes("engine", Engine)
 """Give a command with an ``engine`` parameter the options of executors instead of it."""
