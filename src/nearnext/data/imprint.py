@@ -215,9 +215,8 @@ class Imprint:
         for name, kind in KINDS.items():
             if arrays[name].dtype != kind or arrays[name].ndim != 1:
                 raise ValueError(f"{name} of the training sessions are no list of {np.dtype(kind)}")
-        *times, by_user, numbered = (int(fact) for fact in arrays["facts"])
-        sessions, first_start, last_start, last_end = times
-        of_contents, of_ids = (int(bound) for bound in arrays["bounds"])
+        sessions, first_start, last_start, last_end, by_user, numbered = map(int, arrays["facts"])
+        of_contents, of_ids = map(int, arrays["bounds"])
         contents, ids, ends, shapes = (arrays[name] for name in KINDS)
         known = (sessions, first_start, last_start, last_end, contents, ids, ends)
         return cls(*known, bool(by_user), bool(numbered), (of_contents, of_ids), shapes)

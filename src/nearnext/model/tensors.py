@@ -3,6 +3,7 @@
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -54,10 +55,6 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(before)
 
 
-def _after_fork() -> None:
-    # A parallel computation would never end: it waits for threads of the parent process.
-    torch.set_num_threads(1)
-
-
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    # A parallel computation would never end: it waits for threads of the parent process.
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
