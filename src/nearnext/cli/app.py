@@ -22,11 +22,10 @@ from nearnext.errors import ConfigError
 from nearnext.extras import training_extra
 from nearnext.options import checked, require_known
 from nearnext.own_parts import VARIABLE, import_parts
-from nearnext.processes import launched
+from nearnext.processes import Executor, launched
 from nearnext.progress import show_progress
 
 if TYPE_CHECKING:
-    from nearnext.processes import Executor
     from nearnext.recommenders.base import Recommender
 
 
@@ -248,7 +247,7 @@ class Engine:
             require_cluster(self.address)  # before a long log is read
 
     @contextmanager
-    def executor(self, default: int | None = None) -> "Generator[Executor]":
+    def executor(self, default: int | None = None) -> Generator[Executor]:
         """The executor; ``default`` local workers unless given, None: one for each processor."""
         if self.name == "local":
             from nearnext.processes import Processes, usable_cores

@@ -5,11 +5,12 @@ import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 import psutil
+from narwhals.typing import IntoDataFrame
 
 from nearnext.data.leaks import Leaks, find_leaks, warn_of
 from nearnext.data.sessionise import as_sessions
@@ -24,9 +25,6 @@ from nearnext.progress import track
 from nearnext.recommenders.base import Recommender
 from nearnext.recommenders.ranking import Ranking, lists_at_a_time
 from nearnext.shown import Shown
-
-if TYPE_CHECKING:
-    from narwhals.typing import IntoDataFrame
 
 INTERVAL = 0.02
 """Seconds between two looks at the memory."""

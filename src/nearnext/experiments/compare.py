@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial, reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from narwhals.typing import IntoDataFrame
 
 from nearnext.data.items import ItemTable
 from nearnext.data.leaks import Leaks, warn_of
@@ -37,9 +38,6 @@ from nearnext.options import require_type
 from nearnext.processes import ONE_PROCESS, Executor, usable_cores
 from nearnext.progress import track
 from nearnext.types import FloatArray, RawId
-
-if TYPE_CHECKING:
-    from narwhals.typing import IntoDataFrame
 
 
 def compare(

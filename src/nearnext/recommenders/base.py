@@ -4,9 +4,11 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
+import polars as pl
+from narwhals.typing import IntoDataFrame
 
 from nearnext.data.event_weights import item_weights
 from nearnext.data.items import ItemTable
@@ -36,10 +38,6 @@ from nearnext.recommenders.ruled import AppliedRules, ranked_by_rules, rules_ove
 from nearnext.recommenders.session_index import REMEMBERED, SessionMemory
 from nearnext.registry import is_built_in
 from nearnext.types import BoolArray, RawId, ScoreArray
-
-if TYPE_CHECKING:
-    import polars as pl
-    from narwhals.typing import IntoDataFrame
 
 
 @dataclass(eq=False)
@@ -271,7 +269,7 @@ class Recommender(Method):
 
         return similar_lists(self, items, k)
 
-    def item_vectors(self) -> "pl.DataFrame":
+    def item_vectors(self) -> pl.DataFrame:
         """Embeddings of items, for a vector database; `ConfigError` for methods without a metric space."""
         raise no_vectors(self.name)
 

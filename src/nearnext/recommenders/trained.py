@@ -7,6 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from narwhals.typing import IntoDataFrame
+
 from nearnext.data.items import ItemTable
 from nearnext.data.sessionise import as_sessions
 from nearnext.data.sessions import Sessions
@@ -19,8 +21,6 @@ from nearnext.recommenders.base import Recommender
 from nearnext.training.tracking import TrackerName, tracked
 
 if TYPE_CHECKING:  # torch takes over a second to import: only a fit pays for it
-    from narwhals.typing import IntoDataFrame
-
     from nearnext.training.run import RunDirectory
 
 NOT_KEPT = ("directory", "resume", "workers", "sharded", "track", "device")

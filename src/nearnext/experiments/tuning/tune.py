@@ -10,7 +10,9 @@ from dataclasses import asdict
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from narwhals.typing import IntoDataFrame
 
 from nearnext.artifact import versions
 from nearnext.atomic import whole_file
@@ -26,9 +28,6 @@ from nearnext.experiments.tuning.study import Bench, Proposal, Study, open_study
 from nearnext.options import require_type
 from nearnext.processes import ONE_PROCESS, Executor
 from nearnext.progress import Advance, track
-
-if TYPE_CHECKING:
-    from narwhals.typing import IntoDataFrame
 
 
 class TuningInterrupted(KeyboardInterrupt):
