@@ -72,6 +72,17 @@ def first_feature(found: Candidates) -> ScoreArray:
     return found.features[:, 0]
 
 
+@pytest.mark.parametrize("n", [FEWEST - 1, FEWEST])
+def test_embeddings_are_measured_on_so_many_described_items(n: int) -> None:
+    kinds = np.where(np.arange(N) < n, OF_KIND % 2, -1)
+    table = read_items(pl.DataFrame({"id": IDS, "title": [f"kind{kind}" if kind >= 0 else None for kind in kinds]}))
+    rows = np.zeros((N, 2), np.float32)
+    rows[np.arange(N), kinds % 2] = 1  # as the titles of those that have one say
+    placed = Placement.of(table, np.full(N, 50), rows, None, cosine=True)
+    assert (placed.described, placed.too_few) == (n, n < FEWEST)
+    assert (placed.explained == 0) == placed.too_few
+
+
 def lists_of(rng: np.random.Generator, n: int = 400) -> HeldOutLists:
     """Sessions that stay in a kind: its items are the most probable candidates, and one of them is next."""
     kinds = rng.integers(KINDS, size=n)
@@ -228,7 +239,7 @@ def of_clicked(n: int, more: set[str]) -> ItemTable:
 def test_too_few_described_items_are_called_too_few(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(selection, "significantly_better", lambda *_: True)  # pyright: ignore[reportUnknownLambdaType]
     few = uninformed(name, of_clicked(FEWEST - 1, NEW))
-    assert f"only {FEWEST - 1} items with clicks, and {FEWEST} are needed" in few.table_note
+    assert f"only {FEWEST - 1} of the items with clicks, and {FEWEST} are needed" in few.table_note
     assert (few.cold_factor, few.unclicked_factor) == (None, 0)
     assert not NEW & {*few.recommend([["i1"]], k=N_ITEMS)[0].items}
     again = load_artifact(save_artifact(few, tmp_path / "model", {})).recommender

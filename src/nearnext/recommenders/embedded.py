@@ -89,8 +89,9 @@ class EmbeddedRecommender(TrainedRecommender):
         factor = self.unclicked_factor
         if not factor and self.placement.too_few:
             return (
-                f"the item table has attributes of only {self.placement.described} items with clicks, and {FEWEST} are "
-                "needed to measure what they predict: items without clicks only fill lists that are too short"
+                f"the item table has attributes of only {self.placement.described} of the items with clicks, and "
+                f"{FEWEST} are needed to measure what they predict: items without clicks only fill lists that are too "
+                "short"
             )
         if not factor:
             return f"the item table does not predict {found}: items without clicks only fill lists that are too short"

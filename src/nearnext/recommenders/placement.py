@@ -63,7 +63,7 @@ class Placement:
     @property
     def too_few(self) -> bool:
         """Whether too few clicked items have attributes to measure what these predict."""
-        return self.uninformed and self.described < FEWEST
+        return self.described < FEWEST
 
     @classmethod
     def of(
@@ -102,7 +102,7 @@ class Placement:
             0.0 if cosine else float(np.sqrt(errors[best])),
             scale,
             _explained(rows, targets, trust, drawn, PENALTIES[best]),
-            described_rows(rows).size,
+            len(described_rows(rows)),
         )
 
     def rows(self, table: ItemTable) -> ScoreArray:
@@ -190,6 +190,8 @@ def _explained(rows: Sparse, targets: FloatArray, trust: FloatArray, drawn: Floa
     """
     tenth = (drawn / HELD_OUT).astype(np.int64)
     several = range(min(round(1 / HELD_OUT), int(np.ceil(MEASURED / max(HELD_OUT * len(drawn), 1)))))
+    if len(described_rows(rows)) < FEWEST:
+        return 0.0
     folds = [tenth == one for one in several if (tenth == one).any() and (tenth != one).any()]
     if not folds:
         return 0.0
