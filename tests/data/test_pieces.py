@@ -114,6 +114,22 @@ def test_pieces_of_lines_that_end_otherwise(tmp_path: Path, kind: str, end: str)
     same_as_whole(tmp_path / "log.csv", tmp_path)
 
 
+@pytest.mark.parametrize(("usual", "once"), [("\r", "\n"), ("\n", "\r"), ("\r", "\r\n")])
+def test_pieces_of_lines_of_which_one_ends_otherwise(tmp_path: Path, usual: str, once: str) -> None:
+    lines = TEXTS["plain"]
+    text = usual.join(lines[:850]) + once + usual.join(lines[850:])
+    (tmp_path / "log.csv").write_bytes(text.encode())
+    same_as_whole(tmp_path / "log.csv", tmp_path)
+    assert read_events(tmp_path / "log.csv").report.used == 900
+
+
+def test_a_carriage_return_inside_an_object_does_not_end_its_line(tmp_path: Path) -> None:
+    lines = [json.dumps({"session_id": n, "item_id": n % 9, "time": BEGIN + n}, indent=0) for n in range(500)]
+    (tmp_path / "log.jsonl").write_bytes("\n".join(line.replace("\n", "\r") for line in lines).encode())
+    same_as_whole(tmp_path / "log.jsonl", tmp_path)
+    assert read_events(tmp_path / "log.jsonl").report.used == 500
+
+
 @pytest.mark.filterwarnings("ignore::nearnext.errors.LogWarning")
 def test_pieces_of_several_files_of_several_kinds(tmp_path: Path) -> None:
     folder = tmp_path / "log"

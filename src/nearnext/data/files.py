@@ -236,40 +236,45 @@ def _until(position: int, size: int, end: int | None) -> int:
     return to_multiple if end is None else min(to_multiple, end - position)
 
 
-def blocks(file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = None) -> Iterator[tuple[bytes, int]]:
+def blocks(
+    file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = None, *, returns: bool = True
+) -> Iterator[tuple[bytes, int]]:
     """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took.
 
     With ``begin`` and ``end``, multiples of ``size``: those blocks of the whole file, from the line that contains byte
-    ``begin`` up to the line that contains byte ``end``, without it.
+    ``begin`` up to the line that contains byte ``end``, without it. ``returns``: whether a carriage return ends a line.
     """
     rest = b""
-    mark = b"\n" if b"\n" in file.sample or b"\r" not in file.sample else b"\r"
-    done = position = _line_begin(file.path, begin, mark)
+    done = position = _line_begin(file.path, begin, returns=returns)
     for block, position in _contents(file.path, file.compression, size, done, end):
-        text = block if done or rest else block.removeprefix(BOM)
-        last = text.rfind(mark) + 1
+        text = rest + (block if done or rest else block.removeprefix(BOM))
+        last = _last_end(text, returns=returns)
         if last:
-            yield b"".join([rest, memoryview(text)[:last]]), position - done
-            rest, done = text[last:], position
-        else:
-            rest += text
+            yield text[:last], position - done
+            done = position
+        rest = text[last:]
         if len(rest) > LONGEST_ROW:
             raise DataError(f"{file.path}: a line is longer than {LONGEST_ROW >> 20} MiB; write one event per line")
     if rest and end is None:
         yield rest, position - done
 
 
-def _line_begin(path: Path, at: int, mark: bytes) -> int:
-    """Position of the first byte of the line that contains byte ``at`` of a file; ``mark`` ends lines."""
+def _last_end(text: bytes, *, returns: bool) -> int:
+    """Length of the lines of a text that have ended; a carriage return as its last byte may be half of an end."""
+    return max(text.rfind(b"\n"), text.rfind(b"\r", 0, -1) if returns else -1) + 1
+
+
+def _line_begin(path: Path, at: int, *, returns: bool) -> int:
+    """Position of the first byte of the line that contains byte ``at`` of a file, as `_last_end` has it."""
+    begin, size = at, SAMPLE
     with data_errors(path), path.open("rb") as file:
-        while at > 0:
-            begin = max(0, at - SAMPLE)
+        while begin > 0 and at - begin <= LONGEST_ROW:
+            begin = max(0, at - size)
             file.seek(begin)
-            found = file.read(at - begin).rfind(mark)
-            if found >= 0:
-                return begin + found + 1
-            at = begin
-    return 0
+            if found := _last_end(file.read(at - begin), returns=returns):
+                return begin + found
+            size *= 2
+    return begin
 
 
 @contextmanager
