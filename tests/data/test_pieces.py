@@ -3,16 +3,18 @@
 import csv
 import io
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from executor_support import SideBySide
 from nearnext.data import pieces as pieces_module
-from nearnext.data.events import read_events
+from nearnext.data.events import read_events, scan_events
 from nearnext.data.filters import Filter
 from nearnext.data.prepare import PrepareReport, prepare
 from nearnext.data.sessionise import read_sessions
@@ -219,3 +221,63 @@ def test_a_report_of_pieces_counts_files_that_are_left_out(tmp_path: Path) -> No
     done = prepared(folder, tmp_path / "out")
     assert done.read == read_events(folder).report
     assert done.read.left_out == ["a.txt.bak"]
+
+
+def cut_off(log: Path) -> None:
+    os.truncate(log, 5000)
+
+
+def emptied(log: Path) -> None:
+    os.truncate(log, 0)
+
+
+def replaced(log: Path) -> None:
+    log.with_suffix(".new").write_text("\n".join([HEADER, *rows(2000)]))
+    log.with_suffix(".new").replace(log)
+
+
+def written_again(log: Path) -> None:
+    log.write_text("\n".join([HEADER, *rows(2000, item=lambda n: n + 1)]))
+
+
+def grown(log: Path) -> None:
+    with log.open("a") as file:
+        file.write("".join(f"{row}\n" for row in rows(90)))
+
+
+def prepared_while(change: Callable[[Path], None], log: Path, monkeypatch: pytest.MonkeyPatch) -> PrepareReport:
+    """Prepare a log that is changed once its first piece is read."""
+    spreads, left = pieces_module._spreads, [change]  # pyright: ignore[reportPrivateUsage]
+
+    def changing(*arguments: Any) -> Any:
+        found = spreads(*arguments)
+        while left:
+            left.pop()(log)
+        return found
+
+    monkeypatch.setattr(pieces_module, "_spreads", changing)
+    return prepared(log, log.parent / "out")
+
+
+@pytest.mark.parametrize("change", [cut_off, emptied, replaced, written_again])
+def test_a_file_that_changes_while_it_is_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None]
+) -> None:
+    (tmp_path / "log.csv").write_text("\n".join([HEADER, *rows(900), ""]))
+    with pytest.raises(DataError, match=r"log\.csv was replaced or cut off while it was read"):
+        prepared_while(change, tmp_path / "log.csv", monkeypatch)
+    assert [file.name for file in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_a_file_may_grow_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "log.csv").write_text("\n".join([HEADER, *rows(900), ""]))
+    assert prepared_while(grown, tmp_path / "log.csv", monkeypatch).read.used == 990
+
+
+def test_a_file_that_becomes_shorter_while_one_process_reads_it_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("\n".join([HEADER, *rows(900), ""]))
+    chunks = iter(scan_events(tmp_path / "log.csv"))
+    next(chunks)
+    cut_off(tmp_path / "log.csv")
+    with pytest.raises(DataError, match=r"log\.csv was replaced or cut off while it was read"):
+        list(chunks)

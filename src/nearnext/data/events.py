@@ -10,7 +10,7 @@ import polars as pl
 
 from nearnext.data.chunks import WHOLE, FrameReader, LogReader, ParquetReader, Span, as_frame
 from nearnext.data.delimited import DelimitedReader
-from nearnext.data.files import COMPRESSED_SUFFIXES, identify, log_files, same_path
+from nearnext.data.files import COMPRESSED_SUFFIXES, FileState, identify, log_files, same_path
 from nearnext.data.ids import user_codes
 from nearnext.data.jsonlines import JsonLinesReader
 from nearnext.data.layouts import Layout, Role, recognise
@@ -76,11 +76,12 @@ COMPRESSION = 5
 
 
 class Piece(NamedTuple):
-    """A span of a log's file (its number, from 0), and about how many events it has."""
+    """A span of a log's file (its number, from 0), about how many events it has, and which file that was then."""
 
     file: int
     span: Span
     events: float
+    state: FileState | None = None  # of a file in several pieces
 
 
 class EventScan:
@@ -147,7 +148,9 @@ class EventScan:
             if (reader := self._reader(number)) is not None:
                 packed = Path(reader.where).suffix.lower() in COMPRESSED_SUFFIXES
                 each = (COMPRESSION if packed else 1) / EVENT_BYTES[reader.unit]
-                found += [Piece(number, span, each * _work(reader, span)) for span in reader.spans()]
+                spans = reader.spans()
+                state = FileState.of(self.files[number]) if len(spans) > 1 else None
+                found += [Piece(number, span, each * _work(reader, span), state) for span in spans]
         return found
 
     def begin(self, rejects: RejectsFile | None = None) -> Reading:
@@ -166,9 +169,15 @@ class EventScan:
         return reading
 
     def read(self, reading: Reading, piece: Piece) -> Iterator[pl.DataFrame]:
-        """The events of a piece."""
-        reader = self._reader(piece.file)
-        return iter(()) if reader is None else self._events(reading, reader, piece.span)
+        """The events of a piece.
+
+        Raises:
+            DataError: another file has taken the place of its file, so that the pieces do not belong together.
+        """
+        if (reader := self._reader(piece.file)) is not None:
+            yield from self._events(reading, reader, piece.span)
+        if piece.state is not None:
+            piece.state.require(self.files[piece.file])
 
     def _events(self, reading: Reading, reader: LogReader, span: Span = WHOLE) -> Iterator[pl.DataFrame]:
         layout = _layout(reader, self._mapped, self._options.layout)

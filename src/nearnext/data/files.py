@@ -9,7 +9,8 @@ from glob import glob
 from io import BufferedReader
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from zlib import crc32
 
 from polars.exceptions import PolarsError
 
@@ -48,6 +49,8 @@ FOREIGN = {
 TABLES = {"_delta_log": "a Delta", ".hoodie": "a Hudi"}
 """What a table format keeps in its folder."""
 
+CHANGED = "{} was replaced or cut off while it was read; read it again once it is complete, or read a copy"
+
 MODEL = ("manifest.json", "state.safetensors")
 """Files that every model folder has."""
 
@@ -61,6 +64,27 @@ class LogFile:
     compression: str | None
     size: int
     sample: bytes
+
+
+class FileState(NamedTuple):
+    """What tells a file from another one that is written in its place."""
+
+    inode: int
+    size: int
+    begin: int  # checksum of the first MiB
+
+    @classmethod
+    def of(cls, path: Path, n: int = SAMPLE) -> "FileState":
+        """The state of a file now; ``n``: bytes, at most, to look at."""
+        with data_errors(path), path.open("rb") as file:
+            found = os.fstat(file.fileno())
+            return cls(found.st_ino, found.st_size, crc32(file.read(min(n, SAMPLE))))
+
+    def require(self, path: Path) -> None:
+        """Raise a DataError if a file is not this one any more; more text at its end is no change."""
+        now = FileState.of(path, self.size)
+        if now.size < self.size or (now.inode, now.begin) != (self.inode, self.begin):
+            raise DataError(CHANGED.format(path))
 
 
 def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = "log") -> tuple[list[Path], list[str]]:
@@ -255,6 +279,8 @@ def blocks(
         rest = text[last:]
         if len(rest) > LONGEST_ROW:
             raise DataError(f"{file.path}: a line is longer than {LONGEST_ROW >> 20} MiB; write one event per line")
+    if end is None and not file.compression and position < file.size:
+        raise DataError(CHANGED.format(file.path))
     if rest and end is None:
         yield rest, position - done
 
