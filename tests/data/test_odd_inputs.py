@@ -1,7 +1,9 @@
 """Logs as other programs leave them: each oddity is read, or is one counted reject or one error with a remedy."""
 
+import errno
 import lzma
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from nearnext.data.events import read_events
 from nearnext.data.filters import Filter
 from nearnext.data.prepare import prepare
 from nearnext.data.repeats import Repeats
-from nearnext.data.sessionise import sessions_of
+from nearnext.data.sessionise import read_sessions, sessions_of
 from nearnext.errors import ConfigError, DataError
 
 TEXT = b"session_id,item_id,timestamp\ns,a,1700000000\ns,b,1700000010\n"
@@ -45,6 +47,28 @@ def test_the_empty_name_is_not_the_working_folder(tmp_path: Path, monkeypatch: p
     assert read_events(".").report.used == 2
     with pytest.raises(DataError, match="expected the name of the log, found an empty text"):
         read_events("")
+
+
+def test_a_text_that_is_no_name_is_one_clear_error(tmp_path: Path) -> None:
+    for read in (read_events, read_sessions, partial(prepare, out=tmp_path / "out")):
+        with pytest.raises(DataError, match=r"expected the name of the log, found a text of 5,900 characters"):
+            read(TEXT.decode() * 100)
+        with pytest.raises(DataError, match=r"File name too long|no log at"):  # the latter from Python 3.14 on
+            read("x" * 300)
+
+
+@pytest.mark.parametrize("name", ["log", "log/a.csv", "log/*.csv"])
+def test_a_folder_that_must_not_be_entered_is_one_clear_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    def denied(path: Path) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    monkeypatch.setattr(Path, "is_file", denied)
+    for read in (read_events, read_sessions, partial(prepare, out=tmp_path / "out")):
+        with pytest.raises(DataError, match=r"cannot read .*log.*permission denied"):
+            read(tmp_path / name)
 
 
 def test_a_link_to_itself_is_left_out_or_cannot_be_written(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The way for logs larger than memory gives what the way in memory gives."""
 
+import os
 import random
 from pathlib import Path
 
@@ -199,9 +200,23 @@ def test_impossible_targets_and_options_are_refused(tmp_path: Path) -> None:
         prepare(log, tmp_path)
     with pytest.raises(DataError, match="there is no folder"):
         prepare(log, tmp_path / "none" / "out.parquet")
+    with pytest.raises(DataError, match="File name too long"):
+        prepare(log, tmp_path / ("x" * 300))
     with pytest.raises(ConfigError, match="partitions must be a whole number of at least 1, found 0"):
         prepare(log, tmp_path / "out.parquet", partitions=0)
     assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+@pytest.mark.parametrize("name", ["notes.csv", "pipe", "pipe.parquet"])
+def test_a_file_or_a_pipe_is_not_replaced(tmp_path: Path, name: str) -> None:
+    log, out = tmp_path / "log.csv", tmp_path / name
+    log.write_text("session_id,item_id,time\n1,1,1\n1,2,2\n")
+    os.mkfifo(out) if name.startswith("pipe") else out.write_text("mine")
+    before = out.stat().st_ino
+    with pytest.raises(DataError, match=r"it is no folder; name a new one, or a file that ends in \.parquet"):
+        prepare(log, out)
+    assert out.stat().st_ino == before
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 @pytest.mark.parametrize(("events", "expected"), [(10, 1), (1_000_001, 2)])

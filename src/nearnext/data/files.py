@@ -25,6 +25,8 @@ LONGEST_ROW = 1 << 28
 BOM = b"\xef\xbb\xbf"
 LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"}
 COMPRESSED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4"}
+LONGEST_NAME = 4096
+"""Characters of the longest path of a file."""
 HEAD = 4096
 """Bytes of text that most files of one size differ in."""
 MAGIC = 6
@@ -95,8 +97,9 @@ def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = 
     a copy, also compressed), but not what programs keep for themselves (``.name`` and ``_name`` without the ending of
     a log).
     """
-    if not str(source):
-        raise DataError(f"expected the name of the {what}, found an empty text; name a file, a folder or a glob")
+    if not 0 < (length := len(str(source))) <= LONGEST_NAME:
+        shown = f"a text of {length:,} characters" if length else "an empty text"
+        raise DataError(f"expected the name of the {what}, found {shown}; name a file, a folder or a glob")
     path = Path(source)
     with data_errors(path):
         if path.is_dir():
@@ -119,11 +122,11 @@ def log_files(source: str | Path, leave_out: Path | None = None, *, what: str = 
         if path.exists():
             return [path], []
         matched = sorted(Path(name) for name in glob(str(source), recursive=True))  # noqa: PTH207 - absolute patterns
-    found = [file for file in matched if file.is_file()]
-    if not found:
-        raise DataError(f"no {what} at {source}; name a file, a folder or a glob that exists")
-    within = {parent for file in found for parent in file.parents}
-    return _without_copies(found, [file for file in matched if file not in found and file not in within])
+        found = [file for file in matched if file.is_file()]
+        if not found:
+            raise DataError(f"no {what} at {source}; name a file, a folder or a glob that exists")
+        within = {parent for file in found for parent in file.parents}
+        return _without_copies(found, [file for file in matched if file not in found and file not in within])
 
 
 def _without_copies(found: list[Path], others: list[Path]) -> tuple[list[Path], list[str]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Unpack
 import numpy as np
 import polars as pl
 
-from nearnext.atomic import scratch_path, whole_folder
+from nearnext.atomic import is_special, scratch_path, whole_folder
 from nearnext.data.arrow import parquet_file
 from nearnext.data.events import EventLog, EventScan, Piece, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
@@ -98,11 +98,12 @@ def prepare(
     executor = Processes(checked("the number of workers", workers, Count)) if isinstance(workers, int) else workers
     reading = ReadOptions(**options)
     scan = EventScan(source, reading)
-    target = _checked_target(path_of("out", out), scan)
+    target = path_of("out", out)
     weighted = reading.weights or "weight" in (reading.columns or {})
     if (reading.target is not None or weighted) and target.suffix in PARQUET:
         raise ConfigError(f"{target}: a Parquet file keeps no event types or weights; name a folder, or leave them out")
     try:
+        _check_target(target, scan)
         with scratch_path(target) as folder:
             folder.mkdir()
             pieces = scan.pieces()
@@ -119,14 +120,16 @@ def prepare(
         ) from error
 
 
-def _checked_target(out: Path, scan: EventScan) -> Path:
-    if out.is_dir() and (out.suffix in PARQUET or not is_prepared(out)) and any(out.iterdir()):
-        raise DataError(f"cannot write {out}: it is a folder of other files; name a new folder")
-    if not out.parent.is_dir():
-        raise DataError(f"cannot write {out}: there is no folder {out.parent}; create it first")
+def _check_target(out: Path, scan: EventScan) -> None:
+    """Raise a DataError where something would be lost: only what an earlier `prepare` wrote is replaced."""
     if any(same_path(file, out) for file in scan.files):
         raise DataError(f"{out} is the log itself; name another file to write")
-    return out
+    if out.is_dir() and (out.suffix in PARQUET or not is_prepared(out)) and any(out.iterdir()):
+        raise DataError(f"cannot write {out}: it is a folder of other files; name a new folder")
+    if is_special(out) or (out.is_file() and out.suffix not in PARQUET):
+        raise DataError(f"cannot write {out}: it is no folder; name a new one, or a file that ends in .parquet")
+    if not out.parent.is_dir():
+        raise DataError(f"cannot write {out}: there is no folder {out.parent}; create it first")
 
 
 def _prepared(

@@ -44,8 +44,11 @@ VOCABULARY, SESSION_IDS = "vocabulary.arrow", "session_ids.arrow"
 
 
 def is_prepared(source: object) -> bool:
-    """Whether a log is a prepared one."""
-    return isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file()
+    """Whether a log is a prepared one; False where that cannot be seen."""
+    try:
+        return isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file()
+    except OSError:
+        return False
 
 
 def open_prepared(folder: str | Path) -> tuple[Sessions, ReadReport]:
