@@ -30,8 +30,7 @@ _found: set[str] = set()
 def find_own_parts() -> None:
     """Import the modules of ``NEARNEXT_IMPORT``, and once the entry points."""
     for source in filter(None, os.environ.get(VARIABLE, "").split(os.pathsep)):
-        if source not in _imported:
-            import_parts(source)
+        import_parts(source)
     if GROUP in _found:
         return
     _found.add(GROUP)
@@ -50,10 +49,10 @@ def find_own_parts() -> None:
             )
 
 
-def import_parts(source: str) -> ModuleType:
+def import_parts(source: str) -> None:
     """Import a module by its name, or a Python file by its path, once."""
     if source in _imported:
-        return _imported[source]
+        return
     path = Path(source)
     is_file = path.suffix == ".py" or os.sep in source
     if is_file and not path.is_file():
@@ -62,11 +61,9 @@ def import_parts(source: str) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)  # a file may import its neighbours; at the end, so that it hides no installed module
     try:
-        module = _executed(path) if is_file else import_module(source)
+        _imported[source] = _executed(path) if is_file else import_module(source)
     except (Exception, SystemExit) as error:
         raise ConfigError(f"cannot import {source}: {_reason(error)}") from error
-    _imported[source] = module
-    return module
 
 
 def _executed(path: Path) -> ModuleType:
