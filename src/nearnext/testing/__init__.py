@@ -40,20 +40,16 @@ _MODULE_OF = {
     "check_encoder": "nearnext.model.encoders.laws",
     "check_loss": "nearnext.model.losses.laws",
     "check_sampler": "nearnext.sampling.laws",
-    "assert_best_epoch_remains": "nearnext.testing.recipes",
-    "assert_every_parameter_moves": "nearnext.testing.recipes",
-    "assert_resumes_exactly": "nearnext.testing.recipes",
-    "assert_same_seed_same_weights": "nearnext.testing.recipes",
 }
-"""The modules of checks that need torch; they are imported when the check is first used."""
+"""The modules of checks that need torch, of others `recipes`; they are imported when the check is first used."""
 
 
 def __getattr__(name: str) -> Any:
     """A check that needs torch, from its module."""
-    if name not in _MODULE_OF:
+    if name not in __all__:
         raise AttributeError(f"module 'nearnext.testing' has no attribute '{name}'")
     with training_extra(f"nearnext.testing.{name}"):
-        return getattr(import_module(_MODULE_OF[name]), name)
+        return getattr(import_module(_MODULE_OF.get(name, "nearnext.testing.recipes")), name)
 
 
 def __dir__() -> list[str]:
