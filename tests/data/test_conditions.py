@@ -115,9 +115,21 @@ def test_brackets_may_be_as_deep_as_is_said() -> None:
     assert matching("(" * DEEPEST + "price < 50" + ")" * DEEPEST) == "cd"
 
 
-def test_a_category_with_an_equals_sign_is_no_column_name_alone() -> None:
-    columns = ItemColumns.of(read_items(pl.DataFrame({"id": ["a"], "category": ["size=1"]})).frame)
-    assert matching_rows(columns, "category = 'size=1'").tolist() == [True]
+@pytest.mark.parametrize("more", [{}, {"brand": ["b=2", None, "size=1"]}])
+def test_a_category_with_an_equals_sign_is_a_category(more: dict[str, list[str | None]]) -> None:
+    frame = pl.DataFrame({"id": ["a", "b", "c"], "category": ["size=1", "category=x|=", "plain"], **more})
+    columns = ItemColumns.of(read_items(frame).frame)
+    assert columns.names == ["category", *more]
+    for condition, expected in {
+        "category = 'size=1'": "a",
+        "category in ('category=x')": "b",
+        "category = '='": "b",
+        "category != 'plain'": "ab",
+        "category not in ('size=1')": "bc",
+        **({"brand = 'b=2'": "a", "brand = 'size=1'": "c"} if more else {}),
+    }.items():
+        assert "".join(frame["id"].filter(pl.Series(matching_rows(columns, condition)))) == expected
+    assert np.diff(columns.groups("category").starts).tolist() == [1, 2, 1]
 
 
 def test_groups_keep_category_columns_apart() -> None:

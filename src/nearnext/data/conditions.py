@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import polars as pl
 
-from nearnext.data.item_columns import AVAILABLE, CATEGORY, ItemColumns
+from nearnext.data.item_columns import AVAILABLE, ItemColumns
 from nearnext.data.raw import microseconds_of
 from nearnext.errors import ConfigError
 from nearnext.types import BoolArray
@@ -223,8 +223,6 @@ class _Condition:
         if column.dtype == pl.String:
             return COMPARISONS[sign](column, text)
         found = column.list.contains(text)
-        if name == CATEGORY and "=" in text:  # it may look like a value of another column
-            found = found | self._columns.frame["categories"].list.contains(text)
         return found if sign == "=" else ~found
 
     def _available(self, columns: ItemColumns) -> pl.Series:

@@ -67,6 +67,7 @@ class ItemColumns:
         if "categories" in frame.columns:
             each = frame["categories"].explode()
             kinds = each.str.extract(r"^([^=]+)=").drop_nulls().unique(maintain_order=True).to_list()
+            kinds = [kind for kind in kinds if kind != CATEGORY]
         return cls(frame, kinds if len(kinds) <= CATEGORY_COLUMNS else ())
 
     @cached_property
@@ -108,11 +109,21 @@ class ItemColumns:
         if name in self.frame.columns:
             values = self.frame[name]
             return values.dt.timestamp("us") if values.dtype == pl.Datetime else values
-        lists, each = self.frame["categories"], pl.element()
-        if name in self.kinds:
-            start = f"{name}="
-            lists = lists.list.eval(each.filter(each.str.starts_with(start)).str.strip_prefix(start))
-        elif self.kinds:
-            other = pl.any_horizontal(each.str.starts_with(f"{kind}=") for kind in self.kinds)
-            lists = lists.list.eval(each.filter(~other))
-        return lists.set(lists.list.len() == 0, None)
+        if name not in self.kinds:
+            return self._first
+        each, start = pl.element(), f"{name}="
+        return _known(
+            self.frame["categories"].list.eval(each.filter(each.str.starts_with(start)).str.strip_prefix(start))
+        )
+
+    @cached_property
+    def _first(self) -> pl.Series:
+        """Categories of the first column."""
+        each = pl.element()
+        other = pl.any_horizontal(pl.lit(False), *(each.str.starts_with(f"{kind}=") for kind in self.kinds))
+        return _known(self.frame["categories"].list.eval(each.filter(~other).str.strip_prefix(f"{CATEGORY}=")))
+
+
+def _known(lists: pl.Series) -> pl.Series:
+    """Lists, null where they are empty."""
+    return lists.set(lists.list.len() == 0, None)

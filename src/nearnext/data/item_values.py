@@ -90,8 +90,11 @@ def mostly_numbers(raw: pl.Series) -> bool:
 def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
     """Lists of distinct categories, from a list column or a text split at ``|``.
 
-    >>> categories_of(pl.Series(["a | b", "", "a"])).to_list()
-    [['a', 'b'], [], ['a']]
+    The column's name before an equals sign keeps columns apart; in the first column, only categories with a sign of
+    their own need it.
+
+    >>> categories_of(pl.Series(["a | b", "", "a=b"])).to_list()
+    [['a', 'b'], [], ['category=a=b']]
     """
     if isinstance(raw.dtype, pl.List | pl.Array) and not raw.explode().dtype.is_nested():
         lists = raw.cast(pl.List(pl.String))
@@ -103,8 +106,9 @@ def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
         lists = given.cast(pl.String).str.split(SEPARATOR)
     each = pl.element().str.strip_chars(BLANKS)
     kept = lists.list.eval(each.filter(each.is_not_null() & ~each.is_in(NO_ID)).unique(maintain_order=True))
-    if prefix:
-        kept = kept.list.eval(pl.lit(prefix) + pl.element())
+    marked = pl.lit(prefix or f"{CATEGORY}=") + pl.element()
+    alone = pl.lit(bool(prefix)) | pl.element().str.contains("=", literal=True)
+    kept = kept.list.eval(pl.when(alone).then(marked).otherwise(pl.element()))
     nothing = pl.lit([], dtype=pl.List(pl.String))
     filled = pl.when(pl.col("lists").is_null()).then(nothing).otherwise(pl.col("lists"))
     return kept.to_frame("lists").select(filled.alias(raw.name))[raw.name]

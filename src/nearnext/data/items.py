@@ -69,8 +69,8 @@ class ItemTable(Shown):
 
     Attributes:
         frame: ``item_id`` (Int64 or String); those of ``title``, ``text``, ``image`` (String), ``categories``
-            (List[String]), ``available_from``, ``available_until`` (Datetime UTC), if known; numeric columns
-            (Float64) and vector columns (List[Float32]) under their own names. Null: missing.
+            (List[String], see `categories_of`), ``available_from``, ``available_until`` (Datetime UTC), if known;
+            numeric columns (Float64) and vector columns (List[Float32]) under their own names. Null: missing.
         report: how it was read; None for a table from an artifact.
 
     >>> table = read_items(pl.DataFrame({"sku": ["a", "b"], "name": ["Tent", "Stove"], "price": ["89.90", "?"]}))
