@@ -1,6 +1,7 @@
 """Logs as other programs leave them: each oddity is read, or is one counted reject or one error with a remedy."""
 
 import errno
+import io
 import lzma
 import os
 from functools import partial
@@ -23,6 +24,13 @@ from nearnext.errors import ConfigError, DataError
 TEXT = b"session_id,item_id,timestamp\ns,a,1700000000\ns,b,1700000010\n"
 
 
+def written(table: pl.DataFrame) -> bytes:
+    """A Parquet file."""
+    file = io.BytesIO()
+    table.write_parquet(file)
+    return file.getvalue()
+
+
 def frame(**columns: object) -> pd.DataFrame:
     rows: dict[str, object] = {"session_id": ["s", "s"], "item_id": ["a", "b"], "timestamp": [1700000000, 1700000010]}
     return pd.DataFrame(rows | columns)
@@ -39,6 +47,22 @@ def test_a_file_name_that_is_not_utf8_is_read(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
     path.write_bytes(TEXT)
     assert read_events(path).report.used == read_events(tmp_path).report.used == 2
+    with pytest.raises(DataError, match=r"cannot write .*: pyarrow writes to names in UTF-8 only; name another folder"):
+        prepare(path, path.with_suffix(""))
+    assert prepare(path, tmp_path / "out").events == 2
+    path.with_suffix(".pq").write_bytes(written(pl.DataFrame({"a": [1]})))
+    with pytest.raises(DataError, match=r"polars reads Parquet files with names in UTF-8 only; rename it"):
+        read_events(path.with_suffix(".pq"))
+
+
+def test_a_name_with_a_nul_byte_is_no_path(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_bytes(TEXT)
+    with pytest.raises(DataError, match="no log at a\0b"):
+        read_events("a\0b")
+    with pytest.raises(ConfigError, match="expected a path as out"):
+        prepare(tmp_path / "log.csv", "a\0b")
+    with pytest.raises(ConfigError, match="expected a path as rejects"):
+        read_events(tmp_path / "log.csv", rejects="a\0b")
 
 
 def test_the_empty_name_is_not_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

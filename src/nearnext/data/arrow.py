@@ -17,6 +17,15 @@ arrow_ipc: Any = ipc
 arrow_parquet: Any = parquet
 
 
+def has_utf8_name(path: Path) -> bool:
+    """Whether a path is UTF-8 from the root on: pyarrow and polars open no other."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextmanager
 def python_signals() -> Generator[None]:
     """Leave signals to Python while pyarrow reads CSV: its own handlers may lose one that comes as reading ends."""

@@ -11,7 +11,7 @@ import orjson
 import polars as pl
 from polars.exceptions import PolarsError
 
-from nearnext.data.arrow import arrow
+from nearnext.data.arrow import arrow, has_utf8_name
 from nearnext.data.files import LogFile, data_errors
 from nearnext.data.ids import series_of
 from nearnext.data.layouts import Role, position_of
@@ -105,6 +105,8 @@ class ParquetReader:
     def __init__(self, file: LogFile) -> None:
         self._path = file.path
         self.where = str(file.path)
+        if not has_utf8_name(file.path):
+            raise DataError(f"cannot read {file.path}: polars reads Parquet files with names in UTF-8 only; rename it")
         with data_errors(self._path):
             self._rows = pl.scan_parquet(self._path, glob=False)
             schema = self._rows.collect_schema()

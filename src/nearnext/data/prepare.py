@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from nearnext.atomic import is_special, scratch_path, whole_folder
-from nearnext.data.arrow import parquet_file
+from nearnext.data.arrow import has_utf8_name, parquet_file
 from nearnext.data.events import EventLog, EventScan, Piece, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Counts, Filter, FilterReport, by_length, by_support
@@ -122,6 +122,8 @@ def prepare(
 
 def _check_target(out: Path, scan: EventScan) -> None:
     """Raise a DataError where something would be lost: only what an earlier `prepare` wrote is replaced."""
+    if not has_utf8_name(out):
+        raise DataError(f"cannot write {out}: pyarrow writes to names in UTF-8 only; name another folder")
     if any(same_path(file, out) for file in scan.files):
         raise DataError(f"{out} is the log itself; name another file to write")
     if out.is_dir() and (out.suffix in PARQUET or not is_prepared(out)) and any(out.iterdir()):

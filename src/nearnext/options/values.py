@@ -219,7 +219,7 @@ def require_type(name: str, value: object, kind: type[Any], remedy: str) -> None
 
 def path_of(name: str, value: object) -> Path:
     """The path that an argument names."""
-    if not isinstance(value, str | os.PathLike) or not str(value):  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(value, str | os.PathLike) or str(value) == "" or "\0" in str(value):  # pyright: ignore[reportUnknownArgumentType]
         raise ConfigError(f"expected a path as {name}, found {shown(value)}")
     return Path(cast("str", value))
 
