@@ -126,3 +126,19 @@ def test_a_compressed_file_is_read_alike(tmp_path: Path) -> None:
     text = lines_of([{"user": "u", "item": "a", "ts": SECONDS, "x": [{"y": 1}] * 3}] * 3)
     (tmp_path / "log.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     assert read_events(tmp_path).report.used == 3
+
+
+def test_a_line_that_is_nested_deeply_costs_no_more_than_itself(tmp_path: Path) -> None:
+    deep = '{"a":' * 1015 + "1" + "}" * 1015
+    rest = f'"time":1600000000,"x":{deep}}}'
+    lines = [
+        f'{{"session_id":1,"item_id":2,{rest}',
+        f'{{"session_id":1,"item_id":2,"item_id":3,{rest}',
+        f'{{"session_id":1,"item_id":18446744073709551616,{rest}',
+        '{"session_id":1,"item_id":5,"time":1600000000}',
+    ]
+    (tmp_path / "log.jsonl").write_text("\n".join(lines), "utf-8")
+    report = read_events(tmp_path / "log.jsonl").report
+    assert report.rows == report.used + sum(report.rejected.values()) == 4
+    assert report.rejected["item given twice"] == 1
+    assert report.used >= 2, "Python 3.12 reads the long number too"

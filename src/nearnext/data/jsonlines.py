@@ -31,6 +31,9 @@ from nearnext.types import BoolArray, Int64Array
 HEAD = 64
 """Blocks of a MiB in which the columns have to be."""
 
+DEEPEST = 64
+"""Objects inside objects in which columns may be."""
+
 JsonObject = dict[str, Any]
 
 
@@ -185,7 +188,7 @@ def _names(rows: Iterable[JsonObject], prefix: str = "") -> Iterator[str]:
     for row in rows:
         for key, value in row.items():
             yield f"{prefix}{key}"
-            if isinstance(value, dict):
+            if isinstance(value, dict) and prefix.count(".") < DEEPEST:
                 yield from _names([cast("JsonObject", value)], f"{prefix}{key}.")
             elif isinstance(value, list) and not prefix:
                 events = [event for event in cast("list[JsonObject]", value) if type(event) is dict]
@@ -214,11 +217,18 @@ def _events(row: JsonObject, key: str) -> list[JsonObject] | None:
 
 def _exact(value: object, name: str, line: bytes) -> object:
     """A whole number of more than 64 bits as it is written; the parser gives the nearest float."""
-    return _column(name, [json.loads(line)])[0] if isinstance(value, float) and abs(value) >= 1 << 53 else value
+    if isinstance(value, float) and abs(value) >= 1 << 53:
+        with suppress(RecursionError):  # Python reads a line nested less deeply than the parser
+            return _column(name, [json.loads(line)])[0]
+    return value
 
 
 def _repeats(line: bytes, key: str) -> bool:
-    pairs: list[tuple[str, object]] = json.loads(line, object_pairs_hook=list)
+    """Whether a line gives a key twice; a line that is nested too deeply to see that counts as one that does."""
+    try:
+        pairs: list[tuple[str, object]] = json.loads(line, object_pairs_hook=list)
+    except RecursionError:
+        return True
     return [name for name, _ in pairs].count(key) > 1
 
 
