@@ -72,6 +72,7 @@ class FileState(NamedTuple):
     """What tells a file from another one that is written in its place."""
 
     inode: int
+    modified: int  # nanoseconds
     size: int
     begin: int  # checksum of the first MiB
 
@@ -80,12 +81,13 @@ class FileState(NamedTuple):
         """The state of a file now; ``n``: bytes, at most, to look at."""
         with data_errors(path), path.open("rb") as file:
             found = os.fstat(file.fileno())
-            return cls(found.st_ino, found.st_size, crc32(file.read(min(n, SAMPLE))))
+            return cls(found.st_ino, found.st_mtime_ns, found.st_size, crc32(file.read(min(n, SAMPLE))))
 
     def require(self, path: Path) -> None:
         """Raise a DataError if a file is not this one any more; more text at its end is no change."""
         now = FileState.of(path, self.size)
-        if now.size < self.size or (now.inode, now.begin) != (self.inode, self.begin):
+        moved = now.inode != self.inode and now.modified != self.modified  # some file systems number files again
+        if moved or now.size < self.size or now.begin != self.begin:
             raise DataError(CHANGED.format(path))
 
 
@@ -237,7 +239,8 @@ def _contents(
 ) -> Iterator[tuple[bytes, int]]:
     """The bytes of a file, decompressed, in blocks of ``size``, and how far in the file itself each has come.
 
-    ``begin`` and ``end``: the range of bytes, in a file that is not compressed.
+    ``begin`` and ``end``: the range of bytes, in a file that is not compressed. Its blocks end at multiples of
+    ``size``, as ``end`` does.
     """
     with data_errors(path), path.open("rb") as file:
         stream: Any = file
@@ -252,15 +255,9 @@ def _contents(
         if begin:
             file.seek(begin)
         position = begin
-        while block := stream.read(size if compression else _until(position, size, end)):
+        while position != end and (block := stream.read(size if compression else size - position % size)):
             position = file.tell()
             yield block, position
-
-
-def _until(position: int, size: int, end: int | None) -> int:
-    """Bytes from a position to the next multiple of ``size``, or to the end."""
-    to_multiple = size - position % size
-    return to_multiple if end is None else min(to_multiple, end - position)
 
 
 def blocks(
