@@ -26,7 +26,7 @@ BOM = b"\xef\xbb\xbf"
 LOG_SUFFIXES = {".csv", ".tsv", ".txt", ".dat", ".psv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"}
 COMPRESSED_SUFFIXES = {".gz", ".bz2", ".xz", ".zst", ".zstd", ".lz4"}
 LONGEST_NAME = 4096
-"""Characters of the longest path of a file."""
+"""Characters of the longest path that systems take; a longer one is the text of a log."""
 HEAD = 4096
 """Bytes of text that most files of one size differ in."""
 MAGIC = 6
@@ -69,25 +69,25 @@ class LogFile:
 
 
 class FileState(NamedTuple):
-    """What tells a file from another one that is written in its place."""
+    """The identity of a file, to notice that another one has replaced it."""
 
     inode: int
     modified: int  # nanoseconds
-    size: int
-    begin: int  # checksum of the first MiB
+    size: int  # bytes
+    checksum: int  # CRC-32 of the first MiB
 
     @classmethod
     def of(cls, path: Path, n: int = SAMPLE) -> "FileState":
-        """The state of a file now; ``n``: bytes, at most, to look at."""
+        """The state of a file now; its checksum is of at most ``n`` bytes."""
         with data_errors(path), path.open("rb") as file:
             found = os.fstat(file.fileno())
             return cls(found.st_ino, found.st_mtime_ns, found.st_size, crc32(file.read(min(n, SAMPLE))))
 
     def require(self, path: Path) -> None:
-        """Raise a DataError if a file is not this one any more; more text at its end is no change."""
+        """Raise a DataError if the file at a path was replaced or cut off; appended text is allowed."""
         now = FileState.of(path, self.size)
         moved = now.inode != self.inode and now.modified != self.modified  # some file systems number files again
-        if moved or now.size < self.size or now.begin != self.begin:
+        if moved or now.size < self.size or now.checksum != self.checksum:
             raise DataError(CHANGED.format(path))
 
 
@@ -261,18 +261,18 @@ def _contents(
 
 
 def blocks(
-    file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = None, *, returns: bool = True
+    file: LogFile, size: int = BLOCK, begin: int = 0, end: int | None = None, *, universal_newlines: bool = True
 ) -> Iterator[tuple[bytes, int]]:
     """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took.
 
-    With ``begin`` and ``end``, multiples of ``size``: those blocks of the whole file, from the line that contains byte
-    ``begin`` up to the line that contains byte ``end``, without it. ``returns``: whether a carriage return ends a line.
+    ``begin`` and ``end``, multiples of ``size``: the same blocks, from the line with byte ``begin`` to before the line
+    with byte ``end``. ``universal_newlines``: a carriage return ends lines too. `DataError` if the file became shorter.
     """
     rest = b""
-    done = position = _line_begin(file.path, begin, returns=returns)
+    done = position = _line_begin(file.path, begin, universal_newlines=universal_newlines)
     for block, position in _contents(file.path, file.compression, size, done, end):
         text = rest + (block if done or rest else block.removeprefix(BOM))
-        last = _last_end(text, returns=returns)
+        last = _last_end(text, universal_newlines=universal_newlines)
         if last:
             yield text[:last], position - done
             done = position
@@ -285,19 +285,19 @@ def blocks(
         yield rest, position - done
 
 
-def _last_end(text: bytes, *, returns: bool) -> int:
-    """Length of the lines of a text that have ended; a carriage return as its last byte may be half of an end."""
-    return max(text.rfind(b"\n"), text.rfind(b"\r", 0, -1) if returns else -1) + 1
+def _last_end(text: bytes, *, universal_newlines: bool) -> int:
+    """Bytes of the complete lines of a text; a carriage return in its last byte may begin a CRLF, and ends none."""
+    return max(text.rfind(b"\n"), text.rfind(b"\r", 0, -1) if universal_newlines else -1) + 1
 
 
-def _line_begin(path: Path, at: int, *, returns: bool) -> int:
-    """Position of the first byte of the line that contains byte ``at`` of a file, as `_last_end` has it."""
+def _line_begin(path: Path, at: int, *, universal_newlines: bool) -> int:
+    """Position of the first byte of the line that contains byte ``at`` of a file; lines end as in `_last_end`."""
     begin, size = at, SAMPLE
     with data_errors(path), path.open("rb") as file:
         while begin > 0 and at - begin <= LONGEST_ROW:
             begin = max(0, at - size)
             file.seek(begin)
-            if found := _last_end(file.read(at - begin), returns=returns):
+            if found := _last_end(file.read(at - begin), universal_newlines=universal_newlines):
                 return begin + found
             size *= 2
     return begin

@@ -63,7 +63,7 @@ class JsonLinesReader:
     def _find_names(self) -> list[str]:
         """Columns that tell the roles, of the first lines, or of as many as it takes."""
         names: dict[str, None] = {}
-        for body, _ in islice(blocks(self._log, len(self._log.sample), returns=False), HEAD):
+        for body, _ in islice(blocks(self._log, len(self._log.sample), universal_newlines=False), HEAD):
             head = [row for line in body.split(b"\n") if (row := json_object(line)) is not None]
             names |= dict.fromkeys(_names(head))
             flat = [name for name in names if "[]" not in name]
@@ -91,7 +91,7 @@ class JsonLinesReader:
     def chunks(self, columns: Mapping[Role, str], span: Span = WHOLE) -> Iterator[Chunk]:
         """The events, by block; positions are lines from 1."""
         first = span.lines + 1
-        for body, work in blocks(self._log, self._block, span.begin, span.end, returns=False):
+        for body, work in blocks(self._log, self._block, span.begin, span.end, universal_newlines=False):
             lines = body.split(b"\n")
             if not lines[-1]:
                 lines.pop()
