@@ -242,11 +242,15 @@ DEFAULT_METRICS: Mapping[str, bool] = {
 }
 """The default metrics, in the order of reports, and whether a higher value is better."""
 
-FURTHER = ("NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity", "Overconfidence", "Brier")
+FURTHER_METRICS = (
+    "NDCG", "HeadHitRate", "TailHitRate", "Novelty", "Diversity", "Serendipity", "Overconfidence", "Brier",
+)  # fmt: skip
+"""The built-in metrics that are measured on request."""
+
 METRICS: "Registry[CaseMetric]" = Registry(
     "metric",
     "evaluation.case_metric:CaseMetric",
-    {name: f"evaluation.case_metric:{name}" for name in FURTHER},
+    {name: f"evaluation.case_metric:{name}" for name in FURTHER_METRICS},
     pattern=NAME,
     reserved=tuple(DEFAULT_METRICS),
 )

@@ -12,7 +12,7 @@ from nearnext.errors import ConfigError
 from nearnext.experiments.tuning.budget import Tuning
 from nearnext.options import checked, options_of
 from nearnext.recommenders.named import canonical_name
-from nearnext.registry import FURTHER
+from nearnext.registry import FURTHER_METRICS
 
 if TYPE_CHECKING:
     from nearnext.data.filters import Filter
@@ -44,7 +44,9 @@ Threads = Annotated[int, typer.Option(min=0, help="Worker threads; 0: one per co
 Work = Annotated[
     Path | None, typer.Option(help="Folder for finished rows: an interrupted run resumes where it stopped.")
 ]
-Metrics = Annotated[str, typer.Option(help=f"Metrics besides the default ones: {', '.join(FURTHER)}, or your own.")]
+Metrics = Annotated[
+    str, typer.Option(help=f"Metrics besides the default ones: {', '.join(FURTHER_METRICS)}, or your own.")
+]
 Runs = Annotated[
     Path | None,
     typer.Option(help="Folder for TREC files: the lists of each method in METHOD.run, the next items in qrels.txt."),
