@@ -70,7 +70,7 @@ class Minibatch:
 
     @property
     def by_example(self) -> tuple[str, ...]:
-        """Tensors with a row for each example."""
+        """Names of the tensors with a row for each example."""
         own = () if self.shared else ("negatives", "log_proposal")
         return ("prefixes", "positives", "positive_mask", "negative_mask", "weights", *own)
 

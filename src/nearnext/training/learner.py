@@ -25,7 +25,7 @@ class Sharable(Protocol):
 
     @property
     def by_example(self) -> Sequence[str]:
-        """Names of its tensors with a row for each example; the others are the same in every share."""
+        """Names of its tensors with a row for each example, which may be None; processes share the other fields."""
         ...
 
 
@@ -90,9 +90,10 @@ class Learner(Generic[B]):
             return self._differentiated(batch, leaves, learned)
         if not isinstance(batch, Sharable):
             raise ConfigError("expected batches that processes can share, found others; train with one process")
-        parts = {name: getattr(batch, name) for name in batch.by_example}
-        mine = {name: part[self._group.rank :: self._group.size] for name, part in parts.items() if part is not None}
-        mine = cast("B", cast("Any", replace)(batch, **mine))
+        tensors = {name: getattr(batch, name) for name in batch.by_example}
+        examples = slice(self._group.rank, None, self._group.size)
+        parts = {name: tensor[examples] for name, tensor in tensors.items() if tensor is not None}
+        mine = cast("B", cast("Any", replace)(batch, **parts))
         counted = cast("Sharable", mine).n_counted
         before = [tensor.clone() for tensor in self._carried]
         # The loss of no examples is no number.
