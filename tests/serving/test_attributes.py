@@ -143,7 +143,7 @@ def test_a_method_that_does_not_place_by_attributes_says_so(tmp_path: Path, capl
     assert "nothing places it: put it with items that it is like, or send clicks" in why.left_out["clicks"]
     assert not caplog.records
     change(model, catalogue, Change("put", "odd", attributes={"price": [1], "title": "Odd"}))  # of an earlier model
-    assert "values of price that this model's table cannot have" in caplog.text
+    assert "values of price that do not fit this model's table: read as missing" in caplog.text
 
 
 def _scored(model: ServedModel, session: list[Any]) -> tuple[list[Any], list[float]]:

@@ -88,8 +88,9 @@ class LiveItems:
         given = [item for item, attributes in changes.items() if attributes]
         before = self._at(self._table_rows(given)).with_columns(item_id=None)
         rows, unreadable = changed_rows(self._table, before, [changes[item] for item in given])
-        if unreadable:  # they were put for a model whose table had other columns
-            log.warning("the catalogue has values of %s that this model's table cannot have", ", ".join(unreadable))
+        if unreadable:  # they were put when a model had other columns
+            names = ", ".join(unreadable)
+            log.warning("the catalogue has values of %s that do not fit this model's table: read as missing", names)
         parts = [self._live.frame[[self._changed[item] for item in kept]], rows.cast(self._live.frame.schema)]
         self._live = ItemColumns(pl.concat(parts), self._table.kinds)
         self._changed = {item: row for row, item in enumerate([*kept, *given])}
