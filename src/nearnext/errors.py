@@ -31,7 +31,7 @@ class ArtifactError(NearnextError):
 
 
 class LogWarning(UserWarning):
-    """A property of a log that distorts metrics, or items of a table that its ids leave out."""
+    """A property of a log that distorts metrics, or items of a table whose ids do not fit the log's."""
 
 
 class LeakWarning(UserWarning):

@@ -53,7 +53,7 @@ STORED = (STATE, VOCABULARY, SESSIONS, ITEMS, IMPRINT, INDEX)
 
 
 class Origin(NamedTuple):
-    """Where a model comes from, as errors name it, and what they advise where it is damaged, incomplete or none."""
+    """How errors name a model, and what they advise if it is damaged, incomplete or no model."""
 
     name: str
     damaged: str
@@ -62,12 +62,12 @@ class Origin(NamedTuple):
 
     @classmethod
     def of_folder(cls, folder: Path) -> Self:
-        """That of a model directory."""
+        """The origin of a model in a directory."""
         again = "fit the model again"
         return cls(str(folder), again, f"{again} or copy the whole directory", "name a directory made by fit")
 
     def file(self, name: str) -> str:
-        """A file of the model."""
+        """The name of a file of the model."""
         return str(Path(self.name) / name)
 
 

@@ -11,7 +11,7 @@ ROWS = 10
 """Rows that a notebook shows."""
 
 LONGEST = 100
-"""Characters of a title that are shown, at most."""
+"""Characters of a title that are shown, at most, with the ellipsis."""
 
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
@@ -37,7 +37,7 @@ def card(title: str, frame: "pl.DataFrame") -> str:
 
 
 def shortened(title: str) -> str:
-    r"""A title as one line without control characters, cut after `LONGEST` characters.
+    r"""A title as one line without control characters, of at most `LONGEST` characters.
 
     >>> shortened("Tent,\n  \x1b[1mgreen"), shortened("Tent " * 50)[-6:]
     ('Tent, [1mgreen', ' Tent…')

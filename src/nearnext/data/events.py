@@ -76,12 +76,12 @@ COMPRESSION = 5
 
 
 class Piece(NamedTuple):
-    """A span of a log's file (its number, from 0), about how many events it has, and which file that was then."""
+    """A span of a log's file (its number, from 0), and about how many events it has."""
 
     file: int
     span: Span
     events: float
-    state: FileState | None = None  # of a file in several pieces
+    state: FileState | None = None  # of a file in several pieces, when it was cut into them
 
 
 class EventScan:
@@ -169,10 +169,10 @@ class EventScan:
         return reading
 
     def read(self, reading: Reading, piece: Piece) -> Iterator[pl.DataFrame]:
-        """The events of a piece.
+        """The events of a piece, chunk by chunk.
 
         Raises:
-            DataError: another file has taken the place of its file, so that the pieces do not belong together.
+            DataError: its file was replaced or cut off since it was cut into pieces.
         """
         if (reader := self._reader(piece.file)) is not None:
             yield from self._events(reading, reader, piece.span)

@@ -18,7 +18,7 @@ SIZE = 1 << 15
 BINS = 10
 """Quantile bins per numeric column."""
 LARGEST = 1e300
-"""Numbers beyond are in the bins of this one: differences of two must be finite."""
+"""Numbers are clipped to this magnitude when bins are made: quantiles need a finite difference of any two."""
 WORD = re.compile(r"\w+")
 
 Sparse = Any

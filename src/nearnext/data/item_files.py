@@ -22,7 +22,7 @@ from nearnext.errors import ConfigError, DataError
 from nearnext.options import checked
 
 UNNAMED = re.compile(r"column \d+|Unnamed: \d+|__index_level_\d+__")
-"""Names that columns without one get, here and from pandas: they hold numbers of rows, mostly."""
+"""Names given to unnamed columns, here and by pandas; most hold row numbers."""
 
 
 class RawItems(NamedTuple):
@@ -192,7 +192,11 @@ def columns_of(where: str, names: Sequence[str], mapped: Columns) -> dict[ItemRo
 
 
 def free_names(names: Sequence[str], taken: Set[str]) -> dict[str, str]:
-    """Each name, with underscores behind it as long as it is taken, by a name of these too."""
+    """A free column name for each name: underscores are appended while it is taken, also by one of these.
+
+    >>> free_names(["price", "price_"], {"price"})
+    {'price': 'price_', 'price_': 'price__'}
+    """
     found, taken = dict[str, str](), {*taken}
     for name in names:
         free = name

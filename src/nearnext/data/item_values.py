@@ -31,7 +31,11 @@ Found = TypeVar("Found")
 
 
 def read_as(what: str, read: Callable[[pl.Series], Found], raw: pl.Series) -> Found:
-    """A column, read by one of the functions below; `DataError` if its type holds no such values."""
+    """A column, read by one of the functions below; ``what`` it should hold is for the error.
+
+    Raises:
+        DataError: the type of the column holds no such values.
+    """
     try:
         return read(raw)
     except pl.exceptions.PolarsError as error:
@@ -90,8 +94,8 @@ def mostly_numbers(raw: pl.Series) -> bool:
 def categories_of(raw: pl.Series, prefix: str = "") -> pl.Series:
     """Lists of distinct categories, from a list column or a text split at ``|``.
 
-    The column's name before an equals sign keeps columns apart; in the first column, only categories with a sign of
-    their own need it.
+    ``prefix``, the column's name and an equals sign, keeps columns apart. The first column has none: there, only
+    categories with an equals sign of their own get one, ``category=``.
 
     >>> categories_of(pl.Series(["a | b", "", "a=b"])).to_list()
     [['a', 'b'], [], ['category=a=b']]
@@ -211,7 +215,7 @@ def _read(values: Sequence[Any], kind: Any, known: pl.Series) -> pl.Series:
 
 
 def _in_groups(values: Sequence[Any], kind: Any, read: Callable[[pl.Series], pl.Series]) -> pl.Series:
-    """What `read` gives for each value as if it were alone, null where it fails: values alike are read together."""
+    """Each value as `read` gives it alone, null where it fails; values of one form are read together."""
     groups, parts = dict[object, list[int]](), list[pl.Series]()
     for at, value in enumerate(values):
         groups.setdefault(_form(value, kind), []).append(at)
@@ -224,7 +228,7 @@ def _in_groups(values: Sequence[Any], kind: Any, read: Callable[[pl.Series], pl.
 
 
 def _form(value: Any, kind: Any) -> object:
-    """What values must share to be read together: their type, the format of dates, the length of vectors."""
+    """What values share that are read together: their type, the length of a vector or of a date's text."""
     if isinstance(value, list):
         each = cast("list[Any]", value)
         return list, len(each) if kind == VECTOR else frozenset(map(type, each))

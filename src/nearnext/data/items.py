@@ -128,7 +128,7 @@ class ItemTable(Shown):
         return n
 
     def foreign(self, known: Vocabulary) -> pl.Series:
-        """Item ids that the type of the ids in a vocabulary cannot hold: text where those are integers."""
+        """Item ids that cannot be cast to the type of a vocabulary: text where the log's ids are integers."""
         ids = self.frame["item_id"]
         return ids.filter(ids_as(ids, known.ids.dtype).is_null())
 
@@ -302,7 +302,7 @@ class _Reading:
         return last
 
     def report(self, source: str, layout: str, frame: pl.DataFrame) -> ItemReport:
-        """What was read, and made this frame of items."""
+        """How ``frame``, the resulting table, was read."""
         columns = {str(role): names for role, names in self._columns.items()}
         rejected, unreadable = dict(+self.rejected), dict(self.unreadable)
         limited = {*DATES.values()} <= {*frame.columns}

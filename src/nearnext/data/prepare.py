@@ -121,7 +121,7 @@ def prepare(
 
 
 def _check_target(out: Path, scan: EventScan) -> None:
-    """Raise a DataError where something would be lost: only what an earlier `prepare` wrote is replaced."""
+    """Raise a DataError unless the target is new, an empty folder, one of `prepare`, or a Parquet file."""
     if not has_utf8_name(out):
         raise DataError(f"cannot write {out}: pyarrow writes to names in UTF-8 only; name another folder")
     if any(same_path(file, out) for file in scan.files):

@@ -44,7 +44,7 @@ VOCABULARY, SESSION_IDS = "vocabulary.arrow", "session_ids.arrow"
 
 
 def is_prepared(source: object) -> bool:
-    """Whether a log is a prepared one; False where that cannot be seen."""
+    """Whether a log is a prepared one; False if the path cannot be read."""
     try:
         return isinstance(source, str | Path) and (Path(source) / MANIFEST).is_file()
     except OSError:

@@ -111,6 +111,9 @@ class Recommender(Method):
         Raises:
             ConfigError: not fitted yet, or a table was taken in before.
             DataError: no item of the model is in the table.
+
+        Warns:
+            LogWarning: the log's item ids are integers, and some of the table's are not; these items are left out.
         """
         self._check(1)
         require_type("items", items, ItemTable, "read it with nearnext.read_items(table)")

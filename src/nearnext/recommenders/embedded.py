@@ -76,12 +76,12 @@ class EmbeddedRecommender(TrainedRecommender):
 
     @property
     def table_note(self) -> str:
-        """What the item table says of items without clicks, measured at the fit; "" where it was not, or none is."""
+        """What the item table predicts of items without clicks; "" if not measured, or if every item has clicks."""
         return self.unclicked_note if (self.popularity[1:] == 0).any() else ""
 
     @property
     def unclicked_note(self) -> str:
-        """The same, also of a model all of whose items have clicks: of those that a catalogue adds."""
+        """The same even if every item has clicks, for items that a catalogue adds; "" if not measured."""
         explained = None if self.placement is None else self.placement.explained
         if self.placement is None or explained is None:
             return ""

@@ -30,7 +30,7 @@ HELD_OUT = 0.1
 MEASURED = 1_000
 """Items, at least, on which attributes are compared with the mean, if there are so many."""
 FEWEST = 15
-"""Clicked items with attributes, at least, that a measurement needs."""
+"""Clicked items with attributes that a measurement needs: a tenth of fewer is one item, which cannot be permuted."""
 CRITICAL = 2.326
 """Standard deviations that a sum of gains must exceed: p < 0.01, one-sided."""
 LONGEST = 0.999
@@ -53,7 +53,7 @@ class Placement:
     # Share of the variance of held-out embeddings that attributes predict; 0: not significantly any; None: an older
     # nearnext did not measure it.
     explained: float | None
-    described: int  # clicked items with attributes, of which that is the measure
+    described: int  # clicked items with attributes, on which it was measured
 
     @property
     def uninformed(self) -> bool:
@@ -157,13 +157,13 @@ class Placement:
 
 
 def _require_any_finite(name: str, found: Any, dtype: type[np.float32 | np.float64], shape: tuple[int, ...]) -> Any:
-    """The array after a check of its type and shape; attributes may be of any size, as barcodes are."""
+    """A stored array of finite numbers; `require_array` has a bound that attributes such as barcodes exceed."""
     largest = float(np.finfo(dtype).max)
     return require_array(name, found, dtype, shape, -largest, largest)
 
 
 def described_rows(rows: Sparse) -> Int64Array:
-    """Indices of the rows that have a feature."""
+    """Indices of the rows that have a feature: [n]."""
     return np.flatnonzero(np.diff(rows.indptr)).astype(np.int64)
 
 
@@ -184,14 +184,14 @@ def _squares(
 
 
 def _explained(rows: Sparse, targets: FloatArray, trust: FloatArray, drawn: FloatArray, penalty: float) -> float:
-    """Share of the variance of held-out items that attributes predict, 0 unless it is significant.
+    """Share of the variance of held-out items that attributes predict; 0: not significant, or below `FEWEST` items.
 
     Tenths of the items, by numbers drawn in [0, 1), are held out in turn, as many as have `MEASURED` items together.
     """
-    tenth = (drawn / HELD_OUT).astype(np.int64)
-    several = range(min(round(1 / HELD_OUT), int(np.ceil(MEASURED / max(HELD_OUT * len(drawn), 1)))))
     if len(described_rows(rows)) < FEWEST:
         return 0.0
+    tenth = (drawn / HELD_OUT).astype(np.int64)
+    several = range(min(round(1 / HELD_OUT), int(np.ceil(MEASURED / max(HELD_OUT * len(drawn), 1)))))
     folds = [tenth == one for one in several if (tenth == one).any() and (tenth != one).any()]
     if not folds:
         return 0.0

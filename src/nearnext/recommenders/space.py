@@ -84,7 +84,7 @@ def table_note(recommender: object) -> str:
 
 
 def unlisted_note(recommender: object) -> str:
-    """Why items without clicks only fill lists that are too short; "" where they join others."""
+    """Why items without clicks only fill lists that are too short; "" if they are ranked with the others."""
     return "" if getattr(recommender, "unclicked_factor", 1.0) else getattr(recommender, "unclicked_note", "")
 
 

@@ -41,7 +41,7 @@ _MODULE_OF = {
     "check_loss": "nearnext.model.losses.laws",
     "check_sampler": "nearnext.sampling.laws",
 }
-"""The modules of checks that need torch, of others `recipes`; they are imported when the check is first used."""
+"""Modules of the checks that need torch and are not in `recipes`; each is imported when its check is first used."""
 
 
 def __getattr__(name: str) -> Any:

@@ -36,7 +36,7 @@ class Schedule:
     epochs: Count  # most passes
     warmup: Fraction = 0.0  # part of all steps in which the share rises
     final: NonNegative = 1.0  # share at the last step; 1: it stays
-    compared: tuple[str, ...] = ("HitRate@20",)  # validation figures whose sum compares epochs; none: the last is best
+    compared: tuple[str, ...] = ("HitRate@20",)  # epochs are compared by the sum of these; none: the last is best
     improvement: NonNegative | None = None  # relative improvement of that sum below which the share is lowered
     lr_factor: Part = 0.5  # what the share is multiplied by then
     lower_every: Natural = 0  # epochs after which the share is lowered whatever validation says; 0: validation decides

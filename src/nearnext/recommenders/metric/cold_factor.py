@@ -81,7 +81,7 @@ class HeldOutLists:
 def cold_factor(lists: HeldOutLists, placement: Placement, table: ItemTable, vocabulary: Vocabulary) -> float | None:
     """The largest factor that is significantly better than 0, and not significantly worse than the best; 0: none is.
 
-    None: fewer than `FEWEST` of the items that the lists know have attributes, too few to measure.
+    None: fewer than `FEWEST` of the clicked items have attributes, too few to measure.
     Better is a larger sum of hits and reciprocal ranks. It must also be significantly larger than if these items had
     each other's scores: in a small catalogue, any further item finds some clicks.
     """
