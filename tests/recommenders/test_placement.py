@@ -135,8 +135,7 @@ def test_attributes_of_any_size_are_stored(tmp_path: Path) -> None:
     large = ItemTable(known.with_columns(barcode=numbers, vector=vectors))
     model = make_recommender("sml-gru-ncas", SML).fit(LOG, items=large)
     again = load_artifact(save_artifact(model, tmp_path / "model", {})).recommender
-    lists = model.recommend([["i03", "i10"]], k=46)
-    assert [answer.items for answer in again.recommend([["i03", "i10"]], k=46)] == [answer.items for answer in lists]
+    assert_same_lists(again.recommend([["i03", "i10"]], k=46), model.recommend([["i03", "i10"]], k=46))
 
 
 def test_items_whose_ids_the_log_cannot_have_are_named() -> None:

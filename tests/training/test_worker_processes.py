@@ -151,7 +151,7 @@ def free_port() -> int:
 
 
 def launch(*arguments: str) -> list[str]:
-    """What two processes print that Python runs as torchrun would start them; both end without an error."""
+    """Run Python in two processes, with the variables that torchrun sets; give what each prints, without an error."""
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     runs = [
         subprocess.Popen(
@@ -169,7 +169,7 @@ def launch(*arguments: str) -> list[str]:
 
 
 def test_launched_processes_leave_their_group_before_the_interpreter_ends():
-    """Else a thread of the group may ask for an interpreter that is gone, and aborts the process."""
+    """Else a thread of the group that outlives the interpreter aborts the process."""
     script = """
 import atexit
 import torch.distributed as dist
@@ -177,7 +177,8 @@ from nearnext.training.workers import join
 atexit.register(lambda: print("in a group:", dist.is_initialized()))
 join()
 """
-    assert launch("-c", script) == ["in a group: False\n"] * 2
+    for printed in launch("-c", script):
+        assert "in a group: False\n" in printed  # torch may warn of the machine's network
 
 
 def test_one_fit_of_several_launched_processes_writes_one_model(tmp_path: Path):
