@@ -18,7 +18,7 @@ arrow_parquet: Any = parquet
 
 
 def has_utf8_name(path: Path) -> bool:
-    """Whether a path is UTF-8 from the root on: pyarrow and polars open no other."""
+    """Whether the absolute path is valid UTF-8: pyarrow and polars open no other."""
     try:
         str(path.absolute()).encode()
     except UnicodeEncodeError:

@@ -32,7 +32,7 @@ HEAD = 64
 """Blocks of a MiB in which the columns have to be."""
 
 DEEPEST = 64
-"""Objects inside objects in which columns may be."""
+"""Levels of objects inside objects in which columns are looked for."""
 
 JsonObject = dict[str, Any]
 

@@ -81,6 +81,7 @@ class NewItems(ABC):
     """The new items of a catalogue; a subclass says what a point is, and which are near."""
 
     remedy = "put it with items that it is like, or send clicks on it"
+    """What to do for an item that is in no list yet."""
 
     def __init__(self) -> None:
         self._items: dict[RawId, NewItem] = {}
