@@ -1,5 +1,6 @@
 """Options and output paths are checked before anything is read: the log and the model named here do not exist."""
 
+import os
 import shlex
 import signal
 from collections.abc import Callable, Generator
@@ -9,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from nearnext import Markov, Sessions, read_items, save_artifact
+from nearnext import Markov, Sessions, load_artifact, read_items, save_artifact
+from nearnext.errors import ArtifactError
 
 Command = Callable[..., Any]
 
@@ -114,6 +116,22 @@ def test_a_path_that_cannot_be_written_is_refused_before_anything_is_read(
     assert "LOG" not in done.err
     assert "MODEL" not in done.err
     assert str(folder / "out") in done.err
+
+
+@pytest.mark.parametrize("line", WRITES)
+def test_a_path_that_is_not_utf8_is_refused_before_anything_is_read(nearnext: Command, tmp_path: Path, line: str):
+    target = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9/out")
+    done = nearnext(*shlex.split(line.format(target)))
+    assert (done.code, done.err.count("its path is not UTF-8")) == (2, 1), done.err
+
+
+def test_a_model_is_neither_saved_nor_loaded_where_a_path_is_not_utf8(tmp_path: Path):
+    model = save_artifact(Markov().fit(Sessions.of([["a", "b"]])), tmp_path / "model")
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    with pytest.raises(ArtifactError, match=r"cannot write .*: its path is not UTF-8; nothing was replaced"):
+        save_artifact(load_artifact(model).recommender, folder)
+    with pytest.raises(ArtifactError, match=r"cannot read .*: its path is not UTF-8; rename it"):
+        load_artifact(folder)
 
 
 @pytest.mark.parametrize(

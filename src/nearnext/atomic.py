@@ -24,6 +24,15 @@ NEW, OLD = "new", "old"
 """What the scratch folder next to a target holds: what is being written, and what it replaces."""
 
 
+def has_utf8_name(path: Path) -> bool:
+    """Whether the absolute path is valid UTF-8: pyarrow and polars open no other."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_special(path: Path) -> bool:
     """Whether a path is a device, a pipe or a socket: written to, and never replaced."""
     return path.exists() and not path.is_file() and not path.is_dir()
@@ -52,6 +61,8 @@ def whole_file(path: str | Path) -> Generator[Path]:
 
 def made_folder(folder: str | Path, purpose: str, remedy: str = "choose another folder") -> Path:
     """A folder, made where it is missing; `ConfigError` where it cannot be, such as ``cannot keep runs in FOLDER``."""
+    if not has_utf8_name(Path(folder)):
+        raise ConfigError(f"cannot {purpose} {folder}: its path is not UTF-8; {remedy}")
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,6 +97,8 @@ def whole_folder(path: Path) -> Generator[Path]:
 @contextmanager
 def scratch_path(path: Path) -> Generator[Path]:
     """The name of something new in a folder next to a path, removed at the end; those of killed writers are removed."""
+    if not has_utf8_name(path):
+        raise OSError(errno.EILSEQ, "its path is not UTF-8")
     _clean_up(path)
     with ExitStack() as stack:
         scratch: Path | None = None

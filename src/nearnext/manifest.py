@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, cast
 import numpy as np
 import polars as pl
 
+from nearnext.atomic import has_utf8_name
 from nearnext.data.files import MODEL
 from nearnext.data.item_columns import ItemColumns
 from nearnext.errors import ArtifactError
@@ -140,6 +141,8 @@ def read_manifest(folder: Path, origin: Origin | None = None) -> dict[str, Any]:
     """The manifest of a model directory; `ArtifactError` where there is none that this version can read."""
     origin = origin or Origin.of_folder(folder)
     path, where = folder / MANIFEST, origin.file(MANIFEST)
+    if not has_utf8_name(folder):
+        raise ArtifactError(f"cannot read {origin.name}: its path is not UTF-8; rename it")
     if not path.is_file():
         raise ArtifactError(f"{origin.name} holds no nearnext model ({MANIFEST} is missing); {origin.none}")
     try:

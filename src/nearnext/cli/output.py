@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 from rich.console import Console
 
-from nearnext.atomic import is_special, whole_file
+from nearnext.atomic import has_utf8_name, is_special, whole_file
 from nearnext.errors import ConfigError, DataError
 from nearnext.extras import missing
 from nearnext.options import require_known
@@ -104,6 +104,8 @@ def writable_folder(folder: Path | None, shown: Path | None = None) -> None:
     if folder is not None:
         from nearnext.manifest import is_model
 
+        if not has_utf8_name(shown or folder):
+            raise ConfigError(f"cannot write {shown or folder}: its path is not UTF-8; choose another path")
         if model := next((one for one in (folder, *folder.resolve().parents) if is_model(one)), None):
             raise ConfigError(
                 f"cannot write {shown or folder}: it would be removed with the model in {model} when another takes its "

@@ -17,15 +17,6 @@ arrow_ipc: Any = ipc
 arrow_parquet: Any = parquet
 
 
-def has_utf8_name(path: Path) -> bool:
-    """Whether the absolute path is valid UTF-8: pyarrow and polars open no other."""
-    try:
-        str(path.absolute()).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @contextmanager
 def python_signals() -> Generator[None]:
     """Leave signals to Python while pyarrow reads CSV: its own handlers may lose one that comes as reading ends."""

@@ -11,7 +11,8 @@ import orjson
 import polars as pl
 from polars.exceptions import PolarsError
 
-from nearnext.data.arrow import arrow, has_utf8_name
+from nearnext.atomic import has_utf8_name
+from nearnext.data.arrow import arrow
 from nearnext.data.files import LogFile, data_errors
 from nearnext.data.ids import series_of
 from nearnext.data.layouts import Role, position_of

@@ -9,8 +9,8 @@ from typing import NamedTuple, Unpack
 import numpy as np
 import polars as pl
 
-from nearnext.atomic import is_special, scratch_path, whole_folder
-from nearnext.data.arrow import has_utf8_name, parquet_file
+from nearnext.atomic import has_utf8_name, is_special, scratch_path, whole_folder
+from nearnext.data.arrow import parquet_file
 from nearnext.data.events import EventLog, EventScan, Piece, ReadKeywords, ReadOptions
 from nearnext.data.files import same_path
 from nearnext.data.filters import Counts, Filter, FilterReport, by_length, by_support
