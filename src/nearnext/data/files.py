@@ -2,6 +2,7 @@
 
 import lzma
 import os
+import sys
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -239,8 +240,7 @@ def _contents(
 ) -> Iterator[tuple[bytes, int]]:
     """The bytes of a file, decompressed, in blocks of ``size``, and how far in the file itself each has come.
 
-    ``begin`` and ``end``: the range of bytes, in a file that is not compressed. Its blocks end at multiples of
-    ``size``, as ``end`` does.
+    ``begin`` and ``end``: the range of bytes, in a file that is not compressed; blocks end at multiples of ``size``.
     """
     with data_errors(path), path.open("rb") as file:
         stream: Any = file
@@ -254,8 +254,8 @@ def _contents(
             stream = BufferedReader(arrow.CompressedInputStream(file, compression))
         if begin:
             file.seek(begin)
-        position = begin
-        while position != end and (block := stream.read(size if compression else size - position % size)):
+        position, last = begin, sys.maxsize if end is None else end
+        while block := stream.read(size if compression else min(size - position % size, last - position)):
             position = file.tell()
             yield block, position
 
@@ -265,8 +265,8 @@ def blocks(
 ) -> Iterator[tuple[bytes, int]]:
     """A text file in blocks of whole lines, about ``size`` bytes each, and the bytes of the file they took.
 
-    ``begin`` and ``end``, multiples of ``size``: the same blocks, from the line with byte ``begin`` to before the line
-    with byte ``end``. ``universal_newlines``: a carriage return ends lines too. `DataError` if the file became shorter.
+    ``begin`` and ``end``: the same blocks, from the line with byte ``begin`` to before the line with byte ``end``.
+    ``universal_newlines``: a carriage return ends lines too. `DataError` if the file became shorter.
     """
     rest = b""
     done = position = _line_begin(file.path, begin, universal_newlines=universal_newlines)
