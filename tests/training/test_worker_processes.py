@@ -150,22 +150,51 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def launch(*arguments: str) -> list[str]:
-    """Run Python in two processes, with the variables that torchrun sets; give what each prints, without an error."""
+def launch(*arguments: str, status: int = 0) -> list[str]:
+    """Run Python in two processes, with the variables that torchrun sets; give what each prints."""
     place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     runs = [
         subprocess.Popen(
             [sys.executable, *arguments],
-            env={**os.environ, **place, "RANK": str(rank)},
+            env={**os.environ, **place, "RANK": str(rank), "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for rank in range(2)
     ]
-    printed = [run.communicate(timeout=300)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], printed
+    try:
+        printed = [run.communicate(timeout=300)[0] for run in runs]
+    finally:
+        for run in runs:
+            run.kill()
+    assert [run.returncode for run in runs] == [status, status], printed
     return printed
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_one_of_two_launched_processes_ends_both(rank: int):
+    """The first one does not say farewell to a process that is in the middle of a step: both would wait."""
+    script = f"""
+import os
+from dataclasses import replace
+from functools import partial
+from nearnext.training.loop import train
+from nearnext.training.workers import workers
+from recipe_support import every_prefix
+
+def failing(given, batch, rows):
+    if os.environ["RANK"] == "{rank}":
+        raise MemoryError("out of memory")
+    return given(batch, rows)
+
+recipe = every_prefix("maxpool")
+with workers(1):
+    train(replace(recipe, loss=partial(failing, recipe.loss)))
+"""
+    printed = launch("-c", script, status=1)
+    assert "MemoryError: out of memory" in printed[rank]
+    assert "another process of this training ended before it" in printed[1 - rank]
 
 
 def test_launched_processes_leave_their_group_before_the_interpreter_ends():

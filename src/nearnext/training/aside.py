@@ -8,7 +8,7 @@ from typing import Any
 
 from nearnext.errors import NearnextError
 from nearnext.progress import track
-from nearnext.training.group import ALONE, Group, GroupError, in_group, present_group, send_work
+from nearnext.training.group import ALONE, Group, GroupError, in_group, present_group, sent_work
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 
@@ -34,8 +34,7 @@ def trained_aside(recipe: Recipe[Any]) -> Generator[Callable[[], None]]:
             ``RuntimeWarning``.
     """
     group = present_group()
-    send_work(group, partial(_train, recipe))
-    with in_group(ALONE):
+    with sent_work(group, partial(_train, recipe)), in_group(ALONE):
         yield partial(_receive, recipe, group)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pickle import PicklingError
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -112,8 +112,20 @@ def take_part(group: Group) -> None:
         work(group)
 
 
-def send_work(group: Group, work: Callable[[Group], None]) -> None:
-    """Send the other processes of the group what they call next.
+class _Others:
+    """The other processes of the present group."""
+
+    at_work: ClassVar[bool] = False
+
+
+def others_wait() -> bool:
+    """Whether the other processes wait for work, as they no longer do when an error has ended this one's part."""
+    return not _Others.at_work
+
+
+@contextmanager
+def sent_work(group: Group, work: Callable[[Group], None]) -> Generator[None]:
+    """Send the other processes of the group what they call next; this one does its part inside.
 
     Raises:
         ConfigError: it cannot be sent.
@@ -126,6 +138,9 @@ def send_work(group: Group, work: Callable[[Group], None]) -> None:
             f"expected a training that can be sent to other processes, found one that cannot ({error}); define own "
             "parts at the top of a module, or train with one process"
         ) from error
+    _Others.at_work = True
+    yield
+    _Others.at_work = False
 
 
 _present: ContextVar[Group] = ContextVar("group", default=ALONE)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
@@ -14,7 +14,7 @@ from nearnext.errors import ConfigError, NearnextError
 from nearnext.model.tensors import one_thread, own_randomness, seed_draws
 from nearnext.progress import Advance, track
 from nearnext.training.config import Standing
-from nearnext.training.group import ALONE, Group, present_group, send_work
+from nearnext.training.group import ALONE, Group, present_group, sent_work
 from nearnext.training.learner import Learner, part_of
 from nearnext.training.recipe import Recipe, TrainingBatch
 from nearnext.training.run import (
@@ -78,12 +78,12 @@ def train(
     locked = run.locked(resume=resume) if run else nullcontext()
     with locked, one_thread(), own_randomness(recipe.devices.device), _on_device(recipe):
         state, progress = _resumed(run) if resume and run else (dict[str, Tensor](), _Progress())
-        _call_in(recipe, group, state, progress)
-        loop = _Loop(recipe, run, group)
-        loop.restore(state, progress)
-        del state  # it is as large as all weights and moments
-        with deferred_interrupt(run is not None) as stop:
-            return loop.run(progress, epoch_log(run.path if run else None), stop, watch)
+        with _called_in(recipe, group, state, progress):
+            loop = _Loop(recipe, run, group)
+            loop.restore(state, progress)
+            del state  # it is as large as all weights and moments
+            with deferred_interrupt(run is not None) as stop:
+                return loop.run(progress, epoch_log(run.path if run else None), stop, watch)
 
 
 @contextmanager
@@ -112,15 +112,20 @@ def _resumed(run: RunDirectory) -> tuple[Mapping[str, Tensor], _Progress]:
     return checkpoint.tensors, _Progress(Standing(**found.pop("standing")), **found)
 
 
-def _call_in(recipe: Recipe[Any], group: Group, state: Mapping[str, Tensor], progress: _Progress) -> None:
-    """Send the other processes, if there are any, all that they need to go on from here, but for sharded tables."""
+@contextmanager
+def _called_in(recipe: Recipe[Any], group: Group, state: Mapping[str, Tensor], progress: _Progress) -> Generator[None]:
+    """Inside, the other processes, if there are any, train too; they have been sent all but sharded tables."""
     if group.size == 1:
+        yield
         return
     tables = dict(recipe.network.named_parameters()) if group.sharded else {}
     omitted = ("best.", *(f"{part}.{name}" for part in ("weight", "rows") for name in recipe.tables if tables))
     sent = {name: tensor for name, tensor in state.items() if not name.startswith(omitted)}
-    with without_tables(tables[name] for name in recipe.tables if tables):
-        send_work(group, partial(_share, replace(recipe, validate=None), sent, progress, group.sharded))
+    part = partial(_share, replace(recipe, validate=None), sent, progress, group.sharded)
+    with ExitStack() as stack:
+        with without_tables(tables[name] for name in recipe.tables if tables):
+            stack.enter_context(sent_work(group, part))
+        yield
 
 
 def _share(recipe: Recipe[Any], state: dict[str, Tensor], progress: _Progress, sharded: bool, group: Group) -> None:

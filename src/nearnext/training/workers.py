@@ -23,7 +23,7 @@ from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[re
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.processes import ADDRESS, PORT, Launched, launched
 from nearnext.progress import show_progress
-from nearnext.training.group import Group, GroupError, in_group, present_group, take_part
+from nearnext.training.group import Group, GroupError, in_group, others_wait, present_group, take_part
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another one that is alive, for example while it ranks a large validation part."""
@@ -92,8 +92,10 @@ def _joined(place: Launched) -> Group:
             ) from error
     if place.rank:
         show_progress(False)
-        take_part(group)
-        _leave(ours)
+        try:
+            take_part(group)
+        finally:
+            _leave(ours)
         sys.exit(0)
     atexit.register(_dismiss, group, ours)
     return group
@@ -101,7 +103,8 @@ def _joined(place: Launched) -> Group:
 
 def _dismiss(group: Group, ours: bool) -> None:
     with suppress(GroupError):
-        group.from_first(None)
+        if others_wait():  # else they see that this one has gone
+            group.from_first(None)
         _leave(ours)
 
 
