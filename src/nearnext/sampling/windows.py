@@ -144,7 +144,7 @@ def session_parallel(sessions: Sessions, batch_size: int, least: int = 1) -> Ite
             arriving = slice(entered, entered + len(begun))
             click[begun], last[begun] = firsts[arriving], lasts[arriving]
             entered += len(begun)
-            left = ended[len(begun) :]
+        if len(left := ended[len(begun) :]):
             slots, click, last = np.delete(slots, left), np.delete(click, left), np.delete(last, left)
 
 
