@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -22,7 +22,7 @@ from nearnext.data.sessions import Sessions
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.recommenders.named import make_recommender
 from nearnext.training import workers as workers_module
-from nearnext.training.group import present_group
+from nearnext.training.group import in_group, present_group
 from nearnext.training.loop import train
 from nearnext.training.recipe import Recipe
 from nearnext.training.run import RunDirectory, TrainingInterrupted
@@ -57,13 +57,21 @@ def interrupted_within_an_epoch(recipe: Recipe[Any], run: RunDirectory) -> None:
         train(replace(recipe, loss=partial(interrupting, recipe.loss)), run=run)
 
 
+@contextmanager
+def apart(n: int) -> Generator[None]:
+    """Processes with a part of the tables in each, as on several machines."""
+    with workers(n), in_group(replace(present_group(), memory=None, sharded=True)):
+        yield
+
+
 @pytest.mark.parametrize(
     ("first", "begin", "second"),
     [
-        (partial(workers, 1), stopped_after_an_epoch, partial(workers, 2, sharded=True)),
-        (partial(workers, 3, sharded=True), interrupted_within_an_epoch, partial(workers, 2)),
+        (partial(workers, 1), stopped_after_an_epoch, partial(apart, 2)),
+        (partial(apart, 3), interrupted_within_an_epoch, partial(workers, 2)),
+        (partial(workers, 3), interrupted_within_an_epoch, partial(workers, 1)),
     ],
-    ids=["one, two sharded", "three sharded, two"],
+    ids=["one, two sharded", "three sharded, two", "three, one"],
 )
 def test_another_number_of_processes_resumes(
     first: Callable[[], AbstractContextManager[None]],

@@ -57,7 +57,8 @@ def trained(recipe: Recipe[Any]) -> tuple[list[float], Mapping[str, torch.Tensor
 @pytest.mark.parametrize("make", RECIPES.values(), ids=RECIPES.keys())
 def test_two_processes_train_as_one(make: Callable[[], Recipe[Any]], pair: Group):
     losses, weights = trained(make())
-    for group in (pair, replace(pair, sharded=True)):
+    # In memory that they share, and as on several machines: with whole tables, and with a part of them in each.
+    for group in (pair, replace(pair, memory=None), replace(pair, memory=None, sharded=True)):
         with in_group(group):
             together, found = trained(make())
         assert together == pytest.approx(losses, rel=1e-4)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pickle import PicklingError
-from typing import Any, ClassVar, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -14,8 +14,10 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError, NearnextError
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from nearnext.training.shared_memory import SharedMemory
 
+T = TypeVar("T")
 
 MOMENT = 0.05
 """Seconds between two looks at whether a wait has ended."""
@@ -35,6 +37,12 @@ class Group:
     rank: int = 0  # number of this process, from 0; the first one validates, logs and writes
     size: int = 1  # how many there are
     sharded: bool = False  # whether each holds some rows of an embedding table, instead of all of them
+    memory: "SharedMemory | None" = None  # that they share, where they were started on one machine
+
+    @property
+    def by_owner(self) -> bool:
+        """Whether tables are in parts: one process moves each row, instead of all in the same way."""
+        return self.sharded or self.memory is not None
 
     @property
     def first(self) -> bool:
@@ -45,9 +53,11 @@ class Group:
         """The sum over the processes of each tensor, the same bits in all of them; alone, the tensors themselves."""
         if self.size == 1:
             return list(tensors)
+        if self.memory is not None:
+            return self.memory.sums(tensors)
         # One message for all: a small one takes as long as a step's arithmetic on a few examples.
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        with _together():
+        with together():
             dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
         parts = flat.split_with_sizes([tensor.numel() for tensor in tensors])
         return [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
@@ -58,16 +68,18 @@ class Group:
         The first ``sent[0]`` of its rows are for the first process, and so on; ``received`` says how many each sends.
         """
         found = rows.new_empty(sum(received), *rows.shape[1:])
-        with _together():
+        with together():
             dist.all_to_all_single(found, rows.contiguous(), list(received), list(sent))  # pyright: ignore[reportUnknownMemberType]
         return found
 
     def decided(self, flag: bool) -> bool:
         """Whether the first process says so, where all must act together; else whether this one does."""
-        if not self.sharded:
+        if not self.by_owner:
             return flag
+        if self.memory is not None:
+            return self.memory.decided(flag)
         said = torch.tensor(flag)
-        with _together():
+        with together():
             dist.broadcast(said, 0)  # pyright: ignore[reportUnknownMemberType]
         return bool(said)
 
@@ -80,13 +92,13 @@ class Group:
         if self.size == 1:
             return value
         box: list[Any] = [value]
-        with _together():
+        with together():
             dist.broadcast_object_list(box, number)
         return box[0]
 
     def wait_for(self, number: int) -> None:
         """Wait until one process does so too; Ctrl-C ends the wait."""
-        with _together():
+        with together():
             work = cast("Any", dist.broadcast(torch.zeros(1), number, async_op=True))  # pyright: ignore[reportUnknownMemberType]
             while not work.is_completed():
                 time.sleep(MOMENT)
@@ -95,7 +107,7 @@ class Group:
     def copy_from(self, number: int, tensors: Sequence[Tensor]) -> None:
         """Overwrite tensors with those of one process, which are of the same shapes."""
         for tensor in tensors:
-            with _together():
+            with together():
                 dist.broadcast(tensor, number)  # pyright: ignore[reportUnknownMemberType]
 
 
@@ -162,10 +174,11 @@ def in_group(group: Group) -> Generator[None]:
 
 
 @contextmanager
-def _together() -> Generator[None]:
+def together() -> Generator[None]:
+    """What all processes do together: raises `GroupError` where another process has ended."""
     try:
         yield
-    except RuntimeError as error:  # what torch raises when a connection is closed or nobody answers
+    except (RuntimeError, EOFError, OSError) as error:  # a connection is closed, or nobody answers
         raise GroupError(
             "another process of this training ended before it; look there for the reason, then start again, with "
             "resume (--resume) where checkpoints were kept"

@@ -57,8 +57,8 @@ class Learner(Generic[B]):
         buffers = dict(recipe.network.named_buffers())
         self._carried = [buffers[name] for name in recipe.carried]
         self._layer_rule = recipe.layers.layers(list(self._layers.values())) if self._layers else None
-        # A sharded table limits the gradient of its rows itself, no process has all of it.
-        of_rows = [0.0 if group.sharded else rule.clip for rule in recipe.tables.values()]
+        # A table in parts limits the gradient of its rows itself, no process has all of it.
+        of_rows = [0.0 if group.by_owner else rule.clip for rule in recipe.tables.values()]
         self._clips = [*of_rows, recipe.layers.clip]
 
     def step(self, batch: B, share: float = 1.0) -> StepFigures:
@@ -83,7 +83,7 @@ class Learner(Generic[B]):
     def _shared(self, batch: B, leaves: Mapping[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The loss of the whole batch, and its gradients by the rows of each table, then by the layers.
 
-        Those by rows of sharded tables are of this process's examples.
+        Those by rows of tables in parts are of this process's examples.
         """
         learned = [*leaves.values(), *self._layers.values()]
         if self._group.size == 1:
@@ -96,12 +96,12 @@ class Learner(Generic[B]):
         mine = cast("B", cast("Any", replace)(batch, **parts))
         counted = cast("Sharable", mine).n_counted
         before = [tensor.clone() for tensor in self._carried]
-        # The loss of no examples is no number.
-        loss, gradients = torch.zeros(()), [torch.zeros_like(parameter) for parameter in learned]
         if counted:  # the sum of these over the processes is the mean over the examples of the whole batch
             loss, gradients = self._differentiated(mine, leaves, learned, counted / batch.n_counted)
+        else:  # the loss of no examples is no number
+            loss, gradients = torch.zeros(()), [torch.zeros_like(parameter) for parameter in learned]
         changes = [tensor - old for tensor, old in zip(self._carried, before, strict=True)]
-        own = gradients[: len(leaves)] if self._group.sharded else []
+        own = gradients[: len(leaves)] if self._group.by_owner else []
         loss, *summed = self._group.sums([loss, *gradients[len(own) :], *changes])
         found = [*own, *summed]
         for tensor, old, change in zip(self._carried, before, found[len(learned) :], strict=True):
@@ -126,15 +126,15 @@ class Learner(Generic[B]):
             table.settle(self._recipe.tables[name].rate * share)
 
     def weights(self) -> dict[str, Tensor]:
-        """Weights and buffers of the network by name, not copied; sharded tables are in the first process only."""
-        tables = self._tables if self._group.first or not self._group.sharded else {}
+        """Weights and buffers of the network by name, not copied; tables in parts are in the first process only."""
+        tables = self._tables if self._group.first or not self._group.by_owner else {}
         buffers = dict(self._recipe.network.named_buffers())
         return {name: tensor.detach() for name, tensor in {**tables, **self._layers, **buffers}.items()}
 
     def state(self) -> dict[str, Tensor]:
         """The state for an exact `restore`, by name; tensors are not copied.
 
-        Where tables are sharded all processes ask for it, and the first one is given all of it.
+        Where tables are in parts all processes ask for it, and the first one is given all of it.
         """
         state = dict[str, Tensor]()
         for name, table in self._rows.items():

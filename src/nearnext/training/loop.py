@@ -114,25 +114,28 @@ def _resumed(run: RunDirectory) -> tuple[Mapping[str, Tensor], _Progress]:
 
 @contextmanager
 def _called_in(recipe: Recipe[Any], group: Group, state: Mapping[str, Tensor], progress: _Progress) -> Generator[None]:
-    """Inside, the other processes, if there are any, train too; they have been sent all but sharded tables."""
+    """Inside, the other processes, if there are any, train too; they have been sent all, but for tables in parts."""
     if group.size == 1:
         yield
         return
-    tables = dict(recipe.network.named_parameters()) if group.sharded else {}
+    tables = dict(recipe.network.named_parameters()) if group.by_owner else {}
     omitted = ("best.", *(f"{part}.{name}" for part in ("weight", "rows") for name in recipe.tables if tables))
     sent = {name: tensor for name, tensor in state.items() if not name.startswith(omitted)}
-    part = partial(_share, replace(recipe, validate=None), sent, progress, group.sharded)
+    part = partial(_share, replace(recipe, validate=None), sent, progress, group.sharded, group.memory is not None)
     with ExitStack() as stack:
         with without_tables(tables[name] for name in recipe.tables if tables):
             stack.enter_context(sent_work(group, part))
         yield
 
 
-def _share(recipe: Recipe[Any], state: dict[str, Tensor], progress: _Progress, sharded: bool, group: Group) -> None:
+def _share(
+    recipe: Recipe[Any], state: dict[str, Tensor], progress: _Progress, sharded: bool, in_memory: bool, group: Group
+) -> None:
     """Share a training that the first process of the group has begun."""
+    group = replace(group, sharded=sharded, memory=group.memory if in_memory else None)
     # What one process finds wrong all do: the first one says so.
     with one_thread(), own_randomness(), suppress(NearnextError):
-        loop = _Loop(recipe, None, replace(group, sharded=sharded))
+        loop = _Loop(recipe, None, group)
         loop.restore(state, progress)
         state.clear()  # it is as large as all weights and moments
         loop.run(progress, lambda _: None, lambda: False, None)
@@ -270,6 +273,7 @@ class _Loop(Generic[B]):
         if self._run is not None:
             best = {f"best.{name}": tensor for name, tensor in self._best.items()}
             self._run.save(Checkpoint({**state, **best}, asdict(progress)))
+        self._group.decided(True)  # until then the others have changed nothing of what is saved
 
 
 def _summary(figures: Epoch) -> str:

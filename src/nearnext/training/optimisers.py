@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from nearnext.errors import ConfigError
-from nearnext.training.row_optimisers import BETAS, EPSILON, RowAdagrad, RowAdam, TensorRowAdagrad, TensorRowAdam
+from nearnext.training.row_optimisers import (
+    BETAS,
+    EPSILON,
+    RowAdagrad,
+    RowAdam,
+    TensorRowAdagrad,
+    TensorRowAdam,
+    ZerosLike,
+)
 
 
 class LayerAdam:
@@ -51,6 +59,9 @@ class WholeAdam(LayerAdam):
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         self.step([torch.zeros_like(self._layers[0]).index_copy_(0, rows, gradient)], learning_rate)
+
+    def catch_up(self, rows: Tensor, learning_rate: float) -> None:
+        """Default: no-op, no row waits."""
 
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
@@ -93,10 +104,10 @@ class Adam:
     decay: float = 0.0  # decoupled weight decay of layers, at least 0 (AdamW)
     clip: float = 0.0  # largest norm of the gradient of all that it moves in a step, 0: no limit
 
-    def rows(self, table: Tensor) -> RowAdam | TensorRowAdam | WholeAdam:
-        """The optimiser of a table."""
+    def rows(self, table: Tensor, zeros_like: ZerosLike = torch.zeros_like) -> RowAdam | TensorRowAdam | WholeAdam:
+        """The optimiser of a table; on the CPU ``zeros_like`` makes its moments."""
         if table.device.type == "cpu":
-            return RowAdam(table, betas=self.betas, exact=self.exact)
+            return RowAdam(table, betas=self.betas, exact=self.exact, zeros_like=zeros_like)
         return WholeAdam(table, betas=self.betas) if self.exact else TensorRowAdam(table, betas=self.betas)
 
     def layers(self, layers: Sequence[Tensor]) -> LayerAdam:
@@ -112,9 +123,10 @@ class Adagrad:
     momentum: float = 0.0  # μ, in [0, 1)
     clip: float = 0.0  # as Adam's
 
-    def rows(self, table: Tensor) -> RowAdagrad | TensorRowAdagrad:
-        """The optimiser of a table."""
-        return (RowAdagrad if table.device.type == "cpu" else TensorRowAdagrad)(table, momentum=self.momentum)
+    def rows(self, table: Tensor, zeros_like: ZerosLike = torch.zeros_like) -> TensorRowAdagrad:
+        """The optimiser of a table, whose moments ``zeros_like`` makes."""
+        of_rows = RowAdagrad if table.device.type == "cpu" else TensorRowAdagrad
+        return of_rows(table, momentum=self.momentum, zeros_like=zeros_like)
 
     def layers(self, layers: Sequence[Tensor]) -> LayerAdagrad:
         """The optimiser of layers."""

@@ -10,7 +10,7 @@ Each is a `nearnext.training.tables.RowTable`.
 References: Kingma, Ba, Adam, 2015; Duchi et al., Adagrad, 2011.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -31,6 +31,10 @@ HORIZON = 40_000
 """Steps after which the bias corrections are 1 in 64 bits, for β₂ up to 0.999."""
 
 
+ZerosLike = Callable[[Tensor], Tensor]
+"""`torch.zeros_like`, or another function that makes zeros of the shape and type of a tensor."""
+
+
 class RowOptimiser:
     """A table [rows, D], changed in place, and what an update rule keeps of it, as tensors by name.
 
@@ -42,6 +46,9 @@ class RowOptimiser:
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:  # noqa: ARG002
         return self._table.index_select(0, rows)
+
+    def catch_up(self, rows: Tensor, learning_rate: float) -> None:
+        """Default: no-op, no row waits."""
 
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
@@ -57,9 +64,9 @@ class RowOptimiser:
 class _AnyAdam(RowOptimiser):
     """Both moments of each row, the last step that moved it where it may wait, and the number of steps."""
 
-    def __init__(self, table: Tensor, betas: tuple[float, float], n_waiting: int) -> None:
-        mean, square = torch.zeros_like(table), torch.zeros_like(table)
-        moved, steps = torch.zeros(n_waiting, dtype=torch.int64), torch.tensor(0)
+    def __init__(self, table: Tensor, betas: tuple[float, float], n_waiting: int, zeros_like: ZerosLike) -> None:
+        mean, square = zeros_like(table), zeros_like(table)
+        moved, steps = zeros_like(torch.empty(n_waiting, dtype=torch.int64)), torch.tensor(0)
         super().__init__(table, mean=mean, square=square, moved=moved, steps=steps)
         self._betas = betas
 
@@ -77,8 +84,15 @@ class RowAdam(_AnyAdam):
     ``exact``, a row that no step reads keeps value and moments.
     """
 
-    def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS, exact: bool = True) -> None:
-        super().__init__(table, betas, len(table) if exact else 0)
+    def __init__(
+        self,
+        table: Tensor,
+        *,
+        betas: tuple[float, float] = BETAS,
+        exact: bool = True,
+        zeros_like: ZerosLike = torch.zeros_like,
+    ) -> None:
+        super().__init__(table, betas, len(table) if exact else 0, zeros_like)
         mean, square, self._moved, self._steps = (tensor.numpy() for tensor in self._kept.values())
         self._arrays = table.numpy(), mean, square, self._moved
         self._ahead = _sums_ahead(*betas, HORIZON) if exact else np.zeros(0)
@@ -88,6 +102,9 @@ class RowAdam(_AnyAdam):
         steps = int(self._steps)
         _catch_up(*self._arrays, rows.numpy(), steps, learning_rate, *self._betas, self._ahead, values.numpy())
         return values
+
+    def catch_up(self, rows: Tensor, learning_rate: float) -> None:
+        self.read(rows, learning_rate)
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         given = rows.numpy(), gradient.contiguous().numpy()
@@ -108,7 +125,7 @@ class TensorRowAdam(_AnyAdam):
     """The lazy `RowAdam` in tensor operations, for a table on any device."""
 
     def __init__(self, table: Tensor, *, betas: tuple[float, float] = BETAS) -> None:
-        super().__init__(table, betas, 0)
+        super().__init__(table, betas, 0, torch.zeros_like)
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         beta1, beta2 = self._betas
@@ -124,8 +141,8 @@ class TensorRowAdam(_AnyAdam):
 class TensorRowAdagrad(RowOptimiser):
     """`RowAdagrad` in tensor operations, for a table on any device."""
 
-    def __init__(self, table: Tensor, *, momentum: float = 0.0) -> None:
-        super().__init__(table, squares=torch.zeros_like(table), velocity=torch.zeros_like(table))
+    def __init__(self, table: Tensor, *, momentum: float = 0.0, zeros_like: ZerosLike = torch.zeros_like) -> None:
+        super().__init__(table, squares=zeros_like(table), velocity=zeros_like(table))
         self._momentum = momentum
 
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:

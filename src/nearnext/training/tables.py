@@ -1,4 +1,4 @@
-"""Embedding tables in training: whole in every process that trains, or with each row in one of them."""
+"""Embedding tables in training: whole in every process, in memory that all share, or with each row in one of them."""
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,17 +9,21 @@ from torch import Tensor, nn
 
 from nearnext.training.group import Group
 from nearnext.training.optimisers import EPSILON, Rule
+from nearnext.training.shared_memory import SharedMemory
 
 BLOCK = 2**17
 """Rows of a table that are sent together when it is sent whole."""
+
+NEIGHBOURS = 64
+"""Rows next to one another that one process moves: where they meet, processes write to the same memory."""
 
 
 class RowTable(Protocol):
     """A table [rows, D] in training, of which each step reads and moves a few rows.
 
     All processes call each method with the same rows. A table that is whole in each of them, or in the only one, is
-    its row optimiser, which is given the gradients of the whole batch. A `ShardedTable` is given those of this
-    process's examples.
+    its row optimiser, which is given the gradients of the whole batch. A `SharedTable` and a `ShardedTable` are given
+    those of this process's examples.
     """
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:
@@ -44,8 +48,71 @@ class RowTable(Protocol):
 
 
 def row_table(table: Tensor, rule: Rule, group: Group) -> RowTable:
-    """A table in training; where it is sharded, each process calls this, and the table is the first one's."""
+    """A table in training; of several processes each calls this, and the table is the first one's."""
+    if group.memory is not None:
+        return SharedTable(table, rule, group, group.memory)
     return ShardedTable(table, rule, group) if group.sharded else rule.rows(table)
+
+
+class SharedTable:
+    """A table in memory that the processes share, with its moments; each moves every W-th block of rows.
+
+    ``table`` is the first process's own, which it brings up to date in `settle` and `state`; others need its shape and
+    type alone. The moments that `state` gives are those in training: the first process uses them before it calls
+    another method.
+    """
+
+    def __init__(self, table: Tensor, rule: Rule, group: Group, memory: SharedMemory) -> None:
+        self._table, self._group, self._memory, self._clip = table, group, memory, rule.clip
+        self._shared = memory.zeros_like(table)
+        self._optimiser = rule.rows(self._shared, memory.zeros_like)
+        self.restore(self._optimiser.state())
+
+    def read(self, rows: Tensor, learning_rate: float) -> Tensor:
+        self._optimiser.catch_up(rows[self._by_owner(rows)[self._group.rank]], learning_rate)
+        self._memory.meet()
+        return self._shared.index_select(0, rows)
+
+    def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
+        owned = self._by_owner(rows)
+        total = self._memory.reduced([gradient.index_select(0, positions) for positions in owned])
+        if self._clip:
+            shorten_together(self._group, total, self._clip)
+        self._optimiser.write(rows[owned[self._group.rank]], total, learning_rate)
+
+    def settle(self, learning_rate: float) -> None:
+        self._memory.meet()
+        if self._group.first:
+            self._optimiser.settle(learning_rate)
+            self._table.copy_(self._shared)
+        self._memory.meet()
+
+    def state(self) -> dict[str, Tensor]:
+        self._memory.meet()
+        if self._group.first:
+            self._table.copy_(self._shared)
+        return self._optimiser.state()
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self._memory.meet()
+        if self._group.first:
+            self._shared.copy_(self._table)
+            self._optimiser.restore(state)
+        # What is not by row each process has for itself.
+        kept = self._optimiser.state()
+        own = {name: part for name, part in kept.items() if not part.ndim}
+        self._optimiser.restore({**kept, **self._group.from_first(own)})
+
+    def _by_owner(self, rows: Tensor) -> list[Tensor]:
+        """Positions of the rows that each process moves."""
+        owners = rows // NEIGHBOURS % self._group.size
+        return [(owners == owner).nonzero()[:, 0] for owner in range(self._group.size)]
+
+
+def shorten_together(group: Group, gradient: Tensor, longest: float) -> None:
+    """Gradients of which each process has some rows, scaled in place to a norm of at most ``longest`` together."""
+    (squares,) = group.sums([gradient.square().sum()])
+    gradient *= (longest / (squares.sqrt() + EPSILON)).clamp_max(1.0)
 
 
 class ShardedTable:
@@ -76,8 +143,7 @@ class ShardedTable:
         received = self._group.exchanged(gradient[order], counts, [len(mine)] * size)
         total = received.view(size, len(mine), gradient.shape[1]).sum(dim=0)
         if self._clip:
-            (squares,) = self._group.sums([total.square().sum()])
-            total *= (self._clip / (squares.sqrt() + EPSILON)).clamp_max(1.0)
+            shorten_together(self._group, total, self._clip)
         self._optimiser.write(mine, total, learning_rate)
 
     def settle(self, learning_rate: float) -> None:

@@ -6,9 +6,10 @@ A worker knows nothing of logs or methods: it waits for a training, takes part i
 import atexit
 import os
 import signal
+import socket
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +17,7 @@ from functools import cache, partial
 from multiprocessing import connection, get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import NamedTuple
 
 import torch.distributed as dist
 from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage, reportUnknownVariableType]
@@ -24,6 +26,7 @@ from nearnext.errors import ConfigError, NearnextError
 from nearnext.processes import ADDRESS, PORT, Launched, launched
 from nearnext.progress import show_progress
 from nearnext.training.group import Group, GroupError, in_group, others_wait, present_group, take_part
+from nearnext.training.shared_memory import SharedMemory
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another one that is alive, for example while it ranks a large validation part."""
@@ -114,30 +117,41 @@ def _leave(ours: bool) -> None:
         dist.destroy_process_group()
 
 
+class _Worker(NamedTuple):
+    """A process that was started here."""
+
+    process: BaseProcess
+    pipe: connection.Connection  # through which it says that it is there, and why it ends
+    link: socket.socket  # of the memory that it shares
+
+
 @contextmanager
 def _started(n: int) -> Generator[Group]:
     """A group of this process and n − 1 new ones, which end with the block."""
     if dist.is_initialized():
         raise ConfigError("expected a process without a process group of torch, found one; leave it before the fit")
-    processes, pipes = list[BaseProcess](), list[connection.Connection]()
+    started = list[_Worker]()
     with tempfile.TemporaryDirectory(prefix="nearnext-", ignore_cleanup_errors=True) as folder, _on_this_machine():
+        store = f"{folder}/store"
         try:
             for rank in range(1, n):
-                _start(f"{folder}/store", rank, n, processes, pipes)
-            if any(_said(pipe, MEETING.total_seconds()) is None for pipe in pipes):
+                started.append(_start(store, rank, n))
+            if any(_said(worker.pipe, MEETING.total_seconds()) is None for worker in started):
                 raise GroupError
-            with met(FileStore(f"{folder}/store", n), 0, n) as group, ended_first(partial(_end, processes)):
-                yield group
+            memory = SharedMemory(0, n, [worker.link for worker in started])
+            with met(FileStore(store, n), 0, n) as group, ended_first(partial(_end, started)):
+                yield replace(group, memory=memory)
         except GroupError as error:
-            raise NearnextError(_what_ended(processes, pipes)) from error
+            raise NearnextError(_what_ended(started)) from error
         finally:
-            _end(processes)
+            _end(started)
 
 
-def _end(processes: list[BaseProcess]) -> None:
-    for process in processes:
-        process.kill()
-        process.join()
+def _end(started: Sequence[_Worker]) -> None:
+    for worker in started:
+        worker.process.kill()
+        worker.process.join()
+        worker.link.close()
 
 
 @contextmanager
@@ -162,23 +176,23 @@ def met(store: Store, rank: int, n: int) -> Generator[Group]:
         dist.destroy_process_group()
 
 
-def _start(store: str, rank: int, n: int, processes: list[BaseProcess], pipes: list[connection.Connection]) -> None:
+def _start(store: str, rank: int, n: int) -> _Worker:
     context = get_context("spawn")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, store, rank, n), daemon=True)
+    (pipe, its_pipe), (link, its_link) = context.Pipe(), socket.socketpair()
+    process = context.Process(target=_work, args=(its_pipe, its_link, store, rank, n), daemon=True)
     process.start()
-    theirs.close()
-    processes.append(process)
-    pipes.append(mine)
+    its_pipe.close()
+    its_link.close()
+    return _Worker(process, pipe, link)
 
 
-def _work(pipe: connection.Connection, store: str, rank: int, n: int) -> None:
+def _work(pipe: connection.Connection, link: socket.socket, store: str, rank: int, n: int) -> None:
     """What a worker does that was started here."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process, which ends this one
     try:
         pipe.send("")
         with met(FileStore(store, n), rank, n) as group:
-            take_part(group)
+            take_part(replace(group, memory=SharedMemory(rank, n, [link])))
     except GroupError:
         sys.exit(1)  # another process says why
     except BaseException as error:
@@ -207,13 +221,13 @@ def _on_this_machine() -> Generator[None]:
             os.environ.pop(INTERFACE, None)
 
 
-def _what_ended(processes: list[BaseProcess], pipes: list[connection.Connection]) -> str:
+def _what_ended(started: Sequence[_Worker]) -> str:
     """Which worker ended, and why."""
-    for process in processes:  # each ends once another one has
-        process.join(timeout=30)
+    for worker in started:  # each ends once another one has
+        worker.process.join(timeout=30)
     reasons = list[str]()
-    for process, pipe in zip(processes, pipes, strict=True):
-        code, said = process.exitcode, _said(pipe)
+    for worker in started:
+        code, said = worker.process.exitcode, _said(worker.pipe)
         if said:
             reasons.insert(0, said)
         elif code is not None and code < 0:
@@ -221,6 +235,6 @@ def _what_ended(processes: list[BaseProcess], pipes: list[connection.Connection]
         elif code is not None:  # perhaps because another one ended
             reasons.append(f"status {code}; a script that fits needs `if __name__ == '__main__':`")
     return (
-        f"one of {len(processes) + 1} processes of the training ended: "
+        f"one of {len(started) + 1} processes of the training ended: "
         f"{[*reasons, 'its connection is closed'][0]}; use fewer workers, and resume where there are checkpoints"
     )
