@@ -21,11 +21,24 @@ A = TypeVar("A")
 R = TypeVar("R")
 T = TypeVar("T")
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Numbers of options in malloc.h: free bytes that are kept, and the size from which an array has memory of its own."""
+
 
 def trim_memory() -> None:
     """Give what this process has freed back to the system, where the C library can."""
     if trim := c_function("malloc_trim"):  # of glibc
         trim(0)
+
+
+def reuse_memory() -> None:
+    """Let this process keep up to 64 MiB that it frees, where the C library can.
+
+    Arrays of 1 MiB are otherwise given back to the system at the end of a step of training, and cleared for the next.
+    """
+    if set_option := c_function("mallopt"):  # of glibc; to the values that it takes once 32 MiB have been freed
+        set_option(M_MMAP_THRESHOLD, 2**25)
+        set_option(M_TRIM_THRESHOLD, 2**26)
 
 
 def usable_cores() -> int:

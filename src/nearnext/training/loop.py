@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nearnext.errors import ConfigError, NearnextError
 from nearnext.model.tensors import one_thread, own_randomness, seed_draws
+from nearnext.processes import reuse_memory
 from nearnext.progress import Advance, track
 from nearnext.training.config import Standing
 from nearnext.training.group import ALONE, Group, present_group, sent_work
@@ -75,6 +76,7 @@ def train(
     group = ALONE if recipe.alone else present_group()
     if group.size > 1 and recipe.devices.device.type != "cpu":
         raise ConfigError(f"expected the CPU for {group.size} processes, found {recipe.devices.device}; set device=cpu")
+    reuse_memory()
     locked = run.locked(resume=resume) if run else nullcontext()
     with locked, one_thread(), own_randomness(recipe.devices.device), _on_device(recipe):
         state, progress = _resumed(run) if resume and run else (dict[str, Tensor](), _Progress())
@@ -133,6 +135,7 @@ def _share(
 ) -> None:
     """Share a training that the first process of the group has begun."""
     group = replace(group, sharded=sharded, memory=group.memory if in_memory else None)
+    reuse_memory()
     # What one process finds wrong all do: the first one says so.
     with one_thread(), own_randomness(), suppress(NearnextError):
         loop = _Loop(recipe, None, group)
