@@ -1,6 +1,9 @@
-"""Memory and work of processes that train together, with replicated or with sharded item embeddings.
+"""Memory and work of processes that train together, with shared, replicated or sharded item embeddings.
 
-    python benchmarks/sharded.py [--items 1000000] [--workers 2] [--sharded] [--dim 96] [--batch 512] [--steps 20]
+    python benchmarks/sharded.py [--items 1000000] [--workers 2] [--apart [--sharded]] [--dim 96] [--batch 512]
+        [--steps 20]
+
+Processes of one machine share the item embeddings in memory; with --apart they send messages, as on several machines.
 
 Steps of `metric` on synthetic sessions of five clicks, whose items are drawn by Zipf's law with exponent 1.1. Weights
 begin at random, the same for every 65,536th item. Printed: rows of a step and the numbers of layers, bytes that follow,
@@ -24,6 +27,7 @@ from nearnext.data.vocabulary import Vocabulary
 from nearnext.model.encoders.attention import Attention
 from nearnext.model.network import ItemTower, SessionItemNetwork
 from nearnext.recommenders.metric.recommender import Metric
+from nearnext.training.group import in_group, present_group
 from nearnext.training.loop import train
 from nearnext.training.next_item import TABLE, PrefixBatch
 from nearnext.training.recipe import Batches
@@ -102,7 +106,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=1_000_000)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--sharded", action="store_true")
+    parser.add_argument("--apart", action="store_true", help="no memory is shared")
+    parser.add_argument("--sharded", action="store_true", help="each process has a part of the embeddings")
     parser.add_argument("--dim", type=int, default=96)
     parser.add_argument("--batch", type=int, default=512, help="next items in a step")
     parser.add_argument("--steps", type=int, default=20)
@@ -118,7 +123,9 @@ def main() -> None:
     watched = Watched(recipe.batches)
     with workers(given.workers, sharded=given.sharded):
         print(f"before: {peaks()}")
-        train(replace(recipe, batches=watched))
+        group = present_group()
+        with in_group(replace(group, memory=None) if given.apart else group):
+            train(replace(recipe, batches=watched))
         print(f"after the epoch: {peaks()}")
     numbers = sum(one.numel() for name, one in network.named_parameters() if name not in recipe.tables)
     steps = np.diff(watched.clocks, axis=0)[WARM:]

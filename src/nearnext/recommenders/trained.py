@@ -36,7 +36,8 @@ class TrainedRecommender(Recommender):
         directory: where checkpoints and logs of the fit go, "": nowhere.
         resume: go on from the checkpoint there.
         workers: processes that train, this one among them; 0: as many as make the fit of the same model faster.
-        sharded: whether each of several workers holds a part of the item embeddings in training, instead of all.
+        sharded: whether each worker of ``torchrun`` or Ray holds a part of the item embeddings in training, instead of
+            all; those of one machine share them in any case.
         track: experiment tracker that gets options and metrics; None: TensorBoard where there is a directory.
     """
 
