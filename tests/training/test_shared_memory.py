@@ -1,5 +1,6 @@
 """Memory that processes share, here the threads of one process."""
 
+import os
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,7 +60,11 @@ def test_each_has_the_sum_of_the_parts_for_it(size: int):
         torch.testing.assert_close(second, torch.full((rank + 1, 2), every * (rank + 2)))
 
 
-def test_what_one_writes_the_others_read():
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_what_one_writes_the_others_read(in_memory: bool, monkeypatch: pytest.MonkeyPatch):
+    if not in_memory:  # as in macOS
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+
     def use(memory: SharedMemory, rank: int) -> tuple[list[int], int]:
         shared = memory.zeros_like(torch.empty(3, dtype=torch.int64))
         shared[rank] = rank + 5

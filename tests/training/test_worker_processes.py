@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,27 @@ def test_a_worker_that_ends_is_named(loss: Callable[..., torch.Tensor], reason: 
     with pytest.raises(NearnextError, match=f"one of 2 processes of the training ended: {reason}"), workers(2):
         train(replace(every_prefix("maxpool"), loss=loss))
     assert present_group().size == 1
+
+
+def one_killed(*_: Any) -> torch.Tensor:
+    """A loss that kills one of several workers."""
+    if torch.distributed.get_rank() == 1:
+        killed()
+    return torch.zeros((), requires_grad=True)
+
+
+def test_the_other_workers_end_by_themselves(monkeypatch: pytest.MonkeyPatch):
+    kill, found = BaseProcess.kill, list[int | None]()
+
+    def seen(process: BaseProcess) -> None:
+        found.append(process.exitcode)
+        kill(process)
+
+    monkeypatch.setattr(BaseProcess, "kill", seen)
+    with pytest.raises(NearnextError, match="one of 4 processes of the training ended: signal 9"), workers(4):
+        train(replace(every_prefix("maxpool"), loss=one_killed))
+    assert len(found) == 3
+    assert None not in found
 
 
 LOG = Sessions.of([["a", "b", "c"]] * 3)

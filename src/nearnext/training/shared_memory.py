@@ -94,12 +94,13 @@ class SharedMemory:
 
     def _file(self, n_bytes: int) -> int:
         """Descriptor of a file of zeros, the same one in all processes."""
-        with together():
-            if self._rank == 0:
-                number = _nameless(n_bytes)
+        if self._rank == 0:
+            number = _nameless(n_bytes)
+            with together():
                 for link in self._links:
                     socket.send_fds(link, [b"\0"], [number])
-                return number
+            return number
+        with together():
             _, numbers, *_ = socket.recv_fds(self._links[0], 1, 1)
             if not numbers:
                 raise EOFError
@@ -107,10 +108,10 @@ class SharedMemory:
 
 
 def _nameless(n_bytes: int) -> int:
-    """Descriptor of a file of zeros without a name, in memory alone where the system has such files."""
-    if hasattr(os, "memfd_create"):
+    """Descriptor of a file of zeros without a name, in memory alone where the system has such files and allows them."""
+    try:
         number = os.memfd_create("nearnext")
-    else:
+    except (AttributeError, OSError):
         with TemporaryFile() as file:
             number = os.dup(file.fileno())
     os.ftruncate(number, n_bytes)

@@ -223,7 +223,9 @@ def _on_this_machine() -> Generator[None]:
 
 def _what_ended(started: Sequence[_Worker]) -> str:
     """Which worker ended, and why."""
-    for worker in started:  # each ends once another one has
+    for worker in started:
+        worker.link.close()
+    for worker in started:  # each ends once this process has left, or another one ended
         worker.process.join(timeout=30)
     reasons = list[str]()
     for worker in started:
