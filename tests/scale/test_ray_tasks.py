@@ -5,8 +5,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -131,3 +132,46 @@ def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scale, "find_spec", lambda _: None)  # pyright: ignore[reportUnknownLambdaType]
     with pytest.raises(MissingPackageError, match=r"pip install 'nearnext\[ray\]'"):
         scale.require_cluster(None)
+
+
+class _StartedRay:
+    """A stand-in for Ray whose start takes a moment, in which Ctrl-C comes if ``interrupted``."""
+
+    def __init__(self, session: Path, *, interrupted: bool = False) -> None:
+        self.session, self.interrupted, self.seen = session, interrupted, list[str]()
+
+    def init(self, *_: Any, **__: Any) -> SimpleNamespace:
+        self.session.mkdir()
+        if self.interrupted:
+            signal.raise_signal(signal.SIGINT)
+            time.sleep(0.2)
+        self.seen.append("started")
+        return SimpleNamespace(address_info={"session_dir": str(self.session)})
+
+    def shutdown(self) -> None:
+        self.seen.append("shut down")
+
+
+def test_ctrl_c_while_a_cluster_starts_ends_the_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    starting = _StartedRay(tmp_path / "session", interrupted=True)
+    monkeypatch.setattr(scale, "import_module", lambda _: starting)  # pyright: ignore[reportUnknownLambdaType]
+    with pytest.raises(KeyboardInterrupt), scale.ray_tasks(workers=1):
+        pytest.fail("it goes on after Ctrl-C")
+    assert starting.seen == ["started", "shut down"]
+
+
+def test_logs_of_a_cluster_are_removed_unless_a_command_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    starting = _StartedRay(tmp_path / "session")
+    monkeypatch.setattr(scale, "import_module", lambda _: starting)  # pyright: ignore[reportUnknownLambdaType]
+    with scale.ray_tasks(workers=1):
+        assert starting.session.is_dir()
+    assert not starting.session.exists()
+    with pytest.raises(DataError), scale.ray_tasks(workers=1):
+        _refuse(1)
+    assert starting.session.is_dir()
+
+
+def test_ray_takes_no_signal_of_this_process(cluster: scale.RayTasks):
+    assert cluster.workers == 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        assert not getattr(signal.getsignal(number), "__module__", "").startswith("ray")

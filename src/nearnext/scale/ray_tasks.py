@@ -1,14 +1,18 @@
 """An executor of Ray tasks: the functions that `Processes` maps, on a Ray cluster."""
 
 import os
+import shutil
+import signal
 import socket
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
 
 from nearnext.errors import ConfigError, NearnextError
@@ -105,15 +109,29 @@ def ray_tasks(address: str | None = None, workers: int | None = None) -> Generat
         os.environ.setdefault(name, value)
     ray: Any = import_module("ray")
     own = {"num_cpus": workers, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+    options = {**({} if address else own), "log_to_driver": False, "logging_level": "ERROR"}
+    # In the main thread, Ray would take SIGTERM, and Ctrl-C would stop it halfway: what it has started by then would
+    # stay, or this process crash at its end. Ray's processes end with the thread that starts them.
+    with ThreadPoolExecutor(1) as starter:
+        try:
+            session = Path(_started(starter, ray, address, options)["session_dir"])
+            yield RayTasks(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
+        finally:
+            starter.submit(ray.shutdown).result()  # after the start, also if that was interrupted
+        if not address:
+            shutil.rmtree(session, ignore_errors=True)  # its logs, which are kept after an error
+
+
+def _started(starter: ThreadPoolExecutor, ray: Any, address: str | None, options: dict[str, Any]) -> dict[str, str]:
+    """Start a cluster, or connect to one, in a thread; returns its facts."""
     try:
-        ray.init(address or "local", **({} if address else own), log_to_driver=False, logging_level="ERROR")
+        facts: dict[str, str] = starter.submit(ray.init, address or "local", **options).result().address_info
     except (ConnectionError, RuntimeError, ValueError) as error:
         place = f"at {address}" if address else "on this machine"
         raise ConfigError(f"no Ray cluster could be used {place}: {str(error).splitlines()[0]}") from error
-    try:
-        yield RayTasks(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
-    finally:
-        ray.shutdown()
+    with suppress(ValueError, TypeError):  # another thread than the main one, or a handler that is not Python's
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))  # Ray's library prints its stack before
+    return facts
 
 
 def require_cluster(address: str | None) -> None:
