@@ -7,6 +7,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from threading import Thread
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -120,6 +121,22 @@ def test_an_address_where_nothing_answers_is_named_at_once():
         free = taken.getsockname()[1]
     with pytest.raises(ConfigError, match=f"nothing answers at 127.0.0.1:{free}.*ray start --head"):
         scale.require_cluster(f"127.0.0.1:{free}")
+
+
+def test_an_address_where_another_program_answers_is_refused(cluster: scale.RayTasks):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        def answer() -> None:
+            with other.accept()[0] as client:
+                client.recv(9)
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                client.recv(1024)
+
+        Thread(target=answer, daemon=True).start()
+        with pytest.raises(ConfigError, match=f"expected the head of a Ray cluster at 127.0.0.1:{port}, found another"):
+            scale.require_cluster(f"127.0.0.1:{port}")
+    scale.require_cluster(cluster.ray.get_runtime_context().gcs_address)
 
 
 @pytest.mark.parametrize("address", ["nowhere", ":6379", "host:", "http://host:6379", "host:port"])

@@ -28,6 +28,9 @@ STORE_BYTES = 1 << 30
 WAIT = 5.0
 """Seconds to wait for the head of a cluster to answer."""
 
+HTTP2, SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]), b"\4"
+"""How a client of gRPC begins, and the type of the frame with which the head of a cluster answers."""
+
 RETRIES = 3
 """How often a task is run again whose worker died."""
 
@@ -100,7 +103,7 @@ def ray_tasks(address: str | None = None, workers: int | None = None) -> Generat
         workers: tasks at the same time; by default one for each processor of the cluster.
 
     Raises:
-        ConfigError: nothing answers at the address.
+        ConfigError: nothing answers at the address, or another program.
         MissingPackageError: Ray is not installed.
     """
     require_cluster(address)
@@ -135,10 +138,10 @@ def _started(starter: ThreadPoolExecutor, ray: Any, address: str | None, options
 
 
 def require_cluster(address: str | None) -> None:
-    """A check that Ray is installed, and that something answers at the address, if one is given.
+    """A check that Ray is installed, and that what answers at the address, if one is given, may be a cluster's head.
 
     Raises:
-        ConfigError: nothing answers.
+        ConfigError: nothing answers, or a program without gRPC.
         MissingPackageError: Ray is not installed.
     """
     if find_spec("ray") is None:
@@ -149,11 +152,18 @@ def require_cluster(address: str | None) -> None:
     if not colon or not port.isdecimal() or not host or "/" in host:
         raise ConfigError(f"expected HOST:PORT of a Ray cluster's head, e.g. 10.0.0.5:6379; found {address}")
     try:
-        socket.create_connection((host, int(port)), timeout=WAIT).close()
+        with socket.create_connection((host, int(port)), timeout=WAIT) as head:
+            head.sendall(HTTP2)
+            answer = head.recv(9)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"nothing answers at {address} ({error}); start the cluster's head with: ray start --head --port {port}"
         ) from error
+    if answer[3:4] != SETTINGS:  # Ray would try again without end
+        raise ConfigError(
+            f"expected the head of a Ray cluster at {address}, found another program; name the port that "
+            "'ray start --head' prints, 6379 by default"
+        )
 
 
 def _call(shared: list[Any], argument: Any) -> Any:
