@@ -99,3 +99,10 @@ def test_what_cannot_be_compared_is_refused(shop: tuple[Sessions, ItemTable]) ->
     other = read_items(pl.DataFrame({"id": ["z1"], "title": ["no item of the log"]}))
     with pytest.raises(DataError, match="found none"):
         compare_cold(log, other, comparison=chosen())
+
+
+def test_a_table_of_ids_alone_is_refused(shop: tuple[Sessions, ItemTable]) -> None:
+    log, table = shop
+    ids = read_items(table.frame.select("item_id"))
+    with pytest.raises(DataError, match="expected attributes of items, found ids alone; give a table with titles"):
+        compare_cold(log, ids, comparison=chosen(), share=0.2)

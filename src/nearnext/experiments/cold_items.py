@@ -76,10 +76,15 @@ def compare_cold(
 
     Raises:
         ConfigError: a share outside [0, 1), or a split into several windows.
-        DataError: nothing is left to learn from, or no case has a cold item as target.
+        DataError: the table has no attributes, nothing is left to learn from, or no case has a cold item as target.
     """
     chosen = comparison or Comparison(methods=("metric",))
     begin, share = time.perf_counter(), checked("cold_items", share, Fraction)
+    if table.frame.columns == ["item_id"]:
+        raise DataError(
+            "expected attributes of items, found ids alone; give a table with titles, categories, prices or vectors, "
+            "or compare without cold items"
+        )
     parts = _parts(log, test, table, chosen, share)
     cold = _cold_cases(parts, chosen.plan)
     if not cold.any():
