@@ -122,7 +122,7 @@ def ray_tasks(address: str | None = None, workers: int | None = None) -> Generat
         finally:
             starter.submit(ray.shutdown).result()  # after the start, also if that was interrupted
         if not address:
-            shutil.rmtree(session, ignore_errors=True)  # its logs, which are kept after an error
+            shutil.rmtree(session, ignore_errors=True)  # logs, which stay after an error or Ctrl-C
 
 
 def _started(starter: ThreadPoolExecutor, ray: Any, address: str | None, options: dict[str, Any]) -> dict[str, str]:
