@@ -68,14 +68,16 @@ class NCAS:
     def __call__(self, batch: LossInput) -> Tensor:
         """The loss of a batch, a scalar."""
         masked = batch.masked()
-        log_p = self._log_probabilities(masked)
+        log_p, n = self._log_probabilities(masked), masked.positive.shape[1]
+        # p' has one value for all positives of a session, and another one for its negatives.
+        log_labels = self._log_labels(masked.positive_mask.sum(dim=1), masked.negative_mask.sum(dim=1), log_p.dtype)
+        parts = zip((log_p[:, :n], log_p[:, n:]), log_labels, (masked.positive_mask, masked.negative_mask), strict=True)
         if self.direction == "cross_entropy":
-            target = self._labels(masked, log_p.dtype)
-            divergence = (torch.xlogy(target, target) - target * log_p).sum(dim=1)
+            divergence = torch.stack([_from_labels(*part) for part in parts]).sum(dim=0)
         elif self.smoothing > 0 or self.labels == "softmax":
-            divergence = (log_p.exp() * (log_p - self._log_labels(masked, log_p.dtype))).sum(dim=1)
+            divergence = torch.stack([_from_probabilities(*part) for part in parts]).sum(dim=0)
         else:
-            divergence = log_p[:, masked.positive.shape[1] :].exp().sum(dim=1)
+            divergence = log_p[:, n:].exp().sum(dim=1)
         return masked.mean_over_sessions(divergence)
 
     def _log_probabilities(self, masked: MaskedDistances) -> Tensor:
@@ -88,24 +90,25 @@ class NCAS:
         # Finite, so that a session without any entry has a gradient of 0 and not NaN.
         return torch.where(in_set, logits, torch.finfo(logits.dtype).min / 2).log_softmax(dim=1)
 
-    def _labels(self, masked: MaskedDistances, dtype: torch.dtype) -> Tensor:
-        """``p'(i)`` over the positives, then the negatives: ``[B, P + N]``; 0 where masked."""
-        is_positive = torch.cat([masked.positive_mask, torch.zeros_like(masked.negative_mask)], dim=1)
-        in_set = torch.cat([masked.positive_mask, masked.negative_mask], dim=1)
-        n_positives = is_positive.sum(dim=1, keepdim=True).clamp(min=1).to(dtype)
-        size = in_set.sum(dim=1, keepdim=True).clamp(min=1).to(dtype)
+    def _log_labels(self, n_positives: Tensor, n_negatives: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """``ln p'(i)`` of a positive and of a negative of each session, given how many there are: ``[B]`` each."""
+        n_positives, n_negatives = n_positives.to(dtype), n_negatives.to(dtype)
         if self.labels == "softmax":
-            weights = torch.where(is_positive, math.e, 1.0).to(dtype) * in_set
-            return weights / weights.sum(dim=1, keepdim=True).clamp(min=1)
-        return (1 - self.smoothing) * is_positive / n_positives + self.smoothing * in_set / size
-
-    def _log_labels(self, masked: MaskedDistances, dtype: torch.dtype) -> Tensor:
-        """``ln p'(i)`` likewise; a finite number where masked, where p(i|s) is 0."""
-        labels = self._labels(masked, dtype)
-        if self.labels == "softmax":
-            return labels.where(labels > 0, 1.0).log()
-        positive = labels[:, : masked.positive.shape[1]]
-        size = (masked.positive_mask.sum(dim=1) + masked.negative_mask.sum(dim=1)).clamp(min=1).to(dtype)
+            log_total = (math.e * n_positives + n_negatives).clamp(min=1).log()
+            return 1 - log_total, -log_total
+        size = (n_positives + n_negatives).clamp(min=1)
+        positive = (1 - self.smoothing) / n_positives.clamp(min=1) + self.smoothing / size
         # Not as the logarithm of the quotient, which is 0 in float32 for the smallest ε.
-        negative = (math.log(self.smoothing) - size.log())[:, None].expand_as(masked.negative)
-        return torch.cat([positive.where(masked.positive_mask, 1.0).log(), negative], dim=1)
+        return positive.log(), (math.log(self.smoothing) if self.smoothing else -math.inf) - size.log()
+
+
+def _from_labels(log_p: Tensor, log_label: Tensor, mask: Tensor) -> Tensor:
+    """Σ p' (ln p' − ln p) over entries ``[B, N]`` with one p' for each session: ``[B]``."""
+    label = log_label.exp()
+    return mask.sum(dim=1) * torch.xlogy(label, label) - label * log_p.where(mask, 0.0).sum(dim=1)
+
+
+def _from_probabilities(log_p: Tensor, log_label: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001 - p is 0 there
+    """Σ p (ln p − ln p') likewise."""
+    p = log_p.exp()
+    return (p * log_p).sum(dim=1) - log_label * p.sum(dim=1)
