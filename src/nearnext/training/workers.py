@@ -196,7 +196,8 @@ def _work(pipe: connection.Connection, link: socket.socket, store: str, rank: in
     except GroupError:
         sys.exit(1)  # another process says why
     except BaseException as error:
-        pipe.send(f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # the first process has gone
+            pipe.send(f"{type(error).__name__}: {error}")
         sys.exit(1)
 
 
