@@ -1,4 +1,4 @@
-"""The application object, how commands are given options, and what runs their parts: --engine and --address."""
+"""The application object, and how commands are given options."""
 
 import csv
 import inspect
@@ -6,12 +6,10 @@ import os
 import resource
 import shlex
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import wraps
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -19,15 +17,9 @@ from typer.core import TyperCommand, TyperGroup
 import nearnext
 from nearnext.cli.output import console
 from nearnext.errors import ConfigError
-from nearnext.extras import training_extra
-from nearnext.options import checked, require_known
+from nearnext.options import checked
 from nearnext.own_parts import VARIABLE, import_parts
-from nearnext.processes import Executor, launched
 from nearnext.progress import show_progress
-
-if TYPE_CHECKING:
-    from nearnext.recommenders.base import Recommender
-
 
 T = TypeVar("T")
 
@@ -208,70 +200,3 @@ imports_parts = takes(None, _own_parts)
 def command_line() -> str:
     """The command as it was typed, for a result to say how to repeat it."""
     return shlex.join(["nearnext", *sys.argv[1:]])
-
-
-ENGINES = ("local", "ray")
-
-
-@dataclass(frozen=True)
-class Engine:
-    """What runs the parts of a command: processes of this machine, or a Ray cluster."""
-
-    name: Annotated[
-        str, typer.Option("--engine", help="What runs independent parts: local, or ray, a Ray cluster.")
-    ] = "local"
-    address: Annotated[
-        str | None,
-        typer.Option(help="With --engine ray: HOST:PORT of the cluster's head; default: a cluster for this command."),
-    ] = None
-    workers: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            help="Parts that are worked on at the same time, or processes that train; 0: one for each processor for "
-            "prepare and Ray, for fit as many as make it faster on this machine, with the same model, else 1.",
-        ),
-    ] = 0
-
-    def __post_init__(self) -> None:
-        require_known("engine", self.name, ENGINES)
-        if self.address is not None and self.name != "ray":
-            raise ConfigError(f"--address {self.address} is of a Ray cluster; add --engine ray, or leave it out")
-        if self.name == "ray":
-            if launched() is not None:
-                raise ConfigError(
-                    "expected processes of torchrun or of a Ray cluster, found both; leave --engine ray out"
-                )
-            from nearnext.scale.ray_tasks import require_cluster
-
-            require_cluster(self.address)  # before a long log is read
-
-    @contextmanager
-    def executor(self, default: int | None = None) -> Generator[Executor]:
-        """The executor; ``default`` local workers unless given, None: one for each processor."""
-        if self.name == "local":
-            from nearnext.processes import Processes, usable_cores
-
-            yield Processes(self.workers or default or usable_cores())
-            return
-        from nearnext.scale.ray_tasks import ray_tasks
-
-        with ray_tasks(self.address, self.workers or None) as executor:
-            yield executor
-
-    def fitted(self, recommender: "Recommender", fit: Callable[[], T]) -> T:
-        """Run a fit and return its result; a cluster shares its trainings, local workers are an option of methods."""
-        if self.name == "local":
-            return fit()
-        from nearnext.recommenders.trained import TrainedRecommender
-        from nearnext.scale.ray_tasks import ray_tasks
-
-        assert isinstance(recommender, TrainedRecommender)  # noqa: S101 - others have no option workers
-        with training_extra(f"fitting {recommender.name}"):
-            from nearnext.scale.ray_training import fit_together
-        with ray_tasks(self.address, self.workers or None) as cluster:
-            return fit_together(cluster, recommender, fit)
-
-
-runs_parts = takes("engine", Engine)
-"""Give a command with an ``engine`` parameter the options of executors instead of it."""

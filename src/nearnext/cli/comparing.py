@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 from rich.markup import escape
 
-from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
+from nearnext.cli.app import app, command_line, imports_parts, takes, within
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.options import (
     Config,
     Cutoffs,
@@ -146,6 +147,7 @@ def compare(
         _require_cold(given, comparison, results)
         _compare_cold(log, items, cold_items, asked, results, reading)
         return
+    engine = engine.for_log(log)
     if work is not None and runs is not None:
         raise ConfigError("--work does not store the lists that --runs writes; leave out --work or --runs")
     if dry_run:

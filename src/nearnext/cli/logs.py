@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nearnext.cli.app import Engine, app, command_line, runs_parts, takes, within
+from nearnext.cli.app import app, command_line, takes, within
+from nearnext.cli.engine import PREPARE_PAYS, Engine, runs_parts
 from nearnext.cli.output import Results, console, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, read_log, reads_logs, show_reading
 from nearnext.cli.saving import require_outside
@@ -65,6 +66,7 @@ def prepare(
     """Read, sessionise and filter a log of any size once, so that other commands need little memory."""
     from nearnext.data.prepare import prepare as prepare_log
 
+    engine = engine.for_log(log, PREPARE_PAYS)
     require_outside(out, reading.options.rejects)
     writable_folder(out.absolute().parent, out)
     with engine.executor() as executor:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
+from nearnext.cli.app import app, command_line, imports_parts, takes, within
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.options import (
     Cutoffs,
     Metrics,
@@ -152,6 +153,7 @@ def fit(
     from nearnext.recommenders.space import table_note
 
     artifact = None if asked.start is None else load_artifact(asked.start)
+    engine = engine.for_log(log)
     recommender = asked.recommender(artifact and artifact.recommender, engine, dry_run=dry_run)
     if dry_run:
         sessions, _ = read_log(log, replace(reading, options=replace(reading.options, rejects=None)))

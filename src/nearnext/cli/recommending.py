@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from nearnext.cli.app import Engine, JsonSwitch, app, ids, imports_parts, runs_parts, takes, within
+from nearnext.cli.app import JsonSwitch, app, ids, imports_parts, takes, within
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.options import ModelArgument, Rules, Threads, rule_arguments, rule_options
 from nearnext.cli.output import JsonFile, Results, console, require_extra, writable
 from nearnext.cli.reading import Reading, read_log, reads_logs, require_logs
@@ -84,6 +85,7 @@ def recommend(
     writable(out)
     asked_rules = ItemRules.of(**rule_arguments(given), after=after)
     require_model(model, asked_rules)
+    engine = engine.for_log(log)
     require_logs(log)
     from nearnext.artifact import load_artifact
     from nearnext.recommenders.batch import batch_request, write_lists

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from nearnext.cli.app import Engine, app, command_line, imports_parts, runs_parts, takes, within
+from nearnext.cli.app import app, command_line, imports_parts, takes, within
+from nearnext.cli.engine import Engine, runs_parts
 from nearnext.cli.options import OwnConfig, OwnSettings, Threads, Unknown, own_options, own_settings, tunes
 from nearnext.cli.output import Results, console, require_extra, writable, writable_folder
 from nearnext.cli.reading import LogArgument, Reading, filters_by, print_warnings, read_log, reads_logs
@@ -57,6 +58,7 @@ def tune(
     held = own_settings(settings, method)
     options = own_options(config, method) | held
     Space.of(method, options, held)  # report methods that cannot be tuned before reading a long log
+    engine = engine.for_log(log)
     sessions, read = read_log(log, reading)
     with engine.executor(default=1) as executor:
         result = run_tuning(
