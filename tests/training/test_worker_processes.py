@@ -91,6 +91,22 @@ def test_another_number_of_processes_resumes(
     torch.testing.assert_close(recipe.network.state_dict(), through.network.state_dict(), rtol=1e-4, atol=1e-4)
 
 
+def ended(given: Callable[..., torch.Tensor], batch: Any, rows: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """A loss with SIGTERM in every process, in each step."""
+    if multiprocessing.parent_process() is None:
+        signal.raise_signal(signal.SIGINT)  # which is what the command makes of it
+    else:
+        signal.raise_signal(signal.SIGTERM)
+    return given(batch, rows)
+
+
+def test_sigterm_to_all_processes_leaves_a_checkpoint(tmp_path: Path):
+    """As from ``timeout``, systemd or Slurm: the first process needs the others for the checkpoint."""
+    recipe = every_prefix("maxpool")
+    with workers(2), pytest.raises(TrainingInterrupted, match="the checkpoint is in"):
+        train(replace(recipe, loss=partial(ended, recipe.loss)), run=RunDirectory(tmp_path / "run", {}))
+
+
 def killed(*_: Any) -> torch.Tensor:
     """A loss that kills every process but the first."""
     if multiprocessing.parent_process() is not None:

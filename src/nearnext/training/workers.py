@@ -188,7 +188,9 @@ def _start(store: str, rank: int, n: int) -> _Worker:
 
 def _work(pipe: connection.Connection, link: socket.socket, store: str, rank: int, n: int) -> None:
     """What a worker does that was started here."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the first process, which ends this one
+    # Ctrl-C, and SIGTERM to a group of processes, reach the first one, which ends this one after its checkpoint.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     try:
         pipe.send("")
         with met(FileStore(store, n), rank, n) as group:
