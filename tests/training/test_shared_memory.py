@@ -1,6 +1,7 @@
 """Memory that processes share, here the threads of one process."""
 
 import os
+import resource
 import socket
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import TypeVar
 import pytest
 import torch
 
+from nearnext.errors import NearnextError
 from nearnext.training.group import GroupError
 from nearnext.training.shared_memory import SharedMemory
 
@@ -89,3 +91,21 @@ def test_a_process_that_has_ended_is_noticed(method: str, rank: int):
     other.close()
     with link, pytest.raises(GroupError, match="another process of this training ended before it"):
         getattr(memory, method)(*arguments)
+
+
+def test_memory_that_a_limit_refuses_is_an_error_of_this_process():
+    link, other = socket.socketpair()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with link, other, pytest.raises(NearnextError, match=r"expected 8192 bytes .* found: File too large"):
+            SharedMemory(0, 2, [link]).zeros_like(torch.empty(2048))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_descriptor_that_a_process_cannot_open_is_its_own_error():
+    link, other = socket.socketpair()
+    link.send(b"\0")  # what is left of a message with a descriptor
+    with link, other, pytest.raises(OSError, match="Too many open files"):
+        SharedMemory(1, 2, [other]).zeros_like(torch.empty(2))

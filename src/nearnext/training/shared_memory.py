@@ -1,15 +1,18 @@
 """Memory that the processes of one machine share: each reads there what the others have written."""
 
+import errno
 import os
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from mmap import mmap
 from tempfile import TemporaryFile
+from typing import IO
 
 import torch
 from torch import Tensor
 
+from nearnext.errors import NearnextError
 from nearnext.training.group import together
 
 TRIES = 200
@@ -95,27 +98,39 @@ class SharedMemory:
     def _file(self, n_bytes: int) -> int:
         """Descriptor of a file of zeros, the same one in all processes."""
         if self._rank == 0:
-            number = _nameless(n_bytes)
+            number = _sized(n_bytes)
             with together():
                 for link in self._links:
                     socket.send_fds(link, [b"\0"], [number])
             return number
         with together():
-            _, numbers, *_ = socket.recv_fds(self._links[0], 1, 1)
-            if not numbers:
+            message, numbers, *_ = socket.recv_fds(self._links[0], 1, 1)
+            if not message:
                 raise EOFError
-            return numbers[0]
+        if not numbers:  # the first process has sent one, which this one could not open
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return numbers[0]
 
 
-def _nameless(n_bytes: int) -> int:
-    """Descriptor of a file of zeros without a name, in memory alone where the system has such files and allows them."""
+def _sized(n_bytes: int) -> int:
+    """Descriptor of a file of zeros without a name."""
     try:
-        number = os.memfd_create("nearnext")
+        with _nameless() as file:
+            file.truncate(n_bytes)
+            return os.dup(file.fileno())
+    except OSError as error:
+        raise NearnextError(
+            f"expected {n_bytes} bytes of memory that processes share, found: {error.strerror}; raise the limits of "
+            "this program (ulimit -f and -n), or train with one process"
+        ) from error
+
+
+def _nameless() -> IO[bytes]:
+    """An empty file without a name, in memory alone where the system has such files and allows them."""
+    try:
+        return os.fdopen(os.memfd_create("nearnext"), "wb+", buffering=0)
     except (AttributeError, OSError):
-        with TemporaryFile() as file:
-            number = os.dup(file.fileno())
-    os.ftruncate(number, n_bytes)
-    return number
+        return TemporaryFile(buffering=0)
 
 
 def _sum(parts: Sequence[Tensor]) -> Tensor:
