@@ -93,6 +93,20 @@ def test_a_process_that_has_ended_is_noticed(method: str, rank: int):
         getattr(memory, method)(*arguments)
 
 
+def test_links_wait_whatever_the_timeout_of_new_connections():
+    socket.setdefaulttimeout(5)
+    try:
+        link, sent = socket.socketpair()
+    finally:
+        socket.setdefaulttimeout(None)
+    other = socket.socket(fileno=sent.detach())  # what another process has that is sent it
+    with link, other:
+        for rank, one in enumerate([link, other]):
+            SharedMemory(rank, 2, [one])
+            assert one.gettimeout() is None
+            assert os.get_blocking(one.fileno())
+
+
 def test_memory_that_a_limit_refuses_is_an_error_of_this_process():
     link, other = socket.socketpair()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)

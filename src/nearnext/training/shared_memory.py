@@ -32,6 +32,8 @@ class SharedMemory:
 
     def __init__(self, rank: int, size: int, links: Sequence[socket.socket]) -> None:
         self._rank, self._size, self._links = rank, size, links
+        for link in links:  # whatever the timeout that new connections of this program have
+            link.setblocking(True)
         self._posts, self._turn = torch.empty(2, size, 0), 0
 
     def zeros_like(self, tensor: Tensor) -> Tensor:
