@@ -121,7 +121,21 @@ def without_memory(*_: Any) -> torch.Tensor:
     return torch.zeros((), requires_grad=True)
 
 
-@pytest.mark.parametrize(("loss", "reason"), [(killed, "signal 9"), (without_memory, "MemoryError: out of memory")])
+def refused(*_: Any) -> torch.Tensor:
+    """A loss that every process but the first refuses, for its own share."""
+    if multiprocessing.parent_process() is not None:
+        raise ConfigError("expected two sessions, found one")
+    return torch.zeros((), requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "reason"),
+    [
+        (killed, "signal 9"),
+        (without_memory, "MemoryError: out of memory"),
+        (refused, "ConfigError: expected two sessions, found one"),
+    ],
+)
 def test_a_worker_that_ends_is_named(loss: Callable[..., torch.Tensor], reason: str):
     with pytest.raises(NearnextError, match=f"one of 2 processes of the training ended: {reason}"), workers(2):
         train(replace(every_prefix("maxpool"), loss=loss))

@@ -136,8 +136,9 @@ def _share(
     """Share a training that the first process of the group has begun."""
     group = replace(group, sharded=sharded, memory=group.memory if in_memory else None)
     reuse_memory()
-    # What one process finds wrong all do: the first one says so.
-    with one_thread(), own_randomness(), suppress(NearnextError):
+    # What one process finds wrong all do, and the first one says so. Where it started this one, this one then ends: the
+    # first would wait for it if it found nothing. Others wait for its next training.
+    with one_thread(), own_randomness(), nullcontext() if in_memory else suppress(NearnextError):
         loop = _Loop(recipe, None, group)
         loop.restore(state, progress)
         state.clear()  # it is as large as all weights and moments
