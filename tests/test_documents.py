@@ -63,6 +63,17 @@ def test_the_index_names_every_command():
         assert f"`nearnext {command} " in index, command
 
 
+def test_torchrun_leaves_every_option_to_the_command():
+    torchrun = pytest.importorskip("torch.distributed.run")
+    text = (ROOT / "docs" / "scale.md").read_text("utf-8").replace("\\\n", "")
+    commands = [line.split("#")[0].split() for line in text.splitlines() if line.startswith("$ torchrun ")]
+    assert len(commands) == 2
+    for _, _, *words in commands:
+        given = torchrun.parse_args([*words, "--run", "run", "--resume"])
+        assert given.training_script == "nearnext"
+        assert given.training_script_args[-3:] == ["--run", "run", "--resume"]
+
+
 def test_public_names_exist_and_say_what_they_are():
     for name in nearnext.__all__:
         assert (getattr(nearnext, name).__doc__ or "").strip(), name
