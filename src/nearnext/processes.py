@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from nearnext.atomic import c_function
@@ -200,13 +201,17 @@ def called(function: Callable[[A], R], argument: A) -> R:
 
 def _begin() -> None:
     os.environ["POLARS_MAX_THREADS"] = "1"  # read when polars starts its threads
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """End once the parent has: a worker of a process that was killed would wait for work without end."""
+def end_with_parent() -> None:
+    """End this worker once its parent has: a worker of a process that was killed would wait for work without end."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 - only workers call it
+    threading.Thread(target=_end_after, args=[parent], daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
     parent.join()
     os._exit(1)
 

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -161,6 +161,26 @@ def test_the_other_workers_end_by_themselves(monkeypatch: pytest.MonkeyPatch):
         train(replace(every_prefix("maxpool"), loss=one_killed))
     assert len(found) == 3
     assert None not in found
+
+
+def test_a_worker_that_waits_for_others_ends_with_the_first_process():
+    script = """
+import os, signal, tempfile
+from nearnext.training.workers import _start
+worker = _start(tempfile.mkdtemp() + "/store", rank=1, n=3)
+worker.pipe.recv()
+print(worker.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        worker = int(first.stdout.readline())
+        try:
+            assert first.communicate(timeout=60) == ("", None)  # once the worker, which writes there too, has ended
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
 
 
 LOG = Sessions.of([["a", "b", "c"]] * 3)

@@ -23,7 +23,7 @@ import torch.distributed as dist
 from torch.distributed import FileStore, Store, rendezvous  # pyright: ignore[reportPrivateImportUsage, reportUnknownVariableType]
 
 from nearnext.errors import ConfigError, NearnextError
-from nearnext.processes import ADDRESS, PORT, Launched, launched
+from nearnext.processes import ADDRESS, PORT, Launched, end_with_parent, launched
 from nearnext.progress import show_progress
 from nearnext.training.group import Group, GroupError, in_group, others_wait, present_group, take_part
 from nearnext.training.shared_memory import SharedMemory
@@ -191,6 +191,7 @@ def _work(pipe: connection.Connection, link: socket.socket, store: str, rank: in
     # Ctrl-C, and SIGTERM to a group of processes, reach the first one, which ends this one after its checkpoint.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    end_with_parent()
     try:
         pipe.send("")
         with met(FileStore(store, n), rank, n) as group:
