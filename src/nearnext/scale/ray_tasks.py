@@ -116,6 +116,7 @@ def ray_tasks(address: str | None = None, workers: int | None = None) -> Generat
     # In the main thread, Ray would take SIGTERM, and Ctrl-C would stop it halfway: what it has started by then would
     # stay, or this process crash at its end. Ray's processes end with the thread that starts them.
     with ThreadPoolExecutor(1) as starter:
+        starter.submit(int).result()  # Ctrl-C while its only thread starts would leave room for another one
         try:
             session = Path(_started(starter, ray, address, options)["session_dir"])
             yield RayTasks(ray, workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
