@@ -71,11 +71,13 @@ class NCAS:
         log_p, n = self._log_probabilities(masked), masked.positive.shape[1]
         # p' has one value for all positives of a session, and another one for its negatives.
         log_labels = self._log_labels(masked.positive_mask.sum(dim=1), masked.negative_mask.sum(dim=1), log_p.dtype)
-        parts = zip((log_p[:, :n], log_p[:, n:]), log_labels, (masked.positive_mask, masked.negative_mask), strict=True)
+        parts, masks = (log_p[:, :n], log_p[:, n:]), (masked.positive_mask, masked.negative_mask)
         if self.direction == "cross_entropy":
-            divergence = torch.stack([_from_labels(*part) for part in parts]).sum(dim=0)
+            positives, negatives = map(_from_labels, parts, log_labels, masks)
+            divergence = positives + negatives
         elif self.smoothing > 0 or self.labels == "softmax":
-            divergence = torch.stack([_from_probabilities(*part) for part in parts]).sum(dim=0)
+            positives, negatives = map(_from_probabilities, parts, log_labels)
+            divergence = positives + negatives
         else:
             divergence = log_p[:, n:].exp().sum(dim=1)
         return masked.mean_over_sessions(divergence)
@@ -108,7 +110,7 @@ def _from_labels(log_p: Tensor, log_label: Tensor, mask: Tensor) -> Tensor:
     return mask.sum(dim=1) * torch.xlogy(label, label) - label * log_p.where(mask, 0.0).sum(dim=1)
 
 
-def _from_probabilities(log_p: Tensor, log_label: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001 - p is 0 there
-    """Σ p (ln p − ln p') likewise."""
+def _from_probabilities(log_p: Tensor, log_label: Tensor) -> Tensor:
+    """Σ p (ln p − ln p') likewise; where an entry is masked p is 0."""
     p = log_p.exp()
     return (p * log_p).sum(dim=1) - log_label * p.sum(dim=1)
