@@ -50,25 +50,24 @@ class SharedMemory:
 
     def sums(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sum over the processes of each tensor of 32 bits, the same bits in all of them."""
-        sizes = [tensor.numel() for tensor in tensors]
-        posts = self._room(sum(sizes))
-        for tensor, post in zip(tensors, posts[self._rank].split_with_sizes(sizes), strict=True):
-            post.view(tensor.shape).copy_(tensor)
-        self.meet()
-        totals = [_sum(list(parts)) for parts in posts.split_with_sizes(sizes, dim=1)]
+        totals = [_sum(list(parts)) for parts in self._posted(tensors)]
         return [total.view(tensor.shape) for total, tensor in zip(totals, tensors, strict=True)]
 
     def reduced(self, parts: Sequence[Tensor]) -> Tensor:
         """The sum of the parts for this process; each process gives one of 32 bits for every process, itself too."""
-        sizes = [part.numel() for part in parts]
-        posts = self._room(sum(sizes))
-        for rank, post in enumerate(posts[self._rank].split_with_sizes(sizes)):
-            if rank != self._rank:
-                post.view(parts[rank].shape).copy_(parts[rank])
-        self.meet()
         own = parts[self._rank]
-        for_this = posts.split_with_sizes(sizes, dim=1)[self._rank].view(self._size, *own.shape)
+        for_this = self._posted(parts, but=self._rank)[self._rank].view(self._size, *own.shape)
         return _sum([own if rank == self._rank else for_this[rank] for rank in range(self._size)])
+
+    def _posted(self, tensors: Sequence[Tensor], but: int | None = None) -> Sequence[Tensor]:
+        """What all processes give for each tensor, as rows [W, n]; this one gives all but one of them, if named."""
+        sizes = [tensor.numel() for tensor in tensors]
+        posts = self._room(sum(sizes))
+        for number, post in enumerate(posts[self._rank].split_with_sizes(sizes)):
+            if number != but:
+                post.view(tensors[number].shape).copy_(tensors[number])
+        self.meet()
+        return posts.split_with_sizes(sizes, dim=1)
 
     def meet(self) -> None:
         """Wait until all processes are here."""
