@@ -60,9 +60,6 @@ class WholeAdam(LayerAdam):
     def write(self, rows: Tensor, gradient: Tensor, learning_rate: float) -> None:
         self.step([torch.zeros_like(self._layers[0]).index_copy_(0, rows, gradient)], learning_rate)
 
-    def catch_up(self, rows: Tensor, learning_rate: float) -> None:
-        """Default: no-op, no row waits."""
-
     def settle(self, learning_rate: float) -> None:
         """Default: no-op, no row waits."""
 

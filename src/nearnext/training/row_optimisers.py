@@ -113,7 +113,7 @@ class RowAdam(_AnyAdam):
     def settle(self, learning_rate: float) -> None:
         waiting = np.flatnonzero(self._moved < self._steps)
         for begin in range(0, len(waiting), 4096):
-            self.read(as_tensor(waiting[begin : begin + 4096]), learning_rate)
+            self.catch_up(as_tensor(waiting[begin : begin + 4096]), learning_rate)
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         if "mean" not in state:

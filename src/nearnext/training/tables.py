@@ -2,13 +2,14 @@
 
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 
 from nearnext.training.group import Group
 from nearnext.training.optimisers import EPSILON, Rule
+from nearnext.training.row_optimisers import RowAdagrad, RowAdam
 from nearnext.training.shared_memory import SharedMemory
 
 BLOCK = 2**17
@@ -65,7 +66,8 @@ class SharedTable:
     def __init__(self, table: Tensor, rule: Rule, group: Group, memory: SharedMemory) -> None:
         self._table, self._group, self._memory, self._clip = table, group, memory, rule.clip
         self._shared = memory.zeros_like(table)
-        self._optimiser = rule.rows(self._shared, memory.zeros_like)
+        # The memory is of the CPU.
+        self._optimiser = cast("RowAdagrad | RowAdam", rule.rows(self._shared, memory.zeros_like))
         self.restore(self._optimiser.state())
 
     def read(self, rows: Tensor, learning_rate: float) -> Tensor:
